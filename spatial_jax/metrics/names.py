@@ -1,0 +1,151 @@
+"""The names of the logged set: what each metric is called in metrics.jsonl, on the console and on the report page, and how to read it.
+
+Families and phases hang below a name with a slash: `reward/depth`, `pass_rate/closer`, `time/rollout`. A run may log any other name;
+it is kept in every sink and drawn among "other".
+"""
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class MetricName:
+    """`key` is what training writes; `aliases` are read as the same metric. `unit` is "", "%" (stored as a fraction), "s", "tokens" or
+    "tokens/s"; `better` is "up", "down" or "" (neither); `log_scale` suggests a logarithmic axis."""
+
+    key: str
+    label: str
+    short: str
+    note: str
+    unit: str = ""
+    better: str = ""
+    group: str = "learning"
+    aliases: tuple[str, ...] = ()
+    log_scale: bool = False
+
+
+NAMES: tuple[MetricName, ...] = (
+    MetricName("reward/mean", "Mean reward", "reward", "Mean reward of the sampled answers; what the update pushes up.", better="up",
+               aliases=("reward", "reward_mean")),
+    MetricName("pass_rate", "Pass rate", "pass", "Share of sampled answers that are correct.", "%", "up",
+               aliases=("pass_rate/mean", "accuracy_sampled")),
+    MetricName("loss", "Loss", "loss", "The minimised objective. For GRPO it starts at 0 by construction and is no measure of progress.",
+               better="", aliases=("loss/total", "loss_total")),
+    MetricName("accuracy", "Token accuracy", "acc", "Share of target tokens that are the most likely one (SFT).", "%", "up",
+               aliases=("token_accuracy",)),
+    MetricName("entropy", "Entropy", "entropy", "Mean entropy of the next token, in nats. A fast fall ends exploration.",
+               group="stability", aliases=("entropy/mean",)),
+    MetricName("kl/reference", "KL to the reference", "kl", "Distance to the (refreshed) reference policy, nats a token.", better="down",
+               group="stability", aliases=("kl", "kl_ref", "kl/ref")),
+    MetricName("kl/initial", "KL to the start", "kl0", "Distance to the policy that training started from, nats a token.",
+               group="stability", aliases=("kl_initial", "kl/init")),
+    MetricName("clip/fraction", "Clip fraction", "clip", "Share of answer tokens whose ratio left the clip range.", "%", "down",
+               group="stability", aliases=("clip_fraction", "clip_frac")),
+    MetricName("clip/low", "Clipped below", "clip-", "Share of tokens clipped at the lower bound.", "%", group="stability",
+               aliases=("clip_fraction_low", "clip_low_fraction")),
+    MetricName("clip/high", "Clipped above", "clip+", "Share of tokens clipped at the upper bound.", "%", group="stability",
+               aliases=("clip_fraction_high", "clip_high_fraction")),
+    MetricName("grad_norm", "Gradient norm", "grad", "Global norm of the gradient before clipping.", group="stability",
+               aliases=("gradient_norm",), log_scale=True),
+    MetricName("group/no_gradient", "Groups without gradient", "no-grad", "Share of groups whose answers all got the same reward.", "%", "down",
+               group="groups", aliases=("no_gradient_share", "no_gradient", "group/zero_variance")),
+    MetricName("group/std", "Reward spread in a group", "spread", "Mean standard deviation of reward inside a group.", group="groups",
+               aliases=("group_std", "reward/group_std")),
+    MetricName("length/mean", "Answer length", "len", "Mean tokens an answer.", "tokens", group="answers",
+               aliases=("length", "answer_length", "response_length")),
+    MetricName("length/max", "Longest answer", "longest", "Most tokens in one answer.", "tokens", group="answers",
+               aliases=("length_max", "answer_length_max")),
+    MetricName("length/truncated", "Truncated answers", "cut", "Share of answers cut at the length limit.", "%", "down", group="answers",
+               aliases=("truncated", "truncation", "truncated_share")),
+    MetricName("format/share", "Readable answers", "format", "Share of answers that the family's grammar can read.", "%", "up",
+               group="answers", aliases=("format", "parse_rate", "format_rate", "parsed_share")),
+    MetricName("gap/mean", "Sampler gap", "gap", "Mean |log-prob of the sampler - log-prob of the trainer| on the same tokens.", better="down",
+               group="stability", aliases=("sampler_gap", "gap/mean_abs", "gap"), log_scale=True),
+    MetricName("gap/max", "Largest sampler gap", "gap max", "Largest such difference of the step.", better="down", group="stability",
+               aliases=("sampler_gap_max", "gap/max_abs"), log_scale=True),
+    MetricName("learning_rate", "Learning rate", "lr", "Step size of the optimizer.", group="speed", aliases=("lr",)),
+    MetricName("time/step", "Seconds a step", "step", "Wall time of a whole step.", "s", "down", group="speed",
+               aliases=("step_seconds", "time/total")),
+    MetricName("tokens_per_second", "Tokens a second", "tok/s", "Prompt (counted once a group) and answer tokens through the update.",
+               "tokens/s", "up", group="speed", aliases=("throughput/tokens_per_second", "throughput/tokens")),
+    MetricName("mfu", "Model FLOP utilisation", "mfu", "Useful FLOPs (vision included, no recomputation) over the hardware's peak.", "%", "up",
+               group="speed", aliases=("mfu/train",)),
+    MetricName("goodput", "Goodput", "goodput", "Share of wall time spent on steps that were kept.", "%", "up", group="speed"),
+)
+GROUPS = {
+    "learning": "Is it learning?", "stability": "Is it stable?", "groups": "Is there something to learn from?",
+    "answers": "What do the answers look like?", "speed": "Where does the time go?", "other": "Everything else",
+}
+
+_BY_KEY = {name: entry for entry in NAMES for name in (entry.key, *entry.aliases)}
+
+
+def metric_name(key: str) -> MetricName | None:
+    """The entry of `key` or of its alias; None for a name outside the logged set."""
+    return _BY_KEY.get(key)
+
+
+def canonical(key: str) -> str:
+    """`key` with aliases replaced by the name of the logged set; other names unchanged."""
+    entry = _BY_KEY.get(key)
+    return entry.key if entry else key
+
+
+def value_of(row: Mapping[str, Any], key: str) -> float:
+    """The finite number that `row` holds under `key` or one of its aliases; NaN when there is none."""
+    entry = _BY_KEY.get(key)
+    for name in (entry.key, *entry.aliases) if entry else (key,):
+        value = row.get(name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return float(value) if math.isfinite(value) else math.nan
+    return math.nan
+
+
+def below(row: Mapping[str, Any], prefix: str) -> dict[str, float]:
+    """Numbers of `row` whose name hangs below `prefix`: below(row, "time") -> {"rollout": 1.2, ...}; logged names themselves left out."""
+    start = prefix + "/"
+    return {k[len(start):]: float(v) for k, v in row.items()
+            if k.startswith(start) and k not in _BY_KEY and isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
+def format_value(value: float, unit: str = "") -> str:
+    """`value` for people: three significant figures with its unit; "%" takes a fraction."""
+    if value is None or not math.isfinite(value):
+        return "–" if value is None or math.isnan(value) else ("∞" if value > 0 else "-∞")
+    if unit == "%":
+        return f"{100 * value:.0f}%" if abs(value) >= 0.0995 else f"{100 * value:.2g}%"
+    if unit == "s":
+        return duration(value)
+    size = abs(value)
+    if unit in ("tokens", "tokens/s") and size >= 1000:
+        scale, mark = (1e6, "M") if size >= 1e6 else (1e3, "k")
+        return f"{value / scale:.3g}{mark}"
+    if size and (size < 1e-3 or size >= 1e5):
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{float(mantissa):g}e{int(exponent)}"
+    return f"{value:.3g}" if size < 100 else f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: "0.25 s", "48 s", "12 min", "3 h 05 min", "2 d 04 h"."""
+    if not math.isfinite(seconds):
+        return "–"
+    if seconds < 59.5:
+        return f"{seconds:.2f} s" if seconds < 0.995 else (f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s")
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24:02d} h"
+
+
+def ordered_keys(rows: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Canonical names that occur in `rows`: the logged set first in its own order, then the others sorted."""
+    seen = {canonical(key) for row in rows for key in row if key not in ("step", "time", "phase")}
+    known = [entry.key for entry in NAMES if entry.key in seen]
+    return known + sorted(seen - set(known))

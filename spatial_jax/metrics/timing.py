@@ -1,0 +1,88 @@
+"""Seconds a phase, rate and time left."""
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from spatial_jax.metrics.names import duration
+
+
+class PhaseTimer:
+    """Adds up wall time a phase: `with timer("rollout"): ...`. Phases may overlap (rewards run on host threads while decoding goes on),
+    so they need not add up to the step."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._seconds: dict[str, float] = {}
+        self._start = clock()
+
+    @contextlib.contextmanager
+    def __call__(self, phase: str) -> Iterator[None]:
+        start = self._clock()
+        try:
+            yield
+        finally:
+            self.add(phase, self._clock() - start)
+
+    def add(self, phase: str, seconds: float) -> None:
+        """Counts seconds that were measured elsewhere."""
+        with self._lock:
+            self._seconds[phase] = self._seconds.get(phase, 0.0) + seconds
+
+    def flush(self) -> dict[str, float]:
+        """{"time/<phase>": seconds, ..., "time/step": seconds since the last flush}; starts the next step."""
+        now = self._clock()
+        with self._lock:
+            out = {f"time/{phase}": seconds for phase, seconds in self._seconds.items()}
+            self._seconds = {}
+        out["time/step"] = now - self._start
+        self._start = now
+        return out
+
+
+class Progress:
+    """Rate and time left of `total` things, from the last `window` reports (so that a slow first step, which compiles, soon stops counting)."""
+
+    def __init__(self, total: int, done: int = 0, window: int = 20, clock: Callable[[], float] = time.monotonic):
+        self.total, self.done = total, done
+        self._clock = clock
+        self._start = clock()
+        self._marks: deque[tuple[float, int]] = deque([(self._start, done)], maxlen=window + 1)
+
+    def update(self, done: int) -> None:
+        """`done` things are finished by now."""
+        self.done = done
+        self._marks.append((self._clock(), done))
+
+    @property
+    def rate(self) -> float:
+        """Things a second over the window; 0 before the first report."""
+        marks = list(self._marks)
+        if len(marks) > 2:
+            marks = marks[1:]                    # the oldest interval holds compilation as long as it is in the window
+        seconds = marks[-1][0] - marks[0][0]
+        return (marks[-1][1] - marks[0][1]) / seconds if seconds > 0 else 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimated seconds to the end; infinity while the rate is unknown."""
+        return (self.total - self.done) / self.rate if self.rate > 0 else float("inf")
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this process began."""
+        return self._clock() - self._start
+
+    def line(self, what: str = "") -> str:
+        """ "questions 1,200 of 5,000 (24 %), 310 a second, 12 s left" """
+        share = 100 * self.done / self.total if self.total else 100.0
+        rate = self.rate
+        speed = f"{rate:,.0f} a second" if rate >= 2 else (f"{duration(1 / rate)} each" if rate > 0 else "")
+        parts = [f"{what} {self.done:,} of {self.total:,} ({share:.0f} %)".strip(), speed]
+        if self.done < self.total and rate > 0:
+            parts.append(f"{duration(self.seconds_left)} left")
+        return ", ".join(p for p in parts if p)

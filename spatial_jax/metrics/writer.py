@@ -1,0 +1,154 @@
+"""One writer, three sinks: metrics.jsonl (the record that report reads), the console, TensorBoard."""
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from spatial_jax.metrics.console import Console
+
+SINKS = ("jsonl", "console", "tensorboard")
+_NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def is_primary() -> bool:
+    """True on the process that writes. Asks JAX only when the program already uses it: a page or a data tool never starts a backend."""
+    jax = sys.modules.get("jax")
+    return jax is None or jax.process_index() == 0
+
+
+class MetricsWriter:
+    """Writes one row a step to every sink, on process 0 only (elsewhere every call does nothing).
+
+    Args:
+      workdir: the run's directory; rows go to `workdir/metrics.jsonl`, TensorBoard events to `workdir/tensorboard`.
+      sinks: any of "jsonl", "console", "tensorboard".
+      total_steps: for the time left on the console.
+      table_every: steps between the console's tables; 0 for none.
+      resume_step: when a run resumes, the last step whose row stays; later rows (written by the killed process after its last checkpoint)
+        are cut. None keeps what is there. A torn last line is always cut.
+    """
+
+    def __init__(self, workdir: str | os.PathLike, sinks: Sequence[str] = SINKS, *, total_steps: int | None = None, table_every: int = 20,
+                 resume_step: int | None = None, stream: TextIO | None = None, primary: bool | None = None,
+                 clock: Callable[[], float] = time.time):
+        unknown = sorted(set(sinks) - set(SINKS))
+        if unknown:
+            raise ValueError(f"metrics: unknown sink {unknown[0]!r}; choose from {', '.join(SINKS)}")
+        self.path = Path(workdir) / "metrics.jsonl"
+        self._clock = clock
+        self._file = self._console = self._board = None
+        if not (is_primary() if primary is None else primary):
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if "jsonl" in sinks:
+            cut_after(self.path, resume_step)
+            self._file = self.path.open("ab", buffering=0)
+        if "console" in sinks:
+            self._console = Console(total_steps=total_steps, table_every=table_every, stream=stream)
+        if "tensorboard" in sinks:
+            from tensorboardX import SummaryWriter
+
+            purge = None if resume_step is None else resume_step + 1
+            self._board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=purge, flush_secs=30)
+
+    def write(self, step: int, values: Mapping[str, Any]) -> None:
+        """One row. Values are numbers (Python, NumPy, JAX scalars), strings, or lists and dicts of them; only numbers reach TensorBoard."""
+        if self._file is None and self._console is None and self._board is None:
+            return
+        row = {"step": int(step), "time": round(self._clock(), 3), **{key: _plain(value) for key, value in values.items()}}
+        if self._file is not None:
+            # One unbuffered write a line: a killed process loses at most the row it was writing.
+            self._file.write((json.dumps(_strict(row), ensure_ascii=False, allow_nan=False) + "\n").encode())
+        if self._board is not None:
+            for key, value in row.items():
+                if key not in ("step", "time") and isinstance(value, (int, float)) and math.isfinite(value):
+                    self._board.add_scalar(key, value, step)
+        if self._console is not None:
+            self._console.row(row)
+
+    def note(self, text: str) -> None:
+        """A line on the console only, e.g. an alarm."""
+        if self._console is not None:
+            self._console.note(text)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        if self._board is not None:
+            self._board.close()
+        self._file = self._console = self._board = None
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def cut_after(path: Path, last_step: int | None) -> None:
+    """Rewrites `path` with its complete rows up to and including `last_step` (all of them for None); atomic."""
+    if not path.exists():
+        return
+    old = path.read_bytes()
+    kept = []
+    for line in old.split(b"\n")[:-1]:           # what follows the last newline is empty or torn
+        try:
+            step = json.loads(line)["step"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if last_step is None or step <= last_step:
+            kept.append(line + b"\n")
+    new = b"".join(kept)
+    if new != old:
+        temporary = path.with_suffix(".jsonl.tmp")
+        temporary.write_bytes(new)
+        os.replace(temporary, path)
+
+
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Rows of a metrics.jsonl (the file or its run's directory), of a running run too; lines that are no rows are left out.
+    When a step occurs twice the later row counts."""
+    path = Path(path)
+    path = path / "metrics.jsonl" if path.is_dir() else path
+    rows: dict[tuple[Any, int], dict[str, Any]] = {}
+    if not path.exists():
+        return []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+            step = int(row["step"])
+        except (ValueError, KeyError, TypeError):
+            continue
+        rows[row.get("phase"), step] = {
+            key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
+    return list(rows.values())
+
+
+def _plain(value: Any) -> Any:
+    """NumPy and JAX scalars and arrays as Python numbers and lists."""
+    if isinstance(value, (str, bool, int, float)) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+def _strict(value: Any) -> Any:
+    """Non-finite numbers as strings, since strict JSON has none and a NaN loss must not be lost."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_strict(item) for item in value]
+    return value
