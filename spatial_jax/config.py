@@ -1,0 +1,70 @@
+"""A run's configuration: ml_collections ConfigDict outside, frozen dataclasses inside, nothing in between.
+
+`default()` gives the ConfigDict of `training.settings.RunConfig`'s defaults, which configs/*.py edit and the command line overrides
+(`--config.optimizer.learning_rate=1e-5`). `strict` turns it into the dataclass: an unknown key, a wrong type or a value outside the
+allowed set is one error that names the key and the nearest valid one.
+"""
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from spatial_jax.training.settings import RunConfig
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message is one line."""
+
+
+def default() -> ConfigDict:
+    """ConfigDict with every key of a run and its default."""
+    return ConfigDict(dataclasses.asdict(RunConfig()))
+
+
+def strict(config: Mapping[str, Any]) -> RunConfig:
+    """The frozen RunConfig of `config`. Raises ConfigError."""
+    plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    run = _dataclass(RunConfig, plain, "config")
+    run.check()
+    return run
+
+
+def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
+    hints = typing.get_type_hints(kind)
+    unknown = [key for key in values if key not in hints]
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], list(hints), n=1, cutoff=0.0)
+        raise ConfigError(f"{where}.{unknown[0]} is not a key of the configuration; the nearest is {where}.{near[0]}")
+    return kind(**{key: _value(hints[key], value, f"{where}.{key}") for key, value in values.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        return _dataclass(typing.cast(type, hint), value, where)
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in typing.get_args(hint):
+            return None
+        inner = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        return _value(inner[0], value, where)
+    if origin is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{where} = {value!r}; it must be one of {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} = {value!r}; it must be a list")
+        return tuple(_value(typing.get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict:
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is not hint:
+        raise ConfigError(f"{where} = {value!r} is {type(value).__name__}; it must be {hint.__name__}")
+    return value

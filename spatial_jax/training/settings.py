@@ -1,0 +1,212 @@
+"""Everything a training run can be told, as frozen dataclasses. `spatial_jax.config` fills them from a ConfigDict, strictly.
+
+Defaults are Li 2025's where the paper states a value and Skywork-OR1's or EasyR1's where it is silent.
+"""
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The policy and which of its parameters train."""
+
+    path: str = ""                              # directory in Hugging Face layout, or a hub name
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"           # activations
+    param_dtype: Literal["float32", "bfloat16"] = "float32"      # master weights
+    remat: str = "full"                         # what the backward pass recomputes: none | full | a named policy
+    position_rule: Literal["4.57", "hf5"] = "4.57"               # M-RoPE positions of text after a video
+    freeze: tuple[str, ...] = ()                # of: vision, merger, embeddings, text
+    lora_rank: int = 0                          # 0 trains the weights themselves
+    lora_alpha: float = 64.0
+    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Question datasets and how a record becomes a prompt."""
+
+    paths: tuple[str, ...] = ()                 # directories that data_prep wrote
+    weights: tuple[float, ...] = ()             # mixture weights; empty: by size
+    split: str = "train"
+    families: tuple[str, ...] = ()              # only these question families; empty: all
+    prompt_mode: Literal["vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed"] = "think_answer"
+    system: str | None = None                   # system message; None: the chat template's own
+    min_pixels: int | None = None               # None: the checkpoint's
+    max_pixels: int | None = 1003520
+    prompt_buckets: tuple[int, ...] = (512, 1024, 2048, 4096)    # prompt tokens, pictures included
+    patch_buckets: tuple[int, ...] = ()         # patches of a micro-batch; empty: powers of two
+    workers: int = 0                            # worker processes of the input pipeline
+    cache_mib: int = 2048                       # encoded prompts kept in memory
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RolloutSettings:
+    """Sampling of answers (Li 2025: 16 answers a prompt, temperature 1, top_p 0.7)."""
+
+    group_size: int = 16
+    temperature: float = 1.0
+    top_p: float = 0.7
+    top_k: int = 0
+    min_p: float = 0.0
+    max_new_tokens: int = 8192
+    max_slots: int = 1024                       # answers decoded at once
+    answer_buckets: tuple[int, ...] = (256, 1024, 4096, 8192)
+    kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class AlgorithmSettings:
+    """The policy objective (defaults: Li 2025; KL estimator and aggregation from EasyR1 and Skywork-OR1)."""
+
+    kind: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"] = "grpo"
+    clip_low: float = 0.20
+    clip_high: float = 0.25
+    dual_clip: float | None = None
+    aggregate: Literal["token", "sequence", "constant"] = "token"
+    kl_coef: float = 0.01
+    kl: Literal["k1", "k2", "k3"] = "k3"
+    is_cap: float | None = None                 # truncated importance correction of the sampler-trainer gap; None: off
+    entropy_coef: float = 0.0
+    entropy_target: float | None = None         # adaptive coefficient (Skywork-OR1): raised while entropy is below the target
+    entropy_delta: float = 1e-4
+    entropy_max: float = 5e-3
+    drop_zero_variance: bool = True             # groups whose answers all earn the same give no gradient: do not compute it
+    refill_rounds: int = 0                      # DAPO: sample more prompts until the batch is full, at most this many rounds
+    mask_truncated: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class ReferenceSettings:
+    """The KL reference (Li 2025: replaced periodically; period from ProRL v2)."""
+
+    mode: Literal["none", "every_n", "kl", "ema"] = "every_n"
+    every_n: int = 200
+    kl_threshold: float = 0.1
+    ema_decay: float = 0.99
+    reset_optimizer: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class CurriculumSettings:
+    """Which questions are asked (Li 2025 3.2.3; thresholds from Skywork-OR1)."""
+
+    enabled: bool = False
+    low: float = 0.1                            # window of useful pass rates
+    high: float = 0.9
+    decay: float = 0.5                          # weight of the newest group in the moving pass rate
+    offline: str = ""                           # pass rates written by spatial_jax.evaluate; empty: none
+    retest_every: int = 20                      # epochs-worth of visits after which a retired question is asked again
+
+
+@dataclasses.dataclass(frozen=True)
+class RewardSettings:
+    """How responses are scored; each record names its own kind and parameters."""
+
+    format: str = ""                            # overrides the records' format; empty: what the prompt mode asks for
+    format_weight: float = 0.1
+    user_file: str = ""                         # a Python file with a function reward(response, record) -> float
+    user_function: str = "reward"
+    threads: int = 8
+    deadline_s: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW (Li 2025: 1e-6, weight decay 0.01, betas 0.9 and, from EasyR1, 0.999)."""
+
+    learning_rate: float = 1e-6
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    warmup_steps: int = 0
+    final_fraction: float = 0.0                 # learning rate at the end over the peak, for cosine and linear
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.01
+    grad_clip: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class DpoSettings:
+    """Direct preference optimisation against corrupted answers (vsGRPO's baseline)."""
+
+    beta: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class EvalSettings:
+    """Held-out evaluation while training."""
+
+    every: int = 0                              # steps; 0: never
+    split: str = "heldout"
+    max_items: int = 256
+    samples: int = 8
+    temperature: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointSettings:
+    every: int = 50
+    keep: int = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSettings:
+    sinks: tuple[str, ...] = ("jsonl", "console", "tensorboard")
+    console_every: int = 1
+    gallery_every: int = 20
+    gallery_groups: int = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class MeshSettings:
+    """Devices by axis; -1 takes what is left."""
+
+    data: int = 1
+    fsdp: int = -1
+    tensor: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class RunSettings:
+    method: Literal["sft", "dpo", "grpo"] = "grpo"
+    steps: int = 1000
+    prompts: int = 256                          # prompts a rollout (GRPO) or examples a step (SFT, DPO)
+    update_prompts: int = 256                   # prompts an optimizer step; fewer than `prompts`: several steps a rollout
+    micro_prompts: int = 16                     # prompts a forward and backward pass
+    seed: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One training run."""
+
+    run: RunSettings = RunSettings()
+    model: ModelSettings = ModelSettings()
+    data: DataSettings = DataSettings()
+    rollout: RolloutSettings = RolloutSettings()
+    algorithm: AlgorithmSettings = AlgorithmSettings()
+    reference: ReferenceSettings = ReferenceSettings()
+    curriculum: CurriculumSettings = CurriculumSettings()
+    reward: RewardSettings = RewardSettings()
+    optimizer: OptimizerSettings = OptimizerSettings()
+    dpo: DpoSettings = DpoSettings()
+    eval: EvalSettings = EvalSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    log: LogSettings = LogSettings()
+    mesh: MeshSettings = MeshSettings()
+
+    def check(self) -> None:
+        """Raises ValueError, one line, where two values contradict each other."""
+        run = self.run
+        if run.prompts % run.update_prompts or run.update_prompts % run.micro_prompts:
+            raise ValueError(f"config.run: prompts ({run.prompts}) must be a multiple of update_prompts ({run.update_prompts}) "
+                             f"and that of micro_prompts ({run.micro_prompts})")
+        if self.data.weights and len(self.data.weights) != len(self.data.paths):
+            raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
+        if run.method == "grpo" and self.rollout.group_size < 2:
+            raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
+        if self.rollout.max_new_tokens > max(self.rollout.answer_buckets):
+            raise ValueError(f"config.rollout.max_new_tokens = {self.rollout.max_new_tokens} exceeds the largest of answer_buckets")
