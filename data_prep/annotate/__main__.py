@@ -1,0 +1,105 @@
+"""python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --out=DIR: pictures to a dataset of scene records."""
+from __future__ import annotations
+
+import argparse
+import errno
+import functools
+import os
+import sys
+import time
+from typing import Any
+
+from data_prep.annotate.build import build_pipeline
+from data_prep.runner import TooManyFailures, run
+from data_prep.sources import SOURCES, SourceError
+from data_prep.writer import DatasetWriter, WriterError
+
+EXAMPLES = """examples:
+  python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --seed=0 --out=runs/scenes
+  python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos
+  python -m data_prep.annotate --source=folder --path=package:skimage,sklearn --out=runs/photos
+  python -m data_prep.annotate --source=stereo --out=runs/stereo
+  python -m data_prep.annotate --source=rgbd --convention=nyu --path=my_rgbd --out=runs/rgbd
+  python -m data_prep.annotate --source=video --path=clip.mp4 --every=1.0 --out=runs/clip
+  python -m data_prep.annotate --source=tfds --name=nyu_depth_v2 --tfds_split=train --data_dir=~/tensorflow_datasets --out=runs/nyu
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The verb's options."""
+    p = argparse.ArgumentParser("python -m data_prep.annotate", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--source", required=True, choices=SOURCES, help="where the pictures come from")
+    p.add_argument("--out", required=True, help="directory of the dataset, local or gs://; run again to go on where it stopped")
+    group = p.add_argument_group("rendered scenes")
+    group.add_argument("--preset", default="plain", help="plain: small pictures, few clear shapes; rich: large, cluttered")
+    group.add_argument("--count", type=int, default=1000, help="number of scenes")
+    group.add_argument("--seed", type=int, default=0, help="scene i of a seed is always the same")
+    group.add_argument("--width", type=int, default=0, help="picture width in pixels (default: the preset's)")
+    group.add_argument("--height", type=int, default=0, help="picture height in pixels (default: the preset's)")
+    group = p.add_argument_group("running")
+    group.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (or Ray actors); the bytes do not depend on it")
+    group.add_argument("--runner", choices=("processes", "ray"), default="processes")
+    group.add_argument("--max_failures", type=float, default=0.5, help="stop when more than this share of the items failed")
+    group.add_argument("--shard_records", type=int, default=1000, help="records a shard")
+    group.add_argument("--heldout_percent", type=int, default=10, help="share of scenes (by hash) that go to the split heldout")
+    group.add_argument("--cloud_points", type=int, default=128, help="points kept of each object's cloud")
+    return p
+
+
+RUNNING = ("out", "workers", "runner", "max_failures", "shard_records")
+
+
+def annotate(options: dict[str, Any]) -> dict[str, Any]:
+    """Runs the verb and returns the manifest; raises SourceError, WriterError, TooManyFailures, OSError."""
+    from spatial_jax.data.records import scene_features
+
+    spec = {k: v for k, v in options.items() if k not in RUNNING}
+    pipeline = build_pipeline(spec)
+    total = len(pipeline.source)
+    config = {**pipeline.config(), "items": total}
+    with DatasetWriter(options["out"], "scenes", scene_features(), config, options["shard_records"]) as writer:
+        if writer.complete:
+            print(f"{options['out']} is complete already: nothing to do")
+            return writer.finish()
+        workers = options["workers"] if total > 64 or options["runner"] == "ray" else 1
+        begun = time.monotonic()
+        seconds = run(functools.partial(build_pipeline, spec), writer, total, workers=workers, runner=options["runner"],
+                      max_failures=options["max_failures"])
+        spent = ", ".join(f"{stage} {1e3 * s / max(1, total):.1f}" for stage, s in seconds.items())
+        print(f"{total} items in {time.monotonic() - begun:.1f} s (ms an item: {spent})")
+        return writer.finish()
+
+
+def report(manifest: dict[str, Any], out: str) -> None:
+    """Prints what came out and the next command."""
+    items = manifest["items"]
+    splits = ", ".join(f"{v['records']} {k}" for k, v in manifest["splits"].items()) or "nothing"
+    print(f"{items['record']} records ({splits}), {items['objects']} objects, {items['dropped']} dropped, {items['failed']} failed, {items['notes']} repaired")
+    for stage, reasons in manifest["reasons"].items():
+        for reason, count in reasons.items():
+            print(f"  {count} x {stage}: {reason}")
+    verb = "synthesize" if items["objects"] else "selfsup"
+    print(f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb} --scenes={out} --out={out.rstrip('/')}_questions")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit code 0, or 2 with one clear line."""
+    options = vars(parser().parse_args(arguments))
+    try:
+        manifest = annotate(options)
+    except (SourceError, WriterError, TooManyFailures) as error:
+        print(f"annotate: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"no space left for {options['out']}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"{error.strerror or error} ({options['out']})"
+        print(f"annotate: {where}; what was done is kept, run the same command again to go on", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("annotate: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    report(manifest, options["out"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Runs a pipeline over its source: several processes, in order, resumable, with progress and a limit on failures."""
+from __future__ import annotations
+
+import concurrent.futures
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from data_prep.pipeline import Outcome, Pipeline
+from data_prep.writer import DatasetWriter
+
+Builder = Callable[[], Pipeline]
+
+
+class TooManyFailures(Exception):
+    """More items failed than the run allows; the message is one line with the reason met most often."""
+
+
+_PIPELINE: Pipeline | None = None
+
+
+def _start(build: Builder) -> None:
+    global _PIPELINE
+    _PIPELINE = build()
+
+
+def _work(indices: list[int]) -> list[Outcome]:
+    assert _PIPELINE is not None
+    return [_PIPELINE(i) for i in indices]
+
+
+def _batches(start: int, stop: int, size: int) -> Iterator[list[int]]:
+    for first in range(start, stop, size):
+        yield list(range(first, min(first + size, stop)))
+
+
+def run_serial(build: Builder, start: int, stop: int) -> Iterator[Outcome]:
+    """Outcomes of items start..stop - 1, in this process."""
+    pipeline = build()
+    for index in range(start, stop):
+        yield pipeline(index)
+
+
+def run_processes(build: Builder, start: int, stop: int, workers: int, batch: int = 8) -> Iterator[Outcome]:
+    """The same outcomes in the same order from `workers` processes; at most a few batches are in flight."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(workers, context, _start, (build,)) as pool:
+        pending: list[concurrent.futures.Future] = []
+        batches = _batches(start, stop, batch)
+        try:
+            for indices in batches:
+                pending.append(pool.submit(_work, indices))
+                if len(pending) >= 4 * workers:
+                    yield from pending.pop(0).result()
+            while pending:
+                yield from pending.pop(0).result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Progress:
+    """One console line, renewed at most twice a second on a terminal and every ten seconds elsewhere: done, rate, time left, skipped."""
+
+    def __init__(self, total: int, done: int, label: str, stream: Any = None):
+        self.total, self.first, self.label, self.stream = total, done, label, stream or sys.stderr
+        self.begun = self.shown = time.monotonic()
+        self.every = 0.5 if self.stream.isatty() else 10.0
+
+    def show(self, done: int, skipped: int, last: bool = False) -> None:
+        now = time.monotonic()
+        if not last and now - self.shown < self.every:
+            return
+        self.shown = now
+        rate = (done - self.first) / max(now - self.begun, 1e-6)
+        left = (self.total - done) / rate if rate > 0 else float("inf")
+        clock = f"{int(left // 60)}:{int(left % 60):02d} left" if left < 360000 else ""
+        end = "\r" if self.stream.isatty() and not last else "\n"
+        print(f"{self.label}: {done}/{self.total}, {rate:.1f} a second, {clock}, {skipped} skipped   ", end=end, file=self.stream, flush=True)
+
+
+def _failed_too_often(writer: DatasetWriter, limit: float, least: int) -> str:
+    done = writer.items["record"] + writer.items["failed"] + writer.items["dropped"]
+    failed = writer.items["failed"]
+    if failed < least or failed <= limit * done:
+        return ""
+    counts = {f"{stage}: {reason.removeprefix('failed: ')}": n for stage, reasons in writer.tally.items() for reason, n in reasons.items()
+              if reason.startswith("failed: ")}
+    worst = max(counts, key=lambda key: counts[key])
+    return f"{failed} of {done} items failed, more than the allowed share {limit:g}; most often at {worst} ({counts[worst]} times)"
+
+
+def run(build: Builder, writer: DatasetWriter, total: int, *, workers: int = 1, runner: str = "processes", max_failures: float = 0.5,
+        failures_from: int = 20, label: str = "annotate", batch: int = 8, say: Callable[[str], None] = print) -> dict[str, float]:
+    """Does the items the writer still lacks and finishes the dataset. Returns the seconds spent a stage (all workers together).
+
+    Every item that fails or is dropped costs one line on the console. Raises TooManyFailures as soon as more than the share `max_failures`
+    of the items done (and at least `failures_from`) have failed; what was done stays and a later run goes on."""
+    seconds: dict[str, float] = {}
+    start = writer.next_index
+    if writer.complete or start >= total:
+        writer.finish()
+        return seconds
+    if start:
+        say(f"{label}: going on at item {start} of {total}")
+    progress = Progress(total, start, label)
+    if runner == "ray":
+        from data_prep.ray_runner import run_ray
+
+        outcomes = run_ray(build, start, total, workers, batch)
+    elif workers <= 1:
+        outcomes = run_serial(build, start, total)
+    else:
+        outcomes = run_processes(build, start, total, min(workers, os.cpu_count() or 1), batch)
+    for outcome in outcomes:
+        writer.append(outcome)
+        for stage, spent in outcome.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
+        if outcome.kind != "record":
+            say(f"{outcome.kind} at {outcome.stage}: {outcome.item_id}: {outcome.reason}")
+        for note in outcome.notes:
+            say(f"repaired: {outcome.item_id}: {note}")
+        progress.show(outcome.index + 1, writer.items["failed"] + writer.items["dropped"])
+        if outcome.kind == "failed":
+            reason = _failed_too_often(writer, max_failures, failures_from)
+            if reason:
+                outcomes.close()      # type: ignore[attr-defined]
+                raise TooManyFailures(reason)
+    progress.show(total, writer.items["failed"] + writer.items["dropped"], last=True)
+    writer.finish()
+    return seconds

@@ -1,0 +1,110 @@
+"""What every source gives: items by number, each a `Frame` with whatever geometry the source truly knows."""
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class BadItem(Exception):
+    """One item cannot be used; the message is one line that says why. The run goes on."""
+
+
+class SourceError(Exception):
+    """The source as a whole cannot be used (no such folder, nothing in it); the message is one line that says what to do."""
+
+
+@dataclasses.dataclass
+class ObjectDraft:
+    """An object on its way to a record. `mask` bool [h, w]; center [3], extent [3] metres and rotation [3, 3] (columns are the box's
+    axes, the third along gravity, pointing up) in the camera frame where the source knows them, else None and measured later."""
+
+    name: str
+    caption: str
+    mask: np.ndarray | None = None
+    box: tuple[float, float, float, float] | None = None
+    confidence: float = 1.0
+    visible_fraction: float = 1.0
+    center: np.ndarray | None = None
+    extent: np.ndarray | None = None
+    rotation: np.ndarray | None = None
+    points: np.ndarray | None = None                  # [n, 3] sample of its cloud, camera frame
+    depth: dict[str, float] = dataclasses.field(default_factory=dict)        # median, q20, q80, rel_std
+    uncertainty: dict[str, float] = dataclasses.field(default_factory=dict)
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class DepthNoise:
+    """One standard deviation of a depth z: sqrt(constant^2 + (linear z)^2 + (quadratic z^2)^2), metres; independent from pixel to pixel.
+    `bias`: relative error that a whole picture shares (a wrong scale), one standard deviation."""
+
+    constant: float = 0.0
+    linear: float = 0.0
+    quadratic: float = 0.0
+    bias: float = 0.0
+
+    def sigma(self, depth: np.ndarray) -> np.ndarray:
+        """Standard deviation of each depth, same shape; without the shared bias."""
+        return np.sqrt(self.constant**2 + (self.linear * depth) ** 2 + (self.quadratic * depth**2) ** 2)
+
+
+@dataclasses.dataclass
+class Frame:
+    """A picture on its way to a record. `rgb` uint8 [h, w, 3] upright; `encoded`: the same picture as JPEG or PNG bytes, when the source
+    has it so; `depth` float32 [h, w] along the optical axis, 0 or NaN where invalid; `split_key`: frames with one key share a split."""
+
+    item_id: str
+    source: str
+    rgb: np.ndarray
+    encoded: bytes = b""
+    split_key: str = ""
+    depth: np.ndarray | None = None
+    depth_flag: str = "none"
+    depth_noise: DepthNoise = dataclasses.field(default_factory=DepthNoise)
+    intrinsics: tuple[float, float, float, float] | None = None
+    intrinsics_source: str = "none"
+    gravity: np.ndarray | None = None
+    floor: np.ndarray | None = None
+    objects: list[ObjectDraft] = dataclasses.field(default_factory=list)
+    tags: tuple[str, ...] = ()
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+    meta: dict[str, Any] = dataclasses.field(default_factory=dict)
+    notes: list[str] = dataclasses.field(default_factory=list)              # what was repaired on the way in, e.g. "CMYK converted"
+    exif: dict[str, float] = dataclasses.field(default_factory=dict)         # focal_35mm, focal_mm, ... when the file has them
+
+    @property
+    def height(self) -> int:
+        return self.rgb.shape[0]
+
+    @property
+    def width(self) -> int:
+        return self.rgb.shape[1]
+
+
+class Source(Protocol):
+    """Items in a fixed order. `load` must give the same frame for the same index in any process."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def item_id(self, index: int) -> str:
+        """Stable id of an item, known without loading it."""
+        ...
+
+    def load(self, index: int) -> Frame:
+        """Raises BadItem when the item cannot be used."""
+        ...
+
+    def config(self) -> dict[str, Any]:
+        """What the source was made from, JSON-ready: part of the dataset's identity, so a resume can tell that it is the same."""
+        ...
+
+
+def split_of(key: str, heldout_percent: int = 10) -> str:
+    """"heldout" for `heldout_percent` of all keys, by hash, else "train": the same key falls in the same split in every dataset."""
+    number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+    return "heldout" if number % 100 < heldout_percent else "train"

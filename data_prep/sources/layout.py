@@ -1,0 +1,217 @@
+"""Random rooms: a camera, several things on the floor, on stands and on shelves, all drawn from one seed.
+
+Depth, size and place in the picture are drawn apart from each other (a thing's place in the picture first, then its depth, then its
+own size), so that neither height in the picture nor apparent size alone gives depth away: a big far thing next to a small near one occurs.
+"""
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from data_prep.sources.camera import Camera, look
+from data_prep.sources.catalogue import COLOURS, KINDS, PLAIN_KINDS, build
+from data_prep.sources.primitives import Primitive, bounds, box, frustum
+
+TEXTURES = ("plain", "stripes", "checker", "bands")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preset:
+    """What the random rooms may hold. Lengths in metres, angles in degrees."""
+
+    width: int
+    height: int
+    objects: tuple[int, int]
+    kinds: tuple[str, ...]
+    colours: tuple[str, ...]
+    size: tuple[float, float] | None            # of every kind alike; None: each kind's own range
+    depth: tuple[float, float] = (1.3, 6.0)
+    field_of_view: tuple[float, float] = (50.0, 75.0)
+    camera_height: tuple[float, float] = (1.0, 1.9)
+    pitch: tuple[float, float] = (8.0, 26.0)
+    roll: float = 0.0
+    least_pixels: float = 0.085                 # smallest apparent side, share of the picture's height
+    most_pixels: float = 0.55
+    overlap: float = 0.45                       # largest share of a thing's rectangle that one other may cover
+    distinct_colours: bool = True
+    contrast: float = 0.8                       # brightness of a texture's dark parts
+    smooth: bool = False                        # antialiased edges
+    truncate: float = 0.0                       # share of an apparent side that may lie outside the picture
+    raised: float = 0.55                        # share of the things that stand on something
+
+
+PRESETS = {
+    "plain": Preset(112, 112, (2, 4), PLAIN_KINDS, tuple(COLOURS)[:6], (0.3, 0.9)),
+    "rich": Preset(448, 448, (4, 8), tuple(KINDS), tuple(COLOURS), None, (1.2, 7.0), (45.0, 80.0), (0.9, 2.1), (3.0, 30.0), 3.0,
+                   0.045, 0.6, 0.6, False, 0.6, True, 0.25, 0.5),
+}
+
+
+@dataclasses.dataclass
+class Body:
+    """A thing of the room in its own frame (z up, standing on z = 0) and its place: yaw about z (radians), then `position` [3]."""
+
+    kind: str
+    colour: str
+    rgb: tuple[int, int, int]
+    texture: str
+    solids: list[Primitive]
+    position: np.ndarray
+    yaw: float
+    size: float
+    is_object: bool = True
+
+    def __post_init__(self) -> None:
+        self.low, self.high = bounds(self.solids)
+        c, s = np.cos(self.yaw), np.sin(self.yaw)
+        self.turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])     # own frame to world
+
+    @property
+    def corners(self) -> np.ndarray:
+        """World corners [8, 3] of the exact box around it."""
+        ends = np.stack([self.low, self.high])
+        grid = np.array([[ends[i, 0], ends[j, 1], ends[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+        return grid @ self.turn.T + self.position
+
+    @property
+    def reach(self) -> float:
+        """Radius of its footprint, metres."""
+        return float(np.hypot(self.high[0], self.high[1]))
+
+
+@dataclasses.dataclass
+class Room:
+    """A camera, the bodies, the walls ([2, 3] low and high corner of the inner room), the lamp's direction and the surfaces' looks."""
+
+    camera: Camera
+    bodies: list[Body]
+    walls: np.ndarray
+    light: np.ndarray
+    looks: dict
+    contrast: float
+    smooth: bool
+
+
+def _camera(preset: Preset, rng: np.random.Generator) -> Camera:
+    fov = np.radians(rng.uniform(*preset.field_of_view))
+    focal = preset.width / 2 / np.tan(fov / 2)
+    center = ((preset.width - 1) / 2 + preset.width * rng.normal(0, 0.01), (preset.height - 1) / 2 + preset.height * rng.normal(0, 0.01))
+    position = np.array([0.0, 0.0, rng.uniform(*preset.camera_height)])
+    pitch, roll = np.radians(rng.uniform(*preset.pitch)), np.radians(rng.uniform(-1, 1) * preset.roll)
+    return look(preset.width, preset.height, focal, center, position, rng.uniform(-0.5, 0.5), pitch, roll)
+
+
+def _stand(height: float, radius: float, rng: np.random.Generator) -> list[Primitive]:
+    """Something to stand on, `height` metres high: a block, a column or a small table; a shelf board when it is far above the floor."""
+    pick = rng.integers(4)
+    top = radius * rng.uniform(1.05, 1.35)
+    if pick == 0 or height < 0.12:
+        return [box((0, 0, height / 2), (2 * top, 2 * top, height), tone="wood")]
+    if pick == 1:
+        return [frustum((0, 0, height / 2), height, top, top * 0.95, tone="wood")]
+    board = min(0.06, height / 2)
+    slab = box((0, 0, height - board / 2), (2 * top, 2 * top, board), tone="wood")
+    if pick == 2:
+        return [slab, frustum((0, 0, (height - board) / 2), height - board, top * 0.3, top * 0.16, tone="metal")]
+    return [slab, box((0, 0, (height - board) / 2), (top * 0.5, top * 0.5, height - board), tone="metal")]
+
+
+def _place(preset: Preset, camera: Camera, kind: str, rng: np.random.Generator) -> tuple[list[Primitive], np.ndarray, float] | None:
+    """Solids, position and size of one thing, or None when the draw cannot stand in the room."""
+    low, high = preset.size or KINDS[kind][1]
+    size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+    depth = float(np.exp(rng.uniform(np.log(preset.depth[0]), np.log(preset.depth[1]))))
+    u, v = rng.uniform(0.04, 0.96) * preset.width, rng.uniform(0.12, 0.92) * preset.height
+    solids = build(kind, size, rng)
+    apparent = size * camera.fy / depth
+    if not preset.least_pixels * preset.height <= apparent <= preset.most_pixels * preset.height:
+        return None
+    raised = rng.uniform() < preset.raised
+    position = camera.unproject(u, v, depth)
+    base = position[2] - size / 2
+    if not raised:
+        base = 0.0
+    elif not 0.08 < base < 1.7:
+        return None
+    position = np.array([position[0], position[1], base])
+    return solids, position, size
+
+
+def _rectangle(camera: Camera, body: Body) -> np.ndarray | None:
+    """[x1, y1, x2, y2] of the projected box, or None when it reaches behind the camera."""
+    corners = body.corners
+    if camera.to_camera(corners)[:, 2].min() < 0.5:
+        return None
+    pixels = camera.project(corners)
+    return np.concatenate([pixels.min(0), pixels.max(0)])
+
+
+def _fits(preset: Preset, rect: np.ndarray, others: list[np.ndarray]) -> bool:
+    side = rect[2:] - rect[:2]
+    slack = side * preset.truncate
+    if (rect[:2] < 1 - slack).any() or (rect[2:] > np.array([preset.width, preset.height]) - 2 + slack).any():
+        return False
+    for other in others:
+        common = np.minimum(rect[2:], other[2:]) - np.maximum(rect[:2], other[:2])
+        if (common > 0).all() and common.prod() > preset.overlap * min(side.prod(), (other[2:] - other[:2]).prod()):
+            return False
+    return True
+
+
+def _walls(camera: Camera, bodies: list[Body], rng: np.random.Generator) -> np.ndarray:
+    spots = np.array([[*b.position[:2], b.reach] for b in bodies] + [[*camera.position[:2], 0.4]])
+    low = (spots[:, :2] - spots[:, 2:]).min(0) - rng.uniform(0.1, 1.5, 2)
+    high = (spots[:, :2] + spots[:, 2:]).max(0) + rng.uniform(0.1, 1.5, 2)
+    top = max(2.4, max(float(b.position[2] + b.high[2]) for b in bodies) + 0.2, float(camera.position[2]) + 0.4)
+    return np.array([[*low, 0.0], [*high, top + rng.uniform(0, 0.6)]])
+
+
+def _appearance(rng: np.random.Generator) -> dict:
+    floors = ((176, 168, 158), (196, 176, 150), (150, 152, 156), (186, 182, 170))
+    walls = ((222, 216, 206), (206, 212, 216), (214, 206, 196), (226, 224, 220))
+    return {"floor": floors[rng.integers(len(floors))], "wall": walls[rng.integers(len(walls))], "tile": float(rng.uniform(0.35, 0.7)),
+            "floor_texture": ("checker", "stripes", "plain")[rng.integers(3)], "wood": ((128, 102, 78), (104, 88, 76), (120, 116, 112))[rng.integers(3)]}
+
+
+def random_room(preset: Preset, rng: np.random.Generator) -> Room:
+    """A room drawn from `rng`: preset.objects[0] to preset.objects[1] things, each wholly (or nearly) in view, none inside another."""
+    while True:
+        camera = _camera(preset, rng)
+        wanted = int(rng.integers(preset.objects[0], preset.objects[1] + 1))
+        bodies: list[Body] = []
+        rectangles: list[np.ndarray] = []
+        looks = _appearance(rng)
+        for _ in range(40 * wanted):
+            if sum(b.is_object for b in bodies) == wanted:
+                break
+            kind, colour = preset.kinds[rng.integers(len(preset.kinds))], preset.colours[rng.integers(len(preset.colours))]
+            if preset.distinct_colours and any(b.colour == colour for b in bodies):
+                continue
+            placed = _place(preset, camera, kind, rng)
+            if placed is None:
+                continue
+            solids, position, size = placed
+            alike = [b.size for b in bodies if b.is_object and (b.kind, b.colour) == (kind, colour)]
+            if len(alike) > 1 or any(max(size / s, s / size) < 1.5 for s in alike):
+                continue                                    # "small red mug" and "large red mug" must be told apart
+            texture = TEXTURES[rng.integers(len(TEXTURES))]
+            body = Body(kind, colour, COLOURS[colour], texture, solids, position, float(rng.uniform(0, 2 * np.pi)), size)
+            rect = _rectangle(camera, body)
+            if rect is None or not _fits(preset, rect, rectangles):
+                continue
+            if any(np.hypot(*(position[:2] - b.position[:2])) < body.reach * 1.4 + b.reach + 0.03 for b in bodies):
+                continue
+            if position[2] > 0:
+                stand = Body("stand", "", looks["wood"], "plain", _stand(float(position[2]), body.reach, rng), position * [1, 1, 0], body.yaw,
+                             float(position[2]), is_object=False)
+                if _rectangle(camera, stand) is None:
+                    continue
+                bodies.append(stand)
+            bodies.append(body)
+            rectangles.append(rect)
+        if sum(b.is_object for b in bodies) >= preset.objects[0]:
+            break
+    angle, lean = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.7)
+    light = np.array([np.cos(angle) * lean, np.sin(angle) * lean, 1.0])
+    return Room(camera, bodies, _walls(camera, bodies, rng), light / np.linalg.norm(light), looks, preset.contrast, preset.smooth)

@@ -1,0 +1,301 @@
+"""Writes TFDS-format ArrayRecord datasets that can be stopped at any record and finished later with the same bytes.
+
+Layout of a dataset directory:
+
+    NAME-SPLIT.array_record-00000   shards; each appears whole, under its final name, or not at all
+    dataset_info.json, features.json   what `tfds.builder_from_directory` needs
+    skipped.jsonl                   one line for every item that was dropped, failed or repaired, with the reason
+    manifest.json                   counts, sha256 of every shard, config, generator version; written last: it marks the dataset complete
+    _work/                          only while unfinished: the log of items done and the records of the shards still open
+
+An item counts as done once its line is in the log; whatever lies behind the last whole line is cut off on resume.
+"""
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.remote import WorkFolder
+from spatial_jax.data.records import GENERATOR_VERSION
+
+_HEAD = struct.Struct("<II")      # length, crc32
+FORMAT = "array_record"
+
+
+class WriterError(Exception):
+    """The dataset cannot be written or resumed; the message is one line that says what to do."""
+
+
+class Serializer:
+    """Bytes of an example (nested dict) under TFDS features."""
+
+    def __init__(self, features: Any):
+        from tensorflow_datasets.core import example_serializer
+
+        self._features = features
+        self._serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
+
+    def __call__(self, example: dict[str, Any]) -> bytes:
+        return self._serializer.serialize_example(self._features.encode_example(example))
+
+
+def _write_shard(path: Path, records: Iterable[bytes]) -> int:
+    """Writes an ArrayRecord file and returns its size in bytes; raises OSError when the disk does not take it."""
+    from array_record.python import array_record_module
+
+    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+    total = 0
+    try:
+        for record in records:
+            writer.write(record)
+            total += 1
+    finally:
+        writer.close()
+    reader = array_record_module.ArrayRecordReader(str(path))
+    try:
+        if not reader.ok() or reader.num_records() != total:
+            raise OSError(28, f"shard {path.name} came out incomplete ({reader.num_records()} of {total} records): is the disk full?")
+    finally:
+        reader.close()
+    return path.stat().st_size
+
+
+def _read_journal(path: Path, count: int) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for number in range(count):
+            head = file.read(_HEAD.size)
+            length, crc = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
+            record = file.read(length)
+            if zlib.crc32(record) != crc:
+                raise WriterError(f"{path}: record {number} of the unfinished shard is damaged; delete {path.parent} and run again")
+            yield record
+
+
+def file_sha256(path: Any) -> str:
+    """Hex digest of a file's bytes; `path` is anything with open("rb")."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _differences(a: Any, b: Any, path: str = "") -> list[str]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return [d for k in sorted({*a, *b}) for d in _differences(a.get(k), b.get(k), f"{path}.{k}" if path else k)]
+    return [] if a == b else [f"{path} was {json.dumps(a)}, is {json.dumps(b)}"]
+
+
+class DatasetWriter:
+    """Appends outcomes in the order of their indices.
+
+    `out`: the dataset's directory, local or gs://. `config`: JSON-ready; a resume with another config is refused. `name`: file prefix
+    ("scenes", "questions"). After construction `next_index` is the first item still to be done and `complete` tells whether nothing is.
+    Use as a context manager; `finish()` writes manifest and info files. Raises WriterError, OSError (disk full)."""
+
+    def __init__(self, out: str, name: str, features: Any, config: dict[str, Any], shard_records: int = 1000):
+        self.name, self.features, self.shard_records = name, features, shard_records
+        self.identity = {"name": name, "generator_version": GENERATOR_VERSION, "shard_records": shard_records, "config": json.loads(json.dumps(config))}
+        self.folder = WorkFolder(out)
+        self.counts: dict[str, int] = {}                # split -> records
+        self.tally: dict[str, dict[str, int]] = {}      # stage -> reason -> items
+        self.next_index, self.complete, self.items = 0, False, {"record": 0, "dropped": 0, "failed": 0, "notes": 0, "objects": 0}
+        self._journals: dict[str, Any] = {}
+        self._log: Any = None
+        self._sizes: dict[str, list[tuple[int, int]]] = {}
+        self._lock: Any = None
+        try:
+            self.folder.make()
+        except OSError as error:
+            raise WriterError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
+        self._resume()
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(self, *unused: Any) -> None:
+        self.close()
+
+    # resuming
+
+    def _resume(self) -> None:
+        manifest = self.folder.out / "manifest.json"
+        if manifest.exists():
+            made = json.loads(manifest.read_text())
+            self._check(made["identity"])
+            self.complete, self.items, self.counts = True, made["items"], {k: v["records"] for k, v in made["splits"].items()}
+            self.tally, self.next_index = made["reasons"], sum(self.items[k] for k in ("record", "dropped", "failed"))
+            return
+        self.folder.open_work()
+        work = self.folder.work
+        self._lock = self.folder.lock()
+        identity = work / "identity.json"
+        if identity.exists() and identity.read_text().strip():
+            self._check(json.loads(identity.read_text()))
+        else:
+            temporary = work / "identity.tmp"
+            temporary.write_text(json.dumps(self.identity))
+            temporary.replace(identity)
+        log = work / "log.jsonl"
+        kept = 0
+        if log.exists():
+            for line in log.open("rb"):
+                with contextlib.suppress(ValueError):
+                    if line.endswith(b"\n"):
+                        self._count(json.loads(line))
+                        kept += len(line)
+                        continue
+                break
+            os.truncate(log, kept)
+        self._log = log.open("ab")
+        for split, count in self.counts.items():
+            self._reopen(split, count)
+
+    def _check(self, made: dict[str, Any]) -> None:
+        differences = _differences(made, self.identity)
+        if differences:
+            raise WriterError(f"{self.folder.out} holds a dataset of other settings ({'; '.join(differences)[:300]}); choose another --out or delete it")
+
+    def _reopen(self, split: str, count: int) -> None:
+        shard, pending = divmod(count, self.shard_records)
+        if pending == 0:
+            if not self._shard_path(split, shard - 1).exists():
+                self._seal(split, shard - 1, self.shard_records)
+            return
+        path = self._journal_path(split, shard)
+        size = 0
+        for record in _read_journal(path, pending):
+            size += _HEAD.size + len(record)
+        os.truncate(path, size)
+        self._journals[split] = path.open("ab")
+
+    # appending
+
+    def _shard_path(self, split: str, shard: int) -> Any:
+        return self.folder.out / f"{self.name}-{split}.{FORMAT}-{shard:05d}"
+
+    def _journal_path(self, split: str, shard: int) -> Path:
+        return self.folder.work / f"{split}-{shard:05d}.journal"
+
+    def _count(self, line: dict[str, Any]) -> None:
+        self.next_index = line["index"] + 1
+        self.items[line["kind"]] += 1
+        self.items["objects"] += line.get("objects", 0)
+        self.items["notes"] += len(line.get("notes", ()))
+        if line["kind"] == "record":
+            self.counts[line["split"]] = self.counts.get(line["split"], 0) + 1
+            self._sizes.setdefault(line["split"], []).append((line["records_bytes"], 1))
+        else:
+            reasons = self.tally.setdefault(line["stage"], {})
+            reasons[line["kind"] + ": " + line["reason"]] = reasons.get(line["kind"] + ": " + line["reason"], 0) + 1
+
+    def append(self, outcome: Any) -> None:
+        """Adds one item's outcome (data_prep.pipeline.Outcome); indices must come in order."""
+        if outcome.index != self.next_index:
+            raise ValueError(f"item {outcome.index} came where {self.next_index} was due")
+        line: dict[str, Any] = {"index": outcome.index, "item": outcome.item_id, "kind": outcome.kind}
+        if outcome.kind == "record":
+            split = outcome.split
+            line.update(split=split, objects=outcome.objects, records_bytes=len(outcome.example))
+            shard = self.counts.get(split, 0) // self.shard_records
+            if split not in self._journals:
+                self._journals[split] = self._journal_path(split, shard).open("wb")
+            file = self._journals[split]
+            file.write(_HEAD.pack(len(outcome.example), zlib.crc32(outcome.example)) + outcome.example)
+            file.flush()
+        else:
+            line.update(stage=outcome.stage, reason=outcome.reason)
+        if outcome.notes:
+            line["notes"] = list(outcome.notes)
+        self._log.write(json.dumps(line).encode() + b"\n")
+        self._log.flush()
+        self._count(line)
+        if outcome.kind == "record" and self.counts[outcome.split] % self.shard_records == 0:
+            self._seal(outcome.split, shard, self.shard_records)
+
+    def _seal(self, split: str, shard: int, count: int) -> None:
+        """Turns a journal of `count` records into a shard under its final name."""
+        file = self._journals.pop(split, None)
+        if file:
+            file.close()
+        journal = self._journal_path(split, shard)
+        temporary = journal.with_suffix(".shard")
+        _write_shard(temporary, _read_journal(journal, count))
+        self.folder.publish(temporary, self._shard_path(split, shard))
+        journal.unlink()
+        self.folder.sync()
+
+    # finishing
+
+    def finish(self) -> dict[str, Any]:
+        """Seals the open shards, writes info files and manifest, removes the work folder; returns the manifest."""
+        manifest_path = self.folder.out / "manifest.json"
+        if self.complete:
+            return json.loads(manifest_path.read_text())
+        for split, count in sorted(self.counts.items()):
+            shard, pending = divmod(count, self.shard_records)
+            if pending and not self._shard_path(split, shard).exists():
+                self._seal(split, shard, pending)
+        splits = {split: self._split_entry(split, count) for split, count in sorted(self.counts.items())}
+        self._write_info()
+        self._write_skipped()
+        manifest = {"identity": self.identity, "items": self.items, "splits": splits, "reasons": {k: dict(sorted(v.items())) for k, v in sorted(self.tally.items())}}
+        local = self.folder.work / "manifest.json"
+        local.write_text(json.dumps(manifest, indent=1))
+        self.folder.publish(local, manifest_path)
+        self.close()
+        self.folder.remove_work()
+        self.complete = True
+        return manifest
+
+    def _split_entry(self, split: str, count: int) -> dict[str, Any]:
+        shards = []
+        for shard in range(-(-count // self.shard_records)):
+            path = self._shard_path(split, shard)
+            records = min(self.shard_records, count - shard * self.shard_records)
+            shards.append({"file": path.name, "records": records, "bytes": path.stat().length, "sha256": file_sha256(path)})
+        return {"records": count, "shards": shards}
+
+    def _write_info(self) -> None:
+        import tensorflow_datasets as tfds
+        from tensorflow_datasets.core import dataset_info, file_adapters, naming
+
+        local = self.folder.work / "info"
+        local.mkdir(exist_ok=True)
+        identity = dataset_info.DatasetIdentity(name=self.name, version=tfds.core.Version("1.0.0"), data_dir=str(local), module_name="")
+        info = tfds.core.DatasetInfo(builder=identity, features=self.features, description=f"{self.name} written by data_prep")
+        info.set_file_format(file_adapters.FileFormat.ARRAY_RECORD)
+        entries = []
+        for split, count in sorted(self.counts.items()):
+            lengths = [min(self.shard_records, count - s) for s in range(0, count, self.shard_records)]
+            template = naming.ShardedFileTemplate(dataset_name=self.name, data_dir=local, split=split, filetype_suffix=FORMAT,
+                                                  template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}")
+            size = sum(n for n, _ in self._sizes.get(split, []))
+            entries.append(tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template))
+        info.set_splits(tfds.core.SplitDict(entries))
+        info.write_to_directory(str(local))
+        for path in sorted(local.iterdir()):
+            self.folder.publish(path, self.folder.out / path.name)
+
+    def _write_skipped(self) -> None:
+        local = self.folder.work / "skipped.jsonl"
+        with (self.folder.work / "log.jsonl").open("rb") as log, local.open("wb") as out:
+            for raw in log:
+                line = json.loads(raw)
+                if line["kind"] != "record" or line.get("notes"):
+                    out.write(raw)
+        self.folder.publish(local, self.folder.out / "skipped.jsonl")
+
+    def close(self) -> None:
+        """Closes the open files; nothing that was appended is lost."""
+        for file in [*self._journals.values(), self._log, self._lock]:
+            if file:
+                file.close()
+        self._journals, self._log, self._lock = {}, None, None
