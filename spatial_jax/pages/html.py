@@ -1,0 +1,98 @@
+"""HTML by construction: `tag` escapes every text and attribute, so what comes from data can never become markup."""
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from typing import Any
+
+_VOID = {"img", "input", "br", "meta", "line", "rect", "path", "circle", "polyline", "polygon", "col"}
+
+
+class Html(str):
+    """Text that is HTML already. Only `tag` and this package's own components make it; everything else is escaped."""
+
+    __slots__ = ()
+
+
+Child = Any  # Html, text, number, None, or an iterable of them
+
+
+def escape(value: object) -> Html:
+    """`value` as HTML text; control characters (which no HTML may hold) become a visible mark."""
+    if isinstance(value, Html):
+        return value
+    text = "".join(c if c in "\n\t" or (ord(c) >= 32 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) != 127) else "\ufffd" for c in str(value))
+    return Html(html.escape(text, quote=True))
+
+
+def join(*children: Child) -> Html:
+    """Children one after the other; None and False vanish, iterables are flattened."""
+    parts: list[str] = []
+    for child in children:
+        if child is None or child is False:
+            continue
+        if isinstance(child, str) or not isinstance(child, Iterable):
+            parts.append(escape(child))
+        else:
+            parts.append(join(*child))
+    return Html("".join(parts))
+
+
+def tag(name: str, *children: Child, **attributes: Any) -> Html:
+    """`tag("p", "1 < 2", class_="lead")`. In attribute names a trailing underscore is dropped and others become hyphens; None and False
+    leave the attribute out, True writes it bare. SVG's viewBox and the like are written as they are."""
+    written = []
+    for key, value in attributes.items():
+        if value is None or value is False:
+            continue
+        label = key.rstrip("_").replace("_", "-")
+        written.append(f" {label}" if value is True else f' {label}="{escape(str(value))}"')
+    opening = f"<{name}{''.join(written)}>"
+    if name in _VOID and not children:
+        return Html(opening[:-1] + ("/>" if name not in ("img", "input", "br", "meta", "col") else ">"))
+    return Html(f"{opening}{join(*children)}</{name}>")
+
+
+def chip(text: object, kind: str = "") -> Html:
+    """A small rounded label; `kind` is "", "good", "bad", "warn" or "quiet"."""
+    return tag("span", text, class_=f"chip {kind}".strip())
+
+
+def details(summary: Child, *children: Child, open_: bool = False, class_: str = "") -> Html:
+    """A section that folds."""
+    return tag("details", tag("summary", summary), *children, open=open_, class_=class_ or None)
+
+
+def number_cards(cards: Iterable[tuple[object, object, object]]) -> Html:
+    """Headline numbers: (value, label, remark) each."""
+    return tag("div", [tag("div", tag("b", value), tag("span", label), tag("small", remark) if remark else None, class_="card number")
+                       for value, label, remark in cards], class_="numbers")
+
+
+def command(text: object) -> Html:
+    """A command to copy."""
+    return tag("div", tag("code", text), tag("button", "copy", class_="copy", type="button"), class_="command")
+
+
+def callout(kind: str, title: object, *children: Child) -> Html:
+    """A remark that stands out; `kind` is "good", "bad", "warn" or "note"."""
+    return tag("div", tag("strong", title), *children, class_=f"callout {kind}")
+
+
+def tabs(panes: Iterable[tuple[object, Child]]) -> Html:
+    """Panes behind buttons, the first one shown; without JavaScript all are shown."""
+    panes = list(panes)
+    buttons = [tag("button", label, type="button", data_pane=i, class_="on" if i == 0 else None) for i, (label, _) in enumerate(panes)]
+    bodies = [tag("div", tag("h4", label, class_="pane-title"), body, class_="pane" + (" on" if i == 0 else ""), data_pane=i)
+              for i, (label, body) in enumerate(panes)]
+    return tag("div", tag("div", buttons, class_="tab-row") if len(panes) > 1 else None, bodies, class_="tabs")
+
+
+def searchable(items: Iterable[tuple[Child, str, str]], *, groups: Iterable[str] = (), placeholder: str = "filter…", class_: str = "items") -> Html:
+    """Items with a filter box and a chip a group. Each item is (body, text that is searched, its group)."""
+    items = list(items)
+    chips = [tag("button", group, type="button", class_="chip", data_group=group) for group in groups]
+    bar = tag("div", tag("input", type="search", placeholder=placeholder, aria_label="filter"), tag("div", chips, class_="chips") if chips else None,
+              tag("span", f"{len(items)} shown", class_="count"), class_="filter-bar")
+    body = [tag("article", item, class_="item", data_search=text.lower()[:4000], data_group=group) for item, text, group in items]
+    return tag("div", bar, tag("div", body, class_=class_), class_="searchable")
