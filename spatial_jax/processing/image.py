@@ -1,0 +1,138 @@
+"""Pictures to patches, with PIL and NumPy: decode, smart resize, bicubic, normalise, patch order of Qwen-VL.
+
+The resize is PIL's bicubic (fixed-point, horizontal pass first), what qwen-vl-utils and transformers' "slow" processors use. transformers'
+torchvision backend differs from it by at most 2 levels on a few pixels; pictures that need no resize are bit-equal in both.
+"""
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import os
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+MAX_ASPECT = 200
+
+
+class ImageError(ValueError):
+    """A picture that cannot be used; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSettings:
+    """What preprocessor_config.json says. `min_pixels` and `max_pixels` are areas of the resized picture."""
+
+    patch_size: int
+    temporal_patch_size: int
+    merge_size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    min_pixels: int
+    max_pixels: int
+
+    @property
+    def factor(self) -> int:
+        """Sides of a resized picture are multiples of this many pixels."""
+        return self.patch_size * self.merge_size
+
+
+def load_image(source: Any, name: str = "picture") -> Image.Image:
+    """RGB picture from a path, encoded bytes, a PIL image or a uint8 array [h, w, 3 or 1]. Transparency is laid on white; files are
+    turned by their EXIF orientation. Raises ImageError naming `name` for what cannot be decoded, OSError for a file that cannot be read."""
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim not in (2, 3):
+            raise ImageError(f"{name}: an array must be uint8 [h, w, 3], not {source.dtype} {list(source.shape)}")
+        return to_rgb(Image.fromarray(source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source))
+    if isinstance(source, Image.Image):
+        return to_rgb(source)
+    if isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        with open(name, "rb") as file:
+            source = file.read()
+    if not isinstance(source, (bytes, bytearray, memoryview)):
+        raise ImageError(f"{name}: {type(source).__name__} is not a picture; pass a path, encoded bytes, a PIL image or a uint8 array")
+    try:
+        image = Image.open(io.BytesIO(source))
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"{name}: not a readable picture ({error}); replace or remove it") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """RGB version; transparency is laid on white, 16-bit grey is scaled to 8 bits."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image, np.float64)
+        return Image.fromarray(np.clip(values / 257 + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
+    if "A" in image.getbands() or image.info.get("transparency") is not None:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def smart_resize(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """(height, width) of the resized picture: multiples of `factor`, area within the limits, aspect nearly kept (Qwen2-VL report and
+    transformers' `smart_resize`). Raises ImageError for a side of 0 or an aspect above 200."""
+    if min(height, width) < 1 or max(height, width) / min(height, width) > MAX_ASPECT:
+        raise ImageError(f"a picture of {width}x{height} pixels cannot be used: sides must be at least 1 and their ratio at most {MAX_ASPECT}")
+    new_height, new_width = round(height / factor) * factor, round(width / factor) * factor
+    if new_height * new_width > max_pixels:
+        beta = math.sqrt(height * width / max_pixels)
+        new_height = max(factor, math.floor(height / beta / factor) * factor)
+        new_width = max(factor, math.floor(width / beta / factor) * factor)
+    elif new_height * new_width < min_pixels:
+        beta = math.sqrt(min_pixels / (height * width))
+        new_height, new_width = math.ceil(height * beta / factor) * factor, math.ceil(width * beta / factor) * factor
+    return new_height, new_width
+
+
+def image_size(settings: ImageSettings, width: int, height: int) -> tuple[int, int]:
+    """(width, height) that a picture of the given size has when the model sees it."""
+    new_height, new_width = smart_resize(height, width, settings.factor, settings.min_pixels, settings.max_pixels)
+    return new_width, new_height
+
+
+def resize(image: Image.Image, width: int, height: int) -> Image.Image:
+    """PIL's antialiased bicubic; the picture itself when the size is right already."""
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+def patchify(frames: np.ndarray, patch_size: int, temporal_patch_size: int, merge_size: int) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Frames uint8 [f, h, w, 3] to (uint8 [t * gh * gw, 3 * Tp * P * P], grid (t, gh, gw)); an incomplete last time step repeats the last
+    frame, and one picture is a time step by itself. Rows in merge-block order, columns channel, time, row, column."""
+    short = -len(frames) % temporal_patch_size
+    if short and len(frames) > 1:
+        frames = np.concatenate([frames, np.repeat(frames[-1:], short, axis=0)])
+    count, height, width, channels = frames.shape
+    single = count == 1
+    t, tp = (1, 1) if single else (count // temporal_patch_size, temporal_patch_size)
+    p, m = patch_size, merge_size
+    gh, gw = height // p, width // p
+    planar = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))        # long contiguous rows make the big transpose cheap
+    blocks = planar.reshape(t, tp, channels, gh // m, m, p, gw // m, m, p).transpose(0, 3, 6, 4, 7, 2, 1, 5, 8)
+    out = np.empty((t, gh // m, gw // m, m, m, channels, temporal_patch_size, p, p), np.uint8)
+    out[...] = blocks                                                   # a single picture is repeated over the time step
+    return out.reshape(t * gh * gw, -1), (t, gh, gw)
+
+
+def normalise(patches: np.ndarray, settings: ImageSettings) -> np.ndarray:
+    """uint8 [n, 3 * Tp * P * P] to float32: (x - 255 mean) / (255 std), in float32 as transformers' torchvision backend."""
+    mean = np.asarray(settings.mean, np.float32) * np.float32(255)
+    std = np.asarray(settings.std, np.float32) * np.float32(255)
+    out = np.empty(patches.shape, np.float32)
+    planes, source = out.reshape(len(patches), 3, -1), patches.reshape(len(patches), 3, -1)
+    np.subtract(source, mean[:, None], out=planes)
+    np.divide(planes, std[:, None], out=planes)
+    return out
+
+
+def image_patches(image: Image.Image, settings: ImageSettings) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """One picture to (uint8 patches [n, 3 * Tp * P * P], grid (1, gh, gw)), resized to the settings' limits."""
+    width, height = image_size(settings, *image.size)
+    frame = np.asarray(resize(image, width, height))
+    return patchify(frame[None], settings.patch_size, settings.temporal_patch_size, settings.merge_size)

@@ -1,0 +1,241 @@
+"""Chat messages with pictures and videos to what the model takes: token ids, packed patches, M-RoPE positions. NumPy and PIL only."""
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.positions import IMAGE, VIDEO, row_positions
+from spatial_jax.processing.image import ImageSettings, image_patches, image_size, load_image, normalise
+from spatial_jax.processing.prompt import EncodedPrompt, PreparedImage
+from spatial_jax.processing.settings import read_image_settings, read_model_config, read_video_settings, with_limits
+from spatial_jax.processing.tokenizer import ChatTokenizer, read_json
+from spatial_jax.processing.video import VideoSettings, as_video, sample_video, seconds_per_grid, timestamps, video_patches
+
+IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
+VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
+_PAD = re.compile(re.escape(IMAGE_PAD) + "|" + re.escape(VIDEO_PAD))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Vision:
+    """One picture or video on its way into a prompt."""
+
+    kind: int
+    patches: np.ndarray
+    grid: tuple[int, int, int]
+    size: tuple[int, int]
+    seconds: float = 1.0
+    stamps: tuple[float, ...] = ()
+
+
+class Processor:
+    """A checkpoint's tokenizer, chat template and picture preprocessing.
+
+    `processor(messages, images, videos)` gives the arrays transformers' processor gives; `processor.encode(...)` gives an EncodedPrompt.
+    Pictures are paths, encoded bytes, PIL images, uint8 arrays or PreparedImages; videos are paths, folders of pictures, lists of pictures,
+    arrays [f, h, w, 3] or `Video`s. Files of a video are sampled at the checkpoint's frame rate, a list of pictures is shown whole, arrays
+    and Videos that state a rate follow the checkpoint's do_sample_frames.
+    """
+
+    def __init__(self, tokenizer: ChatTokenizer, config: ModelConfig, image: ImageSettings, video: VideoSettings, *,
+                 eos_ids: tuple[int, ...], pad_id: int):
+        if (video.image.mean, video.image.std, video.image.factor) != (image.mean, image.std, image.factor):
+            raise ValueError("the checkpoint normalises or cuts videos otherwise than pictures, which no Qwen-VL does; check its preprocessor files")
+        self.tokenizer, self.config = tokenizer, config
+        self.image_settings, self.video_settings = image, video
+        self.eos_ids, self.pad_id = eos_ids, pad_id
+        vision = [tokenizer.token_id(t) for t in (VISION_START, VISION_END, "<|vision_pad|>", IMAGE_PAD, VIDEO_PAD)]
+        unused = range(len(tokenizer), config.text.vocab_size)
+        self.banned_ids: tuple[int, ...] = tuple(sorted({i for i in vision if i is not None} | set(unused)))
+
+    @classmethod
+    def from_pretrained(cls, directory: str | Path, *, min_pixels: int | None = None, max_pixels: int | None = None, position_rule: str = "4.57",
+                        video_min_pixels: int | None = None, video_max_pixels: int | None = None, fps: float | None = None,
+                        max_frames: int | None = None) -> Processor:
+        """Reads a checkpoint folder. The limits (areas in pixels; a clip's volume for Qwen3-VL videos), the frame rate and the largest
+        number of frames replace the checkpoint's. Raises FileNotFoundError or ValueError naming the file."""
+        path = Path(directory)
+        if not path.is_dir():
+            raise FileNotFoundError(f"{path}: no such folder; give a checkpoint's folder in the Hugging Face layout")
+        tokenizer = ChatTokenizer.from_pretrained(path)
+        config = read_model_config(path, tokenizer, position_rule)
+        image = with_limits(read_image_settings(path, config.family), min_pixels, max_pixels)
+        video = read_video_settings(path, config.family)
+        video = dataclasses.replace(video, image=with_limits(video.image, video_min_pixels, video_max_pixels), fps=fps or video.fps,
+                                    max_frames=max_frames or video.max_frames, min_frames=min(video.min_frames, max_frames or video.min_frames))
+        eos_ids, pad_id = _end_ids(path, tokenizer, config)
+        for text, index in ((IMAGE_PAD, config.image_token_id), (VIDEO_PAD, config.video_token_id)):
+            if tokenizer.token_id(text) != index:
+                raise ValueError(f"{path}: config.json says {text} is id {index}, the tokenizer says {tokenizer.token_id(text)}; "
+                                 "the files are of different checkpoints")
+        return cls(tokenizer, config, image, video, eos_ids=eos_ids, pad_id=pad_id)
+
+    def model_size(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which the model sees a picture of the given size. Raises ImageError."""
+        return image_size(self.image_settings, width, height)
+
+    def prepare_image(self, source: Any, name: str = "picture") -> PreparedImage:
+        """Decodes, resizes and cuts a picture once; `encode` takes the result in place of the picture. Raises ImageError."""
+        if isinstance(source, PreparedImage):
+            return source
+        patches, grid = image_patches(load_image(source, name), self.image_settings)
+        return PreparedImage(patches, grid, (grid[2] * self.image_settings.patch_size, grid[1] * self.image_settings.patch_size))
+
+    def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
+        """Text of token ids."""
+        return self.tokenizer.decode(ids, skip_special_tokens)
+
+    def encode(self, messages: Sequence[dict[str, Any]], images: Sequence[Any] = (), videos: Sequence[Any] = (), *,
+               add_generation_prompt: bool = True, normalise: bool = True) -> EncodedPrompt:
+        """One conversation as an EncodedPrompt. Pictures may also stand in the messages ({"type": "image", "image": ...}).
+
+        With normalise=False the pixels stay uint8, a quarter of the memory, until `self.normalise`. Raises ValueError (ImageError for a
+        picture) when pictures and marks do not match or a picture cannot be used."""
+        images, videos = _inline(messages, images, "image"), _inline(messages, videos, "video")
+        text = self.tokenizer.apply_chat_template(messages, add_generation_prompt)
+        return self.encode_text(text, images, videos, normalise=normalise)
+
+    def encode_text(self, text: str, images: Sequence[Any] = (), videos: Sequence[Any] = (), *, start: int = 0,
+                    normalise: bool = True) -> EncodedPrompt:
+        """Like `encode`, for text that is rendered already (one pad token a picture or video); positions begin at `start`, so that a
+        later turn of a conversation continues its earlier tokens without tokenising them again."""
+        ids, visions = self._tokens(text, images, videos)
+        return self._prompt(ids, visions, start, normalise)
+
+    def normalise(self, prompt: EncodedPrompt) -> EncodedPrompt:
+        """The prompt with float32 pixel values; itself when they are already."""
+        if prompt.pixel_values is None or prompt.pixel_values.dtype != np.uint8:
+            return prompt
+        return dataclasses.replace(prompt, pixel_values=normalise(prompt.pixel_values, self.image_settings))
+
+    def __call__(self, messages: Sequence[Any], images: Sequence[Any] = (), videos: Sequence[Any] = (), add_generation_prompt: bool = True, *,
+                 padding_side: str = "left") -> dict[str, np.ndarray]:
+        """The arrays of transformers' processor for one conversation, or for a list of conversations (padded, pictures in their order).
+
+        input_ids, attention_mask, mm_token_type_ids int64 [b, s]; pixel_values float32 [n, k] and image_grid_thw int64 [m, 3] when there
+        are pictures; pixel_values_videos, video_grid_thw and, for Qwen2.5-VL, second_per_grid_ts [m] when there are videos."""
+        conversations = list(messages) if messages and not isinstance(messages[0], dict) else [messages]
+        images = _inline([m for c in conversations for m in c], images, "image")
+        videos = _inline([m for c in conversations for m in c], videos, "video")
+        rows, found, at_image, at_video = [], [], 0, 0
+        for number, conversation in enumerate(conversations):
+            text = self.tokenizer.apply_chat_template(conversation, add_generation_prompt)
+            last = number == len(conversations) - 1
+            end_image = len(images) if last else at_image + text.count(IMAGE_PAD)
+            end_video = len(videos) if last else at_video + text.count(VIDEO_PAD)
+            ids, visions = self._tokens(text, images[at_image:end_image], videos[at_video:end_video])
+            rows.append(self._expand(ids, visions))
+            found += visions
+            at_image, at_video = end_image, end_video
+        return self._arrays(rows, found, padding_side)
+
+    # From here on: the parts of encode() and __call__().
+
+    def _tokens(self, text: str, images: Sequence[Any], videos: Sequence[Any]) -> tuple[np.ndarray, list[_Vision]]:
+        """Token ids with one pad a picture (or video time step, Qwen3-VL), and the pictures in token order."""
+        for pad, given, what in ((IMAGE_PAD, images, "picture"), (VIDEO_PAD, videos, "video")):
+            if text.count(pad) != len(given):
+                raise ValueError(f"the messages show {text.count(pad)} {what}(s) but {len(given)} were given; add or remove "
+                                 f'{{"type": "{"image" if what == "picture" else "video"}"}} parts, and keep {pad} out of texts')
+        of_images = (self._image(image, f"picture {i + 1}") for i, image in enumerate(images))
+        of_videos = (self._video(video, f"video {i + 1}") for i, video in enumerate(videos))
+        visions = [next(of_images) if pad == IMAGE_PAD else next(of_videos) for pad in _PAD.findall(text)]
+        if videos and self.config.family == "qwen3_vl":
+            text = self._with_timestamps(text, [v for v in visions if v.kind == VIDEO])
+        return np.asarray(self.tokenizer.encode(text), np.int32), visions
+
+    def _with_timestamps(self, text: str, videos: list[_Vision]) -> str:
+        """Qwen3-VL: each time step under its own marks after its time. The template's outer marks are dropped as in training
+        (transformers 4.57); transformers 5.23 keeps them, and so does the rule "hf5"."""
+        outer = VIDEO_PAD if self.config.position_rule == "hf5" else VISION_START + VIDEO_PAD + VISION_END
+        if outer not in text:
+            outer = VIDEO_PAD
+        pieces = text.split(outer)
+        steps = ["".join(f"<{t:.1f} seconds>{VISION_START}{VIDEO_PAD}{VISION_END}" for t in video.stamps) for video in videos]
+        return pieces[0] + "".join(step + piece for step, piece in zip(steps, pieces[1:]))
+
+    def _image(self, source: Any, name: str) -> _Vision:
+        prepared = self.prepare_image(source, name)
+        return _Vision(IMAGE, prepared.patches, prepared.grid, prepared.size)
+
+    def _video(self, source: Any, name: str) -> _Vision:
+        video, settings = as_video(source, name), self.video_settings
+        from_file = isinstance(source, (str, Path)) and not Path(source).is_dir()
+        states_rate = isinstance(source, np.ndarray) or (video.fps is not None and video.indices is None)
+        if from_file or (settings.sample and states_rate):
+            video = sample_video(video, settings)
+        patches, grid = video_patches(video, settings, name)
+        size = (grid[2] * settings.image.patch_size, grid[1] * settings.image.patch_size)
+        return _Vision(VIDEO, patches, grid, size, seconds_per_grid(video, settings), tuple(timestamps(video, settings)))
+
+    def _expand(self, ids: np.ndarray, visions: list[_Vision]) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, type ids) with every pad repeated to the number of its tokens."""
+        pads = np.flatnonzero((ids == self.config.image_token_id) | (ids == self.config.video_token_id))
+        unit, split = self.config.vision.merge_unit, self.config.family == "qwen3_vl"
+        counts: list[int] = []
+        for v in visions:
+            t, h, w = v.grid
+            counts += [h * w // unit] * t if v.kind == VIDEO and split else [t * h * w // unit]
+        if len(counts) != len(pads):
+            raise ValueError(f"the text has {len(pads)} vision pads where {len(counts)} belong; keep {IMAGE_PAD} and {VIDEO_PAD} out of texts")
+        repeats = np.ones(len(ids), np.int64)
+        repeats[pads] = counts
+        ids = np.repeat(ids, repeats)
+        types = (ids == self.config.image_token_id) * np.uint8(IMAGE) + (ids == self.config.video_token_id) * np.uint8(VIDEO)
+        return ids, types.astype(np.uint8)
+
+    def _prompt(self, ids: np.ndarray, visions: list[_Vision], start: int, normalised: bool) -> EncodedPrompt:
+        ids, types = self._expand(ids, visions)
+        positions, following = row_positions(types, [v.grid for v in visions], self.config, [v.seconds for v in visions if v.kind == VIDEO])
+        patches = None
+        if visions:
+            patches = visions[0].patches if len(visions) == 1 else np.concatenate([v.patches for v in visions])
+            patches = normalise(patches, self.image_settings) if normalised else patches
+        grids = np.asarray([v.grid for v in visions], np.int32).reshape(-1, 3)
+        return EncodedPrompt(ids, positions + np.int32(start), following + start, types, patches, grids, [v.size for v in visions])
+
+    def _arrays(self, rows: list[tuple[np.ndarray, np.ndarray]], visions: list[_Vision], padding_side: str) -> dict[str, np.ndarray]:
+        if padding_side not in ("left", "right"):
+            raise ValueError(f"padding_side {padding_side!r} is unknown; use left or right")
+        longest = max(len(ids) for ids, _ in rows)
+        out = {name: np.full((len(rows), longest), fill, np.int64)
+               for name, fill in (("input_ids", self.pad_id), ("attention_mask", 0), ("mm_token_type_ids", 0))}
+        for i, (ids, types) in enumerate(rows):
+            where = slice(longest - len(ids), longest) if padding_side == "left" else slice(0, len(ids))
+            out["input_ids"][i, where], out["attention_mask"][i, where], out["mm_token_type_ids"][i, where] = ids, 1, types
+        for kind, pixels, grids in ((IMAGE, "pixel_values", "image_grid_thw"), (VIDEO, "pixel_values_videos", "video_grid_thw")):
+            chosen = [v for v in visions if v.kind == kind]
+            if chosen:
+                settings = self.image_settings if kind == IMAGE else self.video_settings.image
+                out[pixels] = normalise(np.concatenate([v.patches for v in chosen]), settings)
+                out[grids] = np.asarray([v.grid for v in chosen], np.int64)
+        if "video_grid_thw" in out and self.config.family == "qwen2_5_vl":
+            out["second_per_grid_ts"] = np.asarray([v.seconds for v in visions if v.kind == VIDEO], np.float32)
+        return out
+
+
+def _inline(messages: Sequence[dict[str, Any]], given: Sequence[Any], kind: str) -> list[Any]:
+    """The pictures (videos) given apart; where none are, those that stand in the messages."""
+    if len(given):
+        return list(given)
+    parts = [part for message in messages if not isinstance(message["content"], str) for part in message["content"]]
+    return [part[kind] for part in parts if isinstance(part, dict) and part.get(kind) is not None]
+
+
+def _end_ids(path: Path, tokenizer: ChatTokenizer, config: ModelConfig) -> tuple[tuple[int, ...], int]:
+    """(ids that end an answer, padding id) from generation_config.json, config.json and the tokenizer, in this order."""
+    stated = read_json(path / "generation_config.json")
+    eos = stated.get("eos_token_id", config.eos_token_id)
+    ids = [eos] if isinstance(eos, int) else list(eos or ())
+    ids += [i for i in (tokenizer.token_id("<|im_end|>"),) if i is not None and i not in ids]
+    pad = stated.get("pad_token_id", config.pad_token_id)
+    if pad is None:
+        named = tokenizer.config.get("pad_token") or "<|endoftext|>"
+        pad = tokenizer.token_id(named["content"] if isinstance(named, dict) else named)
+    return tuple(ids), int(pad if pad is not None else ids[-1])

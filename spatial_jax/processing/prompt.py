@@ -1,0 +1,52 @@
+"""What processing hands to rollout and training: one encoded prompt, and one prepared picture."""
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """A decoded and resized picture: patches uint8 [n, C * Tp * P * P], grid (1, h, w) in patches, size (width, height) in pixels."""
+
+    patches: np.ndarray
+    grid: tuple[int, int, int]
+    size: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        return self.patches.nbytes
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """A prompt as the model takes it.
+
+    input_ids int32 [p] with picture tokens expanded; positions int32 [3, p] M-RoPE; next_position: id of the first answer token;
+    type_ids uint8 [p]: 0 text, 1 picture, 2 video; pixel_values float32 [N, C * Tp * P * P] or None (uint8 and not yet normalised when
+    made by `encode(..., normalise=False)`); grid_thw int32 [m, 3], pictures and videos in token order, as are the rows of pixel_values;
+    model_sizes (width, height) of each after the resize, same order.
+    """
+
+    input_ids: np.ndarray
+    positions: np.ndarray
+    next_position: int
+    type_ids: np.ndarray
+    pixel_values: np.ndarray | None
+    grid_thw: np.ndarray
+    model_sizes: list[tuple[int, int]]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def patches(self) -> int:
+        """Number of patches of all pictures and videos."""
+        return 0 if self.pixel_values is None else len(self.pixel_values)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays in bytes."""
+        arrays = (self.input_ids, self.positions, self.type_ids, self.pixel_values, self.grid_thw)
+        return sum(array.nbytes for array in arrays if array is not None)

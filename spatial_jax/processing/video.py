@@ -1,0 +1,170 @@
+"""Videos: which frames, at what size, with which timestamps. Rules of Qwen2-VL, Qwen2.5-VL and Qwen3-VL as transformers states them."""
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spatial_jax.processing.image import MAX_ASPECT, ImageError, ImageSettings, load_image, patchify, resize, smart_resize
+
+DEFAULT_FPS = 24.0          # what transformers assumes when nobody says
+SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif")
+
+
+@dataclasses.dataclass(frozen=True)
+class VideoSettings:
+    """What video_preprocessor_config.json says. Pixel limits are a frame's for Qwen2-VL and Qwen2.5-VL, the whole clip's for Qwen3-VL."""
+
+    image: ImageSettings
+    whole_clip: bool
+    sample: bool
+    fps: float | None = 2.0
+    min_frames: int = 4
+    max_frames: int = 768
+    frame_count: int | None = None      # exact number of frames instead of a rate
+
+
+@dataclasses.dataclass(frozen=True)
+class Video:
+    """A clip: `frames` are pictures (anything load_image takes) or one uint8 array [f, h, w, 3]; `fps` of the original clip;
+    `indices` of the frames in it and its `total` number of frames (default: these frames are the whole clip)."""
+
+    frames: Any
+    fps: float | None = None
+    indices: tuple[int, ...] | None = None
+    total: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def frame_indices(self) -> tuple[int, ...]:
+        return self.indices if self.indices is not None else tuple(range(len(self.frames)))
+
+    @property
+    def sampled_fps(self) -> float:
+        """Frames per second of the chosen frames; 24 when the clip's rate is unknown."""
+        if self.fps is None:
+            return DEFAULT_FPS
+        return len(self.frame_indices) / (self.total or len(self.frames)) * self.fps
+
+
+def as_video(source: Any, name: str = "video") -> Video:
+    """A Video from a Video, a file path, a folder of pictures, an array [f, h, w, 3] or a sequence of pictures."""
+    if isinstance(source, Video):
+        video = source
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        video = Video([str(p) for p in sorted(path.iterdir()) if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]) if path.is_dir() \
+            else read_video(path)
+    elif isinstance(source, (np.ndarray, Sequence)) and not isinstance(source, (bytes, bytearray)):
+        video = Video(source)
+    else:
+        raise ImageError(f"{name}: {type(source).__name__} is not a video; pass a path, a list of frames or an array [f, h, w, 3]")
+    if not len(video):
+        raise ImageError(f"{name}: no frames")
+    return video
+
+
+def read_video(path: str | os.PathLike[str]) -> Video:
+    """All frames of a video file as RGB arrays, with its rate (needs the `av` package). Raises ImageError for an unreadable file."""
+    try:
+        import av
+    except ImportError as error:
+        raise ImageError(f"{path}: reading video files needs the package av (pip install av); or pass frames as pictures") from error
+    try:
+        with av.open(os.fspath(path)) as container:
+            stream = container.streams.video[0]
+            fps = float(stream.average_rate) if stream.average_rate else None
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    except (av.error.FFmpegError, IndexError, OSError) as error:
+        raise ImageError(f"{path}: not a readable video ({error})") from error
+    return Video(frames, fps=fps)
+
+
+def choose_frames(total: int, fps: float | None, settings: VideoSettings) -> np.ndarray:
+    """Indices of the frames to show, out of `total` at `fps` frames a second.
+
+    Qwen2-VL, Qwen2.5-VL: an even number n, arange(0, total, total / n); Qwen3-VL: round(linspace(0, total - 1, n)); n follows the wanted
+    rate, within min_frames and max_frames and never above `total`.
+    """
+    rate = fps if fps is not None else DEFAULT_FPS
+    step = settings.image.temporal_patch_size
+    if settings.whole_clip:
+        count = settings.frame_count or min(max(int(total / rate * (settings.fps or rate)), settings.min_frames), settings.max_frames, total)
+        return np.linspace(0, total - 1, min(count, total)).round().astype(int)
+    if settings.frame_count is not None:
+        count = min(round(settings.frame_count / step) * step, total)
+    elif settings.fps is None:
+        count = total
+    else:
+        most = math.floor(min(settings.max_frames, total) / step) * step
+        count = math.floor(min(max(total / rate * settings.fps, settings.min_frames), most, total) / step) * step
+    if count < 1 or count >= total:
+        return np.arange(total)
+    # float32 before the floor, as in transformers.
+    return (np.arange(count) * (total / count)).astype(np.float32).astype(int)
+
+
+def sample_video(video: Video, settings: VideoSettings) -> Video:
+    """The clip with only the frames that the settings choose."""
+    kept = choose_frames(len(video), video.fps, settings)
+    before = video.frame_indices
+    frames = video.frames[kept] if isinstance(video.frames, np.ndarray) else [video.frames[i] for i in kept]
+    return Video(frames, video.fps, tuple(before[i] for i in kept), video.total or len(video))
+
+
+def frame_size(count: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
+    """(height, width) of every frame after the resize."""
+    image = settings.image
+    if not settings.whole_clip:
+        return smart_resize(height, width, image.factor, image.min_pixels, image.max_pixels)
+    step, factor = image.temporal_patch_size, image.factor
+    if count < step:
+        raise ImageError(f"a video needs at least {step} frames, this one has {count}; pass it as a picture")
+    if min(height, width) < factor:
+        scale = max(factor / height, factor / width)
+        height, width = int(height * scale), int(width * scale)
+    if max(height, width) / min(height, width) > MAX_ASPECT:
+        raise ImageError(f"a video of {width}x{height} pixels cannot be used: the ratio of its sides must be at most {MAX_ASPECT}")
+    volume = round(count / step) * step * round(height / factor) * factor * round(width / factor) * factor
+    if volume > image.max_pixels:
+        beta = math.sqrt(count * height * width / image.max_pixels)
+        return max(factor, math.floor(height / beta / factor) * factor), max(factor, math.floor(width / beta / factor) * factor)
+    if volume < image.min_pixels:
+        beta = math.sqrt(image.min_pixels / (count * height * width))
+        return math.ceil(height * beta / factor) * factor, math.ceil(width * beta / factor) * factor
+    return round(height / factor) * factor, round(width / factor) * factor
+
+
+def video_patches(video: Video, settings: VideoSettings, name: str = "video") -> tuple[np.ndarray, tuple[int, int, int]]:
+    """(uint8 patches [n, 3 * Tp * P * P], grid (t, gh, gw)) of the clip's frames, all of one size."""
+    images = [load_image(frame, f"{name}, frame {i}") for i, frame in enumerate(video.frames)]
+    sizes = {image.size for image in images}
+    if len(sizes) > 1:
+        raise ImageError(f"{name}: its frames have different sizes {sorted(sizes)}; bring them to one size or pass them as pictures")
+    width, height = images[0].size
+    new_height, new_width = frame_size(len(images), height, width, settings)
+    frames = np.stack([np.asarray(resize(image, new_width, new_height)) for image in images])
+    if len(frames) == 1:
+        frames = np.repeat(frames, settings.image.temporal_patch_size, axis=0)
+    return patchify(frames, settings.image.patch_size, settings.image.temporal_patch_size, settings.image.merge_size)
+
+
+def seconds_per_grid(video: Video, settings: VideoSettings) -> float:
+    """Seconds between two time steps of the grid (Qwen2.5-VL's second_per_grid_ts)."""
+    return settings.image.temporal_patch_size / video.sampled_fps
+
+
+def timestamps(video: Video, settings: VideoSettings) -> list[float]:
+    """Seconds at the middle of each time step (Qwen3-VL prints them before the frames)."""
+    step = settings.image.temporal_patch_size
+    indices = list(video.frame_indices)
+    indices += [indices[-1]] * (-len(indices) % step)
+    times = [index / (video.fps or DEFAULT_FPS) for index in indices]
+    return [(times[i] + times[i + step - 1]) / 2 for i in range(0, len(times), step)]
