@@ -1,0 +1,107 @@
+"""Log-probabilities of a group's answers with the prompt passed through the network once.
+
+A row is [prompt | answer 1 | ... | answer g]: p + g * (t - 1) tokens instead of g * (p + t). The value and the gradient are those of
+the plain layout (one row an answer) to rounding; `plain_logprobs` is that layout, kept as the reference of tests and benchmarks.
+"""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionFeatures
+from spatial_jax.models.qwen_vl import QwenVL
+from spatial_jax.ops.logprob import token_logprobs
+from spatial_jax.ops.shared_prefix import causal_attention, group_attention
+
+
+def encode_pictures(model: QwenVL, prompts: PromptBatch, answers: AnswerBatch | None = None, remat: str = "none") -> VisionFeatures | None:
+    """Features of the prompts' pictures followed by those of the answers' later turns; None when there are none."""
+    parts = [model.encode_vision(batch.vision, remat) for batch in (prompts, answers) if batch is not None and batch.vision is not None]
+    if not parts:
+        return None
+    return jax.tree.map(lambda *xs: jnp.concatenate(xs, axis=xs[0].ndim - 2), *parts) if len(parts) > 1 else parts[0]
+
+
+def feature_rows(model: QwenVL, prompts: PromptBatch, answers: AnswerBatch) -> tuple[Array, Array]:
+    """Feature indices of prompts [b, p] and answers [b, g, t] into `encode_pictures`' concatenation."""
+    if prompts.vision is None or answers.vision is None:
+        return prompts.feature_index, answers.feature_index
+    offset = prompts.vision.patches.shape[0] // model.config.vision.merge_unit
+    return prompts.feature_index, jnp.where(answers.feature_index >= 0, answers.feature_index + offset, -1)
+
+
+def group_logprobs(
+    model: QwenVL,
+    prompts: PromptBatch,
+    answers: AnswerBatch,
+    *,
+    temperature: Float[Array, ""] | float = 1.0,
+    banned_ids: tuple[int, ...] = (),
+    remat: str = "none",
+    features: VisionFeatures | None = None,
+    chunk: int = 1024,
+) -> tuple[Float[Array, "b g t"], Float[Array, "b g t"]]:
+    """(log-probability, entropy) of every answer token, float32 [b, g, t]; padding holds finite numbers to be masked.
+
+    The prompt and its pictures pass once a group; answers see the prompt and themselves. features: `encode_pictures` computed before
+    (a frozen tower). remat: a policy of models/remat.py for the decoder and the tower. g = 1 serves SFT and DPO.
+    """
+    b, p = prompts.tokens.shape
+    g, t = answers.tokens.shape[1:]
+    t_in = max(t - 1, 1)  # the last token is only ever a target
+    if features is None:
+        features = encode_pictures(model, prompts, answers, remat)
+    prompt_rows, answer_rows = feature_rows(model, prompts, answers)
+    tokens = jnp.concatenate([prompts.tokens, answers.tokens[..., :t_in].reshape(b, -1)], axis=1)
+    rows = jnp.concatenate([prompt_rows, answer_rows[..., :t_in].reshape(b, -1)], axis=1)
+    positions = jnp.concatenate([prompts.positions, answers.positions[..., :t_in].reshape(3, b, -1)], axis=2)
+    answer_valid = answers.valid[..., :t_in]
+
+    def attend(q, k, v, cache):
+        return group_attention(q, k, v, prompts.valid, answer_valid), cache
+
+    hidden, _ = model.run_layers(model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat)
+    own = hidden[:, p:].reshape(b, g, t_in, -1)[:, :, : t - 1]
+    first = jnp.broadcast_to(hidden[:, p - 1, None, None], (b, g, 1, hidden.shape[-1]))  # left padding puts every prompt's end at p - 1
+    predictors = jnp.concatenate([first, own], axis=2)
+    logp, entropy = token_logprobs(
+        predictors.reshape(b * g * t, -1), model.head(), answers.tokens.reshape(-1), temperature=temperature, banned_ids=banned_ids, chunk=chunk)
+    return logp.reshape(b, g, t), entropy.reshape(b, g, t)
+
+
+def plain_logprobs(
+    model: QwenVL,
+    prompts: PromptBatch,
+    answers: AnswerBatch,
+    *,
+    temperature: Float[Array, ""] | float = 1.0,
+    banned_ids: tuple[int, ...] = (),
+    remat: str = "none",
+    features: VisionFeatures | None = None,
+    chunk: int = 1024,
+) -> tuple[Float[Array, "b g t"], Float[Array, "b g t"]]:
+    """The same from rows [prompt | answer], one an answer: every prompt passes g times."""
+    b, p = prompts.tokens.shape
+    g, t = answers.tokens.shape[1:]
+    if features is None:
+        features = encode_pictures(model, prompts, answers, remat)
+    prompt_rows, answer_rows = feature_rows(model, prompts, answers)
+
+    def per_answer(prompt_part, answer_part):
+        """[..., b, p] and [..., b, g, t] -> [..., b * g, p + t]."""
+        lead = prompt_part.shape[:-2]
+        repeated = jnp.repeat(prompt_part, g, axis=-2)
+        return jnp.concatenate([repeated, answer_part.reshape(*lead, b * g, t)], axis=-1)
+
+    tokens, rows = per_answer(prompts.tokens, answers.tokens), per_answer(prompt_rows, answer_rows)
+    positions, valid = per_answer(prompts.positions, answers.positions), per_answer(prompts.valid, answers.valid)
+
+    def attend(q, k, v, cache):
+        return causal_attention(q, k, v, valid), cache
+
+    hidden, _ = model.run_layers(model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat)
+    predictors = hidden[:, p - 1 : p + t - 1].reshape(b * g * t, -1)
+    logp, entropy = token_logprobs(
+        predictors, model.head(), answers.tokens.reshape(-1), temperature=temperature, banned_ids=banned_ids, chunk=chunk)
+    return logp.reshape(b, g, t), entropy.reshape(b, g, t)
