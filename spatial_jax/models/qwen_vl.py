@@ -1,0 +1,116 @@
+"""QwenVL: the policy network of the three families, one set of weights for training, prefill and decode."""
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from spatial_jax.models import text as decoder
+from spatial_jax.models import vision as tower
+from spatial_jax.models.batch import VisionArrays, VisionFeatures
+from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.layers import Compute
+from spatial_jax.models.layout import ParamSpec, param_specs
+
+
+def nest(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
+    """{path: leaf} as nested dicts."""
+    tree: dict[str, Any] = {}
+    for path, leaf in leaves.items():
+        node = tree
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = leaf
+    return tree
+
+
+def _modules(tree: dict[str, Any]) -> nnx.Dict:
+    return nnx.Dict({key: _modules(value) if isinstance(value, dict) else value for key, value in tree.items()})
+
+
+def _pure(module: nnx.Dict) -> dict[str, Any]:
+    return nnx.to_pure_dict(nnx.state(module))
+
+
+class QwenVL(nnx.Module):
+    """Qwen2-VL, Qwen2.5-VL or Qwen3-VL. Layers are stacked: parameters of the decoder's layers have shape [L, ...].
+
+    dtype: type of activations; param_dtype: type of the stored parameters. `rngs=None` makes an abstract model (shapes only).
+    Every method is pure given the parameters; use `split_model` and `nnx.merge` at the edges of jit.
+    """
+
+    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs | None = None, dtype: Any = jnp.float32, param_dtype: Any = None):
+        self.config = config
+        self.dtype = jnp.dtype(dtype).name
+        self.lora_scale = 1.0
+        param_dtype = jnp.dtype(dtype if param_dtype is None else param_dtype)
+        leaves = {spec.path: nnx.Param(_initial(spec, config, rngs, param_dtype)) for spec in param_specs(config)}
+        tree = nest(leaves)
+        self.text = _modules(tree["text"])
+        self.vision = _modules(tree["vision"])
+
+    @property
+    def compute(self) -> Compute:
+        return Compute(jnp.dtype(self.dtype), self.lora_scale)
+
+    def encode_vision(self, vision: VisionArrays, remat: str = "none") -> VisionFeatures:
+        """Features of all packed pictures, one row a token, in the order of the pictures."""
+        return tower.run_tower(_pure(self.vision), vision, self.config.vision, self.compute, remat)
+
+    def embed(self, tokens: jax.Array, feature_index: jax.Array | None = None, features: VisionFeatures | jax.Array | None = None) -> jax.Array:
+        """Token embeddings [..., d] of tokens [...]; where feature_index >= 0 the picture's feature takes the token's place."""
+        table = self.text["embed"]["embedding"][...]
+        embedded = jnp.take(table, tokens, axis=0).astype(self.dtype)
+        if features is None or feature_index is None:
+            return embedded
+        rows = features.features if isinstance(features, VisionFeatures) else features
+        return jnp.where((feature_index >= 0)[..., None], rows.astype(self.dtype)[jnp.maximum(feature_index, 0)], embedded)
+
+    def deepstack(self, feature_index: jax.Array, features: VisionFeatures | None) -> jax.Array | None:
+        """DeepStack rows at their tokens: [k, ..., d], zero at text; None for the families without."""
+        if features is None or features.deepstack is None:
+            return None
+        return jnp.where((feature_index >= 0)[..., None], features.deepstack[:, jnp.maximum(feature_index, 0)], 0)
+
+    def run_layers(self, x: jax.Array, positions: jax.Array, attend: decoder.Attend, caches: Any = None,
+                   deepstack: jax.Array | None = None, remat: str = "none") -> tuple[jax.Array, Any]:
+        """All decoder layers on x [b, n, d], positions [3, b, n] -> (hidden [b, n, d] after the final norm, stacked new caches).
+
+        attend(q [b, n, h, hd], k [b, n, kv, hd], v, cache of this layer) -> (out [b, n, h, hd], new cache of this layer); q and k come rotated.
+        caches: pytree with a leading axis [L], or None. deepstack [k, b, n, d]. remat: a policy of models/remat.py.
+        """
+        return decoder.run_decoder(_pure(self.text), x, positions, attend, caches, deepstack, self.config.text, self.compute, remat)
+
+    def head(self) -> jax.Array:
+        """The output matrix [d, v]: its own, or a view of the embeddings when tied."""
+        if self.config.tie_word_embeddings:
+            return self.text["embed"]["embedding"][...].T
+        return self.text["head"]["kernel"][...]
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """hidden [..., d] -> [..., v] in the activations' type."""
+        return jnp.dot(hidden, self.head().astype(self.dtype))
+
+
+def _initial(spec: ParamSpec, config: ModelConfig, rngs: nnx.Rngs | None, dtype) -> Any:
+    if rngs is None:
+        return jax.ShapeDtypeStruct(spec.full_shape, dtype)
+    if spec.init == "ones":
+        return jnp.ones(spec.full_shape, dtype)
+    if spec.init == "zeros":
+        return jnp.zeros(spec.full_shape, dtype)
+    scale = (config.vision if spec.path[0] == "vision" else config.text).initializer_range
+    return (jax.random.normal(rngs.params(), spec.full_shape, jnp.float32) * scale).astype(dtype)
+
+
+def split_model(model: QwenVL) -> tuple[nnx.GraphDef, nnx.State]:
+    """(graphdef, params): params is a nested State of plain arrays, `nnx.merge(graphdef, params)` gives the model back."""
+    graphdef, state = nnx.split(model)
+    return graphdef, nnx.as_pure(state)
+
+
+def abstract_model(config: ModelConfig, dtype: Any = jnp.float32, param_dtype: Any = None) -> tuple[nnx.GraphDef, nnx.State]:
+    """(graphdef, params as ShapeDtypeStructs) without allocating anything."""
+    return split_model(QwenVL(config, dtype=dtype, param_dtype=param_dtype))

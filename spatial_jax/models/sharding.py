@@ -1,0 +1,22 @@
+"""Logical axes of every parameter of a policy, and their placement on a mesh."""
+from __future__ import annotations
+
+from typing import Any
+
+from flax import nnx
+from jax.sharding import Mesh
+
+from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.layout import param_specs
+from spatial_jax.models.qwen_vl import nest
+from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, param_shardings
+
+
+def param_axes(config: ModelConfig) -> nnx.State:
+    """State like the parameters with a tuple of logical axes at every leaf."""
+    return nnx.State(nest({spec.path: spec.full_axes for spec in param_specs(config)}))
+
+
+def model_shardings(config: ModelConfig, params: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> nnx.State:
+    """NamedShardings of the parameters (arrays or shapes); ValueError names the parameter whose dimension does not divide."""
+    return param_shardings(params, param_axes(config), mesh, rules)

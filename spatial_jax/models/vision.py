@@ -1,0 +1,106 @@
+"""The vision tower on packed patches: windows and frames as blocks, every shape static."""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from spatial_jax.models.batch import BlockLayout, VisionArrays, VisionFeatures
+from spatial_jax.models.configs import VisionConfig
+from spatial_jax.models.layers import Compute, Params, activation, gather_rows, layer_norm, linear, rms_norm
+from spatial_jax.models.remat import remat
+from spatial_jax.ops.attention import attention
+from spatial_jax.ops.rope import grid_cos_sin, rotate, wide_dtype
+
+NORM_EPS = 1e-6
+
+
+def block_attention(q: jax.Array, k: jax.Array, v: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array) -> jax.Array:
+    """q, k, v [N, h, d] -> [N, h, d], each row attending inside its block, or inside its segment when there is no layout."""
+    if layout is None:
+        segments = segment_ids[None]
+        return attention(q[None], k[None], v[None], q_segments=segments, kv_segments=segments)[0]
+    blocks = (layout.count, layout.size)
+    if layout.index is not None:
+        flat = layout.index.reshape(-1)
+        q, k, v = (gather_rows(a, flat, layout.inverse) for a in (q, k, v))
+    q, k, v = (a.reshape(*blocks, *a.shape[1:]) for a in (q, k, v))
+    out = attention(q, k, v, kv_valid=layout.valid)
+    out = out.reshape(-1, *out.shape[2:])
+    return out if layout.index is None else gather_rows(out, layout.inverse, layout.index.reshape(-1))
+
+
+def _norm(p: Params, x: jax.Array, config: VisionConfig) -> jax.Array:
+    return rms_norm(p, x, NORM_EPS) if config.rms_norm else layer_norm(p, x, NORM_EPS)
+
+
+def vision_block(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array,
+                 config: VisionConfig, compute: Compute) -> jax.Array:
+    """One pre-norm block on packed patches, x [N, d]."""
+    qkv = linear(p["qkv"], _norm(p["norm1"], x, config), compute)
+    q, k = rotate(qkv[:, 0], cos, sin), rotate(qkv[:, 1], cos, sin)
+    x = x + linear(p["proj"], block_attention(q, k, qkv[:, 2], layout, segment_ids), compute, in_axes=2)
+    h = _norm(p["norm2"], x, config)
+    act = activation(config.hidden_act)
+    if "gate_proj" in p:
+        return x + linear(p["down_proj"], act(linear(p["gate_proj"], h, compute)) * linear(p["up_proj"], h, compute), compute)
+    return x + linear(p["fc2"], act(linear(p["fc1"], h, compute)), compute)
+
+
+def merge(p: Params, x: jax.Array, config: VisionConfig, compute: Compute, norm_after_grouping: bool = False) -> jax.Array:
+    """Merger: x [N, d] -> [N / m^2, out]; the DeepStack mergers normalise after grouping."""
+    grouped = (x.shape[0] // config.merge_unit, config.merge_unit * config.hidden_size)
+    if norm_after_grouping:
+        x = layer_norm(p["norm"], x.reshape(grouped), NORM_EPS)
+    else:
+        x = _norm(p["norm"], x, config).reshape(grouped)
+    return linear(p["fc2"], activation("gelu")(linear(p["fc1"], x, compute)), compute)
+
+
+def scan_period(config: VisionConfig) -> int:
+    """Smallest number of blocks after which the pattern of window and full blocks repeats; the scan runs over such groups."""
+    pattern = [i in config.full_attention_blocks for i in range(config.depth)]
+    return next(p for p in range(1, config.depth + 1) if config.depth % p == 0 and pattern == pattern[:p] * (config.depth // p))
+
+
+def position_embedding(table: jax.Array, vision: VisionArrays) -> jax.Array:
+    """Bilinear samples of the learned position table, [N, d] float32: table rows times float32 weights, summed in float32."""
+    wide = wide_dtype(table.dtype)
+    return sum(table[vision.tap_index[i]].astype(wide) * vision.tap_weight[i][:, None].astype(wide) for i in range(4))
+
+
+def run_tower(p: Params, vision: VisionArrays, config: VisionConfig, compute: Compute, policy: str) -> VisionFeatures:
+    """Packed patches to features in the order of the inputs' tokens."""
+    x = linear(p["patch_embed"], vision.patches.astype(compute.dtype), compute)
+    if vision.tap_index is not None:
+        x = x + position_embedding(p["pos_embed"]["embedding"].astype(compute.dtype), vision).astype(compute.dtype)
+    cos, sin = grid_cos_sin(vision.rows, vision.cols, config.head_dim, compute.dtype)
+    period = scan_period(config) if vision.windows is not None else 1
+    layouts = [vision.frames if vision.windows is None or i in config.full_attention_blocks else vision.windows for i in range(period)]
+    taps = config.deepstack_blocks
+    groups = config.depth // period
+
+    def body(carry, step):
+        x, kept = carry
+        block, slot = step
+        for i in range(period):
+            one = jax.tree.map(lambda a, i=i: a[i], block) if period > 1 else block
+            x = vision_block(one, x, cos, sin, layouts[i], vision.segment_ids, config, compute)
+        if kept is not None:
+            # Blocks without a DeepStack tap write to a spare last slot.
+            kept = jax.lax.dynamic_update_index_in_dim(kept, x, slot, 0)
+        return (x, kept), None
+
+    blocks = p["blocks"]
+    if period > 1:
+        blocks = jax.tree.map(lambda a: a.reshape(groups, period, *a.shape[1:]), blocks)
+    slots = jnp.asarray([taps.index(i) if i in taps else len(taps) for i in range(config.depth)]) if taps else None
+    kept = jnp.zeros((len(taps) + 1, *x.shape), x.dtype) if taps else None
+    (x, kept), _ = jax.lax.scan(remat(body, policy), (x, kept), (blocks, slots))
+
+    features = merge(p["merger"], x, config, compute)
+    if vision.token_order is not None:
+        features = features[vision.token_order]
+    deepstack = None
+    if taps:
+        deepstack = jnp.stack([merge(jax.tree.map(lambda a, j=j: a[j], p["deepstack"]), kept[j], config, compute, True) for j in range(len(taps))])
+    return VisionFeatures(features, deepstack)

@@ -1,0 +1,57 @@
+"""Attention with one meaning on every backend: grouped heads, causal order, key padding, segments."""
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from spatial_jax.ops.rope import wide_dtype
+
+BACKENDS = ("auto", "xla", "splash", "cudnn")
+
+
+def attention_mask(n: int, m: int, *, causal: bool = False, kv_valid: jax.Array | None = None,
+                   q_segments: jax.Array | None = None, kv_segments: jax.Array | None = None) -> jax.Array | None:
+    """bool, broadcastable to [b, n, m]: True where query may see key; None when everything is seen.
+
+    causal: query i sees keys up to i + (m - n); kv_valid [b, m]; segments int32 [b, n] and [b, m], 0 sees and is seen by nothing.
+    """
+    mask = None
+    if causal:
+        mask = (jnp.arange(m)[None, :] <= jnp.arange(n)[:, None] + (m - n))[None]
+    if kv_valid is not None:
+        mask = kv_valid[:, None, :] if mask is None else mask & kv_valid[:, None, :]
+    if q_segments is not None:
+        kv_segments = q_segments if kv_segments is None else kv_segments
+        same = (q_segments[:, :, None] == kv_segments[:, None, :]) & (kv_segments > 0)[:, None, :]
+        mask = same if mask is None else mask & same
+    return mask
+
+
+def reference_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None, scale: float | None = None) -> jax.Array:
+    """Plain softmax attention: q [b, n, h, d], k, v [b, m, k, d] with h a multiple of k, mask broadcastable to [b, n, m] -> [b, n, h, d].
+
+    Scores and softmax in float32 (float64 for float64 inputs), probabilities cast back before they meet v. A query that may see nothing
+    gets the mean of the values, never NaN.
+    """
+    b, n, h, d = q.shape
+    kv = k.shape[2]
+    wide = wide_dtype(q.dtype)
+    grouped = q.reshape(b, n, kv, h // kv, d)
+    scores = jnp.einsum("bnkgd,bmkd->bkgnm", grouped, k, preferred_element_type=wide) * jnp.asarray(d**-0.5 if scale is None else scale, wide)
+    if mask is not None:
+        scores = jnp.where(mask[:, None, None], scores, jnp.finfo(wide).min)
+    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
+    return jnp.einsum("bkgnm,bmkd->bnkgd", weights, v).reshape(b, n, h, d)
+
+
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False, kv_valid: jax.Array | None = None,
+              q_segments: jax.Array | None = None, kv_segments: jax.Array | None = None, scale: float | None = None,
+              backend: str = "auto") -> jax.Array:
+    """Attention of q [b, n, h, d] over k, v [b, m, kv heads, d] -> [b, n, h, d]. Masks as in `attention_mask`.
+
+    Rows of queries that see nothing (padding) hold unspecified finite numbers. backend: "auto", "xla", "splash" (TPU) or "cudnn" (GPU).
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"attention: backend {backend!r} is unknown; use one of {', '.join(BACKENDS)}")
+    mask = attention_mask(q.shape[1], k.shape[1], causal=causal, kv_valid=kv_valid, q_segments=q_segments, kv_segments=kv_segments)
+    return reference_attention(q, k, v, mask, scale)

@@ -1,0 +1,36 @@
+"""Device meshes with the axes that the rules name."""
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.experimental import mesh_utils
+from jax.sharding import Mesh
+
+MESH_AXES = ("data", "fsdp", "tensor")
+
+
+def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh over `devices` (all by default) with axes data, fsdp and tensor (and others, if named).
+
+    One size may be -1: what remains. Left-out axes are 1; with no sizes at all every device goes to fsdp.
+    ValueError when the sizes do not multiply to the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    sizes = dict.fromkeys(MESH_AXES, 1) | dict(axes or {"fsdp": -1})
+    unknown = [name for name, size in sizes.items() if size == -1]
+    known = math.prod(size for size in sizes.values() if size != -1)
+    if len(unknown) > 1:
+        raise ValueError(f"make_mesh: only one axis may be -1, got {sizes}")
+    if unknown:
+        sizes[unknown[0]] = len(devices) // known
+    if math.prod(sizes.values()) != len(devices):
+        raise ValueError(f"make_mesh: {sizes} multiplies to {math.prod(sizes.values())} but there are {len(devices)} devices")
+    shape = tuple(sizes.values())
+    if devices[0].platform == "tpu":
+        grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
+    else:
+        grid = np.asarray(devices).reshape(shape)
+    return Mesh(grid, tuple(sizes))
