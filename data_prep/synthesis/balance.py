@@ -1,0 +1,43 @@
+"""Keeps answers balanced while questions are chosen: no option, side, slot, number or named object is right more often than its share.
+
+Without it a question is answered from its words alone: tables are closer than pictures, small things stand in front. Each draft brings
+facts (key, value, number of values); a draft whose value is already ahead of its share by more than a slack is refused."""
+from __future__ import annotations
+
+import collections
+import math
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from data_prep.synthesis.draft import Draft, Fact
+
+
+class Balance:
+    """Counts of what was right so far, a split at a time. A value may be ahead of its share by `slack` + `tube` * sqrt(total) answers:
+    inside the tube the choice is free, so that balance does not become a pattern of its own (an exactly balanced word is a hint: what was
+    right too often so far would be wrong next)."""
+
+    def __init__(self, slack: float = 1.0, tube: float = 0.3):
+        self.slack, self.tube = slack, tube
+        self._counts: dict[tuple, dict[Any, int]] = collections.defaultdict(lambda: collections.defaultdict(int))
+        self._totals: dict[tuple, int] = collections.defaultdict(int)
+
+    def fits(self, split: str, facts: Iterable[Fact]) -> bool:
+        """Whether no fact's value is ahead of its share by more than the tube."""
+        for key, value, values in facts:
+            whole = (split, *key)
+            total = self._totals.get(whole, 0)
+            if total and self._counts[whole][value] - total / values > self.slack + self.tube * math.sqrt(total):
+                return False
+        return True
+
+    def pick(self, split: str, drafts: Sequence[Draft], rng: random.Random) -> Draft | None:
+        """A random one of the drafts that fit, counted; None when each would tilt a count."""
+        for draft in rng.sample(drafts, len(drafts)):
+            if self.fits(split, draft.facts):
+                for key, value, _ in draft.facts:
+                    self._counts[(split, *key)][value] += 1
+                    self._totals[(split, *key)] += 1
+                return draft
+        return None

@@ -1,0 +1,116 @@
+"""Reading scene datasets and writing question datasets."""
+from __future__ import annotations
+
+import collections
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from data_prep.pipeline import Outcome
+from data_prep.writer import DatasetWriter, Serializer, WriterError
+from spatial_jax.data.records import QuestionRecord, SceneRecord, from_example, question_features, to_example
+
+
+class DatasetError(Exception):
+    """A dataset that cannot be read; the message is one line that says what to do."""
+
+
+class SceneDataset:
+    """The scenes of a dataset directory, split after split ("train" first), by position; pictures stay encoded."""
+
+    def __init__(self, directory: str):
+        import tensorflow_datasets as tfds
+
+        if "://" not in directory and not Path(directory, "dataset_info.json").is_file():
+            raise DatasetError(f"{directory}: no finished scene dataset there (no dataset_info.json); make one with python -m data_prep.annotate")
+        try:
+            builder = tfds.builder_from_directory(directory)
+            splits = sorted(builder.info.splits, key=lambda s: (s != "train", s))
+            decoders = {"image": tfds.decode.SkipDecoding()}
+            self._parts = [(s, builder.as_data_source(s, decoders=decoders)) for s in splits]
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise DatasetError(f"{directory}: cannot be opened as a scene dataset ({reason})") from error
+        self.skipped: collections.Counter[str] = collections.Counter()
+
+    def __len__(self) -> int:
+        return sum(len(source) for _, source in self._parts)
+
+    def get(self, index: int) -> SceneRecord | str:
+        """The scene at a position, or one line that says why it cannot be read."""
+        for split, source in self._parts:
+            if index < len(source):
+                try:
+                    return from_example(SceneRecord, source[index])
+                except Exception as error:
+                    return f"{split} scene {index}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
+            index -= len(source)
+        raise IndexError(index)
+
+    def __iter__(self) -> Iterator[SceneRecord]:
+        """All readable scenes; the others are counted in `skipped` and named on the console."""
+        for index in range(len(self)):
+            scene = self.get(index)
+            if isinstance(scene, str):
+                print(f"skipped {scene}", flush=True)
+                self.skipped["damaged scene record"] += 1
+            else:
+                yield scene
+
+
+class QuestionWriter:
+    """Writes question records in order. A run that was stopped is repeated from its seed; what is on disk already is passed over."""
+
+    def __init__(self, out: str, config: dict[str, Any], shard_records: int = 1000):
+        features = question_features()
+        self._writer = DatasetWriter(out, "questions", features, config, shard_records)
+        self._serialize = Serializer(features)
+        self._index = 0
+        self.resumed = self._writer.next_index
+
+    @property
+    def complete(self) -> bool:
+        return self._writer.complete
+
+    def write(self, record: QuestionRecord) -> None:
+        """Appends one record."""
+        self._append(lambda index: Outcome(index, record.question_id, "record", record.split, example=self._serialize(to_example(record))))
+
+    def skip(self, item_id: str, stage: str, reason: str) -> None:
+        """Notes an item that gave no question, with the reason."""
+        self._append(lambda index: Outcome(index, item_id, "dropped", stage=stage, reason=reason))
+
+    def _append(self, make: Any) -> None:
+        if self._index >= self._writer.next_index:
+            self._writer.append(make(self._index))
+        self._index += 1
+
+    def finish(self, report: dict[str, Any]) -> dict[str, Any]:
+        """Closes the dataset, writes `report.json` (counts, tables) beside it and returns the manifest."""
+        manifest = self._writer.finish()
+        path = Path(str(self._writer.folder.out)) / "report.json"
+        with contextlib.suppress(OSError):
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps(report, indent=1, sort_keys=True))
+            os.replace(temporary, path)
+        return manifest
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def write_questions(out: str, config: dict[str, Any], records: Iterable[QuestionRecord]) -> dict[str, Any]:
+    """Writes records as a question dataset in one go; returns the manifest."""
+    writer = QuestionWriter(out, config)
+    try:
+        for record in records:
+            writer.write(record)
+        return writer.finish({})
+    finally:
+        writer.close()
+
+
+__all__ = ["DatasetError", "QuestionWriter", "SceneDataset", "WriterError", "write_questions"]

@@ -1,0 +1,63 @@
+"""Small geometry in the camera frame (x right, y down, z forward), relative to a unit gravity vector that points down. Metres."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from data_prep.synthesis.view import Thing
+
+Vector = tuple[float, float, float]
+
+
+def dot(a: Vector, b: tuple[float, ...]) -> float:
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+def minus(a: Vector, b: Vector) -> Vector:
+    return (a[0] - b[0], a[1] - b[1], a[2] - b[2])
+
+
+def vertical_extent(thing: Thing, gravity: tuple[float, ...]) -> float:
+    """Height of the oriented box along gravity."""
+    r = thing.rotation
+    return sum(thing.extent[i] * abs(r[i] * gravity[0] + r[3 + i] * gravity[1] + r[6 + i] * gravity[2]) for i in range(3))
+
+
+def drop(a: Vector, b: Vector, gravity: tuple[float, ...]) -> float:
+    """How much lower b lies than a."""
+    return dot(minus(b, a), gravity)
+
+
+def horizontal(v: Vector, gravity: tuple[float, ...]) -> Vector:
+    """The part of v that is perpendicular to gravity."""
+    d = dot(v, gravity)
+    return (v[0] - d * gravity[0], v[1] - d * gravity[1], v[2] - d * gravity[2])
+
+
+def horizontal_distance(a: Vector, b: Vector, gravity: tuple[float, ...]) -> float:
+    return math.hypot(*horizontal(minus(b, a), gravity))
+
+
+def turn(stand: Vector, face: Vector, target: Vector, gravity: tuple[float, ...]) -> float | None:
+    """Angle in degrees from the facing direction to the target, seen from above: 0 ahead, +90 right, -90 left, 180 behind.
+    None when one of the two directions is shorter than 20 cm on the floor."""
+    f = horizontal(minus(face, stand), gravity)
+    t = horizontal(minus(target, stand), gravity)
+    if math.hypot(*f) < 0.2 or math.hypot(*t) < 0.2:
+        return None
+    cross = (f[1] * t[2] - f[2] * t[1], f[2] * t[0] - f[0] * t[2], f[0] * t[1] - f[1] * t[0])
+    # In a frame with x right, y down, z forward the cross product ahead x right points down, along gravity.
+    return math.degrees(math.atan2(dot(cross, gravity), dot(f, t)))
+
+
+def nearest_distance(a: Thing, b: Thing) -> float | None:
+    """Smallest distance between two clouds (visible surfaces); None when a cloud is too sparse for a 10 % answer."""
+    from scipy.spatial import cKDTree
+
+    cloud_a, cloud_b = a.cloud(), b.cloud()
+    if len(cloud_a) < 64 or len(cloud_b) < 64:
+        return None
+    value = float(cKDTree(cloud_a).query(cloud_b, k=1)[0].min())
+    spacing = max(float(np.linalg.norm(np.ptp(c, axis=0))) / math.sqrt(len(c)) for c in (cloud_a, cloud_b))
+    return value if spacing < 0.2 * value else None

@@ -1,0 +1,139 @@
+"""A scene as the question families read it: plain floats, usable objects only, and why the others were left out."""
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import json
+import math
+
+import numpy as np
+
+from data_prep.synthesis.options import Options
+from spatial_jax.data.records import SceneObject, SceneRecord
+
+_FORBIDDEN = set("{}<>\n\r\t\\")
+MAX_CAPTION = 160
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class Thing:
+    """One usable object. Pixels of the stored picture; metres (or relative units) in the camera frame x right, y down, z forward."""
+
+    object_id: str
+    name: str
+    caption: str                 # without article, e.g. "red ball"
+    box: tuple[float, float, float, float]
+    u: float                     # box centre
+    v: float
+    width: float
+    height: float
+    visible: float
+    depth: float                 # median inside the mask; nan when unknown
+    near: float                  # 20 % quantile
+    far: float                   # 80 % quantile
+    spread: float
+    center: tuple[float, float, float]
+    extent: tuple[float, float, float]
+    rotation: tuple[float, ...]
+    sd: dict[str, float]         # measure -> one standard deviation
+    raw: SceneObject
+
+    @property
+    def has_depth(self) -> bool:
+        return self.depth > 0 and self.near > 0 and self.far >= self.near
+
+    @property
+    def has_center(self) -> bool:
+        return not math.isnan(self.center[0] + self.center[1] + self.center[2])
+
+    @property
+    def has_extent(self) -> bool:
+        return min(self.extent) > 0
+
+    def cloud(self) -> np.ndarray:
+        return self.raw.cloud()
+
+
+class SceneView:
+    """A scene's usable objects (captions unique, boxes inside the picture and large enough) and its camera."""
+
+    def __init__(self, scene: SceneRecord, options: Options):
+        self.scene = scene
+        self.scene_id, self.split = scene.scene_id, scene.split
+        self.width, self.height = scene.width, scene.height
+        self.reasons: collections.Counter[str] = collections.Counter()
+        k = scene.intrinsics
+        self.intrinsics = k if len(k) == 4 and k[0] > 0 and k[1] > 0 and all(map(math.isfinite, k)) else ()
+        g = scene.gravity
+        self.gravity = g if len(g) == 3 and abs(math.hypot(*g) - 1) < 1e-2 else ()
+        self.metric = scene.depth_flag == "metric"
+        self.has_depth = scene.depth_flag in ("metric", "relative")
+        self.things = self._usable(scene, options)
+        if not self.things:
+            self.reasons["no usable object"] += 1
+
+    def _usable(self, scene: SceneRecord, options: Options) -> list[Thing]:
+        kept: list[Thing] = []
+        for item in scene.objects:
+            reason = _refuse(item, scene, options)
+            if reason:
+                self.reasons[reason] += 1
+                continue
+            kept.append(_thing(item))
+        counts = collections.Counter(t.caption.lower() for t in kept)
+        unique = [t for t in kept if counts[t.caption.lower()] == 1]
+        self.reasons["caption not unique in the picture"] += len(kept) - len(unique)
+        return unique
+
+    @functools.cached_property
+    def complete(self) -> bool:
+        """Whether the scene's objects are all there are (rendered scenes, full annotations): counting needs that."""
+        if self.scene.intrinsics_source == "rendered" or "complete" in self.scene.tags:
+            return True
+        try:
+            return bool(json.loads(self.scene.meta).get("complete", False))
+        except (ValueError, AttributeError):
+            return False
+
+
+def _refuse(item: SceneObject, scene: SceneRecord, options: Options) -> str:
+    caption = item.caption.strip()
+    if not caption:
+        return "object without caption"
+    if len(caption) > MAX_CAPTION or not _FORBIDDEN.isdisjoint(caption):
+        return "caption too long or with marks that a question may not hold"
+    if item.confidence < options.min_confidence:
+        return "object below the confidence limit"
+    x1, y1, x2, y2 = item.box
+    if not all(map(math.isfinite, item.box)) or x1 < -0.5 or y1 < -0.5 or x2 > scene.width + 0.5 or y2 > scene.height + 0.5:
+        return "box outside the picture"
+    if x2 - x1 < max(4, options.min_side * scene.width) or y2 - y1 < max(4, options.min_side * scene.height):
+        return "object too small"
+    return ""
+
+
+def clean_caption(caption: str) -> str:
+    """The caption as a noun phrase without article and full stop: "A red ball." -> "red ball"."""
+    text = " ".join(caption.split()).rstrip(" .")
+    head, _, rest = text.partition(" ")
+    if rest and head.lower() in ("a", "an", "the"):
+        text = rest
+    return text
+
+
+def _deviations(text: str) -> dict[str, float]:
+    if text == "{}":
+        return {}
+    try:
+        return {k: float(v) for k, v in json.loads(text).items() if isinstance(v, (int, float))}
+    except (ValueError, AttributeError):
+        return {}
+
+
+def _thing(item: SceneObject) -> Thing:
+    x1, y1, x2, y2 = item.box
+    return Thing(
+        item.object_id, item.name.strip().lower(), clean_caption(item.caption), item.box, (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1,
+        item.visible_fraction, item.depth_median, item.depth_q20, item.depth_q80, item.depth_rel_std, item.center, item.extent,
+        item.rotation, _deviations(item.uncertainty), item)
