@@ -1,0 +1,194 @@
+"""Any data_prep dataset as a benchmark of its own question families, with the answers a blind guesser would give beside it.
+
+Records and responses in, a result (see results.py) out. Scoring is the training reward itself, so the number here is what the
+policy was trained for; accuracy is `rewards.is_correct` of the same record.
+"""
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from spatial_jax.data.records import QuestionRecord, resolve
+from spatial_jax.evals.results import ScoredItem, summarise
+from spatial_jax.rewards import extract_answer, outcome_many, parse_box, parse_choice, parse_number
+
+MAX_CANDIDATES = 40        # constants tried by the blind guesser, a family
+MAX_PROBES = 300           # train records on which they are tried, a family
+NEIGHBOURS = 8             # train questions that vote for a held-out question's blind answer
+
+_WORD = re.compile(r"[a-z]+")
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+
+
+def resolved_dict(record: QuestionRecord, model_sizes: Sequence[Sequence[int]] | None) -> dict[str, Any]:
+    """The record as rewards take it, in pixels of the pictures the model saw (of the stored ones when the sizes are not known)."""
+    sizes = [tuple(s) for s in model_sizes] if model_sizes else list(zip(record.widths, record.heights))
+    return resolve(record, sizes).as_dict()      # type: ignore[arg-type]
+
+
+def scored_item(record: Mapping[str, Any], responses: Sequence[str]) -> ScoredItem:
+    """One resolved record with the scores of its responses; a sample without a score (a judge that timed out) is nan, not 0."""
+    outcomes = outcome_many([(record["reward"], response, record) for response in responses])
+    return ScoredItem(
+        id=str(record["question_id"]), family=_family(record), scene=str(record["scene_id"]),
+        scores=tuple(float("nan") if o.reward is None else float(o.reward) for o in outcomes),
+        correct=tuple(float("nan") if o.correct is None else float(o.correct) for o in outcomes),
+        parsed=tuple(parsed_answer(record, r) for r in responses))
+
+
+def _family(record: Mapping[str, Any]) -> str:
+    return str(record["family"] or record["question_type"])
+
+
+def parsed_answer(record: Mapping[str, Any], response: str) -> Any:
+    """What the rewards' parsers find in a response for the record's kind of question, None when nothing of that kind stands in it."""
+    answer = extract_answer(response, record["reward"].get("format", "none"))
+    if answer is None or not answer.strip():
+        return None
+    kind = record["question_type"]
+    if kind == "number":
+        return parse_number(answer, record["unit"])
+    if kind == "mcq":
+        return parse_choice(answer, list(record["options"]))
+    if kind == "box":
+        return parse_box(answer)
+    return answer
+
+
+_FORMS = {
+    "none": "{}", "answer_tag": "<answer>{}</answer>", "think_answer": "<think>seen</think><answer>{}</answer>",
+    "observe_answer": "<observe>seen</observe><answer>{}</answer>", "think_boxed": "<think>seen</think>\\boxed{{{}}}",
+}
+
+
+def perfect_response(record: Mapping[str, Any], answer: str | None = None) -> str:
+    """The record's answer (or another one) in the form that its reward asks for: what an oracle or a blind guesser writes."""
+    form = _FORMS.get(record["reward"].get("format", "none"), "{}")
+    return form.format(record["answer"] if answer is None else answer)
+
+
+def _blind_score(record: Mapping[str, Any], answer: str) -> float:
+    """Reward of a blind answer, 0 when it cannot be scored."""
+    return outcome_many([(record["reward"], perfect_response(record, answer), record)])[0].reward or 0.0
+
+
+def evaluate_heldout(name: str, records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]],
+                     train: Sequence[QuestionRecord] = (), *, model_sizes: Sequence[Any] | None = None,
+                     extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The result of responses[i] (the samples) to records[i], with the blind priors of `train`'s records when those are given.
+
+    Metrics: overall (mean reward over items), macro (over families), accuracy, unparsed, pass@k; "prior" holds the same overall
+    reward for the best constant answer and for the answers of the most similar train questions, chosen without any picture.
+    """
+    if len(records) != len(responses):
+        raise ValueError(f"{name}: {len(records)} records but {len(responses)} lists of responses")
+    sizes = model_sizes if model_sizes is not None else [None] * len(records)
+    dicts = [resolved_dict(r, s) for r, s in zip(records, sizes)]
+    result = summarise(name, [scored_item(d, list(r)) for d, r in zip(dicts, responses)], scoring="reward", extra=extra)
+    if train:
+        add_prior(result, dicts, blind_priors(dicts, [resolved_dict(r, None) for r in train]))
+    return result
+
+
+def add_prior(result: dict[str, Any], records: Sequence[Mapping[str, Any]], priors: Mapping[str, Sequence[float]]) -> None:
+    """Writes each blind prior's mean score into the result's families and its overall into "prior"."""
+    families = [_family(r) for r in records]
+    result["prior"] = {}
+    for kind, values in priors.items():
+        for family, row in result["families"].items():
+            row[f"prior_{kind}"] = float(np.mean([v for v, f in zip(values, families) if f == family]))
+        result["prior"][kind] = float(np.mean(values))
+
+
+def blind_priors(heldout: Sequence[Mapping[str, Any]], train: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """Scores on `heldout` of two guessers that see no picture: "constant", the best single answer a family, and "words", the answer
+    that the most similar train questions of the family agree on (options known by how often each text was right)."""
+    by_family: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for record in train:
+        by_family[_family(record)].append(record)
+    guessers = {family: _Guesser(records) for family, records in by_family.items()}
+    constant, words = [], []
+    for record in heldout:
+        guesser = guessers.get(_family(record))
+        if guesser is None:
+            constant.append(0.0)
+            words.append(0.0)
+            continue
+        constant.append(_blind_score(record, guesser.constant))
+        words.append(_blind_score(record, guesser.by_words(record)))
+    return {"constant": constant, "words": words}
+
+
+class _Guesser:
+    """Blind answers for one family, fitted on its train records."""
+
+    def __init__(self, records: Sequence[Mapping[str, Any]]):
+        rng = np.random.default_rng(0)
+        keep = rng.permutation(len(records))[:4000]
+        self.records = [records[i] for i in keep]
+        self.bags = [_words(r) for r in self.records]
+        frequency = Counter(word for bag in self.bags for word in bag)
+        self.idf = {word: float(np.log((1 + len(self.bags)) / (1 + n)) + 1e-3) for word, n in frequency.items()}
+        self.index: dict[str, list[int]] = defaultdict(list)
+        for i, bag in enumerate(self.bags):
+            for word in bag:
+                self.index[word].append(i)
+        self.norms = np.array([max(sum(self.idf[w] for w in bag), 1e-6) for bag in self.bags])
+        self.shown: Counter[str] = Counter()
+        self.right: Counter[str] = Counter()
+        for record in self.records:
+            self.shown.update(o.lower() for o in record["options"])
+            if record["options"]:
+                self.right[_option_text(record)] += 1
+        probes = self.records[:MAX_PROBES]
+        self.constant = max(self._candidates(), key=lambda c: sum(_blind_score(r, c) for r in probes), default="")
+
+    def _candidates(self) -> list[str]:
+        answers = Counter(r["answer"] for r in self.records)
+        common = [a for a, _ in answers.most_common(MAX_CANDIDATES // 2)]
+        numbers = sorted(float(a) for a in answers.elements() if _NUMBER.fullmatch(a.strip()))
+        if numbers:
+            common += [f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}" for v in np.quantile(numbers, np.linspace(0.05, 0.95, MAX_CANDIDATES // 2))]
+        elif any(r["options"] for r in self.records):
+            common += [chr(65 + i) for i in range(max(len(r["options"]) for r in self.records))]
+        return list(dict.fromkeys(common))
+
+    def by_words(self, record: Mapping[str, Any]) -> str:
+        """The blind answer to one record's question."""
+        if record["options"] and self.right:
+            lowered = [o.lower() for o in record["options"]]
+            odds = [(self.right[o] + 1) / (self.shown[o] + 2) for o in lowered]
+            if max(odds) - min(odds) > 1e-9:
+                return chr(65 + int(np.argmax(odds)))
+        overlap = np.zeros(len(self.bags))
+        for word in _words(record):
+            if word in self.index:
+                overlap[self.index[word]] += self.idf[word]
+        chosen = np.argsort(-overlap / self.norms ** 0.5, kind="stable")[:NEIGHBOURS]
+        near = [self.records[i] for i in chosen]
+        candidates = list(dict.fromkeys(r["answer"] for r in near))
+        return max(candidates, key=lambda c: sum(_blind_score(r, c) for r in near), default=self.constant)
+
+
+def _words(record: Mapping[str, Any]) -> set[str]:
+    return set(_WORD.findall(str(record["question"]).lower()[:2000]))
+
+
+def _option_text(record: Mapping[str, Any]) -> str:
+    answer, options = str(record["answer"]).strip(), record["options"]
+    if len(answer) == 1 and 0 <= ord(answer.upper()) - 65 < len(options) and answer not in options:
+        return str(options[ord(answer.upper()) - 65]).lower()
+    return answer.lower()
+
+
+def gallery_rows(records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]], result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One dict a question for the evaluation page: question, options, answer, family, responses, score."""
+    scores = {item["id"]: item["score"] for item in result["items"]}
+    return [{"id": r.question_id, "family": r.family, "question": r.question, "options": list(r.options), "answer": r.answer,
+             "responses": list(answers), "score": scores.get(r.question_id), "images": list(r.images), "meta": json.loads(r.meta)}
+            for r, answers in zip(records, responses)]

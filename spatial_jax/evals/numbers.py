@@ -1,0 +1,36 @@
+"""English number words and the first number of a text, as the harnesses read them."""
+from __future__ import annotations
+
+import re
+
+_UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+          "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")
+UNITS_TO_TWENTY = {word: value for value, word in enumerate(_UNITS)}
+_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_WORD = "|".join(sorted({*_UNITS, *_TENS, *_SCALES}, key=len, reverse=True))
+_PHRASE = rf"\b(?:{_WORD})(?:(?:\s+and\s+|[\s-]+)(?:{_WORD}))*\b"
+_FIRST = re.compile(rf"(?P<digits>[-+]?(?:\d+\.\d+|\.\d+|\d+))|(?P<words>{_PHRASE})", re.IGNORECASE)
+
+
+def words_to_number(phrase: str) -> int:
+    """21 for "twenty-one", 350 for "three hundred and fifty"."""
+    total, current = 0, 0
+    for word in re.findall(r"[a-z]+", phrase.lower()):
+        if word in UNITS_TO_TWENTY:
+            current += UNITS_TO_TWENTY[word]
+        elif word in _TENS:
+            current += _TENS[word]
+        elif word == "hundred":
+            current = max(current, 1) * 100
+        elif word in _SCALES:
+            total, current = total + max(current, 1) * _SCALES[word], 0
+    return total + current
+
+
+def first_number(text: str) -> float | None:
+    """lmms-eval's VSI-Bench rule: the first number token or English number phrase of the text ("3,500" is 3), None without any."""
+    match = _FIRST.search(text)
+    if not match:
+        return None
+    return float(match.group("digits")) if match.group("digits") else float(words_to_number(match.group("words")))

@@ -1,0 +1,134 @@
+"""The responses file: one JSON line an item, written when all its samples are there, so an interrupted run goes on where it stopped.
+
+Our lines: {"id", "responses": [text], "finish": ["stop"|"length"], "lengths": [tokens], "model_sizes": [[w, h]], "frames": [...], "error"}.
+Any model's file is read too: {"id", "response"} lines (several lines of one id are its samples), with "prediction", "output",
+"full_prediction" or "answer_text" for "response" and "idx", "index", "question_id" for "id"; a JSON list of the same objects works as
+well. A line may carry its item under "item"; then no data set is needed to score it.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+ID_KEYS = ("id", "idx", "index", "question_id", "qid")
+TEXT_KEYS = ("response", "prediction", "output", "full_prediction", "answer_text", "text")
+
+
+def fingerprint(settings: Mapping[str, Any]) -> str:
+    """Short hash of everything that changes the responses (model, prompts' version, sampling, frames)."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+class ResponseLog:
+    """Append-only responses.jsonl with its settings on the first line.
+
+    Opening an existing file reads what is there; a last line cut by a kill is dropped. A file made with other settings is an error.
+    """
+
+    def __init__(self, path: str | os.PathLike, settings: Mapping[str, Any]):
+        self.path = Path(path)
+        self.rows: dict[str, dict[str, Any]] = {}
+        head = {"settings": dict(settings), "fingerprint": fingerprint(settings)}
+        good = self._read(head) if self.path.exists() else 0
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = open(self.path, "r+b" if self.path.exists() else "w+b")  # noqa: SIM115 (closed in close)
+        self._file.truncate(good)
+        self._file.seek(good)
+        if not good:
+            self._write(head)
+
+    def _read(self, head: Mapping[str, Any]) -> int:
+        good = 0
+        with open(self.path, "rb") as file:
+            for number, line in enumerate(file):
+                if not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                except json.JSONDecodeError:
+                    break
+                if number == 0:
+                    if row.get("fingerprint") != head["fingerprint"]:
+                        raise ValueError(f"{self.path}: holds responses of other settings ({_first_difference(row, head)}); "
+                                         "give another --out or remove the file")
+                else:
+                    self.rows[row["id"]] = row
+                good += len(line)
+        return good
+
+    def _write(self, row: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._file.flush()
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Saves one item's responses; the line is in the file when this returns."""
+        self.rows[row["id"]] = row
+        self._write(row)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def _first_difference(row: Mapping[str, Any], head: Mapping[str, Any]) -> str:
+    old, new = row.get("settings", {}), head["settings"]
+    for key in sorted(set(old) | set(new)):
+        if json.loads(json.dumps(old.get(key), default=str)) != json.loads(json.dumps(new.get(key), default=str)):
+            return f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"
+    return "no settings line"
+
+
+def read_responses(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
+    """id -> {"responses": [text], ...} of any responses file; raises ValueError naming the line that cannot be used."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
+    rows: dict[str, dict[str, Any]] = {}
+    for place, row in _objects(path, text):
+        if "settings" in row and "fingerprint" in row:
+            continue
+        key = next((k for k in ID_KEYS if row.get(k) is not None), None)
+        if key is None:
+            raise ValueError(f"{place}: no id; give each response one of {', '.join(ID_KEYS)}")
+        name = str(row[key])
+        if isinstance(row.get("responses"), list):
+            answers = ["" if r is None else str(r) for r in row["responses"]]
+        else:
+            field = next((k for k in TEXT_KEYS if k in row), None)
+            if field is None and not row.get("error"):
+                raise ValueError(f"{place}: no response; give one of responses, {', '.join(TEXT_KEYS)}")
+            answers = ["" if field is None or row[field] is None else str(row[field])]
+        if name in rows:
+            rows[name]["responses"] += answers
+        else:
+            rows[name] = {**row, "id": name, "responses": answers}
+    return rows
+
+
+def _objects(path: Path, text: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    if text.lstrip().startswith("["):
+        try:
+            for number, row in enumerate(json.loads(text)):
+                yield f"{path}: entry {number}", row
+            return
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}: not JSON (line {error.lineno})") from error
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            if number >= len(lines) - 1 and not text.endswith("\n"):
+                return                                      # the last line of an interrupted run
+            raise ValueError(f"{path}: line {number} is not JSON; one object a line is needed") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}: line {number} is not an object")
+        yield f"{path}: line {number}", row

@@ -1,0 +1,213 @@
+"""A result: what one model scored on one benchmark, with intervals, as a JSON file, a console table, and compared with another.
+
+Schema of eval/NAME.json: benchmark, scoring, model, sampling, n, samples, metrics {name: value}, intervals {name: [low, high]},
+families {family: {n, scenes, reward, reward_ci, accuracy, accuracy_ci, unparsed, pass@k, prior_...}}, prior {metric: value},
+items [{id, family, scene, score, correct}], responses (path of the responses), plus whatever the benchmark adds under "notes".
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spatial_jax.evals.intervals import Cell, aggregate_interval, best_at_k, mean_interval, paired_difference, powers_of_two
+
+Aggregate = Callable[[Mapping[str, Cell]], Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoredItem:
+    """One item with the scores of its samples. nan = excluded (a judge that did not answer)."""
+
+    id: str
+    family: str
+    scene: str
+    scores: tuple[float, ...]
+    correct: tuple[float, ...]              # 1.0, 0.0 or nan
+    parsed: tuple[Any, ...] = ()            # what the parser took from each response; None = nothing
+    weight_only: bool = False               # a derived item (a circular group), not counted among the responses
+
+
+def _nanmean(values: Sequence[float]) -> float:
+    kept = [v for v in values if not math.isnan(v)]
+    return float(np.mean(kept)) if kept else float("nan")
+
+
+def _unparsed(items: Sequence[ScoredItem]) -> float:
+    parsed = [value for item in items for value in item.parsed]
+    return sum(value is None for value in parsed) / len(parsed) if parsed else float("nan")
+
+
+def best_of(items: Sequence[ScoredItem], k: int, field: str) -> float:
+    """Mean over items of the expected best of k samples ("correct": pass@k, "scores": best@k); excluded samples are left out."""
+    values = []
+    for item in items:
+        kept = [v for v in getattr(item, field) if not math.isnan(v)]
+        if len(kept) >= k:
+            values.append(best_at_k(kept, k))
+    return _nanmean(values) if values else float("nan")
+
+
+def family_row(items: Sequence[ScoredItem]) -> dict[str, Any]:
+    """n, scenes, mean reward and accuracy with intervals over scenes, unparsed rate, pass@k and best@k of some items."""
+    scenes = [item.scene for item in items]
+    rewards = np.array([_nanmean(item.scores) for item in items])
+    correct = np.array([_nanmean(item.correct) for item in items])
+    row: dict[str, Any] = {
+        "n": len(items), "scenes": len(set(scenes)),
+        "reward": _nanmean(list(rewards)), "reward_ci": mean_interval(rewards, scenes),
+        "accuracy": _nanmean(list(correct)), "accuracy_ci": mean_interval(correct, scenes),
+        "unparsed": _unparsed(items),
+    }
+    samples = max((len(item.scores) for item in items), default=0)
+    if samples > 1:
+        for k in powers_of_two(samples):
+            row[f"pass@{k}"] = best_of(items, k, "correct")
+            row[f"best@{k}"] = best_of(items, k, "scores")
+        row["pass_gap"] = row[f"pass@{samples}"] - row["pass@1"]
+    return row
+
+
+def default_aggregate(cells: Mapping[str, Cell]) -> dict[str, Any]:
+    """overall = all items alike; macro = unweighted mean of families."""
+    from spatial_jax.evals.intervals import macro, pool
+    return {"overall": pool(list(cells.values())).mean, "macro": macro([c.mean for c in cells.values()])}
+
+
+def summarise(benchmark: str, items: Sequence[ScoredItem], *, scoring: str, aggregate: Aggregate = default_aggregate,
+              aggregate_items: Sequence[ScoredItem] | None = None, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The result dict of scored items. aggregate_items: what the metrics are formed from when that is not the items themselves
+    (circular groups, pairs)."""
+    if not items:
+        raise ValueError(f"{benchmark}: no scored items; are the responses' ids those of the data's items?")
+    basis = list(items if aggregate_items is None else aggregate_items)
+    values = np.array([_nanmean(item.scores) for item in basis])
+    metrics, intervals = aggregate_interval(values, [i.family for i in basis], [i.scene for i in basis], aggregate)
+    metrics["accuracy"] = _nanmean([_nanmean(item.correct) for item in items])
+    metrics["unparsed"] = _unparsed(items)
+    samples = max(len(item.scores) for item in items)
+    if samples > 1:
+        for k in powers_of_two(samples):
+            metrics[f"pass@{k}"] = best_of(items, k, "correct")
+    families = {name: family_row([i for i in items if i.family == name]) for name in dict.fromkeys(i.family for i in items)}
+    return {
+        "benchmark": benchmark, "scoring": scoring, "n": len(items), "samples": samples, "metrics": metrics, "intervals": intervals,
+        "families": families,
+        "items": [{"id": i.id, "family": i.family, "scene": i.scene, "score": _nanmean(i.scores), "correct": _nanmean(i.correct)} for i in items],
+        **(extra or {}),
+    }
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no nan: it becomes null."""
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    if isinstance(value, (float, np.floating)):
+        return float(value) if math.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def write_result(path: str | os.PathLike, result: Mapping[str, Any]) -> None:
+    """Writes the JSON whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_text(json.dumps(_finite(dict(result)), indent=1, ensure_ascii=False) + "\n")
+    os.replace(part, path)
+
+
+def read_result(path: str | os.PathLike) -> dict[str, Any]:
+    """A result written by write_result; one clear error when it is none."""
+    try:
+        result = json.loads(Path(path).read_text())
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror}); give an eval/NAME.json") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON (line {error.lineno}); give an eval/NAME.json") from error
+    missing = [key for key in ("benchmark", "families", "items") if key not in result]
+    if missing:
+        raise ValueError(f"{path}: not an evaluation result, lacks {missing[0]!r}; give an eval/NAME.json")
+    return result
+
+
+def compare(a: Mapping[str, Any] | str | os.PathLike, b: Mapping[str, Any] | str | os.PathLike) -> dict[str, Any]:
+    """Paired comparison of two results on the same items: b minus a, by family and "overall".
+
+    Returns {"a", "b", "n", "only_a", "only_b", "families": {family: {"score": ..., "correct": ...}}, "overall": {...}}, each entry
+    as `paired_difference` gives it, scenes resampled. Items that only one of them has are left out and counted.
+    """
+    a, b = (read_result(r) if isinstance(r, (str, os.PathLike)) else r for r in (a, b))
+    if a["benchmark"] != b["benchmark"] or a.get("scoring") != b.get("scoring"):
+        raise ValueError(f"compare needs one benchmark and one scoring, got {a['benchmark']} ({a.get('scoring')}) and "
+                         f"{b['benchmark']} ({b.get('scoring')})")
+    left, right = ({item["id"]: item for item in result["items"]} for result in (a, b))
+    common = [key for key in left if key in right]
+    if not common:
+        raise ValueError("compare: the two results share no item id; were they made from the same data?")
+
+    def entry(keys: Sequence[str]) -> dict[str, Any]:
+        out = {}
+        for field in ("score", "correct"):
+            pairs = [(left[k][field], right[k][field], left[k]["scene"]) for k in keys]
+            pairs = [p for p in pairs if not any(v is None or math.isnan(v) for v in p[:2])]
+            if pairs:
+                first, second, scenes = zip(*pairs)
+                out[field] = {"a": float(np.mean(first)), "b": float(np.mean(second)),
+                              **paired_difference(np.array(first), np.array(second), scenes)}
+        return out
+
+    families = {f: entry([k for k in common if left[k]["family"] == f]) for f in dict.fromkeys(left[k]["family"] for k in common)}
+    return {"a": a.get("model", "a"), "b": b.get("model", "b"), "benchmark": a["benchmark"], "scoring": a.get("scoring"), "n": len(common),
+            "only_a": len(left) - len(common), "only_b": len(right) - len(common), "families": families, "overall": entry(common)}
+
+
+def _percent(value: Any) -> str:
+    return "-" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{100 * value:.1f}"
+
+
+def _range(bounds: Any) -> str:
+    return "" if not bounds or bounds[0] is None or math.isnan(bounds[0]) else f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Text table: first column left, the rest right aligned, a rule under the head."""
+    widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) if c == 0 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * len(lines[0])] + lines[1:])
+
+
+def result_table(result: Mapping[str, Any]) -> str:
+    """Console table of a result: scores x100 with 95 % intervals, the blind prior beside each."""
+    ks = [key for key in next(iter(result["families"].values()), {}) if key.startswith("pass@") and key != "pass@1"]
+    priors = [key for key in next(iter(result["families"].values()), {}) if key.startswith("prior_")]
+    rows = [["family", "n", "score", "95 %", "accuracy", "95 %"] + ks + [p.replace("_", " ") for p in priors] + ["unparsed"]]
+    for name, row in result["families"].items():
+        rows.append([name, str(row["n"]), _percent(row["reward"]), _range(row["reward_ci"]), _percent(row["accuracy"]),
+                     _range(row["accuracy_ci"])] + [_percent(row.get(k)) for k in ks + priors] + [_percent(row["unparsed"])])
+    head = f"{result['benchmark']}: {result['n']} items, {result['samples']} sample(s) each, scoring {result['scoring']}"
+    intervals = result.get("intervals", {})
+    tail = "  ".join(f"{name} {_percent(value)} {_range(intervals.get(name))}".rstrip() for name, value in result["metrics"].items())
+    prior = result.get("prior") or {}
+    blind = "blind prior: " + "  ".join(f"{name} {_percent(value)}" for name, value in prior.items()) if prior else ""
+    return "\n".join(line for line in (head, align(rows), tail, blind) if line)
+
+
+def compare_table(comparison: Mapping[str, Any]) -> str:
+    """Console table of a comparison: b - a in points with its interval and p."""
+    rows = [["family", "n", "a", "b", "b - a", "95 %", "p"]]
+    for name, entry in [*comparison["families"].items(), ("overall", comparison["overall"])]:
+        if "score" in entry:
+            e = entry["score"]
+            rows.append([name, str(e["n"]), _percent(e["a"]), _percent(e["b"]), f"{100 * e['difference']:+.1f}",
+                         _range([e["low"], e["high"]]), f"{e['p']:.4f}"])
+    head = f"{comparison['benchmark']} (scoring {comparison['scoring']}): {comparison['n']} items that both have"
+    left = f"; {comparison['only_a']} only in a, {comparison['only_b']} only in b" if comparison["only_a"] or comparison["only_b"] else ""
+    return f"a = {comparison['a']}\nb = {comparison['b']}\n{head}{left}\n" + align(rows)

@@ -1,0 +1,149 @@
+"""Reading published benchmark files: a local directory or file, or a hub name; parquet, tsv, csv, json, jsonl.
+
+Pictures stay encoded: bytes out of parquet or base64 columns, otherwise paths. Nothing is decoded here.
+"""
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import csv
+import fnmatch
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
+csv.field_size_limit(min(sys.maxsize, 2 ** 31 - 1))
+
+
+class SourceError(ValueError):
+    """Benchmark files that are missing or cannot be read; one line."""
+
+
+def locate(source: str, hub: str = "") -> Path:
+    """Directory or file of a benchmark. `source` is a path or a hub dataset name ("owner/name"); "" takes the benchmark's own.
+
+    Raises SourceError naming what to do when there is neither.
+    """
+    if source and Path(source).exists():
+        return Path(source)
+    name = source or hub
+    if not name:
+        raise SourceError("no files given and the benchmark is not on the hub; give --data DIR")
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise SourceError(f"{name}: no such file or directory; give --data a directory of the published files or a hub name")
+    from huggingface_hub import snapshot_download
+    try:
+        return Path(snapshot_download(name, repo_type="dataset"))
+    except Exception as error:
+        raise SourceError(f"{name}: neither a local path nor to be had from the hub ({type(error).__name__}); "
+                          "download it where there is a network and give --data DIR") from error
+
+
+def data_files(root: Path, patterns: Sequence[str] = ("*",)) -> list[Path]:
+    """Data files under `root` matching the first of `patterns` that matches any; the first suffix of SUFFIXES that is there wins."""
+    if root.is_file():
+        return [root]
+    every = sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(root).parts))
+    for pattern in patterns:
+        for suffix in SUFFIXES:
+            chosen = [p for p in every if p.suffix == suffix and (fnmatch.fnmatch(p.name, pattern) or fnmatch.fnmatch(str(p.relative_to(root)), pattern))]
+            if chosen:
+                return chosen
+    raise SourceError(f"{root}: no {', '.join(SUFFIXES)} file named like {' or '.join(patterns)}")
+
+
+def read_rows(root: Path, patterns: Sequence[str] = ("*",)) -> list[dict[str, Any]]:
+    """All rows of the chosen files, each with "_root" (for relative paths) and "_file" (its stem)."""
+    rows = []
+    for path in data_files(root, patterns):
+        base = root if root.is_dir() else root.parent
+        for row in _rows(path):
+            row["_root"], row["_file"] = str(base), path.stem
+            rows.append(row)
+    if not rows:
+        raise SourceError(f"{root}: the files hold no items")
+    return rows
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        if path.suffix == ".parquet":
+            yield from _parquet(path)
+        elif path.suffix in (".tsv", ".csv"):
+            with open(path, encoding="utf-8", newline="") as file:
+                yield from csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
+        elif path.suffix == ".jsonl":
+            for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+                if line.strip():
+                    try:
+                        yield json.loads(line)
+                    except json.JSONDecodeError as error:
+                        raise SourceError(f"{path}: line {number} is not JSON") from error
+        else:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(content, dict):
+                content = next((content[k] for k in ("questions", "data", "items") if isinstance(content.get(k), list)), None)
+            if not isinstance(content, list):
+                raise SourceError(f"{path}: holds no list of items")
+            yield from (row if isinstance(row, dict) else {"row": row} for row in content)
+    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
+        raise SourceError(f"{path}: cannot be read ({error})") from error
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError as error:
+        raise SourceError(f"{path}: parquet files need pyarrow; pip install 'spatial_jax[eval]'") from error
+    file = parquet.ParquetFile(path)
+    for batch in file.iter_batches(batch_size=256):
+        yield from batch.to_pylist()
+
+
+def as_list(value: Any) -> list[Any]:
+    """A list out of a list, None, or a text that holds one ("['a', 'b']", '["a"]')."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith("[") and text.endswith("]"):
+            for read in (json.loads, ast.literal_eval):
+                try:
+                    parsed = read(text)
+                    return list(parsed) if isinstance(parsed, (list, tuple)) else [value]
+                except (ValueError, SyntaxError, RecursionError, MemoryError):
+                    continue
+        return [value] if text else []
+    return list(value) if hasattr(value, "__iter__") and not isinstance(value, (bytes, dict)) else [value]
+
+
+def picture(value: Any, root: str, *folders: str) -> bytes | str | None:
+    """Encoded bytes, or the path of a picture, out of any of the published forms: {"bytes", "path"}, bytes, base64 text, a path
+    relative to the files (tried under `folders` too). A path that does not exist is returned as it is; opening it reports it."""
+    if value is None:
+        return None
+    if isinstance(value, dict):
+        return value.get("bytes") or picture(value.get("path"), root, *folders)
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    text = str(value)
+    if len(text) > 1000:
+        try:
+            return base64.b64decode(text, validate=False)
+        except (binascii.Error, ValueError) as error:
+            raise SourceError(f"a picture of {len(text)} characters is not base64") from error
+    for folder in ("", *folders):
+        candidate = Path(root) / folder / text
+        if candidate.exists():
+            return str(candidate)
+    return str(Path(root) / text)
+
+
+def pictures(values: Any, root: str, *folders: str) -> list[bytes | str]:
+    """`picture` of each value, absent ones left out."""
+    found = (picture(v, root, *folders) for v in as_list(values))
+    return [f for f in found if f is not None]
