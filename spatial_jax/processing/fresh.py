@@ -80,7 +80,9 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, directory: str | Path
     path.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path / "tokenizer.json"))
     ids = {text: int(tokenizer.token_to_id(text) or 0) for text, _ in special}      # 0 never happens: bytes come first
-    _write(path / "tokenizer_config.json", _tokenizer_config(family, special, ids))
+    template = QWEN3_CHAT_TEMPLATE if family == "qwen3_vl" else CHAT_TEMPLATE
+    _write(path / "tokenizer_config.json", {**_tokenizer_config(family, special, ids), "chat_template": template})
+    _write(path / "chat_template.json", {"chat_template": template})       # where transformers' processors look
     write_processor_files(path, family, min_pixels=min_pixels, max_pixels=max_pixels)
     eos, pad = ids["<|im_end|>"], ids["<|endoftext|>"]
     _write(path / "generation_config.json", {"bos_token_id": pad, "do_sample": True, "eos_token_id": [eos, pad], "pad_token_id": pad,
@@ -120,7 +122,7 @@ def _tokenizer_config(family: str, special: tuple[tuple[str, bool], ...], ids: d
         "additional_special_tokens": [text for text, skipped in special[1:] if skipped],
         "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": None, "add_bos_token": False,
         "add_prefix_space": False, "clean_up_tokenization_spaces": False, "errors": "replace", "model_max_length": 131072,
-        "split_special_tokens": False, "chat_template": QWEN3_CHAT_TEMPLATE if family == "qwen3_vl" else CHAT_TEMPLATE,
+        "split_special_tokens": False,
     }
 
 
