@@ -1,0 +1,57 @@
+r"""Spatial-SSRL (arXiv 2510.27606): 0.9 * exact match of the last \boxed{} + 0.1 * (a think block, then a boxed answer)."""
+from __future__ import annotations
+
+import re
+
+from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec
+from spatial_jax.rewards.parsing.tags import has_content, last_boxed, strip_end_marks
+
+_AFTER_MARK = re.compile(r"(?<=[<>/])\s+")
+_TEXT = re.compile(r"\\text\s?\{([^{}]*)\}")
+
+
+def _format(response: str, released: bool) -> bool:
+    """Think block, then later a boxed answer; anything may follow. The released predicate also accepts empty blocks and stray tags; ours
+    asks for one think block at the start and content in both, because an empty block was what a policy learned to write."""
+    close = response.find("</think>")
+    boxed = response.rfind("\\boxed{")
+    if not response.startswith("<think>") or close < 0 or boxed < response.find("</think>") or "}" not in response[boxed:]:
+        return False
+    if released:
+        return True
+    answer = last_boxed(response[close:])
+    return response.count("<think>") == response.count("</think>") == 1 and has_content(response[len("<think>"):close]) \
+        and answer is not None and has_content(answer)
+
+
+def _tighten(text: str) -> str:
+    """No white space around <, > and /. The text is turned round for the blanks before a mark: looking ahead from every blank for the
+    mark takes quadratic time on a long run."""
+    return _AFTER_MARK.sub("", _AFTER_MARK.sub("", text)[::-1])[::-1]
+
+
+def _robust(text: str) -> str:
+    """Stripped, without \\text{}, without spaces around hyphens, upper case."""
+    return "-".join(part.strip() for part in _TEXT.sub(r"\1", text).split("-")).upper()
+
+
+def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
+    """Exact string equality (case and spaces count) unless `robust`. `released` keeps the published format predicate."""
+    text = _tighten(strip_end_marks(response).strip())
+    form = float(_format(text, bool(spec["released"])))
+    answer, truth = last_boxed(text), str(record["answer"])
+    if answer is None or not has_content(answer):
+        right = 0.0
+    elif spec["robust"]:
+        right = float(_robust(answer) == _robust(truth))
+    else:
+        right = float(answer == truth)
+    return Score(0.9 * right + 0.1 * form, right, form)
+
+
+def _check(record: Record, spec: Spec) -> None:
+    if not has_content(str(record["answer"])):
+        raise ValueError("the answer is empty")
+
+
+KIND = Kind("ssrl", {"robust": False, "released": False}, score, _check)

@@ -1,0 +1,207 @@
+"""Quantities in text, exactly: signs, thousands, decimals, exponents, fractions, number words, units, compounds (5 ft 3 in), ranges.
+
+Values are Fractions of the decimal that was written, so no score depends on binary rounding. A token of more than 40 characters or an
+exponent beyond +-30 is no quantity, which bounds the work.
+"""
+from __future__ import annotations
+
+import dataclasses
+import re
+from fractions import Fraction
+
+from spatial_jax.rewards.parsing.number_words import find_number_words
+from spatial_jax.rewards.parsing.text import after_cue, clean
+from spatial_jax.rewards.parsing.units import UNIT_PATTERN, UNITS, convert, unit_of
+
+_MAX_TOKEN = 40
+_MAX_EXPONENT = 30
+
+_QUANTITY = re.compile(
+    r"(?P<sign>(?<![0-9A-Za-z.)\]])[-+](?=[0-9.]))?"
+    r"(?<![A-Za-z0-9_])(?<![0-9]\.)"
+    r"(?:(?P<whole>[0-9]{1,9})\s{1,2}(?P<top>[0-9]{1,4})/(?P<bottom>[0-9]{1,4})(?![0-9.])"
+    r"|(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
+    r"(?:[eE](?P<e>[-+]?[0-9]{1,3})(?![0-9])|\s{0,2}[x×*]\s{0,2}10\s?\^\s?\(?(?P<ten>[-+]?[0-9]{1,3})\)?)?"
+    r"(?:\s?/\s?(?P<over>[0-9]{1,6})(?![0-9.]))?)"
+    rf"(?:\s{{0,3}}-?(?P<unit>{UNIT_PATTERN}))?",
+    re.IGNORECASE,
+)
+_RANGE = re.compile(r"\s{0,3}(?:-|–|~|to|through|up to)\s{0,3}", re.IGNORECASE)
+_PLUS_MINUS = re.compile(r"\s{0,3}(?:±|\+/-|\+-|plus or minus)\s{0,3}", re.IGNORECASE)
+_COMPOUND = re.compile(r"[\s,]{0,3}(?:and\s{1,3})?")
+_ENUMERATION = re.compile(r"[\s,;|/&–-]{0,8}(?:(?:and/or|or|and)\s{0,3})?[\s(\[]{0,4}", re.IGNORECASE)
+_OR = re.compile(r"\bor\s+(?:maybe\s+|perhaps\s+|even\s+)?$", re.IGNORECASE)
+_FINER = {"'": ("in", "inch", "inches", '"', "''"), "ft": ("in", "inch", "inches", '"'), "foot": ("in", "inch", "inches"),
+          "feet": ("in", "inch", "inches", '"'), "m": ("cm",), "meter": ("cm", "centimeters"), "meters": ("cm", "centimeters"),
+          "metre": ("cm", "centimetres"), "metres": ("cm", "centimetres"), "km": ("m",), "yd": ("ft",), "yards": ("feet",)}
+
+
+@dataclasses.dataclass(frozen=True)
+class Quantity:
+    """A number with its unit ("" for none; a key of UNITS) at text[start:end]. A range has low < high; `value` is its middle."""
+
+    low: Fraction
+    high: Fraction
+    unit: str
+    start: int
+    end: int
+
+    @property
+    def value(self) -> Fraction:
+        return (self.low + self.high) / 2
+
+    @property
+    def is_range(self) -> bool:
+        return self.low != self.high
+
+
+def find_quantities(text: str) -> list[Quantity]:
+    """Every quantity of a cleaned text (`clean`), in order; ranges and compounds are one quantity each."""
+    plain: list[Quantity] = []
+    for match in _QUANTITY.finditer(text):
+        quantity = _to_quantity(match, text)
+        if quantity is not None:
+            plain.append(quantity)
+    return _join(plain, text)
+
+
+def _to_quantity(match: re.Match[str], text: str) -> Quantity | None:
+    unit, end = match.group("unit") or "", match.end()
+    if unit and not _is_unit(match, text):
+        unit, end = "", match.start("unit")
+    # "3rd", "2D", "10x": a number glued to letters is a name, not a quantity.
+    if not unit and match.end("number") > 0 and end < len(text) and re.match("[A-Za-z_]", text[end]):
+        return None
+    value = _to_fraction(match)
+    if value is None:
+        return None
+    return Quantity(value, value, unit_of(unit), match.start(), end)
+
+
+def _is_unit(match: re.Match[str], text: str) -> bool:
+    """Quote marks are feet and inches only where they cannot be quoting the number."""
+    unit = match.group("unit")
+    before = text[match.start() - 1] if match.start() else ""
+    if unit == '"':
+        after_feet = re.search(r"[0-9]'\s?$", text[max(0, match.start() - 4):match.start()]) is not None
+        return after_feet or (before not in ('"', "'") and text.count('"') == 1)
+    if unit == "'":
+        return before not in ('"', "'")
+    return True
+
+
+def _to_fraction(match: re.Match[str]) -> Fraction | None:
+    if match.end() - match.start() > 2 * _MAX_TOKEN:
+        return None
+    sign = -1 if match.group("sign") == "-" else 1
+    if match.group("whole"):
+        if int(match.group("bottom")) == 0:
+            return None
+        return sign * (int(match.group("whole")) + Fraction(int(match.group("top")), int(match.group("bottom"))))
+    number = match.group("number")
+    exponent = int(match.group("e") or match.group("ten") or 0)
+    over = int(match.group("over") or 1)
+    if len(number) > _MAX_TOKEN or abs(exponent) > _MAX_EXPONENT or over == 0:
+        return None
+    return sign * Fraction(number.replace(",", "")) * Fraction(10) ** exponent / over
+
+
+def _join(plain: list[Quantity], text: str) -> list[Quantity]:
+    """Joins compounds (5 ft 3 in), ranges (2-3 m, between 2 and 3) and tolerances (3 +- 0.5) into one quantity each."""
+    joined: list[Quantity] = []
+    for item in plain:
+        last = joined[-1] if joined else None
+        if last is None or item.start - last.end > 16:
+            joined.append(item)
+            continue
+        between = text[last.end:item.start]
+        compound = _compound(last, item, between)
+        if compound is not None:
+            joined[-1] = compound
+        elif _PLUS_MINUS.fullmatch(between):
+            joined[-1] = dataclasses.replace(last, end=item.end, unit=last.unit or item.unit)
+        elif _is_range(last, item, between, text):
+            both = _range(last, item)
+            joined[-1:] = [both] if both else [last, item]
+        else:
+            joined.append(item)
+    return joined
+
+
+def _compound(first: Quantity, second: Quantity, between: str) -> Quantity | None:
+    finer = _FINER.get(first.unit, ())
+    unit = second.unit or ("in" if first.unit == "'" and not between else "")
+    if unit not in finer or first.is_range or second.low < 0 or not _COMPOUND.fullmatch(between):
+        return None
+    rest = convert(second.low, unit, first.unit)
+    assert rest is not None
+    total = first.low + (rest if first.low >= 0 else -rest)
+    return Quantity(total, total, first.unit, first.start, second.end)
+
+
+def _is_range(first: Quantity, second: Quantity, between: str, text: str) -> bool:
+    if first.is_range:
+        return False
+    if _RANGE.fullmatch(between):
+        return True
+    return between.strip().lower() in ("and", "&") and text[max(0, first.start - 10):first.start].rstrip().lower().endswith("between")
+
+
+def _range(first: Quantity, second: Quantity) -> Quantity | None:
+    """The range from first to second in second's unit, None when the ends do not belong together."""
+    low = convert(first.low, first.unit, second.unit) if first.unit else first.low
+    if low is None or low > second.low:
+        return None
+    return Quantity(low, second.low, second.unit, first.start, second.end)
+
+
+def _is_hedge(first: Quantity, second: Quantity, text: str) -> bool:
+    """Two different quantities offered side by side ("3 or 4", "1 2 3 4") are no answer. A restatement (2 m, 200 cm) is."""
+    between = text[first.end:second.start]
+    if len(between) > 40 or not (_ENUMERATION.fullmatch(between) or _OR.search(between)):
+        return False
+    other = convert(second.value, second.unit, first.unit)
+    return other is None or other != first.value
+
+
+def parse_quantity(text: str, unit: str = "") -> Quantity | None:
+    """The quantity that a response gives as its answer, or None: the first after the last "answer is" or "answer:", else the last one
+    of the text; number words only where there are no digits. Different numbers offered side by side are no answer."""
+    text = clean(text)
+    tail = after_cue(text)
+    if tail is not None:
+        found = find_quantities(tail) or _from_words(tail)
+        if found:
+            return None if len(found) > 1 and _is_hedge(found[0], found[1], tail) else found[0]
+    found = find_quantities(text) or _from_words(text)
+    if not found:
+        return None
+    return None if len(found) > 1 and _is_hedge(found[-2], found[-1], text) else found[-1]
+
+
+def _from_words(text: str) -> list[Quantity]:
+    found = []
+    for value, start, end in find_number_words(text):
+        after = re.match(rf"\s{{0,3}}-?({UNIT_PATTERN})", text[end:end + 40], re.IGNORECASE)
+        spelling = unit_of(after.group(1)) if after and after.group(1) not in ("'", '"') else ""
+        found.append(Quantity(value, value, spelling, start, end + (after.end() if spelling and after else 0)))
+    return found
+
+
+def parse_number(text: str, unit: str = "", *, ranges: bool = True) -> Fraction | None:
+    """A response's answer as an exact number in `unit` ("" for a pure number), None when there is none or its unit does not convert.
+    A range counts as its middle where `ranges`, else as no answer."""
+    target = unit_of(unit)
+    quantity = parse_quantity(text, target)
+    if quantity is None or (quantity.is_range and not ranges):
+        return None
+    return convert(quantity.value, quantity.unit, target)
+
+
+def first_number(text: str) -> Fraction | None:
+    """The first signed plain decimal of a text, as ViLaSR's released reward reads it: no thousands (1,200 is 1), no exponent."""
+    match = re.search(r"-?(?:[0-9]{1,40}\.[0-9]{1,40}|[0-9]{1,40})", text)
+    return Fraction(match.group()) if match else None
+
+
+__all__ = ["UNITS", "Quantity", "find_quantities", "first_number", "parse_number", "parse_quantity"]
