@@ -109,9 +109,9 @@ def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
     provenance = {**frame.provenance, "depth_noise": dataclasses.asdict(frame.depth_noise)} if frame.depth is not None else frame.provenance
     meta = {**frame.meta, "notes": frame.notes} if frame.notes else frame.meta
     content = hashlib.sha256(frame.rgb.tobytes()).hexdigest()
+    split = split_of(frame.split_key or content, heldout_percent)
     return SceneRecord(
-        scene_id=frame.item_id, source=frame.source, split=split_of(frame.split_key or content, heldout_percent), image=frame.encoded or png(frame.rgb),
-        width=frame.width, height=frame.height, content_hash=content, objects=tuple(_object(i, t) for i, t in enumerate(frame.objects)),
+        scene_id=frame.item_id, source=frame.source, split=split, image=frame.encoded or png(frame.rgb), width=frame.width, height=frame.height, content_hash=content, objects=tuple(_object(i, t) for i, t in enumerate(frame.objects)),
         depth_png=depth_png, depth_scale=scale, depth_flag=frame.depth_flag, intrinsics=_numbers(frame.intrinsics) if frame.intrinsics else (),
         intrinsics_source=frame.intrinsics_source, gravity=_numbers(frame.gravity) if frame.gravity is not None else (),
         floor=_numbers(frame.floor) if frame.floor is not None else (), tags=frame.tags, provenance=json.dumps(provenance, sort_keys=True),

@@ -102,7 +102,8 @@ class DatasetWriter:
 
     def __init__(self, out: str, name: str, features: Any, config: dict[str, Any], shard_records: int = 1000):
         self.name, self.features, self.shard_records = name, features, shard_records
-        self.identity = {"name": name, "generator_version": GENERATOR_VERSION, "shard_records": shard_records, "config": json.loads(json.dumps(config))}
+        self.identity = {"name": name, "generator_version": GENERATOR_VERSION, "shard_records": shard_records,
+                         "config": json.loads(json.dumps(config))}
         self.folder = WorkFolder(out)
         self.counts: dict[str, int] = {}                # split -> records
         self.tally: dict[str, dict[str, int]] = {}      # stage -> reason -> items
@@ -161,7 +162,8 @@ class DatasetWriter:
     def _check(self, made: dict[str, Any]) -> None:
         differences = _differences(made, self.identity)
         if differences:
-            raise WriterError(f"{self.folder.out} holds a dataset of other settings ({'; '.join(differences)[:300]}); choose another --out or delete it")
+            listed = "; ".join(differences)[:300]
+            raise WriterError(f"{self.folder.out} holds a dataset of other settings ({listed}); choose another --out or delete it")
 
     def _reopen(self, split: str, count: int) -> None:
         shard, pending = divmod(count, self.shard_records)
@@ -246,7 +248,8 @@ class DatasetWriter:
         splits = {split: self._split_entry(split, count) for split, count in sorted(self.counts.items())}
         self._write_info()
         self._write_skipped()
-        manifest = {"identity": self.identity, "items": self.items, "splits": splits, "reasons": {k: dict(sorted(v.items())) for k, v in sorted(self.tally.items())}}
+        reasons = {stage: dict(sorted(found.items())) for stage, found in sorted(self.tally.items())}
+        manifest = {"identity": self.identity, "items": self.items, "splits": splits, "reasons": reasons}
         local = self.folder.work / "manifest.json"
         local.write_text(json.dumps(manifest, indent=1))
         self.folder.publish(local, manifest_path)

@@ -12,6 +12,7 @@ from typing import Any
 from data_prep.annotate.build import build_pipeline
 from data_prep.runner import TooManyFailures, run
 from data_prep.sources import SOURCES, SourceError
+from data_prep.sources.conventions import CONVENTIONS
 from data_prep.writer import DatasetWriter, WriterError
 
 EXAMPLES = """examples:
@@ -27,7 +28,8 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser("python -m data_prep.annotate", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser("python -m data_prep.annotate", description=__doc__, epilog=EXAMPLES,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--source", required=True, choices=SOURCES, help="where the pictures come from")
     p.add_argument("--out", required=True, help="directory of the dataset, local or gs://; run again to go on where it stopped")
     group = p.add_argument_group("rendered scenes")
@@ -36,6 +38,23 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--seed", type=int, default=0, help="scene i of a seed is always the same")
     group.add_argument("--width", type=int, default=0, help="picture width in pixels (default: the preset's)")
     group.add_argument("--height", type=int, default=0, help="picture height in pixels (default: the preset's)")
+    group = p.add_argument_group("pictures of your own")
+    group.add_argument("--path", default="", help="folder, video file, gs:// folder, or package:skimage,sklearn (photos inside these packages)")
+    group.add_argument("--limit", type=int, default=0, help="take only the first so many items")
+    group.add_argument("--max_side", type=int, default=0, help="shrink larger pictures to this longer side, pixels")
+    group.add_argument("--every", type=float, default=1.0, help="video: seconds between frames")
+    group = p.add_argument_group("RGB-D folders")
+    group.add_argument("--convention", choices=tuple(CONVENTIONS), default="generic", help="how files are named and what a count means")
+    group.add_argument("--intrinsics", type=_four, default=None, metavar="FX,FY,CX,CY", help="pixels; overrides the convention's camera")
+    group.add_argument("--depth_scale", type=float, default=0.0, help="metres a count; overrides the convention's")
+    group.add_argument("--relative", action="store_true", help="depth is only known up to scale: never used for a number")
+    group.add_argument("--by_frame", action="store_true", help="split frame by frame (default: all frames of a folder share a split)")
+    group = p.add_argument_group("TFDS datasets")
+    group.add_argument("--name", default="", help="TFDS name or a dataset's directory")
+    group.add_argument("--tfds_split", default="train")
+    group.add_argument("--data_dir", default="", help="where TFDS keeps its datasets")
+    group.add_argument("--metric", action="store_true", help="its depth feature is in metres")
+    group.add_argument("--group", default="", help="feature whose value decides the split, e.g. a scene's id")
     group = p.add_argument_group("running")
     group.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (or Ray actors); the bytes do not depend on it")
     group.add_argument("--runner", choices=("processes", "ray"), default="processes")
@@ -44,6 +63,13 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--heldout_percent", type=int, default=10, help="share of scenes (by hash) that go to the split heldout")
     group.add_argument("--cloud_points", type=int, default=128, help="points kept of each object's cloud")
     return p
+
+
+def _four(text: str) -> tuple[float, ...]:
+    values = tuple(float(v) for v in text.split(","))
+    if len(values) != 4:
+        raise argparse.ArgumentTypeError(f"wants four numbers fx,fy,cx,cy, not {text!r}")
+    return values
 
 
 RUNNING = ("out", "workers", "runner", "max_failures", "shard_records")
@@ -74,7 +100,8 @@ def report(manifest: dict[str, Any], out: str) -> None:
     """Prints what came out and the next command."""
     items = manifest["items"]
     splits = ", ".join(f"{v['records']} {k}" for k, v in manifest["splits"].items()) or "nothing"
-    print(f"{items['record']} records ({splits}), {items['objects']} objects, {items['dropped']} dropped, {items['failed']} failed, {items['notes']} repaired")
+    print(f"{items['record']} records ({splits}), {items['objects']} objects, {items['dropped']} dropped, {items['failed']} failed, "
+          f"{items['notes']} repaired")
     for stage, reasons in manifest["reasons"].items():
         for reason, count in reasons.items():
             print(f"  {count} x {stage}: {reason}")
@@ -91,7 +118,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"annotate: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        where = f"no space left for {options['out']}" if error.errno in (errno.ENOSPC, errno.EDQUOT) else f"{error.strerror or error} ({options['out']})"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        where = f"no space left for {options['out']}" if full else f"{error.strerror or error} ({options['out']})"
         print(f"annotate: {where}; what was done is kept, run the same command again to go on", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

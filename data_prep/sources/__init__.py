@@ -18,4 +18,33 @@ def open_source(spec: dict[str, Any]) -> Source:
 
         noise = DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None
         return RenderedScenes(spec["preset"], spec["count"], spec["seed"], spec.get("width", 0), spec.get("height", 0), noise)
+    if kind == "folder":
+        from data_prep.sources.folder import PictureFolder
+
+        return PictureFolder(_needed(spec, "path"), spec.get("max_side", 0), spec.get("limit", 0))
+    if kind == "stereo":
+        from data_prep.sources.stereo import StereoMotorcycle
+
+        return StereoMotorcycle()
+    if kind == "rgbd":
+        from data_prep.sources.rgbd import RgbdFolder
+
+        camera = tuple(spec["intrinsics"]) if spec.get("intrinsics") else None
+        return RgbdFolder(_needed(spec, "path"), spec.get("convention", "generic"), camera, spec.get("depth_scale", 0.0),      # type: ignore[arg-type]
+                          spec.get("relative", False), spec.get("limit", 0), spec.get("by_frame", False))
+    if kind == "video":
+        from data_prep.sources.video import VideoFrames
+
+        return VideoFrames(_needed(spec, "path"), spec.get("every", 1.0), spec.get("limit", 0))
+    if kind == "tfds":
+        from data_prep.sources.tfds_source import TfdsImages
+
+        return TfdsImages(_needed(spec, "name"), spec.get("tfds_split", "train"), spec.get("data_dir", ""), spec.get("metric", False),
+                          spec.get("group", ""), spec.get("limit", 0))
     raise SourceError(f"no source named {kind!r}: choose one of {', '.join(SOURCES)}")
+
+
+def _needed(spec: dict[str, Any], key: str) -> str:
+    if not spec.get(key):
+        raise SourceError(f"--source={spec['source']} needs --{key}")
+    return spec[key]

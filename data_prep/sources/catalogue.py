@@ -53,8 +53,8 @@ def _bucket(s: float, rng: np.random.Generator) -> list[Primitive]:
 
 
 def _lamp(s: float, rng: np.random.Generator) -> list[Primitive]:
-    return [frustum((0, 0, s * 0.03), s * 0.06, s * 0.2, s * 0.18, tone="metal"), frustum((0, 0, s * 0.35), s * 0.6, s * 0.025, s * 0.025, tone="metal"),
-            frustum((0, 0, s * 0.8), s * 0.4, s * 0.29, s * 0.17)]
+    return [frustum((0, 0, s * 0.03), s * 0.06, s * 0.2, s * 0.18, tone="metal"),
+            frustum((0, 0, s * 0.35), s * 0.6, s * 0.025, s * 0.025, tone="metal"), frustum((0, 0, s * 0.8), s * 0.4, s * 0.29, s * 0.17)]
 
 
 def _legs(w: float, d: float, height: float, thick: float, tone: str) -> list[Primitive]:

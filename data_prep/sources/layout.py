@@ -170,8 +170,9 @@ def _walls(camera: Camera, bodies: list[Body], rng: np.random.Generator) -> np.n
 def _appearance(rng: np.random.Generator) -> dict:
     floors = ((176, 168, 158), (196, 176, 150), (150, 152, 156), (186, 182, 170))
     walls = ((222, 216, 206), (206, 212, 216), (214, 206, 196), (226, 224, 220))
+    woods = ((128, 102, 78), (104, 88, 76), (120, 116, 112))
     return {"floor": floors[rng.integers(len(floors))], "wall": walls[rng.integers(len(walls))], "tile": float(rng.uniform(0.35, 0.7)),
-            "floor_texture": ("checker", "stripes", "plain")[rng.integers(3)], "wood": ((128, 102, 78), (104, 88, 76), (120, 116, 112))[rng.integers(3)]}
+            "floor_texture": ("checker", "stripes", "plain")[rng.integers(3)], "wood": woods[rng.integers(len(woods))]}
 
 
 def random_room(preset: Preset, rng: np.random.Generator) -> Room:

@@ -1,0 +1,183 @@
+"""Folders of colour and depth pictures in the conventions of TUM, NYU, KITTI and DIODE, or any other by options."""
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import io
+import json
+import posixpath
+import re
+from typing import Any
+
+import numpy as np
+from etils import epath
+from PIL import Image
+
+from data_prep.sources.base import BadItem, Frame, SourceError
+from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
+from data_prep.sources.folder import stored_pixels, walk
+from data_prep.sources.pictures import open_picture
+
+
+def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.ndarray:
+    """float32 depth [h, w] in metres (0 invalid) of PNG, NPY, NPZ ("depth_m" or "depth", optional "mask") or HDF5 ("depth") bytes."""
+    try:
+        if name.endswith(".npz"):
+            with np.load(io.BytesIO(data), allow_pickle=False) as file:
+                key = next((k for k in ("depth_m", "depth") if k in file.files), None)
+                if key is None:
+                    raise BadItem(f"{name} holds {', '.join(file.files)}, but no array named depth")
+                values = np.where(file["mask"] > 0, file[key], 0) if "mask" in file.files else file[key]
+        elif name.endswith(".npy"):
+            values = np.load(io.BytesIO(data), allow_pickle=False)
+        elif name.endswith((".h5", ".hdf5")):
+            import h5py
+
+            with h5py.File(io.BytesIO(data), "r") as file:
+                if "depth" not in file:
+                    raise BadItem(f"{name} holds {', '.join(file)}, but no data set named depth")
+                values = file["depth"][()]
+        else:
+            image = Image.open(io.BytesIO(data))
+            if image.mode in ("RGB", "RGBA", "P", "1"):
+                raise BadItem(f"{name} is a colour picture ({image.mode}), not depth")
+            values = np.asarray(image)
+        values = np.asarray(values, np.float32)
+        if mask:
+            values = np.where(np.squeeze(np.load(io.BytesIO(mask), allow_pickle=False)) > 0, np.squeeze(values), 0)
+    except BadItem:
+        raise
+    except Exception as error:
+        raise BadItem(f"{name} cannot be decoded: {' '.join(str(error).split())[:120] or type(error).__name__}") from None
+    values = np.squeeze(values)
+    if values.ndim != 2:
+        raise BadItem(f"{name} has shape {values.shape}, not height x width")
+    depth = values * np.float32(scale)
+    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def _check(intrinsics: Any, where: str) -> Intrinsics:
+    try:
+        fx, fy, cx, cy = (float(v) for v in intrinsics)
+    except (TypeError, ValueError):
+        raise BadItem(f"intrinsics of {where} must be fx,fy,cx,cy, not {intrinsics!r}") from None
+    if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
+        raise BadItem(f"intrinsics of {where} have a focal length that is not positive: {fx:g}, {fy:g}")
+    return fx, fy, cx, cy
+
+
+class RgbdFolder:
+    """Colour and depth files under `path` (local or gs://), paired by `convention`.
+
+    `intrinsics` and `depth_scale` (metres a count) override the convention's; a list of frames in `*annotations*.json` or `frames.json`
+    ({"files": [{"rgb", "depth", "cam_in", "depth_scale" (counts a metre)}]}) overrides both. `relative`: depth is only up to scale.
+    Frames of one folder share a split, so that a sequence never stands on both sides; with `by_frame` each frame is split by itself."""
+
+    name = "rgbd"
+
+    def __init__(self, path: str, convention: str = "generic", intrinsics: Intrinsics | None = None, depth_scale: float = 0.0,
+                 relative: bool = False, count: int = 0, by_frame: bool = False):
+        if convention not in CONVENTIONS:
+            raise SourceError(f"no convention named {convention!r}: choose one of {', '.join(CONVENTIONS)}")
+        self.root = epath.Path(path).expanduser()
+        if not self.root.is_dir():
+            raise SourceError(f"no such folder: {path}")
+        self.path, self.kind, self.convention = path, convention, CONVENTIONS[convention]
+        self.intrinsics, self.depth_scale, self.relative, self.by_frame = intrinsics, depth_scale, relative, by_frame
+        files = [name for name, _ in walk(self.root)]
+        self.known = set(files)
+        self.listed = self._listed(files)
+        pairs = [(f, d) for f in files if any(_matches(f, p) for p in self.convention.colour) and (d := self._depth_of(f))]
+        if not pairs:
+            raise SourceError(f"no colour picture with depth in {path} (convention {convention}: {' or '.join(self.convention.colour)} with "
+                              f"{' or '.join(self.convention.depth)})")
+        self.pairs = pairs[:count] if count else pairs
+
+    def _listed(self, files: list[str]) -> dict[str, dict[str, Any]]:
+        """Entries of the folder's own list of frames, by the colour file's name."""
+        out: dict[str, dict[str, Any]] = {}
+        for name in files:
+            if fnmatch.fnmatch(posixpath.basename(name), "*annotations*.json") or posixpath.basename(name) == "frames.json":
+                try:
+                    for entry in json.loads((self.root / name).read_text())["files"]:
+                        out[posixpath.basename(entry["rgb"])] = entry
+                        out[posixpath.basename(entry["rgb"]).replace(".png", ".rgb.png")] = entry
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
+                    raise SourceError(f"{self.path}/{name} is not a list of frames: {type(error).__name__} {error}") from None
+        return out
+
+    def _depth_of(self, colour: str) -> str:
+        folder, base = posixpath.split(colour)
+        stem = posixpath.splitext(base)[0]
+        names = {"stem": stem, "tail": stem.partition("_")[2], "head": base.partition(".")[0],
+                 "swap": re.sub("(?<![A-Z])(image|img|rgb|color)", "depth", stem, count=1)}
+        named = self.listed.get(base, {}).get("depth", "")
+        candidates = [posixpath.join(folder, posixpath.basename(named))] if named else []
+        candidates += [posixpath.normpath(posixpath.join(folder, p.format(**names))) for p in self.convention.depth]
+        return next((c for c in candidates if c in self.known and c != colour), "")
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def item_id(self, index: int) -> str:
+        return self.pairs[index][0]
+
+    def config(self) -> dict[str, Any]:
+        listing = hashlib.sha256("\n".join(f"{c} {d}" for c, d in self.pairs).encode()).hexdigest()[:16]
+        return {"source": self.name, "path": self.path, "convention": self.kind, "intrinsics": self.intrinsics, "depth_scale": self.depth_scale,
+                "relative": self.relative, "files": listing, "by_frame": self.by_frame}
+
+    def _scale(self, entry: dict[str, Any]) -> float:
+        if entry.get("depth_scale"):
+            return 1 / float(entry["depth_scale"])
+        return self.depth_scale or self.convention.scale
+
+    def _camera(self, entry: dict[str, Any], width: int, height: int, item: str) -> Intrinsics | None:
+        if entry.get("cam_in"):
+            return _check(entry["cam_in"], item)
+        if self.intrinsics:
+            return _check(self.intrinsics, item)
+        rule = self.convention
+        if rule.intrinsics is None or rule.size is None:
+            return None
+        if abs(width / height - rule.size[0] / rule.size[1]) > 0.01:
+            raise BadItem(f"{width}x{height} has not the shape of {self.kind}'s camera ({rule.size[0]}x{rule.size[1]}): give --intrinsics")
+        return tuple(v * width / rule.size[0] for v in rule.intrinsics)       # type: ignore[return-value]
+
+    def load(self, index: int) -> Frame:
+        colour, depth_name = self.pairs[index]
+        rule: Convention = self.convention
+        entry = self.listed.get(posixpath.basename(colour), {})
+        try:
+            picture = open_picture((self.root / colour).read_bytes())
+            data = (self.root / depth_name).read_bytes()
+            stem = posixpath.splitext(colour)[0]
+            mask = next((m for m in (p.format(stem=stem) for p in rule.mask) if m in self.known), "")
+            mask_data = (self.root / mask).read_bytes() if mask else b""
+        except OSError as error:
+            raise BadItem(f"cannot be read: {error.strerror or error}") from None
+        scale = 1.0 if depth_name.endswith((".npy", ".npz", ".h5")) and not self.depth_scale else self._scale(entry)
+        depth = read_depth(data, depth_name, scale, mask_data)
+        height, width = picture.rgb.shape[:2]
+        if depth.shape != (height, width):
+            raise BadItem(f"depth is {depth.shape[1]}x{depth.shape[0]}, the picture {width}x{height}: they must be registered to each other")
+        depth[depth > rule.most] = 0
+        if rule.border:
+            edge = np.zeros_like(depth, bool)
+            edge[rule.border: -rule.border, rule.border: -rule.border] = True
+            depth = np.where(edge, depth, 0)
+        if not (depth > 0).any():
+            raise BadItem(f"{depth_name} has no valid depth")
+        intrinsics = self._camera(entry, width, height, colour)
+        key = colour if self.by_frame else posixpath.dirname(colour) or self.path
+        camera_from = "frame list" if entry.get("cam_in") else "option" if self.intrinsics else rule.source
+        return Frame(
+            colour, self.name, stored_pixels(picture.rgb, picture.encoded), picture.encoded, key, depth, "relative" if self.relative else "metric",
+            rule.noise, intrinsics, "sensor" if intrinsics else "none", tags=("photo", *rule.tags), notes=picture.notes,
+            provenance={"depth": rule.source or "file", "depth_file": depth_name, "intrinsics": camera_from})
+
+
+def _matches(path: str, pattern: str) -> bool:
+    """Whether a relative path ends as the pattern says, folder by folder; `**/` stands for any depth."""
+    parts, wanted = path.split("/"), pattern.removeprefix("**/").split("/")
+    return len(parts) >= len(wanted) and all(fnmatch.fnmatch(p, w) for p, w in zip(parts[-len(wanted):], wanted))
