@@ -25,7 +25,7 @@ from spatial_jax.data.records import QuestionRecord, SceneRecord
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="python -m data_prep.selfsup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--photos", "--scenes", required=True, help="scene datasets (comma-separated); the split is carried over, so photos never cross it")
+    p.add_argument("--photos", "--scenes", required=True, help="scene datasets (comma-separated); their splits are kept, so no photo crosses over")
     p.add_argument("--out", required=True, help="directory of the question dataset; a stopped run is finished, a finished one left as it is")
     p.add_argument("--tasks", default=",".join(TASKS), help=f"some of {','.join(TASKS)}")
     p.add_argument("--per_photo", type=int, default=5, help="questions a photo; beyond one a variant they come from random windows of it")
@@ -131,7 +131,8 @@ def run(args: argparse.Namespace) -> int:
     if len(photos) == 0:
         raise DatasetError(f"{args.photos}: the dataset holds no photo; annotate some pictures first")
     config = {"verb": "selfsup", "photos": list(directories), "tasks": tasks, "per_photo": 0 if args.mixture else args.per_photo,
-              "mixture": args.mixture, "count": args.count if args.mixture else 0, "size": size, "seed": args.seed, "style": dataclasses.asdict(style)}
+              "mixture": args.mixture, "count": args.count if args.mixture else 0, "size": size,
+              "seed": args.seed, "style": dataclasses.asdict(style)}
     writer = QuestionWriter(args.out, config)
     if writer.complete:
         print(f"{args.out} is complete already; delete it to make it again")

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import collections
 import math
-import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from data_prep.synthesis.draft import Draft, Fact
@@ -32,9 +31,9 @@ class Balance:
                 return False
         return True
 
-    def pick(self, split: str, drafts: Sequence[Draft], rng: random.Random) -> Draft | None:
-        """A random one of the drafts that fit, counted; None when each would tilt a count."""
-        for draft in rng.sample(drafts, len(drafts)):
+    def pick(self, split: str, drafts: Iterator[Draft]) -> Draft | None:
+        """The first draft that fits, counted; None when the drafts run out. Families give them in random order, so the first is a fair one."""
+        for draft in drafts:
             if self.fits(split, draft.facts):
                 for key, value, _ in draft.facts:
                     self._counts[(split, *key)][value] += 1

@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from data_prep.synthesis.options import Options
@@ -105,6 +105,18 @@ def number(family: str, form: Form, rng: random.Random, options: Options, *, nam
     template_id, wording = form.pick(rng, options)
     return Draft(family, form, template_id, wording.format(**names), "number", answer, reward, margin, objects, rule_inputs, unit=unit,
                  facts=tuple(facts), uncertainty=uncertainty)
+
+
+def mixed(rng: random.Random, *parts: Iterator[Draft]) -> Iterator[Draft]:
+    """The drafts of several forms, taken in turn at random, so that none always comes first."""
+    left = list(parts)
+    while left:
+        part = left[int(rng.random() * len(left))]
+        draft = next(part, None)
+        if draft is None:
+            left.remove(part)
+        else:
+            yield draft
 
 
 def rounded(value: float) -> float:

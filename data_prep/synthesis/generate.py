@@ -13,9 +13,20 @@ from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import QuestionRecord, SceneRecord
 
 
-def candidates(view: SceneView, families: Sequence[Family], options: Options, seed: int) -> dict[str, list[Draft]]:
-    """Each family's candidate questions for one scene; depends on the scene, the seed and the options only."""
-    return {f.name: list(f.generate(view, random.Random(f"{seed}/{view.scene_id}/{f.name}"), options)) for f in families}
+class _Pool:
+    """One family's candidate questions of a scene, drawn as needed; knows whether there were any and passes over repetitions."""
+
+    def __init__(self, family: Family, view: SceneView, options: Options, seed: int):
+        self._drafts = iter(family.generate(view, random.Random(f"{seed}/{view.scene_id}/{family.name}"), options))
+        self.seen = 0
+        self.asked: list[Draft] = []
+
+    def __iter__(self) -> Iterator[Draft]:
+        for draft in self._drafts:
+            self.seen += 1
+            about = set(draft.objects)
+            if not any(d.question == draft.question or (d.form is draft.form and set(d.objects) == about) for d in self.asked):
+                yield draft
 
 
 class Generator:
@@ -31,32 +42,25 @@ class Generator:
     def __call__(self, scene: SceneRecord) -> list[QuestionRecord]:
         """At most `per_scene` balanced questions of one scene, no two alike."""
         view = SceneView(scene, self.options)
-        drafts = candidates(view, self.families, self.options, self.seed)
-        self.reasons.update({f"object: {k}" if "scene" not in k else k: n for k, n in view.reasons.items() if n})
+        self.reasons.update({k if "usable" in k else f"object: {k}": n for k, n in view.reasons.items() if n})
+        pools = {f.name: _Pool(f, view, self.options, self.seed) for f in self.families}
         rng = random.Random(f"{self.seed}/{view.scene_id}")
         chosen: list[Draft] = []
-        while len(chosen) < self.per_scene and (draft := self._next(view.split, drafts, rng)) is not None:
+        while len(chosen) < self.per_scene and (draft := self._next(view.split, pools)) is not None:
             chosen.append(draft)
         return [finish(draft, view, self.seed, rng) for draft in chosen]
 
-    def _next(self, split: str, drafts: dict[str, list[Draft]], rng: random.Random) -> Draft | None:
+    def _next(self, split: str, pools: dict[str, _Pool]) -> Draft | None:
         """The next question: from the family that is furthest behind its share, if the balance finds one of its drafts good."""
-        order = sorted(drafts, key=lambda name: self._asked[split, name] / self.weights.get(name, 1.0))
-        for name in order:
-            pool = drafts[name]
-            if not pool:
-                self.reasons[f"{name}: nothing past its margins"] += 1
-                del drafts[name]
-                continue
-            draft = self.balance.pick(split, pool, rng)
-            if draft is None:
-                self.reasons[f"{name}: would tilt the balance"] += 1
-                del drafts[name]
-                continue
-            about = set(draft.objects)
-            drafts[name] = [d for d in pool if d.question != draft.question and (d.form is not draft.form or set(d.objects) != about)]
-            self._asked[split, name] += 1
-            return draft
+        for name in sorted(pools, key=lambda name: self._asked[split, name] / self.weights.get(name, 1.0)):
+            pool = pools[name]
+            draft = self.balance.pick(split, iter(pool))
+            if draft is not None:
+                pool.asked.append(draft)
+                self._asked[split, name] += 1
+                return draft
+            self.reasons[f"{name}: " + ("would tilt the balance" if pool.seen else "nothing past its margins")] += 1
+            del pools[name]
         return None
 
 

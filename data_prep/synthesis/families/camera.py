@@ -4,9 +4,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterator
+from typing import Any
 
 from data_prep.synthesis import margins
-from data_prep.synthesis.draft import Draft, Form, number
+from data_prep.synthesis.draft import Draft, Form, mixed, number
 from data_prep.synthesis.numbers import camera_text, metres
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -43,16 +44,30 @@ def intrinsics(view: SceneView, rng: random.Random, options: Options) -> Iterato
     """Field of view and focal length where the intrinsics are known rather than guessed; sideways offset by x = (u - cx) Z / fx."""
     if not view.intrinsics or view.scene.intrinsics_source not in KNOWN:
         return
+    parts = [_fov(view, rng, options), _focal(view, rng, options)] + ([] if options.plain or not view.metric else [_lateral(view, rng, options)])
+    yield from mixed(rng, *parts)
+
+
+def _inputs(view: SceneView) -> dict[str, Any]:
+    return {"intrinsics": list(view.intrinsics), "width": view.width}
+
+
+def _fov(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx, _, cx, _ = view.intrinsics
     degrees = math.degrees(math.atan(cx / fx) + math.atan((view.width - cx) / fx))
-    inputs = {"intrinsics": list(view.intrinsics), "width": view.width}
     yield number("intrinsics", VIEW, rng, options, names={}, answer=f"{degrees:.0f}", unit="deg", reward=MRA, objects=(),
-                 rule_inputs=inputs, facts=((("intrinsics", "fov"), round(degrees / 5), 4),))
+                 rule_inputs=_inputs(view), facts=((("intrinsics", "fov"), round(degrees / 5), 4),))
+
+
+def _focal(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
+    fx = view.intrinsics[0]
     size = f"{coordinate('x', view.width)} x {coordinate('y', view.height)}"
     yield number("intrinsics", FOCAL, rng, options, names={"size": size}, answer=coordinate("x", fx, 0 if options.plain else 1), unit="px",
-                 reward=MRA, objects=(), rule_inputs=inputs, facts=((("intrinsics", "focal"), round(math.log(fx) / math.log(1.1)), 4),))
-    if options.plain or not view.metric:
-        return
+                 reward=MRA, objects=(), rule_inputs=_inputs(view), facts=((("intrinsics", "focal"), round(math.log(fx) / math.log(1.1)), 4),))
+
+
+def _lateral(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
+    fx, _, cx, _ = view.intrinsics
     for thing in rng.sample(view.things, min(len(view.things), 3)):
         offset = abs(thing.u - cx) * thing.depth / fx
         if thing.has_depth and thing.spread <= options.max_depth_spread and offset >= 0.1 and abs(thing.u - cx) >= 0.05 * view.width \
@@ -60,4 +75,4 @@ def intrinsics(view: SceneView, rng: random.Random, options: Options) -> Iterato
             names = {"camera": camera_text(view, options), "a": thing.caption, "depth": f"{thing.depth:.2f}"}
             yield number("intrinsics", LATERAL, rng, options, names=names,
                          answer=metres(offset, options), unit="m", reward=MRA, objects=(thing,), margin=abs(thing.u - cx) / (0.05 * view.width),
-                         rule_inputs=inputs | {"u": thing.u, "depth": thing.depth, "offset_m": offset})
+                         rule_inputs=_inputs(view) | {"u": thing.u, "depth": thing.depth, "offset_m": offset})

@@ -45,16 +45,16 @@ def bearing(view: SceneView, rng: random.Random, options: Options) -> Iterator[D
     for thing in things:
         found = {axis: margins.bearing(view, thing, axis, options) for axis in ("x", "y")}
         inputs = {"box": list(thing.box), "width": view.width, "height": view.height}
-        for axis in ("x", "y"):
-            if (hit := found[axis]) is not None:
-                right = int(hit[0] > 0)
-                yield choice("bearing", BEARING[axis], view, rng, options, names={"a": thing.caption}, answers=SIDES[axis], right=right,
-                             objects=(thing,), margin=hit[1], rule_inputs=inputs, facts=name_facts(("bearing", axis), [(thing, right)], 2))
-        if found["x"] and found["y"] and not options.plain:
+        if found["x"] and found["y"] and not options.plain and rng.random() < 0.5:
             right = 2 * int(found["y"][0] > 0) + int(found["x"][0] > 0)
             yield choice("bearing", BEARING["corner"], view, rng, options, names={"a": thing.caption}, answers=CORNERS, right=right,
                          objects=(thing,), margin=min(found["x"][1], found["y"][1]), rule_inputs=inputs,
                          facts=name_facts(("bearing", "corner"), [(thing, right)], 4))
+        for axis in ("x", "y") if rng.random() < 0.5 else ("y", "x"):
+            if (hit := found[axis]) is not None:
+                right = int(hit[0] > 0)
+                yield choice("bearing", BEARING[axis], view, rng, options, names={"a": thing.caption}, answers=SIDES[axis], right=right,
+                             objects=(thing,), margin=hit[1], rule_inputs=inputs, facts=name_facts(("bearing", axis), [(thing, right)], 2))
 
 
 RELATION = {
@@ -95,7 +95,7 @@ def relation(view: SceneView, rng: random.Random, options: Options) -> Iterator[
     """Two objects' order along an axis of the picture: centres apart by the margin, boxes overlapping at most by half."""
     pairs = list(itertools.permutations(view.things, 2))
     for a, b in rng.sample(pairs, min(len(pairs), options.pool)):
-        for axis in ("x", "y"):
+        for axis in ("x", "y") if rng.random() < 0.5 else ("y", "x"):
             hit = margins.axis_gap(view, a, b, axis, options)
             if hit is not None:
                 yield from _relation_forms(view, rng, options, a, b, axis, *hit)

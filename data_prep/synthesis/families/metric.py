@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from data_prep.synthesis import margins, space
-from data_prep.synthesis.draft import Draft, Form, choice, name_facts, number, versus_fact
+from data_prep.synthesis.draft import Draft, Form, choice, mixed, name_facts, number, versus_fact
 from data_prep.synthesis.numbers import centimetres, metres
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -42,11 +42,15 @@ def size(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draf
         return
     things = [t for t in view.things if t.has_extent and margins.not_truncated(view, t, options)]
     heights = {t.object_id: space.vertical_extent(t, view.gravity) for t in things} if view.gravity else {}
+    yield from mixed(rng, _sizes(view, rng, options, things, heights), _taller(view, rng, options, things if heights else [], heights))
+
+
+def _sizes(view: SceneView, rng: random.Random, options: Options, things: list[Thing], heights: dict[str, float]) -> Iterator[Draft]:
     for thing in rng.sample(things, min(len(things), options.pool // 2)):
         measures = [(LONGEST, max(thing.extent))] if not (options.plain and heights) else []
         if heights:
             measures.append((HEIGHT, heights[thing.object_id]))
-        for form, value in measures:
+        for form, value in rng.sample(measures, len(measures)):
             sd = thing.sd.get("extent", 0.0)
             if not margins.certain(value, sd, options) or value < 0.02:
                 continue
@@ -56,8 +60,6 @@ def size(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draf
                          answer=metres(value, options) if in_metres else centimetres(value), unit="m" if in_metres else "cm", reward=MRA,
                          objects=(thing,), margin=thing.visible / options.min_visible, uncertainty=sd if in_metres else 100 * sd,
                          rule_inputs={"value_m": value, "extent": list(thing.extent), "visible": thing.visible})
-    if heights:
-        yield from _taller(view, rng, options, things, heights)
 
 
 def _taller(view: SceneView, rng: random.Random, options: Options, things: list[Thing], heights: dict[str, float]) -> Iterator[Draft]:
@@ -113,6 +115,10 @@ def distance(view: SceneView, rng: random.Random, options: Options) -> Iterator[
     things = [t for t in view.things if t.has_center and t.visible >= 0.4]
     if not view.metric or len(things) < 2:
         return
+    yield from mixed(rng, _distances(view, rng, options, things), _closest(view, rng, options, things))
+
+
+def _distances(view: SceneView, rng: random.Random, options: Options, things: list[Thing]) -> Iterator[Draft]:
     pairs = list(itertools.permutations(things, 2))
     kinds = ["center"] if options.plain else ["center", "nearest"] + (["horizontal", "vertical"] if view.gravity else [])
     for a, b in rng.sample(pairs, min(len(pairs), options.pool // 2)):
@@ -125,7 +131,6 @@ def distance(view: SceneView, rng: random.Random, options: Options) -> Iterator[
                      reward=MRA, objects=(a, b), uncertainty=sd, margin=options.max_relative_sd * value / max(sd, 1e-3 * value),
                      rule_inputs={"definition": kind, "value_m": value, "centers": [list(a.center), list(b.center)]},
                      facts=((("distance", "bin"), math.floor(math.log(value) / math.log(1.25)), 4),))
-    yield from _closest(view, rng, options, things)
 
 
 def _measure(view: SceneView, a: Thing, b: Thing, kind: str) -> tuple[float, float] | None:

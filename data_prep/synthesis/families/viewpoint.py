@@ -5,7 +5,7 @@ import random
 from collections.abc import Iterator
 
 from data_prep.synthesis import space
-from data_prep.synthesis.draft import Draft, Form, choice, name_facts
+from data_prep.synthesis.draft import Draft, Form, choice, mixed, name_facts
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
@@ -40,11 +40,14 @@ def direction(view: SceneView, rng: random.Random, options: Options) -> Iterator
     things = [t for t in view.things if t.has_center and t.visible >= 0.4]
     if not (view.metric and view.gravity) or len(things) < 3:
         return
+    parts = [_turns(view, rng, options, things)] + ([] if options.plain else [_clock(view, rng, options, things)])
+    yield from mixed(rng, *parts)
+
+
+def _turns(view: SceneView, rng: random.Random, options: Options, things: list[Thing]) -> Iterator[Draft]:
     for _ in range(options.pool):
         stand, face, target = rng.sample(things, 3)
         yield from _from_object(view, rng, options, stand, face, target)
-    if not options.plain:
-        yield from _clock(view, rng, options, things)
 
 
 def _from_object(view: SceneView, rng: random.Random, options: Options, stand: Thing, face: Thing, target: Thing) -> Iterator[Draft]:

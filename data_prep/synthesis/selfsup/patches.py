@@ -68,7 +68,7 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
 FLIP_PLAIN = ("Which patch is flipped? (0 up-down, 1 left-right)", "Flipped patch and way (0 up-down, 1 left-right)?")
 FLIP = (
     "The picture is divided into four numbered patches. One of them has been mirrored. Which one, and how (0: upside down, 1: left-right)?",
-    "Exactly one of the four numbered patches was flipped. Name it and the kind of flip: 0 for vertical (upside down), 1 for horizontal (left-right).",
+    "Exactly one of the four numbered patches was flipped. Name it and the kind of flip: 0 for vertical (upside down), 1 for horizontal.",
     "Find the patch that does not fit because it was mirrored. Give its number and the direction, 0 = upside down, 1 = left-right.",
     "One quarter of this photo is a mirror image of what it should be. Which quarter, and flipped which way (0 upside down, 1 left-right)?",
     "Look at how the patches meet: one was flipped. Report its number and 0 (vertical flip) or 1 (horizontal flip).",
