@@ -46,6 +46,14 @@ def core(mask: np.ndarray, least: int = 24, share: float = 0.4) -> np.ndarray:
     return best
 
 
+def _at(ordered: np.ndarray, share: float) -> float:
+    """Quantile of sorted values, interpolated between neighbours."""
+    place = share * (len(ordered) - 1)
+    low = int(place)
+    high = min(low + 1, len(ordered) - 1)
+    return float(ordered[low]) + (place - low) * float(ordered[high] - ordered[low])
+
+
 def inliers(depths: np.ndarray, spread: float = 6.0, floor: float = 0.02) -> np.ndarray:
     """bool [n]: depths within `spread` robust deviations (1.4826 MAD, at least `floor` of the median) of the main body of depths.
 
@@ -54,12 +62,14 @@ def inliers(depths: np.ndarray, spread: float = 6.0, floor: float = 0.02) -> np.
     if len(depths) < 8:
         return keep
     order = np.sort(depths)
-    gaps = np.diff(order)
+    gaps = order[1:] - order[:-1]
     cut = int(np.argmax(gaps))
-    if gaps[cut] > max(0.08 * order[cut], 0.1 * (order[-1] - order[0]) + 12 * np.median(gaps)):
-        keep = depths <= order[cut] if cut + 1 >= len(order) / 2 else depths > order[cut]
-    middle = np.median(depths[keep])
-    scale = max(1.4826 * float(np.median(np.abs(depths[keep] - middle))), floor * float(middle))
+    if gaps[cut] > max(0.08 * order[cut], 0.1 * (order[-1] - order[0]) + 12 * float(np.median(gaps))):
+        near = cut + 1 >= len(order) / 2
+        keep = depths <= order[cut] if near else depths > order[cut]
+        order = order[: cut + 1] if near else order[cut + 1:]
+    middle = _at(order, 0.5)
+    scale = max(1.4826 * _at(np.sort(np.abs(order - middle)), 0.5), floor * middle)
     return keep & (np.abs(depths - middle) <= spread * scale)
 
 
@@ -67,8 +77,10 @@ def depth_statistics(depths: np.ndarray) -> dict[str, float]:
     """median, q20, q80 and rel_std (1.4826 MAD over the median) of depths [n]; empty when there are none."""
     if not len(depths):
         return {}
-    q20, median, q80 = np.quantile(depths, (0.2, 0.5, 0.8))
-    return {"median": float(median), "q20": float(q20), "q80": float(q80), "rel_std": float(1.4826 * np.median(np.abs(depths - median)) / median)}
+    order = np.sort(depths)
+    median = _at(order, 0.5)
+    deviation = _at(np.sort(np.abs(order - median)), 0.5)
+    return {"median": median, "q20": _at(order, 0.2), "q80": _at(order, 0.8), "rel_std": 1.4826 * deviation / median}
 
 
 def sample(points: np.ndarray, count: int) -> np.ndarray:

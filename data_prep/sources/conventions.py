@@ -42,10 +42,12 @@ CONVENTIONS: dict[str, Convention] = {
                          "../proj_depth/groundtruth/image_02/{stem}.png"), 1 / 256, DepthNoise(0.02, 0.002, 0.0, 0.003),
                         tags=("outdoor", "driving"), source="KITTI"),
     # diode-dataset.org: NAME.png, NAME_depth.npy in metres, NAME_depth_mask.npy with 1 where valid; one laser scanner camera.
-    "diode": Convention(("*.png", "**/*.png"), ("{stem}_depth.npy", "{stem}_depth.npz", "{swap}.npy", "{swap}.npz"), 1.0, DepthNoise(0.005, 0.001, 0.0, 0.002),
+    "diode": Convention(("*.png", "**/*.png"), ("{stem}_depth.npy", "{stem}_depth.npz", "{swap}.npy", "{swap}.npz"), 1.0,
+                      DepthNoise(0.005, 0.001, 0.0, 0.002),
                         (886.81, 927.06, 512.0, 384.0), (1024, 768), ("{stem}_depth_mask.npy",), source="DIODE"),
     # Anything else: rgb/ and depth/ with equal names, NAME_depth.png, or a list in frames.json; scale and camera come with the options.
     "generic": Convention(("rgb/*", "color/*", "*.jpg", "*.png"),
                           ("../depth/{stem}.png", "../depth/{stem}.npy", "../depth/{stem}.npz", "{stem}_depth.png", "{stem}_depth.npy",
-                           "{stem}_depth.npz", "{stem}.npy", "{stem}.h5", "{swap}.png", "{swap}.npy", "{swap}.npz", "{swap}.h5"), 1 / 1000, DepthNoise(0.005, 0.0, 0.003, 0.01)),
+                           "{stem}_depth.npz", "{stem}.npy", "{stem}.h5", "{swap}.png", "{swap}.npy", "{swap}.npz", "{swap}.h5"),
+                          1 / 1000, DepthNoise(0.005, 0.0, 0.003, 0.01)),
 }

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_prep.sources.camera import Camera, look
 from data_prep.sources.catalogue import COLOURS, KINDS, PLAIN_KINDS, build
-from data_prep.sources.primitives import Primitive, bounds, box, frustum
+from data_prep.sources.primitives import SIGNS, Primitive, bounds, box, frustum
 
 TEXTURES = ("plain", "stripes", "checker", "bands")
 
@@ -42,7 +42,7 @@ class Preset:
 
 
 PRESETS = {
-    "plain": Preset(112, 112, (2, 4), PLAIN_KINDS, tuple(COLOURS)[:6], (0.3, 0.9)),
+    "plain": Preset(112, 112, (2, 4), PLAIN_KINDS, tuple(COLOURS)[:6], (0.4, 1.2), (1.4, 5.6), least_pixels=0.12),
     "rich": Preset(448, 448, (4, 8), tuple(KINDS), tuple(COLOURS), None, (1.2, 7.0), (45.0, 80.0), (0.9, 2.1), (3.0, 30.0), 3.0,
                    0.045, 0.6, 0.6, False, 0.6, True, 0.25, 0.5),
 }
@@ -70,9 +70,7 @@ class Body:
     @property
     def corners(self) -> np.ndarray:
         """World corners [8, 3] of the exact box around it."""
-        ends = np.stack([self.low, self.high])
-        grid = np.array([[ends[i, 0], ends[j, 1], ends[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-        return grid @ self.turn.T + self.position
+        return ((self.low + self.high) / 2 + SIGNS * ((self.high - self.low) / 2)) @ self.turn.T + self.position
 
     @property
     def reach(self) -> float:
@@ -120,22 +118,21 @@ def _stand(height: float, radius: float, rng: np.random.Generator) -> list[Primi
 def _place(preset: Preset, camera: Camera, kind: str, rng: np.random.Generator) -> tuple[list[Primitive], np.ndarray, float] | None:
     """Solids, position and size of one thing, or None when the draw cannot stand in the room."""
     low, high = preset.size or KINDS[kind][1]
-    size = float(np.exp(rng.uniform(np.log(low), np.log(high))))
-    depth = float(np.exp(rng.uniform(np.log(preset.depth[0]), np.log(preset.depth[1]))))
-    u, v = rng.uniform(0.04, 0.96) * preset.width, rng.uniform(0.12, 0.92) * preset.height
-    solids = build(kind, size, rng)
+    draw = rng.random(5)
+    size = low * (high / low) ** float(draw[0])
+    depth = preset.depth[0] * (preset.depth[1] / preset.depth[0]) ** float(draw[1])
+    u, v = (0.04 + 0.92 * draw[2]) * preset.width, (0.12 + 0.8 * draw[3]) * preset.height
     apparent = size * camera.fy / depth
     if not preset.least_pixels * preset.height <= apparent <= preset.most_pixels * preset.height:
         return None
-    raised = rng.uniform() < preset.raised
+    raised = draw[4] < preset.raised
     position = camera.unproject(u, v, depth)
     base = position[2] - size / 2
     if not raised:
         base = 0.0
     elif not 0.08 < base < 1.7:
         return None
-    position = np.array([position[0], position[1], base])
-    return solids, position, size
+    return build(kind, size, rng), np.array([position[0], position[1], base]), size
 
 
 def _rectangle(camera: Camera, body: Body) -> np.ndarray | None:

@@ -45,25 +45,31 @@ def frustum(center: tuple, length: float, low: float, high: float, axis: int = 2
 
 
 def intersect(solid: Primitive, origin: Triple, direction: Triple) -> np.ndarray:
-    """First t > 0 at which each ray enters the solid, inf where it misses. Rays start outside the solid."""
+    """First t > 0 at which each ray enters the solid, inf where it misses. Rays start outside the solid. Divides by zero where a ray is
+    parallel to a face, which is harmless: callers silence NumPy's warning once around many calls."""
     origin = tuple(o - c for o, c in zip(origin, solid.center))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if solid.kind == "box":
-            return _enter_box(solid.half, origin, direction)
-        if solid.kind == "ellipsoid":
-            return _enter_ellipsoid(solid.half, origin, direction)
-        return _enter_frustum(solid, origin, direction)
+    if solid.kind == "box":
+        return _enter_box(solid.half, origin, direction)
+    if solid.kind == "ellipsoid":
+        return _enter_ellipsoid(solid.half, origin, direction)
+    return _enter_frustum(solid, origin, direction)
+
+
+_FAR = np.float32(np.inf)
+_NEAR = np.float32(1e-4)
 
 
 def _enter_box(half: tuple, origin: Triple, direction: Triple) -> np.ndarray:
     enter, leave = None, None
     for o, d, h in zip(origin, direction, half):
         step = np.float32(1) / d
-        middle, reach = -o * step, np.abs(step) * np.float32(h)
-        near, far = middle - reach, middle + reach
+        middle, reach = o * step, np.abs(step) * np.float32(h)
+        near, far = -reach - middle, reach - middle
         enter = near if enter is None else np.maximum(enter, near)
         leave = far if leave is None else np.minimum(leave, far)
-    return np.where((enter < leave) & (enter > 1e-4), enter, np.float32(np.inf))
+    assert enter is not None and leave is not None
+    np.putmask(enter, (enter >= leave) | (enter <= _NEAR), _FAR)
+    return enter
 
 
 def _enter_ellipsoid(radii: tuple, origin: Triple, direction: Triple) -> np.ndarray:
@@ -72,9 +78,9 @@ def _enter_ellipsoid(radii: tuple, origin: Triple, direction: Triple) -> np.ndar
     a = d[0] * d[0] + d[1] * d[1] + d[2] * d[2]
     b = o[0] * d[0] + o[1] * d[1] + o[2] * d[2]
     c = o[0] * o[0] + o[1] * o[1] + o[2] * o[2] - np.float32(1)
-    disc = b * b - a * c
-    t = (-b - np.sqrt(np.maximum(disc, 0))) / a
-    return np.where((disc > 0) & (t > 1e-4), t, np.float32(np.inf))
+    t = (-b - np.sqrt(b * b - a * c)) / a               # not a number where the ray misses
+    np.putmask(t, ~(t > _NEAR), _FAR)
+    return t
 
 
 def _enter_frustum(solid: Primitive, origin: Triple, direction: Triple) -> np.ndarray:
@@ -84,21 +90,24 @@ def _enter_frustum(solid: Primitive, origin: Triple, direction: Triple) -> np.nd
     length = np.float32(solid.half[solid.axis])
     slope = np.float32((solid.high - solid.low) / (2 * length))
     radius = np.float32((solid.high + solid.low) / 2) + slope * z         # radius of the infinite cone at the origin's height
-    grow = slope * dz
-    a = dx * dx + dy * dy - grow * grow
-    b = x * dx + y * dy - radius * grow
-    c = x * x + y * y - radius * radius
-    root = np.sqrt(np.maximum(b * b - a * c, 0))
-    hit = b * b > a * c
-    best = np.float32(np.inf)
-    for t in ((-b - root) / a, (-b + root) / a)[: 1 if slope == 0 else 2]:
-        inside = hit & (np.abs(z + t * dz) <= length) & (radius + t * grow >= 0) & (t > 1e-4)
-        best = np.minimum(best, np.where(inside, t, np.float32(np.inf)))
-    for end, size in ((-length, solid.low), (length, solid.high)):
-        if size > 0:
-            t = (end - z) / dz
-            px, py = x + t * dx, y + t * dy
-            best = np.minimum(best, np.where((px * px + py * py <= np.float32(size * size)) & (t > 1e-4), t, np.float32(np.inf)))
+    a, b, c = dx * dx + dy * dy, x * dx + y * dy, x * x + y * y - radius * radius
+    if slope:
+        grow = slope * dz
+        a, b = a - grow * grow, b - radius * grow
+    root = np.sqrt(b * b - a * c)                       # not a number where the ray misses
+    best = (-b - root) / a
+    np.putmask(best, ~((np.abs(z + best * dz) <= length) & (best > _NEAR)), _FAR)
+    if slope:                                           # a ray steeper than the side may enter through the other root; both lie on one nappe
+        t = (root - b) / a
+        np.putmask(t, ~((np.abs(z + t * dz) <= length) & (t > _NEAR)), _FAR)
+        best = np.minimum(best, t)
+    for end, size, sign in ((-length, solid.low, 1), (length, solid.high, -1)):
+        if size <= 0 or np.ndim(dz) == 0 and dz * sign <= 0 or np.ndim(z) == 0 and (end - z) * sign <= 0:
+            continue                                    # seen from its back: no ray enters there
+        t = (end - z) / dz
+        px, py = x + t * dx, y + t * dy
+        np.putmask(t, (px * px + py * py > np.float32(size * size)) | (t <= _NEAR), _FAR)
+        best = np.minimum(best, t)
     return best
 
 
@@ -132,6 +141,14 @@ def normals(solid: Primitive, points: np.ndarray) -> tuple[np.ndarray, np.ndarra
             normal[:, mask] = 0.0
             normal[k, mask] = sign
     return normal / np.maximum(np.sqrt((normal * normal).sum(0)), 1e-9), cap
+
+
+SIGNS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
+
+
+def corners(solids: list[Primitive]) -> np.ndarray:
+    """Corners [solids, 8, 3] of the box around each solid, in the object's frame."""
+    return np.array([s.center for s in solids])[:, None] + SIGNS * np.array([s.half for s in solids])[:, None]
 
 
 def bounds(solids: list[Primitive]) -> tuple[np.ndarray, np.ndarray]:

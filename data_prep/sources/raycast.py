@@ -5,11 +5,12 @@ One ray a pixel against the solids of each body, only inside the body's rectangl
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
 from data_prep.sources.layout import Body, Room
-from data_prep.sources.primitives import intersect, normals
+from data_prep.sources.primitives import corners, intersect, normals
 
 _TONES = {"light": (240, 234, 220), "metal": (150, 152, 158), "leaf": (52, 120, 48), "screen": (28, 34, 46), "wood": (124, 98, 74)}
 _AMBIENT, _DIRECT = 0.52, 0.56
@@ -26,42 +27,49 @@ class Rendering:
     silhouette: np.ndarray
 
 
-def _rectangle(room: Room, corners: np.ndarray, margin: int = 1) -> tuple[int, int, int, int]:
-    pixels = room.camera.project(corners)
-    left, top = np.floor(pixels.min(0)).astype(int) - margin
-    right, bottom = np.ceil(pixels.max(0)).astype(int) + margin + 1
-    return int(left), int(top), int(right), int(bottom)
+Rectangle = tuple[int, int, int, int]      # left, top, right, bottom; right and bottom excluded
 
 
-def _clip(room: Room, rect: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
-    w, h = room.camera.width, room.camera.height
-    return max(0, rect[0]), max(0, rect[1]), min(w, rect[2]), min(h, rect[3])
+def _rectangle(pixels: np.ndarray, margin: int = 1) -> Rectangle:
+    """Whole pixels around the positions [n, 2]."""
+    left, top = pixels.min(0).tolist()
+    right, bottom = pixels.max(0).tolist()
+    return math.floor(left) - margin, math.floor(top) - margin, math.ceil(right) + margin + 1, math.ceil(bottom) + margin + 1
 
 
-def _cast_body(room: Room, body: Body) -> tuple[tuple[int, int, int, int], np.ndarray, np.ndarray]:
+def _common(a: Rectangle, b: Rectangle) -> Rectangle:
+    return max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])
+
+
+def _empty(a: Rectangle) -> bool:
+    return a[0] >= a[2] or a[1] >= a[3]
+
+
+def _view(a: Rectangle, left: int = 0, top: int = 0) -> tuple[slice, slice]:
+    """The rectangle as slices of an array whose corner is the pixel (left, top)."""
+    return slice(a[1] - top, a[3] - top), slice(a[0] - left, a[2] - left)
+
+
+def _cast_body(room: Room, body: Body) -> tuple[Rectangle, np.ndarray, np.ndarray]:
     """Rectangle, depth [h, w] (inf where missed) and index of the solid [h, w] of one body alone; may reach beyond the picture."""
     camera = room.camera
-    rect = _rectangle(room, body.corners)
-    reach = (camera.width // 2, camera.height // 2)
-    rect = (max(rect[0], -reach[0]), max(rect[1], -reach[1]), min(rect[2], camera.width + reach[0]), min(rect[3], camera.height + reach[1]))
+    boxes = corners(body.solids)
+    pixels = camera.project((boxes @ body.turn.T + body.position).reshape(-1, 3))
+    beyond = (-(camera.width // 2), -(camera.height // 2), camera.width + camera.width // 2, camera.height + camera.height // 2)
+    rect = _common(_rectangle(pixels), beyond)
     shape = (max(0, rect[3] - rect[1]), max(0, rect[2] - rect[0]))
     depth, solid = np.full(shape, np.inf, np.float32), np.zeros(shape, np.int8)
-    if not depth.size:
-        return rect, depth, solid
     turn = body.turn.T @ camera.rotation.T
     origin = tuple(((camera.position - body.position) @ body.turn).astype(np.float32))
     for index, part in enumerate(body.solids):
-        ends = np.stack([np.array(part.center) - part.half, np.array(part.center) + part.half])
-        grid = np.array([[ends[i, 0], ends[j, 1], ends[k, 2]] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-        sub = _rectangle(room, grid @ body.turn.T + body.position)
-        left, top, right, bottom = max(rect[0], sub[0]), max(rect[1], sub[1]), min(rect[2], sub[2]), min(rect[3], sub[3])
-        if left >= right or top >= bottom:
+        sub = _common(rect, _rectangle(pixels[8 * index: 8 * index + 8]))
+        if _empty(sub):
             continue
-        t = intersect(part, origin, camera.rays(turn, left, top, right, bottom))
-        view = (slice(top - rect[1], bottom - rect[1]), slice(left - rect[0], right - rect[0]))
+        t = intersect(part, origin, camera.rays(turn, *sub))
+        view = _view(sub, rect[0], rect[1])
         closer = t < depth[view]
-        depth[view] = np.where(closer, t, depth[view])
-        solid[view] = np.where(closer, np.int8(index), solid[view])
+        np.copyto(depth[view], t, where=closer)
+        np.copyto(solid[view], np.int8(index), where=closer)
     return rect, depth, solid
 
 
@@ -76,28 +84,28 @@ def _pattern(name: str, points: np.ndarray, period: float, contrast: float) -> n
 
 def _shade_walls(room: Room) -> tuple[np.ndarray, np.ndarray]:
     """Colour [h, w, 3] (float32, 0 to 255, before shadows) and depth [h, w] of the empty room."""
-    camera, looks = room.camera, room.looks
-    direction = camera.rays(camera.rotation.T, 0, 0, camera.width, camera.height)
+    camera, looks, light = room.camera, room.looks, room.light
+    x, y, z = camera.rays(camera.rotation.T, 0, 0, camera.width, camera.height)
     low, high = (room.walls - camera.position).astype(np.float32)
-    with np.errstate(divide="ignore"):
-        exits = np.stack([np.where(d > 0, h, lo) / d for d, lo, h in zip(direction, low, high)])
-    side = np.argmin(exits, axis=0)
-    depth = np.take_along_axis(exits, side[None], 0)[0]
-    points = np.stack([d * depth for d in direction]) + camera.position.astype(np.float32)[:, None, None]
+    to_x = np.where(x > 0, high[0], low[0]) / x
+    to_y = np.where(y > 0, high[1], low[1]) / y
+    to_z = np.where(z > 0, high[2], low[2]) / z
+    to_wall = np.minimum(to_x, to_y)
+    depth = np.minimum(to_wall, to_z)
     rgb = np.empty((*depth.shape, 3), np.float32)
-    flat = points.reshape(3, -1)
-    down = ((side == 2) & (direction[2] < 0)).ravel()
-    light = room.light
-    colours = rgb.reshape(-1, 3)
-    floor = flat[:, down] * np.array([[1], [1], [0]], np.float32)
-    tone = _pattern(looks["floor_texture"], floor, looks["tile"], 0.84) * np.float32(_AMBIENT + _DIRECT * light[2])
-    colours[down] = tone[:, None] * np.array(looks["floor"], np.float32)
-    up = ~down
-    sign = np.where(side.ravel()[up] == 0, -np.sign(direction[0]).ravel()[up] * light[0], -np.sign(direction[1]).ravel()[up] * light[1])
-    height = flat[2, up] / np.float32(room.walls[1, 2])
-    tone = np.where(side.ravel()[up] == 2, 0.95, _AMBIENT + 0.22 + 0.25 * np.clip(sign, 0, 1) + 0.1 * height).astype(np.float32)
-    tone = np.where((flat[2, up] < 0.1) & (side.ravel()[up] != 2), tone * 0.72, tone)        # a skirting board marks where wall meets floor
-    colours[up] = tone[:, None] * np.array(looks["wall"], np.float32)
+    height = z * depth + np.float32(camera.position[2])
+    side = np.where(to_x < to_y, np.maximum(-np.sign(x) * np.float32(light[0]), 0), np.maximum(-np.sign(y) * np.float32(light[1]), 0))
+    tone = np.float32(_AMBIENT + 0.22) + np.float32(0.25) * side + np.float32(0.1 / room.walls[1, 2]) * height
+    tone[height < 0.1] *= np.float32(0.72)                     # a skirting board marks where wall meets floor
+    level = to_z < to_wall
+    tone[level] = 0.95
+    for channel, value in enumerate(looks["wall"]):
+        np.multiply(tone, np.float32(value), out=rgb[..., channel])
+    floor = level & (z < 0)
+    near = depth[floor]
+    points = np.stack([x[floor] * near + np.float32(camera.position[0]), y[floor] * near + np.float32(camera.position[1]), np.zeros_like(near)])
+    tone = _pattern(looks["floor_texture"], points, looks["tile"], 0.84) * np.float32(_AMBIENT + _DIRECT * light[2])
+    rgb[floor] = tone[:, None] * np.array(looks["floor"], np.float32)
     return rgb, depth
 
 
@@ -129,69 +137,68 @@ def _shade_body(room: Room, body: Body, points: np.ndarray, solid: np.ndarray) -
 
 def _shadow(room: Room, body: Body, depth: np.ndarray, rgb: np.ndarray, owner: np.ndarray, index: int) -> None:
     """Darkens what stands in the body's shadow, in place."""
-    corners = body.corners
-    cast = corners - room.light * (corners[:, 2:] / room.light[2])
-    everything = np.concatenate([corners, cast])
-    if room.camera.to_camera(everything)[:, 2].min() < 0.1:
+    camera = room.camera
+    box = body.corners
+    cast = box - room.light * (box[:, 2:] / room.light[2])
+    everything = np.concatenate([box, cast])
+    if camera.to_camera(everything)[:, 2].min() < 0.1:
         return
-    left, top, right, bottom = _clip(room, _rectangle(room, everything))
-    if left >= right or top >= bottom:
+    rect = _common(_rectangle(camera.project(everything)), (0, 0, camera.width, camera.height))
+    if _empty(rect):
         return
-    view = (slice(top, bottom), slice(left, right))
-    turn = body.turn.T @ room.camera.rotation.T
-    origin = ((room.camera.position - body.position) @ body.turn).astype(np.float32)
+    view = _view(rect)
+    turn = body.turn.T @ camera.rotation.T
+    origin = ((camera.position - body.position) @ body.turn).astype(np.float32)
     place = depth[view]
-    start = [o + d * place for o, d in zip(origin, room.camera.rays(turn, left, top, right, bottom))]
-    light = (room.light @ body.turn).astype(np.float32)
-    base = body.low - 0.01
-    # Only receivers below the body, inside the box that its slanted shadow fills, can be dark: test those alone.
-    lift = (body.high[2] - start[2]) / light[2]
-    reach = [np.abs(start[i] + light[i] * np.maximum(lift, 0) * 0.5) <= np.abs(light[i]) * np.abs(lift) * 0.5 + body.high[i] for i in (0, 1)]
-    where = np.nonzero((lift > 1e-3) & reach[0] & reach[1] & (owner[view] != index))
-    if not where[0].size:
-        return
-    rays = tuple(s[where] for s in start)
-    dark = np.zeros(where[0].size, bool)
+    start = tuple(o + d * place for o, d in zip(origin, camera.rays(turn, *rect)))
+    light = tuple((room.light @ body.turn).astype(np.float32))
+    least = 0.15 * float(body.high[0] + body.high[1])           # slimmer parts cast no shadow worth its price
+    dark = np.zeros(place.shape, bool)
     for part in body.solids:
-        if part.half[0] + part.half[1] > 0.1 * float(-base[0] - base[1]):
-            dark |= np.isfinite(intersect(part, rays, tuple(light)))
-    rows, columns = where[0][dark] + top, where[1][dark] + left
-    rgb[rows, columns] *= np.float32(0.66)
+        if part.half[0] + part.half[1] > least:
+            dark |= intersect(part, start, light) < np.inf
+    dark &= owner[view] != index
+    rgb[view][dark] *= np.float32(0.66)
 
 
 def render(room: Room) -> Rendering:
     """The room as its camera sees it."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        return _render(room)
+
+
+def _render(room: Room) -> Rendering:
     camera = room.camera
+    frame = (0, 0, camera.width, camera.height)
     rgb, depth = _shade_walls(room)
     owner = np.full(depth.shape, -1, np.int16)
     silhouette = np.zeros(len(room.bodies), np.int64)
     pieces = []
     for index, body in enumerate(room.bodies):
         rect, alone, solid = _cast_body(room, body)
-        silhouette[index] = np.count_nonzero(np.isfinite(alone))
-        left, top, right, bottom = _clip(room, rect)
-        pieces.append((rect, solid, (left, top, right, bottom)))
-        if left >= right or top >= bottom:
+        silhouette[index] = np.count_nonzero(alone < np.inf)
+        seen = _common(rect, frame)
+        pieces.append((rect, solid, seen))
+        if _empty(seen):
             continue
-        view = (slice(top, bottom), slice(left, right))
-        crop = alone[top - rect[1]: bottom - rect[1], left - rect[0]: right - rect[0]]
+        crop, view = alone[_view(seen, rect[0], rect[1])], _view(seen)
         closer = crop < depth[view]
-        depth[view] = np.where(closer, crop, depth[view])
-        owner[view] = np.where(closer, np.int16(index), owner[view])
-    for index, (body, (rect, solid, (left, top, right, bottom))) in enumerate(zip(room.bodies, pieces)):
-        if left >= right or top >= bottom:
+        np.copyto(depth[view], crop, where=closer)
+        np.copyto(owner[view], np.int16(index), where=closer)
+    for index, (body, (rect, solid, seen)) in enumerate(zip(room.bodies, pieces)):
+        if _empty(seen):
             continue
-        view = (slice(top, bottom), slice(left, right))
+        view = _view(seen)
         rows, columns = np.nonzero(owner[view] == index)
         if not rows.size:
             continue
         turn = (body.turn.T @ camera.rotation.T).astype(np.float32)
         near = depth[view][rows, columns]
-        x, y = (columns + left - camera.cx) / camera.fx, (rows + top - camera.cy) / camera.fy
-        local = turn @ (np.stack([x, y, np.ones_like(x)]).astype(np.float32) * near)
-        local += ((camera.position - body.position) @ body.turn).astype(np.float32)[:, None]
-        rgb[view][rows, columns] = _shade_body(room, body, local, solid[rows + top - rect[1], columns + left - rect[0]])
+        ray = np.empty((3, rows.size), np.float32)
+        ray[0], ray[1], ray[2] = (columns + (seen[0] - camera.cx)) / camera.fx, (rows + (seen[1] - camera.cy)) / camera.fy, 1
+        local = turn @ (ray * near) + ((camera.position - body.position) @ body.turn).astype(np.float32)[:, None]
+        rgb[view][rows, columns] = _shade_body(room, body, local, solid[rows + (seen[1] - rect[1]), columns + (seen[0] - rect[0])])
     for index, body in enumerate(room.bodies):
         _shadow(room, body, depth, rgb, owner, index)
     rgb *= (np.float32(1.06) - np.float32(0.045) * np.minimum(depth, 9))[..., None]      # the lamp is near the camera: far things are dimmer
-    return Rendering(np.clip(rgb, 0, 255).astype(np.uint8), depth, owner, silhouette)
+    return Rendering(np.minimum(rgb, 255, out=rgb).astype(np.uint8), depth, owner, silhouette)
