@@ -1,5 +1,6 @@
 """Rewards: response + record -> float. `score(spec, response, record)`; parsing lives apart, in `rewards.parsing`; no jax."""
 from spatial_jax.rewards.base import RewardUnavailable, Score
+from spatial_jax.rewards.judge import Judge, JudgeConfig
 from spatial_jax.rewards.kinds import KINDS
 from spatial_jax.rewards.kinds.depth import smooth_depth
 from spatial_jax.rewards.kinds.iou import box_iou
@@ -10,7 +11,28 @@ from spatial_jax.rewards.parsing import extract_answer, matches_format, parse_bo
 from spatial_jax.rewards.scoring import Outcome, check_record, complete_spec, evaluate, is_correct, outcome_many, score, score_many
 
 __all__ = [
-    "KINDS", "Outcome", "RewardUnavailable", "Score", "box_iou", "check_record", "complete_spec", "evaluate", "extract_answer", "is_correct",
-    "matches_format", "mean_relative_accuracy", "min_relative", "outcome_many", "overlong_penalty", "parse_box", "parse_choice",
-    "parse_number", "parse_order", "score", "score_many", "smooth_depth",
+    "KINDS",
+    "Judge",
+    "JudgeConfig",
+    "Outcome",
+    "RewardUnavailable",
+    "Score",
+    "box_iou",
+    "check_record",
+    "complete_spec",
+    "evaluate",
+    "extract_answer",
+    "is_correct",
+    "matches_format",
+    "mean_relative_accuracy",
+    "min_relative",
+    "outcome_many",
+    "overlong_penalty",
+    "parse_box",
+    "parse_choice",
+    "parse_number",
+    "parse_order",
+    "score",
+    "score_many",
+    "smooth_depth",
 ]

@@ -146,4 +146,4 @@ def extract_answer(text: str, format_name: str) -> str | None:
         answer = last_boxed(text)
     else:
         answer = block(text, "answer")
-    return answer if answer is not None and has_content(answer) else None
+    return answer if answer is not None and has_content(_TAG.sub("", answer).replace("\\boxed", "")) else None

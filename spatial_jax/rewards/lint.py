@@ -1,0 +1,187 @@
+"""Reward lint: what each reward pays for empty, degenerate and adversarial answers.
+
+    python -m spatial_jax.rewards.lint                                    # every kind, on a built-in question each
+    python -m spatial_jax.rewards.lint --dataset DIR --limit 50           # the real questions of a dataset, with their own rewards
+    python -m spatial_jax.rewards.lint --user my_reward.py:reward         # your own function
+    python -m spatial_jax.rewards.lint --spec '{"kind": "mra"}'           # one spec on the built-in question of its kind
+
+Exit code 1 when a degenerate answer pays, when the truth does not, or when a response takes longer than --seconds.
+"""
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import json
+import sys
+import time
+from collections.abc import Iterable
+
+from spatial_jax.rewards.attacks import Attack, attacks
+from spatial_jax.rewards.base import Context, Record, RewardUnavailable, Spec
+from spatial_jax.rewards.judge import Judge, JudgeConfig
+from spatial_jax.rewards.scoring import check_record, evaluate
+
+# Continuous rewards give any positive number a trace; a trace is not pay.
+TRACE = 0.01
+
+_OPTIONS = ("chair", "table", "lamp", "sofa bed")
+_QUESTIONS: dict[str, dict] = {
+    "mcq": {"question": "Which is closest? Options: A. chair B. table C. lamp D. sofa bed", "answer": "B", "options": _OPTIONS},
+    "number": {"question": "How far is the lamp in meters? The camera has fx = 525.0, fy = 525.0.", "answer": "3.5", "unit": "m"},
+    "count": {"question": "How many chairs are there?", "answer": "4", "question_type": "number"},
+    "box": {"question": "Where is the lamp? The picture is 640 x 480 pixels.", "answer": "[100, 120, 260, 300]"},
+    "order": {"question": "Order the pieces 1, 2 and 3.", "answer": "3-1-2"},
+    "word": {"question": "Is the lamp to the left or to the right of the chair?", "answer": "left"},
+    "free": {"question": "Where is the lamp?", "answer": "on the table next to the window"},
+}
+
+
+def _question(name: str) -> dict:
+    return {"question_id": f"lint/{name}", "question_type": name, "options": (), "unit": "", "meta": {}, "response_tokens": 10, **_QUESTIONS[name]}
+
+
+def built_in(user: str = "") -> list[tuple[str, Spec, Record]]:
+    """(label, spec, record) of every kind in the forms that recipes use."""
+    cases: list[tuple[str, Spec, str]] = [
+        ("choice", {"kind": "choice"}, "mcq"), ("number", {"kind": "number"}, "count"), ("mra", {"kind": "mra"}, "number"),
+        ("depth", {"kind": "depth"}, "number"), ("depth tol", {"kind": "depth", "form": "tolerance"}, "number"),
+        ("iou", {"kind": "iou"}, "box"), ("order", {"kind": "order"}, "order"), ("word", {"kind": "word"}, "word"),
+        ("judge", {"kind": "judge"}, "free"), ("choice+think", {"kind": "choice", "format": "think_answer", "format_weight": 0.1}, "mcq"),
+        ("mra+observe", {"kind": "mra", "format": "observe_answer", "format_weight": 0.1}, "number"),
+        ("iou+boxed", {"kind": "iou", "format": "think_boxed", "format_weight": 0.1}, "box"),
+        ("order+tag", {"kind": "order", "format": "answer_tag", "format_weight": 0.1}, "order"),
+        ("ssrl", {"kind": "ssrl"}, "mcq"), ("vilasr", {"kind": "vilasr"}, "mcq"), ("vilasr num", {"kind": "vilasr"}, "number"),
+        ("vsgrpo", {"kind": "vsgrpo"}, "number"), ("vsgrpo think", {"kind": "vsgrpo", "mode": "think"}, "number"),
+        ("format", {"kind": "format", "format": "think_answer"}, "mcq"), ("overlong", {"kind": "overlong"}, "mcq"),
+    ]
+    if user:
+        file, _, function = user.rpartition(":")
+        cases = [(f"user/{name}", {"kind": "user", "file": file, "function": function}, name) for name in _QUESTIONS]
+    return [(label, spec, _question(name)) for label, spec, name in cases]
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What one response earned. `reward` None: excluded. `fault`: why that is wrong, "" when it is not."""
+
+    label: str
+    attack: Attack
+    reward: float | None
+    seconds: float
+    fault: str
+
+
+def lint_case(label: str, spec: Spec, record: Record, *, seconds: float = 5.0, context: Context | None = None) -> list[Row]:
+    """A row for every attack on one spec and record. A spec or truth that cannot be scored is one row with its fault."""
+    try:
+        check_record(spec, record)
+    except ValueError as error:
+        return [Row(label, Attack("the record", "", "all"), None, 0.0, str(error))]
+    rows = []
+    for attack in attacks(spec, record):
+        began = time.monotonic()
+        try:
+            result, correct = evaluate(spec, attack.response, record, context)
+            reward, accuracy = result.reward, result.accuracy
+        except RewardUnavailable:
+            reward, accuracy, correct = None, 0.0, False
+        took = time.monotonic() - began
+        rows.append(Row(label, attack, reward, took, _fault(attack, spec, reward, accuracy, correct, took, seconds)))
+    return rows
+
+
+def _fault(attack: Attack, spec: Spec, reward: float | None, accuracy: float, correct: bool, took: float, seconds: float) -> str:
+    if took > seconds:
+        return f"took {took:.1f} s"
+    if reward is None:
+        return "the truth has no score" if attack.may_earn == "all" else ""
+    if attack.may_earn == "nothing" and reward > TRACE:
+        return f"pays {reward:.3f} for nothing"
+    if attack.may_earn == "no accuracy" and accuracy > TRACE and spec["kind"] not in ("format", "overlong"):
+        return f"pays accuracy {accuracy:.3f} for no answer"
+    if attack.may_earn == "all" and not correct:
+        return f"the truth counts as wrong (reward {reward:.3f})"
+    return ""
+
+
+def lint_records(records: Iterable[Record], *, seconds: float = 5.0, context: Context | None = None) -> list[Row]:
+    """Rows for records with their own reward specs; megabyte cases only on the first record of a kind."""
+    rows, seen = [], set()
+    for record in records:
+        spec = record["reward"]
+        found = lint_case(str(record.get("family") or spec.get("kind")), spec, record, seconds=seconds, context=context)
+        if spec.get("kind") in seen:
+            found = [row for row in found if not row.attack.name.startswith("megabyte")]
+        seen.add(spec.get("kind"))
+        rows += found
+    return rows
+
+
+def table(rows: list[Row]) -> str:
+    """Attacks down, rewards across, mean reward in the cells; "!" marks a fault, "-" an excluded sample, blank a case that does not apply."""
+    labels, names = list(dict.fromkeys(r.label for r in rows)), list(dict.fromkeys(r.attack.name for r in rows))
+    cells: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
+    for row in rows:
+        cells[row.attack.name, row.label].append(row)
+    lines = [" " * 28 + " ".join(f"{label[:12]:>12}" for label in labels)]
+    for name in names:
+        line = f"{name[:27]:<28}"
+        for label in labels:
+            here = cells.get((name, label), [])
+            paid = [r.reward for r in here if r.reward is not None]
+            text = "" if not here else "-" if not paid else f"{sum(paid) / len(paid):.3f}".rstrip("0").rstrip(".")
+            line += f"{text + ('!' if any(r.fault for r in here) else ''):>12} "
+        lines.append(line.rstrip())
+    return "\n".join(lines)
+
+
+def read_questions(directory: str, split: str, limit: int) -> list[dict]:
+    """The first `limit` question records of a dataset directory, as dicts, resolved to their stored pixels."""
+    import tensorflow_datasets as tfds
+
+    from spatial_jax.data.records import QuestionRecord, from_example, resolve
+
+    source = tfds.builder_from_directory(directory).as_data_source(split, decoders={"images": tfds.decode.SkipDecoding()})
+    records = []
+    for index in range(min(limit, len(source))):
+        record = from_example(QuestionRecord, source[index])
+        records.append(resolve(record, list(zip(record.widths, record.heights))).as_dict())
+    return records
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Prints the table and the faults; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
+                                     epilog=__doc__.split("\n", 2)[2])
+    parser.add_argument("--dataset", help="directory of question records")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--limit", type=int, default=50, help="how many records of the dataset")
+    parser.add_argument("--user", default="", help="FILE:FUNCTION of a reward of your own")
+    parser.add_argument("--spec", help="one reward spec as JSON")
+    parser.add_argument("--seconds", type=float, default=5.0, help="longest a single response may take")
+    parser.add_argument("--judge-endpoint", help="OpenAI-compatible base URL; without it judged answers are shown as excluded")
+    parser.add_argument("--judge-model", default="judge")
+    options = parser.parse_args(arguments)
+    judge = Judge(JudgeConfig(options.judge_endpoint, options.judge_model)) if options.judge_endpoint else None
+    context = Context(judge=judge)
+    if options.dataset:
+        rows = lint_records(read_questions(options.dataset, options.split, options.limit), seconds=options.seconds, context=context)
+    else:
+        cases = built_in(options.user)
+        if options.spec:
+            spec = json.loads(options.spec)
+            cases = [(label, spec, record) for label, base, record in cases if base["kind"] == spec.get("kind")][:1]
+            if not cases:
+                parser.error(f"no built-in question for reward kind {spec.get('kind')!r}")
+        rows = [row for label, spec, record in cases for row in lint_case(label, spec, record, seconds=options.seconds, context=context)]
+    print(table(rows))
+    faults = collections.Counter((row.label, row.attack.name, row.fault) for row in rows if row.fault)
+    for (label, name, fault), count in faults.items():
+        print(f"FAULT {label}: {name}: {fault}" + (f" ({count} records)" if count > 1 else ""))
+    print(f"{len(rows)} responses, {sum(faults.values())} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
