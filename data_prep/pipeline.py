@@ -15,7 +15,6 @@ from typing import Any, Protocol
 import numpy as np
 from PIL import Image
 
-from data_prep.geometry.measure import measure_object
 from data_prep.sources.base import BadItem, Frame, ObjectDraft, Source, split_of
 from spatial_jax.data.records import SceneObject, SceneRecord, to_example
 
@@ -48,22 +47,6 @@ class Outcome:
     objects: int = 0
     notes: tuple[str, ...] = ()
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
-
-
-class Measure:
-    """The last stage: fills every object's measures from depth, mask and intrinsics."""
-
-    name = "measure"
-
-    def __init__(self, cloud_points: int = 128):
-        self.cloud_points = cloud_points
-
-    def config(self) -> dict[str, Any]:
-        return {"stage": self.name, "cloud_points": self.cloud_points}
-
-    def __call__(self, frame: Frame) -> None:
-        for thing in frame.objects:
-            measure_object(frame, thing, self.cloud_points)
 
 
 def png(array: np.ndarray) -> bytes:
@@ -111,7 +94,8 @@ def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
     content = hashlib.sha256(frame.rgb.tobytes()).hexdigest()
     split = split_of(frame.split_key or content, heldout_percent)
     return SceneRecord(
-        scene_id=frame.item_id, source=frame.source, split=split, image=frame.encoded or png(frame.rgb), width=frame.width, height=frame.height, content_hash=content, objects=tuple(_object(i, t) for i, t in enumerate(frame.objects)),
+        scene_id=frame.item_id, source=frame.source, split=split, image=frame.encoded or png(frame.rgb), width=frame.width,
+        height=frame.height, content_hash=content, objects=tuple(_object(i, t) for i, t in enumerate(frame.objects)),
         depth_png=depth_png, depth_scale=scale, depth_flag=frame.depth_flag, intrinsics=_numbers(frame.intrinsics) if frame.intrinsics else (),
         intrinsics_source=frame.intrinsics_source, gravity=_numbers(frame.gravity) if frame.gravity is not None else (),
         floor=_numbers(frame.floor) if frame.floor is not None else (), tags=frame.tags, provenance=json.dumps(provenance, sort_keys=True),

@@ -27,6 +27,7 @@ class ObjectDraft:
     box: tuple[float, float, float, float] | None = None
     confidence: float = 1.0
     visible_fraction: float = 1.0
+    mask_sigma: float = 1.5                           # error of the mask's edge, pixels, one standard deviation
     center: np.ndarray | None = None
     extent: np.ndarray | None = None
     rotation: np.ndarray | None = None
@@ -38,13 +39,14 @@ class ObjectDraft:
 
 @dataclasses.dataclass
 class DepthNoise:
-    """One standard deviation of a depth z: sqrt(constant^2 + (linear z)^2 + (quadratic z^2)^2), metres; independent from pixel to pixel.
-    `bias`: relative error that a whole picture shares (a wrong scale), one standard deviation."""
+    """One standard deviation of a depth z: sqrt(constant^2 + (linear z)^2 + (quadratic z^2)^2), metres; pixels nearer than `correlation`
+    pixels share their error. `bias`: relative error that a whole picture shares (a wrong scale), one standard deviation."""
 
     constant: float = 0.0
     linear: float = 0.0
     quadratic: float = 0.0
     bias: float = 0.0
+    correlation: float = 1.0
 
     def sigma(self, depth: np.ndarray) -> np.ndarray:
         """Standard deviation of each depth, same shape; without the shared bias."""

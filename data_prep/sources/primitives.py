@@ -28,20 +28,25 @@ class Primitive:
     cap: str = ""                               # tone of a frustum's upper cap, e.g. the dark inside of a bucket
 
 
-def ellipsoid(center: tuple, radii: tuple, **look: str) -> Primitive:
-    return Primitive("ellipsoid", tuple(map(float, center)), tuple(map(float, radii)), **look)
+def _triple(values: tuple) -> tuple[float, float, float]:
+    return float(values[0]), float(values[1]), float(values[2])
 
 
-def box(center: tuple, sides: tuple, **look: str) -> Primitive:
+def ellipsoid(center: tuple, radii: tuple, tone: str = "main") -> Primitive:
+    """`radii` along the three axes, metres."""
+    return Primitive("ellipsoid", _triple(center), _triple(radii), tone=tone)
+
+
+def box(center: tuple, sides: tuple, tone: str = "main") -> Primitive:
     """`sides` are full lengths, metres."""
-    return Primitive("box", tuple(map(float, center)), tuple(float(s) / 2 for s in sides), **look)
+    return Primitive("box", _triple(center), (sides[0] / 2, sides[1] / 2, sides[2] / 2), tone=tone)
 
 
-def frustum(center: tuple, length: float, low: float, high: float, axis: int = 2, **look: str) -> Primitive:
+def frustum(center: tuple, length: float, low: float, high: float, axis: int = 2, tone: str = "main", cap: str = "") -> Primitive:
     """Cylinder (low == high), cone (high == 0) or anything between, along `axis`; metres."""
     half = [max(low, high)] * 3
     half[axis] = length / 2
-    return Primitive("frustum", tuple(map(float, center)), tuple(map(float, half)), axis, float(low), float(high), **look)
+    return Primitive("frustum", _triple(center), _triple(tuple(half)), axis, float(low), float(high), tone, cap)
 
 
 def intersect(solid: Primitive, origin: Triple, direction: Triple) -> np.ndarray:
@@ -102,7 +107,7 @@ def _enter_frustum(solid: Primitive, origin: Triple, direction: Triple) -> np.nd
         np.putmask(t, ~((np.abs(z + t * dz) <= length) & (t > _NEAR)), _FAR)
         best = np.minimum(best, t)
     for end, size, sign in ((-length, solid.low, 1), (length, solid.high, -1)):
-        if size <= 0 or np.ndim(dz) == 0 and dz * sign <= 0 or np.ndim(z) == 0 and (end - z) * sign <= 0:
+        if size <= 0 or (np.ndim(dz) == 0 and dz * sign <= 0) or (np.ndim(z) == 0 and (end - z) * sign <= 0):
             continue                                    # seen from its back: no ray enters there
         t = (end - z) / dz
         px, py = x + t * dx, y + t * dy

@@ -44,7 +44,8 @@ def _draft(room: Room, drawn: Rendering, index: int, caption: str) -> ObjectDraf
     rotation, extent = _axes(room.camera.rotation, body)
     middle = body.turn @ ((body.low + body.high) / 2) + body.position
     return ObjectDraft(
-        name=body.kind, caption=caption, mask=mask, visible_fraction=min(1.0, fraction), center=room.camera.to_camera(middle[None])[0], extent=extent,
+        name=body.kind, caption=caption, mask=mask, visible_fraction=min(1.0, fraction), mask_sigma=0.0,
+        center=room.camera.to_camera(middle[None])[0], extent=extent,
         rotation=rotation, provenance={"box": "rendered", "mask": "rendered", "caption": "rendered", "measures": "closed form"})
 
 
