@@ -79,11 +79,11 @@ def callout(kind: str, title: object, *children: Child) -> Html:
     return tag("div", tag("strong", title), *children, class_=f"callout {kind}")
 
 
-def tabs(panes: Iterable[tuple[object, Child]]) -> Html:
-    """Panes behind buttons, the first one shown; without JavaScript all are shown."""
+def tabs(panes: Iterable[tuple[object, Child]], shown: int = 0) -> Html:
+    """Panes behind buttons, pane `shown` first; without JavaScript all are shown. Boxes with a `pane` in the same item follow."""
     panes = list(panes)
-    buttons = [tag("button", label, type="button", data_pane=i, class_="on" if i == 0 else None) for i, (label, _) in enumerate(panes)]
-    bodies = [tag("div", tag("h4", label, class_="pane-title"), body, class_="pane" + (" on" if i == 0 else ""), data_pane=i)
+    buttons = [tag("button", label, type="button", data_pane=i, class_="on" if i == shown else None) for i, (label, _) in enumerate(panes)]
+    bodies = [tag("div", tag("h4", label, class_="pane-title"), body, class_="pane" + (" on" if i == shown else ""), data_pane=i)
               for i, (label, body) in enumerate(panes)]
     return tag("div", tag("div", buttons, class_="tab-row") if len(panes) > 1 else None, bodies, class_="tabs")
 

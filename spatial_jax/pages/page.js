@@ -76,7 +76,16 @@ for (const tabs of all(".tabs")) {
   const own = selector => all(selector, tabs).filter(e => e.closest(".tabs") === tabs);
   for (const button of own(".tab-row > button")) button.addEventListener("click", () => {
     for (const e of own(".tab-row > button").concat(own(".pane"))) e.classList.toggle("on", e.dataset.pane === button.dataset.pane);
+    const item = tabs.closest(".item");
+    if (item) for (const box of all(".box[data-pane]", item)) box.classList.toggle("off", box.dataset.pane !== button.dataset.pane);
   });
+}
+
+// An answer and its box point at each other.
+for (const row of all(".answer-row[data-key]")) {
+  const boxes = all(".box[data-key]", row.closest(".item")).filter(box => box.dataset.key === row.dataset.key);
+  row.addEventListener("pointerenter", () => boxes.forEach(box => box.classList.add("hot")));
+  row.addEventListener("pointerleave", () => boxes.forEach(box => box.classList.remove("hot")));
 }
 
 for (const button of all(".layers button")) button.addEventListener("click", () => {

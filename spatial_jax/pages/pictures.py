@@ -27,13 +27,17 @@ PALETTE = ((66, 133, 244), (245, 130, 49), (47, 170, 110), (214, 64, 130), (130,
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """[x1, y1, x2, y2] in the picture's frame. `kind` is "truth", "answer", "wrong" or "object"; objects take a palette `color`."""
+    """[x1, y1, x2, y2] in the picture's frame. `kind` is "truth", "answer", "wrong" or "object"; objects take a palette `color`. A box with
+    a `pane` belongs to that pane of the tabs beside it (`shown` tells whether it is the open one); `key` links it to the row of that key."""
 
     xyxy: Sequence[float]
     label: str = ""
     kind: str = "object"
     color: int = 0
     title: str = ""
+    pane: int | None = None
+    shown: bool = True
+    key: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,7 +211,9 @@ def _box(box: Box, width: float, height: float) -> Html | None:
     place = f"left:{100 * x1 / width:.2f}%;top:{100 * y1 / height:.2f}%;width:{100 * (x2 - x1) / width:.2f}%;height:{100 * (y2 - y1) / height:.2f}%"
     side = ("" if y1 > 0.08 * height else " below") + (" right" if (x1 + x2) / 2 > 0.7 * width else "")
     label = tag("span", box.label, class_="label") if box.label else None
-    return tag("i", label, class_=f"box {box.kind} c{box.color % 8}{side}", style=place, title=box.title or box.label or None)
+    hidden = "" if box.shown else " off"
+    return tag("i", label, class_=f"box {box.kind} c{box.color % 8}{side}{hidden}", style=place, title=box.title or box.label or None,
+               data_pane=box.pane, data_key=box.key)
 
 
 def _point(point: Point, width: float, height: float) -> Html | None:

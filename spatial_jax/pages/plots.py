@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from spatial_jax.pages.html import Html, join, tag
 
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 460, 46, 12, 10, 24
+WIDTH, LEFT, RIGHT, TOP, BOTTOM = 350, 40, 8, 8, 22
 MAX_POINTS = 300
 
 
@@ -32,11 +32,13 @@ class Band:
 
 
 def short(value: float, unit: str = "") -> str:
-    """A number for an axis or a label; unit "%" takes a fraction."""
+    """A number for an axis or a label; unit "%" takes a fraction, "%%" rounds it to whole percents."""
     if not math.isfinite(value):
         return "–"
     if unit == "%":
         return f"{100 * value:.3g}%"
+    if unit == "%%":
+        return f"{100 * value:.0f}%"
     size = abs(value)
     if size >= 1e6:
         return f"{value / 1e6:.3g}M"
@@ -105,7 +107,7 @@ class _Axes:
 
 
 def line_plot(series: Sequence[Series], *, title: str = "", note: str = "", unit: str = "", x_label: str = "step", log: bool = False,
-              smooth: float = 0.0, bands: Sequence[Band] = (), y_min: float | None = None, y_max: float | None = None, height: int = 190) -> Html:
+              smooth: float = 0.0, bands: Sequence[Band] = (), y_min: float | None = None, y_max: float | None = None, height: int = 160) -> Html:
     """A figure with one line a series: the raw values faint, their moving average (weight `smooth` in [0, 1)) strong. `y_min` and `y_max`
     widen the axis to that value at least; `log` is dropped where values are not positive."""
     drawn = [(s, *thinned(s.x, smoothed(s.y, smooth) if smooth else s.y), *thinned(s.x, s.y)) for s in series if len(s.x)]
@@ -178,7 +180,7 @@ def histogram(values: Sequence[float], *, bins: int = 20, low: float | None = No
     return tag("figure", tag("figcaption", tag("b", title)) if title else None, drawing, class_="plot small")
 
 
-def heatmap(row_labels: Sequence[str], column_labels: Sequence[str], values: Sequence[Sequence[float]], *, unit: str = "%",
+def heatmap(row_labels: Sequence[str], column_labels: Sequence[str], values: Sequence[Sequence[float]], *, unit: str = "%%",
             caption: str = "") -> Html:
     """Rows by columns of values in [0, 1] as coloured cells; NaN cells stay empty."""
     rows = [tag("tr", tag("th", label, scope="row"), [
@@ -202,13 +204,15 @@ def _range(values: Sequence[float], log: bool, y_min: float | None, y_max: float
 
 def _grid(axes: _Axes, unit: str, x_label: str) -> Html:
     if axes.log:
-        ticks = [10.0 ** k for k in range(math.ceil(axes.y0), math.floor(axes.y1) + 1)][:6] or [10 ** axes.y0]
+        decades = range(math.floor(axes.y0), math.ceil(axes.y1) + 1)
+        factors = (1,) if axes.y1 - axes.y0 > 2 else (1, 2, 5)
+        ticks = [t for k in decades for f in factors if axes.y0 <= math.log10(t := f * 10.0 ** k) <= axes.y1][:7] or [10 ** axes.y0]
     else:
         ticks = nice_ticks(axes.y0, axes.y1)
     marks = [join(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{axes.py(t):.1f}", y2=f"{axes.py(t):.1f}"),
                   tag("text", short(t, unit), x=LEFT - 6, y=f"{axes.py(t) + 3.5:.1f}", text_anchor="end")) for t in ticks]
     steps = [t for t in nice_ticks(axes.x0, axes.x1, 5) if abs(t - round(t)) < 1e-9] or [axes.x0]
-    marks += [tag("text", short(t), x=f"{axes.px(t):.1f}", y=axes.height - 8, text_anchor="middle") for t in steps if axes.px(t) < WIDTH - 40]
+    marks += [tag("text", short(t), x=f"{axes.px(t):.1f}", y=axes.height - 8, text_anchor="middle") for t in steps if axes.px(t) < WIDTH - 44]
     marks.append(tag("text", x_label, x=WIDTH - RIGHT, y=axes.height - 8, text_anchor="end", class_="axis-name"))
     return tag("g", marks, class_="grid")
 

@@ -1,0 +1,139 @@
+"""The report page of one run (with its phases) or of several runs laid over each other."""
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spatial_jax.metrics.alarms import scan_alarms
+from spatial_jax.metrics.names import duration, value_of
+from spatial_jax.metrics.report.curves import alarm_list, config_block, curves, explain, pass_rate_map, timings
+from spatial_jax.metrics.report.gallery import gallery_section
+from spatial_jax.metrics.report.results import Compare, column_labels, headline, results_section
+from spatial_jax.metrics.report.runs import Evaluation, Phase, Run, config_difference, title_of
+from spatial_jax.metrics.report.scenes import find_scenes
+from spatial_jax.metrics.report.story import pipeline, story_section
+from spatial_jax.pages import Child, Page, callout, command, number_cards, table, tag
+
+
+def build_report(runs: Sequence[Run], *, title: str = "", story: Sequence[Mapping[str, Any]] = (), compare: Compare | None = None, gallery: int = 60,
+                 next_commands: Sequence[str] = ()) -> Page:
+    """The page. `compare` gives the paired difference of two evaluation results (spatial_jax.evals.compare); without it intervals are
+    compared unpaired. `gallery` limits the cards; `next_commands` end the page."""
+    alone = len(runs) == 1
+    page = Page(title or (f"Run {runs[0].label}" if alone else "Comparison of " + ", ".join(run.label for run in runs)), _subtitle(runs),
+                kicker="spatial_jax report")
+    evaluations = [(run.label, e) for run in runs for e in run.evaluations]
+    entries = [e for _, e in evaluations]
+    if not alone:
+        entries = sorted(entries, key=lambda e: (e.group[:2], e.kind == "greedy", e.kind))
+    owners = [next(label for label, e in evaluations if e is entry) for entry in entries]
+    labels = column_labels(entries, owners)
+    _overview(page, runs, entries, labels, compare, story)
+    if entries:
+        page.section("Results", results_section(entries, labels), lead="What the policy answers, measured the same way each time.")
+    if not alone:
+        _difference(page, runs)
+    _training(page, runs)
+    _gallery(page, runs, gallery)
+    _closing(page, runs, next_commands)
+    return page
+
+
+def _overview(page: Page, runs: Sequence[Run], entries: Sequence[Evaluation], labels: Sequence[str], compare: Compare | None,
+              story: Sequence[Mapping[str, Any]]) -> None:
+    cards, sentences = headline(entries, labels, compare)
+    if len(runs) > 1:                                   # across runs, "the one before" has no meaning
+        sentences = []
+    alarms = [(phase, scan_alarms(phase.rows)) for run in runs for phase in run.phases]
+    count = sum(len({span.name for span in spans}) for _, spans in alarms)
+    steps = sum(len(phase.rows) for run in runs for phase in run.phases)
+    seconds = sum(s for run in runs for phase in run.phases for row in phase.rows if math.isfinite(s := value_of(row, "time/step")))
+    if steps:
+        cards.append((f"{steps:,}", "training steps", duration(seconds) if seconds else ""))
+        cards.append((str(count), "alarms" if count != 1 else "alarm", "all in band" if not count else "see below"))
+    parts: list[Child] = [number_cards(cards) if cards else None, sentences]
+    for run in runs:
+        strip = pipeline(run) if len(runs) == 1 else None
+        parts += [tag("h3", "What was done"), strip] if strip else []
+    if story:
+        parts += [tag("h3", "The commands"), story_section(story)]
+    page.section("Overview", *parts)
+
+
+def _subtitle(runs: Sequence[Run]) -> str:
+    last = max((float(row.get("time") or 0) for run in runs for phase in run.phases for row in phase.rows[-1:]), default=0.0)
+    when = time.strftime("%d %B %Y, %H:%M", time.gmtime(last)) + " UTC" if last > 0 else ""
+    running = f"Last step written {when}." if when else ""
+    return f"{', '.join(str(run.path) for run in runs[:4])}. {running}".strip()
+
+
+def _difference(page: Page, runs: Sequence[Run]) -> None:
+    parts: list[Child] = []
+    for name in dict.fromkeys(phase.name if len(run.phases) > 1 else "" for run in runs for phase in run.phases):
+        configs = [next((p.config for p in run.phases if len(run.phases) == 1 or p.name == name), {}) for run in runs]
+        rows = [[tag("code", key), *[tag("code", "—" if v is None else v) for v in values]] for key, values in config_difference(configs)]
+        if name:
+            parts.append(tag("h3", title_of(name)))
+        parts.append(table(["key", *[run.label for run in runs]], rows) if rows else tag("p", "Same configuration.", class_="quiet"))
+    if parts:
+        page.section("What differs", *parts, lead="Keys of the configuration that are not the same in all runs.")
+
+
+def _training(page: Page, runs: Sequence[Run]) -> None:
+    names = dict.fromkeys(_phase_key(run, phase) for run in runs for phase in run.phases if phase.rows)
+    for name in names:
+        found = [(run.label, phase) for run in runs for phase in run.phases if phase.rows and _phase_key(run, phase) == name]
+        parts: list[Child] = []
+        if len(found) == 1:
+            phase = found[0][1]
+            notes = explain(phase)
+            spans = scan_alarms(phase.rows)
+            if any(key in row for row in phase.rows[:50] for key in ("reward/mean", "reward", "entropy")) or spans:
+                parts.append(alarm_list(spans, int(phase.rows[-1]["step"])))
+            parts.append(tag("ul", [tag("li", note) for note in notes]) if notes else None)
+        parts.append(curves(found))
+        for label, phase in found:
+            grid = pass_rate_map(phase)
+            if grid is not None:
+                parts += [tag("h3", "Pass-rate map" + (f": {label}" if len(found) > 1 else "")), grid]
+        bars = timings(found if len(found) > 1 else [(title_of(found[0][1].name), found[0][1])])
+        parts += [tag("h3", "Timings"), bars] if bars is not None else []
+        parts += [config_block(phase) for _, phase in found] if len(found) == 1 else []
+        page.section(f"Training: {title_of(name)}" if name else "Training", *parts)
+
+
+def _phase_key(run: Run, phase: Phase) -> str:
+    """Phases are laid over each other by name; a run that is one phase has none."""
+    return phase.name if len(run.phases) > 1 or phase.path != run.path else ""
+
+
+def _gallery(page: Page, runs: Sequence[Run], limit: int) -> None:
+    entries = []
+    for run in runs:
+        for phase in run.phases:
+            for entry in phase.gallery:
+                name = str(entry.get("phase") or phase.name)
+                entries.append({**entry, "phase": f"{run.label}: {name}" if len(runs) > 1 else name})
+    if not entries or limit <= 0:
+        return
+    heldout = [e for e in entries if e["record"].get("split") == "heldout"]
+    trained = [e for e in entries if e["record"].get("split") != "heldout"]
+    datasets = [dataset for run in runs for dataset in run.datasets]
+    scenes = find_scenes(datasets, {str(e["record"].get("scene_id", "")) for e in entries})
+    legend = tag("p", tag("small", "Boxes: bright green is the truth, dashed amber and red are answers by their reward, other colours the objects "
+                          "that a question is about. The bar is the reward, the number beside it the advantage. Click a picture to enlarge it."))
+    if heldout:
+        page.section("Gallery", legend, gallery_section(heldout, scenes, limit), lead="Held-out questions, each with its group of answers.")
+    if trained:
+        page.section("Training gallery", legend if not heldout else None, gallery_section(trained, scenes, limit),
+                     lead="Groups as training saw them: what was rewarded, and what was pushed up or down.")
+
+
+def _closing(page: Page, runs: Sequence[Run], commands: Sequence[str]) -> None:
+    warnings = [w for run in runs for w in run.warnings]
+    parts: list[Child] = [callout("warn", "Left out", tag("ul", [tag("li", w) for w in warnings[:20]]))] if warnings else []
+    parts += [command(c) for c in commands]
+    if parts:
+        page.section("Next" if commands else "Remarks", *parts)
