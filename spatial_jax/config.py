@@ -29,10 +29,15 @@ def default() -> ConfigDict:
 
 def strict(config: Mapping[str, Any]) -> RunConfig:
     """The frozen RunConfig of `config`. Raises ConfigError."""
-    plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
-    run = _dataclass(RunConfig, plain, "config")
+    run = strict_as(RunConfig, config)
     run.check()
     return run
+
+
+def strict_as(kind: type, config: Mapping[str, Any]) -> Any:
+    """Like `strict`, for another frozen dataclass of settings. Raises ConfigError."""
+    plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
+    return _dataclass(kind, plain, "config")
 
 
 def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:

@@ -142,3 +142,13 @@ def powers_of_two(n: int) -> list[int]:
     while ks[-1] * 2 <= n:
         ks.append(ks[-1] * 2)
     return ks if ks[-1] == n else ks + [n]
+
+
+def by_prefix(cells: Mapping[str, Cell], prefixes: Sequence[str]) -> dict[str, Cell]:
+    """Cells pooled under the first prefix that their name starts with; names with none are left out."""
+    groups: dict[str, list[Cell]] = {}
+    for name, cell in cells.items():
+        prefix = next((p for p in prefixes if name.startswith(p)), None)
+        if prefix is not None:
+            groups.setdefault(prefix, []).append(cell)
+    return {name: pool(members) for name, members in groups.items()}

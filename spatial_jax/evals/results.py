@@ -31,7 +31,7 @@ class ScoredItem:
     scores: tuple[float, ...]
     correct: tuple[float, ...]              # 1.0, 0.0 or nan
     parsed: tuple[Any, ...] = ()            # what the parser took from each response; None = nothing
-    weight_only: bool = False               # a derived item (a circular group), not counted among the responses
+    cell: str = ""                          # finer key that the benchmark's aggregation needs; "" = the family
 
 
 def _nanmean(values: Sequence[float]) -> float:
@@ -81,14 +81,12 @@ def default_aggregate(cells: Mapping[str, Cell]) -> dict[str, Any]:
 
 
 def summarise(benchmark: str, items: Sequence[ScoredItem], *, scoring: str, aggregate: Aggregate = default_aggregate,
-              aggregate_items: Sequence[ScoredItem] | None = None, extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The result dict of scored items. aggregate_items: what the metrics are formed from when that is not the items themselves
-    (circular groups, pairs)."""
+              extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The result dict of scored items; `aggregate` makes the metrics out of the cells, once for the value and once for its interval."""
     if not items:
         raise ValueError(f"{benchmark}: no scored items; are the responses' ids those of the data's items?")
-    basis = list(items if aggregate_items is None else aggregate_items)
-    values = np.array([_nanmean(item.scores) for item in basis])
-    metrics, intervals = aggregate_interval(values, [i.family for i in basis], [i.scene for i in basis], aggregate)
+    values = np.array([_nanmean(item.scores) for item in items])
+    metrics, intervals = aggregate_interval(values, [i.cell or i.family for i in items], [i.scene for i in items], aggregate)
     metrics["accuracy"] = _nanmean([_nanmean(item.correct) for item in items])
     metrics["unparsed"] = _unparsed(items)
     samples = max(len(item.scores) for item in items)

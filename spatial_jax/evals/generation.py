@@ -1,0 +1,129 @@
+"""Requests in, responses saved: the policy's answers through the rollout engine, resumable in the middle."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from absl import logging
+
+from spatial_jax.evals.responses import ResponseLog
+from spatial_jax.evals.settings import EvalSettings
+from spatial_jax.models import load_pretrained
+from spatial_jax.parallel import make_mesh
+from spatial_jax.processing import EncodedPrompt, Processor
+from spatial_jax.rollout import Engine, SamplingParams
+
+MAX_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One question: its id, its place in the whole list (which seeds its samples), and how to encode it. `encode` returns the prompt and
+    what to keep beside the responses (model_sizes, frames); it raises ValueError with one line for an item that cannot be asked."""
+
+    id: str
+    place: int
+    encode: Callable[[], tuple[EncodedPrompt, dict[str, Any]]]
+
+
+class Sampler:
+    """A policy that answers requests: weights, processor and engine."""
+
+    def __init__(self, params: Any, engine: Engine, processor: Processor, name: str, prompts_per_call: int = 64):
+        self.params, self.engine, self.processor, self.name = params, engine, processor, name
+        self.prompts_per_call = prompts_per_call
+
+    @classmethod
+    def from_directory(cls, directory: str | Path, settings: EvalSettings) -> Sampler:
+        """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`."""
+        path = find_checkpoint(directory)
+        policy, engine = settings.policy, settings.engine
+        axes = {"data": engine.data, "fsdp": engine.fsdp, "tensor": engine.tensor}
+        mesh = None if jax.device_count() == 1 or set(axes.values()) == {1} else make_mesh(axes)
+        dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=policy.position_rule)
+        processor = Processor.from_pretrained(path, min_pixels=policy.min_pixels, max_pixels=policy.max_pixels, position_rule=policy.position_rule,
+                                              video_max_pixels=policy.video_max_pixels)
+        rollout = Engine(loaded.graphdef, loaded.config, max_slots=engine.max_slots, prompt_buckets=engine.prompt_buckets,
+                         answer_buckets=engine.answer_buckets, pad_id=processor.pad_id, mesh=mesh)
+        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call)
+
+    def sampling(self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0) -> SamplingParams:
+        """SamplingParams with this policy's end tokens, and without its picture tokens."""
+        return SamplingParams(max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, stop_ids=tuple(self.processor.eos_ids),
+                              banned_ids=tuple(self.processor.banned_ids))
+
+    def respond(self, requests: Sequence[Request], samples: int, sampling: SamplingParams, log: ResponseLog | None = None,
+                progress: Callable[[int, int], None] | None = None) -> dict[str, dict[str, Any]]:
+        """id -> {"responses": [text], "finish", "lengths", ...} of every request, in `log` as they come; what `log` holds already is kept.
+
+        A request that cannot be encoded gets {"responses": [], "error": line}."""
+        rows: dict[str, dict[str, Any]] = dict(log.rows) if log else {}
+        todo = [r for r in requests if r.id not in rows]
+        failed = 0
+        done = len(requests) - len(todo)
+
+        def keep(row: dict[str, Any]) -> None:
+            rows[row["id"]] = row
+            if log and jax.process_index() == 0:
+                log.add(row)
+
+        for chunk in _chunks(todo, self.prompts_per_call):
+            prompts, kept = [], []
+            for request in chunk:
+                try:
+                    prompt, extra = request.encode()
+                    self._check_length(prompt)
+                except (ValueError, OSError) as error:
+                    failed += 1
+                    if failed <= MAX_SHOWN:
+                        logging.warning("item %s cannot be asked: %s", request.id, error)
+                    keep({"id": request.id, "responses": [], "error": str(error)})
+                    continue
+                prompts.append(prompt)
+                kept.append((request, extra))
+            if prompts:
+                self._generate(prompts, kept, samples, sampling, keep)
+            done += len(chunk)
+            if progress:
+                progress(done, len(requests))
+        if failed:
+            logging.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
+        return rows
+
+    def _check_length(self, prompt: EncodedPrompt) -> None:
+        longest = max(self.engine.prompt_buckets)
+        if len(prompt) > longest:
+            raise ValueError(f"prompt of {len(prompt)} tokens is above the largest prompt bucket {longest}; lower max_pixels or frames, or raise it")
+
+    def _generate(self, prompts: list[EncodedPrompt], kept: list[tuple[Request, dict[str, Any]]], samples: int, sampling: SamplingParams,
+                  keep: Callable[[dict[str, Any]], None]) -> None:
+        def finish(index: int, group: Sequence[Any]) -> None:
+            request, extra = kept[index]
+            texts = [self.processor.decode([int(t) for t in trajectory.tokens]) for trajectory in group]
+            keep({"id": request.id, "responses": texts, "finish": [t.finish_reason for t in group], "lengths": [len(t.tokens) for t in group],
+                  "model_sizes": [list(size) for size in prompts[index].model_sizes], **extra})
+
+        self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=[request.place for request, _ in kept])
+
+
+def _chunks(items: Sequence[Request], size: int) -> Iterator[Sequence[Request]]:
+    for start in range(0, len(items), size):
+        yield items[start:start + size]
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """A local directory, or the downloaded files of a hub name ("owner/name"). ValueError when neither."""
+    if Path(name).is_dir():
+        return Path(name)
+    text = str(name)
+    if text.count("/") != 1 or text.startswith((".", "/", "~")):
+        raise ValueError(f"{name}: no such checkpoint directory")
+    from huggingface_hub import snapshot_download
+    try:
+        return Path(snapshot_download(text, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
+    except Exception as error:
+        raise ValueError(f"{name}: neither a local directory nor to be had from the hub ({type(error).__name__})") from error

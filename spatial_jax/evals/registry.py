@@ -1,0 +1,78 @@
+"""The benchmarks by name, and `score_response`, the pure scorer of one response."""
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, missing
+
+_NAMES = ("cv_bench", "vsi_bench", "spar_bench", "spbench", "mmsi_bench", "viewspatial", "sat_real", "blink", "srbench_3d", "spatial457",
+          "spatial_eval", "q_spatial", "whatsup", "embspatial", "realworldqa", "mindcube", "vsr", "spatialrgpt_bench", "omnispatial", "general_qa")
+_ALIASES = {"3dsrbench": "srbench_3d", "viewspatial_bench": "viewspatial", "spatialeval": "spatial_eval", "qspatial": "q_spatial", "sat": "sat_real",
+            "embspatial_bench": "embspatial", "spatialrgpt": "spatialrgpt_bench", "cvbench": "cv_bench", "vsibench": "vsi_bench",
+            "mmsi": "mmsi_bench", "sparbench": "spar_bench", "omni_spatial": "omnispatial"}
+
+
+def benchmark_names() -> tuple[str, ...]:
+    """All names that --benchmarks takes."""
+    return _NAMES
+
+
+@functools.cache
+def get_benchmark(name: str) -> Benchmark:
+    """A benchmark by name. ValueError naming the nearest one for an unknown name."""
+    key = name.strip().lower().replace("-", "_")
+    key = _ALIASES.get(key, key)
+    if key not in _NAMES:
+        near = difflib.get_close_matches(key, _NAMES, n=1, cutoff=0.0)
+        raise ValueError(f"benchmark {name!r} is not known; the nearest is {near[0]}; all: {', '.join(_NAMES)}")
+    return importlib.import_module(f"spatial_jax.evals.benchmarks.{key}").BENCHMARK
+
+
+class _Registry(Mapping[str, Benchmark]):
+    """name -> Benchmark, each loaded on first use."""
+
+    def __getitem__(self, name: str) -> Benchmark:
+        if name not in _NAMES:
+            raise KeyError(name)
+        return get_benchmark(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+BENCHMARKS: Mapping[str, Benchmark] = _Registry()
+
+
+def check_scoring(benchmark: Benchmark, scoring: str) -> None:
+    """ValueError when the benchmark has no such scoring."""
+    if scoring not in benchmark.scorings:
+        raise ValueError(f"{benchmark.name}: no scoring {scoring!r}; it has {', '.join(benchmark.scorings)}")
+
+
+def check_item(benchmark: Benchmark, item: Item) -> None:
+    """ItemError naming the first required field that the item lacks."""
+    for field in benchmark.required:
+        value = item.get(field)
+        if value is None or (isinstance(value, (str, float)) and missing(value)):
+            raise ItemError(f"{benchmark.name}: item {item.get('id', '?')} lacks {field!r}; it needs {', '.join(benchmark.required)}")
+
+
+def score_response(benchmark: str, response: str | None, item: Item, scoring: str = "official") -> dict[str, Any]:
+    """{"score": float, "parsed": what the rule read, None when nothing} of one response to one item (its published fields).
+
+    A missing response counts as the empty text. ValueError (ItemError) for an item that cannot be scored."""
+    chosen = get_benchmark(benchmark)
+    check_scoring(chosen, scoring)
+    check_item(chosen, item)
+    try:
+        score, parsed = chosen.score("" if response is None else str(response), item, scoring)
+    except (KeyError, IndexError, TypeError) as error:
+        raise ItemError(f"{chosen.name}: item {item.get('id', '?')} cannot be scored ({type(error).__name__}: {error})") from error
+    return {"score": float(score), "parsed": parsed}

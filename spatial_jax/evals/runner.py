@@ -1,0 +1,204 @@
+"""A whole evaluation: items to requests, responses to a result, the result to a file. One function for public benchmarks, one for self-built sets."""
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+from spatial_jax.data import PromptStyle, QuestionRecord, SampleEncoder, Unusable, open_questions
+from spatial_jax.evals.frames import read_frames
+from spatial_jax.evals.generation import Request, Sampler
+from spatial_jax.evals.heldout import evaluate_heldout
+from spatial_jax.evals.registry import get_benchmark
+from spatial_jax.evals.responses import ResponseLog
+from spatial_jax.evals.results import write_result
+from spatial_jax.evals.scoring import evaluate_responses
+from spatial_jax.evals.settings import EvalSettings
+from spatial_jax.processing import EncodedPrompt
+
+HELDOUT_TOKENS = 256
+Progress = Callable[[int, int], None]
+
+
+def progress_printer(name: str, every_s: float = 20.0) -> Progress:
+    """Prints "name: done of all, n/s" at most every `every_s` seconds, and at the end."""
+    start, last = time.monotonic(), [time.monotonic()]
+
+    def show(done: int, total: int) -> None:
+        now = time.monotonic()
+        if now - last[0] >= every_s or done == total:
+            last[0] = now
+            print(f"{name}: {done} of {total} answered, {done / max(now - start, 1e-9):.1f} items/s", flush=True)
+
+    return show
+
+
+def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: PromptStyle) -> list[Request]:
+    """Requests that ask records exactly as training does."""
+    encoder = SampleEncoder(sampler.processor, style)
+
+    def encode(record: QuestionRecord) -> tuple[EncodedPrompt, dict[str, Any]]:
+        sample = encoder.encode(record)
+        if isinstance(sample, Unusable):
+            raise ValueError(sample.reason)
+        finished = encoder.finish(sample)
+        assert not isinstance(finished, Unusable)
+        return finished.prompt, {}
+
+    return [Request(record.question_id, place, lambda r=record: encode(r)) for place, record in enumerate(records)]  # type: ignore[misc]
+
+
+def load_records(directories: Sequence[str | Path], split: str, families: Sequence[str] = (), limit: int = 0) -> list[QuestionRecord]:
+    """Readable records of a split of all datasets, spread evenly over it when there are more than `limit` (0: all). Unreadable ones and
+    repeated ids are left out and counted in the log."""
+    sources = [open_questions(directory, split, checksums=False) for directory in directories]
+    places = [(source, i) for source in sources for i in range(len(source))]
+    if limit and len(places) > limit and not families:
+        places = [places[i * len(places) // limit] for i in range(limit)]
+    kept: dict[str, QuestionRecord] = {}
+    skipped = 0
+    for source, i in places:
+        record = source[i]
+        if isinstance(record, Unusable) or record.question_id in kept:
+            skipped += 1
+        elif not families or record.family in families:
+            kept[record.question_id] = record
+    if skipped:
+        logging.warning("%d of %d records of split %s left out (unreadable, or their id is there already)", skipped, len(places), split)
+    if families and not kept:
+        raise ValueError(f"no record of {', '.join(families)} in split {split} of {', '.join(map(str, directories))}")
+    records = list(kept.values())
+    return records if not limit or len(records) <= limit else [records[i * len(records) // limit] for i in range(limit)]
+
+
+def without_pictures(record: QuestionRecord) -> QuestionRecord:
+    """The record without its encoded pictures: all that a blind guesser may see, and little memory."""
+    return dataclasses.replace(record, images=tuple(b"" for _ in record.images))
+
+
+def run_heldout(sampler: Sampler, records: Sequence[QuestionRecord], settings: EvalSettings, *, name: str = "heldout",
+                train: Sequence[QuestionRecord] = (), responses: str | Path | None = None, out: str | Path | None = None,
+                progress: Progress | None = None) -> dict[str, Any]:
+    """Answers and scores self-built questions. `train`: records of the training split, for the blind priors; `responses`: the file in which
+    answers are kept as they come (an interrupted run goes on there); `out`: where the result JSON goes."""
+    chosen = settings.sampling
+    sampling = sampler.sampling(max_new_tokens=chosen.max_new_tokens or HELDOUT_TOKENS, temperature=chosen.temperature, top_p=chosen.top_p,
+                                top_k=chosen.top_k, seed=chosen.seed)
+    log = ResponseLog(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
+    try:
+        rows = sampler.respond(record_requests(records, sampler, PromptStyle(settings.policy.prompt_mode, settings.policy.system)), chosen.samples,
+                               sampling, log, progress)
+    finally:
+        if log:
+            log.close()
+    kept = [rows[r.question_id] for r in records]
+    result = evaluate_heldout(name, records, [row["responses"] or [""] * chosen.samples for row in kept], train,
+                              model_sizes=[row.get("model_sizes") for row in kept], extra=_extra(sampler, settings, responses, kept))
+    if out:
+        write_result(out, result)
+    return result
+
+
+def add_greedy(result: dict[str, Any], greedy: Mapping[str, Any]) -> None:
+    """Puts the greedy answers' numbers beside the sampled ones: result["greedy"] = {metrics, intervals, families, responses}."""
+    result["greedy"] = {key: greedy[key] for key in ("metrics", "intervals", "families", "responses")}
+
+
+def greedy_settings(settings: EvalSettings) -> EvalSettings:
+    """The same settings with one greedy answer an item."""
+    return dataclasses.replace(settings, sampling=dataclasses.replace(settings.sampling, samples=1, temperature=0.0, top_p=1.0, top_k=0))
+
+
+def _log_settings(sampler: Sampler, settings: EvalSettings, name: str, scoring: str) -> dict[str, Any]:
+    return {"model": sampler.name, "benchmark": name, "prompt_of": scoring, "policy": dataclasses.asdict(settings.policy),
+            "sampling": dataclasses.asdict(settings.sampling)}
+
+
+def _extra(sampler: Sampler, settings: EvalSettings, responses: str | Path | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    lengths = [n for row in rows for n in row.get("lengths", [])]
+    cut = [f == "length" for row in rows for f in row.get("finish", [])]
+    return {"model": sampler.name, "sampling": dataclasses.asdict(settings.sampling), "policy": dataclasses.asdict(settings.policy),
+            "responses": str(responses) if responses else None, "failed": sum(bool(row.get("error")) for row in rows),
+            "mean_tokens": sum(lengths) / len(lengths) if lengths else None, "truncated": sum(cut) / len(cut) if cut else None}
+
+
+def item_messages(text: str, pictures: int, videos: int, system: str | None = None) -> list[dict[str, Any]]:
+    """Chat messages of a benchmark's prompt: pictures at its <image> marks, or before the text when it has none; a video before the text."""
+    content: list[dict[str, Any]] = [{"type": "video"}] * videos
+    parts = text.split("<image>")
+    if len(parts) - 1 == pictures and pictures:
+        for i, part in enumerate(parts):
+            content += ([{"type": "text", "text": part}] if part else []) + ([{"type": "image"}] if i < pictures else [])
+    else:
+        content += [{"type": "image"}] * pictures + [{"type": "text", "text": text.replace("<image>", "")}]
+    turn = {"role": "user", "content": content}
+    return [turn] if system is None else [{"role": "system", "content": system}, turn]
+
+
+def item_requests(name: str, items: Sequence[Mapping[str, Any]], sampler: Sampler, scoring: str, settings: EvalSettings) -> list[Request]:
+    """Requests for a benchmark's items; frames of a video are chosen once and recorded with the responses."""
+    benchmark = get_benchmark(name)
+
+    def encode(item: Mapping[str, Any]) -> tuple[EncodedPrompt, dict[str, Any]]:
+        try:
+            text = benchmark.prompt(item, scoring)
+        except KeyError as error:
+            raise ValueError(f"{name}: the item lacks the field {error}") from error
+        extra: dict[str, Any] = {}
+        images, videos = list(item.get("images") or []), []
+        if any(image is None for image in images):
+            raise ValueError(f"{name}: the item's picture is missing from the files")
+        if item.get("video"):
+            clip = read_frames(item["video"], settings.sampling.frames or benchmark.frames or 32)
+            videos, extra["frames"] = [clip], list(clip.frame_indices)
+        if benchmark.image_size and scoring == "official":
+            images = [resized(image, benchmark.image_size) for image in images]
+        messages = item_messages(text, len(images), len(videos), settings.policy.system)
+        return sampler.processor.encode(messages, images=images, videos=videos), extra
+
+    return [Request(str(item["id"]), place, lambda i=item: encode(i)) for place, item in enumerate(items)]  # type: ignore[misc]
+
+
+def resized(image: Any, size: tuple[int, int]) -> Any:
+    """The picture at (width, height), as a benchmark's official script shows it."""
+    from PIL import Image
+
+    from spatial_jax.processing import load_image
+    return load_image(image).resize(size, Image.Resampling.BICUBIC)
+
+
+def rotated_items(name: str, items: Sequence[Mapping[str, Any]], rotations: int) -> list[dict[str, Any]]:
+    """Every item with its options rotated by 0 ... rotations - 1 places; ids get "@r1" and so on."""
+    rotate = get_benchmark(name).rotate
+    if rotations > 1 and rotate is None:
+        raise ValueError(f"{name}: its options cannot be rotated; leave --rotations out")
+    out = []
+    for item in items:
+        for n in range(max(rotations, 1)):
+            turned = dict(item) if n == 0 or rotate is None else rotate(item, n)
+            out.append({**turned, "id": str(item["id"]) if n == 0 else f"{item['id']}@r{n}"})
+    return out
+
+
+def run_benchmark(sampler: Sampler, name: str, items: Sequence[Mapping[str, Any]], settings: EvalSettings, *, scoring: str = "official",
+                  rotations: int = 1, responses: str | Path | None = None, out: str | Path | None = None,
+                  progress: Progress | None = None) -> dict[str, Any]:
+    """Answers and scores a public benchmark's items; arguments as `run_heldout`, rotations > 1 also asks with rotated options."""
+    benchmark, chosen = get_benchmark(name), settings.sampling
+    items = rotated_items(name, items, rotations)
+    sampling = sampler.sampling(max_new_tokens=chosen.max_new_tokens or benchmark.max_new_tokens, temperature=chosen.temperature, top_p=chosen.top_p,
+                                top_k=chosen.top_k, seed=chosen.seed)
+    log = ResponseLog(responses, _log_settings(sampler, settings, name, scoring)) if responses else None
+    try:
+        rows = sampler.respond(item_requests(name, items, sampler, scoring, settings), chosen.samples, sampling, log, progress)
+    finally:
+        if log:
+            log.close()
+    result = evaluate_responses(name, items, rows, scoring=scoring, extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items]))
+    if out:
+        write_result(out, result)
+    return result

@@ -1,0 +1,251 @@
+"""Evaluate a policy, score saved responses, compare two results, or print a paper's table.
+
+    # a policy on public benchmarks (the published files, locally or by hub name); on self-built questions
+    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=DIR --benchmarks=cv_bench,vsi_bench --data=vsi_bench=/data/VSI-Bench
+    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=DIR --dataset=QUESTIONS --split=heldout --samples=8 --temperature=1.0
+    # any model's saved responses, lines of {"id", "response"}
+    python -m spatial_jax.evaluate --score_only=responses.jsonl --benchmark=vsi_bench --data=/data/VSI-Bench --scoring=lmms_eval
+    # b against a on the same items; a paper's table out of results
+    python -m spatial_jax.evaluate --compare runs/a/eval/cv_bench.json runs/b/eval/cv_bench.json
+    python -m spatial_jax.evaluate --table=li2025 runs/a/eval/*.json
+    # does a training set hold the benchmark's pictures?
+    python -m spatial_jax.evaluate --leakage=QUESTIONS --benchmarks=cv_bench --data=/data/CV-Bench
+
+Results go to WORKDIR/eval/NAME.json with responses beside them (NAME.responses.jsonl; an interrupted run goes on there) and a page
+NAME.html. Without --workdir: to --out, or evals/MODEL.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from spatial_jax.config import ConfigError, strict_as
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
+_MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
+_BENCHMARKS = flags.DEFINE_list("benchmarks", [], "Public benchmarks, by name; --benchmarks=all for every one.")
+_BENCHMARK = flags.DEFINE_string("benchmark", None, "The benchmark of --score_only.")
+_DATA = flags.DEFINE_list("data", [], "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
+_DATASET = flags.DEFINE_list("dataset", [], "One or more data_prep question datasets, as a benchmark of their own families.")
+_SPLIT = flags.DEFINE_string("split", "heldout", "Split of --dataset.")
+_FAMILIES = flags.DEFINE_list("families", [], "Only these families of --dataset.")
+_SCORING = flags.DEFINE_string("scoring", "official", "official, lmms_eval, vlmevalkit, or another that the benchmark has.")
+_SAMPLES = flags.DEFINE_integer("samples", None, "Answers an item (pass@k); replaces the config's.", lower_bound=1)
+_TEMPERATURE = flags.DEFINE_float("temperature", None, "Replaces the config's; 0 is greedy.", lower_bound=0.0)
+_GREEDY = flags.DEFINE_bool("greedy_too", False, "Beside the sampled answers of --dataset, also one greedy answer.")
+_TOKENS = flags.DEFINE_integer("max_new_tokens", None, "Replaces the config's.", lower_bound=1)
+_PROMPT_MODE = flags.DEFINE_string("prompt_mode", None, "How --dataset's questions are asked (as in training); replaces the config's.")
+_ROTATIONS = flags.DEFINE_integer("rotations", 1, "Ask multiple-choice items with their options rotated this many ways.", lower_bound=1)
+_LIMIT = flags.DEFINE_integer("limit", 0, "At most this many items, spread evenly; 0: all.", lower_bound=0)
+_OUT = flags.DEFINE_string("out", None, "Result file (one benchmark) or folder.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Run directory; results go to WORKDIR/eval.")
+_NAME = flags.DEFINE_string("name", None, "Name of the result; default: the benchmark's, or the dataset's folder and split.")
+_SCORE_ONLY = flags.DEFINE_string("score_only", None, "Score this responses file; needs --benchmark (and --data unless its lines carry their items).")
+_COMPARE = flags.DEFINE_string("compare", None, "Compare this result (a) with the one named after it (b).")
+_TABLE = flags.DEFINE_string("table", None, "Print li2025, vsgrpo, spatial_ssrl or vilasr from the result files named after it (or WORKDIR/eval).")
+_LEAKAGE = flags.DEFINE_string("leakage", None, "A question dataset to search for the pictures of --benchmarks.")
+_PAGE = flags.DEFINE_bool("page", True, "Write an HTML page beside each result.")
+
+
+def main(argv: Sequence[str]) -> None:
+    rest = list(argv[1:])
+    if _COMPARE.value:
+        compare_results([_COMPARE.value, *rest])
+    elif _TABLE.value:
+        print_table(_TABLE.value, rest)
+    elif _SCORE_ONLY.value:
+        score_saved(_SCORE_ONLY.value)
+    elif _LEAKAGE.value:
+        search_leaks(_LEAKAGE.value)
+    elif _MODEL.value and (_BENCHMARKS.value or _DATASET.value):
+        evaluate_model()
+    else:
+        raise ValueError("nothing to do: give --model with --benchmarks or --dataset, or --score_only, --compare, --table, --leakage (see --help)")
+
+
+def evaluate_model() -> None:
+    """The policy on every named benchmark, then on the datasets."""
+    from spatial_jax.evals.generation import Sampler
+    from spatial_jax.evals.runner import progress_printer, run_benchmark
+
+    settings = read_settings()
+    work = [(name, load_items(name)) for name in benchmark_list()]
+    sampler = Sampler.from_directory(_MODEL.value, settings)
+    for name, items in work:
+        out = result_path(_NAME.value or name)
+        result = run_benchmark(sampler, name, items, settings, scoring=_SCORING.value, rotations=_ROTATIONS.value, out=out,
+                               responses=responses_path(out), progress=progress_printer(name))
+        show(result, out, items=items)
+    if _DATASET.value:
+        evaluate_datasets(sampler, settings)
+
+
+def evaluate_datasets(sampler: Any, settings: Any) -> None:
+    """Self-built questions with their blind priors; sampled, and greedy beside it where asked."""
+    from spatial_jax.evals.results import write_result
+    from spatial_jax.evals.runner import add_greedy, greedy_settings, load_records, progress_printer, run_heldout, without_pictures
+
+    name = _NAME.value or "+".join(Path(d).name for d in _DATASET.value) + f"_{_SPLIT.value}"
+    out = result_path(name)
+    records = load_records(_DATASET.value, _SPLIT.value, _FAMILIES.value, _LIMIT.value)
+    train = [] if _SPLIT.value == "train" else [without_pictures(r) for r in train_records()]
+    result = run_heldout(sampler, records, settings, name=name, train=train, responses=responses_path(out), progress=progress_printer(name))
+    if _GREEDY.value:
+        add_greedy(result, run_heldout(sampler, records, greedy_settings(settings), name=name, responses=out.with_name(out.stem + ".greedy.responses.jsonl"),
+                                       progress=progress_printer(f"{name} (greedy)")))
+    write_result(out, result)
+    show(result, out, records=records)
+
+
+def show(result: Any, out: Path, **shown: Any) -> None:
+    """Console table, and the page beside the result."""
+    from spatial_jax.evals.page import write_page
+    from spatial_jax.evals.results import result_table
+
+    print(result_table(result), flush=True)
+    print("result:", out)
+    if _PAGE.value:
+        print("page:", write_page(result, out.with_suffix(".html"), **shown), flush=True)
+
+
+def train_records() -> list[Any]:
+    """Training records of --dataset for the blind priors, at most 20,000; none when there is no such split."""
+    from spatial_jax.data import DatasetError
+    from spatial_jax.evals.runner import load_records
+
+    try:
+        return load_records(_DATASET.value, "train", _FAMILIES.value, 20000)
+    except (DatasetError, ValueError) as error:
+        logging.warning("no blind prior: %s", error)
+        return []
+
+
+def score_saved(path: str) -> None:
+    """Scores a responses file of any model."""
+    from spatial_jax.evals.responses import read_responses
+    from spatial_jax.evals.results import result_table, write_result
+    from spatial_jax.evals.scoring import evaluate_responses
+
+    if not _BENCHMARK.value:
+        raise ValueError("--score_only needs --benchmark")
+    rows = read_responses(path)
+    carried = [{**row["item"], "id": name} for name, row in rows.items() if isinstance(row.get("item"), dict)]
+    items = carried or load_items(_BENCHMARK.value)
+    result = evaluate_responses(_BENCHMARK.value, items, rows, scoring=_SCORING.value, extra={"model": path, "responses": path})
+    if not (_OUT.value or _WORKDIR.value):
+        print(result_table(result))
+        return
+    out = result_path(_NAME.value or _BENCHMARK.value)
+    write_result(out, result)
+    show(result, out, items=items)
+
+
+def compare_results(paths: Sequence[str]) -> None:
+    """Paired comparison of two result files."""
+    from spatial_jax.evals.results import compare, compare_table, write_result
+
+    if len(paths) != 2:
+        raise ValueError("--compare needs two result files: --compare A.json B.json")
+    comparison = compare(*paths)
+    print(compare_table(comparison))
+    if _OUT.value:
+        write_result(_OUT.value, comparison)
+
+
+def print_table(name: str, paths: Sequence[str]) -> None:
+    """A paper's table from result files."""
+    from spatial_jax.evals.results import read_result, write_result
+    from spatial_jax.evals.tables import build_table, table_text
+
+    found = [Path(p) for p in paths] or (sorted((Path(_WORKDIR.value) / "eval").glob("*.json")) if _WORKDIR.value else [])
+    if not found:
+        raise ValueError("--table needs result files after it, or --workdir")
+    table = build_table(name, [read_result(p) for p in found])
+    print(table_text(table))
+    if _OUT.value:
+        write_result(_OUT.value, table)
+
+
+def search_leaks(dataset: str) -> None:
+    """Pictures of the benchmarks that a training set holds too."""
+    from spatial_jax.evals.leakage import dataset_pictures, find_leaks, leak_text
+
+    for name in benchmark_list():
+        print(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), load_items(name))))
+
+
+def benchmark_list() -> list[str]:
+    """Names of --benchmarks; each checked before anything is loaded."""
+    from spatial_jax.evals.registry import benchmark_names, check_scoring, get_benchmark
+
+    names = list(benchmark_names()) if _BENCHMARKS.value == ["all"] else list(_BENCHMARKS.value)
+    for name in names:
+        check_scoring(get_benchmark(name), _SCORING.value)
+    return [get_benchmark(name).name for name in names]
+
+
+def load_items(name: str) -> list[dict[str, Any]]:
+    """Items of a benchmark from --data or the hub, at most --limit of them, spread evenly."""
+    from spatial_jax.evals.registry import get_benchmark
+    from spatial_jax.evals.sources import SourceError, locate
+
+    benchmark = get_benchmark(name)
+    named = dict(entry.split("=", 1) for entry in _DATA.value if "=" in entry)
+    plain = [entry for entry in _DATA.value if "=" not in entry]
+    root = locate(named.get(name, plain[0] if plain else ""), benchmark.hub)
+    try:
+        items = benchmark.load(root)
+    except KeyError as error:
+        raise SourceError(f"{name}: the items in {root} lack the column {error}; are these the published files?") from error
+    if _LIMIT.value and len(items) > _LIMIT.value:
+        items = [items[i * len(items) // _LIMIT.value] for i in range(_LIMIT.value)]
+    return items
+
+
+def read_settings() -> Any:
+    """EvalSettings of --config, with the flags that replace single settings put in."""
+    import dataclasses
+
+    from spatial_jax.data import PromptStyle
+    from spatial_jax.evals.settings import EvalSettings
+
+    settings = strict_as(EvalSettings, _CONFIG.value) if _CONFIG.value is not None else EvalSettings()
+    given = (("samples", _SAMPLES.value), ("temperature", _TEMPERATURE.value), ("max_new_tokens", _TOKENS.value))
+    settings = dataclasses.replace(settings, sampling=dataclasses.replace(settings.sampling, **{k: v for k, v in given if v is not None}))
+    if _PROMPT_MODE.value:
+        PromptStyle(_PROMPT_MODE.value)
+        settings = dataclasses.replace(settings, policy=dataclasses.replace(settings.policy, prompt_mode=_PROMPT_MODE.value))
+    settings.check()
+    return settings
+
+
+def result_path(name: str) -> Path:
+    """Where a result goes: --out (a .json file, or a folder), else WORKDIR/eval, else evals/MODEL."""
+    if _OUT.value and _OUT.value.endswith(".json"):
+        return Path(_OUT.value)
+    fallback = Path(_WORKDIR.value) / "eval" if _WORKDIR.value else Path("evals") / Path(_MODEL.value or "saved").name
+    folder = Path(_OUT.value) if _OUT.value else fallback
+    suffix = "" if _SCORING.value == "official" else f".{_SCORING.value}"
+    return folder / f"{name}{suffix}.json"
+
+
+def responses_path(out: Path) -> Path:
+    return out.with_name(out.stem + ".responses.jsonl")
+
+
+def run(argv: Sequence[str]) -> None:
+    """`main` with errors of the user's making as one line."""
+    try:
+        main(argv)
+    except (ValueError, FileNotFoundError, ConfigError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+
+
+if __name__ == "__main__":
+    app.run(run)
