@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from data_prep.synthesis.draft import Draft, Fact
@@ -33,10 +33,13 @@ class Balance:
 
     def pick(self, split: str, drafts: Iterator[Draft]) -> Draft | None:
         """The first draft that fits, counted; None when the drafts run out. Families give them in random order, so the first is a fair one."""
-        for draft in drafts:
-            if self.fits(split, draft.facts):
-                for key, value, _ in draft.facts:
-                    self._counts[(split, *key)][value] += 1
-                    self._totals[(split, *key)] += 1
-                return draft
-        return None
+        return next((draft for draft in drafts if self.take(split, draft.facts)), None)
+
+    def take(self, split: str, facts: Sequence[Fact]) -> bool:
+        """Counts the facts if they fit; False, and nothing counted, if they do not."""
+        if not self.fits(split, facts):
+            return False
+        for key, value, _ in facts:
+            self._counts[(split, *key)][value] += 1
+            self._totals[(split, *key)] += 1
+        return True

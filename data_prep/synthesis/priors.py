@@ -99,7 +99,7 @@ class PriorTable:
 
 
 def _closed(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(i, right=_right(i)) for i in items if len(i["options"]) > 1 and i["type"] in ("word", "mcq")]
+    return [dict(i, right=_right(i)) for i in items if len(i["options"]) > 1 and i["type"] in ("word", "mcq", "free") and (i["type"] == "mcq" or i["answer"] in i["options"])]
 
 
 def _right(item: dict[str, Any]) -> int:

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from data_prep.synthesis.selfsup.puzzle import TRAILER, Draw, Picture, Puzzle, Style, Unsuitable, draw_marker, marker_radius, pick_wording
+from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, draw_marker, marker_radius, pick_wording
 
 BANDS = ((0.0, 0.30), (0.35, 0.65), (0.70, 1.0))
 R_MAX, R_FALLBACK, D_MIN = 0.15, 0.20, 0.05
@@ -87,8 +87,8 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     for (x, y), label in zip(centres, labels):
         draw_marker(canvas, x, y, str(label), radius)
     template_id, wording = pick_wording(rng, style, ORDER_PLAIN, ORDER)
-    question = wording if style.plain else f"{wording} Join the numbers by hyphens, for example 1-2-3.{TRAILER}"
-    return Puzzle("depth_order", "3 regions", (np.asarray(canvas),), question, "order", "-".join(map(str, labels)), template_id, ("1", "2", "3"),
+    question = wording if style.plain else f"{wording} Join the numbers by hyphens, for example 1-2-3."
+    return Puzzle("depth_order", "3 regions", (np.asarray(canvas),), question, "free", "-".join(map(str, labels)), template_id, ("1", "2", "3"),
                   gap / D_MIN, {"centres": centres, "ranges": ranges, "labels": labels})
 
 
@@ -231,8 +231,8 @@ def _position_puzzle(picture: Picture, rng: Draw, style: Style, kind: str, facin
     template_id, wording = pick_wording(rng, style, POSITION_PLAIN, POSITION)
     lettered = [f"{'ABCD'[i]}. {o}" for i, o in enumerate(shown)]
     if style.plain:
-        question = wording.format(h=labels[0], t=labels[1], facing=PLAIN_FACING[facing]) + " " + " ".join(lettered)
+        question = wording.format(h=labels[0], t=labels[1], facing=PLAIN_FACING[facing]) + "\n" + " ".join(lettered)
     else:
-        question = wording.format(h=labels[0], t=labels[1], facing=facing) + " Ignore differences in height.\n" + "\n".join(lettered) + TRAILER
+        question = wording.format(h=labels[0], t=labels[1], facing=facing) + " Ignore differences in height.\n" + "\n".join(lettered)
     return Puzzle("position3d", f"{kind}, {inputs['used']}", (np.asarray(canvas),), question, "mcq", "ABCD"[shown.index(right)], template_id,
                   tuple(shown), 1.0, inputs | {"labels": labels, "kind": kind})

@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_prep.synthesis.selfsup.puzzle import (
-    TRAILER,
     Draw,
     Picture,
     Puzzle,
@@ -59,9 +58,9 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
     question = wording.format(grid=f"{rows}x{columns}", count=count, slots=SLOTS.get((rows, columns), "in raster order"),
                               mask="One patch is hidden behind white. " if masked else "")
     if not style.plain:
-        question += f" Join the numbers by hyphens, for example {example}.{TRAILER}"
+        question += f" Join the numbers by hyphens, for example {example}."
     variant = f"{rows}x{columns}{' masked' if masked else ''}"
-    return Puzzle("shuffle", variant, (draw_grid(shown, rows, columns, style),), question, "order", answer, template_id,
+    return Puzzle("shuffle", variant, (draw_grid(shown, rows, columns, style),), question, "free", answer, template_id,
                   tuple(map(str, range(count))), min(pairs) / LEAST_DIFFERENCE, {"perm": perm, "masked_slot": hidden})
 
 
@@ -88,8 +87,8 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         raise Unsuitable("flip: the patch looks the same when flipped")
     shown = [flipped if i == target else p for i, p in enumerate(patches)]
     template_id, wording = pick_wording(rng, style, FLIP_PLAIN, FLIP)
-    question = wording if style.plain else f"{wording} Answer as number-direction, for example 0-1.{TRAILER}"
-    return Puzzle("flip", "2x2", (draw_grid(shown, 2, 2, style),), question, "word", f"{target}-{direction}", template_id,
+    question = wording if style.plain else f"{wording} Answer as number-direction, for example 0-1."
+    return Puzzle("flip", "2x2", (draw_grid(shown, 2, 2, style),), question, "free", f"{target}-{direction}", template_id,
                   tuple(f"{p}-{d}" for p in range(4) for d in range(2)), seen / LEAST_DIFFERENCE, {"patch": target, "direction": direction})
 
 
@@ -148,8 +147,8 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     options = [parts[n] for n in names]
     images = (_montage(context, options, style),) if style.plain else (context, *options)
     template_id, wording = pick_wording(rng, style, CROP_PLAIN, CROP)
-    question = wording if style.plain else "<image>" + wording + "\nA. <image>\nB. <image>\nC. <image>\nD. <image>" + TRAILER
-    return Puzzle("crop", "4 options", images, question, "mcq", "ABCD"[names.index("crop")], template_id, ("A", "B", "C", "D"),
+    question = wording if style.plain else "<image>" + wording + "\nA. <image>\nB. <image>\nC. <image>\nD. <image>"
+    return Puzzle("crop", "4 options", images, question, "word" if style.plain else "mcq", "ABCD"[names.index("crop")], template_id, ("A", "B", "C", "D"),
                   2 * least / LEAST_DIFFERENCE, {"left": left, "top": top, "side": side, "candidates": names})
 
 

@@ -12,9 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-TRAILER = ("\nThink first, inside <think></think>. Then give the final answer inside \\boxed{}.")
-
-
 class Unsuitable(Exception):
     """The picture does not allow this task; the message is the reason, short enough to be counted by."""
 
@@ -64,10 +61,10 @@ class Puzzle:
     rule_inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def reward(self, style: Style) -> dict[str, Any]:
-        """Spatial-SSRL's 0.9 answer + 0.1 format reward; in the plain profile the answer alone."""
+        """Spatial-SSRL's 0.9 answer + 0.1 format reward (the prompt mode "think_boxed" asks for that form); in the plain profile the answer alone."""
         if not style.plain:
             return {"kind": "ssrl"}
-        return {"mcq": {"kind": "choice"}, "order": {"kind": "order"}}.get(self.question_type, {"kind": "word", "accept": [self.answer]})
+        return {"crop": {"kind": "choice"}, "position3d": {"kind": "choice"}}.get(self.task, {"kind": "word", "accept": [self.answer]})
 
 
 @functools.cache
