@@ -1,0 +1,112 @@
+"""How often each question is answered right: offline from k answers of a given policy, online as a moving average. Host code, JSON state."""
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+
+@dataclasses.dataclass
+class Entry:
+    """What is known of one question. `right` of `trials` answers, both decayed with every new group, so they follow the policy;
+    `state` active, solved or hard; put aside until step `until`, for the `rests`-th time; offline: pass rate before training."""
+
+    right: float = 0.0
+    trials: float = 0.0
+    step: int = -1
+    state: str = "active"
+    until: int = -1
+    rests: int = 0
+    offline: float | None = None
+    family: str = ""
+    hops: int = 1
+
+    @property
+    def pass_rate(self) -> float | None:
+        """Share of right answers lately; the offline rate before any online answer; None when nothing is known."""
+        return self.right / self.trials if self.trials > 0 else self.offline
+
+
+class PassRateStore:
+    """Pass rates by record id. `decay` is the weight that earlier groups keep when a new one comes (0: only the last group counts)."""
+
+    def __init__(self, decay: float = 0.5):
+        if not 0.0 <= decay < 1.0:
+            raise ValueError(f"pass-rate decay = {decay}; it must lie in [0, 1)")
+        self.decay = decay
+        self.entries: dict[str, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def get(self, record_id: str) -> Entry:
+        """The record's entry, made when it has none."""
+        entry = self.entries.get(record_id)
+        if entry is None:
+            entry = self.entries[record_id] = Entry()
+        return entry
+
+    def observe(self, record_id: str, correct: Sequence[bool | None], step: int, family: str = "", hops: int = 1) -> Entry:
+        """Adds a group's answers; None (no score) is left out. Returns the entry."""
+        entry = self.get(record_id)
+        known = [bool(c) for c in correct if c is not None]
+        if known:
+            entry.right = self.decay * entry.right + sum(known)
+            entry.trials = self.decay * entry.trials + len(known)
+            entry.step = step
+        entry.family, entry.hops = family or entry.family, hops
+        return entry
+
+    def import_offline(self, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Takes offline results, each with question_id, pass_k (right answers) and n (answers); returns how many were new. ValueError names
+        a row that is not such a result."""
+        count = 0
+        for number, row in enumerate(rows, 1):
+            try:
+                name, right, trials = str(row["question_id"]), float(row["pass_k"]), float(row["n"])
+            except (KeyError, TypeError, ValueError):
+                raise ValueError(f"offline pass rates, row {number}: needs question_id, pass_k and n, has {dict(row)!r}"[:300]) from None
+            if not (math.isfinite(right) and math.isfinite(trials) and 0 <= right <= trials and trials > 0):
+                raise ValueError(f"offline pass rates, row {number} ({name}): {right} right of {trials} answers is impossible")
+            count += self.get(name).offline is None
+            self.get(name).offline = right / trials
+        return count
+
+    def map(self, bins: int = 10) -> dict[str, list[int]]:
+        """family -> how many of its questions lie in each of `bins` equal intervals of pass rate (1.0 in the last): the pass-rate map."""
+        counts: dict[str, list[int]] = {}
+        for entry in self.entries.values():
+            rate = entry.pass_rate
+            if rate is not None:
+                row = counts.setdefault(entry.family or "unknown", [0] * bins)
+                row[min(bins - 1, int(rate * bins))] += 1
+        return dict(sorted(counts.items()))
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-ready; floats survive JSON exactly."""
+        return {"decay": self.decay, "entries": {name: list(dataclasses.astuple(entry)) for name, entry in self.entries.items()}}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continues from `state_dict`'s result."""
+        self.decay = float(state["decay"])
+        self.entries = {name: Entry(*values) for name, values in state["entries"].items()}
+
+
+def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
+    """Rows of a pass-rate file: one JSON object a line with question_id, pass_k, n (and model, timestamp). ValueError names a bad line."""
+    rows = []
+    for number, line in enumerate(Path(file).read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                raise ValueError(f"{file}, line {number} is not JSON; the file holds one object a line with question_id, pass_k and n") from None
+    return rows
+
+
+def write_pass_rates(file: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes what `read_pass_rates` reads."""
+    Path(file).write_text("".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
