@@ -125,7 +125,7 @@ def group_attention(
     **limits,
 ) -> Float[Array, "b n h d"]:
     """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t."""
-    b, n, h, d = q.shape
+    b, _, h, d = q.shape
     p, (g, t) = prompt_valid.shape[1], answer_valid.shape[1:]
     kv = k.shape[2]
     out_prompt = causal_attention(q[:, :p], k[:, :p], v[:, :p], prompt_valid)

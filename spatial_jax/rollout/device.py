@@ -1,0 +1,84 @@
+"""The engine's jitted programs. Everything that touches the device is here; shapes are static, the state is donated."""
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from spatial_jax.parallel.rules import Rules, use_mesh
+from spatial_jax.rollout import decode as decoding
+from spatial_jax.rollout import prefill, state
+from spatial_jax.rollout.state import DecodeState, Draw
+from spatial_jax.rollout.types import SamplingParams
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Static sizes of one call: rows r, slots w a row, samples g a prompt, prompt bucket p, answer bucket t, earlier turns s (0: none)."""
+
+    rows: int
+    slots: int
+    samples: int
+    prompt: int
+    answer: int
+    earlier: int = 0
+
+
+def static_part(sampling: SamplingParams) -> SamplingParams:
+    """What of the sampling parameters shapes the program; temperature, seed and length limit are arguments of it."""
+    return dataclasses.replace(sampling, max_new_tokens=1, seed=0, temperature=1.0 if sampling.temperature else 0.0)
+
+
+class DevicePrograms:
+    """empty, admit, decode, grow and collect for one model on one mesh (or none)."""
+
+    def __init__(self, graphdef: nnx.GraphDef, config: Any, kv_dtype: Any, mesh: Mesh | None, rules: Rules):
+        self.graphdef, self.config, self.kv_dtype, self.mesh, self.rules = graphdef, config, kv_dtype, mesh, rules
+        self.empty = jax.jit(self._traced(self._empty), static_argnums=(1, 2))
+        self.admit = jax.jit(self._traced(self._admit), static_argnums=(8,), donate_argnums=(1,))
+        self.decode = jax.jit(self._traced(self._decode), static_argnums=(4,), donate_argnums=(1,))
+        self.grow = jax.jit(self._traced(state.grow_ring), static_argnums=(1,), donate_argnums=(0,))
+        # On several processes every process reads all answers, so they leave the device replicated.
+        replicated = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+        self.collect = jax.jit(self._collect, out_shardings=replicated)
+
+    def _traced(self, function):
+        """The function with the mesh active while it is traced."""
+        @functools.wraps(function)
+        def inside(*args):
+            with use_mesh(self.mesh, self.rules):
+                return function(*args)
+        return inside
+
+    def _merge(self, params):
+        model = nnx.merge(self.graphdef, params)
+        return model, jnp.dtype(model.dtype if self.kv_dtype is None else self.kv_dtype)
+
+    def _empty(self, params, shape: Shape, ring: int) -> DecodeState:
+        return state.empty_state(self.config.text, rows=shape.rows, slots=shape.slots, samples=shape.samples, prompt=shape.prompt, ring=ring,
+                                 answer=shape.answer, kv_dtype=self._merge(params)[1])
+
+    def _admit(self, params, decode_state, prompts, turns, turn_positions, rows, prompt_ids, draw: Draw, sampling: SamplingParams) -> DecodeState:
+        model, kv_dtype = self._merge(params)
+        return prefill.admit(model, decode_state, prompts, turns, turn_positions, rows, prompt_ids, draw, sampling, kv_dtype)
+
+    def _decode(self, params, decode_state, draw: Draw, free_rows, sampling: SamplingParams):
+        model, kv_dtype = self._merge(params)
+        decode_state, done, full = decoding.decode(model, decode_state, draw, free_rows, sampling, kv_dtype)
+        return decode_state, constrain_none((done, full), self.mesh)
+
+    def _collect(self, decode_state: DecodeState, rows) -> tuple:
+        """(tokens [c, g, t], logp [c, g, t, 2], lengths [c, g], reason [c, g]) of the rows."""
+        return tuple(x[rows] for x in (decode_state.tokens, decode_state.logp, decode_state.lengths, decode_state.reason))
+
+
+def constrain_none(values: Any, mesh: Mesh | None) -> Any:
+    """Small host-bound values replicated, so that every process can read them."""
+    if mesh is None:
+        return values
+    return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, NamedSharding(mesh, PartitionSpec())), values)

@@ -1,0 +1,142 @@
+"""The device state of decoding: r rows of one prompt each, w slots a row, g samples a prompt.
+
+A slot decodes one sample at a time and takes its row's next sample when one ends; a row takes the next prompt of the queue when all its
+samples ended. Every step writes one column of the answers' ring of keys and values, the same column for all slots: a sample's tokens are
+the columns of the last steps, so no scatter and no per-sample pointer is needed.
+"""
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jaxtyping import Array, Bool
+
+from spatial_jax.models.configs import TextConfig
+from spatial_jax.ops.shared_prefix import KeyValues, store
+from spatial_jax.parallel.rules import constrain
+
+RUNNING, STOP, LENGTH = 0, 1, 2
+
+
+@struct.dataclass
+class Draw:
+    """The numbers of a call that are arguments of the programs: most new tokens, logit temperature, seed and step."""
+
+    limit: Array
+    temperature: Array
+    seed: Array
+    step: Array
+
+
+@struct.dataclass
+class DecodeState:
+    """Letters: L layers, r rows, w slots, g samples, k kv heads, p prompt tokens, s ring columns, t answer tokens, d head width.
+
+    prompt_kv [L, r, k, p, d], answer_kv [L, r, w, k, s, d]; prompt_valid [r, p]; column [] steps done so far;
+    prompt_id [r] uint32 names the prompt in the random keys; next_position [r] M-RoPE id of a sample's first token;
+    tokens [r, g, t], logp [r, g, t, 2] (sampler, full), lengths [r, g], reason [r, g] (0 running, 1 stop, 2 length);
+    order [r, g] samples still to run first, pending [r] how many of them, taken [r] how many have had a slot;
+    slot_sample, slot_length (tokens so far), slot_start (tokens of earlier turns), slot_base (position of the first token),
+    slot_token (last token), slot_active, all [r, w].
+    """
+
+    prompt_kv: KeyValues
+    answer_kv: KeyValues
+    prompt_valid: Array
+    column: Array
+    prompt_id: Array
+    next_position: Array
+    tokens: Array
+    logp: Array
+    lengths: Array
+    reason: Array
+    order: Array
+    pending: Array
+    taken: Array
+    slot_sample: Array
+    slot_length: Array
+    slot_start: Array
+    slot_base: Array
+    slot_token: Array
+    slot_active: Array
+
+    @property
+    def ring(self) -> int:
+        return self.answer_kv.k.shape[4]
+
+    @property
+    def rows(self) -> int:
+        return self.slot_active.shape[0]
+
+
+def empty_state(config: TextConfig, *, rows: int, slots: int, samples: int, prompt: int, ring: int, answer: int, kv_dtype: Any) -> DecodeState:
+    """A state without any prompt; all rows free."""
+    L, k, d = config.num_layers, config.num_kv_heads, config.head_dim
+    prompt_shape, answer_shape = (L, rows, k, prompt, d), (L, rows, slots, k, ring, d)
+    per_slot = jnp.zeros((rows, slots), jnp.int32)
+    per_row = jnp.zeros((rows,), jnp.int32)
+    return constrain_state(DecodeState(
+        prompt_kv=store(jnp.zeros(prompt_shape, jnp.bfloat16), jnp.zeros(prompt_shape, jnp.bfloat16), kv_dtype),
+        answer_kv=store(jnp.zeros(answer_shape, jnp.bfloat16), jnp.zeros(answer_shape, jnp.bfloat16), kv_dtype),
+        prompt_valid=jnp.zeros((rows, prompt), bool), column=jnp.zeros((), jnp.int32), prompt_id=per_row.astype(jnp.uint32),
+        next_position=per_row, tokens=jnp.zeros((rows, samples, answer), jnp.int32), logp=jnp.zeros((rows, samples, answer, 2), jnp.float32),
+        lengths=jnp.zeros((rows, samples), jnp.int32), reason=jnp.zeros((rows, samples), jnp.int32), order=jnp.zeros((rows, samples), jnp.int32),
+        pending=per_row, taken=per_row, slot_sample=per_slot, slot_length=per_slot, slot_start=per_slot, slot_base=per_slot,
+        slot_token=per_slot, slot_active=per_slot.astype(bool)))
+
+
+def constrain_state(state: DecodeState) -> DecodeState:
+    """Rows over the batch axes of the mesh, kv heads over tensor; nothing without a mesh."""
+    def prompt_axes(x):
+        return constrain(x, ("layers", "batch", "kv_heads") + (None,) * (x.ndim - 3))
+
+    def answer_axes(x):
+        return constrain(x, ("layers", "batch", None, "kv_heads") + (None,) * (x.ndim - 4))
+
+    rest = {name: getattr(state, name) for name in state.__dataclass_fields__ if name not in ("prompt_kv", "answer_kv", "column")}
+    rest = {name: constrain(x, ("batch",) + (None,) * (x.ndim - 1)) for name, x in rest.items()}
+    return replace(state, prompt_kv=jax.tree.map(prompt_axes, state.prompt_kv), answer_kv=jax.tree.map(answer_axes, state.answer_kv), **rest)
+
+
+def rows_done(state: DecodeState) -> Bool[Array, " r"]:
+    """Rows none of whose samples is running or waiting (free rows included)."""
+    return ~jnp.any(state.slot_active, axis=1) & (state.taken >= state.pending)
+
+
+def ring_full(state: DecodeState) -> Bool[Array, ""]:
+    """True when some running slot needs more columns than the ring has."""
+    return jnp.any(state.slot_active & (state.slot_start + state.slot_length > state.ring))
+
+
+def grow_ring(state: DecodeState, ring: int) -> DecodeState:
+    """The same state with a ring of `ring` columns: the old ring is unrolled, oldest column first."""
+    old = state.ring
+    column = jnp.mod(state.column, old)
+
+    def grow(x):
+        unrolled = jnp.roll(x, -column, axis=4)
+        return jnp.pad(unrolled, [(0, ring - old) if axis == 4 else (0, 0) for axis in range(x.ndim)])
+
+    return constrain_state(replace(state, answer_kv=jax.tree.map(grow, state.answer_kv), column=jnp.asarray(old, jnp.int32)))
+
+
+def take_samples(state: DecodeState) -> DecodeState:
+    """Gives every free slot the next waiting sample of its row; the sample's first token was drawn at prefill."""
+    free = ~state.slot_active
+    pick = state.taken[:, None] + jnp.cumsum(free, axis=1) - 1
+    gets = free & (pick < state.pending[:, None])
+    sample = jnp.take_along_axis(state.order, jnp.clip(pick, 0, state.order.shape[1] - 1), axis=1)
+    first = jnp.take_along_axis(state.tokens[:, :, 0], sample, axis=1)
+    return replace(
+        state,
+        slot_active=state.slot_active | gets,
+        slot_sample=jnp.where(gets, sample, state.slot_sample),
+        slot_length=jnp.where(gets, 1, state.slot_length),
+        slot_start=jnp.where(gets, 0, state.slot_start),
+        slot_base=jnp.where(gets, state.next_position[:, None], state.slot_base),
+        slot_token=jnp.where(gets, first, state.slot_token),
+        taken=state.taken + jnp.sum(gets, axis=1, dtype=jnp.int32),
+    )

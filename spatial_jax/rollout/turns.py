@@ -1,0 +1,115 @@
+"""Several turns: the ledger of a sample's tokens, and the loop that lets an environment answer between turns.
+
+A trajectory is append-only, by token id: what was sampled stays as sampled, what the environment shows is appended as its own tokens with
+its own pictures. Positions of later turns continue where the earlier ones ended.
+"""
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spatial_jax.models.batch import AnswerBatch
+from spatial_jax.models.configs import VisionConfig
+from spatial_jax.processing.buckets import choose_bucket
+from spatial_jax.processing.collate import AnswerTurn, collate_turns
+from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
+
+if TYPE_CHECKING:
+    from spatial_jax.rollout.engine import Engine
+
+# What the environment makes of a sample so far: an observation to append (its text closes the turn and opens the next), or None to end.
+Environment = Callable[[Trajectory], EncodedPrompt | None]
+
+
+def earlier_length(turns: Sequence[Turn]) -> int:
+    """Number of tokens of the turns."""
+    return sum(len(turn.tokens) for turn in turns)
+
+
+def answer_turns(turns: Sequence[Turn]) -> list[AnswerTurn]:
+    """The turns as processing's collate takes them."""
+    return [AnswerTurn(observation=turn.observation) if turn.observation is not None else AnswerTurn(turn.tokens) for turn in turns]
+
+
+def following_position(turns: Sequence[Turn], start: int) -> int:
+    """M-RoPE id of the token after the turns, when their first token has `start`."""
+    position = start
+    for turn in turns:
+        if turn.observation is None:
+            position += len(turn.tokens)
+        else:
+            position += turn.observation.next_position - int(turn.observation.positions[0, 0])
+    return position
+
+
+def collate_earlier(
+    samples: Sequence[Sequence[Sequence[Turn]]], next_positions: Any, vision_config: VisionConfig, *, length: int,
+    patch_buckets: Sequence[int], pad_id: int,
+) -> tuple[AnswerBatch, np.ndarray]:
+    """Earlier turns of b groups of g samples, padded on the LEFT to `length`, and the next position [b, g] of each."""
+    patches = sum(turn.observation.patches for group in samples for turns in group for turn in turns if turn.observation is not None)
+    bucket = choose_bucket(patches, patch_buckets, "patches of later turns") if patches else None
+    batch = collate_turns([[answer_turns(turns) for turns in group] for group in samples], next_positions, vision_config,
+                          answer_bucket=length, patch_bucket=bucket, pad_id=pad_id)
+    shift = length - np.asarray(batch.valid).sum(axis=-1)
+    source = (np.arange(length) - shift[..., None]) % length
+
+    def right(x):
+        return np.take_along_axis(np.asarray(x), np.broadcast_to(source, np.shape(x)), axis=-1)
+
+    moved = {name: right(getattr(batch, name)) for name in ("tokens", "valid", "positions", "feature_index", "loss_mask")}
+    positions = [[following_position(turns, int(start)) for turns in group] for group, start in zip(samples, next_positions)]
+    return replace(batch, **moved), np.asarray(positions, np.int32)
+
+
+def extend(trajectory: Trajectory, observation: EncodedPrompt, turn: Trajectory) -> Trajectory:
+    """The trajectory with what the environment showed and the turn sampled after it; shown tokens carry no loss and log-probability 0."""
+    shown = len(observation)
+    zeros = np.zeros(shown, np.float32)
+    return Trajectory(
+        tokens=np.concatenate([trajectory.tokens, observation.input_ids, turn.tokens]).astype(np.int32),
+        sampler_logp=np.concatenate([trajectory.sampler_logp, zeros, turn.sampler_logp]),
+        full_logp=np.concatenate([trajectory.full_logp, zeros, turn.full_logp]),
+        finish_reason=turn.finish_reason, prompt_index=trajectory.prompt_index, sample_index=trajectory.sample_index,
+        loss_mask=np.concatenate([trajectory.loss_mask, np.zeros(shown, bool), turn.loss_mask]),
+        turns=[*trajectory.turns, Turn(observation.input_ids, observation), *turn.turns])
+
+
+def run_turns(
+    engine: Engine, params: Any, prompts: Sequence[EncodedPrompt], group_size: int, sampling: SamplingParams, environment: Environment, *,
+    max_turns: int, max_tokens: int, step: int = 0,
+) -> list[list[Trajectory]]:
+    """Groups of answers of up to `max_turns` sampled turns and `max_tokens` tokens in all (shown ones included).
+
+    environment(trajectory) is asked after each turn; None ends the sample, as do a turn cut by its length and a budget that the observation
+    and one more turn of sampling.max_new_tokens would exceed. Samples of a group that go on are decoded together; the rest wait.
+    """
+    groups = engine.generate(params, prompts, group_size, sampling, step=step)
+    going = {(i, j) for i, group in enumerate(groups) for j in range(len(group))}
+    for _ in range(max_turns - 1):
+        observations: dict[tuple[int, int], EncodedPrompt] = {}
+        for i, j in sorted(going):
+            sample = groups[i][j]
+            shown = environment(sample) if sample.finish_reason == "stop" else None
+            if shown is not None and len(sample) + len(shown) + sampling.max_new_tokens <= max_tokens:
+                observations[i, j] = shown
+        going = set(observations)
+        if not going:
+            break
+        rows = sorted({i for i, _ in going})
+        # A group's shape is fixed, so samples that ended are decoded along and dropped: they repeat a sample that goes on.
+        earlier = []
+        for i in rows:
+            stand_in = min(j for k, j in going if k == i)
+            chosen = [j if (i, j) in going else stand_in for j in range(group_size)]
+            earlier.append([[*groups[i][j].turns, Turn(observations[i, j].input_ids, observations[i, j])] for j in chosen])
+        turns = engine.continue_turns(params, [prompts[i] for i in rows], earlier, sampling, step=step, prompt_ids=rows)
+        for row, i in enumerate(rows):
+            for j in range(group_size):
+                if (i, j) in going:
+                    groups[i][j] = extend(groups[i][j], observations[i, j], turns[row][j])
+    return groups
