@@ -55,7 +55,7 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
     thing.depth = depth_statistics(depths)
     if not len(depths):
         return
-    sigma = median_sigma(frame.depth_noise, thing.depth["median"], len(depths))
+    sigma = median_sigma(frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"])
     thing.uncertainty = {"depth_median": sigma, "depth": sigma}
     if frame.intrinsics is None:
         return
@@ -77,7 +77,7 @@ def _measure_box(frame: Frame, thing: ObjectDraft, depth: np.ndarray, span: tupl
         return
     cloud = lift(rows + corner[1], columns + corner[0], depth[rows, columns], frame.intrinsics)
     pixel = thing.depth["median"] / float(np.sqrt(frame.intrinsics[0] * frame.intrinsics[1]))
-    box = fit_box(cloud, frame.gravity, pixel)
+    box = fit_box(cloud, frame.gravity, pixel, float(noise[rows, columns].mean()) / 3)
     thing.center, thing.extent, thing.rotation = box.center, box.extent, box.rotation
     thing.uncertainty.update(box_sigma(box, frame.depth_noise, thing.depth["median"], len(rows), pixel, thing.mask_sigma))
     thing.provenance["measures"] = "depth, mask and intrinsics; unseen back estimated" if box.hidden else "depth, mask and intrinsics"

@@ -11,14 +11,18 @@ from data_prep.geometry.boxes import Box
 from data_prep.sources.base import DepthNoise
 
 MEDIAN = 1.2533            # standard error of a median over that of a mean, for normal noise
+CROSSING = 3.0             # E|noise| / density at the median, in units of noise times spread; between a normal surface (2) and a flat one (2.8)
+SHAPE = (0.08, 0.08, 0.03)   # what is left of a fitted side when a box is drawn around a thing that is none: turned footprint, rounded top
 PIXEL = 0.289              # standard deviation of a place known to lie within one pixel
 
 
-def median_sigma(noise: DepthNoise, depth: float, pixels: int, step: float = 0.001) -> float:
-    """Of a median depth over `pixels` pixels; `step`: size of one count of the stored depth, metres."""
+def median_sigma(noise: DepthNoise, depth: float, pixels: int, spread: float = 0.0, step: float = 0.001) -> float:
+    """Of a median depth over `pixels` pixels of a surface whose own depths spread by `spread` (one standard deviation, metres): noise
+    pushes pixels across the median, and the wider the surface the fewer stand near it. `step`: one count of the stored depth, metres."""
     independent = max(1.0, pixels / noise.correlation**2)
-    single = MEDIAN * float(noise.sigma(np.array(depth))) / np.sqrt(independent)
-    return float(np.sqrt(single**2 + (noise.bias * depth) ** 2 + (PIXEL * step) ** 2))
+    sigma = float(noise.sigma(np.array(depth)))
+    variance = ((MEDIAN * sigma) ** 2 + CROSSING * spread * sigma) / independent
+    return float(np.sqrt(variance + (noise.bias * depth) ** 2 + (PIXEL * step) ** 2))
 
 
 def box_sigma(box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: float, mask_sigma: float) -> dict[str, float]:
@@ -31,8 +35,9 @@ def box_sigma(box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: flo
     ends = np.sqrt(2) * np.sqrt(edge**2 + (toward * grain) ** 2)
     hidden = np.zeros(3)
     hidden[box.hidden_axis] = box.hidden
-    extent = np.sqrt(ends**2 + hidden**2 + (noise.bias * box.extent) ** 2)
-    local = np.sqrt((ends / 2) ** 2 + (hidden / 2) ** 2)
+    shape = np.array(SHAPE) * box.extent
+    extent = np.sqrt(ends**2 + hidden**2 + shape**2 + (noise.bias * box.extent) ** 2)
+    local = np.sqrt(ends**2 + hidden**2 + shape**2) / 2
     center = np.sqrt((box.rotation * local) ** 2 @ np.ones(3) + (ray * median_sigma(noise, depth, pixels)) ** 2)
     out = {f"extent_{i}": float(v) for i, v in enumerate(extent)}
     out.update({f"center_{axis}": float(v) for axis, v in zip("xyz", center)})
