@@ -102,8 +102,31 @@ def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
         meta=json.dumps(meta, sort_keys=True))
 
 
+class _Item:
+    """One item on its way: its frame so far, or what ended it."""
+
+    def __init__(self, index: int, item_id: str):
+        self.outcome = Outcome(index, item_id, "record")
+        self.frame: Frame | None = None
+
+    def end(self, stage: str, error: BaseException) -> None:
+        """Ends the item with what a stage raised."""
+        kind = "dropped" if isinstance(error, Dropped) else "failed"
+        text = " ".join(str(error).split())[:300]
+        self.outcome.kind, self.outcome.stage = kind, stage
+        self.outcome.reason = text if isinstance(error, (BadItem, Dropped)) else f"{type(error).__name__}: {text}"
+        self.frame = None
+
+
+# What a broken item may raise anywhere; a programming error (TypeError, AttributeError, NameError) still stops the run.
+ITEM_ERRORS = (BadItem, Dropped, ValueError, ArithmeticError, LookupError, OSError, MemoryError)
+
+
 class Pipeline:
-    """A source and its stages. Calling it with an item's number gives that item's Outcome; it never raises for a bad item."""
+    """A source and its stages. `outcomes` gives the outcomes of a batch of items; it never raises for a bad item.
+
+    A stage that has `batch(frames) -> list[Exception | None]` is given all frames of the batch at once (models on an accelerator), and
+    returns what went wrong with each; other stages are called frame by frame."""
 
     def __init__(self, source: Source, stages: list[Stage], heldout_percent: int = 10):
         self.source, self.stages, self.heldout_percent = source, stages, heldout_percent
@@ -113,39 +136,64 @@ class Pipeline:
         """JSON-ready identity: two runs with the same config give the same bytes."""
         return {"source": self.source.config(), "stages": [s.config() for s in self.stages], "heldout_percent": self.heldout_percent}
 
-    def record(self, index: int, seconds: dict[str, float] | None = None) -> SceneRecord:
-        """The scene record of one item; raises BadItem or Dropped with the stage's name as its second argument."""
-        seconds = {} if seconds is None else seconds
-        stage = "load"
-        try:
-            start = time.perf_counter()
-            frame = self.source.load(index)
-            for step in self.stages:
-                seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
-                start, stage = time.perf_counter(), step.name
-                step(frame)
-            seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - start
-            start, stage = time.perf_counter(), "encode"
-            record = to_record(frame, self.heldout_percent)
-            seconds[stage] = time.perf_counter() - start
-            return record
-        except (BadItem, Dropped) as error:
-            raise type(error)(str(error), stage) from None
-        except (ValueError, ArithmeticError, LookupError, OSError, MemoryError) as error:
-            raise BadItem(f"{type(error).__name__}: {' '.join(str(error).split())[:200]}", stage) from error
-
     def __call__(self, index: int) -> Outcome:
-        item, seconds = self.source.item_id(index), {}      # type: ignore[var-annotated]
-        try:
-            record = self.record(index, seconds)
-        except (BadItem, Dropped) as error:
-            kind = "dropped" if isinstance(error, Dropped) else "failed"
-            return Outcome(index, item, kind, stage=error.args[1], reason=error.args[0], seconds=seconds)
+        return self.outcomes([index])[0]
+
+    def outcomes(self, indices: list[int]) -> list[Outcome]:
+        """Outcomes of the items, in the order given."""
+        items = [_Item(i, self.source.item_id(i)) for i in indices]
+        for item in items:
+            item.frame = self._timed(item, "load", self.source.load, item.outcome.index)
+        for stage in self.stages:
+            live = [item for item in items if item.frame is not None]
+            if hasattr(stage, "batch") and live:
+                self._batch(stage, live)
+            else:
+                for item in live:
+                    self._timed(item, stage.name, stage, item.frame)
+        for item in items:
+            if item.frame is not None:
+                self._finish(item)
+        return [item.outcome for item in items]
+
+    def _timed(self, item: _Item, stage: str, call: Any, *arguments: Any) -> Any:
         start = time.perf_counter()
-        notes = tuple(json.loads(record.meta).get("notes", ()))
-        example = self._serialize(record)
-        seconds["serialize"] = time.perf_counter() - start
-        return Outcome(index, item, "record", record.split, example=example, objects=len(record.objects), notes=notes, seconds=seconds)
+        try:
+            return call(*arguments)
+        except ITEM_ERRORS as error:
+            item.end(stage, error)
+            return None
+        finally:
+            item.outcome.seconds[stage] = time.perf_counter() - start
+
+    def _batch(self, stage: Any, live: list[_Item]) -> None:
+        start = time.perf_counter()
+        errors = stage.batch([item.frame for item in live])
+        share = (time.perf_counter() - start) / len(live)
+        for item, error in zip(live, errors, strict=True):
+            item.outcome.seconds[stage.name] = share
+            if error is not None:
+                if not isinstance(error, ITEM_ERRORS):
+                    raise error
+                item.end(stage.name, error)
+
+    def _finish(self, item: _Item) -> None:
+        record = self._timed(item, "encode", to_record, item.frame, self.heldout_percent)
+        if record is None:
+            return
+        example = self._timed(item, "serialize", self._serialize, record)
+        if example is not None:
+            assert item.frame is not None
+            out = item.outcome
+            out.split, out.example, out.objects, out.notes = record.split, example, len(record.objects), tuple(item.frame.notes)
+        item.frame = None
+
+    def record(self, index: int) -> SceneRecord:
+        """The scene record of one item alone, for looking at; raises what its stages raise."""
+        frame = self.source.load(index)
+        for stage in self.stages:
+            stage(frame)
+        return to_record(frame, self.heldout_percent)
 
     def _serialize(self, record: SceneRecord) -> bytes:
         if self._serializer is None:

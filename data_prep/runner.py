@@ -29,7 +29,7 @@ def _start(build: Builder) -> None:
 
 def _work(indices: list[int]) -> list[Outcome]:
     assert _PIPELINE is not None
-    return [_PIPELINE(i) for i in indices]
+    return _PIPELINE.outcomes(indices)
 
 
 def _batches(start: int, stop: int, size: int) -> Iterator[list[int]]:
@@ -37,11 +37,11 @@ def _batches(start: int, stop: int, size: int) -> Iterator[list[int]]:
         yield list(range(first, min(first + size, stop)))
 
 
-def run_serial(build: Builder, start: int, stop: int) -> Iterator[Outcome]:
+def run_serial(build: Builder, start: int, stop: int, batch: int = 8) -> Iterator[Outcome]:
     """Outcomes of items start..stop - 1, in this process."""
     pipeline = build()
-    for index in range(start, stop):
-        yield pipeline(index)
+    for indices in _batches(start, stop, batch):
+        yield from pipeline.outcomes(indices)
 
 
 def run_processes(build: Builder, start: int, stop: int, workers: int, batch: int = 8) -> Iterator[Outcome]:
@@ -93,7 +93,7 @@ def _failed_too_often(writer: DatasetWriter, limit: float, least: int) -> str:
 
 
 def run(build: Builder, writer: DatasetWriter, total: int, *, workers: int = 1, runner: str = "processes", max_failures: float = 0.5,
-        failures_from: int = 20, label: str = "annotate", batch: int = 8, say: Callable[[str], None] = print) -> dict[str, float]:
+        failures_from: int = 20, label: str = "annotate", batch: int = 8, gpus: float = 0.0, say: Callable[[str], None] = print) -> dict[str, float]:
     """Does the items the writer still lacks and finishes the dataset. Returns the seconds spent a stage (all workers together).
 
     Every item that fails or is dropped costs one line on the console. Raises TooManyFailures as soon as more than the share `max_failures`
@@ -109,9 +109,9 @@ def run(build: Builder, writer: DatasetWriter, total: int, *, workers: int = 1, 
     if runner == "ray":
         from data_prep.ray_runner import run_ray
 
-        outcomes = run_ray(build, start, total, workers, batch)
+        outcomes = run_ray(build, start, total, workers, batch, gpus)
     elif workers <= 1:
-        outcomes = run_serial(build, start, total)
+        outcomes = run_serial(build, start, total, batch)
     else:
         outcomes = run_processes(build, start, total, min(workers, os.cpu_count() or 1), batch)
     for outcome in outcomes:

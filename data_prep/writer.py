@@ -34,7 +34,8 @@ class WriterError(Exception):
 
 
 class Serializer:
-    """Bytes of an example (nested dict) under TFDS features."""
+    """Bytes of an example (nested dict) under TFDS features; equal examples give equal bytes in every process (TFDS's own serializer leaves
+    the order of a protobuf map to chance)."""
 
     def __init__(self, features: Any):
         from tensorflow_datasets.core import example_serializer
@@ -43,7 +44,7 @@ class Serializer:
         self._serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
 
     def __call__(self, example: dict[str, Any]) -> bytes:
-        return self._serializer.serialize_example(self._features.encode_example(example))
+        return self._serializer.get_tf_example(self._features.encode_example(example)).SerializeToString(deterministic=True)
 
 
 def _write_shard(path: Path, records: Iterable[bytes]) -> int:

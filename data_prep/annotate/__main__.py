@@ -57,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--group", default="", help="feature whose value decides the split, e.g. a scene's id")
     group = p.add_argument_group("running")
     group.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (or Ray actors); the bytes do not depend on it")
-    group.add_argument("--runner", choices=("processes", "ray"), default="processes")
+    group.add_argument("--runner", choices=("processes", "ray"), default="processes", help="ray: Ray Data on RAY_ADDRESS or a local cluster")
+    group.add_argument("--gpus", type=float, default=0.0, help="ray: share of a GPU that each actor holds")
+    group.add_argument("--batch", type=int, default=8, help="items a worker takes at once; models see them as one batch")
     group.add_argument("--max_failures", type=float, default=0.5, help="stop when more than this share of the items failed")
     group.add_argument("--shard_records", type=int, default=1000, help="records a shard")
     group.add_argument("--heldout_percent", type=int, default=10, help="share of scenes (by hash) that go to the split heldout")
@@ -72,7 +74,7 @@ def _four(text: str) -> tuple[float, ...]:
     return values
 
 
-RUNNING = ("out", "workers", "runner", "max_failures", "shard_records")
+RUNNING = ("out", "workers", "runner", "gpus", "batch", "max_failures", "shard_records")
 
 
 def annotate(options: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
         workers = options["workers"] if total > 64 or options["runner"] == "ray" else 1
         begun = time.monotonic()
         seconds = run(functools.partial(build_pipeline, spec), writer, total, workers=workers, runner=options["runner"],
-                      max_failures=options["max_failures"])
+                      max_failures=options["max_failures"], batch=options["batch"], gpus=options["gpus"])
         spent = ", ".join(f"{stage} {1e3 * s / max(1, total):.1f}" for stage, s in seconds.items())
         print(f"{total} items in {time.monotonic() - begun:.1f} s (ms an item: {spent})")
         return writer.finish()

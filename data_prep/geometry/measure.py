@@ -94,10 +94,16 @@ class Level:
     def __call__(self, frame: Frame) -> None:
         if frame.gravity is not None or frame.depth is None or frame.intrinsics is None:
             return
-        floor = fit_floor(unproject(frame.depth, frame.intrinsics))
+        cloud = unproject(frame.depth, frame.intrinsics)
+        floor = fit_floor(cloud)
         if floor is not None:
             frame.gravity, frame.floor = -floor.normal, np.append(floor.normal, floor.d)
             frame.provenance["gravity"] = f"floor plane: {floor.share:.0%} of the points, rms {floor.rms:.3f}"
+            return
+        top = fit_floor(cloud, most_below=1.0, least_share=0.25, most_tilt=45.0)
+        if top is not None:                             # a table top or shelf is level too, though it is no floor
+            frame.gravity = -top.normal
+            frame.provenance["gravity"] = f"level surface: {top.share:.0%} of the points, rms {top.rms:.3f}"
 
 
 class Measure:
