@@ -11,7 +11,7 @@ _FILES = {
     "image": ("ImageError", "load_image", "smart_resize"),
     "positions": ("batch_positions", "row_positions"),
     "processor": ("Processor",),
-    "prompt": ("EncodedPrompt", "PreparedImage"),
+    "prompt": ("EncodedPrompt", "Prepared"),
     "tokenizer": ("ChatTokenizer",),
     "video": ("Video",),
     "vision_plan": ("plan_vision",),

@@ -12,33 +12,21 @@ import numpy as np
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.positions import IMAGE, VIDEO, row_positions
 from spatial_jax.processing.image import ImageSettings, image_patches, image_size, load_image, normalise
-from spatial_jax.processing.prompt import EncodedPrompt, PreparedImage
+from spatial_jax.processing.prompt import EncodedPrompt, Prepared
 from spatial_jax.processing.settings import read_image_settings, read_model_config, read_video_settings, with_limits
 from spatial_jax.processing.tokenizer import ChatTokenizer, read_json
-from spatial_jax.processing.video import VideoSettings, as_video, sample_video, seconds_per_grid, timestamps, video_patches
+from spatial_jax.processing.video import Video, VideoSettings, as_video, frame_size, sample_video, seconds_per_grid, timestamps, video_patches
 
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
 VISION_START, VISION_END = "<|vision_start|>", "<|vision_end|>"
 _PAD = re.compile(re.escape(IMAGE_PAD) + "|" + re.escape(VIDEO_PAD))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Vision:
-    """One picture or video on its way into a prompt."""
-
-    kind: int
-    patches: np.ndarray
-    grid: tuple[int, int, int]
-    size: tuple[int, int]
-    seconds: float = 1.0
-    stamps: tuple[float, ...] = ()
-
-
 class Processor:
     """A checkpoint's tokenizer, chat template and picture preprocessing.
 
     `processor(messages, images, videos)` gives the arrays transformers' processor gives; `processor.encode(...)` gives an EncodedPrompt.
-    Pictures are paths, encoded bytes, PIL images, uint8 arrays or PreparedImages; videos are paths, folders of pictures, lists of pictures,
+    Pictures are paths, encoded bytes, PIL images, uint8 arrays or `Prepared` ones; videos are paths, folders of pictures, lists of pictures,
     arrays [f, h, w, 3] or `Video`s. Files of a video are sampled at the checkpoint's frame rate, a list of pictures is shown whole, arrays
     and Videos that state a rate follow the checkpoint's do_sample_frames.
     """
@@ -80,12 +68,49 @@ class Processor:
         """(width, height) at which the model sees a picture of the given size. Raises ImageError."""
         return image_size(self.image_settings, width, height)
 
-    def prepare_image(self, source: Any, name: str = "picture") -> PreparedImage:
+    def video_size(self, frames: int, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which the model sees the frames of a clip of `frames` frames. Raises ImageError."""
+        settings = self.video_settings
+        new_height, new_width = frame_size(max(frames, settings.image.temporal_patch_size), height, width, settings)
+        return new_width, new_height
+
+    def prepare_image(self, source: Any, name: str = "picture") -> Prepared:
         """Decodes, resizes and cuts a picture once; `encode` takes the result in place of the picture. Raises ImageError."""
-        if isinstance(source, PreparedImage):
+        if isinstance(source, Prepared):
             return source
         patches, grid = image_patches(load_image(source, name), self.image_settings)
-        return PreparedImage(patches, grid, (grid[2] * self.image_settings.patch_size, grid[1] * self.image_settings.patch_size))
+        return Prepared(IMAGE, patches, grid, self._pixels(grid))
+
+    def prepare_video(self, source: Any, name: str = "video") -> Prepared:
+        """Like `prepare_image`, for a video: chooses frames as the class says. Raises ImageError."""
+        if isinstance(source, Prepared):
+            return source
+        video, settings = as_video(source, name), self.video_settings
+        from_file = isinstance(source, (str, Path)) and not Path(source).is_dir()
+        states_rate = isinstance(source, np.ndarray) or (video.fps is not None and video.indices is None)
+        if from_file or (settings.sample and states_rate):
+            video = sample_video(video, settings)
+        patches, grid = video_patches(video, settings, name)
+        return Prepared(VIDEO, patches, grid, self._pixels(grid), seconds_per_grid(video, settings), tuple(timestamps(video, settings)))
+
+    def measure(self, messages: Sequence[dict[str, Any]], image_sizes: Sequence[tuple[int, int]] = (),
+                videos: Sequence[tuple[Video, tuple[int, int]]] = (), *, add_generation_prompt: bool = True) -> tuple[int, int]:
+        """(tokens, patches) that `encode` would give, from sizes (width, height) alone, no picture decoded; a video is a `Video` of which
+        only the number of frames and the rate are read, with its frames' size. Raises ValueError as `encode` does."""
+        nothing, side = np.empty((0, 0), np.uint8), self.image_settings.patch_size
+        blank = []
+        for width, height in image_sizes:
+            new_width, new_height = self.model_size(width, height)
+            blank.append(Prepared(IMAGE, nothing, (1, new_height // side, new_width // side), (new_width, new_height)))
+        clips = []
+        for video, (width, height) in videos:
+            new_width, new_height = self.video_size(len(video), width, height)
+            steps = -(-len(video) // self.video_settings.image.temporal_patch_size)
+            clips.append(Prepared(VIDEO, nothing, (steps, new_height // side, new_width // side), (new_width, new_height),
+                                  stamps=tuple(timestamps(video, self.video_settings))))
+        ids, visions = self._tokens(self.tokenizer.apply_chat_template(messages, add_generation_prompt), blank, clips)
+        patches = sum(int(np.prod(v.grid)) for v in visions)
+        return len(self._expand(ids, visions)[0]), patches
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Text of token ids."""
@@ -137,20 +162,20 @@ class Processor:
 
     # From here on: the parts of encode() and __call__().
 
-    def _tokens(self, text: str, images: Sequence[Any], videos: Sequence[Any]) -> tuple[np.ndarray, list[_Vision]]:
+    def _tokens(self, text: str, images: Sequence[Any], videos: Sequence[Any]) -> tuple[np.ndarray, list[Prepared]]:
         """Token ids with one pad a picture (or video time step, Qwen3-VL), and the pictures in token order."""
         for pad, given, what in ((IMAGE_PAD, images, "picture"), (VIDEO_PAD, videos, "video")):
             if text.count(pad) != len(given):
                 raise ValueError(f"the messages show {text.count(pad)} {what}(s) but {len(given)} were given; add or remove "
                                  f'{{"type": "{"image" if what == "picture" else "video"}"}} parts, and keep {pad} out of texts')
-        of_images = (self._image(image, f"picture {i + 1}") for i, image in enumerate(images))
-        of_videos = (self._video(video, f"video {i + 1}") for i, video in enumerate(videos))
+        of_images = (self.prepare_image(image, f"picture {i + 1}") for i, image in enumerate(images))
+        of_videos = (self.prepare_video(video, f"video {i + 1}") for i, video in enumerate(videos))
         visions = [next(of_images) if pad == IMAGE_PAD else next(of_videos) for pad in _PAD.findall(text)]
         if videos and self.config.family == "qwen3_vl":
             text = self._with_timestamps(text, [v for v in visions if v.kind == VIDEO])
         return np.asarray(self.tokenizer.encode(text), np.int32), visions
 
-    def _with_timestamps(self, text: str, videos: list[_Vision]) -> str:
+    def _with_timestamps(self, text: str, videos: list[Prepared]) -> str:
         """Qwen3-VL: each time step under its own marks after its time. The template's outer marks are dropped as in training
         (transformers 4.57); transformers 5.23 keeps them, and so does the rule "hf5"."""
         outer = VIDEO_PAD if self.config.position_rule == "hf5" else VISION_START + VIDEO_PAD + VISION_END
@@ -160,21 +185,11 @@ class Processor:
         steps = ["".join(f"<{t:.1f} seconds>{VISION_START}{VIDEO_PAD}{VISION_END}" for t in video.stamps) for video in videos]
         return pieces[0] + "".join(step + piece for step, piece in zip(steps, pieces[1:]))
 
-    def _image(self, source: Any, name: str) -> _Vision:
-        prepared = self.prepare_image(source, name)
-        return _Vision(IMAGE, prepared.patches, prepared.grid, prepared.size)
+    def _pixels(self, grid: tuple[int, int, int]) -> tuple[int, int]:
+        """(width, height) in pixels of a grid in patches."""
+        return grid[2] * self.image_settings.patch_size, grid[1] * self.image_settings.patch_size
 
-    def _video(self, source: Any, name: str) -> _Vision:
-        video, settings = as_video(source, name), self.video_settings
-        from_file = isinstance(source, (str, Path)) and not Path(source).is_dir()
-        states_rate = isinstance(source, np.ndarray) or (video.fps is not None and video.indices is None)
-        if from_file or (settings.sample and states_rate):
-            video = sample_video(video, settings)
-        patches, grid = video_patches(video, settings, name)
-        size = (grid[2] * settings.image.patch_size, grid[1] * settings.image.patch_size)
-        return _Vision(VIDEO, patches, grid, size, seconds_per_grid(video, settings), tuple(timestamps(video, settings)))
-
-    def _expand(self, ids: np.ndarray, visions: list[_Vision]) -> tuple[np.ndarray, np.ndarray]:
+    def _expand(self, ids: np.ndarray, visions: list[Prepared]) -> tuple[np.ndarray, np.ndarray]:
         """(ids, type ids) with every pad repeated to the number of its tokens."""
         pads = np.flatnonzero((ids == self.config.image_token_id) | (ids == self.config.video_token_id))
         unit, split = self.config.vision.merge_unit, self.config.family == "qwen3_vl"
@@ -190,7 +205,7 @@ class Processor:
         types = (ids == self.config.image_token_id) * np.uint8(IMAGE) + (ids == self.config.video_token_id) * np.uint8(VIDEO)
         return ids, types.astype(np.uint8)
 
-    def _prompt(self, ids: np.ndarray, visions: list[_Vision], start: int, normalised: bool) -> EncodedPrompt:
+    def _prompt(self, ids: np.ndarray, visions: list[Prepared], start: int, normalised: bool) -> EncodedPrompt:
         ids, types = self._expand(ids, visions)
         positions, following = row_positions(types, [v.grid for v in visions], self.config, [v.seconds for v in visions if v.kind == VIDEO])
         patches = None
@@ -200,7 +215,7 @@ class Processor:
         grids = np.asarray([v.grid for v in visions], np.int32).reshape(-1, 3)
         return EncodedPrompt(ids, positions + np.int32(start), following + start, types, patches, grids, [v.size for v in visions])
 
-    def _arrays(self, rows: list[tuple[np.ndarray, np.ndarray]], visions: list[_Vision], padding_side: str) -> dict[str, np.ndarray]:
+    def _arrays(self, rows: list[tuple[np.ndarray, np.ndarray]], visions: list[Prepared], padding_side: str) -> dict[str, np.ndarray]:
         if padding_side not in ("left", "right"):
             raise ValueError(f"padding_side {padding_side!r} is unknown; use left or right")
         longest = max(len(ids) for ids, _ in rows)

@@ -1,4 +1,4 @@
-"""What processing hands to rollout and training: one encoded prompt, and one prepared picture."""
+"""What processing hands to rollout and training: one encoded prompt, and one prepared picture or video."""
 from __future__ import annotations
 
 import dataclasses
@@ -7,12 +7,16 @@ import numpy as np
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class PreparedImage:
-    """A decoded and resized picture: patches uint8 [n, C * Tp * P * P], grid (1, h, w) in patches, size (width, height) in pixels."""
+class Prepared:
+    """A decoded and resized picture (kind 1) or video (kind 2): patches uint8 [n, C * Tp * P * P], grid (t, h, w) in patches, size
+    (width, height) in pixels; for videos `seconds` a time step and the time `stamps` of the steps."""
 
+    kind: int
     patches: np.ndarray
     grid: tuple[int, int, int]
     size: tuple[int, int]
+    seconds: float = 1.0
+    stamps: tuple[float, ...] = ()
 
     @property
     def nbytes(self) -> int:

@@ -1,6 +1,6 @@
 """Ids, positions and pixels against transformers' own processors, on a tokenizer trained here."""
 import json
-from types import SimpleNamespace
+from types import MethodType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -65,7 +65,7 @@ def hf_positions(family, folder, arrays):
     stub = SimpleNamespace(config=SimpleNamespace(
         image_token_id=config["image_token_id"], video_token_id=config["video_token_id"], vision_start_token_id=config["vision_start_token_id"],
         vision_config=SimpleNamespace(spatial_merge_size=2, tokens_per_second=2)))
-    stub.get_vision_position_ids = lambda *a, **k: MODELS[family].get_vision_position_ids(stub, *a, **k)
+    stub.get_vision_position_ids = MethodType(MODELS[family].get_vision_position_ids, stub)
     keys = ("input_ids", "mm_token_type_ids", "image_grid_thw", "video_grid_thw", "attention_mask")
     given = {k: arrays[k] for k in keys if k in arrays}
     if family == "qwen2_5_vl" and "second_per_grid_ts" in arrays:
@@ -90,8 +90,8 @@ def same_arrays(ours, theirs, levels=0.0, share=0.02):
 def test_tokenizer_gives_transformers_ids(folders, family):
     reference = AutoTokenizer.from_pretrained(folders[family])
     ours = Processor.from_pretrained(folders[family]).tokenizer
-    texts = [*TEXTS, "", "  two  spaces\n\n\nlines\r\n tab\t.", "Größe Ünïcødé e\u0301 日本語 🙂 1234567", "<|im_start|>x<|im_end|><|image_pad|> <tool_call>",
-             "I'll we'RE it's", "a" * 300, " ... [1,2]{x}\\boxed{B}"]
+    texts = [*TEXTS, "", "  two  spaces\n\n\nlines\r\n tab\t.", "Größe Ünïcødé e\u0301 日本語 🙂 1234567",
+             "<|im_start|>x<|im_end|><|image_pad|> <tool_call>", "I'll we'RE it's", "a" * 300, " ... [1,2]{x}\\boxed{B}"]
     for text in texts:
         ids = ours.encode(text)
         assert ids == reference.encode(text), text
@@ -105,7 +105,8 @@ def test_one_image_several_images_and_text(folders, references, family):
     ours = Processor.from_pretrained(folders[family], position_rule="hf5")
     cases = [([conversation()], []), ([conversation("image")], [picture(280, 224)]),
              ([conversation("image", "image")], [picture(336, 448), picture(448, 224)]),
-             ([conversation("image"), conversation(), conversation("image", "image", text="Is it?")], [picture(448, 448), picture(224, 672), picture(336, 336)])]
+             ([conversation("image"), conversation(), conversation("image", "image", text="Is it?")],
+              [picture(448, 448), picture(224, 672), picture(336, 336)])]
     for side in ("left", "right"):
         for conversations, images in cases:
             if family == "qwen3_vl":
@@ -133,7 +134,8 @@ def test_resized_pictures(folders, references, family):
         exact = slow(images=[image], return_tensors="np")
         np.testing.assert_allclose(arrays["pixel_values"], exact["pixel_values"], atol=5e-7, rtol=0)
         prepared = ours.prepare_image(image)
-        assert prepared.size == (arrays["image_grid_thw"][0, 2] * ours.image_settings.patch_size, arrays["image_grid_thw"][0, 1] * ours.image_settings.patch_size)
+        side = ours.image_settings.patch_size
+        assert prepared.size == (arrays["image_grid_thw"][0, 2] * side, arrays["image_grid_thw"][0, 1] * side)
         assert ours.model_size(width, height) == prepared.size
 
 
@@ -151,7 +153,8 @@ def test_grey_and_transparent_pictures(folders, references):
 def test_video_ids_pixels_and_positions(folders, references, family, frames):
     ours = Processor.from_pretrained(folders[family], position_rule="hf5")
     clip = np.stack([np.asarray(picture(160, 96)) for _ in range(frames)])
-    theirs = hf_arrays(references[family], [conversation("image", "video")], images=[picture(320, 320)], videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)])
+    theirs = hf_arrays(references[family], [conversation("image", "video")], images=[picture(320, 320)],
+                       videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)])
     arrays = ours(conversation("image", "video"), [picture(320, 320)], [clip])
     same_arrays({k: v for k, v in arrays.items() if k != "pixel_values"}, {k: v for k, v in theirs.items() if k != "pixel_values"}, levels=4)
     assert ("second_per_grid_ts" in arrays) == (family == "qwen2_5_vl")
@@ -176,8 +179,8 @@ def test_video_with_a_rate_follows_transformers_metadata(folders, references, fa
     same_arrays(arrays, theirs, levels=4)
     if family == "qwen2_5_vl":
         np.testing.assert_allclose(arrays["second_per_grid_ts"], np.asarray(theirs["second_per_grid_ts"]))
-        sampled = references[family](text=["<|video_pad|>"], videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)], video_metadata=[{"total_num_frames": 48, "fps": 12.0}],
-                                     do_sample_frames=True, fps=2, return_tensors="pt")
+        sampled = references[family](text=["<|video_pad|>"], videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)],
+                                     video_metadata=[{"total_num_frames": 48, "fps": 12.0}], do_sample_frames=True, fps=2, return_tensors="pt")
         from spatial_jax.processing.video import choose_frames
         assert len(choose_frames(48, 12.0, ours.video_settings)) == int(sampled["video_grid_thw"][0, 0]) * 2
 
@@ -195,11 +198,14 @@ def test_timestamps_in_the_training_form(folders):
 
 def test_chat_template_is_the_published_one(folders):
     tokenizer = Processor.from_pretrained(folders["qwen2_5_vl"]).tokenizer
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "a"}]}, {"role": "assistant", "content": "b"}]
-    body = "<|im_start|>user\n{}<|vision_start|><|image_pad|><|vision_end|>{}<|vision_start|><|video_pad|><|vision_end|>a<|im_end|>\n<|im_start|>assistant\nb<|im_end|>\n"
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "a"}]},
+                {"role": "assistant", "content": "b"}]
+    body = ("<|im_start|>user\n{}<|vision_start|><|image_pad|><|vision_end|>{}<|vision_start|><|video_pad|><|vision_end|>a<|im_end|>\n"
+            "<|im_start|>assistant\nb<|im_end|>\n")
     system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
     assert tokenizer.apply_chat_template(messages, False) == system + body.format("", "")
-    assert tokenizer.apply_chat_template(messages, True, add_vision_id=True) == system + body.format("Picture 1: ", "Video 1: ") + "<|im_start|>assistant\n"
+    numbered = tokenizer.apply_chat_template(messages, True, add_vision_id=True)
+    assert numbered == system + body.format("Picture 1: ", "Video 1: ") + "<|im_start|>assistant\n"
     own = [{"role": "system", "content": "S"}, *messages]
     assert tokenizer.apply_chat_template(own, False) == "<|im_start|>system\nS<|im_end|>\n" + body.format("", "")
     assert Processor.from_pretrained(folders["qwen3_vl"]).tokenizer.apply_chat_template(messages, False) == body.format("", "")

@@ -1,0 +1,107 @@
+"""One question record to one sample: the record in the model's pixels, its encoded prompt, the tokens a supervised example teaches."""
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from spatial_jax.data.cache import ByteCache
+from spatial_jax.data.prompts import PromptStyle, build_messages, is_video, target_text, video_facts
+from spatial_jax.data.records import QuestionRecord, resolve
+from spatial_jax.data.source import QuestionSource, Unusable
+from spatial_jax.processing.image import load_image
+from spatial_jax.processing.processor import Processor
+from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing.video import Video
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample:
+    """A question ready for rollout or a supervised step.
+
+    record: coordinates already in pixels of the resized pictures; prompt: see EncodedPrompt; dataset: name of its source;
+    index: its place in the split; target: the supervised response's text; target_ids int32 [t]: its tokens, ended by the end token.
+    """
+
+    record: QuestionRecord
+    prompt: EncodedPrompt
+    dataset: str
+    index: int
+    target: str
+    target_ids: np.ndarray
+
+    @property
+    def record_id(self) -> str:
+        return self.record.question_id
+
+    @property
+    def nbytes(self) -> int:
+        """Memory in bytes, pictures included."""
+        return self.prompt.nbytes + self.target_ids.nbytes + sum(len(image) for image in self.record.images) + 4096
+
+
+class SampleEncoder:
+    """Records to Samples, with a memory of the last `cache_bytes` of them.
+
+    `__call__` leaves the pixels uint8 (a quarter of the memory, in the cache and between processes); `finish` normalises them."""
+
+    def __init__(self, processor: Processor, style: PromptStyle | None = None, cache_bytes: int = 0):
+        self.processor, self.style, self.cache = processor, style or PromptStyle(), ByteCache(cache_bytes)
+
+    def __call__(self, source: QuestionSource, position: int) -> Sample | Unusable:
+        """The sample at `position` of the source, from the cache where it is there."""
+        index = int(source.indices[position])
+        key = (str(source.directory), source.split, index)
+        sample = self.cache.get(key)
+        if sample is None:
+            record = source[position]
+            sample = record if isinstance(record, Unusable) else self.encode(record, source.name, index, source.locate(index))
+            if isinstance(sample, Sample):
+                self.cache.put(key, sample, sample.nbytes)
+        return sample
+
+    def encode(self, record: QuestionRecord, dataset: str = "", index: int = 0, where: str = "") -> Sample | Unusable:
+        """A Sample, or an Unusable that says what is wrong with the record (a picture that cannot be decoded, a mark without a picture)."""
+        try:
+            sizes = self._sizes(record)
+            resolved = resolve(record, sizes)
+            pictures = [load_image(data, f"picture {i + 1}") for i, data in enumerate(record.images)]
+            for number, (picture, width, height) in enumerate(zip(pictures, record.widths, record.heights), 1):
+                if picture.size != (width, height):
+                    raise ValueError(f"picture {number} has {picture.size[0]}x{picture.size[1]} pixels where the record says {width}x{height}")
+            messages = build_messages(resolved, self.style)
+            if is_video(record):
+                prompt = self.processor.encode(messages, videos=[Video(pictures, **video_facts(record))], normalise=False)
+            else:
+                prompt = self.processor.encode(messages, images=pictures, normalise=False)
+            target = target_text(resolved, self.style.mode)
+            ids = [*self.processor.tokenizer.encode(target), self.processor.eos_ids[0]]
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            return Unusable(where or record.question_id, f"{record.question_id}: {error}")
+        return Sample(resolved, prompt, dataset, index, target, np.asarray(ids, np.int32))
+
+    def finish(self, sample: Sample | Unusable) -> Sample | Unusable:
+        """The sample with float32 pixels."""
+        if isinstance(sample, Unusable):
+            return sample
+        prompt = self.processor.normalise(sample.prompt)
+        return sample if prompt is sample.prompt else dataclasses.replace(sample, prompt=prompt)
+
+    def measure(self, record: QuestionRecord) -> tuple[int, int, int]:
+        """(prompt tokens, patches, target tokens) without decoding a picture. Raises ValueError like `encode` would refuse."""
+        resolved = resolve(record, self._sizes(record))
+        messages = build_messages(resolved, self.style)
+        sizes = list(zip(record.widths, record.heights))
+        if is_video(record):
+            tokens, patches = self.processor.measure(messages, videos=[(Video(record.images, **video_facts(record)), sizes[0])])
+        else:
+            tokens, patches = self.processor.measure(messages, sizes)
+        return tokens, patches, len(self.processor.tokenizer.encode(target_text(resolved, self.style.mode))) + 1
+
+    def _sizes(self, record: QuestionRecord) -> list[tuple[int, int]]:
+        if len(record.images) != len(record.widths) or len(record.images) != len(record.heights):
+            raise ValueError(f"{len(record.images)} pictures but {len(record.widths)} widths and {len(record.heights)} heights")
+        if is_video(record):
+            clip = Video(record.images)
+            return [self.processor.video_size(len(clip), width, height) for width, height in zip(record.widths, record.heights)]
+        return [self.processor.model_size(width, height) for width, height in zip(record.widths, record.heights)]

@@ -1,0 +1,70 @@
+"""Are a dataset's shards what the writer left? A damaged ArrayRecord file reads as empty without a word, so counts and sums are compared."""
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be used; the message is one line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One shard of a split: its file, its number of records by the books, and what is wrong with it ("": nothing)."""
+
+    path: Path
+    records: int
+    problem: str = ""
+    readable: bool = True       # False: none of its records can be read
+
+
+def check_shards(directory: Path, shards: list[tuple[str, int]], split: str, checksums: bool = True) -> list[Shard]:
+    """Looks at every shard (file name, records) of a split: presence, size and sha256 by manifest.json where there is one, record count.
+
+    A shard whose count is right but whose sum is not stays readable: its damaged records are skipped one by one."""
+    stated = {entry["file"]: entry for entry in _manifest(directory).get("splits", {}).get(split, {}).get("shards", [])}
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        return list(pool.map(lambda shard: _check(directory / shard[0], shard[1], stated.get(shard[0]), checksums), shards))
+
+
+def _manifest(directory: Path) -> dict[str, Any]:
+    path = directory / "manifest.json"
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise DatasetError(f"{path}: not valid JSON ({error}); copy the dataset again or run data_prep again") from error
+
+
+def _check(path: Path, records: int, stated: dict[str, Any] | None, checksums: bool) -> Shard:
+    from array_record.python import array_record_module
+
+    if not path.is_file():
+        return Shard(path, records, "is missing", False)
+    size = path.stat().st_size
+    if size == 0:
+        return Shard(path, records, "is empty", False)
+    if stated and stated.get("bytes") not in (None, size):
+        return Shard(path, records, f"has {size} bytes where manifest.json says {stated['bytes']}", False)
+    found = 0
+    with contextlib.suppress(RuntimeError):     # a garbage file opens, and only says so when closed
+        reader = array_record_module.ArrayRecordReader(str(path))
+        found = reader.num_records() if reader.ok() else 0
+        reader.close()
+    if found != records:
+        return Shard(path, records, f"holds {found} readable records where {records} were written", False)
+    if checksums and stated and "sha256" in stated and _sha256(path) != stated["sha256"]:
+        return Shard(path, records, "does not have the sha256 of manifest.json")
+    return Shard(path, records)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""The token and patch plan: every record is measured against the buckets before step 0, and those that do not fit are named."""
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import json
+import logging
+
+import numpy as np
+
+from spatial_jax.data.encode import SampleEncoder
+from spatial_jax.data.integrity import DatasetError
+from spatial_jax.data.source import QuestionSource, Unusable
+
+log = logging.getLogger(__name__)
+_CURES = (("prompt tokens", "lower max_pixels or add a prompt bucket"), ("patches", "lower max_pixels or add a patch bucket"),
+          ("target tokens", "add an answer bucket"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Offender:
+    """A record that cannot be used as planned."""
+
+    position: int
+    where: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SamplePlan:
+    """What a source's records need: prompt tokens, patches and target tokens [n] int32 (0 for offenders), and the offenders."""
+
+    source: QuestionSource
+    tokens: np.ndarray
+    patches: np.ndarray
+    targets: np.ndarray
+    offenders: tuple[Offender, ...]
+
+    def usable(self) -> QuestionSource:
+        """The source without its offenders. Raises DatasetError when nothing is left."""
+        if len(self.offenders) == len(self.source):
+            raise DatasetError(f"{self.source.directory}: no record of split {self.source.split} can be used; "
+                               f"the first: {self.offenders[0].where}: {self.offenders[0].reason}")
+        return self.source.without([o.position for o in self.offenders]) if self.offenders else self.source
+
+    def summary(self) -> str:
+        """One line for the console: counts, and the 50th, 95th and 100th percentile of tokens and patches."""
+        def spread(values: np.ndarray) -> str:
+            used = values[self.tokens > 0]
+            return "/".join(str(int(v)) for v in np.percentile(used, (50, 95, 100))) if used.size else "-"
+
+        return (f"{self.source.name} {self.source.split}: {len(self.source)} records, {len(self.offenders)} left out; "
+                f"median/95 %/max prompt tokens {spread(self.tokens)}, patches {spread(self.patches)}, target tokens {spread(self.targets)}")
+
+    def report(self, shown: int = 5) -> None:
+        """Logs the summary, the offenders by reason, and the first few by name."""
+        log.info("%s", self.summary())
+        reasons = collections.Counter(o.reason.split(":")[0] for o in self.offenders)
+        for reason, count in reasons.most_common():
+            log.warning("%s: %d record(s) left out: %s", self.source.name, count, reason)
+        for offender in self.offenders[:shown]:
+            log.warning("  %s: %s", offender.where, offender.reason)
+
+
+def plan_samples(source: QuestionSource, encoder: SampleEncoder, *, max_prompt_tokens: int, max_patches: int | None = None,
+                 max_target_tokens: int | None = None, threads: int = 2) -> SamplePlan:
+    """Measures every record (no picture is decoded): about 1 ms a record. Limits are the largest buckets."""
+    limits = (max_prompt_tokens, max_patches, max_target_tokens)
+
+    def look(position: int) -> tuple[tuple[int, int, int], str]:
+        record = source[position]
+        if isinstance(record, Unusable):
+            return (0, 0, 0), record.reason
+        try:
+            needs = encoder.measure(record)
+            json.loads(record.reward)
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            return (0, 0, 0), f"{record.question_id}: {error}"
+        for need, limit, (what, cure) in zip(needs, limits, _CURES):
+            if limit is not None and need > limit:
+                return (0, 0, 0), f"more than {limit} {what} ({cure}): {record.question_id} needs {need}"
+        return needs, ""
+
+    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+        rows = list(pool.map(look, range(len(source)), chunksize=64))
+    needs = np.asarray([row[0] for row in rows], np.int32).reshape(-1, 3)
+    offenders = tuple(Offender(i, source.locate(int(source.indices[i])), row[1]) for i, row in enumerate(rows) if row[1])
+    return SamplePlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders)

@@ -1,0 +1,121 @@
+"""A question record as chat messages, and the answer a supervised example teaches.
+
+Prompt modes (vsGRPO's vanilla, think and observe; Spatial-SSRL's boxed answer): what the response must look like. The reward's `format` of
+the same name checks it; "vanilla" asks for the bare answer (format "none").
+"""
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Any
+
+from spatial_jax.data.records import QuestionRecord
+
+PROMPT_MODES = ("vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed")
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_MARK = re.compile(r"<image>|<video>")
+_UNITS = {"m": "metres", "cm": "centimetres", "m2": "square metres", "px": "pixels", "deg": "degrees"}
+_FORMS = {
+    "mcq": "the letter of the right option", "number": "a number", "box": "the box [x1, y1, x2, y2] in pixels",
+    "order": "the order, separated by commas", "word": "one or two words", "direction": "one or two words", "free": "",
+}
+_WRAP = {
+    "answer_tag": "Write {form} inside <answer></answer>.",
+    "think_answer": "First think it through inside <think></think>, then write {form} inside <answer></answer>.",
+    "observe_answer": "First describe what you see inside <observe></observe>, then write {form} inside <answer></answer>.",
+    "think_boxed": "First think it through inside <think></think>, then put {form} in \\boxed{{}}.",
+}
+_TARGETS = {
+    "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>", "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
+    "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>", "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PromptStyle:
+    """How records are asked: the mode, and a system text (None: the chat template's own; "": an empty system turn)."""
+
+    mode: str = "vanilla"
+    system: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.mode not in PROMPT_MODES:
+            raise ValueError(f"prompt mode {self.mode!r} is unknown; use one of {', '.join(PROMPT_MODES)}")
+
+
+DEFAULT_STYLE = PromptStyle()
+
+
+def instruction(mode: str, question_type: str = "free", unit: str = "", question: str = "") -> str:
+    """The sentence that follows the question; "" where the question itself says how to answer and the mode asks for nothing more."""
+    form = _FORMS.get(question_type, "")
+    if question_type == "number" and unit:
+        form += f" in {_UNITS.get(unit, unit)}"
+    if mode == "vanilla":
+        stated = "answer with" in question.lower() or "[x1" in question
+        return "" if stated or not form else f"Answer with {form}."
+    return _WRAP[mode].format(form=form or "the answer")
+
+
+def question_text(record: QuestionRecord, mode: str) -> str:
+    """The question, its lettered options where it does not list them itself, and the instruction; <image> marks are left in."""
+    text = record.question
+    if record.question_type == "mcq" and not re.search(r"^\s*\(?A[.):]", text, re.MULTILINE):
+        text += "".join(f"\n{LETTERS[i]}. {option}" for i, option in enumerate(record.options))
+    hint = instruction(mode, record.question_type, record.unit, text)
+    return f"{text}\n{hint}" if hint else text
+
+
+def build_messages(record: QuestionRecord, style: PromptStyle = DEFAULT_STYLE) -> list[dict[str, Any]]:
+    """Chat messages with {"type": "image"} or {"type": "video"} parts at the question's marks; without marks the pictures come first.
+
+    Raises ValueError when marks and pictures do not match."""
+    what = "video" if is_video(record) else "image"
+    count = min(1, len(record.images)) if what == "video" else len(record.images)
+    text = question_text(record, style.mode)
+    content: list[dict[str, Any]] = []
+    marks = len(_MARK.findall(text))
+    if marks == 0:
+        content = [{"type": what} for _ in range(count)]
+    elif marks != count:
+        raise ValueError(f"the question has {marks} <image> marks but {count} {what}(s)")
+    at = 0
+    for match in _MARK.finditer(text):
+        content += _text_part(text[at:match.start()]) + [{"type": what}]
+        at = match.end()
+    content += _text_part(text[at:])
+    turn = {"role": "user", "content": content}
+    return [turn] if style.system is None else [{"role": "system", "content": style.system}, turn]
+
+
+def is_video(record: QuestionRecord) -> bool:
+    """Whether the record's pictures are the frames of one video: meta holds {"video": {"fps", "indices", "total"}} (all optional)."""
+    return "video" in record.meta and isinstance(json.loads(record.meta).get("video"), dict)
+
+
+def video_facts(record: QuestionRecord) -> dict[str, Any]:
+    """`fps`, `indices` and `total` of a video record as processing.Video takes them."""
+    stated = json.loads(record.meta)["video"]
+    facts = {key: stated[key] for key in ("fps", "indices", "total") if stated.get(key) is not None}
+    return {**facts, **({"indices": tuple(facts["indices"])} if "indices" in facts else {})}
+
+
+def answer_text(record: QuestionRecord) -> str:
+    """What a perfect policy writes as the bare answer: the letter of the right option for lettered questions, else the record's answer."""
+    if record.question_type == "mcq" and record.answer in record.options and record.answer not in LETTERS[:len(record.options)]:
+        return LETTERS[record.options.index(record.answer)]
+    return record.answer
+
+
+def target_text(record: QuestionRecord, mode: str) -> str:
+    """The response that supervised fine-tuning teaches. The thought is the record's own (meta "thought", else its answer sentence "sentence",
+    else one plain sentence)."""
+    meta = json.loads(record.meta)
+    answer = answer_text(record)
+    thought = meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."
+    return _TARGETS[mode].format(answer=answer, thought=thought)
+
+
+def _text_part(text: str) -> list[dict[str, Any]]:
+    return [{"type": "text", "text": text}] if text else []
