@@ -1,6 +1,8 @@
 """Tiny random checkpoints made by transformers, and the inputs that parity tests feed to both sides."""
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import torch
 
@@ -14,7 +16,7 @@ except RuntimeError:
     for _name in ("nms", "qnms"):
         _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-import transformers  # noqa: E402
+import transformers
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 VOCAB, IMAGE, VIDEO, START, END, PAD = 160, 151, 152, 153, 154, 155
@@ -26,7 +28,8 @@ _TEXT = {"vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_h
 def hf_config(family: str, tied: bool = False):
     """A transformers config with several windows, full blocks in between, grouped heads."""
     if family == "qwen3_vl":
-        text = {**_TEXT, "head_dim": 24, "rope_parameters": {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 4, 4], "mrope_interleaved": True}}
+        text = {**_TEXT, "head_dim": 24}
+        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 4, 4], "mrope_interleaved": True}
         vision = {"depth": 4, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 4, "out_hidden_size": 64,
                   "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 2], "hidden_act": "gelu_pytorch_tanh"}
         return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **_IDS)
@@ -118,3 +121,27 @@ CASES = {
 
 def to_torch(inputs: dict[str, np.ndarray]) -> dict:
     return {key: torch.from_numpy(value) for key, value in inputs.items()}
+
+
+@contextlib.contextmanager
+def float64_torch():
+    """Inside, transformers computes in float64 throughout: also where its code asks for float32 (norms, angles, softmax)."""
+    saved = torch.float32, torch.float, torch.Tensor.float, torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    torch.float32 = torch.float = torch.float64
+    torch.Tensor.float = torch.Tensor.double
+    try:
+        yield
+    finally:
+        torch.float32, torch.float, torch.Tensor.float = saved[:3]
+        torch.set_default_dtype(saved[3])
+
+
+def float64_logits(model, inputs: dict[str, np.ndarray]) -> np.ndarray:
+    """The model's logits in float64 throughout, from the same weights."""
+    weights = {key: value.double() for key, value in model.state_dict().items()}
+    with float64_torch(), torch.no_grad():
+        twin = type(model)(type(model.config).from_dict(model.config.to_dict())).eval()
+        twin.load_state_dict(weights)
+        tensors = {key: value.double() if value.is_floating_point() else value for key, value in to_torch(inputs).items()}
+        return twin(**tensors).logits.numpy()

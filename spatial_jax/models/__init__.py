@@ -11,6 +11,9 @@ _WHERE = {
     "QwenVL": "qwen_vl", "split_model": "qwen_vl", "abstract_model": "qwen_vl",
     "Policy": "policy", "load_pretrained": "policy", "save_pretrained": "policy", "read_config": "policy",
     "plan_vision": "vision_plan", "batch_positions": "positions", "row_positions": "positions", "token_types": "positions",
+    "LoraConfig": "lora", "add_lora": "lora", "merge_lora": "lora", "save_lora": "lora",
+    "trainable_mask": "trainable", "split_params": "trainable", "join_params": "trainable",
+    "leaf_paths": "trees", "nest": "trees",
     "param_axes": "sharding", "model_shardings": "sharding", "count_params": "layout", "param_specs": "layout",
 }
 __all__ = sorted(_WHERE)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 POSITION_RULES = ("4.57", "hf5")
@@ -109,9 +110,10 @@ class ModelConfig:
             raise ValueError(f"VisionConfig: hidden_size {vision.hidden_size} must give num_heads {vision.num_heads} heads of a multiple of 4")
 
 
-def _qwen2(family: str, width: int, ffn: int, layers: int, heads: int, kv: int, vocab: int, tie: bool, positions: int, vision_ffn: int) -> ModelConfig:
+def _qwen2(family: str, width: int, ffn: int, layers: int, heads: int, kv: int, vocab: int, tie: bool, positions: int,
+           vision_ffn: int) -> ModelConfig:
     text = TextConfig(vocab, width, ffn, layers, heads, kv, 128, 1e-6, 1e6, (16, 24, 24), max_position_embeddings=positions)
-    common = {"depth": 32, "hidden_size": 1280, "num_heads": 16, "out_hidden_size": width, "patch_size": 14}
+    common: dict[str, Any] = {"depth": 32, "hidden_size": 1280, "num_heads": 16, "out_hidden_size": width, "patch_size": 14}
     if family == "qwen2_vl":
         vision = VisionConfig(family, intermediate_size=5120, hidden_act="quick_gelu", **common)
     else:
@@ -124,7 +126,8 @@ def _qwen3(width: int, ffn: int, layers: int, heads: int, tie: bool, large_tower
     text = TextConfig(151936, width, ffn, layers, heads, 8, 128, 1e-6, 5e6, (24, 20, 20), mrope_interleaved=True, qkv_bias=False, qk_norm=True,
                       max_position_embeddings=262144)
     depth, hidden, vision_ffn, taps = (27, 1152, 4304, (8, 16, 24)) if large_tower else (24, 1024, 4096, (5, 11, 17))
-    vision = VisionConfig("qwen3_vl", depth, hidden, vision_ffn, 16, width, "gelu_pytorch_tanh", 16, num_position_embeddings=2304, deepstack_blocks=taps)
+    vision = VisionConfig("qwen3_vl", depth, hidden, vision_ffn, 16, width, "gelu_pytorch_tanh", 16,
+                          num_position_embeddings=2304, deepstack_blocks=taps)
     return ModelConfig("qwen3_vl", text, vision, tie)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from spatial_jax.models.configs import FAMILIES, ModelConfig, TextConfig, VisionConfig
 
+_TOKEN_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "quick_gelu")
 _ARCHITECTURES = {
     "qwen2_vl": "Qwen2VLForConditionalGeneration",
@@ -85,7 +86,7 @@ def config_from_hf(config: dict[str, Any], position_rule: str = "4.57") -> Model
     text = _text_config(config, family)
     nested = config.get("text_config") or {}
     eos = config.get("eos_token_id", nested.get("eos_token_id", 151645))
-    ids = {key: config[key] for key in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id") if config.get(key) is not None}
+    ids = {key: config[key] for key in _TOKEN_IDS if config.get(key) is not None}
     return ModelConfig(
         family, text, _vision_config(config, family, text.hidden_size),
         tie_word_embeddings=bool(config.get("tie_word_embeddings", False) or nested.get("tie_word_embeddings", False)),
@@ -95,13 +96,14 @@ def config_from_hf(config: dict[str, Any], position_rule: str = "4.57") -> Model
 
 def config_to_hf(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]:
     """config.json in the spelling that both transformers 4.57 and 5.x read: flat for Qwen2 and 2.5, nested for Qwen3, old rope fields."""
-    text, vision = config.text, config.vision
+    text, vision, eos = config.text, config.vision, config.eos_token_id
+    rate = vision.tokens_per_second
     decoder: dict[str, Any] = {
         "vocab_size": text.vocab_size, "hidden_size": text.hidden_size, "intermediate_size": text.intermediate_size,
         "num_hidden_layers": text.num_layers, "num_attention_heads": text.num_heads, "num_key_value_heads": text.num_kv_heads,
         "hidden_act": "silu", "max_position_embeddings": text.max_position_embeddings, "initializer_range": text.initializer_range,
         "rms_norm_eps": text.rms_norm_eps, "use_cache": True, "attention_dropout": 0.0, "rope_theta": text.rope_theta,
-        "bos_token_id": config.bos_token_id, "eos_token_id": list(config.eos_token_id) if isinstance(config.eos_token_id, tuple) else config.eos_token_id,
+        "bos_token_id": config.bos_token_id, "eos_token_id": list(eos) if isinstance(eos, tuple) else eos,
     }
     if config.pad_token_id is not None:
         decoder["pad_token_id"] = config.pad_token_id
@@ -110,7 +112,7 @@ def config_to_hf(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]
         "temporal_patch_size": vision.temporal_patch_size, "spatial_merge_size": vision.spatial_merge_size, "in_channels": vision.in_channels,
         "in_chans": vision.in_channels, "hidden_act": vision.hidden_act, "initializer_range": vision.initializer_range,
     }
-    ids = {key: getattr(config, key) for key in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")}
+    ids = {key: getattr(config, key) for key in _TOKEN_IDS}
     root = {"architectures": [_ARCHITECTURES[config.family]], "model_type": config.family, "tie_word_embeddings": config.tie_word_embeddings,
             "torch_dtype": dtype, **ids}
     if config.family == "qwen3_vl":
@@ -123,11 +125,12 @@ def config_to_hf(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]
     decoder |= {"use_sliding_window": False, "sliding_window": 32768, "max_window_layers": text.num_layers,
                 "rope_scaling": {"type": "mrope", "mrope_section": list(text.mrope_section)}}
     if text.head_dim * text.num_heads != text.hidden_size:
-        raise ValueError(f"config_to_hf: {config.family} needs head_dim * num_heads == hidden_size, got {text.head_dim} * {text.num_heads} != {text.hidden_size}")
+        raise ValueError(f"config_to_hf: {config.family} needs head_dim * num_heads == hidden_size, "
+                         f"got {text.head_dim} * {text.num_heads} != {text.hidden_size}")
     if config.family == "qwen2_vl":
         tower |= {"embed_dim": vision.hidden_size, "hidden_size": vision.out_hidden_size, "mlp_ratio": vision.intermediate_size // vision.hidden_size}
     else:
         tower |= {"hidden_size": vision.hidden_size, "intermediate_size": vision.intermediate_size, "out_hidden_size": vision.out_hidden_size,
                   "window_size": vision.window_size, "fullatt_block_indexes": list(vision.full_attention_blocks),
-                  "tokens_per_second": int(vision.tokens_per_second) if vision.tokens_per_second == int(vision.tokens_per_second) else vision.tokens_per_second}
+                  "tokens_per_second": int(rate) if rate == int(rate) else rate}
     return {**root, **decoder, "vision_config": tower}

@@ -19,8 +19,8 @@ from flax import nnx
 
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.layout import ParamSpec, param_specs
-from spatial_jax.models.qwen_vl import nest
 from spatial_jax.models.safetensors_io import Checkpoint, write_safetensors
+from spatial_jax.models.trees import nest
 
 # First match wins. Canonical prefixes: visual., text., lm_head.
 _IMPORT = [(re.compile(pattern), name) for pattern, name in (

@@ -41,7 +41,8 @@ class _Table:
     """Collects specs under a prefix."""
 
     def __init__(self, path: tuple[str, ...], hf: str, stack: int = 0):
-        self.path, self.hf, self.stack, self.specs = path, hf, stack, []
+        self.path, self.hf, self.stack = path, hf, stack
+        self.specs: list[ParamSpec] = []
 
     def add(self, name: str, leaf: str, shape, axes, hf_name: str, hf_shape=None, in_axes: int = 0, init: str = "normal"):
         path = (*self.path, name, leaf) if name else (*self.path, leaf)

@@ -61,13 +61,15 @@ class Policy:
         """The arguments of transformers' processors as a PromptBatch with NumPy leaves (padding on either side). mm_token_type_ids is not
         needed: the token ids say it. ValueError when grids, pixels and tokens do not fit each other."""
         config = self.config
-        tokens = np.asarray(input_ids).astype(np.int32)
+        tokens: Any = np.asarray(input_ids).astype(np.int32)  # NumPy arrays stand where device arrays will
         if tokens.ndim != 2:
             raise ValueError(f"input_ids: shape {tokens.shape}, need [batch, sequence]")
-        valid = np.ones(tokens.shape, bool) if attention_mask is None else np.asarray(attention_mask).astype(bool)
+        valid: Any = np.ones(tokens.shape, bool) if attention_mask is None else np.asarray(attention_mask).astype(bool)
         images, videos = (None if g is None else np.asarray(g).reshape(-1, 3) for g in (image_grid_thw, video_grid_thw))
+        positions: Any
+        following: Any
         positions, following = batch_positions(tokens, config, valid, images, videos, second_per_grid_ts)
-        feature_index = np.full(tokens.shape, -1, np.int32)
+        feature_index: Any = np.full(tokens.shape, -1, np.int32)
         pixels, grids, offset = [], [], 0
         for token_id, values, grid in ((config.image_token_id, pixel_values, images), (config.video_token_id, pixel_values_videos, videos)):
             if grid is None or not len(grid):
@@ -131,7 +133,7 @@ def load_pretrained(directory: str | os.PathLike, dtype: str = "float32", mesh: 
     dtype: type of activations and, unless param_dtype is given, of the parameters; mesh: where to shard the parameters, by `rules`;
     position_rule: "4.57" or "hf5". Errors: FileNotFoundError, or ValueError that lists every tensor that does not fit.
     """
-    if "float64" in (dtype, param_dtype) and not jax.config.jax_enable_x64:
+    if "float64" in (dtype, param_dtype) and not jax.config.read("jax_enable_x64"):
         raise ValueError('load_pretrained: dtype="float64" needs jax.config.update("jax_enable_x64", True) before any array is made')
     config = read_config(directory, position_rule)
     stored = param_dtype or dtype

@@ -27,7 +27,7 @@ def vision_run_positions(start: int, grid: Sequence[int], step: float, merge: in
     return ids.reshape(3, -1) + np.int32(start)
 
 
-def row_positions(type_ids: np.ndarray, grids: Sequence[Sequence[int]], config: ModelConfig,
+def row_positions(type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequence[np.ndarray], config: ModelConfig,
                   seconds_per_grid: Sequence[float] = ()) -> tuple[np.ndarray, int]:
     """Positions of one unpadded sequence.
 
@@ -68,7 +68,7 @@ def row_positions(type_ids: np.ndarray, grids: Sequence[Sequence[int]], config: 
     return positions, cur
 
 
-def _runs(type_ids: np.ndarray, grids: Sequence[Sequence[int]], config: ModelConfig) -> Iterator[tuple[int, int, int]]:
+def _runs(type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequence[np.ndarray], config: ModelConfig) -> Iterator[tuple[int, int, int]]:
     """Grids as the tokens show them: Qwen3-VL's videos are one run a time step. A grid is a video's when its first token is."""
     vision_types = type_ids[type_ids != TEXT]
     offset = 0

@@ -13,17 +13,7 @@ from spatial_jax.models.batch import VisionArrays, VisionFeatures
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.layers import Compute
 from spatial_jax.models.layout import ParamSpec, param_specs
-
-
-def nest(leaves: dict[tuple[str, ...], Any]) -> dict[str, Any]:
-    """{path: leaf} as nested dicts."""
-    tree: dict[str, Any] = {}
-    for path, leaf in leaves.items():
-        node = tree
-        for key in path[:-1]:
-            node = node.setdefault(key, {})
-        node[path[-1]] = leaf
-    return tree
+from spatial_jax.models.trees import nest
 
 
 def _modules(tree: dict[str, Any]) -> nnx.Dict:
@@ -47,7 +37,10 @@ class QwenVL(nnx.Module):
         self.lora_scale = 1.0
         param_dtype = jnp.dtype(dtype if param_dtype is None else param_dtype)
         leaves = {spec.path: nnx.Param(_initial(spec, config, rngs, param_dtype)) for spec in param_specs(config)}
-        tree = nest(leaves)
+        self.set_params(nest(leaves))
+
+    def set_params(self, tree: dict[str, Any]) -> None:
+        """Replaces all parameters by a nested dict of nnx.Param (adapters may stand beside kernels)."""
         self.text = _modules(tree["text"])
         self.vision = _modules(tree["vision"])
 

@@ -65,7 +65,7 @@ class Checkpoint:
         if index.is_file():
             names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
             if missing := [name for name in names if not (self.directory / name).is_file()]:
-                raise FileNotFoundError(f"{self.directory}: {index.name} lists {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not there")
+                raise FileNotFoundError(f"{self.directory}: {index.name} lists {', '.join(missing)}, not there; download them")
             files = [self.directory / name for name in names]
         else:
             files = sorted(self.directory.glob("*.safetensors"))

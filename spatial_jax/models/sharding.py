@@ -8,15 +8,17 @@ from jax.sharding import Mesh
 
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.layout import param_specs
-from spatial_jax.models.qwen_vl import nest
+from spatial_jax.models.lora import LoraConfig, lora_specs
+from spatial_jax.models.trees import nest
 from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, param_shardings
 
 
-def param_axes(config: ModelConfig) -> nnx.State:
-    """State like the parameters with a tuple of logical axes at every leaf."""
-    return nnx.State(nest({spec.path: spec.full_axes for spec in param_specs(config)}))
+def param_axes(config: ModelConfig, lora: LoraConfig | None = None) -> nnx.State:
+    """State like the parameters (with adapters, if given) with a tuple of logical axes at every leaf."""
+    specs = param_specs(config) + (lora_specs(config, lora) if lora else [])
+    return nnx.State(nest({spec.path: spec.full_axes for spec in specs}))
 
 
-def model_shardings(config: ModelConfig, params: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> nnx.State:
+def model_shardings(config: ModelConfig, params: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES, lora: LoraConfig | None = None) -> nnx.State:
     """NamedShardings of the parameters (arrays or shapes); ValueError names the parameter whose dimension does not divide."""
-    return param_shardings(params, param_axes(config), mesh, rules)
+    return param_shardings(params, param_axes(config, lora), mesh, rules)

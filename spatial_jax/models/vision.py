@@ -65,7 +65,8 @@ def scan_period(config: VisionConfig) -> int:
 def position_embedding(table: jax.Array, vision: VisionArrays) -> jax.Array:
     """Bilinear samples of the learned position table, [N, d] float32: table rows times float32 weights, summed in float32."""
     wide = wide_dtype(table.dtype)
-    return sum(table[vision.tap_index[i]].astype(wide) * vision.tap_weight[i][:, None].astype(wide) for i in range(4))
+    rows = table[jnp.asarray(vision.tap_index)].astype(wide)
+    return (rows * jnp.asarray(vision.tap_weight)[:, :, None].astype(wide)).sum(axis=0)
 
 
 def run_tower(p: Params, vision: VisionArrays, config: VisionConfig, compute: Compute, policy: str) -> VisionFeatures:
@@ -101,6 +102,6 @@ def run_tower(p: Params, vision: VisionArrays, config: VisionConfig, compute: Co
     if vision.token_order is not None:
         features = features[vision.token_order]
     deepstack = None
-    if taps:
+    if kept is not None:
         deepstack = jnp.stack([merge(jax.tree.map(lambda a, j=j: a[j], p["deepstack"]), kept[j], config, compute, True) for j in range(len(taps))])
     return VisionFeatures(features, deepstack)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -61,16 +62,16 @@ def _blocks(block_ids: np.ndarray, counts: np.ndarray, total: int, size: int, co
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
     slots = block_ids * size + np.arange(n) - starts[block_ids]
     full = bool((counts == size).all())
-    valid = None
+    valid: Any = None
     if not (full and len(counts) == count):
         valid = np.zeros(count * size, bool)
         valid[slots] = True
         valid = valid.reshape(count, size)
     if full and count * size == total:
         return BlockLayout(count, size, None, None, valid)
-    index = np.full(count * size, total, np.int32)
+    index: Any = np.full(count * size, total, np.int32)
     index[slots] = np.arange(n, dtype=np.int32)
-    inverse = np.full(total, count * size, np.int32)
+    inverse: Any = np.full(total, count * size, np.int32)
     inverse[:n] = slots
     return BlockLayout(count, size, index.reshape(count, size), inverse, valid)
 
@@ -87,7 +88,8 @@ def _block_shape(counts: np.ndarray, total: int, bucketed: bool, size: int | Non
     return round_size(len(counts)), largest
 
 
-def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vision_config: VisionConfig, *, bucket: int | None = None) -> VisionArrays:
+def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vision_config: VisionConfig, *,
+                bucket: int | None = None) -> VisionArrays:
     """VisionArrays (NumPy leaves) of packed pictures.
 
     pixel_values [N, K] as transformers' processors give them (frames in merge-block order), grid_thw [m, 3] (t, h, w) in patches, images and
@@ -100,10 +102,11 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
     if rows_given != expected or pixel_values.shape[1] != config.patch_dim:
         raise ValueError(f"plan_vision: pixel_values {pixel_values.shape} do not match grids {grids.tolist()}: need ({expected}, {config.patch_dim})")
     if (grids[:, 1:] % config.spatial_merge_size).any():
-        raise ValueError(f"plan_vision: grids {grids.tolist()} must have heights and widths that are multiples of {config.spatial_merge_size} patches")
+        raise ValueError(f"plan_vision: grids {grids.tolist()} must have sides that are multiples of {config.spatial_merge_size} patches")
     total = bucket or expected
     if total < expected or total % config.merge_unit:
-        raise ValueError(f"plan_vision: bucket {total} must be a multiple of {config.merge_unit} and hold {expected} patches; raise it or lower max_pixels")
+        raise ValueError(f"plan_vision: bucket {total} must be a multiple of {config.merge_unit} and hold {expected} patches; "
+                         "raise it or lower max_pixels")
 
     windowed = config.window_tokens > 0 and len(config.full_attention_blocks) < config.depth
     frames = [(int(h), int(w)) for t, h, w in grids for _ in range(int(t))]
@@ -111,20 +114,22 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
     sizes = np.array([h * w for h, w in frames])
     starts = np.concatenate([[0], np.cumsum(sizes)])
     order = np.concatenate([p[0] + s for p, s in zip(parts, starts)])
-    rows, cols = np.zeros(total, np.int32), np.zeros(total, np.int32)
+    rows: Any = np.zeros(total, np.int32)  # NumPy arrays stand where device arrays will
+    cols: Any = np.zeros(total, np.int32)
     rows[:expected], cols[:expected] = np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts])
     frame_ids = np.repeat(np.arange(len(frames)), sizes)
-    segments = np.zeros(total, np.int32)
+    segments: Any = np.zeros(total, np.int32)
     segments[:expected] = frame_ids + 1
 
-    patches = np.zeros((total, config.patch_dim), pixel_values.dtype if pixel_values.dtype == np.float64 else np.float32)
+    patches: Any = np.zeros((total, config.patch_dim), pixel_values.dtype if pixel_values.dtype == np.float64 else np.float32)
     np.take(pixel_values.astype(patches.dtype, copy=False), order, axis=0, out=patches[:expected])
 
     frame_blocks = None
     count, size = _block_shape(sizes, total, bucket is not None)
     if count * size * size < total * total or (count == 1 and size == total):
         frame_blocks = _blocks(frame_ids, sizes, total, size, count)
-    window_blocks = token_order = None
+    window_blocks = None
+    token_order: Any = None
     if windowed:
         window_ids, offset = [], 0
         for part in parts:
@@ -138,11 +143,12 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
         if (merged_order != np.arange(len(merged_order))).any():
             token_order = np.arange(total // config.merge_unit, dtype=np.int32)
             token_order[merged_order] = np.arange(len(merged_order), dtype=np.int32)
-    taps = (None, None)
+    tap_index: Any = None
+    tap_weight: Any = None
     if config.num_position_embeddings:
         heights = np.ones(total, np.int64)
         widths = np.ones(total, np.int64)
         heights[:expected] = np.repeat([h for h, _ in frames], sizes)
         widths[:expected] = np.repeat([w for _, w in frames], sizes)
-        taps = _position_taps(rows, cols, heights, widths, int(config.num_position_embeddings**0.5))
-    return VisionArrays(patches, rows, cols, segments, frame_blocks, window_blocks, token_order, *taps)
+        tap_index, tap_weight = _position_taps(rows, cols, heights, widths, int(config.num_position_embeddings**0.5))
+    return VisionArrays(patches, rows, cols, segments, frame_blocks, window_blocks, token_order, tap_index, tap_weight)

@@ -30,18 +30,22 @@ def attention_mask(n: int, m: int, *, causal: bool = False, kv_valid: jax.Array 
 def reference_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None, scale: float | None = None) -> jax.Array:
     """Plain softmax attention: q [b, n, h, d], k, v [b, m, k, d] with h a multiple of k, mask broadcastable to [b, n, m] -> [b, n, h, d].
 
-    Scores and softmax in float32 (float64 for float64 inputs), probabilities cast back before they meet v. A query that may see nothing
-    gets the mean of the values, never NaN.
+    Scores, softmax and sums in float32 (float64 for float64 inputs); the weights are cast to v's type before they meet v and normalised
+    after. A query that may see nothing gets the mean of the values, never NaN.
     """
     b, n, h, d = q.shape
     kv = k.shape[2]
+    group = h // kv
     wide = wide_dtype(q.dtype)
-    grouped = q.reshape(b, n, kv, h // kv, d)
-    scores = jnp.einsum("bnkgd,bmkd->bkgnm", grouped, k, preferred_element_type=wide) * jnp.asarray(d**-0.5 if scale is None else scale, wide)
+    # Heads first, the queries of one kv head side by side: two plain batched matmuls, the fastest form on CPUs and GPUs alike.
+    q = q.reshape(b, n, kv, group, d).transpose(0, 2, 1, 3, 4).reshape(b, kv, n * group, d)
+    k, v = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
+    scores = jnp.matmul(q, k, preferred_element_type=wide) * jnp.asarray(d**-0.5 if scale is None else scale, wide)
     if mask is not None:
-        scores = jnp.where(mask[:, None, None], scores, jnp.finfo(wide).min)
-    weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-    return jnp.einsum("bkgnm,bmkd->bnkgd", weights, v).reshape(b, n, h, d)
+        scores = jnp.where(jnp.repeat(mask, group, axis=1)[:, None], scores, jnp.finfo(wide).min)
+    weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
+    out = jnp.matmul(weights.astype(v.dtype), v, preferred_element_type=wide) / weights.sum(axis=-1, keepdims=True)
+    return out.astype(v.dtype).reshape(b, kv, n, group, d).transpose(0, 2, 1, 3, 4).reshape(b, n, h, d)
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False, kv_valid: jax.Array | None = None,

@@ -47,7 +47,8 @@ def partition_spec(axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh,
             ways *= mesh.shape[c]
         if size % ways:
             if strict:
-                raise ValueError(f"{name}: dimension {axis!r} of size {size} does not divide over mesh axes {chosen} = {ways}; choose another mesh shape")
+                raise ValueError(f"{name}: dimension {axis!r} of size {size} does not divide over {chosen} = {ways}; "
+                                 "choose another mesh shape")
             chosen = ()
         used.update(chosen)
         entries.append(None if not chosen else chosen[0] if len(chosen) == 1 else chosen)
