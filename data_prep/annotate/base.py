@@ -1,0 +1,220 @@
+"""What a model of each family takes and gives. One file a family implements these; the stages below know nothing else of a model.
+
+Every model works on a list of pictures at once (uint8 [h, w, 3], sizes may differ), gives one result a picture in the same order, and
+has a JSON-ready `config()` (name or directory of the weights, precision) that becomes part of the dataset's identity.
+A model that cannot treat a picture puts a BadItem in its place; it never raises for one picture.
+"""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+import numpy as np
+
+from data_prep.sources.base import BadItem, DepthNoise, Frame, ObjectDraft
+
+
+@dataclasses.dataclass
+class Proposal:
+    """A box [x1, y1, x2, y2] in pixels that may hold an object; `name` is empty when the proposer knows no classes."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    name: str = ""
+
+
+@dataclasses.dataclass
+class Mask:
+    """bool [h, w] with the model's own quality estimates, 0 to 1; `sigma`: error of its edge, pixels, one standard deviation."""
+
+    mask: np.ndarray
+    score: float = 1.0
+    stability: float = 1.0
+    sigma: float = 1.5
+
+
+@dataclasses.dataclass
+class Caption:
+    """`text` is unique in the picture (verified); `name` is its head noun, e.g. "chair" of "chair by the window"."""
+
+    text: str
+    name: str
+
+
+@dataclasses.dataclass
+class DepthEstimate:
+    """float32 depth [h, w] along the optical axis, 0 where unknown; `flag` "metric" or "relative". A model that also sees the field of
+    view gives `intrinsics` (fx, fy, cx, cy in pixels)."""
+
+    depth: np.ndarray
+    flag: str
+    noise: DepthNoise
+    intrinsics: tuple[float, float, float, float] | None = None
+
+
+@dataclasses.dataclass
+class CameraEstimate:
+    """fx, fy, cx, cy in pixels; `source` "exif", "estimated" or "default" (low confidence); gravity [3] in the camera frame when known."""
+
+    intrinsics: tuple[float, float, float, float]
+    source: str
+    gravity: np.ndarray | None = None
+
+
+class Model(Protocol):
+    """Common to all families."""
+
+    name: str
+
+    def config(self) -> dict[str, Any]: ...
+
+
+class Proposer(Model, Protocol):
+    """Boxes of likely objects, best first."""
+
+    def propose(self, pictures: list[np.ndarray]) -> list[list[Proposal] | BadItem]: ...
+
+
+class Masker(Model, Protocol):
+    """Masks of boxes; a box without a good mask is left out (None)."""
+
+    def masks(self, pictures: list[np.ndarray], proposals: list[list[Proposal]]) -> list[list[Mask | None] | BadItem]: ...
+
+
+class Captioner(Model, Protocol):
+    """Descriptions unique in the picture; None where no verified one was found."""
+
+    def captions(self, pictures: list[np.ndarray], masks: list[list[np.ndarray]]) -> list[list[Caption | None] | BadItem]: ...
+
+
+class DepthEstimator(Model, Protocol):
+    """Dense depth."""
+
+    def depth(self, pictures: list[np.ndarray]) -> list[DepthEstimate | BadItem]: ...
+
+
+class CameraEstimator(Model, Protocol):
+    """Intrinsics and, where it can, gravity. `frames` carry EXIF intrinsics and depth where they are known already."""
+
+    def camera(self, frames: list[Frame]) -> list[CameraEstimate | BadItem]: ...
+
+
+class _ModelStage:
+    """A stage around one model: gives it the frames that lack what it knows, and leaves the others as they are."""
+
+    def __init__(self, model: Any):
+        self.model, self.name = model, f"{self.kind}:{model.name}"
+
+    kind = "model"
+
+    def config(self) -> dict[str, Any]:
+        return {"stage": self.kind, **self.model.config()}
+
+    def lacks(self, frame: Frame) -> bool:
+        """Whether the model has something to add to this frame."""
+        raise TypeError(f"{type(self).__name__} does not say which frames it serves")
+
+    def apply(self, frames: list[Frame]) -> list[Exception | None]:
+        """Runs the model and fills in the frames; one error or None for each."""
+        raise TypeError(f"{type(self).__name__} does not say what it does")
+
+    def batch(self, frames: list[Frame]) -> list[Exception | None]:
+        errors: list[Exception | None] = [None] * len(frames)
+        wanting = [i for i, frame in enumerate(frames) if self.lacks(frame)]
+        if wanting:
+            for i, error in zip(wanting, self.apply([frames[i] for i in wanting]), strict=True):
+                errors[i] = error
+        return errors
+
+    def __call__(self, frame: Frame) -> None:
+        error = self.batch([frame])[0]
+        if error is not None:
+            raise error
+
+
+class DepthStage(_ModelStage):
+    """Depth for frames whose source has none."""
+
+    kind = "depth"
+
+    def lacks(self, frame: Frame) -> bool:
+        return frame.depth is None
+
+    def apply(self, frames: list[Frame]) -> list[Exception | None]:
+        errors: list[Exception | None] = []
+        for frame, estimate in zip(frames, self.model.depth([f.rgb for f in frames]), strict=True):
+            errors.append(estimate if isinstance(estimate, BadItem) else None)
+            if isinstance(estimate, BadItem):
+                continue
+            frame.depth, frame.depth_flag, frame.depth_noise = estimate.depth, estimate.flag, estimate.noise
+            frame.provenance["depth"] = self.model.name
+            if frame.intrinsics is None and estimate.intrinsics is not None:
+                frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, "estimated"
+                frame.provenance["intrinsics"] = self.model.name
+        return errors
+
+
+class CameraStage(_ModelStage):
+    """Intrinsics for frames that have none."""
+
+    kind = "camera"
+
+    def lacks(self, frame: Frame) -> bool:
+        return frame.intrinsics is None
+
+    def apply(self, frames: list[Frame]) -> list[Exception | None]:
+        errors: list[Exception | None] = []
+        for frame, estimate in zip(frames, self.model.camera(frames), strict=True):
+            errors.append(estimate if isinstance(estimate, BadItem) else None)
+            if isinstance(estimate, BadItem):
+                continue
+            frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, estimate.source
+            frame.provenance["intrinsics"] = self.model.name
+            if frame.gravity is None and estimate.gravity is not None:
+                frame.gravity = estimate.gravity
+                frame.provenance["gravity"] = self.model.name
+        return errors
+
+
+class ObjectsStage(_ModelStage):
+    """Objects for frames that have none: proposals, then masks, then captions; an object without mask or caption is left out."""
+
+    kind = "objects"
+
+    def __init__(self, proposer: Proposer, masker: Masker, captioner: Captioner):
+        self.proposer, self.masker, self.captioner = proposer, masker, captioner
+        self.name = "objects"
+
+    def config(self) -> dict[str, Any]:
+        return {"stage": self.kind, "proposals": self.proposer.config(), "masks": self.masker.config(), "captions": self.captioner.config()}
+
+    def lacks(self, frame: Frame) -> bool:
+        return not frame.objects
+
+    def apply(self, frames: list[Frame]) -> list[Exception | None]:
+        errors: list[Exception | None] = [None] * len(frames)
+
+        def step(call: Any, *columns: list[Any]) -> list[Any]:
+            """Calls a model with the frames that are still good; empty results for the others."""
+            good = [i for i, e in enumerate(errors) if e is None]
+            out: list[Any] = [[] for _ in frames]
+            for i, result in zip(good, call(*([c[i] for i in good] for c in columns)), strict=True) if good else ():
+                if isinstance(result, BadItem):
+                    errors[i] = result
+                else:
+                    out[i] = result
+            return out
+
+        pictures = [f.rgb for f in frames]
+        proposals = step(self.proposer.propose, pictures)
+        masks = step(self.masker.masks, pictures, proposals)
+        kept = [[(p, m) for p, m in zip(ps, ms) if m is not None] for ps, ms in zip(proposals, masks)]
+        captions = step(self.captioner.captions, pictures, [[m.mask for _, m in pairs] for pairs in kept])
+        for frame, pairs, texts in zip(frames, kept, captions):
+            frame.objects = [self._draft(p, m, c) for (p, m), c in zip(pairs, texts) if c is not None]
+        return errors
+
+    def _draft(self, proposal: Proposal, mask: Mask, caption: Caption) -> ObjectDraft:
+        provenance = {"box": self.proposer.name, "mask": self.masker.name, "caption": self.captioner.name}
+        return ObjectDraft(name=caption.name or proposal.name, caption=caption.text, mask=mask.mask, confidence=float(min(proposal.score, mask.score)),
+                           mask_sigma=mask.sigma, provenance=provenance)
