@@ -1,7 +1,8 @@
 """A question record as chat messages, and the answer a supervised example teaches.
 
 Prompt modes (vsGRPO's vanilla, think and observe; Spatial-SSRL's boxed answer): what the response must look like. The reward's `format` of
-the same name checks it; "vanilla" asks for the bare answer (format "none").
+the same name checks it; "vanilla" asks for the bare answer (format "none"); "bare" adds nothing to the question, neither an instruction
+nor lettered options, for questions that say by themselves how to answer.
 """
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import Any
 
 from spatial_jax.data.records import QuestionRecord
 
-PROMPT_MODES = ("vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed")
+PROMPT_MODES = ("bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARK = re.compile(r"<image>|<video>")
 _UNITS = {"m": "metres", "cm": "centimetres", "m2": "square metres", "px": "pixels", "deg": "degrees"}
@@ -27,7 +28,7 @@ _WRAP = {
     "think_boxed": "First think it through inside <think></think>, then put {form} in \\boxed{{}}.",
 }
 _TARGETS = {
-    "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>", "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
+    "bare": "{answer}", "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>", "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
     "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>", "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
 }
 
@@ -61,6 +62,8 @@ def instruction(mode: str, question_type: str = "free", unit: str = "", question
 def question_text(record: QuestionRecord, mode: str) -> str:
     """The question, its lettered options where it does not list them itself, and the instruction; <image> marks are left in."""
     text = record.question
+    if mode == "bare":
+        return text
     if record.question_type == "mcq" and not re.search(r"^\s*\(?A[.):]", text, re.MULTILINE):
         text += "".join(f"\n{LETTERS[i]}. {option}" for i, option in enumerate(record.options))
     hint = instruction(mode, record.question_type, record.unit, text)
@@ -112,7 +115,7 @@ def target_text(record: QuestionRecord, mode: str) -> str:
     """The response that supervised fine-tuning teaches. The thought is the record's own (meta "thought", else its answer sentence "sentence",
     else one plain sentence)."""
     meta = json.loads(record.meta)
-    answer = answer_text(record)
+    answer = record.answer if mode == "bare" else answer_text(record)
     thought = meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."
     return _TARGETS[mode].format(answer=answer, thought=thought)
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from spatial_jax.processing.buckets import PATCH_BUCKETS
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings:
@@ -31,12 +33,13 @@ class DataSettings:
     weights: tuple[float, ...] = ()             # mixture weights; empty: by size
     split: str = "train"
     families: tuple[str, ...] = ()              # only these question families; empty: all
-    prompt_mode: Literal["vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed"] = "think_answer"
+    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed"] = "think_answer"
     system: str | None = None                   # system message; None: the chat template's own
     min_pixels: int | None = None               # None: the checkpoint's
     max_pixels: int | None = 1003520
     prompt_buckets: tuple[int, ...] = (512, 1024, 2048, 4096)    # prompt tokens, pictures included
-    patch_buckets: tuple[int, ...] = ()         # patches of a micro-batch; empty: powers of two
+    patch_buckets: tuple[int, ...] = PATCH_BUCKETS               # patches of a micro-batch or of a prefill
+    together: int = 1                           # SFT: questions on one picture that are packed behind it
     workers: int = 0                            # worker processes of the input pipeline
     cache_mib: int = 2048                       # encoded prompts kept in memory
     seed: int = 0
@@ -82,7 +85,7 @@ class AlgorithmSettings:
 class ReferenceSettings:
     """The KL reference (Li 2025: replaced periodically; period from ProRL v2)."""
 
-    mode: Literal["none", "every_n", "kl", "ema"] = "every_n"
+    mode: Literal["fixed", "every_n", "kl", "ema"] = "every_n"
     every_n: int = 200
     kl_threshold: float = 0.1
     ema_decay: float = 0.99
@@ -210,3 +213,8 @@ class RunConfig:
             raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
         if self.rollout.max_new_tokens > max(self.rollout.answer_buckets):
             raise ValueError(f"config.rollout.max_new_tokens = {self.rollout.max_new_tokens} exceeds the largest of answer_buckets")
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a KL reference is kept: DPO caches its own, and without a KL term there is nothing to compare with."""
+        return self.run.method == "grpo" and self.algorithm.kl_coef > 0

@@ -1,0 +1,1 @@
+"""Recipes: one file each, `get_config(arg)` -> ConfigDict, optionally `sweep()`."""

@@ -1,0 +1,1 @@
+"""Starting things: quickstart, proofs, TPU runs, sweeps, plans."""

@@ -1,0 +1,90 @@
+"""Runs a list of ordinary commands one after another, echoing each, and remembers which are done, so that a second run resumes."""
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One command: `args` follow the Python interpreter, e.g. ("-m", "spatial_jax.train", "--config=...")."""
+
+    name: str
+    what: str
+    args: tuple[str, ...]
+    minutes: float                              # expected on two cores; only for the time left shown before the first run
+
+    @property
+    def command(self) -> str:
+        """As a user would type it."""
+        return "python " + shlex.join(self.args)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+class StepRunner:
+    """Runs steps in order below `root`; `root/.steps/NAME.json` records a finished one together with the commands that led to it."""
+
+    def __init__(self, root: Path, steps: Sequence[Step]):
+        self.root, self.steps = root, list(steps)
+        self.seconds: dict[str, float] = {}
+
+    def _stamp(self, step: Step) -> Path:
+        return self.root / ".steps" / f"{step.name}.json"
+
+    def _key(self, position: int) -> str:
+        """Changes when this command or any before it changes: what came out of other inputs is not reused."""
+        return hashlib.sha256("\n".join(s.command for s in self.steps[:position + 1]).encode()).hexdigest()
+
+    def _done(self, position: int) -> float | None:
+        try:
+            stamp = json.loads(self._stamp(self.steps[position]).read_text())
+        except (OSError, ValueError):
+            return None
+        return float(stamp["seconds"]) if stamp.get("key") == self._key(position) else None
+
+    def run(self) -> int:
+        """0 when all steps are done; else the exit code of the one that failed (130 for Ctrl-C), after one line that says how to go on."""
+        (self.root / ".steps").mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        for position, step in enumerate(self.steps):
+            seconds = self._done(position)
+            if seconds is not None:
+                self.seconds[step.name] = seconds
+                say(f"[{position + 1}/{len(self.steps)}] {step.what}: done before ({seconds:.0f} s), kept")
+                continue
+            left = sum(s.minutes for s in self.steps[position:])
+            say(f"\n[{position + 1}/{len(self.steps)}] {step.what}   (about {step.minutes:.1f} min, {left:.0f} min to the end)\n    $ {step.command}")
+            begun = time.monotonic()
+            code = self._call(step)
+            if code:
+                say(f"\nstopped in step {position + 1} ({step.what}), exit code {code}. What is finished is kept: run the same command again to go on.")
+                return code
+            self.seconds[step.name] = time.monotonic() - begun
+            stamp = self._stamp(step).with_suffix(".tmp")
+            stamp.write_text(json.dumps({"key": self._key(position), "command": step.command, "seconds": self.seconds[step.name]}))
+            os.replace(stamp, self._stamp(step))
+        say(f"\nall {len(self.steps)} steps done; this run took {(time.monotonic() - started) / 60:.1f} min")
+        return 0
+
+    @staticmethod
+    def _call(step: Step) -> int:
+        child = subprocess.Popen([sys.executable, *step.args])
+        try:
+            return child.wait()
+        except KeyboardInterrupt:               # the terminal sent it to the child too, which saves and leaves
+            try:
+                child.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                child.kill()
+            return 130

@@ -1,0 +1,106 @@
+"""Host samples to the micro-batches of an update: groups of answers that share a prompt, for every method alike."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from flax import struct
+
+from spatial_jax.models.batch import AnswerBatch, PromptBatch
+from spatial_jax.models.configs import VisionConfig
+from spatial_jax.processing.buckets import choose_bucket
+from spatial_jax.processing.collate import collate_answers, collate_prompts
+from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.rl.objectives import PolicyBatch
+from spatial_jax.rollout.batch import trajectory_batch
+from spatial_jax.rollout.types import Trajectory
+
+
+@struct.dataclass
+class GroupBatch:
+    """b groups of g answers with whatever their loss needs: policy for GRPO, ref_logp [b, g, t] alone for DPO."""
+
+    prompts: PromptBatch
+    answers: AnswerBatch
+    policy: PolicyBatch | None = None
+    ref_logp: Any = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Buckets:
+    """Static sizes that batches are padded to, and what padding is made of."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    patch: tuple[int, ...]
+    pad_id: int
+    vision: VisionConfig
+
+    def prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
+        """Collated into the smallest buckets that hold them."""
+        patches = sum(prompt.patches for prompt in prompts)
+        return collate_prompts(
+            prompts, self.vision, prompt_bucket=choose_bucket(max(map(len, prompts)), self.prompt),
+            patch_bucket=choose_bucket(patches, self.patch) if patches else None, pad_id=self.pad_id)
+
+    def answers(self, answers: Sequence[Sequence[np.ndarray]], next_positions: Sequence[int], masks=None) -> AnswerBatch:
+        """Plain answers, likewise."""
+        longest = max((len(a) for group in answers for a in group), default=1)
+        return collate_answers(answers, next_positions, answer_bucket=choose_bucket(max(longest, 1), self.answer), pad_id=self.pad_id, loss_masks=masks)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Target:
+    """A prompt with the answer it should get: token ids, end-of-turn included."""
+
+    prompt: EncodedPrompt
+    answer: np.ndarray
+
+
+def shared_length(prompts: Sequence[EncodedPrompt]) -> int:
+    """Tokens that all prompts begin with; at least one token of each prompt is left over. 0 when their pictures differ."""
+    first = prompts[0]
+    shortest = min(map(len, prompts)) - 1
+    same = np.ones(shortest, bool)
+    for other in prompts[1:]:
+        same &= first.input_ids[:shortest] == other.input_ids[:shortest]
+    length = shortest if same.all() else int(np.argmin(same))
+    last_picture = int(np.max(np.nonzero(first.type_ids)[0], initial=-1))
+    return length if length > last_picture else 0
+
+
+def prefix(prompt: EncodedPrompt, length: int) -> EncodedPrompt:
+    """The first `length` tokens of a prompt, which hold all its pictures."""
+    return dataclasses.replace(prompt, input_ids=prompt.input_ids[:length], positions=prompt.positions[:, :length], type_ids=prompt.type_ids[:length],
+                               next_position=int(prompt.positions[0, length]))
+
+
+def target_batch(groups: Sequence[Sequence[Target]], buckets: Buckets, size: int) -> GroupBatch:
+    """Questions on the same pictures as one group: the pictures and what else the prompts begin with pass once, each question with its
+    answer follows as a suffix that sees the shared part and itself only. The loss counts answer tokens. Groups shorter than `size` are
+    filled up with empty suffixes."""
+    shared, suffixes, masks = [], [], []
+    for group in groups:
+        cut = shared_length([t.prompt for t in group]) if len(group) > 1 else len(group[0].prompt) - 1
+        if cut < 1:
+            raise ValueError("questions of one group must show the same pictures, at the start of their prompts")
+        shared.append(prefix(group[0].prompt, cut))
+        rows = [np.concatenate([t.prompt.input_ids[cut:], t.answer]).astype(np.int32) for t in group]
+        marks = [np.arange(len(row)) >= len(t.prompt) - cut for row, t in zip(rows, group)]
+        fill = size - len(group)
+        suffixes.append(rows + [np.zeros(0, np.int32)] * fill)
+        masks.append(marks + [np.zeros(0, bool)] * fill)
+    return GroupBatch(buckets.prompts(shared), buckets.answers(suffixes, [p.next_position for p in shared], masks))
+
+
+def rollout_batch(prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Trajectory]], advantages: np.ndarray, keep: np.ndarray,
+                  buckets: Buckets) -> GroupBatch:
+    """Groups of sampled answers with advantages [b, g] and keep [b, g] (False: the answer does not train). The sampler's full-softmax
+    log-probabilities go along."""
+    sampled = trajectory_batch(groups, [p.next_position for p in prompts], buckets.vision, answer_buckets=buckets.answer,
+                               patch_buckets=buckets.patch, pad_id=buckets.pad_id)
+    mask = np.asarray(sampled.answers.loss_mask) & keep[..., None]
+    policy = PolicyBatch(np.asarray(advantages, np.float32), mask, rollout_logp=sampled.full_logp)
+    return GroupBatch(buckets.prompts(prompts), sampled.answers, policy)

@@ -1,0 +1,170 @@
+"""GRPO: what differs from supervised training. A step samples a group of answers a question, scores them, and reinforces the better ones."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from spatial_jax.data.encode import Sample
+from spatial_jax.metrics.timing import PhaseTimer
+from spatial_jax.models.group import group_logprobs
+from spatial_jax.rewards.scoring import Outcome, outcome_many
+from spatial_jax.rl.advantages import constant_groups, group_advantages
+from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
+from spatial_jax.rollout.engine import Engine
+from spatial_jax.rollout.types import SamplingParams, Trajectory
+from spatial_jax.training.batches import GroupBatch, rollout_batch
+from spatial_jax.training.scoring import LogProbs
+from spatial_jax.training.settings import AlgorithmSettings
+from spatial_jax.training.setup import Setup
+from spatial_jax.training.state import Flat
+
+
+def objective_config(settings: AlgorithmSettings, max_tokens: int) -> ObjectiveConfig:
+    """The static part of the loss."""
+    return ObjectiveConfig(
+        kind=settings.kind, clip_low=settings.clip_low, clip_high=settings.clip_high, dual_clip=settings.dual_clip, aggregate=settings.aggregate,
+        kl_coef=settings.kl_coef, kl=settings.kl, is_cap=settings.is_cap, max_tokens=max_tokens)
+
+
+@dataclasses.dataclass
+class Rollout:
+    """b sampled groups with everything that was found out about them; arrays [b, g]."""
+
+    samples: list[Sample]
+    groups: list[list[Trajectory]]
+    texts: list[list[str]]
+    outcomes: list[list[Outcome]]
+    rewards: np.ndarray                         # NaN where there is no score
+    correct: np.ndarray                         # NaN likewise
+    advantages: np.ndarray
+    constant: np.ndarray                        # [b] groups that give no gradient
+
+    def gallery(self, count: int) -> list[dict[str, Any]]:
+        """The first `count` groups for the gallery."""
+        entries = []
+        for i in range(min(count, len(self.samples))):
+            sample = self.samples[i]
+            answers = [{"text": text, "reward": float(self.rewards[i, j]), "advantage": float(self.advantages[i, j]),
+                        "correct": bool(self.correct[i, j] == 1), "finish_reason": self.groups[i][j].finish_reason, "length": len(self.groups[i][j])}
+                       for j, text in enumerate(self.texts[i])]
+            entries.append({"record": {**sample.record.as_dict(), "model_size": list(sample.prompt.model_sizes[0]) if sample.prompt.model_sizes else None},
+                            "answers": answers, "phase": "train"})
+        return entries
+
+
+class Grpo:
+    """Holds the sampler; `collect` makes a rollout from samples, `minibatches` cuts it into optimizer steps."""
+
+    def __init__(self, setup: Setup):
+        run = setup.run
+        self.setup, self.run = setup, run
+        self.engine = Engine(
+            setup.graphdef, setup.policy.config, max_slots=run.rollout.max_slots, prompt_buckets=run.data.prompt_buckets,
+            answer_buckets=run.rollout.answer_buckets, mesh=setup.mesh, patch_buckets=run.data.patch_buckets, pad_id=setup.processor.pad_id,
+            kv_dtype=None if run.rollout.kv_dtype == "auto" else run.rollout.kv_dtype)
+        self.config = objective_config(run.algorithm, run.rollout.max_new_tokens)
+        self.sampling = SamplingParams(
+            max_new_tokens=run.rollout.max_new_tokens, temperature=run.rollout.temperature, top_k=run.rollout.top_k, top_p=run.rollout.top_p,
+            min_p=run.rollout.min_p, stop_ids=tuple(setup.processor.eos_ids), banned_ids=setup.processor.banned_ids, seed=run.run.seed)
+        self.scorer = LogProbs(setup, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids)
+
+    def loss(self, model: Any, batch: GroupBatch, coefficients: Flat) -> dict[str, jax.Array]:
+        """Sums of the objective over a micro-batch."""
+        logp, entropy = group_logprobs(
+            model, batch.prompts, batch.answers, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids,
+            remat=self.run.model.remat)
+        return objective(logp, entropy, batch.policy, self.config, entropy_coef=coefficients["entropy"])
+
+    def collect(self, samples: Sequence[Sample], params: Any, step: int, timer: PhaseTimer) -> Rollout:
+        """Samples, decodes to text and scores; rewards of records whose scoring fails are NaN and take no part."""
+        with timer("rollout"):
+            groups = self.engine.generate(params, [s.prompt for s in samples], self.run.rollout.group_size, self.sampling, step=step)
+        with timer("reward"):
+            decode = self.setup.processor.decode
+            texts = [[decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group] for group in groups]
+            records = [s.record.as_dict() for s in samples]
+            flat = outcome_many(
+                [(self.spec(record), text, record) for record, group in zip(records, texts) for text in group],
+                threads=self.run.reward.threads, deadline=self.run.reward.deadline_s)
+        size = self.run.rollout.group_size
+        outcomes = [flat[i:i + size] for i in range(0, len(flat), size)]
+        number = lambda value: float("nan") if value is None else float(value)  # noqa: E731
+        rewards = np.array([[number(o.reward) for o in group] for group in outcomes], np.float64)
+        correct = np.array([[number(o.correct) for o in group] for group in outcomes], np.float64)
+        advantages = group_advantages(rewards, kind=self.config.kind)
+        return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, constant_groups(rewards))
+
+    def spec(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record's reward with the run's format and user function laid over it."""
+        settings, spec = self.run.reward, dict(record["reward"])
+        if settings.user_file:
+            spec = {"kind": "user", "file": settings.user_file, "function": settings.user_function}
+        form = settings.format or ("none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode)
+        if form != "none":
+            spec.update(format=form, format_weight=settings.format_weight)
+        return spec
+
+    def minibatches(self, rollout: Rollout, params: Any, reference: Any, timer: PhaseTimer) -> Iterator[tuple[list[GroupBatch], float]]:
+        """(micro-batches, normaliser) of each optimizer step. Groups without a gradient are left out, so a step may have fewer
+        micro-batches; a step without any is not yielded. `params` are those that sampled, `reference` may be None."""
+        settings, micro, size = self.run.algorithm, self.run.run.micro_prompts, self.run.run.update_prompts
+        on_policy = self.run.run.prompts == size
+        for start in range(0, len(rollout.samples), size):
+            rows = [i for i in range(start, min(start + size, len(rollout.samples)))
+                    if not (settings.drop_zero_variance and rollout.constant[i])]
+            with timer("batch"):
+                batches = [self._micro(rollout, rows[at:at + micro], micro) for at in range(0, len(rows), micro)]
+            if reference is not None:
+                with timer("reference"):
+                    batches = [self.scorer.with_logps(batch, "ref_logp", reference) for batch in batches]
+            if not on_policy:
+                with timer("old_logp"):
+                    batches = [self.scorer.with_logps(batch, "old_logp", params) for batch in batches]
+            count = sum(float(normaliser(batch.policy.mask, self.config.aggregate, self.config.max_tokens)) for batch in batches)
+            if batches and count:
+                yield batches, count
+
+    def _micro(self, rollout: Rollout, rows: list[int], size: int) -> GroupBatch:
+        """`rows` of the rollout as one micro-batch of `size` groups, filled up with copies that do not train."""
+        filled = rows + [rows[0]] * (size - len(rows))
+        real = np.arange(size) < len(rows)
+        keep = ~np.isnan(rollout.rewards[filled]) & real[:, None]
+        if self.run.algorithm.mask_truncated:
+            keep &= np.array([[t.finish_reason == "stop" for t in rollout.groups[i]] for i in filled])
+        return rollout_batch([rollout.samples[i].prompt for i in filled], [rollout.groups[i] for i in filled],
+                             rollout.advantages[filled], keep, self.setup.buckets)
+
+    def metrics(self, rollout: Rollout, sums: dict[str, Any] | None) -> dict[str, float]:
+        """Everything that is logged of a step; `sums` of its last optimizer step, None when no group had a gradient."""
+        lengths = np.array([[len(t) for t in group] for group in rollout.groups])
+        stopped = np.array([[t.finish_reason == "stop" for t in group] for group in rollout.groups])
+        families = np.array([s.record.family or s.record.question_type for s in rollout.samples])
+        out = {
+            "reward/mean": float(np.nanmean(rollout.rewards)), "pass_rate": float(np.nanmean(rollout.correct)),
+            "group/std": float(np.nanmean(np.nanstd(rollout.rewards, axis=1, ddof=1))), "group/no_gradient": float(rollout.constant.mean()),
+            "group/all_correct": float((np.nanmin(rollout.correct, axis=1) == 1).mean()),
+            "group/none_correct": float((np.nanmax(rollout.correct, axis=1) == 0).mean()),
+            "length/mean": float(lengths.mean()), "length/max": float(lengths.max()), "length/truncated": float(1 - stopped.mean()),
+            "reward/excluded": float(np.isnan(rollout.rewards).mean()),
+        }
+        formats = [o.format for group in rollout.outcomes for o in group if o.format is not None]
+        if formats:
+            out["format/share"] = float(np.mean(formats))
+        for family in sorted(set(families)):
+            out[f"reward/{family}"] = float(np.nanmean(rollout.rewards[families == family]))
+        if sums is not None:
+            means = {k: float(v) for k, v in metrics_from_sums({k: v for k, v in sums.items() if k not in ("grad_norm", "update_skipped")}).items()}
+            out |= {"loss": means["loss"], "entropy": means["entropy"], "ratio/mean": means["ratio"], "ratio/max": means["ratio_max"],
+                    "clip/low": means["clip_low"], "clip/high": means["clip_high"], "clip/fraction": means["clip_low"] + means["clip_high"],
+                    "kl/old": means["kl_old"], "gap/mean": means["sampler_gap"], "gap/max": means["sampler_gap_max"],
+                    "answer_tokens": means["tokens"]}
+            if "kl_ref" in means:
+                out["kl/reference"] = means["kl_ref"]
+        return out
+
+
+assert set(MAXIMA) == {"ratio_max", "sampler_gap_max"}      # Updater keeps maxima by the ending of their names

@@ -1,0 +1,60 @@
+"""Supervised fine-tuning: answer tokens only, questions on the same pictures packed into one group."""
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from spatial_jax.data.encode import Sample
+from spatial_jax.models.group import group_logprobs
+from spatial_jax.training.batches import GroupBatch, Target, target_batch
+from spatial_jax.training.setup import Setup
+from spatial_jax.training.state import Flat
+
+
+def by_picture(samples: Sequence[Sample], most: int) -> list[list[Sample]]:
+    """Neighbours on the same pictures as groups of at most `most`."""
+    groups = []
+    for _, same in itertools.groupby(samples, key=lambda s: (s.dataset, s.record.scene_id, s.record.images)):
+        rest = list(same)
+        groups += [rest[i:i + most] for i in range(0, len(rest), most)]
+    return groups
+
+
+class Sft:
+    """Batches and loss of supervised fine-tuning."""
+
+    def __init__(self, setup: Setup):
+        self.setup, self.run = setup, setup.run
+
+    def loss(self, model: Any, batch: GroupBatch, coefficients: Flat) -> dict[str, jax.Array]:
+        """Summed negative log-likelihood of the answer tokens, their number, and the summed entropy there."""
+        logp, entropy = group_logprobs(model, batch.prompts, batch.answers, remat=self.run.model.remat)
+        mask = batch.answers.loss_mask
+        nll = -jnp.sum(jnp.where(mask, logp, 0.0))
+        return {"loss": nll, "tokens": jnp.sum(mask.astype(jnp.float32)), "entropy": jnp.sum(jnp.where(mask, entropy, 0.0))}
+
+    def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
+        """(micro-batches, answer tokens) of each optimizer step; `prompts` of the settings counts questions."""
+        run, together = self.run.run, self.run.data.together
+        out = []
+        for start in range(0, len(samples), run.update_prompts):
+            groups = by_picture(samples[start:start + run.update_prompts], together)
+            per_micro = max(run.micro_prompts // together, 1)
+            batches = []
+            for at in range(0, len(groups), per_micro):
+                chosen = [[Target(s.prompt, s.target_ids) for s in group] for group in groups[at:at + per_micro]]
+                empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
+                batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, together))
+            out.append((batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))))
+        return out
+
+    def metrics(self, samples: Sequence[Sample], sums: dict[str, Any]) -> dict[str, float]:
+        """Loss and entropy a token."""
+        tokens = max(float(sums["tokens"]), 1.0)
+        return {"loss": float(sums["loss"]) / tokens, "entropy": float(sums["entropy"]) / tokens, "answer_tokens": tokens,
+                "length/mean": tokens / len(samples)}

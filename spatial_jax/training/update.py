@@ -1,0 +1,100 @@
+"""One optimizer step from any number of micro-batches: gradients of summed losses are accumulated, divided once, applied once.
+
+Losses come as sums, and the global normaliser is known before the first micro-batch, so the result does not depend on how the batch
+was cut or on how many devices hold it. Each bucket shape is one compiled program; `programs` counts them.
+"""
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from spatial_jax.parallel.rules import use_mesh
+from spatial_jax.training.state import Flat, ParamSplit, TrainState
+
+# loss(model, batch, coefficients) -> {"loss": sum to minimise, name: sum or, for names that end in _max, maximum}
+Loss = Callable[[Any, Any, Flat], dict[str, jax.Array]]
+
+
+def place(batch: Any, mesh: Mesh | None, batch_axis: Callable[[tuple], int | None] = lambda path: None) -> Any:
+    """Host arrays on the devices: every array whole on each device, except those whose `batch_axis(path)` names the axis to shard over
+    data and fsdp. All processes hold the same host arrays and each takes its part."""
+    if mesh is None or mesh.size == 1:
+        return jax.device_put(batch)
+    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+
+    def one(path, leaf):
+        leaf = np.asarray(leaf)
+        axis = batch_axis(path)
+        spec = PartitionSpec()
+        if axis is not None and leaf.shape[axis] % ways == 0:
+            spec = PartitionSpec(*[None] * axis, ("data", "fsdp"))
+        return jax.make_array_from_callback(leaf.shape, NamedSharding(mesh, spec), lambda index: leaf[index])
+
+    return jax.tree_util.tree_map_with_path(one, batch)
+
+
+def group_axis(path: tuple) -> int | None:
+    """The prompt axis of arrays inside PromptBatch, AnswerBatch and PolicyBatch: positions have it second, vision arrays have none."""
+    names = [getattr(key, "name", getattr(key, "key", "")) for key in path]
+    if "vision" in names:
+        return 0 if names[-1] in ("patches", "rows", "cols", "segment_ids") else None
+    return 1 if names[-1] == "positions" else 0
+
+
+class Updater:
+    """Jitted accumulation and application of gradients for one loss."""
+
+    def __init__(self, graphdef: nnx.GraphDef, split: ParamSplit, optimizer: optax.GradientTransformation, loss: Loss, mesh: Mesh | None = None):
+        self._graphdef, self._split, self._optimizer, self._loss, self._mesh = graphdef, split, optimizer, loss, mesh
+        self._accumulate = jax.jit(self._accumulate_fn, donate_argnums=(2,))
+        self._apply = jax.jit(self._apply_fn, donate_argnums=(0, 1))
+        self._zeros = jax.jit(lambda params: jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
+
+    def _accumulate_fn(self, trainable: Flat, frozen: Flat, grads: Flat, batch: Any, scale: jax.Array, coefficients: Flat):
+        def total(params):
+            with use_mesh(self._mesh):
+                sums = self._loss(nnx.merge(self._graphdef, self._split.join(params, frozen)), batch, coefficients)
+            return sums["loss"] * scale, sums
+
+        new, sums = jax.grad(total, has_aux=True)(trainable)
+        return jax.tree.map(lambda g, n: g + n.astype(jnp.float32), grads, new), sums
+
+    def _apply_fn(self, state: TrainState, grads: Flat) -> tuple[TrainState, dict[str, jax.Array]]:
+        norm = optax.global_norm(grads)
+        finite = jnp.isfinite(norm)
+        updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)
+        params = jax.tree.map(lambda p, u: (p + u.astype(p.dtype)).astype(p.dtype), state.params, updates)
+        # A gradient that is not finite changes nothing but the step count.
+        keep = functools.partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
+        state = TrainState(state.step + 1, keep(params, state.params), keep(opt_state, state.opt_state))
+        return state, {"grad_norm": norm, "update_skipped": 1.0 - finite.astype(jnp.float32)}
+
+    def __call__(self, state: TrainState, frozen: Flat, batches: Sequence[Any], normaliser: float,
+                 coefficients: Flat | None = None) -> tuple[TrainState, dict[str, Any]]:
+        """One step on `batches` (host pytrees). Returns the new state and device scalars: sums over the batches (maxima for names that
+        end in _max), grad_norm, update_skipped. `normaliser`: what the summed loss is divided by."""
+        grads = self._zeros(state.params)
+        scale = jnp.float32(1.0 / max(normaliser, 1e-8))
+        total: dict[str, Any] = {}
+        for batch in batches:
+            grads, sums = self._accumulate(state.params, frozen, grads, place(batch, self._mesh, group_axis), scale, coefficients or {})
+            for name, value in sums.items():
+                if name not in total:
+                    total[name] = value
+                else:
+                    total[name] = jnp.maximum(total[name], value) if name.endswith("_max") else total[name] + value
+        state, info = self._apply(state, grads)
+        return state, {**total, **info}
+
+    @property
+    def programs(self) -> int:
+        """Compiled accumulation programs so far: one a bucket shape."""
+        return self._accumulate._cache_size()
