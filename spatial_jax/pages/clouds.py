@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -44,24 +44,27 @@ def render_cloud(points: np.ndarray, colors: np.ndarray, *, yaw: float = 28.0, p
     if not len(points):
         return Image.fromarray(canvas)
     center = np.median(points, axis=0)
-    spread = np.percentile(np.linalg.norm(points - center, axis=1), 95) or 1.0
     view = _view(yaw, pitch) @ _level(gravity)
-    distance = 2.1 * spread + 1e-6
-    focal = 0.5 * min(width, height) / math.tan(math.radians(24))
-    if len(points) < 4 * width * height:
-        # Splats of about the points' own spacing, so that surfaces look closed.
-        radius = max(1, round(1.1 * math.sqrt(width * height / len(points)) * 0.5))
-    else:
-        radius = 1
+    distance = 2.2 * (np.percentile(np.linalg.norm(points - center, axis=1), 95) or 1.0) + 1e-6
 
-    def project(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def flat(p: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Perspective coordinates (unscaled) and depth; NaN behind the camera."""
         moved = (p - center) @ view.T + np.array([0.0, 0.0, distance])
-        z = moved[:, 2]
-        safe = np.where(z > 0.05 * distance, z, np.nan)
-        return np.stack([moved[:, 0] / safe * focal + width / 2, moved[:, 1] / safe * focal + height / 2], axis=1), z
+        safe = np.where(moved[:, 2] > 0.05 * distance, moved[:, 2], np.nan)
+        return moved[:, :2] / safe[:, None], moved[:, 2]
 
-    pixels, z = project(points)
-    _splat(canvas, pixels, z, colors, min(radius, 4))
+    # The zoom fits all but the outermost percent of the points.
+    seen, z = flat(points)
+    low, high = np.nanpercentile(seen, 1, axis=0), np.nanpercentile(seen, 99, axis=0)
+    scale = 0.92 * float(np.min(np.array([width, height]) / np.maximum(high - low, 1e-9)))
+    shift = np.array([width, height]) / 2 - scale * (low + high) / 2
+
+    def project(p: np.ndarray) -> np.ndarray:
+        return flat(p)[0] * scale + shift
+
+    # Splats a little larger than the points' spacing, so that surfaces look closed.
+    radius = int(np.clip(np.ceil(1.35 * math.sqrt(float(np.prod((high - low) * scale)) / len(points))), 1, 9))
+    _splat(canvas, seen * scale + shift, z, colors, radius)
     image = Image.fromarray(canvas)
     draw = ImageDraw.Draw(image)
     for cuboid in cuboids:
@@ -89,13 +92,13 @@ def _splat(canvas: np.ndarray, pixels: np.ndarray, z: np.ndarray, colors: np.nda
     canvas.reshape(-1, 3)[hit] = painted[nearest[hit]]
 
 
-def _wireframe(draw: ImageDraw.ImageDraw, cuboid: Cuboid, project) -> None:
+def _wireframe(draw: ImageDraw.ImageDraw, cuboid: Cuboid, project: Callable[[np.ndarray], np.ndarray]) -> None:
     values = [*cuboid.center, *cuboid.extent, *np.ravel(cuboid.rotation)]
     if not all(math.isfinite(float(v)) for v in values):
         return
     signs = np.array([[sx, sy, sz] for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)], np.float64)
     corners = np.asarray(cuboid.center) + (signs * np.asarray(cuboid.extent) / 2) @ np.asarray(cuboid.rotation, np.float64).reshape(3, 3).T
-    pixels, _ = project(corners)
+    pixels = project(corners)
     color = PALETTE[cuboid.color % len(PALETTE)]
     for a in range(8):
         for bit in (1, 2, 4):

@@ -151,9 +151,10 @@ def stacked_bars(labels: Sequence[str], parts: Sequence[tuple[str, Sequence[floa
     return tag("figure", tag("figcaption", tag("b", title)) if title else None, tag("div", rows, class_="bars"), legend([n for n, _ in parts]))
 
 
-def bar_list(items: Sequence[tuple[str, float]], *, value: Callable[[float], str] = short, kind: str = "") -> Html:
-    """Horizontal bars, longest = the largest value. Items are (label, value)."""
+def bar_list(items: Sequence[tuple[str, float]], *, value: Callable[[float], str] = short, kind: str = "", full: float = 0.0) -> Html:
+    """Horizontal bars, the longest is the largest value (or `full` where that is larger). Items are (label, value)."""
     widest = max((abs(v) for _, v in items), default=0.0) or 1.0
+    widest = max(widest, full)
     rows = [tag("div", tag("span", label, class_="bar-label", title=label),
                 tag("div", tag("i", style=f"width:{100 * abs(v) / widest:.2f}%"), class_="bar"),
                 tag("span", value(v), class_="bar-value"), class_="bar-row") for label, v in items]
