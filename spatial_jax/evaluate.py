@@ -37,7 +37,7 @@ _FAMILIES = flags.DEFINE_list("families", [], "Only these families of --dataset.
 _SCORING = flags.DEFINE_string("scoring", "official", "official, lmms_eval, vlmevalkit, or another that the benchmark has.")
 _SAMPLES = flags.DEFINE_integer("samples", None, "Answers an item (pass@k); replaces the config's.", lower_bound=1)
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Replaces the config's; 0 is greedy.", lower_bound=0.0)
-_GREEDY = flags.DEFINE_bool("greedy_too", False, "Beside the sampled answers of --dataset, also one greedy answer.")
+_GREEDY = flags.DEFINE_bool("greedy_too", False, "Beside the sampled answers of --dataset also one greedy answer, in NAME.greedy.json.")
 _TOKENS = flags.DEFINE_integer("max_new_tokens", None, "Replaces the config's.", lower_bound=1)
 _PROMPT_MODE = flags.DEFINE_string("prompt_mode", None, "How --dataset's questions are asked (as in training); replaces the config's.")
 _ROTATIONS = flags.DEFINE_integer("rotations", 1, "Ask multiple-choice items with their options rotated this many ways.", lower_bound=1)
@@ -75,7 +75,7 @@ def evaluate_model() -> None:
 
     settings = read_settings()
     work = [(name, load_items(name)) for name in benchmark_list()]
-    sampler = Sampler.from_directory(_MODEL.value, settings)
+    sampler = Sampler.from_directory(str(_MODEL.value), settings)
     for name, items in work:
         out = result_path(_NAME.value or name)
         result = run_benchmark(sampler, name, items, settings, scoring=_SCORING.value, rotations=_ROTATIONS.value, out=out,
@@ -87,19 +87,17 @@ def evaluate_model() -> None:
 
 def evaluate_datasets(sampler: Any, settings: Any) -> None:
     """Self-built questions with their blind priors; sampled, and greedy beside it where asked."""
-    from spatial_jax.evals.results import write_result
-    from spatial_jax.evals.runner import add_greedy, greedy_settings, load_records, progress_printer, run_heldout, without_pictures
+    from spatial_jax.evals.runner import greedy_settings, load_records, progress_printer, run_heldout, without_pictures
 
     name = _NAME.value or "+".join(Path(d).name for d in _DATASET.value) + f"_{_SPLIT.value}"
     out = result_path(name)
     records = load_records(_DATASET.value, _SPLIT.value, _FAMILIES.value, _LIMIT.value)
     train = [] if _SPLIT.value == "train" else [without_pictures(r) for r in train_records()]
-    result = run_heldout(sampler, records, settings, name=name, train=train, responses=responses_path(out), progress=progress_printer(name))
-    if _GREEDY.value:
-        add_greedy(result, run_heldout(sampler, records, greedy_settings(settings), name=name, responses=out.with_name(out.stem + ".greedy.responses.jsonl"),
-                                       progress=progress_printer(f"{name} (greedy)")))
-    write_result(out, result)
-    show(result, out, records=records)
+    runs = [(out, settings)] + ([(out.with_suffix(".greedy.json"), greedy_settings(settings))] if _GREEDY.value else [])
+    for path, chosen in runs:
+        label = name if path == out else f"{name} (greedy)"
+        result = run_heldout(sampler, records, chosen, name=name, train=train, out=path, responses=responses_path(path), progress=progress_printer(label))
+        show(result, path, records=records)
 
 
 def show(result: Any, out: Path, **shown: Any) -> None:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.models import load_pretrained
 from spatial_jax.parallel import make_mesh
-from spatial_jax.processing import EncodedPrompt, Processor
+from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import Engine, SamplingParams
 
 MAX_SHOWN = 5
+Waiting = tuple["Request", dict[str, Any], EncodedPrompt]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,48 +72,55 @@ class Sampler:
             if log and jax.process_index() == 0:
                 log.add(row)
 
-        for chunk in _chunks(todo, self.prompts_per_call):
-            prompts, kept = [], []
-            for request in chunk:
-                try:
-                    prompt, extra = request.encode()
-                    self._check_length(prompt)
-                except (ValueError, OSError) as error:
-                    failed += 1
-                    if failed <= MAX_SHOWN:
-                        logging.warning("item %s cannot be asked: %s", request.id, error)
-                    keep({"id": request.id, "responses": [], "error": str(error)})
-                    continue
-                prompts.append(prompt)
-                kept.append((request, extra))
-            if prompts:
-                self._generate(prompts, kept, samples, sampling, keep)
-            done += len(chunk)
+        # Prompts wait in one queue a length bucket, so that every call but the last of a bucket has the same static shapes.
+        queues: dict[int, list[Waiting]] = {}
+        full: set[int] = set()
+        for request in todo:
+            try:
+                prompt, extra = request.encode()
+                bucket = choose_bucket(len(prompt), self.engine.prompt_buckets, "prompt of length")
+            except (ValueError, OSError) as error:
+                failed += 1
+                if failed <= MAX_SHOWN:
+                    logging.warning("item %s cannot be asked: %s", request.id, error)
+                keep({"id": request.id, "responses": [], "error": str(error)})
+                done += 1
+                continue
+            queue = queues.setdefault(bucket, [])
+            queue.append((request, extra, prompt))
+            if len(queue) == self.prompts_per_call:
+                self._generate(queues.pop(bucket), samples, sampling, keep, pad=False)
+                full.add(bucket)
+                done += self.prompts_per_call
+                if progress:
+                    progress(done, len(requests))
+        for bucket, queue in queues.items():
+            self._generate(queue, samples, sampling, keep, pad=bucket in full)
+            done += len(queue)
             if progress:
                 progress(done, len(requests))
         if failed:
             logging.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
         return rows
 
-    def _check_length(self, prompt: EncodedPrompt) -> None:
-        longest = max(self.engine.prompt_buckets)
-        if len(prompt) > longest:
-            raise ValueError(f"prompt of {len(prompt)} tokens is above the largest prompt bucket {longest}; lower max_pixels or frames, or raise it")
+    def _generate(self, waiting: list[Waiting], samples: int, sampling: SamplingParams, keep: Callable[[dict[str, Any]], None], pad: bool) -> None:
+        """One engine call. `pad` repeats the last prompt until the call has the shape of the full ones, so that nothing is compiled anew."""
+        prompts = [prompt for _, _, prompt in waiting]
+        if pad:
+            rows = min(1 << (self.prompts_per_call - 1).bit_length(), max(self.engine.max_slots // samples, 1))
+            prompts += [prompts[-1]] * (rows // 2 + 1 - len(prompts))
 
-    def _generate(self, prompts: list[EncodedPrompt], kept: list[tuple[Request, dict[str, Any]]], samples: int, sampling: SamplingParams,
-                  keep: Callable[[dict[str, Any]], None]) -> None:
         def finish(index: int, group: Sequence[Any]) -> None:
-            request, extra = kept[index]
+            if index >= len(waiting):
+                return
+            request, extra, prompt = waiting[index]
             texts = [self.processor.decode([int(t) for t in trajectory.tokens]) for trajectory in group]
             keep({"id": request.id, "responses": texts, "finish": [t.finish_reason for t in group], "lengths": [len(t.tokens) for t in group],
-                  "model_sizes": [list(size) for size in prompts[index].model_sizes], **extra})
+                  "model_sizes": [list(size) for size in prompt.model_sizes], **extra})
 
-        self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=[request.place for request, _ in kept])
-
-
-def _chunks(items: Sequence[Request], size: int) -> Iterator[Sequence[Request]]:
-    for start in range(0, len(items), size):
-        yield items[start:start + size]
+        places = [request.place for request, _, _ in waiting]
+        places += places[-1:] * (len(prompts) - len(places))
+        self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=places)
 
 
 def find_checkpoint(name: str | Path) -> Path:

@@ -72,9 +72,14 @@ def perfect_response(record: Mapping[str, Any], answer: str | None = None) -> st
     return form.format(record["answer"] if answer is None else answer)
 
 
+def _blind_outcome(record: Mapping[str, Any], answer: str) -> tuple[float, float]:
+    """(reward, 1.0 if right) of a blind answer, zeros when it cannot be scored."""
+    outcome = outcome_many([(record["reward"], perfect_response(record, answer), record)])[0]
+    return float(outcome.reward or 0.0), float(bool(outcome.correct))
+
+
 def _blind_score(record: Mapping[str, Any], answer: str) -> float:
-    """Reward of a blind answer, 0 when it cannot be scored."""
-    return outcome_many([(record["reward"], perfect_response(record, answer), record)])[0].reward or 0.0
+    return _blind_outcome(record, answer)[0]
 
 
 def evaluate_heldout(name: str, records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]],
@@ -96,7 +101,8 @@ def evaluate_heldout(name: str, records: Sequence[QuestionRecord], responses: Se
 
 
 def add_prior(result: dict[str, Any], records: Sequence[Mapping[str, Any]], priors: Mapping[str, Sequence[float]]) -> None:
-    """Writes each blind prior's mean score into the result's families and its overall into "prior"."""
+    """Writes each blind guesser's means into the result's families ("prior_KIND", "prior_accuracy_KIND") and over all items into "prior"
+    (KIND, accuracy_KIND)."""
     families = [_family(r) for r in records]
     result["prior"] = {}
     for kind, values in priors.items():
@@ -107,21 +113,21 @@ def add_prior(result: dict[str, Any], records: Sequence[Mapping[str, Any]], prio
 
 def blind_priors(heldout: Sequence[Mapping[str, Any]], train: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Scores on `heldout` of two guessers that see no picture: "constant", the best single answer a family, and "words", the answer
-    that the most similar train questions of the family agree on (options known by how often each text was right)."""
+    that the most similar train questions of the family agree on (options known by how often each text was right). Rewards under these
+    names, accuracies under "accuracy_" + name. A family without train records scores 0."""
     by_family: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in train:
         by_family[_family(record)].append(record)
     guessers = {family: _Guesser(records) for family, records in by_family.items()}
-    constant, words = [], []
+    out: dict[str, list[float]] = {name: [] for name in ("constant", "words", "accuracy_constant", "accuracy_words")}
     for record in heldout:
         guesser = guessers.get(_family(record))
-        if guesser is None:
-            constant.append(0.0)
-            words.append(0.0)
-            continue
-        constant.append(_blind_score(record, guesser.constant))
-        words.append(_blind_score(record, guesser.by_words(record)))
-    return {"constant": constant, "words": words}
+        for name in ("constant", "words"):
+            answer = None if guesser is None else guesser.constant if name == "constant" else guesser.by_words(record)
+            reward, right = (0.0, 0.0) if answer is None else _blind_outcome(record, answer)
+            out[name].append(reward)
+            out[f"accuracy_{name}"].append(right)
+    return out
 
 
 class _Guesser:

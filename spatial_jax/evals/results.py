@@ -185,7 +185,7 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 def result_table(result: Mapping[str, Any]) -> str:
     """Console table of a result: scores x100 with 95 % intervals, the blind prior beside each."""
     ks = [key for key in next(iter(result["families"].values()), {}) if key.startswith("pass@") and key != "pass@1"]
-    priors = [key for key in next(iter(result["families"].values()), {}) if key.startswith("prior_")]
+    priors = [key for key in next(iter(result["families"].values()), {}) if key.startswith("prior_") and "answer" not in key and "accuracy" not in key]
     rows = [["family", "n", "score", "95 %", "accuracy", "95 %"] + ks + [p.replace("_", " ") for p in priors] + ["unparsed"]]
     for name, row in result["families"].items():
         rows.append([name, str(row["n"]), _percent(row["reward"]), _range(row["reward_ci"]), _percent(row["accuracy"]),

@@ -103,11 +103,6 @@ def run_heldout(sampler: Sampler, records: Sequence[QuestionRecord], settings: E
     return result
 
 
-def add_greedy(result: dict[str, Any], greedy: Mapping[str, Any]) -> None:
-    """Puts the greedy answers' numbers beside the sampled ones: result["greedy"] = {metrics, intervals, families, responses}."""
-    result["greedy"] = {key: greedy[key] for key in ("metrics", "intervals", "families", "responses")}
-
-
 def greedy_settings(settings: EvalSettings) -> EvalSettings:
     """The same settings with one greedy answer an item."""
     return dataclasses.replace(settings, sampling=dataclasses.replace(settings.sampling, samples=1, temperature=0.0, top_p=1.0, top_k=0))

@@ -157,7 +157,7 @@ def column_labels(evaluations: Sequence[Evaluation], runs: Sequence[str]) -> lis
 def _prior(source: Mapping[str, Any], key: str, whole: bool) -> float:
     if not whole:
         return prior_of(source, key)
-    values = [number(v) for k, v in source.items() if key == "reward" or "accuracy" in k]
+    values = [number(v) for k, v in source.items() if ("accuracy" in k) == (key == "accuracy")]
     return max((v for v in values if math.isfinite(v)), default=math.nan)
 
 
