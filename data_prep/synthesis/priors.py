@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from data_prep.synthesis.draft import LETTERS
 from spatial_jax.data.records import QuestionRecord
 
 _WORD = re.compile(r"[a-z']+")
@@ -99,11 +100,12 @@ class PriorTable:
 
 
 def _closed(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(i, right=_right(i)) for i in items if len(i["options"]) > 1 and i["type"] in ("word", "mcq", "free") and (i["type"] == "mcq" or i["answer"] in i["options"])]
+    return [dict(i, right=_right(i)) for i in items
+            if len(i["options"]) > 1 and (i["answer"] in i["options"] or (i["type"] == "mcq" and i["answer"] in LETTERS[:len(i["options"])]))]
 
 
 def _right(item: dict[str, Any]) -> int:
-    return "ABCDEFGH".index(item["answer"]) if item["type"] == "mcq" else item["options"].index(item["answer"])
+    return item["options"].index(item["answer"]) if item["answer"] in item["options"] else LETTERS.index(item["answer"])
 
 
 def _constant(items: Sequence[dict[str, Any]]) -> float:

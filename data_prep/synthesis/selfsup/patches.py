@@ -148,8 +148,8 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     images = (_montage(context, options, style),) if style.plain else (context, *options)
     template_id, wording = pick_wording(rng, style, CROP_PLAIN, CROP)
     question = wording if style.plain else "<image>" + wording + "\nA. <image>\nB. <image>\nC. <image>\nD. <image>"
-    return Puzzle("crop", "4 options", images, question, "word" if style.plain else "mcq", "ABCD"[names.index("crop")], template_id, ("A", "B", "C", "D"),
-                  2 * least / LEAST_DIFFERENCE, {"left": left, "top": top, "side": side, "candidates": names})
+    return Puzzle("crop", "4 options", images, question, "word" if style.plain else "mcq", "ABCD"[names.index("crop")], template_id,
+                  ("A", "B", "C", "D"), 2 * least / LEAST_DIFFERENCE, {"left": left, "top": top, "side": side, "candidates": names})
 
 
 def _montage(context: np.ndarray, options: list[np.ndarray], style: Style) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+
 class Unsuitable(Exception):
     """The picture does not allow this task; the message is the reason, short enough to be counted by."""
 

@@ -1,0 +1,109 @@
+"""What the importers share: rows out of JSON, jsonl and parquet, and pictures that rows name by path or bring as bytes."""
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+MOST_PIXELS = 64_000_000
+MOST_BYTES = 64 << 20
+
+
+class BadRow(ValueError):
+    """A row that gives no question; the message is the reason, short enough to be counted by."""
+
+
+def json_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
+    """Rows of a JSON list, of an object of lists ({"data": [...]}), or of jsonl; lines that do not parse come as BadRow."""
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix != ".jsonl":
+        try:
+            data = json.loads(text)
+        except ValueError:
+            data = None
+        if isinstance(data, dict):
+            lists = [v for v in data.values() if isinstance(v, list)]
+            data = lists[0] if len(lists) == 1 else [data]
+        if isinstance(data, list):
+            yield from (row if isinstance(row, dict) else BadRow("row is not an object") for row in data)
+            return
+    for line in text.splitlines():
+        if line.strip():
+            try:
+                row = json.loads(line)
+            except ValueError:
+                yield BadRow("line is not JSON")
+                continue
+            yield row if isinstance(row, dict) else BadRow("row is not an object")
+
+
+def parquet_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
+    """Rows of a parquet file, read in batches."""
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=256):
+            yield from batch.to_pylist()
+
+
+def text_field(row: dict[str, Any], *names: str) -> str:
+    """The first of the named fields that is there, as text; raises BadRow when none is."""
+    for name in names:
+        value = row.get(name)
+        if value is not None and not isinstance(value, (list, dict)) and str(value).strip():
+            return str(value).strip()
+    raise BadRow(f"field {names[0]} is missing")
+
+
+def pictures(items: Any, folder: Path | None) -> list[tuple[bytes, int, int]]:
+    """(encoded bytes, width, height) of pictures given as paths below `folder`, bytes, or {"bytes"/"path"}; raises BadRow."""
+    items = [] if items is None else items if isinstance(items, list) else [items]
+    return [_picture(item, folder) for item in items]
+
+
+def _picture(item: Any, folder: Path | None) -> tuple[bytes, int, int]:
+    if isinstance(item, dict):
+        item = item.get("bytes") or item.get("image_bytes") or item.get("path")
+    if isinstance(item, (bytes, bytearray)):
+        data = bytes(item)
+    elif isinstance(item, str) and item:
+        data = _read(item, folder)
+    else:
+        raise BadRow("picture is neither path nor bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                width, height = image.size
+                if width * height > MOST_PIXELS:
+                    raise BadRow("picture is too large")
+                if image.format in ("JPEG", "PNG") and image.mode in ("RGB", "L"):
+                    image.load()
+                    return data, width, height
+                out = io.BytesIO()
+                image.convert("RGB").save(out, "PNG")
+                return out.getvalue(), width, height
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, BadRow):
+            raise
+        raise BadRow("picture cannot be decoded") from error
+
+
+def _read(name: str, folder: Path | None) -> bytes:
+    if folder is None:
+        raise BadRow("pictures are named by path: give their folder with --images")
+    base = folder.resolve()
+    path = (base / name.lstrip("/")).resolve()
+    if not path.is_relative_to(base):
+        raise BadRow("picture path leaves the folder of pictures")
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise BadRow("picture file is too large")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadRow("picture file is missing") from error

@@ -1,0 +1,189 @@
+"""Language variation by an LLM: questions reworded or made more complex, kept only if nothing that decides the answer has changed.
+
+The endpoint (OpenAI-compatible chat completions) is untrusted: its text is data, checked by strict rules, and anything else is thrown away
+with a counted reason. Replies are cached on disk by (model, instruction, question), so a second run needs no endpoint and gives the same bytes."""
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import hashlib
+import json
+import os
+import queue
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from data_prep.synthesis.faithful import unfaithful
+from spatial_jax.data.records import QuestionRecord
+
+STYLES = {
+    "reword": "Rewrite the question in other words.",
+    "complicate": "Rewrite the question as a longer, more elaborate sentence, as a curious person might ask it. Add no new fact.",
+}
+RULES = ("Keep every number, every object name, every unit, every option line, everything in curly braces and every <image> mark exactly as it is, "
+         "and the objects in the same order. Do not answer it. Do not change what is asked. Reply with the rewritten question only.")
+PROMPT_VERSION = "1"
+MOST_BYTES = 64 << 10
+MOST_FAILURES = 5                # in a row: then the endpoint is taken to be down
+
+
+@dataclasses.dataclass(frozen=True)
+class Endpoint:
+    """Where to ask. `base_url` like http://host:8000/v1; the key is read from the environment variable `key_env`."""
+
+    base_url: str
+    model: str
+    key_env: str = "OPENAI_API_KEY"
+    timeout: float = 30.0
+    temperature: float = 0.7
+
+    def ask(self, style: str, question: str) -> str:
+        """The model's reply; raises OSError (also for timeouts), ValueError for a reply of another form."""
+        body = json.dumps({"model": self.model, "temperature": self.temperature, "max_tokens": 512, "messages": [
+            {"role": "system", "content": f"{STYLES[style]} {RULES}"}, {"role": "user", "content": question}]}).encode()
+        headers = {"Content-Type": "application/json"}
+        if key := os.environ.get(self.key_env):
+            headers["Authorization"] = f"Bearer {key}"
+        request = urllib.request.Request(self.base_url.rstrip("/") + "/chat/completions", body, headers)
+        reply = json.loads(_fetch_within(request, self.timeout))["choices"][0]["message"]["content"]
+        if not isinstance(reply, str):
+            raise ValueError("reply holds no text")
+        return reply
+
+
+def _fetch_within(request: urllib.request.Request, timeout: float) -> bytes:
+    """The body within `timeout` seconds in all (urlopen's own limit starts again with every byte that a slow server sends)."""
+    results: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            results.put(_fetch(request, timeout))
+        except Exception as error:
+            results.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    try:
+        result = results.get(timeout=timeout)
+    except queue.Empty:
+        raise TimeoutError(f"no reply within {timeout:g} s") from None
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _fetch(request: urllib.request.Request, timeout: float) -> bytes:
+    deadline, data = time.monotonic() + timeout, b""
+    with urllib.request.urlopen(request, timeout=timeout) as response:
+        while block := response.read1(8192):
+            data += block
+            if time.monotonic() > deadline:
+                raise TimeoutError("reply took too long")
+            if len(data) > MOST_BYTES:
+                raise ValueError("reply is too long")
+    return data
+
+
+class Cache:
+    """Replies in a jsonl file, appended; a half-written last line is passed over."""
+
+    def __init__(self, path: str):
+        self._path = Path(path)
+        self._replies: dict[str, str] = {}
+        if self._path.is_file():
+            for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+                try:
+                    entry = json.loads(line)
+                    self._replies[entry["key"]] = entry["reply"]
+                except (ValueError, KeyError, TypeError):
+                    continue
+
+    @staticmethod
+    def key(model: str, style: str, question: str) -> str:
+        return hashlib.sha256(f"{PROMPT_VERSION}\n{model}\n{style}\n{question}".encode()).hexdigest()
+
+    def get(self, key: str) -> str | None:
+        return self._replies.get(key)
+
+    def put(self, key: str, reply: str) -> None:
+        self._replies[key] = reply
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"key": key, "reply": reply}) + "\n")
+
+
+class Variation:
+    """Turns records into reworded ones where the endpoint (or the cache) gives a faithful text, and leaves them as they are otherwise.
+
+    `share` of the questions are tried, chosen by hash. `endpoint` None: the cache alone. `reasons` counts why questions stayed as they were."""
+
+    def __init__(self, cache: Cache, endpoint: Endpoint | None, *, model: str = "", share: float = 0.5, seed: int = 0, workers: int = 8):
+        self.cache, self.endpoint, self.share, self.seed, self.workers = cache, endpoint, share, seed, workers
+        self.model = model or (endpoint.model if endpoint else "")
+        self.reasons: collections.Counter[str] = collections.Counter()
+        self.changed = 0
+        self._failures = 0
+
+    def __call__(self, records: Iterable[QuestionRecord]) -> Iterator[QuestionRecord]:
+        """The records in order, some of them reworded."""
+        batch: list[QuestionRecord] = []
+        for record in records:
+            batch.append(record)
+            if len(batch) == 16 * self.workers:
+                yield from self._batch(batch)
+                batch = []
+        yield from self._batch(batch)
+
+    def _style(self, record: QuestionRecord) -> str | None:
+        draw = int(hashlib.sha256(f"{self.seed}/{record.question_id}".encode()).hexdigest()[:8], 16) / 2 ** 32
+        if draw >= self.share:
+            return None
+        return "reword" if draw < 0.6 * self.share else "complicate"
+
+    def _batch(self, batch: list[QuestionRecord]) -> Iterator[QuestionRecord]:
+        styles = [self._style(r) for r in batch]
+        todo = {}
+        for record, style in zip(batch, styles):
+            if style and self.cache.get(key := Cache.key(self.model, style, record.question)) is None:
+                todo[key] = (style, record.question)
+        if todo and self.endpoint and self._failures < MOST_FAILURES:
+            with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
+                for key, reply in zip(todo, pool.map(lambda job: self._ask(*job), todo.values())):
+                    if reply is not None:
+                        self.cache.put(key, reply)
+        for record, style in zip(batch, styles):
+            yield self._apply(record, style) if style else record
+
+    def _ask(self, style: str, question: str) -> str | None:
+        assert self.endpoint is not None
+        if self._failures >= MOST_FAILURES:
+            return None
+        try:
+            reply = self.endpoint.ask(style, question)
+        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, urllib.error.URLError) as error:
+            self._failures += 1
+            if self._failures == MOST_FAILURES:
+                print(f"language endpoint {self.endpoint.base_url} failed {MOST_FAILURES} times in a row ({type(error).__name__}); going on with "
+                      "template wordings", flush=True)
+            return None
+        self._failures = 0
+        return reply
+
+    def _apply(self, record: QuestionRecord, style: str) -> QuestionRecord:
+        reply = self.cache.get(Cache.key(self.model, style, record.question))
+        if reply is None:
+            self.reasons["no reply from the endpoint" if self.endpoint else "not in the cache"] += 1
+            return record
+        text = reply.strip()
+        meta = json.loads(record.meta)
+        problem = unfaithful(record.question, text, names=meta.get("captions", ()), answer=record.answer, options=record.options)
+        if problem:
+            self.reasons[problem] += 1
+            return record
+        self.changed += 1
+        meta |= {"provenance": "llm", "language": {"model": self.model, "style": style, "template_question": record.question}}
+        return dataclasses.replace(record, question=text, meta=json.dumps(meta))
