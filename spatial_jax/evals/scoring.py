@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from spatial_jax.evals.benchmarks.base import Benchmark, ItemError
+from spatial_jax.evals.benchmarks.base import Benchmark, Derived, ItemError
 from spatial_jax.evals.intervals import Cell, aggregate_interval, mean_interval
 from spatial_jax.evals.registry import check_item, check_scoring, get_benchmark, score_response
 from spatial_jax.evals.results import ScoredItem, summarise
@@ -53,7 +53,7 @@ def evaluate_responses(name: str, items: Sequence[Mapping[str, Any]], rows: Mapp
     result = summarise(benchmark.name, first, scoring=scoring, aggregate=aggregate, extra={**notes, **(extra or {})})
     plain = [(i, s) for i, s in zip(used, scored) if "@r" not in s.id]
     if benchmark.derived:
-        _add_derived(result, benchmark.derived([i for i, _ in plain], [_mean(s.scores) for _, s in plain], scoring))
+        _add_derived(result, benchmark.derived([i for i, _ in plain], [(_mean(s.scores), s.parsed[0] if s.parsed else None) for _, s in plain], scoring))
     if len(first) < len(scored):
         result["rotation"] = rotation_robustness(scored)
     result["prior"] = _add_blind_prior(result, benchmark, [i for i, _ in plain], scoring)
@@ -78,9 +78,11 @@ def _score_item(benchmark: Benchmark, item: Mapping[str, Any], row: Mapping[str,
                       cell=benchmark.cell(item) if benchmark.cell else "")
 
 
-def _add_derived(result: dict[str, Any], derived: Mapping[str, Sequence[tuple[float, str]]]) -> None:
+def _add_derived(result: dict[str, Any], derived: Mapping[str, Derived]) -> None:
     for name, pairs in derived.items():
-        if pairs:
+        if isinstance(pairs, float):
+            result["metrics"][name] = pairs
+        elif pairs:
             values = np.array([v for v, _ in pairs])
             result["metrics"][name] = float(values.mean())
             result["intervals"][name] = mean_interval(values, [scene for _, scene in pairs])

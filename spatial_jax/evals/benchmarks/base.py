@@ -17,6 +17,8 @@ from spatial_jax.evals.intervals import Cell, macro, pool
 Item = Mapping[str, Any]
 Scored = tuple[float, Any]                                   # (score, what was parsed; None = nothing)
 Metrics = dict[str, "np.ndarray | float"]
+Outcome = tuple[float, Any]                                  # an item's (mean score, first parsed answer)
+Derived = list[tuple[float, str]] | float                    # (value, scene) pairs whose mean is the metric, or the metric itself
 SCORINGS = ("official", "lmms_eval", "vlmevalkit")
 
 
@@ -40,7 +42,7 @@ class Benchmark:
     aggregate: Callable[[Mapping[str, Cell], str], Metrics] = lambda cells, scoring: micro_and_macro(cells)
     cell: Callable[[Item], str] | None = None                # finer key of `aggregate`'s cells; default: the category
     scene: Callable[[Item], str] = lambda item: str(item.get("scene", item["id"]))
-    derived: Callable[[Sequence[Item], Sequence[float], str], dict[str, list[tuple[float, str]]]] | None = None
+    derived: Callable[[Sequence[Item], Sequence[Outcome], str], dict[str, Derived]] | None = None      # metrics of groups of items
     scorings: tuple[str, ...] = SCORINGS
     max_new_tokens: int = 64
     frames: int = 0                                          # frames of a video, 0 when it has none

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.evals import matching
-from spatial_jax.evals.benchmarks.base import Benchmark, Item, Metrics, Scored, correct, lettered, option_texts, vlmevalkit_prompt
+from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, Metrics, Outcome, Scored, correct, lettered, option_texts, vlmevalkit_prompt
 from spatial_jax.evals.intervals import Cell, by_prefix, pool
 from spatial_jax.evals.sources import picture, read_rows
 
@@ -49,12 +49,12 @@ _KEYS: dict[str, Callable[[str], str]] = {
 }
 
 
-def derived(items: Sequence[Item], scores: Sequence[float], scoring: str) -> dict[str, list[tuple[float, str]]]:
+def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """Group metrics: 1 when every member of a group is right. A nan member leaves its group out."""
-    out = {}
+    out: dict[str, Derived] = {}
     for name, key in _KEYS.items():
         groups: dict[str, list[float]] = {}
-        for item, value in zip(items, scores):
+        for item, (value, _) in zip(items, outcomes):
             groups.setdefault(key(str(item.get("qid", item.get("id")))), []).append(value)
         if len(groups) < len(items):
             out[name] = [(float(all(v == 1.0 for v in values)), group[:8]) for group, values in groups.items() if not any(v != v for v in values)]
