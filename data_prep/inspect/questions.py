@@ -136,7 +136,8 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
     truth = _shown(q.answer) + (f" {q.unit}" if q.unit else "")
     options = [o for o in q.options if _shown(o) not in _shown(q.question)]
     measured = {"rule_inputs": meta.get("rule_inputs"), "objects": meta.get("captions"), "reward": parsed(q.reward),
-                "difficulty": parsed(q.difficulty), "template": q.template_id, "seed": q.seed, "scene": q.scene_id, "id": q.question_id, "source": q.source}
+                "difficulty": parsed(q.difficulty), "template": q.template_id, "seed": q.seed, "scene": q.scene_id,
+                "id": q.question_id, "source": q.source}
     facts = json.dumps({k: v for k, v in measured.items() if v not in (None, {}, "")}, indent=1, ensure_ascii=False)
     return tag("div", tag("div", frames, class_="pictures") if len(frames) > 1 else frames or tag("p", "no picture", class_="broken"),
                tag("p", [c for c in chips if c], class_="meta"), tag("p", _shown(q.question).replace("<image>", "🖼"), class_="question"),

@@ -1,0 +1,163 @@
+"""The report page from fabricated run directories: complete, broken, compared, and hostile."""
+import dataclasses
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from PIL import Image
+
+from spatial_jax.data.records import QuestionRecord
+from spatial_jax.evals.results import ScoredItem, compare, summarise, write_result
+from spatial_jax.metrics import MetricsWriter, write_gallery, write_pass_rates
+from spatial_jax.metrics.report import build_report, load_run, read_story
+from spatial_jax.metrics.report.results import column_labels, headline, overall, prior_of
+from spatial_jax.metrics.report.runs import config_difference, title_of
+from spatial_jax.report import main
+
+EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
+
+
+class Tags(HTMLParser):
+    def __init__(self, text):
+        super().__init__()
+        self.names, self.handlers = [], []
+        self.feed(text)
+
+    def handle_starttag(self, name, attributes):
+        self.names.append(name)
+        self.handlers += [key for key, _ in attributes if key.startswith("on")]
+
+
+def png(size=(40, 30)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (200, 10, 10)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def question(**changes):
+    values = {"question_id": "q1", "source": "rendered", "split": "heldout", "scene_id": "s1", "images": (png(),), "widths": (40,), "heights": (30,),
+              "question": "Box of the ball?", "question_type": "box", "answer": "[4, 3, 20, 15]", "family": "box", "meta": '{"margin": 2.5}', **changes}
+    return QuestionRecord(**values).as_dict()
+
+
+def answers(*rewards):
+    mean = sum(rewards) / len(rewards)
+    return [{"text": f"[4, 3, {20 + i}, 15]", "reward": r, "advantage": r - mean, "correct": r > 0.5, "finish_reason": "stop", "length": 9}
+            for i, r in enumerate(rewards)]
+
+
+def result(p, kind="sampled", name="x"):
+    items = [ScoredItem(str(i), ("box", name)[i % 2], f"s{i}", (float(i % 10 < 10 * p),) * 4, (float(i % 10 < 10 * p),) * 4, ("x",) * 4)
+             for i in range(60)]
+    return summarise("heldout", items, scoring="official", extra={"sampling": {"temperature": float(kind == "sampled")}, "prior": {"constant": 0.2}})
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A quickstart-like directory: two phases, three evaluations, galleries, a pass-rate map."""
+    root = tmp_path / "quick"
+    for phase, names in (("sft", ("loss", "accuracy")), ("grpo", ("reward/mean", "entropy", "kl/reference", "time/step", "time/rollout"))):
+        with MetricsWriter(root / phase, ("jsonl",), clock=lambda p=phase: 1.0 + (p == "grpo")) as writer:
+            for step in range(20):
+                writer.write(step, dict.fromkeys(names, 0.1 + 0.01 * step) | {"pass_rate/box": 0.5, "reward/box": 0.4, "loss": float(step == 3) or 0.0})
+        (root / phase / "config.json").write_text(json.dumps({"optimizer": {"learning_rate": 1e-3}}))
+    write_pass_rates(root / "grpo", 19, [{"id": "a", "family": "box", "rate": r, "n": 4, "state": "active"} for r in (0.0, 0.25, 0.5, 1.0)])
+    write_gallery(root / "grpo", 19, [{"record": question(split="train", question_id="t"), "answers": answers(1.0, 1.0), "phase": "grpo"}])
+    for step, (phase, reward) in enumerate((("before", 0.0), ("after_sft", 0.5), ("after_grpo", 1.0))):
+        write_gallery(root, step, [{"record": question(), "answers": answers(reward, 0.2), "phase": phase}])
+        write_result(root / "eval" / f"{phase}.json", result(0.2 + 0.3 * step))
+    return root
+
+
+def test_whole_page(run):
+    page = build_report([load_run(run)], title="Quickstart", compare=compare, story=[{"title": "Cold start", "command": "make sft", "seconds": 61}],
+                        next_commands=["make more"]).html()
+    for text in ("Quickstart", "Training: SFT", "Training: GRPO", "Before SFT", "After GRPO", "Pass-rate map", "Mean reward", "KL to the reference",
+                 "make sft", "make more", "a gain: the paired 95 % interval lies above 0", "Box of the ball?", "Training gallery",
+                 "all the same: no gradient", "2 of 4 questions are solved always or never"):
+        assert text in page, text
+    assert page.count('class="box answer') + page.count('class="box wrong') >= 6 and "data-pane" in page
+    assert Tags(page).names.count("script") == 1
+
+
+def test_verb_writes_the_page_and_says_where(run, capsys):
+    assert main([str(run)]) == 0 and (run / "report.html").exists() and "report.html" in capsys.readouterr().out
+    assert main([str(run / "sft"), str(run / "grpo"), "--out", str(run / "both.html"), "--title", "KL"]) == 0
+    assert "KL" in (run / "both.html").read_text()
+
+
+@pytest.mark.parametrize("arguments,words", [
+    (["/nonexistent/run"], "no such directory"), (["{empty}"], "nothing to report"), (["{run}", "--story", "/nonexistent.json"], "--story"),
+])
+def test_bad_input_is_one_line_and_exit_code_2(run, tmp_path, capsys, arguments, words):
+    (tmp_path / "empty").mkdir()
+    assert main([a.format(run=run, empty=tmp_path / "empty") for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+
+
+def test_comparison_lays_curves_over_each_other_and_shows_what_differs(tmp_path):
+    for name, rate in (("low", 1e-4), ("high", 1e-3)):
+        with MetricsWriter(tmp_path / name, ("jsonl",)) as writer:
+            for step in range(5):
+                writer.write(step, {"reward/mean": rate * step})
+        (tmp_path / name / "config.json").write_text(json.dumps({"optimizer": {"learning_rate": rate}, "same": 1}))
+        write_result(tmp_path / name / "eval" / "final.json", result(0.5 + 100 * rate))
+    page = build_report([load_run(tmp_path / "low"), load_run(tmp_path / "high")]).html()
+    assert "What differs" in page and "optimizer.learning_rate" in page and "<code>same</code>" not in page
+    assert "low: Final" in page and "high: Final" in page and re.search(r'class="line c1"', page)
+
+
+def test_damaged_files_are_named_and_the_rest_is_shown(run):
+    (run / "eval" / "after_grpo.json").write_text("{")
+    (run / "grpo" / "config.json").write_text("[1]")
+    (run / "grpo" / "metrics.jsonl").write_text('{"step": 0, "reward/mean": 1}\n{"ste')
+    (run / "gallery" / "step_000001.jsonl").write_text('{"record": 5}\n{"record": {}, "answers": [5, {"text": null}]}\n')
+    for picture in (run / "gallery").glob("*.png"):
+        picture.write_bytes(b"broken")
+    page = build_report([load_run(run)]).html()
+    assert "after_grpo.json cannot be read" in page and "config.json holds no JSON object" in page and "picture cannot be shown" in page
+
+
+def test_hostile_text_in_every_field(run):
+    record = question(question_id=EVIL, source=EVIL, scene_id=EVIL, question=EVIL, answer=EVIL, options=(EVIL,), unit=EVIL, family=EVIL,
+                      question_type=EVIL, meta=json.dumps({"margin": EVIL, "objects": EVIL}), tags=(EVIL,))
+    group = [{"text": EVIL, "reward": EVIL, "advantage": EVIL, "correct": EVIL, "finish_reason": EVIL, "length": EVIL}]
+    write_gallery(run, 5, [{"record": record, "answers": group, "phase": EVIL, "model_size": EVIL},
+                           {"record": {**record, "question_type": "mcq"}, "answers": answers(1.0), "phase": EVIL}])
+    with MetricsWriter(run / "grpo", ("jsonl",)) as writer:
+        writer.write(50, {EVIL: 1.0, "reward/" + EVIL: 0.5, "pass_rate/" + EVIL: 0.5, "time/" + EVIL: 0.5, "phase": EVIL, "time": EVIL, "text": EVIL})
+        writer.write(51, {EVIL: 1.0})
+    write_pass_rates(run / "grpo", 60, [{"id": EVIL, "family": EVIL, "rate": 0.5, "state": EVIL}])
+    (run / "grpo" / "config.json").write_text(json.dumps({EVIL: {EVIL: EVIL}}))
+    write_result(run / "eval" / "zz.json", {**result(0.5, name=EVIL), "benchmark": EVIL, "model": EVIL})
+    story = [{"title": EVIL, "text": EVIL, "command": EVIL, "seconds": EVIL}]
+    seen = Tags(build_report([load_run(run, EVIL)], title=EVIL, story=story, next_commands=[EVIL]).html())
+    assert seen.names.count("script") == 1 and not seen.handlers
+
+
+def test_story_file(tmp_path):
+    path = tmp_path / "story.json"
+    path.write_text('{"sections": [{"title": "a"}]}')
+    assert read_story(path) == [{"title": "a"}]
+    path.write_text('[{"text": "no title"}]')
+    with pytest.raises(ValueError, match='"title"'):
+        read_story(path)
+
+
+def test_columns_and_headline(run):
+    loaded = load_run(run)
+    labels = column_labels(loaded.evaluations, ["r"] * 3)
+    assert labels == ["Before SFT", "After SFT", "After GRPO"]
+    cards, sentences = headline(loaded.evaluations, labels, compare)
+    assert cards[0][0] == "0.80" and "+0.300" in sentences[0]
+    assert overall(loaded.evaluations[0].result, "reward").value == pytest.approx(0.2)
+    assert prior_of({"prior_constant": 0.1, "prior_nearest": 0.3, "prior_accuracy_x": 0.9}, "reward") == 0.3
+
+
+def test_small_things():
+    assert title_of("after_grpo") == "After GRPO" and title_of("kl_ablation") == "Kl ablation"
+    assert config_difference([{"a": {"b": 1}, "c": 2}, {"a": {"b": 2}, "c": 2}]) == [("a.b", [1, 2])]
+    assert dataclasses.is_dataclass(QuestionRecord)

@@ -1,0 +1,91 @@
+"""Nothing that comes from data becomes markup, and a page asks nobody for anything."""
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spatial_jax.pages import Html, Page, callout, chip, command, details, escape, join, number_cards, searchable, table, tabs, tag
+
+EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"
+
+
+class Reader(HTMLParser):
+    """Collects tags, attributes and text as a browser would see them."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.tags, self.attributes, self.text = [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append(name)
+        self.attributes += [(name, key, value) for key, value in attributes]
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_text_and_attributes_are_escaped():
+    seen = Reader(tag("p", EVIL, title=EVIL, class_=EVIL))
+    assert seen.tags == ["p"] and seen.text == EVIL
+    assert [value for _, _, value in seen.attributes] == [EVIL, EVIL]
+
+
+def test_every_component_escapes():
+    parts = [chip(EVIL, EVIL), command(EVIL), details(EVIL, EVIL), callout(EVIL, EVIL, EVIL), number_cards([(EVIL, EVIL, EVIL)]),
+             table([EVIL], [[EVIL]], caption=EVIL), tabs([(EVIL, EVIL), (EVIL, EVIL)]),
+             searchable([(EVIL, EVIL, EVIL)], groups=[EVIL], placeholder=EVIL)]
+    seen = Reader(join(parts))
+    assert not {"script", "img"} & set(seen.tags)
+    assert not [key for _, key, _ in seen.attributes if key.startswith("on")]
+
+
+@given(st.text(max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_any_text_comes_back_as_it_was(text):
+    shown = Reader("<p>" + escape(text) + "</p>")
+    clean = "".join(c if c in "\n\t" or (ord(c) >= 32 and ord(c) != 127) else "\ufffd" for c in text)
+    assert shown.text.replace("\r", "\n") == clean and shown.tags == ["p"]
+    assert tag("p", title=text).encode()
+
+
+def test_html_passes_and_nothing_is_nothing():
+    assert tag("b", Html("<i>x</i>"), None, False, 0) == "<b><i>x</i>0</b>"
+    assert tag("a", data_x=1, open_=True, hidden=None) == '<a data-x="1" open></a>'
+    assert tag("img", src="data:,") == '<img src="data:,">' and tag("line", x1=0) == '<line x1="0"/>'
+
+
+def page():
+    built = Page(EVIL, EVIL, kicker=EVIL, facts=EVIL)
+    built.section(EVIL, EVIL, lead=EVIL)
+    built.section("Results", tag("p", "x"))
+    built.section("Results", tag("p", "y"))
+    return built
+
+
+def test_page_holds_one_script_its_own_and_no_address():
+    text = page().html()
+    seen = Reader(text)
+    assert seen.tags.count("script") == 1 and "img" not in seen.tags
+    assert not re.search(r"(src|href)=\"(?!#|data:)", text) and "url(" not in text and "@import" not in text
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", text)
+    assert not [key for _, key, _ in seen.attributes if key.startswith("on")]
+    anchors = [value for _, key, value in seen.attributes if key == "id"]
+    assert len(anchors) == len(set(anchors)) and {"results", "results-2"} <= set(anchors)
+
+
+def test_policy_allows_only_the_pages_script():
+    text = page().html()
+    policy = next(v for _, k, v in Reader(text).attributes if k == "content" and v and "default-src" in v)
+    script = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"'sha256-{digest}'" in policy and "default-src 'none'" in policy and "script-src 'unsafe" not in policy
+
+
+def test_writing_is_atomic_and_makes_the_folder(tmp_path):
+    path = page().write(tmp_path / "a" / "page.html")
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and [p.name for p in path.parent.iterdir()] == ["page.html"]
