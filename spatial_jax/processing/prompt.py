@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -43,6 +44,20 @@ class EncodedPrompt:
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    def followed_by(self, tokens: Sequence[int], turn: EncodedPrompt) -> EncodedPrompt:
+        """This prompt, an answer to it (token ids), and a turn encoded from where that ends (`encode_text(..., start=next_position +
+        len(tokens))`), as one prompt. Nothing is tokenised again. ValueError when the turn's positions start elsewhere."""
+        start = self.next_position + len(tokens)
+        if len(turn) and int(turn.positions[0, 0]) != start:
+            raise ValueError(f"the turn's positions start at {int(turn.positions[0, 0])}, the conversation ends at {start}; use start={start}")
+        answer = np.broadcast_to(np.arange(self.next_position, start, dtype=np.int32), (3, len(tokens)))
+        pixels = [p for p in (self.pixel_values, turn.pixel_values) if p is not None]
+        return EncodedPrompt(
+            np.concatenate([self.input_ids, np.asarray(tokens, np.int32), turn.input_ids]),
+            np.concatenate([self.positions, answer, turn.positions], axis=1), turn.next_position,
+            np.concatenate([self.type_ids, np.zeros(len(tokens), np.uint8), turn.type_ids]),
+            np.concatenate(pixels) if pixels else None, np.concatenate([self.grid_thw, turn.grid_thw]), [*self.model_sizes, *turn.model_sizes])
 
     @property
     def patches(self) -> int:

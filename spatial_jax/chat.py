@@ -1,0 +1,180 @@
+"""Ask a policy about pictures or a video.
+
+    python -m spatial_jax.chat --model DIR --image a.jpg --question "Which is closer, the cup or the book?"
+    python -m spatial_jax.chat --model DIR --image before.jpg --image after.jpg --question "What moved?"
+    python -m spatial_jax.chat --model DIR --video walk.mp4                    # a conversation; /help lists its commands
+
+The answer is printed as it comes. Boxes in it are drawn into a copy of the picture they were asked of (the first one), beside the
+conversation's folder: PICTURE.boxes.png. Works on any checkpoint directory in Hugging Face layout, or a hub name where there is a network.
+"""
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import app, flags
+from PIL import Image, ImageDraw
+
+from spatial_jax.data.prompts import PROMPT_MODES, instruction
+from spatial_jax.evals.generation import find_checkpoint
+from spatial_jax.models import load_pretrained
+from spatial_jax.processing import EncodedPrompt, Processor, load_image
+from spatial_jax.rewards.parsing.boxes import find_boxes
+from spatial_jax.rollout.stream import Streamer
+from spatial_jax.rollout.types import SamplingParams
+
+_MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.", required=True)
+_IMAGE = flags.DEFINE_multi_string("image", [], "A picture; give it several times for several.")
+_VIDEO = flags.DEFINE_multi_string("video", [], "A video file, or a folder of frames.")
+_QUESTION = flags.DEFINE_string("question", None, "Ask this and leave; without it a conversation begins.")
+_SYSTEM = flags.DEFINE_string("system", None, "System text; default: the chat template's own.")
+_PROMPT_MODE = flags.DEFINE_enum("prompt_mode", "vanilla", PROMPT_MODES, "How to answer, as in training.")
+_TOKENS = flags.DEFINE_integer("max_new_tokens", 512, "Most tokens of an answer.", lower_bound=1, upper_bound=4096)
+_TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
+_TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus, for a temperature above 0.", lower_bound=1e-6, upper_bound=1.0)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 1003520, "Largest area of a picture as the model sees it.", lower_bound=784)
+_DTYPE = flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "Default: bfloat16 on TPU and GPU, float32 on CPU.")
+_BOXES = flags.DEFINE_enum("box_units", "auto", ["auto", "pixels", "thousandths"], "What boxes count: pixels of the resized picture (Qwen2.5-VL, "
+                           "and policies trained here), or thousandths of its sides (published Qwen2-VL and Qwen3-VL; auto picks by family).")
+_OUT = flags.DEFINE_string("out", None, "Where the picture with boxes goes; default: PICTURE.boxes.png in the current folder.")
+_HELP = "/image PATH and /video PATH show something with the next question, /reset forgets everything, /quit leaves"
+
+
+class Conversation:
+    """Tokens so far, and what will be shown with the next question. Answers are kept by token id, never tokenised again."""
+
+    def __init__(self, processor: Processor, policy: Any):
+        self.processor, self.policy = processor, policy
+        self.streamer = Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id)
+        self.reset()
+
+    def reset(self) -> None:
+        self.prompt: EncodedPrompt | None = None
+        self.answer: list[int] = []
+        self.images: list[str] = []
+        self.videos: list[str] = []
+        self.first: tuple[str, tuple[int, int]] | None = None       # the picture boxes are drawn into, and its size for the model
+
+    def ask(self, question: str, sampling: SamplingParams) -> str:
+        """Prints the answer as it comes and returns it. ValueError for a picture that cannot be read or a conversation that is too long."""
+        hint = instruction(_PROMPT_MODE.value, "free")
+        parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]
+        turn = {"role": "user", "content": [*parts, {"type": "text", "text": f"{question}\n{hint}" if hint else question}]}
+        if self.prompt is None:
+            messages = [turn] if _SYSTEM.value is None else [{"role": "system", "content": _SYSTEM.value}, turn]
+            prompt = self.processor.encode(messages, self.images, self.videos)
+            shown = prompt
+        else:
+            ended = bool(self.answer) and self.answer[-1] in self.processor.eos_ids
+            text = self.processor.tokenizer.apply_chat_template([{"role": "system", "content": ""}, turn])
+            text = ("<|im_end|>" if not ended else "") + "\n" + text[text.index("<|im_start|>user"):]
+            shown = self.processor.encode_text(text, self.images, self.videos, start=self.prompt.next_position + len(self.answer))
+            prompt = self.prompt.followed_by(self.answer, shown)
+        answer: list[int] = []
+        printed = ""
+        for tokens in self.streamer.stream(self.policy.params, prompt, sampling):
+            answer += tokens
+            text = printable(self.processor.decode(answer))
+            whole = text.rstrip("\ufffd")       # the rest of a character may still come
+            print(whole[len(printed):], end="", flush=True)
+            printed = whole
+        print()
+        if self.images and self.first is None:
+            self.first = (self.images[0], shown.model_sizes[0])
+        self.prompt, self.answer, self.images, self.videos = prompt, answer, [], []
+        return self.processor.decode(answer)
+
+
+def printable(text: str) -> str:
+    """The text without control characters: a policy must not steer the terminal."""
+    return "".join(c for c in text if c in "\n\t" or (c.isprintable() or c == "\ufffd"))
+
+
+def draw_boxes(answer: str, picture: str, size: tuple[int, int], units: str) -> Image.Image | None:
+    """A copy of the picture with the answer's boxes; None when it has none. `size`: (width, height) as the model saw it."""
+    image = load_image(picture)
+    whole = (1000, 1000) if units == "thousandths" else size
+    scale = np.array([image.width / whole[0], image.height / whole[1]] * 2)
+    boxes = [np.asarray(box) * scale for box, _, _ in find_boxes(answer)]
+    boxes = [(*np.minimum(b[:2], b[2:]), *np.maximum(b[:2], b[2:])) for b in boxes]
+    boxes = [b for b in boxes if b[2] > 0 and b[3] > 0 and b[0] < image.width and b[1] < image.height]
+    canvas = ImageDraw.Draw(image)
+    for number, box in enumerate(boxes, 1):
+        color = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#42d4f4")[(number - 1) % 6]
+        canvas.rectangle([float(v) for v in box], outline=color, width=max(2, image.width // 250))
+        if len(boxes) > 1:
+            canvas.text((float(box[0]) + 4, float(box[1]) + 2), str(number), fill=color)
+    return image if boxes else None
+
+
+def answer(conversation: Conversation, question: str) -> bool:
+    """Asks, and draws what comes back; False when the question could not be asked."""
+    sampling = SamplingParams(max_new_tokens=_TOKENS.value, temperature=_TEMPERATURE.value, top_p=_TOP_P.value, seed=_SEED.value,
+                              stop_ids=conversation.processor.eos_ids, banned_ids=conversation.processor.banned_ids)
+    try:
+        text = conversation.ask(question, sampling)
+    except (ValueError, OSError) as error:
+        print(f"chat: {error}", file=sys.stderr)
+        return False
+    if conversation.first is not None:
+        picture, size = conversation.first
+        units = _BOXES.value
+        if units == "auto":
+            units = "pixels" if conversation.policy.config.family == "qwen2_5_vl" else "thousandths"
+        drawn = draw_boxes(text, picture, size, units)
+        if drawn is not None:
+            out = Path(_OUT.value or Path(picture).stem + ".boxes.png")
+            drawn.save(out)
+            print(f"[boxes drawn in {out}]")
+    return True
+
+
+def talk(conversation: Conversation) -> None:
+    """The interactive loop."""
+    print(_HELP)
+    while True:
+        try:
+            line = input("> ").strip()
+        except (EOFError, KeyboardInterrupt):
+            print()
+            return
+        command, _, rest = line.partition(" ")
+        if command in ("/quit", "/exit"):
+            return
+        if command == "/help":
+            print(_HELP)
+        elif command == "/reset":
+            conversation.reset()
+        elif command in ("/image", "/video") and rest.strip():
+            (conversation.images if command == "/image" else conversation.videos).append(rest.strip())
+        elif command.startswith("/"):
+            print(f"chat: {command} is not a command; {_HELP}")
+        elif line:
+            answer(conversation, line)
+
+
+def main(argv: Sequence[str]) -> int:
+    if len(argv) > 1:
+        raise app.UsageError(f"unexpected argument {argv[1]!r}; put questions after --question")
+    try:
+        folder = find_checkpoint(_MODEL.value)
+        processor = Processor.from_pretrained(folder, max_pixels=_MAX_PIXELS.value)
+        policy = load_pretrained(folder, _DTYPE.value or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
+    except (ValueError, OSError) as error:
+        print(f"chat: {error}", file=sys.stderr)
+        return 2
+    conversation = Conversation(processor, policy)
+    conversation.images, conversation.videos = list(_IMAGE.value), list(_VIDEO.value)
+    if _QUESTION.value is not None:
+        return 0 if answer(conversation, _QUESTION.value) else 1
+    talk(conversation)
+    return 0
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,71 @@
+"""The chat verb: its stream is the greedy answer, later turns continue by token id, boxes land on the picture, output stays harmless."""
+import numpy as np
+import pytest
+from absl import flags
+from absl.testing import flagsaver
+from flax import nnx
+from PIL import Image
+
+from spatial_jax import chat
+from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, load_pretrained, save_pretrained, split_model
+from spatial_jax.processing import Processor, train_tokenizer
+from spatial_jax.rollout.stream import Streamer
+from spatial_jax.rollout.types import SamplingParams
+
+TEXTS = ["Which is closer, the cup or the box? Give the box as [10, 20, 30, 40].", "You are a helpful assistant."]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("policy")
+    ids = train_tokenizer(TEXTS * 40, 400, path, max_pixels=30 * 28 * 28)
+    text = TextConfig(ids.pop("vocab_size"), 32, 64, 2, 4, 2, 8, 1e-6, 1e6, (1, 1, 2), initializer_range=0.5)
+    vision = VisionConfig("qwen2_5_vl", 1, 32, 32, 2, 32, "silu", 14, window_size=112, full_attention_blocks=(0,), tokens_per_second=2.0)
+    config = ModelConfig("qwen2_5_vl", text, vision, False, **ids)
+    save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(1)))[1]), path)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)).save(path / "a.png")
+    return path
+
+
+def test_stream_and_second_turn(folder, capsys):
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+    processor, policy = Processor.from_pretrained(folder), load_pretrained(folder)
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which is closer?"}]}]
+    expected = policy.greedy(**processor(messages, [str(folder / "a.png")]), max_new_tokens=10, banned_ids=processor.banned_ids)[0].tolist()
+    prompt = processor.encode(messages, [str(folder / "a.png")])
+    sampling = SamplingParams(max_new_tokens=10, temperature=0.0, banned_ids=processor.banned_ids)
+    chunks = list(Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id).stream(policy.params, prompt, sampling))
+    assert [token for chunk in chunks for token in chunk] == expected and [len(chunk) for chunk in chunks] == [1, 4, 4, 1]
+
+    with flagsaver.flagsaver(model=str(folder), max_new_tokens=10):
+        conversation = chat.Conversation(processor, policy)
+        conversation.images = [str(folder / "a.png")]
+        assert chat.answer(conversation, "Which is closer?")
+        ended = [i for i, token in enumerate(expected) if token in processor.eos_ids]
+        assert conversation.answer == expected[:ended[0] + 1] if ended else expected
+        assert capsys.readouterr().out.startswith(chat.printable(processor.decode(conversation.answer)).rstrip("\ufffd"))
+        first = conversation.prompt
+        before = [*first.input_ids.tolist(), *conversation.answer]
+        assert chat.answer(conversation, "And now?")
+        assert conversation.prompt.input_ids.tolist()[:len(before)] == before
+        assert "user\nAnd now?<|im_end|>\n<|im_start|>assistant\n" in processor.decode(conversation.prompt.input_ids, skip_special_tokens=False)
+        assert (np.diff(conversation.prompt.positions[0, len(first):]) == 1).all()
+        conversation.images = [str(folder / "missing.png")]
+        assert not chat.answer(conversation, "And this?")
+        assert "missing.png" in capsys.readouterr().err
+
+
+def test_boxes_are_drawn_where_the_model_means_them(folder):
+    picture = folder / "a.png"
+    drawn = chat.draw_boxes("The cup is at [28, 14, 56, 42].", str(picture), (112, 56), "pixels")
+    changed = np.argwhere((np.asarray(drawn) != np.asarray(Image.open(picture))).any(-1))
+    assert drawn.size == (100, 60) and changed.min(0).tolist() == [15, 25] and changed.max(0).tolist() == [45, 50]
+    in_thousandths = chat.draw_boxes("(250, 250), (500, 750)", str(picture), (112, 56), "thousandths")
+    assert (np.asarray(in_thousandths) == np.asarray(drawn)).all()
+    assert chat.draw_boxes("No box, [1, 2, 3].", str(picture), (112, 56), "pixels") is None
+    assert chat.draw_boxes("[-90, -90, -10, -10] [999, 0, 2000, 9]", str(picture), (112, 56), "pixels") is None
+
+
+def test_the_terminal_is_not_steered():
+    assert chat.printable("a\x1b[2J\x07b\n\tc\u202e日") == "a[2Jb\n\tc日"
