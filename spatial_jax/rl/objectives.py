@@ -206,7 +206,8 @@ def policy_loss(
     (trl's form, whose epsilon_high is 1 + clip_high). rloo and gspo are defined with aggregate="sequence".
     """
     cfg = ObjectiveConfig(kind, clip_low, clip_high, dual_clip, aggregate, kl_coef, kl, is_cap, is_level, max_tokens)
-    batch = PolicyBatch(*(None if x is None else jnp.asarray(x) for x in (advantages, mask, old_logp, ref_logp, rollout_logp)))
+    optional = [None if x is None else jnp.asarray(x) for x in (old_logp, ref_logp, rollout_logp)]
+    batch = PolicyBatch(jnp.asarray(advantages), jnp.asarray(mask), *optional)
     sums = objective(jnp.asarray(new_logp), entropy, batch, cfg, entropy_coef=entropy_coef)
     metrics = metrics_from_sums(sums)
     return metrics["loss"], {name: jax.lax.stop_gradient(value) for name, value in metrics.items()}

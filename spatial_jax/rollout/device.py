@@ -28,6 +28,10 @@ class Shape:
     answer: int
     earlier: int = 0
 
+    def sizes(self) -> dict[str, int]:
+        """The sizes by name, without an unused `earlier`."""
+        return {name: size for name, size in dataclasses.asdict(self).items() if size}
+
 
 def static_part(sampling: SamplingParams) -> SamplingParams:
     """What of the sampling parameters shapes the program; temperature, seed and length limit are arguments of it."""
@@ -70,14 +74,14 @@ class DevicePrograms:
     def _decode(self, params, decode_state, draw: Draw, free_rows, sampling: SamplingParams):
         model, kv_dtype = self._merge(params)
         decode_state, done, full = decoding.decode(model, decode_state, draw, free_rows, sampling, kv_dtype)
-        return decode_state, constrain_none((done, full), self.mesh)
+        return decode_state, replicate((done, full), self.mesh)
 
     def _collect(self, decode_state: DecodeState, rows) -> tuple:
         """(tokens [c, g, t], logp [c, g, t, 2], lengths [c, g], reason [c, g]) of the rows."""
         return tuple(x[rows] for x in (decode_state.tokens, decode_state.logp, decode_state.lengths, decode_state.reason))
 
 
-def constrain_none(values: Any, mesh: Mesh | None) -> Any:
+def replicate(values: Any, mesh: Mesh | None) -> Any:
     """Small host-bound values replicated, so that every process can read them."""
     if mesh is None:
         return values

@@ -122,7 +122,7 @@ class Engine:
         """All prompts of one bucket: admit, decode until rows are free, collect them, admit again."""
         shape = call.shape
         rings = self._rings(shape)
-        self.programs.note("empty", shape=shape, ring=rings[0])
+        self.programs.note("empty", **shape.sizes(), ring=rings[0])
         decode_state = self._device.empty(call.params, shape, rings[0])
         queue = collections.deque(indices)
         held: list[int | None] = [None] * shape.rows  # prompt index of each row
@@ -133,14 +133,14 @@ class Engine:
             # A free row has no prompt; count it as done, and wait for a quarter of the rows when more work or a listener waits.
             idle = sum(index is None for index in held)
             wait = min(idle + chunk, shape.rows) if queue or call.on_finish else shape.rows
-            self.programs.note("decode", shape=shape, ring=decode_state.ring, sampling=call.sampling)
+            self.programs.note("decode", **shape.sizes(), ring=decode_state.ring, draw=call.sampling.kind)
             decode_state, (done, full) = self._device.decode(call.params, decode_state, call.draw, np.int32(wait), call.sampling)
             done, full = np.asarray(done), bool(full)
             finished = [row for row in range(shape.rows) if done[row] and held[row] is not None]
             self._collect(call, decode_state, finished, held)
             if full:
                 larger = next(ring for ring in rings if ring > decode_state.ring)
-                self.programs.note("grow", shape=shape, ring=larger)
+                self.programs.note("grow", **shape.sizes(), ring=larger)
                 self.steps += int(decode_state.column)
                 decode_state = self._device.grow(decode_state, larger)
                 self.steps -= int(decode_state.column)
@@ -184,7 +184,7 @@ class Engine:
                                                patch_buckets=self.patch_buckets, pad_id=self.pad_id)
         ids = np.concatenate([call.prompt_ids[chosen], np.zeros(unused, np.uint32)])
         where = np.asarray(rows + [shape.rows] * unused, np.int32)
-        self.programs.note("admit", shape=shape, ring=decode_state.ring, batch=size, patches=bucket or 0, sampling=call.sampling)
+        self.programs.note("admit", **shape.sizes(), ring=decode_state.ring, batch=size, patches=bucket or 0, draw=call.sampling.kind)
         return self._device.admit(call.params, decode_state, batch, turns, positions, where, ids, call.draw, call.sampling)
 
     def _collect(self, call: _Call, decode_state: DecodeState, finished: list[int], held: list[int | None]) -> None:

@@ -35,6 +35,12 @@ class SamplingParams:
             raise ValueError(f"sampling: need temperature >= 0, 0 < top_p <= 1, 0 <= min_p < 1 and top_k >= 0, got {self}")
 
     @property
+    def kind(self) -> str:
+        """What of the draw shapes a program, in a word or two."""
+        options = (("top_k", self.top_k, 0), ("top_p", self.top_p, 1.0), ("min_p", self.min_p, 0.0))
+        return " ".join(["sample" if self.temperature else "greedy", *(f"{name}={value}" for name, value, off in options if value != off)])
+
+    @property
     def logit_temperature(self) -> float:
         """What logits are divided by; greedy decoding reports the log-probabilities of temperature 1."""
         return self.temperature or 1.0
