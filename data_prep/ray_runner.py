@@ -34,7 +34,7 @@ def run_ray(build: Callable[[], Pipeline], start: int, stop: int, workers: int, 
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
     if not ray.is_initialized():
         ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else max(workers + 1, 2), include_dashboard=False, log_to_driver=False,
-                 logging_level="ERROR", configure_logging=False)
+                 logging_level=logging.ERROR, configure_logging=False)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False

@@ -137,7 +137,10 @@ class DatasetWriter:
             return
         self.folder.open_work()
         work = self.folder.work
-        self._lock = self.folder.lock()
+        try:
+            self._lock = self.folder.lock()
+        except BlockingIOError as error:
+            raise WriterError(str(error.strerror)) from None
         identity = work / "identity.json"
         if identity.exists() and identity.read_text().strip():
             self._check(json.loads(identity.read_text()))

@@ -6,6 +6,7 @@ A model that cannot treat a picture puts a BadItem in its place; it never raises
 """
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Any, Protocol
 
@@ -99,24 +100,24 @@ class CameraEstimator(Model, Protocol):
     def camera(self, frames: list[Frame]) -> list[CameraEstimate | BadItem]: ...
 
 
-class _ModelStage:
+class _ModelStage(abc.ABC):
     """A stage around one model: gives it the frames that lack what it knows, and leaves the others as they are."""
 
-    def __init__(self, model: Any):
-        self.model, self.name = model, f"{self.kind}:{model.name}"
-
     kind = "model"
+
+    def __init__(self, model: Any):
+        self.model, self.name = model, self.kind
 
     def config(self) -> dict[str, Any]:
         return {"stage": self.kind, **self.model.config()}
 
+    @abc.abstractmethod
     def lacks(self, frame: Frame) -> bool:
         """Whether the model has something to add to this frame."""
-        raise TypeError(f"{type(self).__name__} does not say which frames it serves")
 
+    @abc.abstractmethod
     def apply(self, frames: list[Frame]) -> list[Exception | None]:
         """Runs the model and fills in the frames; one error or None for each."""
-        raise TypeError(f"{type(self).__name__} does not say what it does")
 
     def batch(self, frames: list[Frame]) -> list[Exception | None]:
         errors: list[Exception | None] = [None] * len(frames)
@@ -216,5 +217,6 @@ class ObjectsStage(_ModelStage):
 
     def _draft(self, proposal: Proposal, mask: Mask, caption: Caption) -> ObjectDraft:
         provenance = {"box": self.proposer.name, "mask": self.masker.name, "caption": self.captioner.name}
-        return ObjectDraft(name=caption.name or proposal.name, caption=caption.text, mask=mask.mask, confidence=float(min(proposal.score, mask.score)),
-                           mask_sigma=mask.sigma, provenance=provenance)
+        confidence = float(min(proposal.score, mask.score))
+        return ObjectDraft(name=caption.name or proposal.name, caption=caption.text, mask=mask.mask, confidence=confidence, mask_sigma=mask.sigma,
+                           provenance=provenance)

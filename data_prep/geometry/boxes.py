@@ -58,7 +58,7 @@ def fit_box(points: np.ndarray, gravity: np.ndarray | None = None, pixel: float 
     `grain`: noise left on the depths, one deviation, metres; the outermost points lie about 1.5 of it too far out.
 
     With `complete` the side turned away is estimated: the thing is taken to be at least as deep as seen and at most as deep as wide.
-    Most things are nearly as deep as wide, so the value lies at 0.7 of that range; half the range is reported as `hidden`."""
+    Most things are nearly as deep as wide, so the value lies at 0.85 of that range; half the range is reported as `hidden`."""
     frame = horizontal_frame(gravity)
     local = points.astype(np.float64) @ frame
     angle = _footprint_angle(local[:: max(1, len(local) // 400), :2])
@@ -75,9 +75,9 @@ def fit_box(points: np.ndarray, gravity: np.ndarray | None = None, pixel: float 
         seen, wide = high[depth_axis] - low[depth_axis], high[1 - depth_axis] - low[1 - depth_axis]
         hidden = max(0.0, (wide - seen) / 2)
         if view[depth_axis] >= 0:
-            high[depth_axis] += 1.4 * hidden
+            high[depth_axis] += 1.7 * hidden
         else:
-            low[depth_axis] -= 1.4 * hidden
+            low[depth_axis] -= 1.7 * hidden
     extent, center = high - low, (low + high) / 2
     axes = frame @ turn
     center = axes @ center

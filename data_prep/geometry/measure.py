@@ -57,8 +57,8 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
         return
     sigma = median_sigma(frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"])
     thing.uncertainty = {"depth_median": sigma, "depth": sigma}
-    if frame.intrinsics is None:
-        return
+    if frame.intrinsics is None or frame.depth_flag != "metric":
+        return                                          # a cloud of relative depth is bent: order is all it can give
     thing.points = sample(lift(rows[keep] + top, columns[keep] + left, depths, frame.intrinsics), points)
     if thing.center is None:
         _measure_box(frame, thing, np.where(valid, depth, 0), (float(depths.min()), float(depths.max())), (left, top))
@@ -92,7 +92,7 @@ class Level:
         return {"stage": self.name}
 
     def __call__(self, frame: Frame) -> None:
-        if frame.gravity is not None or frame.depth is None or frame.intrinsics is None:
+        if frame.gravity is not None or frame.depth_flag != "metric" or frame.depth is None or frame.intrinsics is None:
             return
         cloud = unproject(frame.depth, frame.intrinsics)
         floor = fit_floor(cloud)

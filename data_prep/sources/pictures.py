@@ -90,6 +90,8 @@ def open_picture(data: bytes, *, max_side: int = 0, least_side: int = LEAST_SIDE
                 notes.append(f"first of {frames} frames taken")
                 plain = plain and image.format != "PNG"
             image.load()
+            if image.format == "PNG":
+                Image.open(io.BytesIO(data)).verify()           # load() alone lets flipped bytes pass
             focal = _focal_35mm(image)
             turned = ImageOps.exif_transpose(image)
     except BadItem:

@@ -1,0 +1,177 @@
+"""Measures from depth, mask and intrinsics against the closed form of rendered scenes, with and without depth noise."""
+import copy
+import dataclasses
+
+import numpy as np
+import pytest
+
+from data_prep.geometry import beside, closer, depth_order, fit_box, fit_floor, horizontal_frame, pair_distance, unproject, vertical_extent
+from data_prep.geometry.clouds import core, erode, inliers
+from data_prep.geometry.measure import Level, measure_object
+from data_prep.pipeline import to_record
+from data_prep.sources import DepthNoise, Frame, ObjectDraft
+from data_prep.sources.rendered import RenderedScenes
+
+SCENES = 40
+NOISES = {"none": None, "sensor": DepthNoise(0.002, 0.0, 0.002), "estimated": DepthNoise(0.0, 0.01, 0.0, 0.02)}
+# Largest accepted median relative error of each measure: depth, height, width, centre, distance.
+LIMITS = {"none": (1e-6, 0.03, 0.06, 0.012, 0.02), "sensor": (0.002, 0.035, 0.07, 0.015, 0.025), "estimated": (0.025, 0.045, 0.08, 0.035, 0.035)}
+
+
+def _measured(noise):
+    """(true object, measured object, true depth median) of well visible objects, a list a scene; measured from pixels alone."""
+    source, clean = (RenderedScenes("plain", SCENES, 3, noise=n) for n in (noise, None))
+    for index in range(SCENES):
+        frame, exact = source.load(index), clean.load(index)
+        row = []
+        for thing, truth in zip(frame.objects, exact.objects):
+            measure_object(exact, truth)
+            blind = copy.copy(thing)
+            blind.center = blind.extent = blind.rotation = None
+            blind.provenance = {}
+            measure_object(frame, blind)
+            if thing.visible_fraction > 0.9 and blind.center is not None:
+                row.append((thing, blind, truth.depth["median"]))
+        yield row
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_measures_match_the_closed_form_and_uncertainty_covers_the_error(name):
+    errors = {k: [] for k in ("depth", "height", "width", "centre", "distance")}
+    scores = {k: [] for k in ("depth", "height", "width", "center_x", "center_y", "center_z", "distance")}
+    order = []
+    for row in _measured(NOISES[name]):
+        for truth, seen, depth in row:
+            sigma = seen.uncertainty
+            for key, error, of, one in (("depth", seen.depth["median"] - depth, depth, sigma["depth_median"]),
+                                        ("height", seen.extent[2] - truth.extent[2], truth.extent[2], sigma["extent_2"]),
+                                        ("width", seen.extent[0] - truth.extent[0], truth.extent[0], sigma["extent_0"])):
+                errors[key].append(abs(error) / of)
+                scores[key].append(error / one)
+            errors["centre"].append(np.linalg.norm(seen.center - truth.center) / np.linalg.norm(truth.center))
+            for axis in range(3):
+                scores["center_" + "xyz"[axis]].append((seen.center - truth.center)[axis] / sigma["center_" + "xyz"[axis]])
+        for i, (a, seen_a, depth_a) in enumerate(row):
+            for b, seen_b, depth_b in row[:i]:
+                step = a.center - b.center
+                true, seen = np.linalg.norm(step), np.linalg.norm(seen_a.center - seen_b.center)
+                one = np.sqrt(sum((step[k] / true * s.uncertainty["center_" + "xyz"[k]]) ** 2 for s in (seen_a, seen_b) for k in range(3)))
+                errors["distance"].append(abs(seen - true) / true)
+                scores["distance"].append((seen - true) / one)
+                if max(depth_a, depth_b) > 1.15 * min(depth_a, depth_b):
+                    order.append((depth_a < depth_b) == (seen_a.depth["median"] < seen_b.depth["median"]))
+    print(f"\nnoise {name}: median relative error, share of errors within one and two claimed deviations")
+    for key, values in scores.items():
+        found = f"{np.median(errors[key]):.4f}" if key in errors else "      "
+        print(f"  {key:10} {found} {np.mean(np.abs(values) <= 1):.2f} {np.mean(np.abs(values) <= 2):.2f}  n={len(values)}")
+    for (key, values), limit in zip(errors.items(), LIMITS[name], strict=True):
+        assert np.median(values) <= limit, key
+    for key, values in scores.items():
+        assert np.mean(np.abs(values) <= 1) > 0.54 and np.mean(np.abs(values) <= 2) > 0.84, f"{key}: the claimed uncertainty is too small"
+    assert np.mean(order) == 1.0, "depth order beyond the margin is never wrong at these noise levels"
+
+
+def _slab(box_extent, yaw, center, n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(-0.5, 0.5, (n, 3)) * box_extent
+    face = rng.integers(0, 3, n)
+    points[np.arange(n), face] = np.where(rng.random(n) < 0.5, -0.5, 0.5) * np.array(box_extent)[face]
+    frame = horizontal_frame(None)
+    c, s = np.cos(yaw), np.sin(yaw)
+    return points @ (frame @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])).T + center
+
+
+@pytest.mark.parametrize("yaw", [0.0, 0.3, 1.2])
+def test_box_of_a_fully_seen_cuboid_is_exact(yaw):
+    box = fit_box(_slab((0.8, 0.4, 1.5), yaw, np.array([0.5, 0.2, 3.0])), complete=False)
+    np.testing.assert_allclose(box.extent, (0.8, 0.4, 1.5), rtol=0.01)
+    np.testing.assert_allclose(box.center, (0.5, 0.2, 3.0), atol=0.01)
+    np.testing.assert_allclose(box.rotation.T @ box.rotation, np.eye(3), atol=1e-9)
+    assert np.linalg.det(box.rotation) > 0.99
+    assert vertical_extent(box.rotation, box.extent) == pytest.approx(1.5, rel=0.01)
+    assert np.ptp(box.corners()[:, 1]) == pytest.approx(1.5, rel=0.01)
+
+
+def test_gravity_turns_the_box():
+    tilt = np.array([0.0, np.cos(0.4), np.sin(0.4)])
+    frame, level = horizontal_frame(tilt), horizontal_frame(None)
+    points = _slab((0.8, 0.4, 1.5), 0.2, np.zeros(3)) @ level @ frame.T + np.array([0, 0, 4.0])
+    box = fit_box(points, tilt, complete=False)
+    np.testing.assert_allclose(box.extent, (0.8, 0.4, 1.5), rtol=0.015)
+    np.testing.assert_allclose(box.rotation[:, 2], -tilt, atol=1e-9)
+
+
+@pytest.mark.parametrize("noise", [None, DepthNoise(0.002, 0.0, 0.0025)])
+def test_floor_is_found_where_it_is(noise):
+    source = RenderedScenes("plain", 12, 9, noise=noise)
+    angles, heights, found = [], [], 0
+    for index in range(12):
+        frame = source.load(index)
+        plane = fit_floor(unproject(frame.depth, frame.intrinsics))
+        if plane is None:
+            continue
+        found += 1
+        angles.append(np.degrees(np.arccos(np.clip(plane.normal @ -frame.gravity, -1, 1))))
+        heights.append(abs(plane.d - frame.floor[3]) / frame.floor[3])
+    assert found >= 10 and np.median(angles) < 1.0 and np.median(heights) < 0.02
+
+
+def test_level_leaves_what_the_source_knows_and_refuses_relative_depth():
+    frame = RenderedScenes("plain", 1, 0).load(0)
+    known = frame.gravity.copy()
+    Level()(frame)
+    np.testing.assert_array_equal(frame.gravity, known)
+    frame.gravity, frame.floor, frame.depth_flag = None, None, "relative"
+    Level()(frame)
+    assert frame.gravity is None
+    frame.depth_flag = "metric"
+    Level()(frame)
+    assert np.degrees(np.arccos(np.clip(frame.gravity @ known, -1, 1))) < 3 and "floor plane" in frame.provenance["gravity"]
+
+
+def test_mask_leaking_onto_the_wall_does_not_move_the_depth():
+    depths = np.concatenate([np.random.default_rng(0).normal(2.0, 0.02, 300), np.full(100, 4.0)])
+    assert inliers(depths)[:300].mean() > 0.98 and not inliers(depths)[300:].any()
+    mask = np.zeros((20, 20), bool)
+    mask[4:16, 4:16] = True
+    assert erode(mask, 2).sum() == 64 and core(mask).sum() == 100
+    assert core(np.eye(6, dtype=bool)).sum() == 6, "a thin mask is kept as it is"
+
+
+def test_relations_answer_only_beyond_their_margins():
+    frame = RenderedScenes("plain", 40, 2).load(0)
+    for thing in frame.objects:
+        measure_object(frame, thing)
+    first = to_record(frame).objects[0]
+
+    def at(depth, box=(10, 10, 30, 30), sigma=0.01):
+        return dataclasses.replace(first, depth_median=depth, depth_q20=depth * 0.97, depth_q80=depth * 1.03, box=box,
+                                   uncertainty=f'{{"depth_median": {sigma}}}')
+
+    assert closer(at(1.0), at(1.3)) == -1 and closer(at(1.3), at(1.0)) == 1
+    assert closer(at(1.0), at(1.1)) == 0, "ratio below 1.15"
+    assert closer(at(1.0), at(1.3, sigma=0.3)) == 0, "within two deviations"
+    assert depth_order([at(2.0), at(1.0), at(3.0)]) == [1, 0, 2] and depth_order([at(2.0), at(2.1)]) is None
+    assert beside(at(1), at(1, (60, 10, 80, 30)), 0, 100) == -1 and beside(at(1), at(1, (12, 10, 32, 30)), 0, 100) == 0
+
+
+def test_pair_distance_agrees_with_the_geometry():
+    frame = RenderedScenes("plain", 40, 2).load(1)
+    for thing in frame.objects:
+        measure_object(frame, thing)
+    record = to_record(frame)
+    a, b = record.objects[:2]
+    found = pair_distance(a, b, record.gravity)
+    assert found.centre == pytest.approx(np.linalg.norm(np.subtract(a.center, b.center)), rel=1e-6)
+    assert found.horizontal**2 + found.vertical**2 == pytest.approx(found.centre**2, rel=1e-6)
+    assert 0 < found.nearest < found.centre and found.nearest_sigma > 0
+    assert found.vertical == pytest.approx(-np.subtract(b.center, a.center) @ np.array(record.gravity), abs=1e-6)
+
+
+@pytest.mark.parametrize("depth", [np.zeros((40, 40), np.float32), np.full((40, 40), np.nan, np.float32)])
+def test_objects_without_valid_depth_keep_their_box_and_get_no_numbers(depth):
+    mask = np.zeros((40, 40), bool)
+    mask[10:20, 5:30] = True
+    thing = ObjectDraft("box", "red box", mask)
+    measure_object(Frame("a", "t", np.zeros((40, 40, 3), np.uint8), depth=depth, depth_flag="metric", intrinsics=(50, 50, 20, 20)), thing)
+    assert thing.box == (5, 10, 30, 20) and thing.center is None and not thing.depth
