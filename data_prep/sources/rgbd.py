@@ -44,16 +44,21 @@ def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.nd
             values = np.asarray(image)
         values = np.asarray(values, np.float32)
         if mask:
-            values = np.where(np.squeeze(np.load(io.BytesIO(mask), allow_pickle=False)) > 0, np.squeeze(values), 0)
+            values = np.where(_flat(np.load(io.BytesIO(mask), allow_pickle=False)) > 0, _flat(values), 0)
     except BadItem:
         raise
     except Exception as error:
         raise BadItem(f"{name} cannot be decoded: {' '.join(str(error).split())[:120] or type(error).__name__}") from None
-    values = np.squeeze(values)
+    values = _flat(values)
     if values.ndim != 2:
         raise BadItem(f"{name} has shape {values.shape}, not height x width")
     depth = values * np.float32(scale)
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def _flat(values: np.ndarray) -> np.ndarray:
+    """[h, w] of [h, w, 1]; anything else as it is."""
+    return values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
 
 
 def _check(intrinsics: Any, where: str) -> Intrinsics:

@@ -32,8 +32,11 @@ class TfdsImages:
                 dataset, data_dir=data_dir or None, file_format="array_record", try_gcs=False)
             self.features = builder.info.features
             self.image = next((k for k, f in self.features.items() if isinstance(f, tfds.features.Image) and k != "depth"), "")
-            decoders = {self.image: tfds.decode.SkipDecoding()} if self.image else None
-            self.data = builder.as_data_source(split=split, decoders=decoders)
+            self.data = builder.as_data_source(split=split, decoders={self.image: tfds.decode.SkipDecoding()} if self.image else None)
+            try:
+                self.data[0]
+            except ImportError:                         # no encoded bytes to be had (TFDS's mock data): take decoded pixels
+                self.data = builder.as_data_source(split=split)
         except Exception as error:
             raise SourceError(f"TFDS dataset {dataset} split {split} cannot be opened: {' '.join(str(error).split())[:200]}; prepare it first with "
                               f"tfds build {dataset} --file_format=array_record") from None
