@@ -77,10 +77,13 @@ class QwenVL(nnx.Module):
         return decoder.run_decoder(_pure(self.text), x, positions, attend, caches, deepstack, self.config.text, self.compute, remat)
 
     def head(self) -> jax.Array:
-        """The output matrix [d, v]: its own, or a view of the embeddings when tied."""
+        """The output matrix [d, v]: its own (with its adapter, if it has one), or a view of the embeddings when tied."""
         if self.config.tie_word_embeddings:
             return self.text["embed"]["embedding"][...].T
-        return self.text["head"]["kernel"][...]
+        head = _pure(self.text["head"])
+        if "lora_a" not in head:
+            return head["kernel"]
+        return head["kernel"] + (head["lora_a"] @ head["lora_b"] * self.lora_scale).astype(head["kernel"].dtype)
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """hidden [..., d] -> [..., v] in the activations' type."""

@@ -84,8 +84,10 @@ def _block_shape(counts: np.ndarray, total: int, bucketed: bool, size: int | Non
     # Equal blocks that fill the bucket stay exact, so that they are reshapes and not gathers.
     if total % largest == 0 and (counts == largest).all():
         return total // largest, largest
-    largest = size or round_size(largest)
-    return round_size(len(counts)), largest
+    # Blocks below 64 slots cost next to nothing: one size for all of them.
+    largest = size or min(round_size(max(largest, 64)), total)
+    fill = -(-total // largest)
+    return fill if len(counts) <= fill else round_size(len(counts)), largest
 
 
 def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vision_config: VisionConfig, *,
@@ -140,7 +142,7 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
         count, size = _block_shape(window_counts, total, bucket is not None, config.window_tokens**2 * config.merge_unit if bucket else None)
         window_blocks = _blocks(ids, window_counts, total, size, count)
         merged_order = order[::config.merge_unit] // config.merge_unit
-        if (merged_order != np.arange(len(merged_order))).any():
+        if bucket is not None or (merged_order != np.arange(len(merged_order))).any():
             token_order = np.arange(total // config.merge_unit, dtype=np.int32)
             token_order[merged_order] = np.arange(len(merged_order), dtype=np.int32)
     tap_index: Any = None

@@ -1,0 +1,83 @@
+"""Eight devices in several mesh shapes give the logits and gradients of one."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, model_shardings, param_axes, plan_vision, split_model
+from spatial_jax.models.batch import PromptBatch
+from spatial_jax.models.generate import prompt_hidden
+from spatial_jax.parallel import DEFAULT_RULES, make_mesh, partition_spec, shard_params, use_mesh
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A policy whose heads (8 / 4) and widths divide by every mesh below, and a batch of 8 rows with a picture each."""
+    text = TextConfig(128, 64, 96, 2, 8, 4, 16, 1e-6, 1e6, (2, 3, 3))
+    vision = VisionConfig("qwen2_5_vl", 2, 64, 96, 4, 64, "silu", 4, window_size=16, full_attention_blocks=(1,))
+    config = ModelConfig("qwen2_5_vl", text, vision, image_token_id=1, video_token_id=2)
+    graphdef, params = split_model(QwenVL(config, rngs=nnx.Rngs(0)))
+    params = jax.tree.map(lambda a: a * 6 if a.ndim > 2 else a, params)
+    rng = np.random.default_rng(0)
+    rows, length = 8, 12
+    tokens = rng.integers(3, 128, (rows, length)).astype(np.int32)
+    tokens[:, 2:6] = 1
+    index = np.full(tokens.shape, -1, np.int32)
+    index[:, 2:6] = np.arange(rows * 4).reshape(rows, 4)
+    plan = plan_vision(rng.standard_normal((rows * 16, vision.patch_dim)).astype(np.float32), np.array([(1, 4, 4)] * rows), vision, bucket=128)
+    positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, rows, length)).copy()
+    batch = PromptBatch(tokens, np.ones(tokens.shape, bool), positions, index, np.full(rows, length, np.int32), plan)
+    return config, graphdef, params, batch
+
+
+def step(graphdef, mesh):
+    """Loss, logits and gradients; the mesh is fixed inside, so that each mesh traces its own program."""
+    def run(params, batch):
+        def loss(params):
+            model = nnx.merge(graphdef, params)
+            logits = model.logits(prompt_hidden(model, batch, remat="full")[0])
+            logp = jnp.take_along_axis(jax.nn.log_softmax(logits[:, :-1]), batch.tokens[:, 1:, None], -1)
+            return -logp.mean(), logits
+        with use_mesh(mesh):
+            return jax.value_and_grad(loss, has_aux=True)(params)
+    return jax.jit(run)
+
+
+@pytest.fixture(scope="module")
+def single(case):
+    _, graphdef, params, batch = case
+    return step(graphdef, None)(params, batch)
+
+
+@pytest.mark.parametrize("axes", [{"fsdp": 8}, {"fsdp": 2, "tensor": 4}, {"data": 2, "fsdp": 2, "tensor": 2}], ids=str)
+def test_eight_devices_equal_one(case, single, axes):
+    config, graphdef, params, batch = case
+    mesh = make_mesh(axes)
+    placed = shard_params(params, param_axes(config), mesh)
+    kernel = placed["text"]["layers"]["gate_proj"]["kernel"]
+    assert kernel.addressable_shards[0].data.size == kernel.size // (mesh.shape["fsdp"] * mesh.shape["tensor"])
+    rows = jax.NamedSharding(mesh, jax.P(("data", "fsdp")))
+    batch = batch.replace(tokens=jax.device_put(batch.tokens, rows), valid=jax.device_put(batch.valid, rows))
+    (loss, logits), gradients = step(graphdef, mesh)(placed, batch)
+    np.testing.assert_allclose(loss, single[0][0], rtol=1e-6)
+    np.testing.assert_allclose(logits, single[0][1], atol=5e-5)
+    for (path, ours), expected in zip(jax.tree_util.tree_leaves_with_path(gradients), jax.tree.leaves(single[1])):
+        np.testing.assert_allclose(ours, expected, atol=1e-5 * max(1e-2, float(jnp.abs(expected).max())) + 1e-7, err_msg=str(path))
+
+
+def test_shapes_that_do_not_divide_and_axes_used_twice_are_refused(case):
+    config, _, params, _ = case
+    with pytest.raises(ValueError, match=r"text\.layers\.k_proj\.bias: dimension 'kv_heads' of size 4 does not divide over \('tensor',\) = 8"):
+        model_shardings(config, params, make_mesh({"tensor": 8}))
+    mesh = make_mesh({"fsdp": 4, "tensor": 2})
+    with pytest.raises(ValueError, match="mesh axis 'tensor' is used twice"):
+        partition_spec(("mlp", "vocab"), (8, 8), mesh, name="w")
+    with pytest.raises(ValueError, match="no rule for logical axis 'depth'"):
+        partition_spec(("depth",), (8,), mesh)
+    with pytest.raises(ValueError, match="names mesh axis 'expert'"):
+        partition_spec(("mlp",), (8,), mesh, {**DEFAULT_RULES, "mlp": "expert"})
+    with pytest.raises(ValueError, match="there are 8 devices"):
+        make_mesh({"fsdp": 3})
+    assert partition_spec(("batch", None), (8, 3), mesh) == jax.P("fsdp", None)
+    assert partition_spec(("mlp",), (7,), mesh, strict=False) == jax.P(None)
