@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from spatial_jax.data.records import QuestionRecord
 from spatial_jax.metrics.report import build_report, load_run, read_story
 
 
@@ -29,7 +32,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one clear line."""
+    from spatial_jax.evals.heldout import resolved_dict, scored_item
     from spatial_jax.evals.results import compare
+
+    def scorer(record: QuestionRecord, responses: Sequence[str], sizes: Any) -> tuple[dict[str, Any], Sequence[float], Sequence[float]]:
+        resolved = resolved_dict(record, sizes)
+        item = scored_item(resolved, responses)
+        return resolved, item.scores, item.correct
 
     args = parser().parse_args(arguments)
     first = Path(args.runs[0])
@@ -37,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         runs = [load_run(Path(path)) for path in args.runs]
         story = read_story(Path(args.story)) if args.story else []
-        page = build_report(runs, title=args.title, story=story, compare=compare, gallery=args.gallery, next_commands=args.next).write(out)
+        page = build_report(runs, title=args.title, story=story, compare=compare, gallery=args.gallery, next_commands=args.next,
+                            scorer=scorer).write(out)
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2

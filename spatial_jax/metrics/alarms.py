@@ -168,8 +168,10 @@ class AlarmWatch:
         self._rows: deque[Mapping[str, Any]] = deque(maxlen=limits.window)
         self._told: dict[str, int] = {}
 
-    def update(self, step: int, values: Mapping[str, Any]) -> list[Alarm]:
-        self._rows.append({**values, "step": step})
+    def update(self, row: Mapping[str, Any]) -> list[Alarm]:
+        """`row` is {"step": int, name: value}."""
+        step = int(row["step"])
+        self._rows.append(row)
         alarms = check_alarms(list(self._rows), self._limits)
         names = {alarm.name for alarm in alarms}
         self._told = {name: told for name, told in self._told.items() if name in names}

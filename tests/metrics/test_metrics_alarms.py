@@ -50,5 +50,5 @@ def test_short_answers_never_explode():
 
 def test_watch_tells_once_and_again_after_a_while():
     watch = AlarmWatch(repeat=10)
-    told = [step for step in range(25) if watch.update(step, {"group/no_gradient": 0.9})]
+    told = [step for step in range(25) if watch.update({"step": step, "group/no_gradient": 0.9})]
     assert told == [0, 10, 20]

@@ -38,7 +38,8 @@ def png(size=(40, 30)):
 
 def question(**changes):
     values = {"question_id": "q1", "source": "rendered", "split": "heldout", "scene_id": "s1", "images": (png(),), "widths": (40,), "heights": (30,),
-              "question": "Box of the ball?", "question_type": "box", "answer": "[4, 3, 20, 15]", "family": "box", "meta": '{"margin": 2.5}', **changes}
+              "question": "Box of the ball?", "question_type": "box", "answer": "[4, 3, 20, 15]", "family": "box",
+              "meta": '{"margin": 2.5}', **changes}
     return QuestionRecord(**values).as_dict()
 
 
@@ -61,7 +62,8 @@ def run(tmp_path):
     for phase, names in (("sft", ("loss", "accuracy")), ("grpo", ("reward/mean", "entropy", "kl/reference", "time/step", "time/rollout"))):
         with MetricsWriter(root / phase, ("jsonl",), clock=lambda p=phase: 1.0 + (p == "grpo")) as writer:
             for step in range(20):
-                writer.write(step, dict.fromkeys(names, 0.1 + 0.01 * step) | {"pass_rate/box": 0.5, "reward/box": 0.4, "loss": float(step == 3) or 0.0})
+                row = dict.fromkeys(names, 0.1 + 0.01 * step) | {"pass_rate/box": 0.5, "reward/box": 0.4, "loss": float(step == 3)}
+                writer.write(step, row)
         (root / phase / "config.json").write_text(json.dumps({"optimizer": {"learning_rate": 1e-3}}))
     write_pass_rates(root / "grpo", 19, [{"id": "a", "family": "box", "rate": r, "n": 4, "state": "active"} for r in (0.0, 0.25, 0.5, 1.0)])
     write_gallery(root / "grpo", 19, [{"record": question(split="train", question_id="t"), "answers": answers(1.0, 1.0), "phase": "grpo"}])
@@ -129,7 +131,7 @@ def test_hostile_text_in_every_field(run):
                            {"record": {**record, "question_type": "mcq"}, "answers": answers(1.0), "phase": EVIL}])
     with MetricsWriter(run / "grpo", ("jsonl",)) as writer:
         writer.write(50, {EVIL: 1.0, "reward/" + EVIL: 0.5, "pass_rate/" + EVIL: 0.5, "time/" + EVIL: 0.5, "phase": EVIL, "time": EVIL, "text": EVIL})
-        writer.write(51, {EVIL: 1.0})
+        writer.write(51, {EVIL: 1.0, "time": EVIL})
     write_pass_rates(run / "grpo", 60, [{"id": EVIL, "family": EVIL, "rate": 0.5, "state": EVIL}])
     (run / "grpo" / "config.json").write_text(json.dumps({EVIL: {EVIL: EVIL}}))
     write_result(run / "eval" / "zz.json", {**result(0.5, name=EVIL), "benchmark": EVIL, "model": EVIL})
@@ -155,6 +157,27 @@ def test_columns_and_headline(run):
     assert cards[0][0] == "0.80" and "+0.300" in sentences[0]
     assert overall(loaded.evaluations[0].result, "reward").value == pytest.approx(0.2)
     assert prior_of({"prior_constant": 0.1, "prior_nearest": 0.3, "prior_accuracy_x": 0.9}, "reward") == 0.3
+
+
+def test_held_out_gallery_comes_from_saved_responses(run):
+    """Where no gallery was written: the responses beside the results, scored again, on the pictures of the datasets."""
+    from data_prep.pipeline import Outcome
+    from data_prep.writer import DatasetWriter, Serializer
+    from spatial_jax.data.records import question_features, to_example
+
+    for path in (run / "gallery").iterdir():
+        path.unlink()
+    with DatasetWriter(str(run / "questions"), "questions", question_features(), {}) as writer:
+        record = QuestionRecord(**{**{f.name: question()[f.name] for f in dataclasses.fields(QuestionRecord)}, "question_id": "0", "meta": "{}",
+                                   "reward": '{"kind": "iou"}', "difficulty": "{}", "answer": "[{x:4}, {y:3}, {x:20}, {y:15}]"})
+        writer.append(Outcome(0, "0", "record", "heldout", example=Serializer(question_features())(to_example(record))))
+        writer.finish()
+    for name, text in (("before", "no idea"), ("after_grpo", "[8, 6, 40, 30]")):
+        row = {"id": "0", "responses": [text, "[0, 0, 1, 1]"], "model_sizes": [[80, 60]]}
+        (run / "eval" / f"{name}.responses.jsonl").write_text('{"settings": {}}\n' + json.dumps(row) + '\n{"id": "1", "respo')
+    assert main([str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "no idea" in page and "left:10.00%;top:10.00%;width:40.00%;height:40.00%" in page and "[8, 6, 40, 30]" in page and "+0.71" in page
 
 
 def test_small_things():

@@ -10,7 +10,8 @@ from spatial_jax.metrics.alarms import scan_alarms
 from spatial_jax.metrics.names import duration, value_of
 from spatial_jax.metrics.report.curves import alarm_list, config_block, curves, explain, pass_rate_map, timings
 from spatial_jax.metrics.report.gallery import gallery_section
-from spatial_jax.metrics.report.results import Compare, column_labels, headline, results_section
+from spatial_jax.metrics.report.heldout import Scorer, heldout_entries
+from spatial_jax.metrics.report.results import Compare, column_labels, headline, number, results_section
 from spatial_jax.metrics.report.runs import Evaluation, Phase, Run, config_difference, title_of
 from spatial_jax.metrics.report.scenes import find_scenes
 from spatial_jax.metrics.report.story import pipeline, story_section
@@ -18,9 +19,10 @@ from spatial_jax.pages import Child, Page, callout, command, number_cards, table
 
 
 def build_report(runs: Sequence[Run], *, title: str = "", story: Sequence[Mapping[str, Any]] = (), compare: Compare | None = None, gallery: int = 60,
-                 next_commands: Sequence[str] = ()) -> Page:
+                 next_commands: Sequence[str] = (), scorer: Scorer | None = None) -> Page:
     """The page. `compare` gives the paired difference of two evaluation results (spatial_jax.evals.compare); without it intervals are
-    compared unpaired. `gallery` limits the cards; `next_commands` end the page."""
+    compared unpaired. `gallery` limits the cards; `next_commands` end the page. `scorer` scores saved responses of held-out questions
+    (spatial_jax.evals.heldout), for a gallery of them where the run wrote none."""
     alone = len(runs) == 1
     page = Page(title or (f"Run {runs[0].label}" if alone else "Comparison of " + ", ".join(run.label for run in runs)), _subtitle(runs),
                 kicker="spatial_jax report")
@@ -36,7 +38,7 @@ def build_report(runs: Sequence[Run], *, title: str = "", story: Sequence[Mappin
     if not alone:
         _difference(page, runs)
     _training(page, runs)
-    _gallery(page, runs, gallery)
+    _gallery(page, runs, gallery, scorer)
     _closing(page, runs, next_commands)
     return page
 
@@ -63,7 +65,8 @@ def _overview(page: Page, runs: Sequence[Run], entries: Sequence[Evaluation], la
 
 
 def _subtitle(runs: Sequence[Run]) -> str:
-    last = max((float(row.get("time") or 0) for run in runs for phase in run.phases for row in phase.rows[-1:]), default=0.0)
+    times = [number(row.get("time")) for run in runs for phase in run.phases for row in phase.rows[-1:]]
+    last = max((t for t in times if math.isfinite(t)), default=0.0)
     when = time.strftime("%d %B %Y, %H:%M", time.gmtime(last)) + " UTC" if last > 0 else ""
     running = f"Last step written {when}." if when else ""
     return f"{', '.join(str(run.path) for run in runs[:4])}. {running}".strip()
@@ -109,13 +112,16 @@ def _phase_key(run: Run, phase: Phase) -> str:
     return phase.name if len(run.phases) > 1 or phase.path != run.path else ""
 
 
-def _gallery(page: Page, runs: Sequence[Run], limit: int) -> None:
-    entries = []
+def _gallery(page: Page, runs: Sequence[Run], limit: int, scorer: Scorer | None) -> None:
+    entries: list[dict[str, Any]] = []
     for run in runs:
         for phase in run.phases:
             for entry in phase.gallery:
-                name = str(entry.get("phase") or phase.name)
+                given = str(entry.get("phase") or "train")
+                name = phase.name if given == "train" else given
                 entries.append({**entry, "phase": f"{run.label}: {name}" if len(runs) > 1 else name})
+        if scorer is not None and not any(e["record"].get("split") == "heldout" for e in entries):
+            entries += heldout_entries(run, scorer, limit)
     if not entries or limit <= 0:
         return
     heldout = [e for e in entries if e["record"].get("split") == "heldout"]
@@ -125,7 +131,8 @@ def _gallery(page: Page, runs: Sequence[Run], limit: int) -> None:
     legend = tag("p", tag("small", "Boxes: bright green is the truth, dashed amber and red are answers by their reward, other colours the objects "
                           "that a question is about. The bar is the reward, the number beside it the advantage. Click a picture to enlarge it."))
     if heldout:
-        page.section("Gallery", legend, gallery_section(heldout, scenes, limit), lead="Held-out questions, each with its group of answers.")
+        page.section("Gallery", legend, gallery_section(heldout, scenes, limit),
+                     lead="Held-out questions drawn at random, each with its group of answers.")
     if trained:
         page.section("Training gallery", legend if not heldout else None, gallery_section(trained, scenes, limit),
                      lead="Groups as training saw them: what was rewarded, and what was pushed up or down.")

@@ -29,7 +29,7 @@ from spatial_jax.pages import (
 Rows = Sequence[Mapping[str, Any]]
 MAP_COLUMNS = 12
 PREFIXES = ("time/", "pass_rate/", "reward/")
-EXACT = ("learning_rate", "time/step", "length/max")      # not noise: drawn as they are
+EXACT = ("learning_rate", "time/step", "length/max", "programs", "reference/age", "update_skipped")      # not noise: drawn as they are
 
 
 def curves(phases: Sequence[tuple[str, Phase]]) -> Html:

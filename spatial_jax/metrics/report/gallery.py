@@ -112,7 +112,8 @@ def _pane_title(pane: Mapping[str, Any], panes: Sequence[Mapping[str, Any]]) -> 
 
 def _frame(entry: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[float, float] | None:
     """(width, height) in which the record's coordinates are given: the model's picture, else the stored one."""
-    size = entry.get("model_size") or next(iter(entry.get("model_sizes") or ()), None)
+    sizes = entry.get("model_sizes")
+    size = entry.get("model_size") or record.get("model_size") or (sizes[0] if isinstance(sizes, (list, tuple)) and sizes else None)
     if not size and record.get("widths") and record.get("heights"):
         size = (record["widths"][0], record["heights"][0])
     try:

@@ -68,7 +68,7 @@ def load_run(path: Path, label: str = "") -> Run:
         if phase:
             run.phases.append(phase)
         run.evaluations += _evaluations(folder / "eval", run)
-    run.phases.sort(key=lambda phase: phase.rows[0].get("time", 0) if phase.rows else 0)
+    run.phases.sort(key=_started)
     run.evaluations.sort(key=lambda e: (e.group[:2], e.kind == "greedy", e.kind, _order(e)))
     for manifest in sorted(path.glob("*/manifest.json")) + sorted(path.glob("*/*/manifest.json")):
         run.datasets.append((manifest.parent, _json(manifest, run)))
@@ -109,6 +109,11 @@ def _phase(folder: Path, run: Run) -> Phase | None:
     config = folder / "config.json"
     return Phase(folder.resolve().name, folder, _json(config, run) if config.exists() else {}, read_metrics(folder), read_gallery(folder),
                  read_pass_rates(folder))
+
+
+def _started(phase: Phase) -> float:
+    time = phase.rows[0].get("time") if phase.rows else None
+    return float(time) if isinstance(time, (int, float)) else 0.0
 
 
 def _evaluations(folder: Path, run: Run) -> list[Evaluation]:
