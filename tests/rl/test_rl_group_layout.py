@@ -1,0 +1,112 @@
+"""One pass of the prompt a group equals one row an answer: log-probabilities and gradients, every objective, one and eight devices."""
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny_checkpoints as tiny
+import tiny_groups
+from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
+
+from spatial_jax.models import load_pretrained
+from spatial_jax.models.group import group_logprobs, plain_logprobs
+from spatial_jax.models.sharding import model_shardings
+from spatial_jax.parallel import make_mesh
+from spatial_jax.parallel.rules import use_mesh
+from spatial_jax.processing.collate import AnswerTurn, collate_prompts, collate_turns
+from spatial_jax.rl import ObjectiveConfig, PolicyBatch, group_advantages, objective
+
+OBJECTIVES = [
+    ObjectiveConfig("grpo", clip_high=.28, kl_coef=.04), ObjectiveConfig("dapo", dual_clip=3.0),
+    ObjectiveConfig("dr_grpo", aggregate="constant", max_tokens=9),
+    ObjectiveConfig("gspo", aggregate="sequence"), ObjectiveConfig("cispo", is_cap=2.0), ObjectiveConfig("rloo", aggregate="sequence", kl_coef=.1, kl="k2"),
+]
+
+
+@pytest.fixture(scope="module", params=["qwen2_5_vl", "qwen3_vl"])
+def world(request, tmp_path_factory):
+    """(policy, prompts, answers): four prompts with pictures, three answers each, one of them with a picture in its second turn."""
+    directory = tmp_path_factory.mktemp(request.param)
+    hf_config = tiny.make(directory, request.param).config
+    policy = load_pretrained(directory, position_rule="hf5")
+    prompts = tiny_groups.prompts(policy.config, hf_config)
+    shown = tiny_groups.encoded(policy.config, hf_config, [2, ("image", (1, 4, 8)), 2], seed=9)
+    rng = np.random.default_rng(0)
+    turns = [[[AnswerTurn(rng.integers(2, 150, rng.integers(1, 9)).astype(np.int32))] for _ in range(3)] for _ in prompts]
+    turns[1][2] += [AnswerTurn(observation=shown), AnswerTurn(rng.integers(2, 150, 3).astype(np.int32))]
+    answers = collate_turns(turns, [p.next_position for p in prompts], policy.config.vision, answer_bucket=24, patch_bucket=32, pad_id=tiny.PAD)
+    return policy, collate_prompts(prompts, policy.config.vision, prompt_bucket=40, patch_bucket=256, pad_id=tiny.PAD), answers
+
+
+def passes(policy, layout, remat="none", mesh=None):
+    """jitted (params, prompts, answers, cotangents [c, 2, b, g, t]) -> (logp, entropy, gradients with a leading [c])."""
+    @jax.jit
+    def run(params, prompts, answers, cotangents):
+        with use_mesh(mesh):
+            def forward(params):
+                return layout(nnx.merge(policy.graphdef, params), prompts, answers, temperature=.9, banned_ids=(2, 3), remat=remat, chunk=64)
+
+            (logp, entropy), pull = jax.vjp(forward, params)
+            return logp, entropy, jax.lax.map(lambda c: pull((c[0], c[1]))[0], cotangents)
+
+    return run
+
+
+def cotangents(logp, entropy, answers):
+    """d loss / d (logp, entropy) of every objective at the plain layout's values, [c, 2, b, g, t]."""
+    rng = np.random.default_rng(1)
+    old, ref, rollout = (logp + rng.normal(0, .3, logp.shape).astype(np.float32) for _ in range(3))
+    advantages = group_advantages(rng.random(logp.shape[:2]))
+    batch = PolicyBatch(jnp.asarray(advantages), jnp.asarray(answers.loss_mask), old, ref, rollout)
+
+    def gradient(cfg):
+        def loss(logp, entropy):
+            sums = objective(logp, entropy, batch, cfg, entropy_coef=.01)
+            return sums["loss"] / sums["count"]
+        return jnp.stack(jax.grad(loss, argnums=(0, 1))(logp, entropy))
+
+    return jnp.stack([gradient(cfg) for cfg in OBJECTIVES])
+
+
+def assert_same(ours, theirs, mask):
+    np.testing.assert_allclose(np.where(mask, ours[0], 0), np.where(mask, theirs[0], 0), rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(np.where(mask, ours[1], 0), np.where(mask, theirs[1], 0), rtol=1e-5, atol=2e-5)
+    for c, cfg in enumerate(OBJECTIVES):
+        norm, difference = 0.0, 0.0
+        for x, y in zip(jax.tree.leaves(ours[2]), jax.tree.leaves(theirs[2])):
+            norm += float(np.sum(np.asarray(y[c], np.float64) ** 2))
+            difference += float(np.sum((np.asarray(x[c], np.float64) - np.asarray(y[c], np.float64)) ** 2))
+        assert norm > 0 and (difference / norm) ** .5 < 1e-5, cfg
+
+
+def test_group_layout_equals_plain_layout(world):
+    policy, prompts, answers = world
+    plain = passes(policy, plain_logprobs)
+    zeros = jnp.zeros((len(OBJECTIVES), 2, *answers.tokens.shape), jnp.float32)
+    logp, entropy, _ = plain(policy.params, prompts, answers, zeros)
+    weights = cotangents(logp, entropy, answers)
+    theirs = plain(policy.params, prompts, answers, weights)
+    three = policy.config.family == "qwen3_vl"
+    assert_same(passes(policy, group_logprobs, "full" if three else "attention")(policy.params, prompts, answers, weights), theirs, answers.loss_mask)
+    if three:
+        return
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    params = jax.device_put(policy.params, model_shardings(policy.config, policy.params, mesh))
+    rows = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+    placed = jax.tree.map(lambda x: jax.device_put(x, rows), (prompts.tokens, answers.tokens))
+    sharded = passes(policy, group_logprobs, "none", mesh)
+    assert_same(sharded(params, replace(prompts, tokens=placed[0]), replace(answers, tokens=placed[1]), weights), theirs, answers.loss_mask)
+
+
+def test_observed_tokens_enter_only_through_context(world):
+    """Another mask or another shown token changes the loss of nothing outside the mask: gradients with respect to them are context only."""
+    _, _, answers = world
+    mask = np.asarray(answers.loss_mask)
+    shown = np.asarray(answers.valid) & ~mask
+    assert shown[1, 2].any() and shown.sum() == shown[1, 2].sum()
+    logp = jnp.asarray(np.random.default_rng(2).normal(-1, .3, mask.shape), jnp.float32)
+    batch = PolicyBatch(jnp.ones(mask.shape[:2]), jnp.asarray(mask), logp - .1)
+    gradient = jax.grad(lambda x: objective(x, None, batch, OBJECTIVES[1])["loss"])(logp)
+    assert (np.asarray(gradient)[shown] == 0).all() and (np.asarray(gradient)[mask] != 0).any()

@@ -1,0 +1,170 @@
+"""The rollout engine: greedy like transformers, the same answers in every layout, log-probabilities the trainer agrees with."""
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+import tiny_checkpoints as tiny
+import tiny_groups
+import torch
+from flax import nnx
+
+from spatial_jax.models import load_pretrained
+from spatial_jax.models.group import group_logprobs
+from spatial_jax.models.sharding import model_shardings
+from spatial_jax.parallel import make_mesh
+from spatial_jax.processing.collate import collate_prompts
+from spatial_jax.rollout import Engine, SamplingParams, Turn, run_turns, trajectory_batch, weight_mover
+
+PROMPTS, ANSWERS, PATCHES = (48,), (4, 8, 16), (64, 256)
+SAMPLING = SamplingParams(12, stop_ids=tuple(range(2, 24)), banned_ids=tiny_groups.BANNED, seed=3)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """(torch model, policy, prompts): a random Qwen2.5-VL and four prompts with none to two pictures."""
+    directory = tmp_path_factory.mktemp("policy")
+    model = tiny.make(directory, "qwen2_5_vl")
+    policy = load_pretrained(directory, position_rule="hf5")
+    return model, policy, tiny_groups.prompts(policy.config, model.config)
+
+
+def make_engine(policy, **options):
+    options = {"max_slots": 16, "prompt_buckets": PROMPTS, "answer_buckets": ANSWERS, "patch_buckets": PATCHES, "pad_id": tiny.PAD, **options}
+    return Engine(policy.graphdef, policy.config, **options)
+
+
+@pytest.fixture(scope="module")
+def engine(world):
+    return make_engine(world[1])
+
+
+@pytest.fixture(scope="module")
+def answers(world, engine):
+    return engine.generate(world[1].params, world[2], 4, SAMPLING, step=7)
+
+
+def ids(groups):
+    return [[sample.tokens.tolist() for sample in group] for group in groups]
+
+
+def test_greedy_equals_transformers(world, engine):
+    model, policy, prompts = world
+    groups = engine.generate(policy.params, prompts, 1, SamplingParams(12, temperature=0.0, banned_ids=tiny_groups.BANNED))
+    for i, (prompt, group) in enumerate(zip(prompts, groups)):
+        inputs = tiny.to_torch(tiny.make_inputs(model.config, [tiny_groups.PIECES[i]], seed=i))
+        with torch.no_grad():
+            theirs = model.generate(**inputs, max_new_tokens=12, min_new_tokens=12, do_sample=False, suppress_tokens=list(tiny_groups.BANNED),
+                                    eos_token_id=None, pad_token_id=tiny.PAD)
+        assert group[0].tokens.tolist() == theirs[0, len(prompt):].tolist()
+        assert group[0].finish_reason == "length" and len(group[0].full_logp) == 12
+
+
+def test_stops_reasons_and_bans(answers):
+    samples = [sample for group in answers for sample in group]
+    assert {sample.finish_reason for sample in samples} == {"stop", "length"}
+    for sample in samples:
+        assert not set(sample.tokens.tolist()) & set(tiny_groups.BANNED)
+        inside, last = set(sample.tokens[:-1].tolist()), int(sample.tokens[-1])
+        assert not inside & set(SAMPLING.stop_ids)
+        assert (last in SAMPLING.stop_ids) if sample.finish_reason == "stop" else len(sample) == 12
+    assert len({tuple(sample.tokens) for sample in samples}) > 12  # samples of a group draw different noise
+
+
+def test_same_answers_whatever_the_layout(world, answers):
+    """Two slots a prompt and one row at a time: samples and prompts are refilled, the ring grows from 4 to 16 columns."""
+    _, policy, prompts = world
+    narrow = make_engine(policy, max_slots=2, slots_per_prompt=2)
+    seen = []
+    groups = narrow.generate(policy.params, prompts, 4, SAMPLING, step=7, on_finish=lambda index, group: seen.append((index, len(group))))
+    assert ids(groups) == ids(answers) and sorted(seen) == [(i, 4) for i in range(4)]
+    for ours, theirs in zip(groups[0], answers[0]):
+        np.testing.assert_allclose(ours.full_logp, theirs.full_logp, atol=1e-4)
+    kinds = [program.split("(")[0] for program in narrow.programs.seen]
+    assert kinds.count("decode") <= len(ANSWERS) and kinds.count("admit") <= 2 * len(PATCHES) + 1
+    before = len(narrow.programs)
+    part = narrow.generate(policy.params, prompts[2:3], 4, SAMPLING, step=7, prompt_ids=[2])
+    assert ids(part) == ids(answers[2:3]) and len(narrow.programs) <= before + 1
+
+
+def test_same_answers_on_eight_devices(world, answers):
+    _, policy, prompts = world
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    # From the trainer's layout to the sampler's in one program.
+    shardings = model_shardings(policy.config, policy.params, mesh)
+    params = weight_mover(shardings)(policy.params)
+    assert any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(params))
+    groups = make_engine(policy, mesh=mesh).generate(params, prompts, 4, SAMPLING, step=7)
+    assert ids(groups) == ids(answers)
+    assert jax.tree.leaves(weight_mover(dtype="bfloat16")(params))[0].dtype == "bfloat16"
+
+
+def trainer_logp(policy, prompts, batch):
+    device = collate_prompts(prompts, policy.config.vision, prompt_bucket=48, patch_bucket=256, pad_id=tiny.PAD)
+    compute = jax.jit(lambda params, p, a: group_logprobs(nnx.merge(policy.graphdef, params), p, a, banned_ids=tiny_groups.BANNED))
+    return np.asarray(compute(policy.params, device, batch.answers)[0])
+
+
+def gather(policy, groups, prompts, **options):
+    return trajectory_batch(groups, [prompt.next_position for prompt in prompts], policy.config.vision, answer_buckets=(16, 64),
+                            patch_buckets=PATCHES, pad_id=tiny.PAD, **options)
+
+
+def test_trainer_agrees_with_the_sampler(world, answers):
+    _, policy, prompts = world
+    batch = gather(policy, answers, prompts)
+    gap = np.abs(trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
+    assert gap.max() < 1e-4
+    np.testing.assert_array_equal(batch.full_logp, batch.sampler_logp)  # nothing was truncated
+
+
+def test_truncation_and_smaller_caches(world, answers):
+    _, policy, prompts = world
+    nucleus = dataclasses.replace(SAMPLING, top_p=.5)
+    groups = make_engine(policy, kv_dtype="int8").generate(policy.params, prompts, 4, nucleus, step=7)
+    samples = [sample for group in groups for sample in group]
+    for sample in samples:
+        assert (sample.sampler_logp >= sample.full_logp).all()
+        assert (sample.sampler_logp - sample.full_logp <= np.log(2) + 1e-4).all()  # at least half of the mass is kept
+    batch = gather(policy, groups, prompts)
+    gap = np.abs(trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
+    assert 1e-4 < gap.mean() < .1  # int8 costs something, not much
+
+
+def test_second_turn_with_a_picture(world, engine, answers):
+    """Some samples see a picture after their first turn; the trainer, in one group pass, agrees with the sampler about both turns."""
+    model, policy, prompts = world
+    prompts = prompts[:2]
+    shown = tiny_groups.encoded(policy.config, model.config, [2, ("image", (1, 4, 8)), 3], seed=9)
+    calls = []
+
+    def environment(sample):
+        calls.append((sample.prompt_index, sample.sample_index))
+        return shown if sample.sample_index % 2 == 0 and len(sample.turns) == 1 else None
+
+    wide = make_engine(policy, answer_buckets=(16, 32))
+    groups = run_turns(wide, policy.params, prompts, 4, SAMPLING, environment, max_turns=2, max_tokens=60, step=7)
+    first = [[sample.tokens.tolist() for sample in group] for group in answers[:2]]
+    longer = 0
+    for i, group in enumerate(groups):
+        for j, sample in enumerate(group):
+            assert sample.tokens[: len(first[i][j])].tolist() == first[i][j]  # append-only
+            if len(sample.turns) == 3:
+                longer += 1
+                middle = slice(len(first[i][j]), len(first[i][j]) + len(shown))
+                assert sample.tokens[middle].tolist() == shown.input_ids.tolist() and not sample.loss_mask[middle].any()
+                assert sample.loss_mask.sum() == len(sample) - len(shown)
+    assert longer >= 2 and len(calls) > longer  # asked about every sample that stopped by itself
+    batch = gather(policy, groups, prompts)
+    gap = np.abs(trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
+    assert gap.max() < 1e-4
+
+
+def test_errors_say_what_to_do(world, engine):
+    _, policy, prompts = world
+    with pytest.raises(ValueError, match="max_new_tokens 99 is above the largest bucket 16"):
+        engine.generate(policy.params, prompts, 1, SamplingParams(99))
+    with pytest.raises(ValueError, match="top_p"):
+        SamplingParams(4, top_p=0.0)
+    with pytest.raises(ValueError, match="one group of equal size"):
+        engine.continue_turns(policy.params, prompts, [[[Turn(np.ones(1, np.int32))]]], SAMPLING)
