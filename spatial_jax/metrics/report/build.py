@@ -45,9 +45,7 @@ def build_report(runs: Sequence[Run], *, title: str = "", story: Sequence[Mappin
 
 def _overview(page: Page, runs: Sequence[Run], entries: Sequence[Evaluation], labels: Sequence[str], compare: Compare | None,
               story: Sequence[Mapping[str, Any]]) -> None:
-    cards, sentences = headline(entries, labels, compare)
-    if len(runs) > 1:                                   # across runs, "the one before" has no meaning
-        sentences = []
+    cards, sentences = headline(entries, labels, compare, every=len(runs) > 1)
     alarms = [(phase, scan_alarms(phase.rows)) for run in runs for phase in run.phases]
     count = sum(len({span.name for span in spans}) for _, spans in alarms)
     steps = sum(len(phase.rows) for run in runs for phase in run.phases)
@@ -96,6 +94,10 @@ def _training(page: Page, runs: Sequence[Run]) -> None:
             if any(key in row for row in phase.rows[:50] for key in ("reward/mean", "reward", "entropy")) or spans:
                 parts.append(alarm_list(spans, int(phase.rows[-1]["step"])))
             parts.append(tag("ul", [tag("li", note) for note in notes]) if notes else None)
+        else:
+            for label, phase in found:
+                if spans := scan_alarms(phase.rows):
+                    parts += [tag("h3", f"Alarms: {label}"), alarm_list(spans, int(phase.rows[-1]["step"]))]
         parts.append(curves(found))
         for label, phase in found:
             grid = pass_rate_map(phase)

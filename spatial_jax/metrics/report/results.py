@@ -79,7 +79,7 @@ def result_table(columns: Sequence[tuple[str, Evaluation]], key: str) -> Html:
     heads: list[Child] = ["family", "n", tag("span", "blind", title="best answer without looking at the picture")]
     heads += [label for label, _ in columns]
     if len(columns) > 1:
-        heads.append("last change")
+        heads.append(tag("span", "change", title=f"{columns[-1][0]} minus {columns[-2][0]}"))
     note = "Values with 95 % bootstrap intervals; the dashed mark is the blind answer prior. A change is coloured where the intervals are apart."
     return tag("div", legend([label for label, _ in columns]),
                table([*heads, ""], rows, numeric=range(1, len(heads)), class_="results"), tag("p", tag("small", note)))
@@ -107,18 +107,19 @@ def pass_table(columns: Sequence[tuple[str, Evaluation]]) -> Html:
 
 
 def headline(evaluations: Sequence[Evaluation], labels: Sequence[str],
-             compare: Compare | None = None) -> tuple[list[tuple[str, str, str]], list[Html]]:
-    """Number cards and sentences: the last evaluation of each group against the one before it, paired where the items are known."""
+             compare: Compare | None = None, every: bool = False) -> tuple[list[tuple[str, str, str]], list[Html]]:
+    """Number cards and sentences: the last evaluation of each group against the one before it, paired where the items are known. `every`: a card for each evaluation (several
+    runs side by side, where "before" has no meaning) and no sentences."""
     cards: list[tuple[str, str, str]] = []
     sentences: list[Html] = []
     for group in dict.fromkeys(e.group for e in evaluations):
         columns = [(label, e) for label, e in zip(labels, evaluations, strict=True) if e.group == group]
-        label, last = columns[-1]
-        now = overall(last.result, "reward")
         kind = group[2] or "held-out"
-        if math.isfinite(now.value):
-            cards.append((now.text(), f"{kind} mean reward", f"{label}" + (f", 95 % {now.interval()}" if now.interval() else "")))
-        if len(columns) > 1:
+        for label, entry in columns if every else columns[-1:]:
+            now = overall(entry.result, "reward")
+            if math.isfinite(now.value):
+                cards.append((now.text(), f"{kind} mean reward", label + (f", 95 % {now.interval()}" if now.interval() else "")))
+        if len(columns) > 1 and not every:
             sentences.append(_change(columns[-2], columns[-1], kind, compare))
     return cards, [s for s in sentences if s]
 
