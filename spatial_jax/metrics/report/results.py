@@ -108,8 +108,9 @@ def pass_table(columns: Sequence[tuple[str, Evaluation]]) -> Html:
 
 def headline(evaluations: Sequence[Evaluation], labels: Sequence[str],
              compare: Compare | None = None, every: bool = False) -> tuple[list[tuple[str, str, str]], list[Html]]:
-    """Number cards and sentences: the last evaluation of each group against the one before it, paired where the items are known. `every`: a card for each evaluation (several
-    runs side by side, where "before" has no meaning) and no sentences."""
+    """Number cards and sentences: the last evaluation of each group against the one before it, paired where the items are known.
+
+    `every`: a card for each evaluation (several runs side by side, where "before" has no meaning) and no sentences."""
     cards: list[tuple[str, str, str]] = []
     sentences: list[Html] = []
     for group in dict.fromkeys(e.group for e in evaluations):
