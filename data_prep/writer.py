@@ -117,6 +117,8 @@ class DatasetWriter:
             self.folder.make()
         except OSError as error:
             raise WriterError(f"cannot write to {out}: {error.strerror or error}; choose another --out") from error
+        except ImportError:
+            raise WriterError(f"cannot reach {out}: pip install gcsfs") from None
         self._resume()
 
     def __enter__(self) -> DatasetWriter:

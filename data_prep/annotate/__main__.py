@@ -119,6 +119,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (SourceError, WriterError, TooManyFailures) as error:
         print(f"annotate: {error}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        print(f"annotate: {' '.join(str(error).split())}; pip install 'spatial_jax[prep]' (and gcsfs for gs://)", file=sys.stderr)
+        return 2
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         where = f"no space left for {options['out']}" if full else f"{error.strerror or error} ({options['out']})"

@@ -164,7 +164,8 @@ def test_tfds_datasets_with_and_without_depth(tmp_path):
     writer = array_record_module.ArrayRecordWriter(str(tmp_path / "rooms-train.array_record-00000-of-00001"), "group_size:1")
     for k in range(3):
         rgb = np.full((48, 64, 3), 40 * k, np.uint8)
-        writer.write(serialize({"image": io.BytesIO(_png(rgb)), "depth": np.full((48, 64), 0.0 if k == 2 else 3.0, np.float32), "scene": f"s{k // 2}"}))
+        depth = np.full((48, 64), 0.0 if k == 2 else 3.0, np.float32)
+        writer.write(serialize({"image": io.BytesIO(_png(rgb)), "depth": depth, "scene": f"s{k // 2}"}))
     writer.close()
     tfds.folder_dataset.write_metadata(
         data_dir=tmp_path, features=features, check_data=False,
