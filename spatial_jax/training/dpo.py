@@ -17,7 +17,7 @@ from spatial_jax.models.group import group_logprobs
 from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.setup import Setup
-from spatial_jax.training.state import Flat
+from spatial_jax.training.state import Coefficients
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
@@ -58,7 +58,7 @@ class Dpo:
         self.reference = setup.params(jax.tree.map(jnp.copy, setup.start.params))
         self._cached: dict[str, np.ndarray] = {}
 
-    def loss(self, model: Any, batch: GroupBatch, coefficients: Flat) -> dict[str, jax.Array]:
+    def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Sigmoid loss (Rafailov et al. 2023, eq. 7) summed over pairs, with the accuracy and margin of the implied reward."""
         logp, _ = group_logprobs(model, batch.prompts, batch.answers, remat=self.run.model.remat)
         mask = batch.answers.loss_mask

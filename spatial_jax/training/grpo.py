@@ -14,13 +14,14 @@ from spatial_jax.models.group import group_logprobs
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rl.advantages import constant_groups, group_advantages
 from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
+from spatial_jax.rl.refill import drop_reason
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.training.batches import GroupBatch, rollout_batch
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.settings import AlgorithmSettings
 from spatial_jax.training.setup import Setup
-from spatial_jax.training.state import Flat
+from spatial_jax.training.state import Coefficients
 
 
 def objective_config(settings: AlgorithmSettings, max_tokens: int) -> ObjectiveConfig:
@@ -41,7 +42,23 @@ class Rollout:
     rewards: np.ndarray                         # NaN where there is no score
     correct: np.ndarray                         # NaN likewise
     advantages: np.ndarray
-    constant: np.ndarray                        # [b] groups that give no gradient
+    reasons: list[str | None]                   # why a group gives no gradient worth having; None where it does
+
+    @property
+    def constant(self) -> np.ndarray:
+        """[b] groups whose scored answers all earn exactly the same."""
+        return constant_groups(self.rewards)
+
+    @classmethod
+    def chosen(cls, rows: Sequence[tuple[Rollout, int]]) -> Rollout:
+        """These rows of these rollouts as one."""
+        lists = {f.name: [getattr(rollout, f.name)[i] for rollout, i in rows] for f in dataclasses.fields(cls)}
+        return cls(**{name: np.stack(values) if isinstance(values[0], np.ndarray) else values for name, values in lists.items()})
+
+    @classmethod
+    def joined(cls, rollouts: Sequence[Rollout]) -> Rollout:
+        """All rows of several rollouts."""
+        return rollouts[0] if len(rollouts) == 1 else cls.chosen([(r, i) for r in rollouts for i in range(len(r.samples))])
 
     def gallery(self, count: int) -> list[dict[str, Any]]:
         """The first `count` groups for the gallery."""
@@ -72,17 +89,19 @@ class Grpo:
             min_p=run.rollout.min_p, stop_ids=tuple(setup.processor.eos_ids), banned_ids=setup.processor.banned_ids, seed=run.run.seed)
         self.scorer = LogProbs(setup, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids)
 
-    def loss(self, model: Any, batch: GroupBatch, coefficients: Flat) -> dict[str, jax.Array]:
+    def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Sums of the objective over a micro-batch."""
         logp, entropy = group_logprobs(
             model, batch.prompts, batch.answers, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids,
             remat=self.run.model.remat)
         return objective(logp, entropy, batch.policy, self.config, entropy_coef=coefficients["entropy"])
 
-    def collect(self, samples: Sequence[Sample], params: Any, step: int, timer: PhaseTimer) -> Rollout:
-        """Samples, decodes to text and scores; rewards of records whose scoring fails are NaN and take no part."""
+    def collect(self, samples: Sequence[Sample], params: Any, step: int, first: int, timer: PhaseTimer) -> Rollout:
+        """Samples, decodes to text and scores; rewards of records whose scoring fails are NaN and take no part. `first`: how many prompts
+        this step has sampled already, for the random keys."""
         with timer("rollout"):
-            groups = self.engine.generate(params, [s.prompt for s in samples], self.run.rollout.group_size, self.sampling, step=step)
+            groups = self.engine.generate(params, [s.prompt for s in samples], self.run.rollout.group_size, self.sampling, step=step,
+                                          prompt_ids=range(first, first + len(samples)))
         with timer("reward"):
             decode = self.setup.processor.decode
             texts = [[decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group] for group in groups]
@@ -96,7 +115,8 @@ class Grpo:
         rewards = np.array([[number(o.reward) for o in group] for group in outcomes], np.float64)
         correct = np.array([[number(o.correct) for o in group] for group in outcomes], np.float64)
         advantages = group_advantages(rewards, kind=self.config.kind)
-        return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, constant_groups(rewards))
+        reasons = [drop_reason([o.accuracy for o in row], [o.correct for o in row]) for row in outcomes]
+        return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, reasons)
 
     def spec(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record's reward with the run's format and user function laid over it."""
@@ -112,10 +132,12 @@ class Grpo:
         """(micro-batches, normaliser) of each optimizer step. Groups without a gradient are left out, so a step may have fewer
         micro-batches; a step without any is not yielded. `params` are those that sampled, `reference` may be None."""
         settings, micro, size = self.run.algorithm, self.run.run.micro_prompts, self.run.run.update_prompts
-        on_policy = self.run.run.prompts == size
+        on_policy, constant = self.run.run.prompts == size, rollout.constant
         for start in range(0, len(rollout.samples), size):
             rows = [i for i in range(start, min(start + size, len(rollout.samples)))
-                    if not (settings.drop_zero_variance and rollout.constant[i])]
+                    if not (settings.drop_zero_variance and constant[i])]
+            # Groups of like length share a micro-batch, so short answers are not padded to the longest of the step.
+            rows.sort(key=lambda i: max(map(len, rollout.groups[i])))
             with timer("batch"):
                 batches = [self._micro(rollout, rows[at:at + micro], micro) for at in range(0, len(rows), micro)]
             if reference is not None:

@@ -17,15 +17,19 @@ from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import open_questions
 from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery
+from spatial_jax.rl.curriculum import Curriculum
+from spatial_jax.rl.entropy import EntropyController
+from spatial_jax.rl.pass_rates import read_pass_rates
+from spatial_jax.rl.refill import Refill
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.flops import step_flops
-from spatial_jax.training.grpo import Grpo
+from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.optimizer import learning_rate
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup, make_setup
 from spatial_jax.training.sft import Sft
-from spatial_jax.training.state import TrainState
+from spatial_jax.training.state import TrainState, parameter_table
 from spatial_jax.training.update import Updater
 
 log = logging.getLogger(__name__)
@@ -48,21 +52,41 @@ class Trainer:
     state: TrainState
     pipeline: QuestionPipeline
     reference: Reference
-    entropy_coef: float = 0.0
+    curriculum: Curriculum
+    entropy: EntropyController
+    refill: Refill
     step: int = 0
 
     def device_state(self) -> dict[str, Any]:
         return {"train": self.state, "reference": self.reference.params}
 
     def host_state(self) -> dict[str, Any]:
-        return {"step": self.step, "data": self.pipeline.get_state(), "reference": self.reference.get_state(), "entropy_coef": self.entropy_coef}
+        return {"step": self.step, "data": self.pipeline.get_state(), "reference": self.reference.controller.state_dict(),
+                "curriculum": self.curriculum.state_dict(), "entropy": self.entropy.state_dict()}
 
     def restore(self, device: dict[str, Any], host: dict[str, Any]) -> None:
         """Continues where `device_state` and `host_state` were taken."""
-        self.state = device["train"]
-        self.reference.set_state(device["reference"], host["reference"])
+        self.state, self.reference.params = device["train"], device["reference"]
+        self.reference.controller.load_state_dict(host["reference"])
+        self.curriculum.load_state_dict(host["curriculum"])
+        self.entropy.load_state_dict(host["entropy"])
         self.pipeline.set_state(host["data"])
-        self.step, self.entropy_coef = int(host["step"]), float(host["entropy_coef"])
+        self.step = int(host["step"])
+
+
+def make_trainer(setup: Setup) -> Trainer:
+    """A trainer at step 0."""
+    run = setup.run
+    curriculum = Curriculum(run.curriculum)
+    if run.offline_pass_rates:
+        curriculum.import_offline(read_pass_rates(run.offline_pass_rates))
+    pipeline = make_pipeline(setup)
+    if run.run.method == "grpo":
+        pipeline.accept = curriculum.accept
+    # What refill keeps for the next batch would be sampled by an older policy: the surplus is dropped, so a batch is always on-policy.
+    refill: Refill = Refill(run.run.prompts, max(run.algorithm.refill_rounds, 1), keep_surplus=False)
+    return Trainer(setup, setup.start, pipeline, Reference(run.reference, run.needs_reference, setup.start.params), curriculum,
+                   EntropyController(run.entropy), refill)
 
 
 def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
@@ -72,16 +96,16 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
     setup = make_setup(run, workdir)
-    trainer = Trainer(setup, setup.start, make_pipeline(setup), Reference(run.reference, run.needs_reference, setup.start.params))
+    trainer = make_trainer(setup)
     method = {"sft": Sft, "dpo": Dpo, "grpo": Grpo}[run.run.method](setup)
-    updater = Updater(setup.graphdef, setup.split, setup.optimizer, method.loss, setup.mesh)
+    updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
     with CheckpointManager(str(workdir / "checkpoints"), keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
         if resume and manager.latest() is not None:
             device, host = manager.restore(like=trainer.device_state(), fallback=True)
             trainer.restore(device, host)
             log.info("resumed %s at step %d", workdir, trainer.step)
         announce(setup, trainer)
-        writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=0, resume_step=trainer.step or None)
+        writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step or None)
         with writer:
             code = _steps(trainer, method, updater, manager, guard, writer)
         manager.wait()
@@ -97,11 +121,11 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, manager: CheckpointM
     run, timer, watch = trainer.setup.run, PhaseTimer(), AlarmWatch()
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
     while trainer.step < run.run.steps:
-        with timer("data"):
-            samples = trainer.pipeline.take(run.run.prompts)
-        metrics, gallery = take_step(trainer, method, updater, samples, timer)
+        samples, metrics, gallery = (grpo_step if isinstance(method, Grpo) else supervised_step)(trainer, method, updater, timer)
         trainer.step += 1
-        metrics |= trainer.reference.after_step(trainer.step, trainer.state.params, metrics)
+        if trainer.reference.after_step(trainer.step, trainer.state.params, metrics) and run.reference.reset_optimizer:
+            trainer.state = dataclasses.replace(trainer.state, opt_state=trainer.setup.optimizer.init(trainer.state.params))
+        metrics |= trainer.reference.metrics(trainer.step)
         metrics |= {"learning_rate": float(schedule(int(trainer.state.step))), "programs": float(updater.programs), **timer.flush()}
         metrics |= step_flops(trainer.setup, samples, metrics)
         if trainer.step % run.log.console_every == 0 or trainer.step in (1, run.run.steps):
@@ -119,33 +143,56 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, manager: CheckpointM
     return 0
 
 
-def take_step(trainer: Trainer, method: Any, updater: Updater, samples: list[Sample], timer: PhaseTimer) -> tuple[dict[str, float], list[dict]]:
-    """One step of the method: (metrics, gallery entries)."""
+Taken = tuple[list[Sample], dict[str, float], list[dict[str, Any]]]       # samples, metrics, gallery entries
+
+
+def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTimer) -> Taken:
+    """Rolls out until the batch is full of groups with a gradient (one round unless refill is on), then updates on it."""
     setup, run = trainer.setup, trainer.setup.run
-    frozen = setup.frozen
-    if isinstance(method, Grpo):
-        params = setup.params(trainer.state.params)
-        rollout = method.collect(samples, params, trainer.step, timer)
-        reference = None if trainer.reference.params is None else setup.params(trainer.reference.params)
-        sums = None
-        for batches, count in method.minibatches(rollout, params, reference, timer):
-            with timer("update"):
-                trainer.state, sums = updater(trainer.state, frozen, batches, count, {"entropy": np.float32(trainer.entropy_coef)})
-                sums = jax.device_get(sums)
-        metrics = method.metrics(rollout, sums)
-        trainer.entropy_coef = method.next_entropy_coef(trainer.entropy_coef, metrics.get("entropy"))
-        gallery = rollout.gallery(run.log.gallery_groups)
-    else:
-        with timer("batch"):
-            minibatches = method.minibatches(samples)
-        for batches, count in minibatches:
-            with timer("update"):
-                trainer.state, sums = updater(trainer.state, frozen, batches, count)
-                sums = jax.device_get(sums)
-        metrics, gallery = method.metrics(samples, sums), []
-    if sums is not None:
-        metrics |= {"grad_norm": float(sums["grad_norm"]), "update_skipped": float(sums["update_skipped"])}
-    return metrics, gallery
+    params = setup.params(trainer.state.params)
+    trainer.curriculum.advance(trainer.step)
+    rounds: list[Rollout] = []
+    while (need := trainer.refill.need()) and (not rounds or run.algorithm.refill_rounds > 1):
+        with timer("data"):
+            samples = trainer.pipeline.take(need)
+        rounds.append(method.collect(samples, params, trainer.step, sum(len(r.samples) for r in rounds), timer))
+        trainer.refill.add(list(zip([rounds[-1]] * need, range(need))), rounds[-1].reasons)
+        for sample, row, reason in zip(samples, rounds[-1].outcomes, rounds[-1].reasons):
+            trainer.curriculum.observe(sample.record, [o.correct for o in row], dropped=reason, source=sample.dataset)
+    kept, counts = trainer.refill.take()
+    if run.curriculum.mixture_strength:
+        names = [source.name for source in trainer.pipeline.sources]
+        base = run.data.weights or [float(len(source)) for source in trainer.pipeline.sources]
+        trainer.pipeline.weights = trainer.curriculum.mixture_weights(names, base)
+    rollout = Rollout.joined(rounds) if run.algorithm.refill_rounds <= 1 or not kept else Rollout.chosen(kept)
+    reference = None if trainer.reference.params is None else setup.params(trainer.reference.params)
+    sums = None
+    for batches, count in method.minibatches(rollout, params, reference, timer):
+        with timer("update"):
+            trainer.state, sums = updater(trainer.state, setup.frozen, batches, count, {"entropy": np.float32(trainer.entropy.active)})
+            sums = jax.device_get(sums)
+    metrics = method.metrics(rollout, sums) | counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
+    if "entropy" in metrics:
+        metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
+    return rollout.samples, metrics | _step_sums(sums), rollout.gallery(run.log.gallery_groups)
+
+
+def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: PhaseTimer) -> Taken:
+    """One batch of SFT or DPO."""
+    with timer("data"):
+        samples = trainer.pipeline.take(trainer.setup.run.run.prompts)
+    with timer("batch"):
+        minibatches = method.minibatches(samples)
+    sums = None
+    for batches, count in minibatches:
+        with timer("update"):
+            trainer.state, sums = updater(trainer.state, trainer.setup.frozen, batches, count)
+            sums = jax.device_get(sums)
+    return samples, method.metrics(samples, sums) | _step_sums(sums), []
+
+
+def _step_sums(sums: dict[str, Any] | None) -> dict[str, float]:
+    return {} if sums is None else {"grad_norm": float(sums["grad_norm"]), "update_skipped": float(sums["update_skipped"])}
 
 
 def announce(setup: Setup, trainer: Trainer) -> None:
@@ -156,5 +203,5 @@ def announce(setup: Setup, trainer: Trainer) -> None:
     sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
     print(f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes}; "
           f"{len(jax.devices())} {jax.devices()[0].platform} device(s), mesh {dict(setup.mesh.shape) if setup.mesh else 'none'}", flush=True)
-    for part, trainable, total in setup.split.table(setup.policy.params):
+    for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
         print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)

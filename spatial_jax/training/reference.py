@@ -1,4 +1,4 @@
-"""The KL reference: a copy of the trainable parameters that is replaced every N steps, when the KL passes a threshold, or drifts (EMA)."""
+"""The device copy of the reference policy, beside the controller that says when it is replaced."""
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -7,37 +7,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from spatial_jax.training.settings import ReferenceSettings
-from spatial_jax.training.state import Flat
-
-_copy = jax.jit(lambda params: jax.tree.map(jnp.copy, params))
-_mix = jax.jit(lambda old, new, decay: jax.tree.map(lambda o, n: o * decay + n * (1 - decay), old, new), donate_argnums=(0,))
+from spatial_jax.rl.reference import ReferenceConfig, ReferenceController, update_reference
+from spatial_jax.training.state import Params
 
 
 class Reference:
-    """The copy. `params` is None where the run needs no reference: then no copy is kept and no pass is made."""
+    """`params` is None where the run needs no reference: then no copy is kept and no pass is made."""
 
-    def __init__(self, settings: ReferenceSettings, needed: bool, params: Flat):
-        self.settings = settings
-        self.params: Flat | None = _copy(params) if needed else None
-        self.refreshed_at = 0
+    def __init__(self, config: ReferenceConfig, needed: bool, params: Params):
+        self.config, self.controller = config, ReferenceController(config)
+        self.params: Params | None = jax.tree.map(jnp.copy, params) if needed else None
 
-    def after_step(self, step: int, params: Flat, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Refreshes when it is time; returns what to log."""
-        if self.params is None:
-            return {}
-        settings = self.settings
-        if settings.mode == "ema":
-            self.params = _mix(self.params, params, settings.ema_decay)
-            return {}
-        due = (settings.mode == "every_n" and step % settings.every_n == 0
-               or settings.mode == "kl" and metrics.get("kl/reference", 0.0) > settings.kl_threshold)
-        if due:
-            self.params, self.refreshed_at = _copy(params), step
-        return {"reference/age": float(step - self.refreshed_at)}
+    def after_step(self, step: int, params: Params, metrics: Mapping[str, float]) -> bool:
+        """Replaces the reference when it is time; whether it did."""
+        if self.params is None or not self.controller.due(step, metrics.get("kl/reference")):
+            return False
+        self.params = update_reference(self.params, params, self.config)
+        return True
 
-    def get_state(self) -> dict[str, Any]:
-        return {"refreshed_at": self.refreshed_at}
-
-    def set_state(self, params: Flat | None, state: Mapping[str, Any]) -> None:
-        self.params, self.refreshed_at = params, int(state["refreshed_at"])
+    def metrics(self, step: int) -> dict[str, float]:
+        return {} if self.params is None else {"reference/age": float(step - self.controller.last_update)}

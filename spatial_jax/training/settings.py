@@ -8,6 +8,9 @@ import dataclasses
 from typing import Literal
 
 from spatial_jax.processing.buckets import PATCH_BUCKETS
+from spatial_jax.rl.curriculum import CurriculumConfig
+from spatial_jax.rl.entropy import EntropyConfig
+from spatial_jax.rl.reference import ReferenceConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,10 +22,10 @@ class ModelSettings:
     param_dtype: Literal["float32", "bfloat16"] = "float32"      # master weights
     remat: str = "full"                         # what the backward pass recomputes: none | full | a named policy
     position_rule: Literal["4.57", "hf5"] = "4.57"               # M-RoPE positions of text after a video
-    freeze: tuple[str, ...] = ()                # of: vision, merger, embeddings, text
+    freeze: tuple[str, ...] = ()                # of: vision, merger, embed, head, text
     lora_rank: int = 0                          # 0 trains the weights themselves
     lora_alpha: float = 64.0
-    lora_targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    lora_targets: str = r"text\.layers\.(q|k|v|o|gate|up|down)_proj"   # regular expression over names of linear layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,36 +75,9 @@ class AlgorithmSettings:
     kl_coef: float = 0.01
     kl: Literal["k1", "k2", "k3"] = "k3"
     is_cap: float | None = None                 # truncated importance correction of the sampler-trainer gap; None: off
-    entropy_coef: float = 0.0
-    entropy_target: float | None = None         # adaptive coefficient (Skywork-OR1): raised while entropy is below the target
-    entropy_delta: float = 1e-4
-    entropy_max: float = 5e-3
     drop_zero_variance: bool = True             # groups whose answers all earn the same give no gradient: do not compute it
-    refill_rounds: int = 0                      # DAPO: sample more prompts until the batch is full, at most this many rounds
+    refill_rounds: int = 1                      # rounds of rollouts to fill a batch with groups that have a gradient (DAPO); 1: no refill
     mask_truncated: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class ReferenceSettings:
-    """The KL reference (Li 2025: replaced periodically; period from ProRL v2)."""
-
-    mode: Literal["fixed", "every_n", "kl", "ema"] = "every_n"
-    every_n: int = 200
-    kl_threshold: float = 0.1
-    ema_decay: float = 0.99
-    reset_optimizer: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class CurriculumSettings:
-    """Which questions are asked (Li 2025 3.2.3; thresholds from Skywork-OR1)."""
-
-    enabled: bool = False
-    low: float = 0.1                            # window of useful pass rates
-    high: float = 0.9
-    decay: float = 0.5                          # weight of the newest group in the moving pass rate
-    offline: str = ""                           # pass rates written by spatial_jax.evaluate; empty: none
-    retest_every: int = 20                      # epochs-worth of visits after which a retired question is asked again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +134,8 @@ class CheckpointSettings:
 @dataclasses.dataclass(frozen=True)
 class LogSettings:
     sinks: tuple[str, ...] = ("jsonl", "console", "tensorboard")
-    console_every: int = 1
+    console_every: int = 1                      # steps between rows of the log
+    table_every: int = 20                       # rows between tables on the console; 0: none
     gallery_every: int = 20
     gallery_groups: int = 4
 
@@ -191,8 +168,10 @@ class RunConfig:
     data: DataSettings = DataSettings()
     rollout: RolloutSettings = RolloutSettings()
     algorithm: AlgorithmSettings = AlgorithmSettings()
-    reference: ReferenceSettings = ReferenceSettings()
-    curriculum: CurriculumSettings = CurriculumSettings()
+    entropy: EntropyConfig = EntropyConfig()
+    reference: ReferenceConfig = ReferenceConfig(mode="every_n", n=200)
+    curriculum: CurriculumConfig = CurriculumConfig(enabled=False)
+    offline_pass_rates: str = ""                # file of offline pass rates for the curriculum; empty: none
     reward: RewardSettings = RewardSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     dpo: DpoSettings = DpoSettings()

@@ -10,14 +10,15 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
 from spatial_jax.models.policy import Policy, load_pretrained, save_pretrained
-from spatial_jax.models.trainable import trains
+from spatial_jax.models.trainable import join_params, split_params, trainable_mask
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.processing.processor import Processor
 from spatial_jax.training.batches import Buckets
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
-from spatial_jax.training.state import Flat, ParamSplit, TrainState, init_state
+from spatial_jax.training.state import Params, TrainState, init_state
 
 
 @dataclasses.dataclass
@@ -28,8 +29,8 @@ class Setup:
     workdir: Path
     policy: Policy
     mesh: Mesh | None
-    split: ParamSplit
-    frozen: Flat
+    lora: LoraConfig | None
+    frozen: Params
     optimizer: optax.GradientTransformation
     optimizer_steps: int
     processor: Processor
@@ -40,13 +41,16 @@ class Setup:
     def graphdef(self) -> nnx.GraphDef:
         return self.policy.graphdef
 
-    def params(self, trainable: Flat) -> Any:
+    def params(self, trainable: Params) -> Any:
         """The whole parameter tree with these trainable parameters."""
-        return self.split.join(trainable, self.frozen)
+        return join_params(trainable, self.frozen)
 
-    def export(self, trainable: Flat, directory: Path) -> None:
-        """Writes the policy in the Hugging Face layout, processor files included."""
-        save_pretrained(dataclasses.replace(self.policy, params=self.params(trainable)), directory, processor_files_from=self.run.model.path)
+    def export(self, trainable: Params, directory: Path) -> None:
+        """Writes the policy in the Hugging Face layout, processor files included; LoRA adapters are merged."""
+        params = self.params(trainable)
+        if self.lora is not None:
+            params = merge_lora(self.policy.config, params, self.lora)
+        save_pretrained((self.policy.config, params), directory, processor_files_from=self.run.model.path)
 
 
 def run_mesh(run: RunConfig) -> Mesh | None:
@@ -65,9 +69,11 @@ def make_setup(run: RunConfig, workdir: Path) -> Setup:
     policy = load_pretrained(model.path, dtype=model.dtype, mesh=mesh, param_dtype=model.param_dtype, position_rule=model.position_rule)
     processor = Processor.from_pretrained(
         model.path, min_pixels=run.data.min_pixels, max_pixels=run.data.max_pixels, position_rule=model.position_rule)
-    split = ParamSplit.of(policy.params, trains(model.freeze))
-    trainable, frozen = split.split(policy.params)
+    lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
+    if lora is not None:
+        policy.graphdef, policy.params = add_lora(policy.config, policy.graphdef, policy.params, lora)
+    trainable, frozen = split_params(policy.params, trainable_mask(policy.params, model.freeze, ("lora",) if lora else ()))
     steps = run.run.steps * (run.run.prompts // run.run.update_prompts)
     optimizer = make_optimizer(run.optimizer, steps)
     buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, processor.pad_id, policy.config.vision)
-    return Setup(run, workdir, policy, mesh, split, frozen, optimizer, steps, processor, buckets, init_state(trainable, optimizer))
+    return Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, processor, buckets, init_state(trainable, optimizer))

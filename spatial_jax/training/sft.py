@@ -13,7 +13,7 @@ from spatial_jax.data.encode import Sample
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.training.batches import GroupBatch, Target, target_batch
 from spatial_jax.training.setup import Setup
-from spatial_jax.training.state import Flat
+from spatial_jax.training.state import Coefficients
 
 
 def by_picture(samples: Sequence[Sample], most: int) -> list[list[Sample]]:
@@ -31,7 +31,7 @@ class Sft:
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
 
-    def loss(self, model: Any, batch: GroupBatch, coefficients: Flat) -> dict[str, jax.Array]:
+    def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Summed negative log-likelihood of the answer tokens, their number, and the summed entropy there."""
         logp, entropy = group_logprobs(model, batch.prompts, batch.answers, remat=self.run.model.remat)
         mask = batch.answers.loss_mask

@@ -16,11 +16,12 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from spatial_jax.models.trainable import join_params
 from spatial_jax.parallel.rules import use_mesh
-from spatial_jax.training.state import Flat, ParamSplit, TrainState
+from spatial_jax.training.state import Coefficients, Params, TrainState
 
 # loss(model, batch, coefficients) -> {"loss": sum to minimise, name: sum or, for names that end in _max, maximum}
-Loss = Callable[[Any, Any, Flat], dict[str, jax.Array]]
+Loss = Callable[[Any, Any, Coefficients], dict[str, jax.Array]]
 
 
 def place(batch: Any, mesh: Mesh | None, batch_axis: Callable[[tuple], int | None] = lambda path: None) -> Any:
@@ -52,22 +53,22 @@ def group_axis(path: tuple) -> int | None:
 class Updater:
     """Jitted accumulation and application of gradients for one loss."""
 
-    def __init__(self, graphdef: nnx.GraphDef, split: ParamSplit, optimizer: optax.GradientTransformation, loss: Loss, mesh: Mesh | None = None):
-        self._graphdef, self._split, self._optimizer, self._loss, self._mesh = graphdef, split, optimizer, loss, mesh
+    def __init__(self, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, loss: Loss, mesh: Mesh | None = None):
+        self._graphdef, self._optimizer, self._loss, self._mesh = graphdef, optimizer, loss, mesh
         self._accumulate = jax.jit(self._accumulate_fn, donate_argnums=(2,))
-        self._apply = jax.jit(self._apply_fn, donate_argnums=(0, 1))
+        self._apply = jax.jit(self._apply_fn, donate_argnums=(0,))
         self._zeros = jax.jit(lambda params: jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
 
-    def _accumulate_fn(self, trainable: Flat, frozen: Flat, grads: Flat, batch: Any, scale: jax.Array, coefficients: Flat):
+    def _accumulate_fn(self, trainable: Params, frozen: Params, grads: Params, batch: Any, scale: jax.Array, coefficients: Coefficients):
         def total(params):
             with use_mesh(self._mesh):
-                sums = self._loss(nnx.merge(self._graphdef, self._split.join(params, frozen)), batch, coefficients)
+                sums = self._loss(nnx.merge(self._graphdef, join_params(params, frozen)), batch, coefficients)
             return sums["loss"] * scale, sums
 
         new, sums = jax.grad(total, has_aux=True)(trainable)
         return jax.tree.map(lambda g, n: g + n.astype(jnp.float32), grads, new), sums
 
-    def _apply_fn(self, state: TrainState, grads: Flat) -> tuple[TrainState, dict[str, jax.Array]]:
+    def _apply_fn(self, state: TrainState, grads: Params) -> tuple[TrainState, dict[str, jax.Array]]:
         norm = optax.global_norm(grads)
         finite = jnp.isfinite(norm)
         updates, opt_state = self._optimizer.update(grads, state.opt_state, state.params)
@@ -77,8 +78,8 @@ class Updater:
         state = TrainState(state.step + 1, keep(params, state.params), keep(opt_state, state.opt_state))
         return state, {"grad_norm": norm, "update_skipped": 1.0 - finite.astype(jnp.float32)}
 
-    def __call__(self, state: TrainState, frozen: Flat, batches: Sequence[Any], normaliser: float,
-                 coefficients: Flat | None = None) -> tuple[TrainState, dict[str, Any]]:
+    def __call__(self, state: TrainState, frozen: Params, batches: Sequence[Any], normaliser: float,
+                 coefficients: Coefficients | None = None) -> tuple[TrainState, dict[str, Any]]:
         """One step on `batches` (host pytrees). Returns the new state and device scalars: sums over the batches (maxima for names that
         end in _max), grad_norm, update_skipped. `normaliser`: what the summed loss is divided by."""
         grads = self._zeros(state.params)

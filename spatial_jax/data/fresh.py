@@ -1,0 +1,64 @@
+"""A policy that starts from nothing: a tokenizer trained on the datasets' own texts and random weights, in the Hugging Face layout."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from flax import nnx
+
+from spatial_jax.data.prompts import PromptStyle, question_text, target_text
+from spatial_jax.data.records import resolve
+from spatial_jax.data.source import Unusable, open_questions
+from spatial_jax.models.configs import ModelConfig, TextConfig, VisionConfig
+from spatial_jax.models.policy import read_config, save_pretrained
+from spatial_jax.models.qwen_vl import QwenVL, split_model
+from spatial_jax.processing.fresh import train_tokenizer
+
+
+def tiny_qwen2_5_vl(vocab_size: int) -> ModelConfig:
+    """A Qwen2.5-VL of about 2 M parameters for 112x112 pictures: four decoder layers, a four-layer tower whose last block of each pair
+    sees the whole picture."""
+    text = TextConfig(vocab_size, 160, 448, 4, 5, 5, 32, 1e-6, 1e4, (4, 6, 6), initializer_range=0.04)
+    vision = VisionConfig("qwen2_5_vl", 4, 128, 320, 4, 160, "silu", 14, window_size=112, full_attention_blocks=(1, 3), tokens_per_second=2.0,
+                          initializer_range=0.04)
+    return ModelConfig("qwen2_5_vl", text, vision, tie_word_embeddings=True)
+
+
+SIZES = {"tiny": tiny_qwen2_5_vl}
+
+
+def dataset_texts(directories: Sequence[str], style: PromptStyle, most: int = 20000) -> Iterator[str]:
+    """Questions and answers of the train splits, at most `most` a dataset."""
+    for directory in directories:
+        source = open_questions(directory, "train")
+        for position in range(min(len(source), most)):
+            record = source[position]
+            if not isinstance(record, Unusable):
+                record = resolve(record, list(zip(record.widths, record.heights)))
+                yield question_text(record, style.mode)
+                yield target_text(record, style.mode)
+
+
+def make_fresh(size: str, directories: Sequence[str], directory: str | Path, *, vocab_size: int = 512, mode: str = "bare", seed: int = 0,
+               max_pixels: int = 112 * 112) -> ModelConfig:
+    """Writes a random policy of a named size with a tokenizer of its own to `directory`. ValueError for an unknown size."""
+    if size not in SIZES:
+        raise ValueError(f"no fresh policy of size {size!r}; use one of {', '.join(SIZES)}")
+    ids = train_tokenizer(dataset_texts(directories, PromptStyle(mode)), vocab_size, directory, min_pixels=28 * 28, max_pixels=max_pixels)
+    config = SIZES[size](ids["vocab_size"])
+    config = dataclasses.replace(config, **{key: value for key, value in ids.items() if key != "vocab_size"})
+    _write_random(config, directory, directory, seed)
+    return config
+
+
+def make_like(other: str | Path, directory: str | Path, *, seed: int = 0) -> ModelConfig:
+    """Writes a policy of `other`'s architecture and tokenizer with random weights."""
+    config = read_config(other)
+    _write_random(config, directory, other, seed)
+    return config
+
+
+def _write_random(config: ModelConfig, directory: str | Path, processor_files: str | Path, seed: int) -> None:
+    params = split_model(QwenVL(config, rngs=nnx.Rngs(seed)))[1]
+    save_pretrained((config, params), directory, processor_files_from=processor_files)

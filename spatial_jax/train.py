@@ -1,0 +1,41 @@
+"""Trains a policy: supervised, DPO or GRPO, as the config says. Run again with the same --workdir, it resumes.
+
+    python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/my_run --config.model.path=DIR --config.data.paths='("DIR",)'
+
+Any key of the config can be overridden as above; a key that does not exist is an error that names the nearest.
+"""
+from __future__ import annotations
+
+import logging
+import sys
+
+from absl import app, flags
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/quickstart.py:grpo", lock_config=True)
+_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run: config.json, metrics.jsonl, checkpoints/, gallery/, export/")
+_RESUME = flags.DEFINE_bool("resume", True, "go on from the newest checkpoint in --workdir")
+
+
+def main(argv: list[str]) -> int:
+    """0 when finished; 75 when asked to stop and saved (launchers start it again); 2 with one line for what cannot run."""
+    if len(argv) > 1:
+        print(f"train: unexpected argument {argv[1]!r}; options start with --", file=sys.stderr)
+        return 2
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("absl", "orbax", "jax", "etils", "tensorflow_datasets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    from spatial_jax import config as run_config
+    from spatial_jax.training.loop import train
+
+    try:
+        return train(run_config.strict(_CONFIG.value), _WORKDIR.value, resume=_RESUME.value)
+    except (ValueError, FileNotFoundError, OSError) as error:
+        logging.getLogger(__name__).debug("cause", exc_info=True)
+        print(f"train: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    flags.mark_flags_as_required(["config", "workdir"])
+    app.run(main)
