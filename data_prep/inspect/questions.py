@@ -135,13 +135,18 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
              chip(f"± {short(float(meta['uncertainty']))}") if isinstance(meta.get("uncertainty"), (int, float)) and meta["uncertainty"] else None]
     truth = _shown(q.answer) + (f" {q.unit}" if q.unit else "")
     options = [o for o in q.options if _shown(o) not in _shown(q.question)]
+    listed: Html | None = None
+    if options and q.question_type == "mcq":
+        listed = tag("ul", [tag("li", f"{chr(65 + i)}. {_shown(o)}") for i, o in enumerate(q.options)], class_="options")
+    elif options:
+        listed = tag("p", tag("small", "one of: ", ", ".join(_shown(o) for o in q.options)))
     measured = {"rule_inputs": meta.get("rule_inputs"), "objects": meta.get("captions"), "reward": parsed(q.reward),
                 "difficulty": parsed(q.difficulty), "template": q.template_id, "seed": q.seed, "scene": q.scene_id,
                 "id": q.question_id, "source": q.source}
     facts = json.dumps({k: v for k, v in measured.items() if v not in (None, {}, "")}, indent=1, ensure_ascii=False)
     return tag("div", tag("div", frames, class_="pictures") if len(frames) > 1 else frames or tag("p", "no picture", class_="broken"),
                tag("p", [c for c in chips if c], class_="meta"), tag("p", _shown(q.question).replace("<image>", "🖼"), class_="question"),
-               tag("ul", [tag("li", _shown(o)) for o in options], class_="options") if options else None,
+               listed,
                tag("p", "Truth  ", tag("b", truth), class_="truth-line"),
                details("What the measure was", tag("pre", facts)))
 
