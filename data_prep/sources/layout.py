@@ -6,6 +6,8 @@ own size), so that neither height in the picture nor apparent size alone gives d
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -115,43 +117,57 @@ def _stand(height: float, radius: float, rng: np.random.Generator) -> list[Primi
     return [slab, box((0, 0, (height - board) / 2), (top * 0.5, top * 0.5, height - board), tone="metal")]
 
 
-def _place(preset: Preset, camera: Camera, kind: str, rng: np.random.Generator) -> tuple[list[Primitive], np.ndarray, float] | None:
-    """Solids, position and size of one thing, or None when the draw cannot stand in the room."""
-    low, high = preset.size or KINDS[kind][1]
-    draw = rng.random(5)
-    size = low * (high / low) ** float(draw[0])
-    depth = preset.depth[0] * (preset.depth[1] / preset.depth[0]) ** float(draw[1])
-    u, v = (0.04 + 0.92 * draw[2]) * preset.width, (0.12 + 0.8 * draw[3]) * preset.height
-    apparent = size * camera.fy / depth
-    if not preset.least_pixels * preset.height <= apparent <= preset.most_pixels * preset.height:
-        return None
-    raised = draw[4] < preset.raised
-    position = camera.unproject(u, v, depth)
-    base = position[2] - size / 2
-    if not raised:
-        base = 0.0
-    elif not 0.08 < base < 1.7:
-        return None
-    return build(kind, size, rng), np.array([position[0], position[1], base]), size
+@dataclasses.dataclass
+class _Candidate:
+    """A draw that could stand in the room by itself: what, how big (metres) and where its foot is (world, metres)."""
+
+    kind: str
+    colour: str
+    size: float
+    position: np.ndarray
 
 
-def _rectangle(camera: Camera, body: Body) -> np.ndarray | None:
-    """[x1, y1, x2, y2] of the projected box, or None when it reaches behind the camera."""
+def _candidates(preset: Preset, camera: Camera, rng: np.random.Generator, count: int) -> Iterator[_Candidate]:
+    """Of `count` independent draws those that are neither too small nor too large in the picture, nor under the floor or above reach."""
+    draw = rng.random((7, count))
+    kinds = (draw[0] * len(preset.kinds)).astype(int)
+    colours = (draw[1] * len(preset.colours)).astype(int)
+    ranges = np.array([preset.size or KINDS[k][1] for k in preset.kinds])[kinds]
+    size = ranges[:, 0] * (ranges[:, 1] / ranges[:, 0]) ** draw[2]
+    depth = preset.depth[0] * (preset.depth[1] / preset.depth[0]) ** draw[3]
+    u, v = (0.04 + 0.92 * draw[4]) * preset.width, (0.12 + 0.8 * draw[5]) * preset.height
+    apparent = size * camera.fy / (depth * preset.height)
+    local = np.stack([(u - camera.cx) / camera.fx * depth, (v - camera.cy) / camera.fy * depth, depth], -1)
+    position = camera.position + local @ camera.rotation
+    base = position[:, 2] - size / 2
+    raised = draw[6] < preset.raised
+    position[:, 2] = np.where(raised, base, 0.0)
+    good = (apparent >= preset.least_pixels) & (apparent <= preset.most_pixels) & (~raised | ((base > 0.08) & (base < 1.7)))
+    for i in np.flatnonzero(good):
+        yield _Candidate(preset.kinds[kinds[i]], preset.colours[colours[i]], float(size[i]), position[i])
+
+
+Rectangle = tuple[float, float, float, float]
+
+
+def _rectangle(camera: Camera, body: Body) -> Rectangle | None:
+    """(x1, y1, x2, y2) of the projected box, or None when it comes closer to the camera than half a metre."""
     corners = body.corners
     if camera.to_camera(corners)[:, 2].min() < 0.5:
         return None
     pixels = camera.project(corners)
-    return np.concatenate([pixels.min(0), pixels.max(0)])
+    return (*pixels.min(0).tolist(), *pixels.max(0).tolist())
 
 
-def _fits(preset: Preset, rect: np.ndarray, others: list[np.ndarray]) -> bool:
-    side = rect[2:] - rect[:2]
-    slack = side * preset.truncate
-    if (rect[:2] < 1 - slack).any() or (rect[2:] > np.array([preset.width, preset.height]) - 2 + slack).any():
+def _fits(preset: Preset, rect: Rectangle, others: list[Rectangle]) -> bool:
+    x1, y1, x2, y2 = rect
+    wide, high = (x2 - x1) * preset.truncate, (y2 - y1) * preset.truncate
+    if x1 < 1 - wide or y1 < 1 - high or x2 > preset.width - 2 + wide or y2 > preset.height - 2 + high:
         return False
     for other in others:
-        common = np.minimum(rect[2:], other[2:]) - np.maximum(rect[:2], other[:2])
-        if (common > 0).all() and common.prod() > preset.overlap * min(side.prod(), (other[2:] - other[:2]).prod()):
+        across, down = min(x2, other[2]) - max(x1, other[0]), min(y2, other[3]) - max(y1, other[1])
+        least = min((x2 - x1) * (y2 - y1), (other[2] - other[0]) * (other[3] - other[1]))
+        if across > 0 and down > 0 and across * down > preset.overlap * least:
             return False
     return True
 
@@ -172,42 +188,51 @@ def _appearance(rng: np.random.Generator) -> dict:
             "floor_texture": ("checker", "stripes", "plain")[rng.integers(3)], "wood": woods[rng.integers(len(woods))]}
 
 
+def _free(thing: _Candidate, bodies: list[Body], preset: Preset) -> bool:
+    """Whether the thing can be told apart from those already there by its caption."""
+    others = [b for b in bodies if b.is_object]
+    if preset.distinct_colours and any(b.colour == thing.colour for b in others):
+        return False
+    alike = [b.size for b in others if (b.kind, b.colour) == (thing.kind, thing.colour)]
+    return len(alike) < 2 and all(max(thing.size / s, s / thing.size) >= 1.5 for s in alike)     # "small red mug", "large red mug"
+
+
+def _furnish(preset: Preset, camera: Camera, looks: dict, wanted: int, rng: np.random.Generator) -> list[Body]:
+    """Up to `wanted` things and what they stand on; each seen (nearly) whole, none inside another."""
+    bodies: list[Body] = []
+    rectangles: list[Rectangle] = []
+    for thing in _candidates(preset, camera, rng, 60 * wanted):
+        if len(rectangles) == wanted:
+            break
+        if not _free(thing, bodies, preset):
+            continue
+        texture = TEXTURES[rng.integers(len(TEXTURES))]
+        body = Body(thing.kind, thing.colour, COLOURS[thing.colour], texture, build(thing.kind, thing.size, rng), thing.position,
+                    float(rng.uniform(0, 2 * np.pi)), thing.size)
+        rect = _rectangle(camera, body)
+        if rect is None or not _fits(preset, rect, rectangles):
+            continue
+        x, y, height = thing.position.tolist()
+        if any(math.hypot(x - b.position[0], y - b.position[1]) < body.reach * 1.4 + b.reach + 0.03 for b in bodies):
+            continue
+        if height > 0:
+            stand = Body("stand", "", looks["wood"], "plain", _stand(height, body.reach, rng), np.array([x, y, 0.0]), body.yaw, height,
+                         is_object=False)
+            if _rectangle(camera, stand) is None:
+                continue
+            bodies.append(stand)
+        bodies.append(body)
+        rectangles.append(rect)
+    return bodies
+
+
 def random_room(preset: Preset, rng: np.random.Generator) -> Room:
     """A room drawn from `rng`: preset.objects[0] to preset.objects[1] things, each wholly (or nearly) in view, none inside another."""
     while True:
         camera = _camera(preset, rng)
         wanted = int(rng.integers(preset.objects[0], preset.objects[1] + 1))
-        bodies: list[Body] = []
-        rectangles: list[np.ndarray] = []
         looks = _appearance(rng)
-        for _ in range(40 * wanted):
-            if sum(b.is_object for b in bodies) == wanted:
-                break
-            kind, colour = preset.kinds[rng.integers(len(preset.kinds))], preset.colours[rng.integers(len(preset.colours))]
-            if preset.distinct_colours and any(b.colour == colour for b in bodies):
-                continue
-            placed = _place(preset, camera, kind, rng)
-            if placed is None:
-                continue
-            solids, position, size = placed
-            alike = [b.size for b in bodies if b.is_object and (b.kind, b.colour) == (kind, colour)]
-            if len(alike) > 1 or any(max(size / s, s / size) < 1.5 for s in alike):
-                continue                                    # "small red mug" and "large red mug" must be told apart
-            texture = TEXTURES[rng.integers(len(TEXTURES))]
-            body = Body(kind, colour, COLOURS[colour], texture, solids, position, float(rng.uniform(0, 2 * np.pi)), size)
-            rect = _rectangle(camera, body)
-            if rect is None or not _fits(preset, rect, rectangles):
-                continue
-            if any(np.hypot(*(position[:2] - b.position[:2])) < body.reach * 1.4 + b.reach + 0.03 for b in bodies):
-                continue
-            if position[2] > 0:
-                stand = Body("stand", "", looks["wood"], "plain", _stand(float(position[2]), body.reach, rng), position * [1, 1, 0], body.yaw,
-                             float(position[2]), is_object=False)
-                if _rectangle(camera, stand) is None:
-                    continue
-                bodies.append(stand)
-            bodies.append(body)
-            rectangles.append(rect)
+        bodies = _furnish(preset, camera, looks, wanted, rng)
         if sum(b.is_object for b in bodies) >= preset.objects[0]:
             break
     angle, lean = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.7)

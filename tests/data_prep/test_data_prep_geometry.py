@@ -66,8 +66,11 @@ def test_measures_match_the_closed_form_and_uncertainty_covers_the_error(name):
         print(f"  {key:10} {found} {np.mean(np.abs(values) <= 1):.2f} {np.mean(np.abs(values) <= 2):.2f}  n={len(values)}")
     for (key, values), limit in zip(errors.items(), LIMITS[name], strict=True):
         assert np.median(values) <= limit, key
-    for key, values in scores.items():
-        assert np.mean(np.abs(values) <= 1) > 0.54 and np.mean(np.abs(values) <= 2) > 0.84, f"{key}: the claimed uncertainty is too small"
+    for deviations, share in ((1, 0.683), (2, 0.954)):
+        # Objects of one scene share its bias, so there are only as many independent errors as scenes; 2.5 deviations of such a share.
+        least = share - 2.5 * np.sqrt(share * (1 - share) / SCENES)
+        for key, values in scores.items():
+            assert np.mean(np.abs(values) <= deviations) > least, f"{key}: the claimed uncertainty is too small"
     assert np.mean(order) == 1.0, "depth order beyond the margin is never wrong at these noise levels"
 
 
