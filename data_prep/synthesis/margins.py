@@ -36,7 +36,8 @@ def ray_length(view: SceneView, a: Thing) -> float:
     if not view.intrinsics:
         return a.depth
     fx, fy, cx, cy = view.intrinsics
-    return a.depth * math.sqrt(1 + ((a.u - cx) / fx) ** 2 + ((a.v - cy) / fy) ** 2)
+    # Boxes are given by pixel edges, cx and cy by pixel centres: half a pixel lies between them.
+    return a.depth * math.sqrt(1 + ((a.u - 0.5 - cx) / fx) ** 2 + ((a.v - 0.5 - cy) / fy) ** 2)
 
 
 def depth_order(view: SceneView, a: Thing, b: Thing, options: Options) -> tuple[int, float] | None:

@@ -51,13 +51,33 @@ def turn(stand: Vector, face: Vector, target: Vector, gravity: tuple[float, ...]
     return math.degrees(math.atan2(dot(cross, gravity), dot(f, t)))
 
 
-def nearest_distance(a: Thing, b: Thing) -> float | None:
-    """Smallest distance between two clouds (visible surfaces); None when a cloud is too sparse for a 10 % answer."""
+def _onto(thing: Thing, point: np.ndarray) -> np.ndarray:
+    axes = np.array(thing.rotation).reshape(3, 3)                # columns are the box's axes
+    half = np.array(thing.extent) / 2
+    return np.array(thing.center) + axes @ np.clip(axes.T @ (point - np.array(thing.center)), -half, half)
+
+
+def box_distance(a: Thing, b: Thing, iterations: int = 60) -> float:
+    """Distance of the two oriented boxes (0 when they touch), by alternating projection."""
+    point, previous = np.array(b.center), math.inf
+    for _ in range(iterations):
+        on_a = _onto(a, point)
+        point = _onto(b, on_a)
+        gap = float(np.linalg.norm(point - on_a))
+        if previous - gap < 1e-4:
+            break
+        previous = gap
+    return gap
+
+
+def nearest_distance(a: Thing, b: Thing) -> tuple[float, float] | None:
+    """(distance, one standard deviation) between the visible surfaces of two things: at least their boxes' distance, at most that of their
+    sampled clouds, which miss tips and rims. None when the two bounds are more than 15 % apart."""
     from scipy.spatial import cKDTree
 
     cloud_a, cloud_b = a.cloud(), b.cloud()
-    if len(cloud_a) < 64 or len(cloud_b) < 64:
+    if len(cloud_a) < 64 or len(cloud_b) < 64 or not (a.has_extent and b.has_extent):
         return None
-    value = float(cKDTree(cloud_a).query(cloud_b, k=1)[0].min())
-    spacing = max(float(np.linalg.norm(np.ptp(c, axis=0))) / math.sqrt(len(c)) for c in (cloud_a, cloud_b))
-    return value if spacing < 0.2 * value else None
+    most = float(cKDTree(cloud_a).query(cloud_b, k=1)[0].min())
+    least = box_distance(a, b)
+    return ((most + least) / 2, (most - least) / math.sqrt(12)) if 0 <= most - least <= 0.15 * most else None

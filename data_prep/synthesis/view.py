@@ -126,9 +126,13 @@ def _deviations(text: str) -> dict[str, float]:
     if text == "{}":
         return {}
     try:
-        return {k: float(v) for k, v in json.loads(text).items() if isinstance(v, (int, float))}
+        found = {k: float(v) for k, v in json.loads(text).items() if isinstance(v, (int, float))}
     except (ValueError, AttributeError):
         return {}
+    sides = [v for k, v in found.items() if k.startswith("extent_")]
+    if sides:
+        found.setdefault("extent", max(sides))
+    return found
 
 
 def _thing(item: SceneObject) -> Thing:

@@ -28,7 +28,7 @@ def scene(index: int, *, seed: int = 0, objects: int = 6, split: str = "train", 
     """A scene of `objects` upright boxes at random places on a floor 1.4 m below a level camera."""
     rng = random.Random(f"{seed}/{index}")
     f = rng.uniform(0.7, 1.1) * width
-    k = (f, f, width / 2, height / 2)
+    k = (f, f, (width - 1) / 2, (height - 1) / 2)                  # pixel centres; boxes count pixel edges
     things: list[SceneObject] = []
     captions = [f"{c} {n}" for c in COLOURS for n in NAMES]
     rng.shuffle(captions)
@@ -38,7 +38,7 @@ def scene(index: int, *, seed: int = 0, objects: int = 6, split: str = "train", 
         x = rng.uniform(-0.45, 0.45) * z * width / f
         center = (x, rng.choice((1.4, 0.4, -0.5)) - size[1] / 2, z)
         corners = np.array([[center[i] + s[i] * size[i] / 2 for i in range(3)] for s in np.ndindex(2, 2, 2) for s in [[2 * v - 1 for v in s]]])
-        u, v = k[0] * corners[:, 0] / corners[:, 2] + k[2], k[1] * corners[:, 1] / corners[:, 2] + k[3]
+        u, v = k[0] * corners[:, 0] / corners[:, 2] + k[2] + 0.5, k[1] * corners[:, 1] / corners[:, 2] + k[3] + 0.5
         box = (max(0.0, float(u.min())), max(0.0, float(v.min())), min(width, float(u.max())), min(height, float(v.max())))
         if box[2] - box[0] < 8 or box[3] - box[1] < 8:
             continue

@@ -80,7 +80,8 @@ def truth(s: SceneRecord, r: QuestionRecord) -> str | float | list[float]:
         gap = centers[0] - centers[1]
         if form == "nearest":
             a, b = (o.cloud().astype(float) for o in things)
-            return float(np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1)).min())
+            sides = np.abs(gap) - (np.array(things[0].extent) + things[1].extent) / 2
+            return float(np.linalg.norm(np.maximum(sides, 0)) + np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1)).min()) / 2
         return float(np.linalg.norm({"center": gap, "horizontal": gap[[0, 2]], "vertical": gap[[1]]}[form]))
     if r.family == "direction":
         if form == "clock":
@@ -95,7 +96,7 @@ def truth(s: SceneRecord, r: QuestionRecord) -> str | float | list[float]:
         fx, _, cx, _ = s.intrinsics
         if form == "field_of_view":
             return 2 * math.degrees(math.atan(s.width / 2 / fx))
-        return fx if form == "focal" else abs(middle[0][0] - cx) * depths[0] / fx
+        return fx if form == "focal" else abs(middle[0][0] - 0.5 - cx) * depths[0] / fx
     return chain(things, inputs)
 
 

@@ -54,7 +54,7 @@ def _inputs(view: SceneView) -> dict[str, Any]:
 
 def _fov(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx, _, cx, _ = view.intrinsics
-    degrees = math.degrees(math.atan(cx / fx) + math.atan((view.width - cx) / fx))
+    degrees = math.degrees(math.atan((cx + 0.5) / fx) + math.atan((view.width - 0.5 - cx) / fx))
     yield number("intrinsics", VIEW, rng, options, names={}, answer=f"{degrees:.0f}", unit="deg", reward=MRA, objects=(),
                  rule_inputs=_inputs(view), facts=((("intrinsics", "fov"), round(degrees / 5), 4),))
 
@@ -69,7 +69,7 @@ def _focal(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dr
 def _lateral(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx, _, cx, _ = view.intrinsics
     for thing in rng.sample(view.things, min(len(view.things), 3)):
-        offset = abs(thing.u - cx) * thing.depth / fx
+        offset = abs(thing.u - 0.5 - cx) * thing.depth / fx       # boxes count pixel edges, cx pixel centres
         if thing.has_depth and thing.spread <= options.max_depth_spread and offset >= 0.1 and abs(thing.u - cx) >= 0.05 * view.width \
                 and margins.certain(thing.depth, thing.sd.get("depth", 0.0), options):
             names = {"camera": camera_text(view, options), "a": thing.caption, "depth": f"{thing.depth:.2f}"}

@@ -136,8 +136,8 @@ def _distances(view: SceneView, rng: random.Random, options: Options, things: li
 def _measure(view: SceneView, a: Thing, b: Thing, kind: str) -> tuple[float, float] | None:
     sd = math.hypot(a.sd.get("center", 0.0), b.sd.get("center", 0.0))
     if kind == "nearest":
-        value = space.nearest_distance(a, b)
-        return None if value is None or value < 0.15 else (value, sd)
+        found = space.nearest_distance(a, b)
+        return None if found is None or found[0] < 0.15 else (found[0], math.hypot(sd, found[1]))
     if kind == "center":
         value = math.dist(a.center, b.center)
     elif kind == "horizontal":
