@@ -6,12 +6,13 @@ Everything is a ratio of sums; the sums of all replicates are one matrix product
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from math import comb
 
 import numpy as np
 
-REPLICATES = 2000
+REPLICATES = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,9 +48,15 @@ def macro(values: Sequence[np.ndarray | float]) -> np.ndarray | float:
 def scene_weights(scenes: Sequence[str], replicates: int = REPLICATES, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """(index [n] of each item's scene, weights [replicates, scenes]): how often each scene was drawn."""
     names, index = np.unique(np.asarray(scenes, dtype=object).astype(str), return_inverse=True)
+    return index.reshape(-1), _draws(len(names), replicates, seed)
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(scenes: int, replicates: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    weights = rng.multinomial(len(names), np.full(len(names), 1.0 / max(len(names), 1)), size=replicates)
-    return index.reshape(-1), weights.astype(np.float64)
+    weights = rng.multinomial(scenes, np.full(scenes, 1.0 / max(scenes, 1)), size=replicates).astype(np.float32)
+    weights.setflags(write=False)
+    return weights
 
 
 def build_cells(values: np.ndarray, categories: Sequence[str]) -> dict[str, Cell]:
@@ -74,7 +81,7 @@ def bootstrap_cells(values: np.ndarray, categories: Sequence[str], scenes: Seque
         chosen = (labels == name) & ~np.isnan(values)
         total = np.bincount(index[chosen], values[chosen], minlength=weights.shape[1])
         count = np.bincount(index[chosen], minlength=weights.shape[1])
-        cells[name] = Cell(weights @ total, weights @ count.astype(np.float64))
+        cells[name] = Cell(weights @ total.astype(np.float32), weights @ count.astype(np.float32))
     return cells
 
 

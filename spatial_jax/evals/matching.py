@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 _BLANKED = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
 _REFUSALS = ("Sorry, I can't help with images of people yet.", "I can't process this file.",
              "I'm sorry, but without the image provided", "Cannot determine the answer")
-_ANSWER_IS = re.compile(r"(?:correct )?answer is \**\(?([A-D])\b", re.IGNORECASE)
+_ANSWER_IS = re.compile(r"(?:correct )?answer is \**([A-D])\b", re.IGNORECASE)
 _LEADING = re.compile(r"[(\s]*([A-Z])[).\s]*", re.IGNORECASE)
 
 
@@ -116,6 +116,11 @@ def last_line_letter(response: str) -> str | None:
     """ViewSpatial-Bench: first standalone A-D of any case (the article "a" too) in the last line; a trailing newline leaves none."""
     match = _WORD_LETTER.search(response.rsplit("\n", 1)[-1])
     return match.group(1).upper() if match else None
+
+
+def closed_braces(text: str) -> str:
+    """The text up to its last "}": what may hold a {...}; patterns that look for one then run in linear time."""
+    return text[:text.rfind("}") + 1]
 
 
 def answer_tag(response: str) -> str | None:

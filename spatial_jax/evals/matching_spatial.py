@@ -11,7 +11,7 @@ from spatial_jax.evals.numbers import UNITS_TO_TWENTY
 _ZERO_WIDTH = re.compile("[\u200b\u200c\u200d\ufeff]")
 _NUMBER_TEXT = r"[-+]?(?:\d*\.\d+|\d+)(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(_NUMBER_TEXT)
-_OPEN = r"<\s*answer\b[^>]*>\s*"
+_OPEN = r"<\s*answer\b[^>]{0,300}>\s*"
 _CLOSE = re.compile(r"<\s*/\s*answer\s*>", re.IGNORECASE)
 _BLOCK_LETTER = re.compile(_OPEN + r"([A-J])", re.IGNORECASE)
 _BLOCK_NUMBER = re.compile(_OPEN + rf"({_NUMBER_TEXT})(?:[^\d<][^<]*)?<\s*/\s*answer\s*>", re.IGNORECASE)
@@ -21,13 +21,16 @@ _START_THINK = re.compile(r"<\s*think\s*>", re.IGNORECASE)
 _OPTION_LINE = re.compile(r"^[*_>\-\s]*(?:option|选项)\s+[A-J]\s*[:：]", re.IGNORECASE)
 _ONLY_LETTER = re.compile(r"\s*[*_`>（）\[\]【】()]*\s*([A-Fa-f])\s*[*_`（）\[\]【】()]*\s*")
 _LABEL = re.compile(r"\s*([A-F])\s*[.．:：)\]】、-]\s+", re.IGNORECASE)
-_INLINE = re.compile(r"(?<![A-Za-z])[*_`（\[{(]*\s*([A-F])\s*[*_`）\]})]*(?=$|[\s.,:;!?)\]】》」』，。；、：）])")
+# The published forms also allow brackets and blanks before a letter and blanks after it; whatever those take, these shorter ones match the
+# same letters, in linear time.
+_INLINE = re.compile(r"(?<![A-Za-z])([A-F])[*_`）\]})]*(?=$|[\s.,:;!?)\]】》」』，。；、：）])")
 _PHRASE = re.compile(
     r"(?:final\s*answer|the\s*answer\s*is|answer(?:\s*is)?|correct\s*answer|答案|最终答案|结论|所以|因此|我选(?:择)?|选择|选)"
     r"\s*[:：>＝=]?\s*[(\[{（【]?\s*([A-F])\s*[)\]}）】]?(?:\b|[.)、。])", re.IGNORECASE)
-_ANYWHERE = re.compile(r"(?<![A-Za-z])[(\[{（【]?\s*([A-F])\s*[)\]}）】]?(?![A-Za-z])")
+_ANYWHERE = re.compile(r"(?<![A-Za-z])([A-F])(?![A-Za-z])")
 _NUMBER_WORD = re.compile(r"\b(" + "|".join(sorted(UNITS_TO_TWENTY, key=len, reverse=True)) + r")\b", re.IGNORECASE)
-_TAIL, _LINES = 800, 6
+_BLANKS = re.compile(r"(\s)\s+")
+_TAIL, _LINES, _LONG = 800, 6, 200
 
 
 def _from_lines(text: str) -> str | None:
@@ -36,7 +39,7 @@ def _from_lines(text: str) -> str | None:
         line = raw.strip()
         if not line or _OPTION_LINE.search(line):
             continue
-        match = _ONLY_LETTER.fullmatch(line) or _LABEL.match(line)
+        match = (_ONLY_LETTER.fullmatch(line) if len(line) <= _LONG else None) or _LABEL.match(line)
         if match:
             return match.group(1).upper()
         unique = set(_INLINE.findall(line))
@@ -48,11 +51,9 @@ def _from_lines(text: str) -> str | None:
 def after_think(text: str) -> str:
     """Text after the last </think>, or after the last <think> when none is closed, or all of it."""
     for pattern in (_END_THINK, _START_THINK):
-        last = None
-        for last in pattern.finditer(text):
-            pass
-        if last:
-            return text[last.end():].strip()
+        marks = list(pattern.finditer(text))
+        if marks:
+            return text[marks[-1].end():].strip()
     return text
 
 
@@ -60,12 +61,10 @@ def match_option(response: str) -> str | bool:
     """The option letter in VLMEvalKit's order of trust, False when nothing fits."""
     text = _ZERO_WIDTH.sub("", response.strip())
     # an opened block counts only if it is closed somewhere after its letter
-    last_close = None
-    for last_close in _CLOSE.finditer(text):
-        pass
-    if last_close:
+    closes = list(_CLOSE.finditer(text))
+    if closes:
         block = _BLOCK_LETTER.search(text)
-        if block and last_close.start() >= block.end():
+        if block and closes[-1].start() >= block.end():
             return block.group(1).upper()
     tail = text[-_TAIL:]
     for pattern in _BEFORE_TAG:
@@ -75,7 +74,7 @@ def match_option(response: str) -> str | bool:
     picked = _from_lines(after_think(text)) or _from_lines(tail)
     if picked:
         return picked
-    match = _PHRASE.search(text)
+    match = _PHRASE.search(_BLANKS.sub(r"\1", text))
     if match:
         return match.group(1).upper()
     kept = "\n".join(line for line in text.splitlines() if not _OPTION_LINE.search(line))
@@ -83,10 +82,10 @@ def match_option(response: str) -> str | bool:
     return unique.pop() if len(unique) == 1 else False
 
 
-def option_score(response: str, gold: str) -> tuple[float, str | bool]:
-    """(score, letter): both sides read by `match_option`, compared as lower-case strings (False equals False, as there)."""
+def option_score(response: str, gold: str) -> tuple[float, str | None]:
+    """(score, letter or None): both sides read by `match_option`, compared as lower-case strings (False equals False, as there)."""
     predicted, truth = match_option(response), match_option(str(gold).strip())
-    return float(str(predicted).lower() == str(truth).lower()), predicted
+    return float(str(predicted).lower() == str(truth).lower()), str(predicted) if predicted else None
 
 
 def match_number(response: str) -> float | None:

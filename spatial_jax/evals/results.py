@@ -4,6 +4,7 @@ Schema of eval/NAME.json: benchmark, scoring, model, sampling, n, samples, metri
 families {family: {n, scenes, reward, reward_ci, accuracy, accuracy_ci, unparsed, pass@k, prior_...}}, prior {metric: value},
 items [{id, family, scene, score, correct}], responses (path of the responses), plus whatever the benchmark adds under "notes".
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -29,9 +30,9 @@ class ScoredItem:
     family: str
     scene: str
     scores: tuple[float, ...]
-    correct: tuple[float, ...]              # 1.0, 0.0 or nan
-    parsed: tuple[Any, ...] = ()            # what the parser took from each response; None = nothing
-    cell: str = ""                          # finer key that the benchmark's aggregation needs; "" = the family
+    correct: tuple[float, ...]  # 1.0, 0.0 or nan
+    parsed: tuple[Any, ...] = ()  # what the parser took from each response; None = nothing
+    cell: str = ""  # finer key that the benchmark's aggregation needs; "" = the family
 
 
 def _nanmean(values: Sequence[float]) -> float:
@@ -60,9 +61,12 @@ def family_row(items: Sequence[ScoredItem]) -> dict[str, Any]:
     rewards = np.array([_nanmean(item.scores) for item in items])
     correct = np.array([_nanmean(item.correct) for item in items])
     row: dict[str, Any] = {
-        "n": len(items), "scenes": len(set(scenes)),
-        "reward": _nanmean(list(rewards)), "reward_ci": mean_interval(rewards, scenes),
-        "accuracy": _nanmean(list(correct)), "accuracy_ci": mean_interval(correct, scenes),
+        "n": len(items),
+        "scenes": len(set(scenes)),
+        "reward": _nanmean(list(rewards)),
+        "reward_ci": mean_interval(rewards, scenes),
+        "accuracy": _nanmean(list(correct)),
+        "accuracy_ci": mean_interval(correct, scenes),
         "unparsed": _unparsed(items),
     }
     samples = max((len(item.scores) for item in items), default=0)
@@ -77,11 +81,13 @@ def family_row(items: Sequence[ScoredItem]) -> dict[str, Any]:
 def default_aggregate(cells: Mapping[str, Cell]) -> dict[str, Any]:
     """overall = all items alike; macro = unweighted mean of families."""
     from spatial_jax.evals.intervals import macro, pool
+
     return {"overall": pool(list(cells.values())).mean, "macro": macro([c.mean for c in cells.values()])}
 
 
-def summarise(benchmark: str, items: Sequence[ScoredItem], *, scoring: str, aggregate: Aggregate = default_aggregate,
-              extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def summarise(
+    benchmark: str, items: Sequence[ScoredItem], *, scoring: str, aggregate: Aggregate = default_aggregate, extra: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The result dict of scored items; `aggregate` makes the metrics out of the cells, once for the value and once for its interval."""
     if not items:
         raise ValueError(f"{benchmark}: no scored items; are the responses' ids those of the data's items?")
@@ -95,7 +101,12 @@ def summarise(benchmark: str, items: Sequence[ScoredItem], *, scoring: str, aggr
             metrics[f"pass@{k}"] = best_of(items, k, "correct")
     families = {name: family_row([i for i in items if i.family == name]) for name in dict.fromkeys(i.family for i in items)}
     return {
-        "benchmark": benchmark, "scoring": scoring, "n": len(items), "samples": samples, "metrics": metrics, "intervals": intervals,
+        "benchmark": benchmark,
+        "scoring": scoring,
+        "n": len(items),
+        "samples": samples,
+        "metrics": metrics,
+        "intervals": intervals,
         "families": families,
         "items": [{"id": i.id, "family": i.family, "scene": i.scene, "score": _nanmean(i.scores), "correct": _nanmean(i.correct)} for i in items],
         **(extra or {}),
@@ -144,8 +155,9 @@ def compare(a: Mapping[str, Any] | str | os.PathLike, b: Mapping[str, Any] | str
     """
     a, b = (read_result(r) if isinstance(r, (str, os.PathLike)) else r for r in (a, b))
     if a["benchmark"] != b["benchmark"] or a.get("scoring") != b.get("scoring"):
-        raise ValueError(f"compare needs one benchmark and one scoring, got {a['benchmark']} ({a.get('scoring')}) and "
-                         f"{b['benchmark']} ({b.get('scoring')})")
+        raise ValueError(
+            f"compare needs one benchmark and one scoring, got {a['benchmark']} ({a.get('scoring')}) and {b['benchmark']} ({b.get('scoring')})"
+        )
     left, right = ({item["id"]: item for item in result["items"]} for result in (a, b))
     common = [key for key in left if key in right]
     if not common:
@@ -158,13 +170,21 @@ def compare(a: Mapping[str, Any] | str | os.PathLike, b: Mapping[str, Any] | str
             pairs = [p for p in pairs if not any(v is None or math.isnan(v) for v in p[:2])]
             if pairs:
                 first, second, scenes = zip(*pairs)
-                out[field] = {"a": float(np.mean(first)), "b": float(np.mean(second)),
-                              **paired_difference(np.array(first), np.array(second), scenes)}
+                out[field] = {"a": float(np.mean(first)), "b": float(np.mean(second)), **paired_difference(np.array(first), np.array(second), scenes)}
         return out
 
     families = {f: entry([k for k in common if left[k]["family"] == f]) for f in dict.fromkeys(left[k]["family"] for k in common)}
-    return {"a": a.get("model", "a"), "b": b.get("model", "b"), "benchmark": a["benchmark"], "scoring": a.get("scoring"), "n": len(common),
-            "only_a": len(left) - len(common), "only_b": len(right) - len(common), "families": families, "overall": entry(common)}
+    return {
+        "a": a.get("model", "a"),
+        "b": b.get("model", "b"),
+        "benchmark": a["benchmark"],
+        "scoring": a.get("scoring"),
+        "n": len(common),
+        "only_a": len(left) - len(common),
+        "only_b": len(right) - len(common),
+        "families": families,
+        "overall": entry(common),
+    }
 
 
 def _percent(value: Any) -> str:
@@ -185,14 +205,20 @@ def align(rows: Sequence[Sequence[str]]) -> str:
 def result_table(result: Mapping[str, Any]) -> str:
     """Console table of a result: scores x100 with 95 % intervals, the blind prior beside each."""
     ks = [key for key in next(iter(result["families"].values()), {}) if key.startswith("pass@") and key != "pass@1"]
-    priors = [key for key in next(iter(result["families"].values()), {}) if key.startswith("prior_") and "answer" not in key and "accuracy" not in key]
+    priors = [
+        key for key in next(iter(result["families"].values()), {}) if key.startswith("prior_") and "answer" not in key and "accuracy" not in key
+    ]
     rows = [["family", "n", "score", "95 %", "accuracy", "95 %"] + ks + [p.replace("_", " ") for p in priors] + ["unparsed"]]
     for name, row in result["families"].items():
-        rows.append([name, str(row["n"]), _percent(row["reward"]), _range(row["reward_ci"]), _percent(row["accuracy"]),
-                     _range(row["accuracy_ci"])] + [_percent(row.get(k)) for k in ks + priors] + [_percent(row["unparsed"])])
+        rows.append(
+            [name, str(row["n"]), _percent(row["reward"]), _range(row["reward_ci"]), _percent(row["accuracy"]), _range(row["accuracy_ci"])]
+            + [_percent(row.get(k)) for k in ks + priors]
+            + [_percent(row["unparsed"])]
+        )
     head = f"{result['benchmark']}: {result['n']} items, {result['samples']} sample(s) each, scoring {result['scoring']}"
     intervals = result.get("intervals", {})
-    tail = "  ".join(f"{name} {_percent(value)} {_range(intervals.get(name))}".rstrip() for name, value in result["metrics"].items())
+    shown = {name: value for name, value in result["metrics"].items() if name not in result["families"]}
+    tail = "  ".join(f"{name} {_percent(value)} {_range(intervals.get(name))}".rstrip() for name, value in shown.items())
     prior = result.get("prior") or {}
     blind = "blind prior: " + "  ".join(f"{name} {_percent(value)}" for name, value in prior.items()) if prior else ""
     return "\n".join(line for line in (head, align(rows), tail, blind) if line)
@@ -204,8 +230,17 @@ def compare_table(comparison: Mapping[str, Any]) -> str:
     for name, entry in [*comparison["families"].items(), ("overall", comparison["overall"])]:
         if "score" in entry:
             e = entry["score"]
-            rows.append([name, str(e["n"]), _percent(e["a"]), _percent(e["b"]), f"{100 * e['difference']:+.1f}",
-                         _range([e["low"], e["high"]]), f"{e['p']:.4f}"])
+            rows.append(
+                [
+                    name,
+                    str(e["n"]),
+                    _percent(e["a"]),
+                    _percent(e["b"]),
+                    f"{100 * e['difference']:+.1f}",
+                    _range([e["low"], e["high"]]),
+                    f"{e['p']:.4f}",
+                ]
+            )
     head = f"{comparison['benchmark']} (scoring {comparison['scoring']}): {comparison['n']} items that both have"
     left = f"; {comparison['only_a']} only in a, {comparison['only_b']} only in b" if comparison["only_a"] or comparison["only_b"] else ""
     return f"a = {comparison['a']}\nb = {comparison['b']}\n{head}{left}\n" + align(rows)

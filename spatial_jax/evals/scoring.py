@@ -1,4 +1,5 @@
 """Responses of a whole benchmark to a result: scoring, aggregation with intervals, group metrics, blind prior, robustness to option order."""
+
 from __future__ import annotations
 
 import math
@@ -17,8 +18,14 @@ MAX_SHOWN = 5
 LETTERS = ("A", "B", "C", "D")
 
 
-def evaluate_responses(name: str, items: Sequence[Mapping[str, Any]], rows: Mapping[str, Mapping[str, Any]], *, scoring: str = "official",
-                       extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def evaluate_responses(
+    name: str,
+    items: Sequence[Mapping[str, Any]],
+    rows: Mapping[str, Mapping[str, Any]],
+    *,
+    scoring: str = "official",
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The result (results.py) of responses to a benchmark's items.
 
     rows: id -> {"responses": [text, ...]} (responses.py). Items without a row are left out and counted; items that could not be asked
@@ -53,7 +60,9 @@ def evaluate_responses(name: str, items: Sequence[Mapping[str, Any]], rows: Mapp
     result = summarise(benchmark.name, first, scoring=scoring, aggregate=aggregate, extra={**notes, **(extra or {})})
     plain = [(i, s) for i, s in zip(used, scored) if "@r" not in s.id]
     if benchmark.derived:
-        _add_derived(result, benchmark.derived([i for i, _ in plain], [(_mean(s.scores), s.parsed[0] if s.parsed else None) for _, s in plain], scoring))
+        _add_derived(
+            result, benchmark.derived([i for i, _ in plain], [(_mean(s.scores), s.parsed[0] if s.parsed else None) for _, s in plain], scoring)
+        )
     if len(first) < len(scored):
         result["rotation"] = rotation_robustness(scored)
     result["prior"] = _add_blind_prior(result, benchmark, [i for i, _ in plain], scoring)
@@ -73,9 +82,15 @@ def _score_item(benchmark: Benchmark, item: Mapping[str, Any], row: Mapping[str,
     else:
         verdicts = [score_response(benchmark.name, text, item, scoring) for text in row["responses"] or [""]]
         values, parsed = [v["score"] for v in verdicts], [v["parsed"] for v in verdicts]
-    return ScoredItem(id=str(item["id"]), family=benchmark.category(item), scene=str(benchmark.scene(item)), scores=tuple(values),
-                      correct=tuple(v if math.isnan(v) else float(v >= 1.0) for v in values), parsed=tuple(parsed),
-                      cell=benchmark.cell(item) if benchmark.cell else "")
+    return ScoredItem(
+        id=str(item["id"]),
+        family=benchmark.category(item),
+        scene=str(benchmark.scene(item)),
+        scores=tuple(values),
+        correct=tuple(v if math.isnan(v) else float(v >= 1.0) for v in values),
+        parsed=tuple(parsed),
+        cell=benchmark.cell(item) if benchmark.cell else "",
+    )
 
 
 def _add_derived(result: dict[str, Any], derived: Mapping[str, Derived]) -> None:
@@ -100,10 +115,14 @@ def rotation_robustness(scored: Sequence[ScoredItem]) -> dict[str, Any]:
     full = {base: turns for base, turns in groups.items() if len(turns) > 1}
     rotations = sorted({turn for turns in full.values() for turn in turns})
     all_right = np.array([float(min(t.values()) >= 1.0) for t in full.values()])
-    return {"items": len(full), "accuracy": {str(r): _mean([t[r] for t in full.values() if r in t]) for r in rotations},
-            "circular": float(all_right.mean()), "circular_ci": mean_interval(all_right, [scenes[b] for b in full]),
-            "any": float(np.mean([max(t.values()) >= 1.0 for t in full.values()])),
-            "changed": float(np.mean([max(t.values()) != min(t.values()) for t in full.values()]))}
+    return {
+        "items": len(full),
+        "accuracy": {str(r): _mean([t[r] for t in full.values() if r in t]) for r in rotations},
+        "circular": float(all_right.mean()),
+        "circular_ci": mean_interval(all_right, [scenes[b] for b in full]),
+        "any": float(np.mean([max(t.values()) >= 1.0 for t in full.values()])),
+        "changed": float(np.mean([max(t.values()) != min(t.values()) for t in full.values()])),
+    }
 
 
 def blind_candidates(benchmark: Benchmark, items: Sequence[Mapping[str, Any]], scoring: str) -> list[str]:
@@ -148,8 +167,9 @@ def _add_blind_prior(result: dict[str, Any], benchmark: Benchmark, items: Sequen
             row["prior_constant"] = float(np.mean([values[str(i["id"])] for i in members]))
             row["prior_answer"] = best
     cells = [benchmark.cell(i) if benchmark.cell else benchmark.category(i) for i in items]
-    point, _ = aggregate_interval(np.array([values[str(i["id"])] for i in items]), cells, [str(i["id"]) for i in items],
-                                  lambda c: benchmark.aggregate(c, scoring), replicates=2)
+    point, _ = aggregate_interval(
+        np.array([values[str(i["id"])] for i in items]), cells, [str(i["id"]) for i in items], lambda c: benchmark.aggregate(c, scoring), replicates=2
+    )
     return {name: value for name, value in point.items() if name in ("overall", "macro", "2D", "3D")} or point
 
 

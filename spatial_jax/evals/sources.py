@@ -2,6 +2,7 @@
 
 Pictures stay encoded: bytes out of parquet or base64 columns, otherwise paths. Nothing is decoded here.
 """
+
 from __future__ import annotations
 
 import ast
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
-csv.field_size_limit(min(sys.maxsize, 2 ** 31 - 1))
+csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 
 class SourceError(ValueError):
@@ -36,11 +37,14 @@ def locate(source: str, hub: str = "") -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise SourceError(f"{name}: no such file or directory; give --data a directory of the published files or a hub name")
     from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(name, repo_type="dataset"))
     except Exception as error:
-        raise SourceError(f"{name}: neither a local path nor to be had from the hub ({type(error).__name__}); "
-                          "download it where there is a network and give --data DIR") from error
+        raise SourceError(
+            f"{name}: neither a local path nor to be had from the hub ({type(error).__name__}); "
+            "download it where there is a network and give --data DIR"
+        ) from error
 
 
 def data_files(root: Path, patterns: Sequence[str] = ("*",)) -> list[Path]:
@@ -50,7 +54,9 @@ def data_files(root: Path, patterns: Sequence[str] = ("*",)) -> list[Path]:
     every = sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(root).parts))
     for pattern in patterns:
         for suffix in SUFFIXES:
-            chosen = [p for p in every if p.suffix == suffix and (fnmatch.fnmatch(p.name, pattern) or fnmatch.fnmatch(str(p.relative_to(root)), pattern))]
+            chosen = [
+                p for p in every if p.suffix == suffix and (fnmatch.fnmatch(p.name, pattern) or fnmatch.fnmatch(str(p.relative_to(root)), pattern))
+            ]
             if chosen:
                 return chosen
     raise SourceError(f"{root}: no {', '.join(SUFFIXES)} file named like {' or '.join(patterns)}")

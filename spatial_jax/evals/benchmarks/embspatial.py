@@ -2,6 +2,7 @@
 
 Its authors publish no scorer; `official` here is lmms-eval's prompt and start-anchored letter, which published numbers use.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -27,9 +28,17 @@ from spatial_jax.evals.sources import as_list, picture, read_rows
 
 
 def load(root: Path) -> list[dict[str, Any]]:
-    return [{**row, "id": str(row.get("question_id", number)), "answer_options": as_list(row.get("answer_options")), "answer": _index(row.get("answer")),
-             "images": [picture(row.get("image"), row["_root"], "images")], "scene": str(row.get("scene_id") or row.get("question_id", number))}
-            for number, row in enumerate(read_rows(root, ("*embspatial*", "*test*", "*")))]
+    return [
+        {
+            **row,
+            "id": str(row.get("question_id", number)),
+            "answer_options": as_list(row.get("answer_options")),
+            "answer": _index(row.get("answer")),
+            "images": [picture(row.get("image"), row["_root"], "images")],
+            "scene": str(row.get("scene_id") or row.get("question_id", number)),
+        }
+        for number, row in enumerate(read_rows(root, ("*embspatial*", "*test*", "*")))
+    ]
 
 
 def _index(answer: Any) -> Any:
@@ -38,17 +47,20 @@ def _index(answer: Any) -> Any:
 
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "vlmevalkit":
-        return (f"Question: {item['question']}\nOptions:\n{lettered(item['answer_options'], '{letter}: {text}')}\n"
-                "Give me the answer letter directly. The best answer is:")
-    return ("Note: You only need to respond with A, B, C, D without providing any additional information.\n"
-            f"{item['question']}\n{lettered(item['answer_options'], '{letter}) {text}')}")
+        return (
+            f"Question: {item['question']}\nOptions:\n{lettered(item['answer_options'], '{letter}: {text}')}\n"
+            "Give me the answer letter directly. The best answer is:"
+        )
+    return (
+        "Note: You only need to respond with A, B, C, D without providing any additional information.\n"
+        f"{item['question']}\n{lettered(item['answer_options'], '{letter}) {text}')}"
+    )
 
 
 def score(response: str, item: Item, scoring: str) -> Scored:
     gold = letter_of(item["answer"])
     if scoring == "vlmevalkit":
-        right, letter = option_score(response, gold)
-        return correct(bool(right), letter)
+        return option_score(response, gold)
     found = leading_letter(response)
     return correct(found == gold, found)
 
@@ -65,6 +77,17 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="embspatial", title="EmbSpatial-Bench", hub="FlagEval/EmbSpatial-Bench", required=("answer",), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("relation", "all")), cell=lambda item: f"{item.get('relation', 'all')}|{item.get('data_source', 'all')}",
-    oracle=lambda item, scoring: letter_of(item["answer"]), aggregate=aggregate, rotate=rotate, max_new_tokens=16)
+    name="embspatial",
+    title="EmbSpatial-Bench",
+    hub="FlagEval/EmbSpatial-Bench",
+    required=("answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("relation", "all")),
+    cell=lambda item: f"{item.get('relation', 'all')}|{item.get('data_source', 'all')}",
+    oracle=lambda item, scoring: letter_of(item["answer"]),
+    aggregate=aggregate,
+    rotate=rotate,
+    max_new_tokens=16,
+)

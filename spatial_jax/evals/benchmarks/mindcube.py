@@ -78,8 +78,7 @@ def setting_by_prefix(item: Item) -> str:
 def score(response: str, item: Item, scoring: str) -> Scored:
     gold = str(item["gt_answer"])
     if scoring == "vlmevalkit":
-        right, letter = option_score(response, gold)
-        return correct(bool(right), letter)
+        return option_score(response, gold)
     found = extract(response.strip() if scoring == "lmms_eval" else response)
     return correct(found == gold, found)
 

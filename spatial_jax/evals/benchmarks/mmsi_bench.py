@@ -12,6 +12,7 @@ from typing import Any
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Item, Metrics, Scored, correct, missing
 from spatial_jax.evals.intervals import Cell, pool
+from spatial_jax.evals.matching import closed_braces
 from spatial_jax.evals.matching_spatial import option_score
 from spatial_jax.evals.sources import pictures, read_rows
 
@@ -37,7 +38,7 @@ def prompt(item: Item, scoring: str) -> str:
 def parse(response: str, *, braces: bool = False, pattern: re.Pattern[str] = _LETTER) -> str | None:
     """The letter after unwrapping, None without one."""
     for wrap in (_DOUBLE, _SINGLE, *((_BRACES,) if braces else ())):
-        match = wrap.search(response)
+        match = wrap.search(closed_braces(response) if wrap is _BRACES else response)
         if match:
             response = match.group(1)
     match = pattern.search(response)
@@ -47,8 +48,7 @@ def parse(response: str, *, braces: bool = False, pattern: re.Pattern[str] = _LE
 def score(response: str, item: Item, scoring: str) -> Scored:
     gold = str(item["answer"]).strip()
     if scoring == "vlmevalkit":
-        right, letter = option_score(response, gold)
-        return correct(bool(right), letter)
+        return option_score(response, gold)
     if scoring == "lmms_eval":
         letter = parse(response, braces=True, pattern=_LETTER_LMMS)
         return correct(letter is not None and letter.lower() == gold.lower(), letter)

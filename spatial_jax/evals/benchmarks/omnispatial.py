@@ -3,6 +3,7 @@
 Official default: manual chain of thought and "Answer: X" at the end, the last such letter, **"A" when there is none**; each item is asked
 five times and the mean is divided by N + 1e-6. `official_json`, `official_direct`, `official_llm` are its other modes.
 """
+
 from __future__ import annotations
 
 import json
@@ -31,7 +32,7 @@ from spatial_jax.evals.matching_spatial import option_score
 from spatial_jax.evals.sources import as_list, picture, read_rows
 
 _ANSWER = re.compile(r"Answer\s*:\s*([A-D])\b", re.IGNORECASE)
-_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL | re.IGNORECASE)
+_OPEN, _CLOSE = re.compile("<answer>", re.IGNORECASE), re.compile("</answer>", re.IGNORECASE)
 _ROLE = """
 You are a spatial-reasoning assistant.
 
@@ -48,7 +49,8 @@ Guidelines
 Please follow these steps to analyze the image and answer the question:
 1. First, carefully observe the image and identify all relevant objects and their spatial relationships.
 2. Next, break down the question into key components that need to be addressed.
-3. Think through the spatial reasoning step-by-step to arrive at your answer. It may be necessary to transfer perspective to better understand the scene.
+3. Think through the spatial reasoning step-by-step to arrive at your answer. \
+It may be necessary to transfer perspective to better understand the scene.
 4. Finally, select the most appropriate option (A, B, C, or D) based on your analysis.
 """
 _RULE = """Always ground your answer in the visual evidence; do not hallucinate unseen objects.
@@ -61,7 +63,8 @@ SYSTEMS = {
 }
 FORMATS = {
     "re": "\nEnd your answer with a separate line formatted exactly as:\n\nAnswer: X\nwhere X ∈ {A, B, C, D}.\n",
-    "json": '\nYou need to respond with the answer in JSON format:\n\n```json\n{\n    "analysis": "The analysis of the image and question",\n    "answer": "A"\n}\n```\n',
+    "json": '\nYou need to respond with the answer in JSON format:\n\n```json\n{\n    "analysis": "The analysis of the image and question",'
+            '\n    "answer": "A"\n}\n```\n',
     "llm": "\nYour answer must be clear and accurate.\n",
     "direct": "\nNote: You only need to respond with A, B, C, or D without providing any additional information.\n",
 }
@@ -88,8 +91,16 @@ def load(root: Path) -> list[dict[str, Any]]:
         task = str(row.get("task_type", ""))
         name = str(row.get("id", number))
         source = row.get("image") or row.get("image_path") or f"{task}/{name.split('_')[0]}.png"
-        items.append({**row, "id": f"{task}/{name}", "options": as_list(row.get("options")), "answer": row.get("answer", row.get("gt")),
-                      "images": [picture(source, row["_root"], "OmniSpatial-test", "images")], "scene": f"{task}/{name.split('_')[0]}"})
+        items.append(
+            {
+                **row,
+                "id": f"{task}/{name}",
+                "options": as_list(row.get("options")),
+                "answer": row.get("answer", row.get("gt")),
+                "images": [picture(source, row["_root"], "OmniSpatial-test", "images")],
+                "scene": f"{task}/{name.split('_')[0]}",
+            }
+        )
     return items
 
 
@@ -113,14 +124,14 @@ def _json_letter(response: str) -> str:
 def score(response: str, item: Item, scoring: str) -> Scored:
     gold = letter_of(item["answer"])
     if scoring == "vlmevalkit":
-        right, letter = option_score(response, gold)
-        return correct(bool(right), letter)
+        return option_score(response, gold)
     if scoring == "lmms_eval":
         text = response
         for tag in ("</think>", "</thought>"):
             text = text.split(tag, 1)[-1]
-        tagged = _TAGGED.search(text)
-        letter = (tagged.group(1) if tagged else text).strip().upper()[:1]
+        start = _OPEN.search(text)
+        end = _CLOSE.search(text, start.end()) if start else None
+        letter = (text[start.end() : end.start()] if start and end else text).strip().upper()[:1]
     elif scoring == "official_json":
         letter = _json_letter(response)
     elif scoring == "official_direct":
@@ -151,10 +162,22 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="omnispatial", title="OmniSpatial", hub="qizekun/OmniSpatial", required=("answer",), load=load, prompt=prompt, score=score,
+    name="omnispatial",
+    title="OmniSpatial",
+    hub="qizekun/OmniSpatial",
+    required=("answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
     category=lambda item: str(item.get("sub_task_type", item.get("task_type", "all"))),
-    cell=lambda item: f"{item.get('task_type', 'all')}|{item.get('sub_task_type', '')}", aggregate=aggregate, rotate=rotate,
-    oracle=lambda item, scoring: {"official": "Answer: {}", "official_json": '{{"answer": "{}"}}'}.get(scoring, "{}").format(letter_of(item["answer"])),
-    guesses=lambda item: ["Answer: A", "Answer: B", "Answer: C", "Answer: D", "A", "B", "C", "D"], max_new_tokens=1024,
+    cell=lambda item: f"{item.get('task_type', 'all')}|{item.get('sub_task_type', '')}",
+    aggregate=aggregate,
+    rotate=rotate,
+    oracle=lambda item, scoring: {"official": "Answer: {}", "official_json": '{{"answer": "{}"}}'}.get(scoring, "{}").format(
+        letter_of(item["answer"])
+    ),
+    guesses=lambda item: ["Answer: A", "Answer: B", "Answer: C", "Answer: D", "A", "B", "C", "D"],
+    max_new_tokens=1024,
     scorings=("official", "official_json", "official_direct", "official_llm", "lmms_eval", "vlmevalkit"),
-    notes="a response without an answer counts as A, as published; ask with --samples=5 --temperature=1.0 for the published protocol")
+    notes="a response without an answer counts as A, as published; ask with --samples=5 --temperature=1.0 for the published protocol",
+)

@@ -3,6 +3,7 @@
 A success is max(p/g, g/p) < 2. All unsigned numbers of the last \\scalar are averaged ("1-2" is 1.5, "1,5" is 3). An unknown unit counts
 as centimetres in the official notebook and as nothing (x0) in VLMEvalKit; a missing answer stops the notebook and is 1e-8 there.
 """
+
 from __future__ import annotations
 
 import re
@@ -14,26 +15,40 @@ import numpy as np
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Item, Metrics, Scored
 from spatial_jax.evals.intervals import Cell, pool
+from spatial_jax.evals.matching import closed_braces
 from spatial_jax.evals.mra import to_float
 from spatial_jax.evals.sources import picture, read_rows
 
-SYSTEM = ('You will be provided with a question and a 2D image. The question involves measuring the precise distance in 3D space through a 2D image. '
-          'You will answer the question by providing a numeric answer consisting of a scalar and a distance unit in the format of '
-          '"""\\scalar{scalar} \\distance_unit{distance unit}""" at the end of your response.')
+SYSTEM = (
+    "You will be provided with a question and a 2D image. The question involves measuring the precise distance in 3D space through a 2D image. "
+    "You will answer the question by providing a numeric answer consisting of a scalar and a distance unit in the format of "
+    '"""\\scalar{scalar} \\distance_unit{distance unit}""" at the end of your response.'
+)
 # "thinkg" is part of the published template.
 PROMPT = "Question: {question}\nLet's thinkg step by step and start by finding good reference objects or object parts in the image."
 _SCALAR, _UNIT = re.compile(r"scalar{([^}]*)}"), re.compile(r"distance_unit{([^}]*)}")
 _NUMBER = re.compile(r"\d+\.?\d*")
-_CENTIMETRES = {**dict.fromkeys(("meters", "meter", "m", "metre", "metres"), 100.0), **dict.fromkeys(("centimeters", "centimeter", "cm"), 1.0),
-                **dict.fromkeys(("feet", "foot", "ft"), 30.48), **dict.fromkeys(("inch", "inches", "in"), 2.54), "mm": 0.1}
+_CENTIMETRES = {
+    **dict.fromkeys(("meters", "meter", "m", "metre", "metres"), 100.0),
+    **dict.fromkeys(("centimeters", "centimeter", "cm"), 1.0),
+    **dict.fromkeys(("feet", "foot", "ft"), 30.48),
+    **dict.fromkeys(("inch", "inches", "in"), 2.54),
+    "mm": 0.1,
+}
 
 
 def load(root: Path) -> list[dict[str, Any]]:
     items = []
     for number, row in enumerate(read_rows(root, ("*plus*", "*QSpatial*", "*"))):
         source = row.get("image") or row.get("image_path")
-        items.append({**row, "id": f"{row['_file'].split('-')[0]}_{number}", "images": [picture(source, row["_root"])],
-                      "scene": str(row.get("image_path") or number)})
+        items.append(
+            {
+                **row,
+                "id": f"{row['_file'].split('-')[0]}_{number}",
+                "images": [picture(source, row["_root"])],
+                "scene": str(row.get("image_path") or number),
+            }
+        )
     return items
 
 
@@ -48,7 +63,8 @@ def centimetres(unit: str, unknown: float) -> float:
 
 def parse(response: str, unknown: float) -> float | None:
     """Centimetres that the response states, None without both boxes; nan when the scalar box holds no number."""
-    scalars, units = _SCALAR.findall(response), _UNIT.findall(response)
+    text = closed_braces(response)
+    scalars, units = _SCALAR.findall(text), _UNIT.findall(text)
     if not scalars or not units:
         return None
     numbers = [float(n) for n in _NUMBER.findall(scalars[-1])]
@@ -79,7 +95,17 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 
 BENCHMARK = Benchmark(
-    name="q_spatial", title="Q-Spatial Bench", hub="andrewliao11/Q-Spatial-Bench", required=("answer_value", "answer_unit"), load=load, prompt=prompt,
-    score=score, category=lambda item: str(item.get("question_type", "all")), aggregate=aggregate, scorings=("official", "vlmevalkit"), max_new_tokens=512,
+    name="q_spatial",
+    title="Q-Spatial Bench",
+    hub="andrewliao11/Q-Spatial-Bench",
+    required=("answer_value", "answer_unit"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("question_type", "all")),
+    aggregate=aggregate,
+    scorings=("official", "vlmevalkit"),
+    max_new_tokens=512,
     oracle=lambda item, scoring: f"\\scalar{{{item['answer_value']}}} \\distance_unit{{{item['answer_unit']}}}",
-    guesses=lambda item: [f"\\scalar{{{v}}} \\distance_unit{{cm}}" for v in (10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 500)])
+    guesses=lambda item: [f"\\scalar{{{v}}} \\distance_unit{{cm}}" for v in (10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 500)],
+)

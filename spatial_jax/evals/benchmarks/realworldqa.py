@@ -3,6 +3,7 @@
 `official` here is lmms-eval's rule (ranked letter for gold A-D, else plain equality); `cambrian` compares the first word, VLMEvalKit asks
 everything as multiple choice.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -16,9 +17,15 @@ from spatial_jax.evals.sources import picture, read_rows
 
 
 def load(root: Path) -> list[dict[str, Any]]:
-    return [{**row, "id": str(row.get("index", row.get("id", number))), "answer": str(row.get("answer")),
-             "images": [picture(row.get("image") or row.get("image_path"), row["_root"], "images")]}
-            for number, row in enumerate(read_rows(root, ("*test*", "*RealWorldQA*", "*")))]
+    return [
+        {
+            **row,
+            "id": str(row.get("index", row.get("id", number))),
+            "answer": str(row.get("answer")),
+            "images": [picture(row.get("image") or row.get("image_path"), row["_root"], "images")],
+        }
+        for number, row in enumerate(read_rows(root, ("*test*", "*RealWorldQA*", "*")))
+    ]
 
 
 def prompt(item: Item, scoring: str) -> str:
@@ -58,6 +65,17 @@ def kind(item: Item) -> str:
 
 
 BENCHMARK = Benchmark(
-    name="realworldqa", title="RealWorldQA", hub="xai-org/RealworldQA", required=("answer",), load=load, prompt=prompt, score=score, category=kind,
-    oracle=lambda item, scoring: str(item["answer"]), aggregate=aggregate, scorings=("official", "lmms_eval", "vlmevalkit", "cambrian"), max_new_tokens=16,
-    guesses=lambda item: ["A", "B", "C", "D", "Yes", "No", "0", "1", "2", "3", "4"])
+    name="realworldqa",
+    title="RealWorldQA",
+    hub="xai-org/RealworldQA",
+    required=("answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=kind,
+    oracle=lambda item, scoring: str(item["answer"]),
+    aggregate=aggregate,
+    scorings=("official", "lmms_eval", "vlmevalkit", "cambrian"),
+    max_new_tokens=16,
+    guesses=lambda item: ["A", "B", "C", "D", "Yes", "No", "0", "1", "2", "3", "4"],
+)

@@ -3,6 +3,7 @@
 Official: every item twice with its options swapped, a free-text answer that is right when it contains the gold or the gold contains it
 (so an empty answer is right); accuracy over both orders. lmms-eval asks for a letter. VLMEvalKit does not have it.
 """
+
 from __future__ import annotations
 
 import re
@@ -15,9 +16,11 @@ from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.sources import as_list, pictures, read_rows
 
 _TURN = "rotated left and rotated right"
-_HINT = ("When multiple images are provided, You want to realize that when camera moves left, the objects in the image move right, and vice versa. "
-         "And when you are asked about the movement of the same object captured in different images, you can compare the position of the object "
-         "relative to other objects in the image to answer the question.\n")
+_HINT = (
+    "When multiple images are provided, You want to realize that when camera moves left, the objects in the image move right, and vice versa. "
+    "And when you are asked about the movement of the same object captured in different images, you can compare the position of the object "
+    "relative to other objects in the image to answer the question.\n"
+)
 
 
 def load(root: Path) -> list[dict[str, Any]]:
@@ -35,12 +38,19 @@ def load(root: Path) -> list[dict[str, Any]]:
 
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "lmms_eval":
-        return f"{str(item['question']).strip()}\n{_HINT}\n{lettered(item['answers'])}\n\nOnly output the letter of the correct option and nothing else."
-    prefix = ("The first image is from the beginning of the video and the second image is from the end. "
-              if item.get("question_type") == "ego_movement" else "")
+        return (
+            f"{str(item['question']).strip()}\n{_HINT}\n{lettered(item['answers'])}\n\nOnly output the letter of the correct option and nothing else."
+        )
+    prefix = (
+        "The first image is from the beginning of the video and the second image is from the end. "
+        if item.get("question_type") == "ego_movement"
+        else ""
+    )
     options = " or ".join(f'"{a}"' for a in item["answers"])
-    return (f"Answer in natural language. {prefix}{item['question']} Answer the question using a single word or phrase. "
-            f"Choose between the following options: {options}. ")
+    return (
+        f"Answer in natural language. {prefix}{item['question']} Answer the question using a single word or phrase. "
+        f"Choose between the following options: {options}. "
+    )
 
 
 def score(response: str, item: Item, scoring: str) -> Scored:
@@ -66,7 +76,20 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 
 BENCHMARK = Benchmark(
-    name="sat_real", title="SAT-Real", hub="array/SAT", required=("answers", "correct_answer"), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("question_type", "all")), aggregate=aggregate, scorings=("official", "lmms_eval", "official_choice"),
-    oracle=lambda item, scoring: str(item["correct_answer"]) if scoring == "official" else chr(65 + list(item["answers"]).index(item["correct_answer"])),
-    guesses=lambda item: [str(a) for a in item["answers"]], max_new_tokens=64, notes="an empty answer counts as right, as published")
+    name="sat_real",
+    title="SAT-Real",
+    hub="array/SAT",
+    required=("answers", "correct_answer"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("question_type", "all")),
+    aggregate=aggregate,
+    scorings=("official", "lmms_eval", "official_choice"),
+    oracle=lambda item, scoring: (
+        str(item["correct_answer"]) if scoring == "official" else chr(65 + list(item["answers"]).index(item["correct_answer"]))
+    ),
+    guesses=lambda item: [str(a) for a in item["answers"]],
+    max_new_tokens=64,
+    notes="an empty answer counts as right, as published",
+)

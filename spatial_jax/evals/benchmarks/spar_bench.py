@@ -76,8 +76,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
         return _score_motion(response, gold, scoring)
     if task in CHOICE:
         if scoring == "vlmevalkit":
-            right, letter = option_score(response, gold)
-            return right, letter or None
+            return option_score(response, gold)
         predicted, truth = response.lower(), gold.lower()
         return float(predicted == truth or predicted in truth or predicted[:1] == truth), response.strip()[:80] or None
     truth_value = to_float(gold)

@@ -3,6 +3,7 @@
 Official: extraction by task and question type (the last number of the id), then the lower-cased oracle answer must be contained in what
 was extracted ("2" is contained in "12"). Spatial-Real has no extractor in the repository: its whole text is searched for the answer.
 """
+
 from __future__ import annotations
 
 import re
@@ -16,8 +17,10 @@ from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.sources import picture, read_rows
 
 TASKS = ("spatialmap", "mazenav", "spatialgrid", "spatialreal")
-POST = ("\nFirst, provide a concise answer in one sentence. Then, elaborate on the reasoning behind your answer in a detailed, "
-        "step-by-step explanation.")
+POST = (
+    "\nFirst, provide a concise answer in one sentence. Then, elaborate on the reasoning behind your answer in a detailed, step-by-step explanation."
+)
+MAX_TEXT = 8000            # characters that the patterns for names look at
 _NUMBERS = {"zero": 0, "no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
 _DIRECTION = r"(?:southeast|northeast|northwest|southwest)"
 _DIRECTION_RE = re.compile(rf"\b({_DIRECTION})\b", re.IGNORECASE)
@@ -30,24 +33,45 @@ _PLACES = (
     re.compile(rf"^([\w\s']+?)\s+is\s+(?:located\s+|in\s+the\s+|located\s+to\s+the\s+)\b{_DIRECTION}\b", re.IGNORECASE),
     re.compile(r"\b[A-D]\.\s*(.*)"),
     re.compile(rf"Therefore, the object in the \b{_DIRECTION}\b of [\w\s']+ is ([\w\s']+)", re.IGNORECASE),
-    re.compile(rf"Concise Answer:(?:\*\*)?\s+([\w\s']+?)\s+is\s+(?:located\s+|in\s+the\s+|in\s+|located\s+to\s+the\s+|to\s+the\s+)\b{_DIRECTION}\b", re.IGNORECASE),
+    re.compile(
+        rf"Concise Answer:(?:\*\*)?\s+([\w\s']+?)\s+is\s+(?:located\s+|in\s+the\s+|in\s+|located\s+to\s+the\s+|to\s+the\s+)\b{_DIRECTION}\b",
+        re.IGNORECASE,
+    ),
     re.compile(rf"^([\w\s']+?)\s+is\s+to\s+the\s+\b{_DIRECTION}\b", re.IGNORECASE),
     re.compile(r"\*\*Answer:?\*\*:?\s+([\w\s']+)", re.IGNORECASE),
     re.compile(r"\bis\b\s+(.*?)(?=\.|,|<|$)"),
 )
 _TURNS = {
-    0: tuple(re.compile(p, re.IGNORECASE) for p in (
-        r"\bThere are\s*(\d+)\s*right turns\b", r"\bThere is\s*(\d+)\s*right turn\b", r"answer is:?\s+(\d+)", r"from S to E is\s+(\d+)", r"Answer:\*\*\s*(\d+)\b")),
-    1: tuple(re.compile(p, re.IGNORECASE) for p in (
-        r"\bThere are\s*(\d+)\s*(?:total )?turns\b", r"\bThere is\s*(\d+)\s*(?:total )?turn\b", r"answer is:?\s+(\d+)", r"from S to E is\s+(\d+)",
-        r"\btotal of\s+(\d+)\s+turns?", r"Answer:\*\*\s*(\d+)\b")),
+    0: tuple(
+        re.compile(p, re.IGNORECASE)
+        for p in (
+            r"\bThere are\s*(\d+)\s*right turns\b",
+            r"\bThere is\s*(\d+)\s*right turn\b",
+            r"answer is:?\s+(\d+)",
+            r"from S to E is\s+(\d+)",
+            r"Answer:\*\*\s*(\d+)\b",
+        )
+    ),
+    1: tuple(
+        re.compile(p, re.IGNORECASE)
+        for p in (
+            r"\bThere are\s*(\d+)\s*(?:total )?turns\b",
+            r"\bThere is\s*(\d+)\s*(?:total )?turn\b",
+            r"answer is:?\s+(\d+)",
+            r"from S to E is\s+(\d+)",
+            r"\btotal of\s+(\d+)\s+turns?",
+            r"Answer:\*\*\s*(\d+)\b",
+        )
+    ),
 }
 _WORD_TURNS = tuple((re.compile(rf"\b{word}\s*(?:right|left|total)?\s*turns?\b", re.IGNORECASE), value) for word, value in _NUMBERS.items())
 
 
 def load(root: Path) -> list[dict[str, Any]]:
-    return [{**row, "id": str(row.get("id", number)), "images": [p for p in [picture(row.get("image"), row["_root"])] if p]}
-            for number, row in enumerate(read_rows(root, ("*test*", "*")))]
+    return [
+        {**row, "id": str(row.get("id", number)), "images": [p for p in [picture(row.get("image"), row["_root"])] if p]}
+        for number, row in enumerate(read_rows(root, ("*test*", "*")))
+    ]
 
 
 def task_and_type(item: Item) -> tuple[str, int]:
@@ -79,6 +103,7 @@ def _extract_map(text: str, kind: int) -> str | None:
         match = _DIRECTION_RE.search(text)
         return match.group(1) if match else None
     if kind == 1:
+        text = text[:MAX_TEXT]
         for rank, pattern in enumerate(_PLACES):
             match = pattern.search(text)
             if match:
@@ -129,7 +154,19 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 
 BENCHMARK = Benchmark(
-    name="spatial_eval", title="SpatialEval", hub="MilaWang/SpatialEval", required=("oracle_answer",), load=load, prompt=prompt, score=score,
-    category=lambda item: task_and_type(item)[0], aggregate=aggregate, scorings=("official", "vlmevalkit"), max_new_tokens=512,
-    oracle=lambda item, scoring: str(item.get("oracle_option") if scoring == "vlmevalkit" else item.get("oracle_full_answer") or item["oracle_answer"]),
-    guesses=lambda item: [f"{c}." for c in "ABCD"])
+    name="spatial_eval",
+    title="SpatialEval",
+    hub="MilaWang/SpatialEval",
+    required=("oracle_answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: task_and_type(item)[0],
+    aggregate=aggregate,
+    scorings=("official", "vlmevalkit"),
+    max_new_tokens=512,
+    oracle=lambda item, scoring: str(
+        item.get("oracle_option") if scoring == "vlmevalkit" else item.get("oracle_full_answer") or item["oracle_answer"]
+    ),
+    guesses=lambda item: [f"{c}." for c in "ABCD"],
+)

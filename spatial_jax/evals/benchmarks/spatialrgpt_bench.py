@@ -5,6 +5,7 @@ Official: a GPT-4 judge answers in JSON: {"your_mark"} for qualitative items, {"
 item's (or the responses line's) "judge". A judge that failed counts as wrong; the published script instead repeats the previous
 qualitative item's mark, which a pure scorer cannot do. Scoring `rules` reads lengths, hours and the group's two words without a judge.
 """
+
 from __future__ import annotations
 
 import json
@@ -17,13 +18,40 @@ from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, ItemErro
 from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.sources import picture, read_rows
 
-GROUPS = (("tall/short", ("short", "tall")), ("left/right", ("left", "right")), ("below/above", ("below", "above")),
-          ("behind/front", ("behind", "front")), ("big/small", ("big", "small")), ("wide/thin", ("wide", "thin")))
-DISTANCES = {"vertical_distance_data": "vertical_distance", "horizontal_distance_data": "horizontal_distance", "distance_data": "direct_distance",
-             "width_data": "width", "height_data": "height"}
-_METRES = {"inch": 0.0254, "inches": 0.0254, "in": 0.0254, "foot": 0.3048, "feet": 0.3048, "ft": 0.3048, "cm": 0.01, "centimeter": 0.01,
-           "centimeters": 0.01, "centimetres": 0.01, "m": 1.0, "meter": 1.0, "meters": 1.0, "metre": 1.0, "metres": 1.0, "mm": 0.001}
-_LENGTH = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\s*(" + "|".join(sorted(_METRES, key=len, reverse=True)) + r")\b", re.IGNORECASE)
+GROUPS = (
+    ("tall/short", ("short", "tall")),
+    ("left/right", ("left", "right")),
+    ("below/above", ("below", "above")),
+    ("behind/front", ("behind", "front")),
+    ("big/small", ("big", "small")),
+    ("wide/thin", ("wide", "thin")),
+)
+DISTANCES = {
+    "vertical_distance_data": "vertical_distance",
+    "horizontal_distance_data": "horizontal_distance",
+    "distance_data": "direct_distance",
+    "width_data": "width",
+    "height_data": "height",
+}
+_METRES = {
+    "inch": 0.0254,
+    "inches": 0.0254,
+    "in": 0.0254,
+    "foot": 0.3048,
+    "feet": 0.3048,
+    "ft": 0.3048,
+    "cm": 0.01,
+    "centimeter": 0.01,
+    "centimeters": 0.01,
+    "centimetres": 0.01,
+    "m": 1.0,
+    "meter": 1.0,
+    "meters": 1.0,
+    "metre": 1.0,
+    "metres": 1.0,
+    "mm": 0.001,
+}
+_LENGTH = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?|\.\d+)\s*(" + "|".join(sorted(_METRES, key=len, reverse=True)) + r")\b", re.IGNORECASE)
 _CLOCK = re.compile(r"\b(1[0-2]|[1-9])\s*o'?\s*clock", re.IGNORECASE)
 
 
@@ -34,8 +62,18 @@ def load(root: Path) -> list[dict[str, Any]]:
         talk = json.loads(row["conversations"]) if isinstance(row.get("conversations"), str) else row.get("conversations") or []
         answer = row.get("gt") or next((turn["value"] for turn in talk if turn.get("from") == "gpt"), None)
         source = row.get("image") or info.get("file_path")
-        items.append({**row, "id": str(row.get("id", number)), "qa_info": qa, "image_info": info, "answer": answer, "question": row.get("question", row.get("text_q")),
-                      "images": [picture(source, row["_root"], "images")], "scene": str(info.get("file_path") or row.get("id", number))})
+        items.append(
+            {
+                **row,
+                "id": str(row.get("id", number)),
+                "qa_info": qa,
+                "image_info": info,
+                "answer": answer,
+                "question": row.get("question", row.get("text_q")),
+                "images": [picture(source, row["_root"], "images")],
+                "scene": str(info.get("file_path") or row.get("id", number)),
+            }
+        )
     return items
 
 
@@ -148,7 +186,19 @@ def oracle(item: Item, scoring: str) -> str:
 
 
 BENCHMARK = Benchmark(
-    name="spatialrgpt_bench", title="SpatialRGPT-Bench", hub="a8cheng/SpatialRGPT-Bench", required=("qa_info", "answer"), load=load, prompt=prompt, score=score,
-    category=category, oracle=oracle, aggregate=aggregate, derived=derived, scorings=("official", "rules"), max_new_tokens=128,
+    name="spatialrgpt_bench",
+    title="SpatialRGPT-Bench",
+    hub="a8cheng/SpatialRGPT-Bench",
+    required=("qa_info", "answer"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=category,
+    oracle=oracle,
+    aggregate=aggregate,
+    derived=derived,
+    scorings=("official", "rules"),
+    max_new_tokens=128,
     guesses=lambda item: ["Yes", "No", "Region [0]", "Region [1]", "1 meter", "2 meters", "12 o'clock"],
-    notes="official scoring needs the judge's JSON reply beside each response")
+    notes="official scoring needs the judge's JSON reply beside each response",
+)

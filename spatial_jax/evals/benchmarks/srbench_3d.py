@@ -3,6 +3,7 @@
 Numbers: vanilla (items), flip (question and its flip both right), circular (all option orders right), flip_circular (all variants).
 Published results use the circular TSV and a group counts only when all its members are right.
 """
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,14 +23,15 @@ def load(root: Path) -> list[dict[str, Any]]:
     items = []
     for row in read_rows(root, ("*circular*", "*vlmevalkit*", "*")):
         qid = str(row.get("qid") or row["index"])
-        items.append({**row, "qid": qid, "id": qid, "images": [picture(row.get("image") or row.get("image_path"), row["_root"], "images")], "scene": qid[:8]})
+        items.append(
+            {**row, "qid": qid, "id": qid, "images": [picture(row.get("image") or row.get("image_path"), row["_root"], "images")], "scene": qid[:8]}
+        )
     return items
 
 
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "lmms_eval":
-        return (f"Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\n"
-                "Please select the correct answer from the options above. \n")
+        return f"Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\nPlease select the correct answer from the options above. \n"
     return vlmevalkit_prompt(item)
 
 
@@ -62,11 +64,25 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
 
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
-    return {"overall": pool(list(cells.values())).mean, **{name: cell.mean for name, cell in by_prefix(cells, GROUPS).items()},
-            **{name: cell.mean for name, cell in cells.items()}}
+    return {
+        "overall": pool(list(cells.values())).mean,
+        **{name: cell.mean for name, cell in by_prefix(cells, GROUPS).items()},
+        **{name: cell.mean for name, cell in cells.items()},
+    }
 
 
 BENCHMARK = Benchmark(
-    name="srbench_3d", title="3DSRBench", hub="ccvl/3DSRBench", required=("answer",), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("category", "all")), oracle=lambda item, scoring: str(item["answer"]), aggregate=aggregate, derived=derived,
-    guesses=lambda item: list(option_texts(item)) or ["A", "B"], max_new_tokens=128)
+    name="srbench_3d",
+    title="3DSRBench",
+    hub="ccvl/3DSRBench",
+    required=("answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("category", "all")),
+    oracle=lambda item, scoring: str(item["answer"]),
+    aggregate=aggregate,
+    derived=derived,
+    guesses=lambda item: list(option_texts(item)) or ["A", "B"],
+    max_new_tokens=128,
+)

@@ -37,8 +37,7 @@ def prompt(item: Item, scoring: str) -> str:
 def score(response: str, item: Item, scoring: str) -> Scored:
     gold = str(item["answer"])
     if scoring == "vlmevalkit":
-        right, letter = option_score(response, gold)
-        return correct(bool(right), letter)
+        return option_score(response, gold)
     truth = last_line_letter(gold)
     if truth is None:
         raise ItemError(f"viewspatial: answer {gold!r} names no option")

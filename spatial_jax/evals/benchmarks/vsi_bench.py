@@ -15,6 +15,7 @@ import numpy as np
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, Metrics, Scored, correct, missing, rotated_index, rotated_list
 from spatial_jax.evals.intervals import Cell, macro, pool
+from spatial_jax.evals.matching import closed_braces
 from spatial_jax.evals.matching_spatial import match_number, option_score
 from spatial_jax.evals.mra import finite, mra, mra_signed, mra_spatial_ssrl, mra_vilasr, to_float
 from spatial_jax.evals.numbers import first_number
@@ -63,7 +64,7 @@ _BOXED = re.compile(r"\\boxed\{([^}]*)\}")
 
 
 def _boxed_or_all(response: str) -> str:
-    found = _BOXED.findall(response)
+    found = _BOXED.findall(closed_braces(response))
     return found[-1] if found else response.strip()
 
 
@@ -71,8 +72,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     kind, gold = _kind(item), str(item["ground_truth"]).strip()
     if kind in CHOICE:
         if scoring == "vlmevalkit":
-            right, letter = option_score(response, gold)
-            return correct(bool(right), letter)
+            return option_score(response, gold)
         if scoring == "vilasr":
             letter = response.strip()[:1]
             return correct(letter.lower() == gold.lower() and letter != "", letter)

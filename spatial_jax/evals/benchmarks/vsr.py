@@ -2,6 +2,7 @@
 
 Reading: lower case, VLMEvalKit's punctuation rules, then "yes" xor "no" among the words, else Unknown (wrong; No for precision and recall).
 """
+
 from __future__ import annotations
 
 import re
@@ -15,7 +16,7 @@ from spatial_jax.evals.sources import picture, read_rows
 
 _PUNCTUATION = (";", "/", "[", "]", '"', "{", "}", "(", ")", "=", "+", "\\", "_", "-", ">", "<", "@", "`", ",", "?", "!")
 _COMMA, _PERIOD = re.compile(r"(\d)(,)(\d)"), re.compile(r"\.(?!\d)")
-MOST_PERIODS = 32          # re.UNICODE, which the published code passes as the count
+MOST_PERIODS = 32  # re.UNICODE, which the published code passes as the count
 
 
 def load(root: Path) -> list[dict[str, Any]]:
@@ -23,8 +24,15 @@ def load(root: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(read_rows(root, ("*zeroshot*test*", "*test*", "*"))):
         name = str(row.get("image"))
         label = row.get("label", {"yes": 1, "no": 0}.get(str(row.get("answer", "")).strip().lower()))
-        items.append({**row, "id": str(row.get("index", number)), "label": label, "images": [picture(row.get("image"), row["_root"], "images", "trainval2017")],
-                      "scene": name if len(name) < 200 else str(number)})
+        items.append(
+            {
+                **row,
+                "id": str(row.get("index", number)),
+                "label": label,
+                "images": [picture(row.get("image"), row["_root"], "images", "trainval2017")],
+                "scene": name if len(name) < 200 else str(number),
+            }
+        )
     return items
 
 
@@ -76,6 +84,18 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
 
 
 BENCHMARK = Benchmark(
-    name="vsr", title="VSR", hub="cambridgeltl/vsr_zeroshot", required=("label",), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("relation", "all")), oracle=lambda item, scoring: truth(item), aggregate=aggregate, derived=derived,
-    scorings=("official", "vlmevalkit"), guesses=lambda item: ["Yes", "No"], max_new_tokens=16)
+    name="vsr",
+    title="VSR",
+    hub="cambridgeltl/vsr_zeroshot",
+    required=("label",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("relation", "all")),
+    oracle=lambda item, scoring: truth(item),
+    aggregate=aggregate,
+    derived=derived,
+    scorings=("official", "vlmevalkit"),
+    guesses=lambda item: ["Yes", "No"],
+    max_new_tokens=16,
+)

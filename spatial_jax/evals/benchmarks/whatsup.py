@@ -4,6 +4,7 @@ Published for image-text scores (argmax, the first index wins ties): here a resp
 scores under "scores" is read as the argmax). The first caption is always right, in Spatial-SSRL's generative variant the gold is always
 A, and a reply is right when it contains an "A". Pair and set accuracy: all members right, over half and a quarter of the items.
 """
+
 from __future__ import annotations
 
 import re
@@ -15,7 +16,7 @@ import numpy as np
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, ItemError, Metrics, Outcome, Scored, correct, rotated_index, rotated_list
 from spatial_jax.evals.intervals import Cell, macro, pool
-from spatial_jax.evals.matching import pattern_letter
+from spatial_jax.evals.matching import closed_braces, pattern_letter
 from spatial_jax.evals.sources import picture, read_rows
 
 FOLDERS = ("controlled_images", "controlled_clevr", "val2017", "vg_images", "data")
@@ -37,7 +38,15 @@ def load(root: Path) -> list[dict[str, Any]]:
             fields = {"image_path": row["image_path"], "caption_options": row["caption_options"]}
         path = str(fields["image_path"])
         base = path.removeprefix("data/")
-        items.append({**fields, "id": f"{subset}_{number}", "subset": subset, "images": [picture(base, row["_root"], *FOLDERS)], "scene": _set_key(path) or path})
+        items.append(
+            {
+                **fields,
+                "id": f"{subset}_{number}",
+                "subset": subset,
+                "images": [picture(base, row["_root"], *FOLDERS)],
+                "scene": _set_key(path) or path,
+            }
+        )
     return items
 
 
@@ -59,9 +68,11 @@ def _set_key(path: str) -> str:
 def prompt(item: Item, scoring: str) -> str:
     options = "\n".join(f"{chr(65 + i)}: {c}" for i, c in enumerate(item["caption_options"]))
     if scoring == "spatial_ssrl_cot":
-        return ("Based on the image, choose the correct option from the list below.You FIRST think about the reasoning process as an internal monologue and "
-                "then provide the final answer. The reasoning process MUST BE enclosed within <think> </think> tags. The final answer MUST BE put in "
-                f"\\boxed{{}}.{options}")
+        return (
+            "Based on the image, choose the correct option from the list below.You FIRST think about the reasoning process as an internal monologue "
+            "and then provide the final answer. The reasoning process MUST BE enclosed within <think> </think> tags. The final answer MUST BE put in "
+            f"\\boxed{{}}.{options}"
+        )
     return f"Based on the image, choose the correct option from the list below. Only respond the corresponding letter (e.g., C).\n\n{options}"
 
 
@@ -70,7 +81,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     if scoring.startswith("spatial_ssrl"):
         if gold:
             raise ItemError("whatsup: this scoring knows only the given order of captions (gold A)")
-        found = _BOXED.findall(response)
+        found = _BOXED.findall(closed_braces(response))
         text = (found[-1] if found else "") if scoring == "spatial_ssrl_cot" else response
         return correct("A" in text, text.strip()[:40])
     scores = item.get("scores")
@@ -110,7 +121,21 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="whatsup", title="What'sUp", hub="", required=("caption_options", "image_path"), load=load, prompt=prompt, score=score, derived=derived,
-    category=lambda item: str(item.get("subset", "controlled")), aggregate=aggregate, scorings=("official", "spatial_ssrl", "spatial_ssrl_cot"),
-    oracle=lambda item, scoring: f"\\boxed{{{chr(65 + int(item.get('gold', 0)))}}}" if scoring == "spatial_ssrl_cot" else chr(65 + int(item.get("gold", 0))),
-    rotate=rotate, max_new_tokens=64, notes="the right caption is always option A unless options are rotated: read the blind prior and use --rotations")
+    name="whatsup",
+    title="What'sUp",
+    hub="",
+    required=("caption_options", "image_path"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    derived=derived,
+    category=lambda item: str(item.get("subset", "controlled")),
+    aggregate=aggregate,
+    scorings=("official", "spatial_ssrl", "spatial_ssrl_cot"),
+    oracle=lambda item, scoring: (
+        f"\\boxed{{{chr(65 + int(item.get('gold', 0)))}}}" if scoring == "spatial_ssrl_cot" else chr(65 + int(item.get("gold", 0)))
+    ),
+    rotate=rotate,
+    max_new_tokens=64,
+    notes="the right caption is always option A unless options are rotated: read the blind prior and use --rotations",
+)
