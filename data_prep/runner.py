@@ -9,17 +9,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from data_prep.pipeline import Outcome, Pipeline
 from data_prep.writer import DatasetWriter
 
-Builder = Callable[[], Pipeline]
+Builder = Callable[[], Any]       # makes something with outcomes(indices): a Pipeline, or Signatures of the first pass
 
 
 class TooManyFailures(Exception):
     """More items failed than the run allows; the message is one line with the reason met most often."""
 
 
-_PIPELINE: Pipeline | None = None
+_PIPELINE: Any = None
 
 
 def _start(build: Builder) -> None:
@@ -27,8 +26,7 @@ def _start(build: Builder) -> None:
     _PIPELINE = build()
 
 
-def _work(indices: list[int]) -> list[Outcome]:
-    assert _PIPELINE is not None
+def _work(indices: list[int]) -> list[Any]:
     return _PIPELINE.outcomes(indices)
 
 
@@ -37,14 +35,14 @@ def _batches(start: int, stop: int, size: int) -> Iterator[list[int]]:
         yield list(range(first, min(first + size, stop)))
 
 
-def run_serial(build: Builder, start: int, stop: int, batch: int = 8) -> Iterator[Outcome]:
+def run_serial(build: Builder, start: int, stop: int, batch: int = 8) -> Iterator[Any]:
     """Outcomes of items start..stop - 1, in this process."""
     pipeline = build()
     for indices in _batches(start, stop, batch):
         yield from pipeline.outcomes(indices)
 
 
-def run_processes(build: Builder, start: int, stop: int, workers: int, batch: int = 8) -> Iterator[Outcome]:
+def run_processes(build: Builder, start: int, stop: int, workers: int, batch: int = 8) -> Iterator[Any]:
     """The same outcomes in the same order from `workers` processes; at most a few batches are in flight."""
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, _start, (build,)) as pool:
@@ -59,6 +57,17 @@ def run_processes(build: Builder, start: int, stop: int, workers: int, batch: in
                 yield from pending.pop(0).result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def outcomes_of(build: Builder, start: int, stop: int, runner: str, workers: int, batch: int, gpus: float = 0.0) -> Iterator[Any]:
+    """Outcomes of items start..stop - 1 in order, computed as `runner` ("processes" or "ray") and `workers` say."""
+    if runner == "ray":
+        from data_prep.ray_runner import run_ray
+
+        return run_ray(build, start, stop, workers, batch, gpus)
+    if workers <= 1:
+        return run_serial(build, start, stop, batch)
+    return run_processes(build, start, stop, min(workers, os.cpu_count() or 1), batch)
 
 
 class Progress:
@@ -106,14 +115,7 @@ def run(build: Builder, writer: DatasetWriter, total: int, *, workers: int = 1, 
     if start:
         say(f"{label}: going on at item {start} of {total}")
     progress = Progress(total, start, label)
-    if runner == "ray":
-        from data_prep.ray_runner import run_ray
-
-        outcomes = run_ray(build, start, total, workers, batch, gpus)
-    elif workers <= 1:
-        outcomes = run_serial(build, start, total, batch)
-    else:
-        outcomes = run_processes(build, start, total, min(workers, os.cpu_count() or 1), batch)
+    outcomes = outcomes_of(build, start, total, runner, workers, batch, gpus)
     for outcome in outcomes:
         writer.append(outcome)
         for stage, spent in outcome.seconds.items():

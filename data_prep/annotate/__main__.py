@@ -9,8 +9,9 @@ import sys
 import time
 from typing import Any
 
-from data_prep.annotate.build import build_pipeline
-from data_prep.runner import TooManyFailures, run
+from data_prep.annotate.build import build_pipeline, build_selectors, build_signatures
+from data_prep.runner import TooManyFailures, outcomes_of, run
+from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
 from data_prep.sources.conventions import CONVENTIONS
 from data_prep.writer import DatasetWriter, WriterError
@@ -38,6 +39,8 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--seed", type=int, default=0, help="scene i of a seed is always the same")
     group.add_argument("--width", type=int, default=0, help="picture width in pixels (default: the preset's)")
     group.add_argument("--height", type=int, default=0, help="picture height in pixels (default: the preset's)")
+    group.add_argument("--depth_noise", type=_noise, default=None, metavar="CONSTANT,LINEAR,QUADRATIC,BIAS",
+                       help="simulated depth noise, one deviation: metres, share of depth, share of depth squared, shared scale error")
     group = p.add_argument_group("pictures of your own")
     group.add_argument("--path", default="", help="folder, video file, gs:// folder, or package:skimage,sklearn (photos inside these packages)")
     group.add_argument("--limit", type=int, default=0, help="take only the first so many items")
@@ -70,8 +73,12 @@ def parser() -> argparse.ArgumentParser:
 def _four(text: str) -> tuple[float, ...]:
     values = tuple(float(v) for v in text.split(","))
     if len(values) != 4:
-        raise argparse.ArgumentTypeError(f"wants four numbers fx,fy,cx,cy, not {text!r}")
+        raise argparse.ArgumentTypeError(f"wants four numbers with commas between them, not {text!r}")
     return values
+
+
+def _noise(text: str) -> dict[str, float]:
+    return dict(zip(("constant", "linear", "quadratic", "bias"), _four(text)))
 
 
 RUNNING = ("out", "workers", "runner", "gpus", "batch", "max_failures", "shard_records")
@@ -91,7 +98,11 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
             return writer.finish()
         workers = options["workers"] if total > 64 or options["runner"] == "ray" else 1
         begun = time.monotonic()
-        seconds = run(functools.partial(build_pipeline, spec), writer, total, workers=workers, runner=options["runner"],
+        reasons: dict[str, str] = {}
+        if selectors := build_selectors(spec):
+            first_pass = functools.partial(outcomes_of, functools.partial(build_signatures, spec), 0, total, "processes", workers, options["batch"])
+            reasons = select(pipeline.source, selectors, first_pass, writer.folder.work / "selection.json")
+        seconds = run(functools.partial(build_pipeline, spec, reasons), writer, total, workers=workers, runner=options["runner"],
                       max_failures=options["max_failures"], batch=options["batch"], gpus=options["gpus"])
         spent = ", ".join(f"{stage} {1e3 * s / max(1, total):.1f}" for stage, s in seconds.items())
         print(f"{total} items in {time.monotonic() - begun:.1f} s (ms an item: {spent})")

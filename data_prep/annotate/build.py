@@ -5,10 +5,24 @@ from typing import Any
 
 from data_prep.geometry.measure import Level, Measure
 from data_prep.pipeline import Pipeline, Stage
+from data_prep.selection import Chosen, Selector, Signatures
 from data_prep.sources import open_source
 
 
-def build_pipeline(spec: dict[str, Any]) -> Pipeline:
-    """Source and stages of `spec`; raises SourceError when they cannot be made."""
+def build_selectors(spec: dict[str, Any]) -> list[Selector]:
+    """The selectors of `spec`: choices that need all pictures at once."""
+    return []
+
+
+def build_signatures(spec: dict[str, Any]) -> Signatures:
+    """What the workers of the first pass need."""
+    return Signatures(open_source(spec), build_selectors(spec))
+
+
+def build_pipeline(spec: dict[str, Any], reasons: dict[str, str] | None = None) -> Pipeline:
+    """Source and stages of `spec`; `reasons`: what the selectors left out (data_prep.selection). Raises SourceError."""
     stages: list[Stage] = [Level(), Measure(spec.get("cloud_points", 128))]
+    selectors = build_selectors(spec)
+    if selectors:
+        stages.insert(0, Chosen(reasons or {}, [s.config() for s in selectors]))
     return Pipeline(open_source(spec), stages, spec.get("heldout_percent", 10))

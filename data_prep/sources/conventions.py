@@ -39,8 +39,10 @@ CONVENTIONS: dict[str, Convention] = {
                       DepthNoise(0.002, 0.0, 0.0025, 0.005, 5), (518.8579, 519.46961, 325.58245, 253.73617), (640, 480), border=10, most=9.99,
                       tags=("indoor",), source="NYU Depth v2"),
     # KITTI depth development kit: 16-bit PNG, 256 counts a metre, 0 is missing; the camera differs a drive and must be given.
-    "kitti": Convention(("image/*.png", "*.rgb.png", "rgb/*.png"), ("../groundtruth_depth/{stem}.png", "{head}.depth.png", "../depth/{stem}.png",
-                         "../proj_depth/groundtruth/image_02/{stem}.png"), 1 / 256, DepthNoise(0.02, 0.002, 0.0, 0.003, 1),
+    "kitti": Convention(("image/*.png", "image_02/data/*.png", "*.rgb.png", "rgb/*.png"),
+                        ("../groundtruth_depth/{stem}.png", "{head}.depth.png", "../depth/{stem}.png",
+                         "../proj_depth/groundtruth/image_02/{stem}.png", "../../proj_depth/groundtruth/image_02/{stem}.png"), 1 / 256,
+                        DepthNoise(0.02, 0.002, 0.0, 0.003, 1),
                         tags=("outdoor", "driving"), source="KITTI"),
     # diode-dataset.org: NAME.png, NAME_depth.npy in metres, NAME_depth_mask.npy with 1 where valid; one laser scanner camera.
     "diode": Convention(("*.png", "**/*.png"), ("{stem}_depth.npy", "{stem}_depth.npz", "{swap}.npy", "{swap}.npz"), 1.0,

@@ -17,6 +17,7 @@ from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
 from data_prep.sources.folder import stored_pixels, walk
 from data_prep.sources.pictures import open_picture
+from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
 
 
 def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.ndarray:
@@ -76,6 +77,7 @@ class RgbdFolder:
 
     `intrinsics` and `depth_scale` (metres a count) override the convention's; a list of frames in `*annotations*.json` or `frames.json`
     ({"files": [{"rgb", "depth", "cam_in", "depth_scale" (counts a metre)}]}) overrides both. `relative`: depth is only up to scale.
+    TUM's rgb.txt and depth.txt pair files by time; KITTI's camera comes from its calibration files.
     Frames of one folder share a split, so that a sequence never stands on both sides; with `by_frame` each frame is split by itself."""
 
     name = "rgbd"
@@ -92,6 +94,7 @@ class RgbdFolder:
         files = [name for name, _ in walk(self.root)]
         self.known = set(files)
         self.listed = self._listed(files)
+        self.stamped = self._stamped(files)
         pairs = [(f, d) for f in files if any(_matches(f, p) for p in self.convention.colour) and (d := self._depth_of(f))]
         if not pairs:
             raise SourceError(f"no colour picture with depth in {path} (convention {convention}: {' or '.join(self.convention.colour)} with "
@@ -112,6 +115,8 @@ class RgbdFolder:
         return out
 
     def _depth_of(self, colour: str) -> str:
+        if colour in self.stamped:
+            return self.stamped[colour]
         folder, base = posixpath.split(colour)
         stem = posixpath.splitext(base)[0]
         names = {"stem": stem, "tail": stem.partition("_")[2], "head": base.partition(".")[0],
@@ -120,6 +125,26 @@ class RgbdFolder:
         candidates = [posixpath.join(folder, posixpath.basename(named))] if named else []
         candidates += [posixpath.normpath(posixpath.join(folder, p.format(**names))) for p in self.convention.depth]
         return next((c for c in candidates if c in self.known and c != colour), "")
+
+    def _stamped(self, files: list[str]) -> dict[str, str]:
+        """Depth file of each colour file by TUM's lists of time stamps, for every sequence below the folder that has them."""
+        out: dict[str, str] = {}
+        for name in files:
+            folder, base = posixpath.split(name)
+            partner = posixpath.join(folder, "depth.txt")
+            if base == "rgb.txt" and partner in self.known:
+                pairs = associate(read_stamps((self.root / name).read_text()), read_stamps((self.root / partner).read_text()))
+                out.update({posixpath.join(folder, c): posixpath.join(folder, d) for c, d in pairs.items()})
+        return {c: d for c, d in out.items() if d in self.known}
+
+    def _calibration(self, colour: str) -> Intrinsics | None:
+        """KITTI's camera of a frame: its own intrinsics file, else the calib_cam_to_cam.txt of its folder or the nearest one above."""
+        folder, base = posixpath.split(colour)
+        stem = posixpath.splitext(base)[0]
+        places = [posixpath.normpath(posixpath.join(folder, p)) for p in (f"../intrinsics/{stem}.txt", "calib_cam_to_cam.txt",
+                  "../calib_cam_to_cam.txt", "../../calib_cam_to_cam.txt", "../../../calib_cam_to_cam.txt")]
+        found = next((p for p in places if p in self.known), "")
+        return kitti_intrinsics((self.root / found).read_text(), "03" if "image_03" in colour else "02") if found else None
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -143,6 +168,8 @@ class RgbdFolder:
         if self.intrinsics:
             return _check(self.intrinsics, item)
         rule = self.convention
+        if self.kind == "kitti" and (calibrated := self._calibration(item)):
+            return _check(calibrated, item)
         if rule.intrinsics is None or rule.size is None:
             return None
         if abs(width / height - rule.size[0] / rule.size[1]) > 0.01:
@@ -174,7 +201,7 @@ class RgbdFolder:
         if not (depth > 0).any():
             raise BadItem(f"{depth_name} has no valid depth")
         intrinsics = self._camera(entry, width, height, colour)
-        key = colour if self.by_frame else posixpath.dirname(colour) or self.path
+        key = f"{self.root.name}/{colour if self.by_frame else posixpath.dirname(colour)}"
         camera_from = "frame list" if entry.get("cam_in") else "option" if self.intrinsics else rule.source
         return Frame(
             colour, self.name, stored_pixels(picture.rgb, picture.encoded), picture.encoded, key, depth, "relative" if self.relative else "metric",

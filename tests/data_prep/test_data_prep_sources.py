@@ -71,6 +71,26 @@ def test_the_stored_camera_follows_the_pictures_size_or_is_refused(tmp_path):
         open_source({"source": "rgbd", "path": str(tmp_path), "convention": "tum"}).load(0)
 
 
+def test_tum_sequences_are_paired_by_time(tmp_path):
+    for colour, depth in (("1.00", "1.01"), ("1.03", "1.04"), ("2.00", "2.50")):
+        _frame(tmp_path, f"rgb/{colour}.png", f"depth/{depth}.png", 5000)
+    (tmp_path / "rgb.txt").write_text("# stamps\n1.00 rgb/1.00.png\n1.03 rgb/1.03.png\n2.00 rgb/2.00.png\n")
+    (tmp_path / "depth.txt").write_text("# stamps\n1.01 depth/1.01.png\n1.04 depth/1.04.png\n2.50 depth/2.50.png\n")
+    source = open_source({"source": "rgbd", "path": str(tmp_path), "convention": "tum", "intrinsics": (60.0, 60.0, 31.5, 23.5)})
+    assert source.pairs == [("rgb/1.00.png", "depth/1.01.png"), ("rgb/1.03.png", "depth/1.04.png")], "half a second apart is no pair"
+    assert source.load(0).split_key == f"{tmp_path.name}/rgb" == source.load(1).split_key
+
+
+@pytest.mark.parametrize("name, text", [
+    ("calib_cam_to_cam.txt", "calib_time: 09-Jan-2012\nP_rect_02: 7.2e+02 0 6.1e+02 4.5e+01 0 7.3e+02 1.7e+02 -1e-01 0 0 1 4.9e-03\n"),
+    ("drive/intrinsics/7.txt", "720 0 610 0 730 170 0 0 1")])
+def test_kitti_cameras_come_from_the_calibration(tmp_path, name, text):
+    _frame(tmp_path, "drive/image/7.png", "drive/groundtruth_depth/7.png", 256)
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / name).write_text(text)
+    assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "kitti"}).load(0).intrinsics == (720, 730, 610, 170)
+
+
 def _two_metres(value=2000):
     return np.full((48, 64), value, np.uint16)
 
