@@ -14,6 +14,7 @@
 Results go to WORKDIR/eval/NAME.json with responses beside them (NAME.responses.jsonl; an interrupted run goes on there) and a page
 NAME.html. Without --workdir: to --out, or evals/MODEL.
 """
+
 from __future__ import annotations
 
 import sys
@@ -78,8 +79,17 @@ def evaluate_model() -> None:
     sampler = Sampler.from_directory(str(_MODEL.value), settings)
     for name, items in work:
         out = result_path(_NAME.value or name)
-        result = run_benchmark(sampler, name, items, settings, scoring=_SCORING.value, rotations=_ROTATIONS.value, out=out,
-                               responses=responses_path(out), progress=progress_printer(name))
+        result = run_benchmark(
+            sampler,
+            name,
+            items,
+            settings,
+            scoring=_SCORING.value,
+            rotations=_ROTATIONS.value,
+            out=out,
+            responses=responses_path(out),
+            progress=progress_printer(name),
+        )
         show(result, out, items=items)
     if _DATASET.value:
         evaluate_datasets(sampler, settings)
@@ -87,6 +97,8 @@ def evaluate_model() -> None:
 
 def evaluate_datasets(sampler: Any, settings: Any) -> None:
     """Self-built questions with their blind priors; sampled, and greedy beside it where asked."""
+    from spatial_jax.evals.heldout import copy_prior
+    from spatial_jax.evals.results import write_result
     from spatial_jax.evals.runner import greedy_settings, load_records, progress_printer, run_heldout, without_pictures
 
     name = _NAME.value or "+".join(Path(d).name for d in _DATASET.value) + f"_{_SPLIT.value}"
@@ -94,9 +106,14 @@ def evaluate_datasets(sampler: Any, settings: Any) -> None:
     records = load_records(_DATASET.value, _SPLIT.value, _FAMILIES.value, _LIMIT.value)
     train = [] if _SPLIT.value == "train" else [without_pictures(r) for r in train_records()]
     runs = [(out, settings)] + ([(out.with_suffix(".greedy.json"), greedy_settings(settings))] if _GREEDY.value else [])
+    first: dict[str, Any] = {}
     for path, chosen in runs:
-        label = name if path == out else f"{name} (greedy)"
-        result = run_heldout(sampler, records, chosen, name=name, train=train, out=path, responses=responses_path(path), progress=progress_printer(label))
+        progress = progress_printer(name if path == out else f"{name} (greedy)")
+        blind = [] if first else train
+        result = run_heldout(sampler, records, chosen, name=name, train=blind, responses=responses_path(path), progress=progress)
+        copy_prior(first, result)
+        first = first or result
+        write_result(path, result)
         show(result, path, records=records)
 
 

@@ -17,8 +17,8 @@ from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
 from spatial_jax.rewards import extract_answer, outcome_many, parse_box, parse_choice, parse_number
 
-MAX_CANDIDATES = 40        # constants tried by the blind guesser, a family
-MAX_PROBES = 300           # train records on which they are tried, a family
+MAX_CANDIDATES = 24        # constants tried by the blind guesser, a family
+MAX_PROBES = 150           # train records on which they are tried, a family
 NEIGHBOURS = 8             # train questions that vote for a held-out question's blind answer
 
 _WORD = re.compile(r"[a-z]+")
@@ -128,6 +128,14 @@ def blind_priors(heldout: Sequence[Mapping[str, Any]], train: Sequence[Mapping[s
             out[name].append(reward)
             out[f"accuracy_{name}"].append(right)
     return out
+
+
+def copy_prior(source: Mapping[str, Any], target: dict[str, Any]) -> None:
+    """The blind priors of one result put into another of the same records."""
+    if "prior" in source:
+        target["prior"] = source["prior"]
+        for family, row in source["families"].items():
+            target["families"][family].update({k: v for k, v in row.items() if k.startswith("prior_")})
 
 
 class _Guesser:

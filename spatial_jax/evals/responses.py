@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 ID_KEYS = ("id", "idx", "index", "question_id", "qid")
-TEXT_KEYS = ("response", "prediction", "output", "full_prediction", "answer_text", "text")
+TEXT_KEYS = ("response", "full_prediction", "prediction", "output", "answer_text", "text")
 
 
 def fingerprint(settings: Mapping[str, Any]) -> str:
@@ -108,6 +108,8 @@ def read_responses(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
             rows[name]["responses"] += answers
         else:
             rows[name] = {**row, "id": name, "responses": answers}
+            if "full_prediction" in row and "prediction" in row:      # BLINK's own layout: the judge's reading beside the text
+                rows[name].setdefault("judge", row["prediction"])
     return rows
 
 

@@ -16,7 +16,7 @@ from spatial_jax.evals.heldout import evaluate_heldout
 from spatial_jax.evals.registry import get_benchmark
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.results import write_result
-from spatial_jax.evals.scoring import evaluate_responses
+from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.processing import EncodedPrompt
 
@@ -164,19 +164,6 @@ def resized(image: Any, size: tuple[int, int]) -> Any:
 
     from spatial_jax.processing import load_image
     return load_image(image).resize(size, Image.Resampling.BICUBIC)
-
-
-def rotated_items(name: str, items: Sequence[Mapping[str, Any]], rotations: int) -> list[dict[str, Any]]:
-    """Every item with its options rotated by 0 ... rotations - 1 places; ids get "@r1" and so on."""
-    rotate = get_benchmark(name).rotate
-    if rotations > 1 and rotate is None:
-        raise ValueError(f"{name}: its options cannot be rotated; leave --rotations out")
-    out = []
-    for item in items:
-        for n in range(max(rotations, 1)):
-            turned = dict(item) if n == 0 or rotate is None else rotate(item, n)
-            out.append({**turned, "id": str(item["id"]) if n == 0 else f"{item['id']}@r{n}"})
-    return out
 
 
 def run_benchmark(sampler: Sampler, name: str, items: Sequence[Mapping[str, Any]], settings: EvalSettings, *, scoring: str = "official",

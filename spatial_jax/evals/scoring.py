@@ -103,6 +103,19 @@ def _add_derived(result: dict[str, Any], derived: Mapping[str, Derived]) -> None
             result["intervals"][name] = mean_interval(values, [scene for _, scene in pairs])
 
 
+def rotated_items(name: str, items: Sequence[Mapping[str, Any]], rotations: int) -> list[dict[str, Any]]:
+    """Every item with its options rotated by 0 ... rotations - 1 places; ids get "@r1" and so on."""
+    rotate = get_benchmark(name).rotate
+    if rotations > 1 and rotate is None:
+        raise ValueError(f"{name}: its options cannot be rotated; leave --rotations out")
+    out = []
+    for item in items:
+        for n in range(max(rotations, 1)):
+            turned = dict(item) if n == 0 or rotate is None else rotate(item, n)
+            out.append({**turned, "id": str(item["id"]) if n == 0 else f"{item['id']}@r{n}"})
+    return out
+
+
 def rotation_robustness(scored: Sequence[ScoredItem]) -> dict[str, Any]:
     """Of items asked with their options rotated: accuracy a rotation, how many items are right under all (circular) and under any, and how
     many change between them."""
