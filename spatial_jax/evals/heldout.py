@@ -17,8 +17,8 @@ from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
 from spatial_jax.rewards import extract_answer, outcome_many, parse_box, parse_choice, parse_number
 
-MAX_CANDIDATES = 24        # constants tried by the blind guesser, a family
-MAX_PROBES = 150           # train records on which they are tried, a family
+MAX_CANDIDATES = 20        # constants tried by the blind guesser, a family
+MAX_PROBES = 80            # train records on which they are tried, a family
 NEIGHBOURS = 8             # train questions that vote for a held-out question's blind answer
 
 _WORD = re.compile(r"[a-z]+")
@@ -72,14 +72,18 @@ def perfect_response(record: Mapping[str, Any], answer: str | None = None) -> st
     return form.format(record["answer"] if answer is None else answer)
 
 
-def _blind_outcome(record: Mapping[str, Any], answer: str) -> tuple[float, float]:
-    """(reward, 1.0 if right) of a blind answer, zeros when it cannot be scored."""
-    outcome = outcome_many([(record["reward"], perfect_response(record, answer), record)])[0]
-    return float(outcome.reward or 0.0), float(bool(outcome.correct))
+_OWN_TRUTH = ("choice", "number", "mra", "depth", "word", "order", "iou", "direction")       # score by answer, options and unit alone
 
 
-def _blind_score(record: Mapping[str, Any], answer: str) -> float:
-    return _blind_outcome(record, answer)[0]
+def _blind_outcome(record: Mapping[str, Any], answer: str, known: dict[Any, tuple[float, float]]) -> tuple[float, float]:
+    """(reward, 1.0 if right) of a blind answer, zeros when it cannot be scored; `known` remembers equal cases."""
+    spec = record["reward"]
+    key = (json.dumps(spec, sort_keys=True), answer, record["answer"], record["unit"], tuple(record["options"]),
+           "" if spec.get("kind") in _OWN_TRUTH else record["question_id"])
+    if key not in known:
+        outcome = outcome_many([(spec, perfect_response(record, answer), record)])[0]
+        known[key] = float(outcome.reward or 0.0), float(bool(outcome.correct))
+    return known[key]
 
 
 def evaluate_heldout(name: str, records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]],
@@ -124,7 +128,7 @@ def blind_priors(heldout: Sequence[Mapping[str, Any]], train: Sequence[Mapping[s
         guesser = guessers.get(_family(record))
         for name in ("constant", "words"):
             answer = None if guesser is None else guesser.constant if name == "constant" else guesser.by_words(record)
-            reward, right = (0.0, 0.0) if answer is None else _blind_outcome(record, answer)
+            reward, right = (0.0, 0.0) if guesser is None or answer is None else _blind_outcome(record, answer, guesser.known)
             out[name].append(reward)
             out[f"accuracy_{name}"].append(right)
     return out
@@ -144,6 +148,7 @@ class _Guesser:
     def __init__(self, records: Sequence[Mapping[str, Any]]):
         rng = np.random.default_rng(0)
         keep = rng.permutation(len(records))[:4000]
+        self.known: dict[Any, tuple[float, float]] = {}
         self.records = [records[i] for i in keep]
         self.bags = [_words(r) for r in self.records]
         frequency = Counter(word for bag in self.bags for word in bag)
@@ -160,7 +165,10 @@ class _Guesser:
             if record["options"]:
                 self.right[_option_text(record)] += 1
         probes = self.records[:MAX_PROBES]
-        self.constant = max(self._candidates(), key=lambda c: sum(_blind_score(r, c) for r in probes), default="")
+        self.constant = max(self._candidates(), key=lambda c: self._total(c, probes), default="")
+
+    def _total(self, answer: str, records: Sequence[Mapping[str, Any]]) -> float:
+        return sum(_blind_outcome(r, answer, self.known)[0] for r in records)
 
     def _candidates(self) -> list[str]:
         answers = Counter(r["answer"] for r in self.records)
@@ -185,8 +193,11 @@ class _Guesser:
                 overlap[self.index[word]] += self.idf[word]
         chosen = np.argsort(-overlap / self.norms ** 0.5, kind="stable")[:NEIGHBOURS]
         near = [self.records[i] for i in chosen]
+        numbers = [float(r["answer"]) for r in near if _NUMBER.fullmatch(r["answer"].strip())]
+        if numbers and len(numbers) == len(near):
+            return f"{float(np.median(numbers)):.4g}"
         candidates = list(dict.fromkeys(r["answer"] for r in near))
-        return max(candidates, key=lambda c: sum(_blind_score(r, c) for r in near), default=self.constant)
+        return max(candidates, key=lambda c: self._total(c, near), default=self.constant)
 
 
 def _words(record: Mapping[str, Any]) -> set[str]:
