@@ -11,6 +11,8 @@ from data_prep.synthesis.view import SceneView, Thing
 
 def axis_gap(view: SceneView, a: Thing, b: Thing, axis: str, options: Options) -> tuple[int, float] | None:
     """(-1 if a is left of / above b, else +1; margin) from the boxes; None inside the margin. axis "x" or "y"."""
+    if axis in a.hints or axis in b.hints:
+        return None
     if axis == "x":
         gap, side, size_a, size_b = a.u - b.u, view.width, a.width, b.width
         overlap = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
@@ -28,7 +30,7 @@ def bearing(view: SceneView, a: Thing, axis: str, options: Options) -> tuple[int
     """(-1 for the left / upper half, +1 for the right / lower half; margin) of one object in the image plane."""
     offset = a.u / view.width - 0.5 if axis == "x" else a.v / view.height - 0.5
     margin = abs(offset) / options.bearing_margin
-    return None if margin < 1 else ((-1 if offset < 0 else 1), margin)
+    return None if margin < 1 or axis in a.hints else ((-1 if offset < 0 else 1), margin)
 
 
 def ray_length(view: SceneView, a: Thing) -> float:
@@ -43,7 +45,7 @@ def ray_length(view: SceneView, a: Thing) -> float:
 def depth_order(view: SceneView, a: Thing, b: Thing, options: Options) -> tuple[int, float] | None:
     """(-1 if a is closer than b, else +1; margin): ratio of medians, disjoint [q20, q80], the stated uncertainty, and the same order
     along the ray as along the optical axis (wide cameras differ)."""
-    if not (a.has_depth and b.has_depth):
+    if not (a.has_depth and b.has_depth) or "z" in a.hints or "z" in b.hints:
         return None
     near, far = (a, b) if a.depth < b.depth else (b, a)
     ratio = far.depth / near.depth

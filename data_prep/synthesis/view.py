@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import json
 import math
+import re
 
 import numpy as np
 
@@ -14,6 +15,13 @@ from spatial_jax.data.records import SceneObject, SceneRecord
 
 _FORBIDDEN = set("{}<>\n\r\t\\")
 MAX_CAPTION = 160
+_HINTS = {
+    "x": "left|right|leftmost|rightmost",
+    "y": "top|bottom|upper|lower|above|below|under|underneath|over|higher|highest|lowest|hanging|ceiling|floor",
+    "z": "back|front|foreground|background|behind|near|nearest|closest|far|farthest|distant|close",
+    "h": "tall|short|large|small|big|tiny|huge|low|high",
+}
+_HINT = re.compile("|".join(rf"(?P<{axis}>\b(?:{words})\b)" for axis, words in _HINTS.items()), re.IGNORECASE)
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -38,6 +46,7 @@ class Thing:
     rotation: tuple[float, ...]
     sd: dict[str, float]         # measure -> one standard deviation
     raw: SceneObject
+    hints: frozenset[str] = frozenset()   # what its caption gives away: "x", "y", "z" (depth), "h" (size)
 
     @property
     def has_depth(self) -> bool:
@@ -122,6 +131,11 @@ def clean_caption(caption: str) -> str:
     return text
 
 
+def _hints(caption: str) -> frozenset[str]:
+    """What the caption's own words say of the object's place or size: "the chair on the left" must not be asked for left or right."""
+    return frozenset(m.lastgroup for m in _HINT.finditer(caption) if m.lastgroup)
+
+
 def _deviations(text: str) -> dict[str, float]:
     if text == "{}":
         return {}
@@ -140,4 +154,4 @@ def _thing(item: SceneObject) -> Thing:
     return Thing(
         item.object_id, item.name.strip().lower(), clean_caption(item.caption), item.box, (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1,
         item.visible_fraction, item.depth_median, item.depth_q20, item.depth_q80, item.depth_rel_std, item.center, item.extent,
-        item.rotation, _deviations(item.uncertainty), item)
+        item.rotation, _deviations(item.uncertainty), item, _hints(item.caption))

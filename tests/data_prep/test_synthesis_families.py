@@ -261,6 +261,15 @@ def test_synthesis_uncertain_measures_are_not_asked():
     assert [r for r in records if r.family != "distance"] == [] and not any(r.question_type == "number" for r in records)
 
 
+def test_synthesis_captions_give_no_answer_away():
+    """A caption that says where or how large a thing is keeps it out of the questions that its words would answer."""
+    for words, families, out in (("on the left", "bearing,relation,multihop", {"left", "right"}), ("in the background", "depth_order2", {"closer"})):
+        s = scene(2)
+        s = dataclasses.replace(s, objects=tuple(dataclasses.replace(o, caption=f"{o.caption} {words}") for o in s.objects))
+        records = Generator(chosen(families), Options(profile="plain"), per_scene=20)(s)
+        assert not any(said(r) in out or json.loads(r.meta)["form"] in out for r in records)
+
+
 def test_synthesis_count_only_where_all_is_known():
     s = dataclasses.replace(scene(1), intrinsics_source="estimated", tags=())
     assert not list(FAMILIES["count"].generate(SceneView(s, Options()), random.Random(0), Options()))

@@ -66,6 +66,8 @@ def _taller(view: SceneView, rng: random.Random, options: Options, things: list[
     pairs = list(itertools.permutations(things, 2))
     for a, b in rng.sample(pairs, min(len(pairs), options.pool // 2)):
         sd = math.hypot(a.sd.get("extent", 0.0), b.sd.get("extent", 0.0))
+        if "h" in a.hints or "h" in b.hints:
+            continue
         hit = margins.ratio_order(heights[a.object_id], heights[b.object_id], options.size_ratio, sd, options.sigmas)
         if hit is None:
             continue

@@ -37,7 +37,7 @@ CLOCK = Form("clock", 40, (), (
 @family("direction", example="At the red ball facing the blue box: is the green cone left or right? -> left", needs="metric depth, centres, gravity")
 def direction(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """Direction of a third object for someone at the first who faces the second; angles keep clear of the sectors' boundaries."""
-    things = [t for t in view.things if t.has_center and t.visible >= 0.4]
+    things = [t for t in view.things if t.has_center and t.visible >= 0.4 and not t.hints & {"x", "z"}]
     if not (view.metric and view.gravity) or len(things) < 3:
         return
     parts = [_turns(view, rng, options, things)] + ([] if options.plain else [_clock(view, rng, options, things)])
