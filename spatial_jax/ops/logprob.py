@@ -79,7 +79,8 @@ def _chunk_forward(hidden, head, targets, temperature, banned_ids):
     logits = scaled_logits(hidden, head, temperature, banned_ids)
     lse = jax.nn.logsumexp(logits, axis=-1)
     logp = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0] - lse
-    entropy = lse - jnp.sum(jnp.exp(logits - lse[:, None]) * logits, axis=-1)
+    log_p = logits - lse[:, None]
+    entropy = -jnp.sum(jnp.exp(log_p) * log_p, axis=-1)
     return logp, entropy, lse
 
 

@@ -85,11 +85,14 @@ def trl_loss(loss_type, beta=0.0, level="token", epsilon_high=.28, delta=None, i
     stub = types.SimpleNamespace(
         _get_per_token_logps_and_entropies=lambda *a, **k: (new, torch.zeros_like(new), None), aux_loss_enabled=False, top_entropy_quantile=1.0,
         off_policy_mask_threshold=None, importance_sampling_level=level, beta=beta, args=args, loss_type=loss_type, epsilon_low=.2,
-        epsilon_high=epsilon_high, use_vllm=is_ratio is not None, vllm_importance_sampling_correction=True, model=types.SimpleNamespace(training=True),
+        epsilon_high=epsilon_high, use_vllm=is_ratio is not None, vllm_importance_sampling_correction=True,
+        model=types.SimpleNamespace(training=True),
         current_gradient_accumulation_steps=1, max_completion_length=6, accelerator=accelerator, _entropy_bonus_enabled=False,
         _metrics={"train": collections.defaultdict(list)})
     inputs = {"prompt_ids": torch.zeros(4, 1), "prompt_mask": torch.ones(4, 1), "completion_ids": torch.zeros(4, 6),
-              "completion_mask": torch.tensor(MASK).int(), "advantages": torch.tensor(ADVANTAGES), "old_per_token_logps": torch.tensor(OLD), "ref_per_token_logps": torch.tensor(REF),
+              "completion_mask": torch.tensor(MASK).int(),
+              "advantages": torch.tensor(ADVANTAGES), "old_per_token_logps": torch.tensor(OLD),
+              "ref_per_token_logps": torch.tensor(REF),
               "num_items_in_batch": torch.tensor(float(MASK.sum()))}
     if is_ratio is not None:
         inputs["importance_sampling_ratio"] = torch.tensor(np.asarray(is_ratio))
