@@ -104,7 +104,7 @@ def attacks(spec: Spec, record: Record) -> list[Attack]:
         found.append(Attack("text outside the form", "Sure! " + well_formed(spec, wrong_answer(record)) + " Hope it helps.", "shown"))
     found += [Attack(name, well_formed(spec, answer), "no accuracy") for name, answer in hedges(record)]
     million = 1_000_000
-    for name, piece in (("blanks", " "), ("digits", "9"), ("letters", "A "), ("open tags", "<think>"), ("open boxes", "\\boxed{"),
-                        ("numbers", "1, "), ("brackets", "[1,"), ("answer is", "answer is "), ("fractions", "\u00bd")):
+    for name, piece in (("blanks", " "), ("digits", "9"), ("letters", "A B "), ("open tags", "<think>"), ("open boxes", "\\boxed{"),
+                        ("numbers", "1, 2, "), ("brackets", "[1,"), ("answer is", "answer is "), ("fractions", "\u00bd")):
         found.append(Attack(f"megabyte of {name}", piece * (million // len(piece)), "no accuracy"))
     return found

@@ -59,16 +59,22 @@ class Kind:
     check: Callable[[Record, Spec], Any]
 
 
+# A shorter question can be an ordinary part of an answer ("Left?").
+_MIN_ECHO = 12
+
 COMMON_KEYS: dict[str, Any] = {"format": "none", "format_weight": 0.0, "correct_at": 0.5, "overlong": None}
 
 
 def answer_kind(name: str, keys: Mapping[str, Any], accuracy: Callable[[str, Record, Spec, Context], float],
                 check: Callable[[Record, Spec], Any]) -> Kind:
     """A kind that scores the extracted answer: reward = (1 - format_weight) * accuracy + format_weight * format. A response without an
-    answer has accuracy 0."""
+    answer has accuracy 0; so has one that only repeats the question, which may list the objects in the true order."""
 
     def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
         answer = extract_answer(response, spec["format"])
+        question = str(record.get("question", "")).strip()
+        if answer is not None and len(question) >= _MIN_ECHO and question in answer:
+            answer = extract_answer(answer.replace(question, "\n"), "none")
         right = accuracy(answer, record, spec, context) if answer is not None else 0.0
         form = float(matches_format(response, spec["format"]))
         weight = float(spec["format_weight"])

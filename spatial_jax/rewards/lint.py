@@ -118,36 +118,39 @@ def lint_records(records: Iterable[Record], *, seconds: float = 5.0, context: Co
     return rows
 
 
-def table(rows: list[Row]) -> str:
-    """Attacks down, rewards across, mean reward in the cells; "!" marks a fault, "-" an excluded sample, blank a case that does not apply."""
+def table(rows: list[Row], columns: int = 11) -> str:
+    """Attacks down, rewards across, mean reward in the cells; "!" marks a fault, "-" an excluded sample, blank a case that does not apply.
+    More labels than `columns` make several tables."""
     labels, names = list(dict.fromkeys(r.label for r in rows)), list(dict.fromkeys(r.attack.name for r in rows))
     cells: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
     for row in rows:
         cells[row.attack.name, row.label].append(row)
-    lines = [" " * 28 + " ".join(f"{label[:12]:>12}" for label in labels)]
-    for name in names:
-        line = f"{name[:27]:<28}"
-        for label in labels:
-            here = cells.get((name, label), [])
-            paid = [r.reward for r in here if r.reward is not None]
-            text = "" if not here else "-" if not paid else f"{sum(paid) / len(paid):.3f}".rstrip("0").rstrip(".")
-            line += f"{text + ('!' if any(r.fault for r in here) else ''):>12} "
-        lines.append(line.rstrip())
+    lines = []
+    for start in range(0, len(labels), columns):
+        part = labels[start:start + columns]
+        lines.append(" " * 28 + " ".join(f"{label[:12]:>12}" for label in part))
+        for name in names:
+            if any((name, label) in cells for label in part):
+                lines.append(f"{name[:27]:<28}" + " ".join(f"{_cell(cells.get((name, label), [])):>12}" for label in part).rstrip())
+        lines.append("")
     return "\n".join(lines)
 
 
+def _cell(rows: list[Row]) -> str:
+    paid = [row.reward for row in rows if row.reward is not None]
+    text = "" if not rows else "-" if not paid else f"{sum(paid) / len(paid):.3f}".rstrip("0").rstrip(".")
+    return text + ("!" if any(row.fault for row in rows) else "")
+
+
 def read_questions(directory: str, split: str, limit: int) -> list[dict]:
-    """The first `limit` question records of a dataset directory, as dicts, resolved to their stored pixels."""
-    import tensorflow_datasets as tfds
+    """`limit` question records spread evenly over a dataset directory, as dicts, in the pixels of their stored pictures. DatasetError
+    where it cannot be read."""
+    from spatial_jax.data.records import QuestionRecord, resolve
+    from spatial_jax.data.source import open_questions
 
-    from spatial_jax.data.records import QuestionRecord, from_example, resolve
-
-    source = tfds.builder_from_directory(directory).as_data_source(split, decoders={"images": tfds.decode.SkipDecoding()})
-    records = []
-    for index in range(min(limit, len(source))):
-        record = from_example(QuestionRecord, source[index])
-        records.append(resolve(record, list(zip(record.widths, record.heights))).as_dict())
-    return records
+    source = open_questions(directory, split, checksums=False)
+    found = (source[len(source) * k // limit] for k in range(limit)) if limit < len(source) else iter(source)
+    return [resolve(record, list(zip(record.widths, record.heights))).as_dict() for record in found if isinstance(record, QuestionRecord)]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -156,7 +159,7 @@ def main(arguments: list[str] | None = None) -> int:
                                      epilog=__doc__.split("\n", 2)[2])
     parser.add_argument("--dataset", help="directory of question records")
     parser.add_argument("--split", default="train")
-    parser.add_argument("--limit", type=int, default=50, help="how many records of the dataset")
+    parser.add_argument("--limit", type=int, default=50, help="how many records, spread over the dataset")
     parser.add_argument("--user", default="", help="FILE:FUNCTION of a reward of your own")
     parser.add_argument("--spec", help="one reward spec as JSON")
     parser.add_argument("--seconds", type=float, default=5.0, help="longest a single response may take")

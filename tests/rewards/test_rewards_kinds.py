@@ -180,6 +180,13 @@ def test_overlong(length, expected):
     assert score({"kind": "number", "overlong": limits}, "3", record("3", response_tokens=length)) == pytest.approx(1 + expected)
 
 
+def test_the_question_repeated_is_no_answer():
+    listed = record("lamp, chair", question="Order the lamp and the chair from near to far.", question_type="order")
+    assert score({"kind": "order"}, listed["question"], listed) == 0.0
+    assert score({"kind": "order"}, listed["question"] + " lamp, chair", listed) == 1.0
+    assert score({"kind": "order"}, listed["question"] + " chair, lamp", listed) == 0.0
+
+
 def test_correct_at():
     assert is_correct({"kind": "mra"}, "7.6", record("10")) and not is_correct({"kind": "mra"}, "7", record("10"))
     assert not is_correct({"kind": "mra", "correct_at": 0.9}, "7.6", record("10"))
