@@ -25,22 +25,24 @@ from spatial_jax.models.qwen_vl import QwenVL, abstract_model
 from spatial_jax.models.safetensors_io import Checkpoint
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.vision_plan import plan_vision
-from spatial_jax.parallel.rules import DEFAULT_RULES, Rules
+from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, use_mesh
 
 PROCESSOR_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json",
                    "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json", "chat_template.json",
                    "chat_template.jinja", "generation_config.json")
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _logits(graphdef, params, batch: PromptBatch) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _logits(graphdef, mesh, params, batch: PromptBatch) -> jax.Array:
     model: QwenVL = nnx.merge(graphdef, params)
-    return model.logits(generate.prompt_hidden(model, batch)[0])
+    with use_mesh(mesh):
+        return model.logits(generate.prompt_hidden(model, batch)[0])
 
 
-@functools.partial(jax.jit, static_argnums=(0, 3, 6))
-def _greedy(graphdef, params, batch: PromptBatch, max_new_tokens: int, banned, eos, pad_id: int) -> jax.Array:
-    return generate.greedy(nnx.merge(graphdef, params), batch, max_new_tokens, banned, eos, pad_id)
+@functools.partial(jax.jit, static_argnums=(0, 1, 4, 7))
+def _greedy(graphdef, mesh, params, batch: PromptBatch, max_new_tokens: int, banned, eos, pad_id: int) -> jax.Array:
+    with use_mesh(mesh):
+        return generate.greedy(nnx.merge(graphdef, params), batch, max_new_tokens, banned, eos, pad_id)
 
 
 @dataclasses.dataclass
@@ -51,6 +53,7 @@ class Policy:
     graphdef: nnx.GraphDef
     params: nnx.State
     directory: Path | None = None
+    mesh: Mesh | None = None
 
     @property
     def model(self) -> QwenVL:
@@ -87,7 +90,7 @@ class Policy:
         """[b, s, v] logits, float32 (float64 for a float64 policy). Rows at padding are meaningless."""
         batch = self.batch(input_ids, attention_mask, pixel_values, image_grid_thw, pixel_values_videos, video_grid_thw, second_per_grid_ts)
         with self._precision():
-            out = np.asarray(_logits(self.graphdef, self.params, batch))
+            out = np.asarray(_logits(self.graphdef, self.mesh, self.params, batch))
         return out if out.dtype == np.float64 else out.astype(np.float32)
 
     def positions(self, input_ids, attention_mask=None, pixel_values=None, image_grid_thw=None, pixel_values_videos=None, video_grid_thw=None,
@@ -104,14 +107,15 @@ class Policy:
         eos = None if eos_ids is None else np.asarray(eos_ids, np.int32)
         pad = self.config.pad_token_id if self.config.pad_token_id is not None else 0
         with self._precision():
-            return np.asarray(_greedy(self.graphdef, self.params, batch, max_new_tokens, banned, eos, pad))
+            return np.asarray(_greedy(self.graphdef, self.mesh, self.params, batch, max_new_tokens, banned, eos, pad))
 
     def _precision(self):
         """float32 policies multiply in float32 on every backend (TPUs default to bfloat16 passes)."""
-        return jax.default_matmul_precision("highest" if self.graphdef_dtype in ("float32", "float64") else "default")
+        return jax.default_matmul_precision("highest" if self.dtype in ("float32", "float64") else "default")
 
     @property
-    def graphdef_dtype(self) -> str:
+    def dtype(self) -> str:
+        """Type of the stored parameters."""
         return str(jax.tree.leaves(self.params)[0].dtype)
 
 
@@ -140,7 +144,7 @@ def load_pretrained(directory: str | os.PathLike, dtype: str = "float32", mesh: 
     graphdef, shapes = abstract_model(config, dtype, stored)
     shardings = None if mesh is None else model_shardings(config, shapes, mesh, rules)
     params = load_params(Checkpoint(directory), config, stored, shardings)
-    return Policy(config, graphdef, params, Path(directory))
+    return Policy(config, graphdef, params, Path(directory), mesh)
 
 
 def save_pretrained(policy: Policy | tuple[ModelConfig, Any], directory: str | os.PathLike, processor_files_from: str | os.PathLike | None = None,

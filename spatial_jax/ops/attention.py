@@ -1,12 +1,17 @@
 """Attention with one meaning on every backend: grouped heads, causal order, key padding, segments."""
 from __future__ import annotations
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 
 from spatial_jax.ops.rope import wide_dtype
 
 BACKENDS = ("auto", "xla", "splash", "cudnn")
+_platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("attention_platform", default=None)
 
 
 def attention_mask(n: int, m: int, *, causal: bool = False, kv_valid: jax.Array | None = None,
@@ -42,10 +47,31 @@ def reference_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Arra
     k, v = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
     scores = jnp.matmul(q, k, preferred_element_type=wide) * jnp.asarray(d**-0.5 if scale is None else scale, wide)
     if mask is not None:
-        scores = jnp.where(jnp.repeat(mask, group, axis=1)[:, None], scores, jnp.finfo(wide).min)
+        rows = jnp.repeat(mask, group, axis=1) if mask.shape[1] > 1 else mask
+        scores = jnp.where(rows[:, None], scores, jnp.finfo(wide).min)
     weights = jnp.exp(scores - jax.lax.stop_gradient(scores.max(axis=-1, keepdims=True)))
     out = jnp.matmul(weights.astype(v.dtype), v, preferred_element_type=wide) / weights.sum(axis=-1, keepdims=True)
     return out.astype(v.dtype).reshape(b, kv, n, group, d).transpose(0, 2, 1, 3, 4).reshape(b, n, h, d)
+
+
+def choose_backend(q: jax.Array, k: jax.Array, platform: str) -> str:
+    """What "auto" means: splash on TPUs from 256 queries and keys on, cuDNN on GPUs for the half-precision shapes it is made for, else XLA."""
+    n, m, d = q.shape[1], k.shape[1], q.shape[3]
+    if platform == "tpu" and min(n, m) >= 256 and q.dtype in (jnp.bfloat16, jnp.float32):
+        return "splash"
+    if platform in ("gpu", "cuda") and q.dtype in (jnp.bfloat16, jnp.float16) and d in (64, 128) and n == m and n % 64 == 0:
+        return "cudnn"
+    return "xla"
+
+
+@contextlib.contextmanager
+def target_platform(platform: str) -> Iterator[None]:
+    """Inside, "auto" chooses for `platform` ("tpu", "gpu", "cpu"), e.g. while compiling for TPUs on a machine that has none."""
+    token = _platform.set(platform)
+    try:
+        yield
+    finally:
+        _platform.reset(token)
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False, kv_valid: jax.Array | None = None,
@@ -57,5 +83,15 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False,
     """
     if backend not in BACKENDS:
         raise ValueError(f"attention: backend {backend!r} is unknown; use one of {', '.join(BACKENDS)}")
+    if backend == "auto":
+        backend = choose_backend(q, k, _platform.get() or jax.default_backend())
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    if backend == "splash":
+        from spatial_jax.ops.splash import splash_attention  # Pallas for TPU is slow to import and only needed there
+
+        return splash_attention(q, k, v, causal=causal, kv_valid=kv_valid, q_segments=q_segments, kv_segments=kv_segments, scale=scale)
     mask = attention_mask(q.shape[1], k.shape[1], causal=causal, kv_valid=kv_valid, q_segments=q_segments, kv_segments=kv_segments)
+    if backend == "cudnn":
+        full = None if mask is None else jnp.broadcast_to(mask, (q.shape[0], q.shape[1], k.shape[1]))[:, None]
+        return jax.nn.dot_product_attention(q, k, v, mask=full, scale=scale, implementation="cudnn")
     return reference_attention(q, k, v, mask, scale)

@@ -78,6 +78,11 @@ def use_mesh(mesh: Mesh | None, rules: Rules = DEFAULT_RULES) -> Iterator[None]:
         _active.reset(token)
 
 
+def active_mesh() -> tuple[Mesh, Rules] | None:
+    """The mesh and rules of the enclosing `use_mesh`, or None; for kernels that must be mapped over shards by hand."""
+    return _active.get()
+
+
 def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     """x pinned to the active mesh by its logical axes; a dimension that does not divide stays free. Without a mesh: x itself."""
     active = _active.get()

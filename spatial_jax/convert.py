@@ -1,0 +1,80 @@
+"""Check, rewrite and make checkpoints.
+
+    python -m spatial_jax.convert --verify DIR                        # our numbers against transformers', as a table
+    python -m spatial_jax.convert --from DIR --to_hf OUT [--style v5] [--dtype bfloat16]
+    python -m spatial_jax.convert --fresh tiny --texts QUESTIONS[,QUESTIONS] --out DIR       # a random policy, its tokenizer trained on the texts
+    python -m spatial_jax.convert --fresh DIR --out DIR                                      # random weights, architecture and tokenizer of DIR
+
+--verify loads the directory in PyTorch (transformers) and here and compares logits, positions and greedy tokens on random text, images
+and video; exit code 1 when a case is outside the float32 bounds. --to_hf writes a Hugging Face directory that transformers 4.57 and 5.x
+read, in either key spelling, with the processor's files copied.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m spatial_jax.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--verify", metavar="DIR", help="compare a checkpoint with transformers")
+    parser.add_argument("--from", dest="source", metavar="DIR", help="checkpoint to read (Hugging Face layout, either key spelling)")
+    parser.add_argument("--to_hf", metavar="OUT", help="directory to write")
+    parser.add_argument("--style", choices=("v4", "v5"), help="key spelling to write; default: the family's published one")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"),
+                        help="verify: type to compute in (float32); to_hf: type to write (the file's)")
+    parser.add_argument("--fresh", metavar="SIZE|DIR", help="make a policy with random weights: a named size (tiny), or like the checkpoint DIR")
+    parser.add_argument("--texts", default="", metavar="DIR,DIR", help="--fresh SIZE: question datasets whose texts the tokenizer is trained on")
+    parser.add_argument("--out", metavar="DIR", help="--fresh: directory to write")
+    parser.add_argument("--vocab_size", type=int, default=512, help="--fresh SIZE: tokens at most")
+    parser.add_argument("--seed", type=int, default=0, help="--fresh: of the weights")
+    args = parser.parse_args(argv)
+    if sum(map(bool, (args.verify, args.to_hf, args.fresh))) != 1 or bool(args.source) != bool(args.to_hf) or bool(args.fresh) != bool(args.out):
+        parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
+    try:
+        if args.fresh:
+            return _fresh(args.fresh, [t for t in args.texts.split(",") if t], args.out, args.vocab_size, args.seed)
+        return _verify(args.verify, args.dtype or "float32") if args.verify else _rewrite(args.source, args.to_hf, args.style, args.dtype)
+    except (OSError, ValueError, RuntimeError) as error:
+        print(f"convert: {error}", file=sys.stderr)
+        return 2
+
+
+def _verify(directory: str, dtype: str) -> int:
+    from spatial_jax.models.verify import format_table, verify_checkpoint
+
+    # Two correct bfloat16 runs differ this much from each other.
+    factor = 1.0 if dtype == "float32" else 5000.0
+    rows = verify_checkpoint(directory, dtype)
+    print(format_table(rows, factor))
+    failed = sum(not row.passed(factor) for row in rows)
+    print(f"{directory}: {'equal to transformers in all cases' if not failed else f'{failed} of {len(rows)} cases differ'}")
+    return int(failed > 0)
+
+
+def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int) -> int:
+    from pathlib import Path
+
+    from spatial_jax.data.fresh import make_fresh, make_like
+    from spatial_jax.models.layout import count_params
+
+    like = Path(size).is_dir()
+    config = make_like(size, out, seed=seed) if like else make_fresh(size, texts, out, vocab_size=vocab_size, seed=seed)
+    print(f"wrote {out}: {config.family}, {count_params(config) / 1e6:.2f} M random parameters, {config.text.vocab_size} tokens")
+    return 0
+
+
+def _rewrite(source: str, target: str, style: str | None, dtype: str | None) -> int:
+    from spatial_jax.models.hf_weights import load_params
+    from spatial_jax.models.policy import read_config, save_pretrained
+    from spatial_jax.models.safetensors_io import Checkpoint
+
+    config = read_config(source)
+    params = load_params(Checkpoint(source), config)
+    print(f"wrote {save_pretrained((config, params), target, source, style=style, dtype=dtype)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""The convert command: its table on three families in both key spellings, its errors, rewriting."""
+import pytest
+import tiny_checkpoints as tiny
+from safetensors.torch import load_file, save_file
+
+from spatial_jax.convert import main
+
+
+@pytest.mark.parametrize("family, style", [("qwen2_vl", "v4"), ("qwen2_5_vl", "v5"), ("qwen3_vl", "v4")])
+def test_verify_prints_a_table_and_passes(tmp_path, capsys, family, style):
+    tiny.make(tmp_path / "in", family, tied=family == "qwen3_vl")
+    assert main(["--from", str(tmp_path / "in"), "--to_hf", str(tmp_path / "out"), "--style", style]) == 0
+    assert main(["--verify", str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" ok\n") == 5 and "equal to transformers in all cases" in out
+
+
+def test_rewriting_keeps_every_bit_in_either_spelling(tmp_path):
+    tiny.make(tmp_path / "in", "qwen2_5_vl").half().save_pretrained(tmp_path / "in")
+    for style in ("v5", "v4"):
+        assert main(["--from", str(tmp_path / "in"), "--to_hf", str(tmp_path / style), "--style", style]) == 0
+    original, again = (load_file(tmp_path / name / "model.safetensors") for name in ("in", "v4"))
+    assert set(original) == set(again) and all((original[name] == again[name]).all() for name in original)
+    assert all(name.startswith(("model.visual.", "model.language_model.", "lm_head.")) for name in load_file(tmp_path / "v5" / "model.safetensors"))
+
+
+def test_errors_are_one_line_and_exit_code_two(tmp_path, capsys):
+    assert main(["--verify", str(tmp_path / "nowhere")]) == 2
+    tiny.make(tmp_path, "qwen2_vl")
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors.pop("visual.merger.ln_q.bias")
+    save_file(tensors, tmp_path / "model.safetensors")
+    assert main(["--from", str(tmp_path), "--to_hf", str(tmp_path / "out")]) == 2
+    errors = capsys.readouterr().err.strip().split("\n")
+    assert len(errors) == 2 and "config.json" in errors[0] and "missing visual.merger.ln_q.bias" in errors[1]
+    with pytest.raises(SystemExit):
+        main([])

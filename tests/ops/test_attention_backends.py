@@ -1,0 +1,103 @@
+"""Attention: the reference against plain NumPy, splash (interpreted) against the reference, what auto chooses, a compile for real TPUs."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from spatial_jax.ops.attention import attention, attention_mask, choose_backend, reference_attention, target_platform
+from spatial_jax.ops.splash import splash_attention
+from spatial_jax.parallel import make_mesh, use_mesh
+
+
+def arrays(b=2, n=5, m=7, h=4, kv=2, d=8, seed=0, dtype=jnp.float32):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    return (jax.random.normal(keys[0], (b, n, h, d), dtype), jax.random.normal(keys[1], (b, m, kv, d), dtype),
+            jax.random.normal(keys[2], (b, m, kv, d), dtype))
+
+
+def plain(q, k, v, mask):
+    q, k, v = (np.asarray(a, np.float64) for a in (q, k, v))
+    out = np.zeros(q.shape)
+    for b in range(q.shape[0]):
+        for h in range(q.shape[2]):
+            kv = h // (q.shape[2] // k.shape[2])
+            scores = np.where(mask[b], q[b, :, h] @ k[b, :, kv].T * q.shape[3] ** -0.5, -1e30)
+            weights = np.exp(scores - scores.max(-1, keepdims=True))
+            out[b, :, h] = weights / weights.sum(-1, keepdims=True) @ v[b, :, kv]
+    return out
+
+
+def test_reference_equals_plain_softmax_with_every_mask():
+    q, k, v = arrays()
+    valid = jnp.array([[1, 1, 1, 0, 1, 1, 1], [1, 1, 1, 1, 1, 0, 1]], bool)
+    mask = np.broadcast_to(attention_mask(5, 7, causal=True, kv_valid=valid), (2, 5, 7))
+    assert mask[0, 0].tolist() == [True, True, True, False, False, False, False]
+    np.testing.assert_allclose(attention(q, k, v, causal=True, kv_valid=valid), plain(q, k, v, mask), atol=2e-6)
+    segments = jnp.array([[1, 1, 2, 2, 0]] * 2)
+    mask = np.broadcast_to(attention_mask(5, 5, q_segments=segments), (2, 5, 5))
+    np.testing.assert_allclose(attention(q, k[:, :5], v[:, :5], q_segments=segments)[:, :4], plain(q, k[:, :5], v[:, :5], mask)[:, :4], atol=2e-6)
+
+
+def test_a_query_that_sees_nothing_is_finite_forward_and_backward():
+    q, k, v = arrays()
+    valid = jnp.zeros((2, 7), bool)
+    gradient = jax.grad(lambda q: attention(q, k, v, kv_valid=valid).sum())(q)
+    assert np.isfinite(gradient).all()
+    np.testing.assert_allclose(attention(q, k, v, kv_valid=valid)[:, 0, 0], v[:, :, 0].mean(1), atol=1e-6)
+
+
+@pytest.mark.parametrize("case", ["causal", "segments"])
+def test_splash_interpreted_equals_the_reference_forward_and_backward(case):
+    q, k, v = arrays(b=1, n=140, m=140, h=2, kv=1, d=80)
+    valid = jnp.arange(140)[None] >= 11
+    masks = {"causal": True, "kv_valid": valid} if case == "causal" else {"causal": False, "q_segments": (jnp.arange(140)[None] // 50 + 1) * valid}
+    weigh = jnp.where(valid[..., None, None], jax.random.normal(jax.random.key(9), q.shape), 0)
+    settings = {"kv_valid": None, "q_segments": None, "kv_segments": None} | masks
+
+    def ours(q, k, v):
+        return (splash_attention(q, k, v, **settings, scale=80**-0.5, interpret=True) * weigh).sum()
+
+    def theirs(q, k, v):
+        return (attention(q, k, v, **masks, backend="xla") * weigh).sum()
+
+    value, gradients = jax.value_and_grad(ours, (0, 1, 2))(q, k, v)
+    expected, wanted = jax.value_and_grad(theirs, (0, 1, 2))(q, k, v)
+    np.testing.assert_allclose(value, expected, atol=1e-4)
+    for a, b in zip(gradients, wanted):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_auto_chooses_by_platform_and_shape():
+    small, large = jnp.zeros((1, 64, 4, 128), jnp.bfloat16), jnp.zeros((1, 1024, 4, 128), jnp.bfloat16)
+    assert [choose_backend(a, a, "tpu") for a in (small, large)] == ["xla", "splash"]
+    assert choose_backend(large, large, "gpu") == "cudnn" and choose_backend(large.astype(jnp.float32), large, "gpu") == "xla"
+    assert choose_backend(large, large, "cpu") == "xla"
+    with pytest.raises(ValueError, match="backend 'flash' is unknown"):
+        attention(small, small, small, backend="flash")
+
+
+def test_splash_compiles_for_four_tpus_with_batch_and_heads_sharded():
+    from jax.experimental import topologies
+
+    devices = topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2").devices
+    mesh = make_mesh({"fsdp": 2, "tensor": 2}, devices)
+    spec = jax.NamedSharding(mesh, jax.P("fsdp", None, "tensor", None))
+    q = jax.ShapeDtypeStruct((2, 512, 8, 128), jnp.bfloat16, sharding=spec)
+    k = jax.ShapeDtypeStruct((2, 512, 4, 128), jnp.bfloat16, sharding=spec)
+
+    def run(q, k, v):
+        with use_mesh(mesh), target_platform("tpu"):
+            return attention(q, k, v, causal=True)
+
+    compiled = jax.jit(run, out_shardings=spec).trace(q, k, k).lower(lowering_platforms=("tpu",)).compile()
+    text = compiled.as_text()
+    assert "tpu_custom_call" in text
+    assert "all-gather" not in text and "all-reduce" not in text
+
+
+def test_reference_in_bfloat16_keeps_float32_scores():
+    q, k, v = arrays(n=64, m=64, d=32)
+    exact = reference_attention(q, k, v)
+    half = reference_attention(*(a.astype(jnp.bfloat16) for a in (q, k, v)))
+    assert half.dtype == jnp.bfloat16
+    assert float(jnp.abs(half.astype(jnp.float32) - exact).max()) < 0.03
