@@ -25,6 +25,21 @@ class _Annotator:
         return {"outcome": packed}
 
 
+def _start_cluster(ray: Any, workers: int, tries: int = 3) -> None:
+    """Connects to the cluster of RAY_ADDRESS or starts a local one; tried again because Ray gives its own processes a fixed 30 s to come
+    up, which a busy machine may exceed."""
+    for left in reversed(range(tries)):
+        if ray.is_initialized():
+            return
+        try:
+            ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else max(workers + 1, 2), include_dashboard=False, log_to_driver=False,
+                     logging_level=logging.ERROR, configure_logging=False)
+        except Exception:
+            ray.shutdown()
+            if not left:
+                raise
+
+
 def run_ray(build: Callable[[], Pipeline], start: int, stop: int, workers: int, batch: int = 8, gpus: float = 0.0) -> Iterator[Outcome]:
     """Outcomes of items start..stop - 1 from `workers` actors of the Ray cluster that RAY_ADDRESS names, or of a local one.
 
@@ -32,9 +47,7 @@ def run_ray(build: Callable[[], Pipeline], start: int, stop: int, workers: int, 
     import ray
 
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-    if not ray.is_initialized():
-        ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else max(workers + 1, 2), include_dashboard=False, log_to_driver=False,
-                 logging_level=logging.ERROR, configure_logging=False)
+    _start_cluster(ray, workers)
     context = ray.data.DataContext.get_current()
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
