@@ -25,8 +25,6 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from spatial_jax.config import ConfigError, strict_as
-
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
 _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
 _BENCHMARKS = flags.DEFINE_list("benchmarks", [], "Public benchmarks, by name; --benchmarks=all for every one.")
@@ -226,6 +224,7 @@ def read_settings() -> Any:
     """EvalSettings of --config, with the flags that replace single settings put in."""
     import dataclasses
 
+    from spatial_jax.config import strict_as
     from spatial_jax.data import PromptStyle
     from spatial_jax.evals.settings import EvalSettings
 
@@ -257,7 +256,7 @@ def run(argv: Sequence[str]) -> None:
     """`main` with errors of the user's making as one line."""
     try:
         main(argv)
-    except (ValueError, FileNotFoundError, ConfigError) as error:
+    except (ValueError, FileNotFoundError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 

@@ -15,7 +15,7 @@ class PolicySettings:
     max_pixels: int | None = 1003520
     video_max_pixels: int | None = 200704       # of one frame (of the whole clip for Qwen3-VL)
     system: str | None = None                   # system message; None: the chat template's own
-    prompt_mode: Literal["vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed"] = "vanilla"   # self-built sets only
+    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed"] = "vanilla"   # self-built sets only
 
 
 @dataclasses.dataclass(frozen=True)
