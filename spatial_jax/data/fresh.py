@@ -19,8 +19,8 @@ from spatial_jax.processing.fresh import train_tokenizer
 def tiny_qwen2_5_vl(vocab_size: int) -> ModelConfig:
     """A Qwen2.5-VL of about 2 M parameters for 112x112 pictures: four decoder layers, a four-layer tower whose last block of each pair
     sees the whole picture."""
-    text = TextConfig(vocab_size, 160, 448, 4, 5, 5, 32, 1e-6, 1e4, (4, 6, 6), initializer_range=0.04)
-    vision = VisionConfig("qwen2_5_vl", 4, 128, 320, 4, 160, "silu", 14, window_size=112, full_attention_blocks=(1, 3), tokens_per_second=2.0,
+    text = TextConfig(vocab_size, 128, 384, 4, 4, 2, 32, 1e-6, 10.0, (4, 6, 6), initializer_range=0.04)
+    vision = VisionConfig("qwen2_5_vl", 4, 128, 320, 4, 128, "silu", 14, window_size=112, full_attention_blocks=(1, 3), tokens_per_second=2.0,
                           initializer_range=0.04)
     return ModelConfig("qwen2_5_vl", text, vision, tie_word_embeddings=True)
 
@@ -29,7 +29,8 @@ SIZES = {"tiny": tiny_qwen2_5_vl}
 
 
 def dataset_texts(directories: Sequence[str], style: PromptStyle, most: int = 20000) -> Iterator[str]:
-    """Questions and answers of the train splits, at most `most` a dataset."""
+    """Questions and answers of the train splits, at most `most` a dataset; and the words of the chat template, which every prompt holds."""
+    yield from ["system\n", "user\n", "assistant\n"] * most
     for directory in directories:
         source = open_questions(directory, "train")
         for position in range(min(len(source), most)):
