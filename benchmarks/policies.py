@@ -52,6 +52,24 @@ def timed(function: Callable[[], Any], repeats: int) -> dict[str, float]:
     return {"wall_s": round(min(walls), 4), "cpu_s": round(min(cpus), 4)}
 
 
+def prepare_torchvision() -> None:
+    """Lets a torchvision built for CUDA be imported beside a CPU torch (transformers' processors only need the import to pass)."""
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except ImportError:
+        return
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "DEF")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _KEPT.append(library)
+
+
+_KEPT: list[Any] = []  # a library that is garbage-collected takes its operators along
+
+
 def write_result(name: str, command: str, result: dict[str, Any]) -> None:
     """results/NAME.json, and the same on the console."""
     import jax

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from benchmarks.policies import describe, picture_prompt, timed, tiny_config, write_result
+from benchmarks.policies import describe, picture_prompt, prepare_torchvision, timed, tiny_config, write_result
 from spatial_jax.models import load_pretrained, save_pretrained
 from spatial_jax.models.qwen_vl import QwenVL, split_model
 from spatial_jax.rollout import Engine, SamplingParams
@@ -24,6 +24,7 @@ PROMPTS, GROUP, LENGTH, ANSWER, GRID = 8, 16, 256, 64, (28, 32)
 
 def transformers_generate(directory: str, prompts: list, repeats: int) -> dict[str, float]:
     """generate() with num_return_sequences, KV cache, sampling; one batch of all prompts."""
+    prepare_torchvision()
     import torch
     import transformers
 

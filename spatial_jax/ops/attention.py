@@ -74,6 +74,11 @@ def target_platform(platform: str) -> Iterator[None]:
         _platform.reset(token)
 
 
+def current_platform() -> str:
+    """The platform that programs are being traced for."""
+    return _platform.get() or jax.default_backend()
+
+
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False, kv_valid: jax.Array | None = None,
               q_segments: jax.Array | None = None, kv_segments: jax.Array | None = None, scale: float | None = None,
               backend: str = "auto") -> jax.Array:
@@ -84,7 +89,7 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False,
     if backend not in BACKENDS:
         raise ValueError(f"attention: backend {backend!r} is unknown; use one of {', '.join(BACKENDS)}")
     if backend == "auto":
-        backend = choose_backend(q, k, _platform.get() or jax.default_backend())
+        backend = choose_backend(q, k, current_platform())
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     if backend == "splash":
         from spatial_jax.ops.splash import splash_attention  # Pallas for TPU is slow to import and only needed there

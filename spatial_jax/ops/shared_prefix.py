@@ -13,7 +13,14 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
+from spatial_jax.ops.attention import attention, choose_backend, current_platform
+
 MASKED = -1e30
+
+
+def on_tpu(q: Array, k: Array) -> bool:
+    """Whether the kernel for TPUs takes these rows (long enough, and the program is for a TPU)."""
+    return choose_backend(q, k, current_platform()) == "splash"
 
 
 def _scores(q: Array, k: Array, mask: Array) -> Array:
@@ -44,6 +51,8 @@ def causal_attention(
     """Causal attention of left-padded rows; queries go block by block (recomputed in the backward pass) once n exceeds `block`."""
     b, n, h, d = q.shape
     kv = k.shape[2]
+    if on_tpu(q, k):
+        return attention(q, k, v, causal=True, kv_valid=valid, backend="splash")
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
 
     def attend(q_block, first):
@@ -124,10 +133,15 @@ def group_attention(
     answer_valid: Bool[Array, "b g t"],
     **limits,
 ) -> Float[Array, "b n h d"]:
-    """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t."""
+    """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t. On TPUs one splash kernel over the packed row."""
     b, _, h, d = q.shape
     p, (g, t) = prompt_valid.shape[1], answer_valid.shape[1:]
     kv = k.shape[2]
+    if on_tpu(q, k):
+        from spatial_jax.ops.splash import splash_attention  # Pallas for TPU is slow to import and only needed there
+
+        valid = jnp.concatenate([prompt_valid, answer_valid.reshape(b, g * t)], axis=1)
+        return splash_attention(q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=d**-0.5, group=(p, t))
     out_prompt = causal_attention(q[:, :p], k[:, :p], v[:, :p], prompt_valid)
     out_answers = answer_attention(
         q[:, p:].reshape(b, g, t, h, d), k[:, p:].reshape(b, g, t, kv, d), v[:, p:].reshape(b, g, t, kv, d),

@@ -68,3 +68,25 @@ def test_decode_step_equals_the_last_query():
         answer = store(in_ring(own[1]), in_ring(own[2]), dtype)
         out = decode_attention(*(x[:, :, -1] for x in own), prompt, answer, prompt_valid, valid)
         np.testing.assert_allclose(out, expected, atol=tolerance)
+
+
+def test_splash_kernel_of_groups():
+    """The TPU kernel, interpreted: a left-padded prompt of 130 tokens and two answers of 62, in one row padded to 256."""
+    from spatial_jax.ops.splash import splash_attention
+
+    rng = np.random.default_rng(0)
+    p, g, t = 130, 2, 62
+    q, k, v, weight = (jnp.asarray(rng.normal(size=(1, p + g * t, heads, 32)), jnp.float32) for heads in (2, 1, 1, 2))
+    prompt_valid, answer_valid = jnp.arange(p)[None] >= 7, jnp.arange(t)[None, None] < jnp.array([[[62], [40]]])
+    valid = jnp.concatenate([prompt_valid, answer_valid.reshape(1, -1)], axis=1)
+    weight = jnp.where(valid[..., None, None], weight, 0)
+
+    def results(attention):
+        out, pull = jax.vjp(attention, q, k, v)
+        return jnp.where(valid[..., None, None], out, 0), *pull(weight)
+
+    def splash(q, k, v):
+        return splash_attention(q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=32**-0.5, interpret=True, group=(p, t))
+
+    for ours, theirs in zip(results(splash), results(lambda *qkv: group_attention(*qkv, prompt_valid, answer_valid))):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
