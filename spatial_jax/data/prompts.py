@@ -28,7 +28,8 @@ _WRAP = {
     "think_boxed": "First think it through inside <think></think>, then put {form} in \\boxed{{}}.",
 }
 _TARGETS = {
-    "bare": "{answer}", "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>", "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
+    "bare": "{answer}", "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>",
+    "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
     "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>", "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
 }
 
@@ -50,6 +51,8 @@ DEFAULT_STYLE = PromptStyle()
 
 def instruction(mode: str, question_type: str = "free", unit: str = "", question: str = "") -> str:
     """The sentence that follows the question; "" where the question itself says how to answer and the mode asks for nothing more."""
+    if mode == "bare":
+        return ""
     form = _FORMS.get(question_type, "")
     if question_type == "number" and unit:
         form += f" in {_UNITS.get(unit, unit)}"

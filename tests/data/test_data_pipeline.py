@@ -11,6 +11,8 @@ from spatial_jax.data import PipelineSettings, PromptStyle, QuestionPipeline, Sa
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.processing import Processor
 
+MADE = []
+
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory):
@@ -22,6 +24,14 @@ def datasets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     return (question_sets.write(folder / "near", [question_sets.record(i) for i in range(25)]),
             question_sets.write(folder / "far", [question_sets.record(i, "far", 200, 96) for i in range(13)]))
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Ends the threads and processes of every pipeline a test made."""
+    yield
+    while MADE:
+        MADE.pop().close()
 
 
 def ids(samples):
@@ -38,7 +48,8 @@ def same(one, two):
 
 def pipeline(datasets, policy, cache=0, style=None, weights=(), **settings):
     sources = [open_questions(folder) for folder in datasets]
-    return QuestionPipeline(sources, SampleEncoder(policy, style, cache), PipelineSettings(**settings), weights)
+    MADE.append(QuestionPipeline(sources, SampleEncoder(policy, style, cache), PipelineSettings(**settings), weights))
+    return MADE[-1]
 
 
 def test_restore_in_the_middle_of_an_epoch_with_workers(datasets, policy):

@@ -22,17 +22,23 @@ def test_options_are_listed_once():
 def test_each_mode_states_what_it_wants(mode):
     number = question_sets.record(0, question_type="number", question="How far is the cup?", answer="1.5", unit="m")
     text = text_of(build_messages(number, PromptStyle(mode)))
-    assert text.startswith("How far is the cup?\n") and "a number in metres" in text
+    assert text.startswith("How far is the cup?") and ("a number in metres" in text) == (mode != "bare")
     for tag in {"answer_tag": ["<answer>"], "think_answer": ["<think>", "<answer>"], "observe_answer": ["<observe>", "<answer>"],
-                "think_boxed": ["<think>", "\\boxed{}"], "vanilla": []}[mode]:
+                "think_boxed": ["<think>", "\\boxed{}"], "vanilla": [], "bare": []}[mode]:
         assert tag in text and tag.rstrip("}") in target_text(number, mode)
     assert "1.5" in target_text(number, mode)
+
+
+def test_the_bare_mode_adds_nothing():
+    asked = question_sets.record(0, question_type="mcq", question="Which is left?", options=("the cup", "the box"), answer="the box")
+    assert text_of(build_messages(asked, PromptStyle("bare"))) == "Which is left?" and target_text(asked, "bare") == "the box"
+    assert instruction("bare", "number", "m") == ""
 
 
 def test_free_questions_stay_as_they_are():
     assert instruction("vanilla", "free") == ""
     assert text_of(build_messages(question_sets.record(0, question_type="free", question="Describe."))) == "Describe."
-    with pytest.raises(ValueError, match="prompt mode 'chatty' is unknown; use one of vanilla"):
+    with pytest.raises(ValueError, match="prompt mode 'chatty' is unknown; use one of bare, vanilla"):
         PromptStyle("chatty")
 
 
