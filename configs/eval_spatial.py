@@ -22,9 +22,10 @@ def get_config(arg: str = "full") -> ConfigDict:
         config.policy.update({"max_pixels": 351232, "video_max_pixels": 351232})
         config.sampling.update({"frames": 16, "temperature": 0.75, "top_p": 0.9})
     elif arg == "tiny":
-        config.policy.update({"dtype": "float32", "min_pixels": 28 * 28, "max_pixels": 112 * 112, "video_max_pixels": 112 * 112})
-        config.sampling.update({"max_new_tokens": 16})
-        config.engine.update({"prompt_buckets": (64, 96, 160, 256, 512), "answer_buckets": (16, 32), "max_slots": 512, "fsdp": 1})
+        config.policy.update({"dtype": "float32", "min_pixels": 28 * 28, "max_pixels": 112 * 112, "video_max_pixels": 112 * 112,
+                              "prompt_mode": "bare", "system": ""})
+        config.sampling.update({"max_new_tokens": 20})
+        config.engine.update({"prompt_buckets": (72, 128), "answer_buckets": (20,), "max_slots": 512, "fsdp": 1})
     elif arg != "full":
         raise ValueError(f"configs/eval_spatial.py takes :full, :vilasr or :tiny, not {arg!r}")
     return config

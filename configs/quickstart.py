@@ -19,8 +19,8 @@ def get_config(arg: str = "grpo") -> ConfigDict:
     """`arg`: sft (cold start) or grpo."""
     if arg == "sft":
         config = common.base(
-            run=dict(method="sft", steps=400, prompts=64, update_prompts=64, micro_prompts=64),
-            optimizer=dict(learning_rate=1e-3, schedule="cosine", warmup_steps=50, final_fraction=0.05, weight_decay=0.05),
+            run=dict(method="sft", steps=400, prompts=32, update_prompts=32, micro_prompts=32),
+            optimizer=dict(learning_rate=1e-3, beta2=0.98, schedule="cosine", warmup_steps=50, final_fraction=0.05, weight_decay=0.05),
             rollout=dict(answer_buckets=(28, 32, 36, 48, 64, 96), max_new_tokens=20),
             log=dict(console_every=20, gallery_every=0),
             checkpoint=dict(every=200, keep=2),

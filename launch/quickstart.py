@@ -10,6 +10,7 @@ from pathlib import Path
 from launch.steps import Step, StepRunner, say
 
 COLD_START = "configs/quickstart_policy"        # a policy that has learned to look; how it was made: launch/proofs.py
+FAMILIES = "bearing,relation,depth_order2,abs_depth,box,count,listing,multihop"
 
 
 def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -> list[Step]:
@@ -19,42 +20,81 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
     data = f"--config.data.paths=('{at['questions']}','{at['selfsup']}')"
     start = at["policy"] if from_scratch else COLD_START
 
-    def evaluate(name: str, model: str, what: str) -> list[Step]:
-        common = ("-m", "spatial_jax.evaluate", f"--model={model}", f"--dataset={at['questions']},{at['selfsup']}", "--split=heldout",
-                  "--prompt_mode=vanilla", "--max_new_tokens=24")
-        return [Step(f"eval_{name}", f"evaluate {what}: 8 sampled answers a held-out question, and the greedy one",
-                     (*common, "--samples=8", "--temperature=1.0", "--greedy_too", f"--out={at['eval']}/{name}.json"), 0.7)]
+    def evaluate(name: str, model: str, what: str) -> Step:
+        return Step(f"eval_{name}", f"evaluate {what} on held-out questions: 8 sampled answers each, and the greedy one",
+                    ("-m", "spatial_jax.evaluate", "--config=configs/eval_spatial.py:tiny", f"--model={model}",
+                     f"--dataset={at['questions']},{at['selfsup']}", "--split=heldout", "--samples=8", "--temperature=1.0", "--greedy_too",
+                     f"--name={name}", f"--out={at['eval']}/{name}.json"), 0.8)
 
     photo_source = f"--path={photos}" if photos else "--path=package:skimage,sklearn"
+    fresh = ("--fresh=tiny", f"--texts={at['questions']},{at['selfsup']}") if from_scratch else (f"--fresh={COLD_START}",)
     return [
         Step("scenes", "render RGB-D scenes with known geometry",
-             ("-m", "data_prep.annotate", "--source=rendered", "--preset=plain", f"--count={scenes}", f"--seed={seed}", f"--out={at['scenes']}"), 0.8),
-        Step("photos", "read photos" if photos else "read the photos inside scikit-image and scikit-learn",
+             ("-m", "data_prep.annotate", "--source=rendered", "--preset=plain", f"--count={scenes}", f"--seed={seed}", "--workers=2",
+              f"--out={at['scenes']}"), 0.6),
+        Step("photos", f"read the photos of {photos}" if photos else "read the photos inside scikit-image and scikit-learn",
              ("-m", "data_prep.annotate", "--source=folder", photo_source, f"--out={at['photos']}"), 0.1),
-        Step("stereo", "read a real stereo pair as a metric RGB-D frame",
+        Step("stereo", "read scikit-image's stereo pair as a real, metric RGB-D frame",
              ("-m", "data_prep.annotate", "--source=stereo", f"--out={at['stereo']}"), 0.1),
-        Step("questions", "ask questions about the scenes",
-             ("-m", "data_prep.synthesize", f"--scenes={at['scenes']}", f"--out={at['questions']}", "--profile=plain", f"--seed={seed}"), 0.3),
-        Step("selfsup", "make self-supervised tasks from the photos",
-             ("-m", "data_prep.selfsup", f"--photos={at['photos']},{at['stereo']}", f"--out={at['selfsup']}", "--profile=plain", f"--seed={seed}"), 0.2),
-        Step("policy", "make a tiny Qwen2.5-VL with random weights and a tokenizer of its own" if from_scratch else
-             "make the same tiny Qwen2.5-VL with random weights, to compare with",
-             ("-m", "spatial_jax.convert", "--fresh=tiny", f"--texts={at['questions']},{at['selfsup']}", *(() if from_scratch else (f"--like={COLD_START}",)),
-              f"--seed={seed}", f"--out={at['policy']}"), 0.1),
-        *evaluate("before", at["policy"], "the untrained policy"),
-        Step("sft", "cold start: supervised fine-tuning",
+        Step("questions", "ask Li 2025's families about the scenes",
+             ("-m", "data_prep.synthesize", f"--scenes={at['scenes']}", f"--families={FAMILIES}", "--per_scene=9", "--profile=plain", "--wordings=1",
+              f"--seed={seed}", f"--out={at['questions']}"), 0.4),
+        Step("selfsup", "make Spatial-SSRL's self-supervised tasks from the photos",
+             ("-m", "data_prep.selfsup", f"--photos={at['photos']},{at['stereo']}", "--profile=plain", "--wordings=1", "--per_photo=60",
+              f"--seed={seed}", f"--out={at['selfsup']}"), 0.2),
+        Step("policy", "make a tiny Qwen2.5-VL with random weights" + (" and a tokenizer of its own" if from_scratch else ", to compare with"),
+             ("-m", "spatial_jax.convert", *fresh, f"--seed={seed}", f"--out={at['policy']}"), 0.1),
+        evaluate("before", at["policy"], "the untrained policy"),
+        Step("sft", "cold start by supervised fine-tuning" if from_scratch else "go on with the shipped cold start: supervised fine-tuning",
              ("-m", "spatial_jax.train", f"--config=configs/quickstart.py:{'sft_scratch' if from_scratch else 'sft'}", f"--workdir={at['sft']}",
-              f"--config.model.path={start}", data), 6.0 if from_scratch else 1.5),
-        *evaluate("after_sft", f"{at['sft']}/export", "after the cold start"),
+              f"--config.model.path={start}", data), 5.0 if from_scratch else 1.5),
+        evaluate("after_sft", f"{at['sft']}/export", "the policy after the cold start"),
         Step("grpo", "GRPO: sixteen answers a question, the better ones reinforced",
              ("-m", "spatial_jax.train", "--config=configs/quickstart.py:grpo", f"--workdir={at['grpo']}",
               f"--config.model.path={at['sft']}/export", data), 4.0),
-        *evaluate("after_grpo", f"{at['grpo']}/export", "after GRPO"),
-        Step("verify", "load the policy in transformers and compare logits",
+        evaluate("after_grpo", f"{at['grpo']}/export", "the policy after GRPO"),
+        Step("verify", "load the policy in transformers and compare its numbers",
              ("-m", "spatial_jax.convert", f"--verify={at['grpo']}/export"), 0.4),
         Step("report", "write the report",
-             ("-m", "spatial_jax.report", at["sft"], at["grpo"], f"--story={at['story.json']}", f"--out={at['report.html']}"), 0.2),
+             ("-m", "spatial_jax.report", str(root), f"--story={at['story.json']}", "--title=Quickstart: from pictures to a better policy",
+              f"--out={at['report.html']}", *(f"--next={line}" for line in next_commands(root))), 0.2),
     ]
+
+
+def next_commands(root: Path) -> list[str]:
+    """What to try after the quickstart."""
+    return [
+        f"python -m spatial_jax.chat --model={root}/grpo/export --image=PICTURE --question='Box of the red ball?'",
+        f"python -m data_prep.inspect {root}/questions",
+        f"python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/longer --config.model.path={root}/grpo/export "
+        f"--config.data.paths=\"('{root}/questions',)\" --config.run.steps=400",
+    ]
+
+
+def story(plan: list[Step], from_scratch: bool) -> list[dict[str, str]]:
+    """What the report tells of each step."""
+    told = [{"title": step.what[0].upper() + step.what[1:], "text": "", "command": step.command} for step in plan if not step.name.startswith("eval_")]
+    if not from_scratch:
+        told.insert(0, {"title": "Where the policy starts", "text": (
+            "Two cores cannot teach a network to see in a few minutes, so this run begins with a policy whose cold start was made beforehand "
+            f"({COLD_START}, by `make proofs`) on other scenes of the same generator. `make quickstart FROM_SCRATCH=1` starts from random weights.")})
+    return told
+
+
+def finish(root: Path) -> None:
+    """The table, the page, and what to try next."""
+    columns = [(name, kind) for name in ("before", "after_sft", "after_grpo") for kind in ("", ".greedy")]
+    results = {key: json.loads((root / "eval" / f"{key[0]}{key[1]}.json").read_text()) for key in columns}
+    families = sorted(results["after_grpo", ""]["families"])
+    say("\nmean reward on held-out questions (sampled at temperature 1 | greedy)")
+    say(f"{'family':<18}{'items':>6}{'before':>16}{'after SFT':>16}{'after GRPO':>16}")
+    for family in families:
+        cells = [f"{results[n, '']['families'][family]['reward']:.3f} | {results[n, '.greedy']['families'][family]['reward']:.3f}"
+                 for n in ("before", "after_sft", "after_grpo")]
+        say(f"{family:<18}{results['after_grpo', '']['families'][family]['n']:>6}" + "".join(f"{cell:>16}" for cell in cells))
+    say(f"\nreport: {root / 'report.html'}\n\nnext:")
+    for line in next_commands(root):
+        say(f"    {line}")
 
 
 def root_folder(photos: str, from_scratch: bool) -> Path:
@@ -83,7 +123,7 @@ def main() -> int:
         return 2
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     plan = steps(root, args.photos, args.from_scratch, args.scenes, args.seed)
-    (root / "story.json").write_text(json.dumps(story(root, plan, args.from_scratch)))
+    (root / "story.json").write_text(json.dumps(story(plan, args.from_scratch)))
     code = StepRunner(root, plan).run()
     if code:
         return code

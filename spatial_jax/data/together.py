@@ -13,10 +13,11 @@ from spatial_jax.data.source import QuestionSource
 def scene_blocks(source: QuestionSource, size: int) -> np.ndarray:
     """int64 [blocks, size] positions: each row holds questions of one scene; what a scene lacks of a full row is filled with its own
     questions again, from the row's start."""
-    scenes = source.column("scene_id")
+    by_scene: dict[str, list[int]] = {}
+    for position, scene in enumerate(source.column("scene_id")):
+        by_scene.setdefault(scene, []).append(position)
     rows = []
-    for scene in dict.fromkeys(scenes):
-        positions = np.nonzero(scenes == scene)[0]
+    for positions in by_scene.values():
         for start in range(0, len(positions), size):
             rows.append(np.resize(positions[start:start + size], size))
     return np.stack(rows)

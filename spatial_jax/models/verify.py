@@ -85,7 +85,7 @@ def sample_inputs(config: ModelConfig, rows: list[list[Any]], seed: int = 0) -> 
 _LIBRARIES: list[Any] = []
 
 
-def _import_torch() -> tuple[Any, Any]:
+def import_torch() -> tuple[Any, Any]:
     """(torch, transformers); RuntimeError says what to install."""
     try:
         torch = importlib.import_module("torch")
@@ -104,7 +104,7 @@ def _import_torch() -> tuple[Any, Any]:
         raise RuntimeError(f"verify: needs PyTorch and transformers to compare with ({error}); pip install torch transformers") from None
 
 
-def _torch_model(torch: Any, transformers: Any, directory: str | os.PathLike, config: ModelConfig, dtype: str) -> Any:
+def torch_model(torch: Any, transformers: Any, directory: str | os.PathLike, config: ModelConfig, dtype: str) -> Any:
     """transformers' model with the directory's tensors under their in-memory names, so that both key spellings work."""
     hf_config = transformers.AutoConfig.from_pretrained(directory)
     model = getattr(transformers, CLASSES[config.family])(hf_config)
@@ -124,8 +124,8 @@ def _torch_model(torch: Any, transformers: Any, directory: str | os.PathLike, co
 
 def _theirs(directory: str | os.PathLike, config: ModelConfig, cases: dict[str, dict[str, np.ndarray]], dtype: str,
             new_tokens: int) -> dict[str, Any]:
-    torch, transformers = _import_torch()
-    model = _torch_model(torch, transformers, directory, config, dtype)
+    torch, transformers = import_torch()
+    model = torch_model(torch, transformers, directory, config, dtype)
     results = {}
     for name, inputs in cases.items():
         tensors = {key: torch.from_numpy(value) for key, value in inputs.items()}

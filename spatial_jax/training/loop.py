@@ -105,7 +105,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
             trainer.restore(device, host)
             log.info("resumed %s at step %d", workdir, trainer.step)
         announce(setup, trainer)
-        writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step or None)
+        writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step)
         with writer:
             code = _steps(trainer, method, updater, manager, guard, writer)
         manager.wait()
@@ -130,7 +130,8 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, manager: CheckpointM
         metrics |= step_flops(trainer.setup, samples, metrics)
         if trainer.step % run.log.console_every == 0 or trainer.step in (1, run.run.steps):
             writer.write(trainer.step, metrics)
-            for alarm in watch.update({"step": trainer.step, **metrics}):
+            # Entropy and answers are meant to settle in supervised training; alarms are about sampling.
+            for alarm in watch.update({"step": trainer.step, **metrics}) if run.run.method == "grpo" else ():
                 writer.note(alarm.line())
         if gallery and run.log.gallery_every and (trainer.step % run.log.gallery_every == 0 or trainer.step == 1):
             write_gallery(trainer.setup.workdir, trainer.step, gallery)

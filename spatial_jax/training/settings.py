@@ -115,17 +115,6 @@ class DpoSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvalSettings:
-    """Held-out evaluation while training."""
-
-    every: int = 0                              # steps; 0: never
-    split: str = "heldout"
-    max_items: int = 256
-    samples: int = 8
-    temperature: float = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
 class CheckpointSettings:
     every: int = 50
     keep: int = 3
@@ -175,7 +164,6 @@ class RunConfig:
     reward: RewardSettings = RewardSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     dpo: DpoSettings = DpoSettings()
-    eval: EvalSettings = EvalSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     log: LogSettings = LogSettings()
     mesh: MeshSettings = MeshSettings()

@@ -12,7 +12,8 @@ from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView
 
 LEFT_TO_RIGHT = Form("left_to_right", 0, ("List all, left to right.", "Left to right, all objects?"), (
-    "Name every object from the left of the picture to the right.", "What do you see, going from left to right?",
+    "Name every object from the left of the picture to the right.",
+    "What do you see, going from left to right?",
     "List the objects in the order of their place in the image, leftmost first.", "From the left edge to the right edge, which objects are there?",
     "Read the picture from left to right and name each object.", "Give all objects ordered by their horizontal position, left first."))
 NEAR_TO_FAR = Form("all_near_to_far", 20, ("List all, near to far.", "Near to far, all objects?"), (
@@ -25,9 +26,9 @@ NEAR_TO_FAR = Form("all_near_to_far", 20, ("List all, near to far.", "Near to fa
 def listing(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """All objects by their place across the picture, or by depth; every pair passes the margin of its two-object question."""
     things = list(view.things)
-    if not view.complete or not 2 <= len(things) <= 5:
+    if not view.complete or not 2 <= len(things) == len(view.scene.objects) <= 5:
         return
-    orders = [(LEFT_TO_RIGHT, lambda t: (t.box[0] + t.box[2]) / 2, lambda a, b: margins.axis_gap(view, a, b, "x", options))]
+    orders = [(LEFT_TO_RIGHT, lambda t: t.u, lambda a, b: margins.axis_gap(view, a, b, "x", options))]
     if view.has_depth and all(t.has_depth for t in things):
         orders.append((NEAR_TO_FAR, lambda t: t.depth, lambda a, b: margins.depth_order(view, a, b, options)))
     for form, place, guard in rng.sample(orders, len(orders)):

@@ -15,6 +15,7 @@ from data_prep.synthesis.selfsup.puzzle import (
     Style,
     Unsuitable,
     cut,
+    detail,
     difference,
     draw_grid,
     draw_label,
@@ -22,6 +23,7 @@ from data_prep.synthesis.selfsup.puzzle import (
 )
 
 LEAST_DIFFERENCE = 8.0           # of 255, between thumbnails
+LEAST_DETAIL = 6.0               # of 255, about a plane
 FLIPS = ("upside down", "left-right")
 
 SLOTS = {(2, 2): "TopLeft-TopRight-BottomLeft-BottomRight", (1, 3): "Left-Middle-Right", (1, 4): "Left-Middle1-Middle2-Right",
@@ -50,6 +52,8 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
     pairs = [difference(a, b) for (i, a), (j, b) in itertools.combinations(enumerate(shown), 2) if hidden not in (i, j)]
     if min(pairs) < LEAST_DIFFERENCE:
         raise Unsuitable("shuffle: two patches look alike")
+    if sum(detail(patch) < LEAST_DETAIL for slot, patch in enumerate(shown) if slot != hidden) > 1:
+        raise Unsuitable("shuffle: two patches without detail")
     if masked:
         shown[hidden] = np.full_like(shown[hidden], 255)
     answer = "-".join(map(str, np.argsort(perm)))
@@ -83,7 +87,7 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     target, direction = divmod(rng.balanced(8), 2)
     flipped = patches[target][::-1] if direction == 0 else patches[target][:, ::-1]
     seen = difference(flipped, patches[target])
-    if seen < LEAST_DIFFERENCE:
+    if seen < LEAST_DIFFERENCE or detail(flipped) < LEAST_DETAIL:
         raise Unsuitable("flip: the patch looks the same when flipped")
     shown = [flipped if i == target else p for i, p in enumerate(patches)]
     template_id, wording = pick_wording(rng, style, FLIP_PLAIN, FLIP)
@@ -139,7 +143,7 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     parts = candidates(rgb, left, top, side)
     names = ["crop", *rng.sample(list(parts)[1:], 3)]
     least = min(difference(parts[a], parts[b]) for a, b in itertools.combinations(names, 2))
-    if least < LEAST_DIFFERENCE / 2:
+    if least < LEAST_DIFFERENCE / 2 or detail(parts["crop"]) < LEAST_DETAIL:
         raise Unsuitable("crop: two candidates look alike")
     names = rng.place(names, "crop")
     context = rgb.copy()

@@ -137,6 +137,15 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(thumbnail(a) - thumbnail(b)).mean())
 
 
+def detail(rgb: np.ndarray) -> float:
+    """Standard deviation, of 255, of a picture's grey thumbnail about its best plane: what is left of sky or a wall once its shading is out."""
+    side = 16
+    grey = thumbnail(rgb, side).mean(2).ravel()
+    y, x = np.mgrid[:side, :side].reshape(2, -1)
+    plane = np.stack([x, y, np.ones_like(x)], 1).astype(np.float32)
+    return float((grey - plane @ np.linalg.lstsq(plane, grey, rcond=None)[0]).std())
+
+
 def draw_marker(canvas: Image.Image, x: int, y: int, text: str, radius: int) -> None:
     """A black digit in a white circle."""
     draw = ImageDraw.Draw(canvas)
