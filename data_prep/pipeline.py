@@ -20,7 +20,8 @@ from spatial_jax.data.records import SceneObject, SceneRecord, to_example
 
 
 class Dropped(Exception):
-    """A filter left the picture out; the message is the reason, short enough to be counted by."""
+    """A filter left the picture out; the message is the reason, short enough to be counted by; what belongs to this picture
+    alone comes after " | " and is not counted by ("near-duplicate | of a.jpg")."""
 
 
 class Stage(Protocol):

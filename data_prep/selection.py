@@ -6,7 +6,7 @@ reason for every item it leaves out. The second pass (the pipeline proper) start
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,17 +43,19 @@ class Chosen:
 
 
 class Signatures:
-    """What a worker of the first pass does: the signatures of each item under every selector, or None for one that cannot be loaded
-    (the second pass will say why)."""
+    """What a worker of the first pass does: the signatures of each item under every selector, or None for one that cannot be loaded or that
+    the filters `stages` drop (the second pass will say why)."""
 
-    def __init__(self, source: Source, selectors: list[Selector]):
-        self.source, self.selectors = source, selectors
+    def __init__(self, source: Source, selectors: list[Selector], stages: Sequence[Callable[[Frame], None]] = ()):
+        self.source, self.selectors, self.stages = source, selectors, stages
 
     def outcomes(self, indices: list[int]) -> list[list[Any] | None]:
         out: list[list[Any] | None] = []
         for index in indices:
             try:
                 frame = self.source.load(index)
+                for stage in self.stages:
+                    stage(frame)
                 out.append([selector.signature(frame) for selector in self.selectors])
             except ITEM_ERRORS:
                 out.append(None)

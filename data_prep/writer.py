@@ -202,7 +202,8 @@ class DatasetWriter:
             self._sizes.setdefault(line["split"], []).append((line["records_bytes"], 1))
         else:
             reasons = self.tally.setdefault(line["stage"], {})
-            reasons[line["kind"] + ": " + line["reason"]] = reasons.get(line["kind"] + ": " + line["reason"], 0) + 1
+            reason = line["kind"] + ": " + line["reason"].partition(" | ")[0]
+            reasons[reason] = reasons.get(reason, 0) + 1
 
     def append(self, outcome: Any) -> None:
         """Adds one item's outcome (data_prep.pipeline.Outcome); indices must come in order."""

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from data_prep.annotate.build import build_pipeline, build_selectors, build_signatures
+from data_prep.filters import FILTERS
 from data_prep.runner import TooManyFailures, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
@@ -20,6 +21,10 @@ EXAMPLES = """examples:
   python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --seed=0 --out=runs/scenes
   python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos
   python -m data_prep.annotate --source=folder --path=package:skimage,sklearn --out=runs/photos
+  python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos --filters=quality,duplicates \
+      --depth=depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf --camera=apple/DepthPro-hf,default \
+      --proposals=weights/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth --masks=facebook/sam-vit-base \
+      --captions=http://localhost:8000/v1 --set=captions.model=Qwen/Qwen2.5-VL-7B-Instruct --device=cuda --precision=bfloat16
   python -m data_prep.annotate --source=stereo --out=runs/stereo
   python -m data_prep.annotate --source=rgbd --convention=nyu --path=my_rgbd --out=runs/rgbd
   python -m data_prep.annotate --source=video --path=clip.mp4 --every=1.0 --out=runs/clip
@@ -58,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--data_dir", default="", help="where TFDS keeps its datasets")
     group.add_argument("--metric", action="store_true", help="its depth feature is in metres")
     group.add_argument("--group", default="", help="feature whose value decides the split, e.g. a scene's id")
+    _add_models(p)
     group = p.add_argument_group("running")
     group.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (or Ray actors); the bytes do not depend on it")
     group.add_argument("--runner", choices=("processes", "ray"), default="processes", help="ray: Ray Data on RAY_ADDRESS or a local cluster")
@@ -68,6 +74,22 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--heldout_percent", type=int, default=10, help="share of scenes (by hash) that go to the split heldout")
     group.add_argument("--cloud_points", type=int, default=128, help="points kept of each object's cloud")
     return p
+
+
+def _add_models(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("filters (each drop has its reason in the manifest)")
+    group.add_argument("--filters", default="", metavar="A,B", help=f"any of {', '.join(FILTERS)}; they run in this order")
+    group = p.add_argument_group("models for what the source does not know (hub name owner/name, directory or file)")
+    group.add_argument("--depth", default="", help="Depth Anything V2 or Depth Pro, e.g. depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf")
+    group.add_argument("--camera", default="", metavar="A,B", help="first that knows: megasam:DIR, Depth Pro's weights, default[:DEGREES]")
+    group.add_argument("--proposals", default="", help="torchvision's Faster R-CNN file, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
+    group.add_argument("--masks", default="", help="Segment Anything, e.g. sam_vit_h_4b8939.pth or facebook/sam-vit-base")
+    group.add_argument("--captions", default="", help="http address of an OpenAI-compatible endpoint (…/v1), or a local vision-language model")
+    group.add_argument("--device", default="cpu", help="of all models: cpu, cuda, cuda:1, ...")
+    group.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"))
+    group.add_argument("--model_batch", type=int, default=1, help="pictures a model sees at once; 1: same bytes wherever a run is resumed")
+    group.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE",
+                       help="any setting of a filter or model, e.g. --set=quality.least_contrast=0.03 --set=masks.least_stability=0.85")
 
 
 def _four(text: str) -> tuple[float, ...]:

@@ -7,6 +7,7 @@ A model that cannot treat a picture puts a BadItem in its place; it never raises
 from __future__ import annotations
 
 import abc
+import collections
 import dataclasses
 from typing import Any, Protocol
 
@@ -43,23 +44,34 @@ class Caption:
 
 
 @dataclasses.dataclass
+class Rejected:
+    """In the place of a mask or caption: the object is left out. `reason` is short enough to be counted by."""
+
+    reason: str
+
+
+@dataclasses.dataclass
 class DepthEstimate:
     """float32 depth [h, w] along the optical axis, 0 where unknown; `flag` "metric" or "relative". A model that also sees the field of
-    view gives `intrinsics` (fx, fy, cx, cy in pixels)."""
+    view gives `intrinsics` (fx, fy, cx, cy in pixels); `scales_with_focal`: its depth is proportional to the focal length it assumed, so it
+    is corrected where the true one is known."""
 
     depth: np.ndarray
     flag: str
     noise: DepthNoise
     intrinsics: tuple[float, float, float, float] | None = None
+    scales_with_focal: bool = False
 
 
 @dataclasses.dataclass
 class CameraEstimate:
-    """fx, fy, cx, cy in pixels; `source` "exif", "estimated" or "default" (low confidence); gravity [3] in the camera frame when known."""
+    """fx, fy, cx, cy in pixels; `source` "exif", "estimated" or "default" (low confidence); gravity [3] in the camera frame when known;
+    `name`: who estimated, where that is not the model's own name."""
 
     intrinsics: tuple[float, float, float, float]
     source: str
     gravity: np.ndarray | None = None
+    name: str = ""
 
 
 class Model(Protocol):
@@ -77,15 +89,15 @@ class Proposer(Model, Protocol):
 
 
 class Masker(Model, Protocol):
-    """Masks of boxes; a box without a good mask is left out (None)."""
+    """Masks of boxes; a box without a good mask is left out (Rejected)."""
 
-    def masks(self, pictures: list[np.ndarray], proposals: list[list[Proposal]]) -> list[list[Mask | None] | BadItem]: ...
+    def masks(self, pictures: list[np.ndarray], proposals: list[list[Proposal]]) -> list[list[Mask | Rejected] | BadItem]: ...
 
 
 class Captioner(Model, Protocol):
-    """Descriptions unique in the picture; None where no verified one was found."""
+    """Descriptions unique in the picture; Rejected where no verified one was found."""
 
-    def captions(self, pictures: list[np.ndarray], masks: list[list[np.ndarray]]) -> list[list[Caption | None] | BadItem]: ...
+    def captions(self, pictures: list[np.ndarray], masks: list[list[np.ndarray]]) -> list[list[Caption | Rejected] | BadItem]: ...
 
 
 class DepthEstimator(Model, Protocol):
@@ -149,6 +161,9 @@ class DepthStage(_ModelStage):
                 continue
             frame.depth, frame.depth_flag, frame.depth_noise = estimate.depth, estimate.flag, estimate.noise
             frame.provenance["depth"] = self.model.name
+            if frame.intrinsics is not None and estimate.intrinsics is not None and estimate.scales_with_focal:
+                frame.depth = estimate.depth * np.float32(frame.intrinsics[0] / estimate.intrinsics[0])
+                frame.provenance["depth"] += f", scaled to the focal length known from {frame.intrinsics_source}"
             if frame.intrinsics is None and estimate.intrinsics is not None:
                 frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, "estimated"
                 frame.provenance["intrinsics"] = self.model.name
@@ -170,7 +185,7 @@ class CameraStage(_ModelStage):
             if isinstance(estimate, BadItem):
                 continue
             frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, estimate.source
-            frame.provenance["intrinsics"] = self.model.name
+            frame.provenance["intrinsics"] = estimate.name or self.model.name
             if frame.gravity is None and estimate.gravity is not None:
                 frame.gravity = estimate.gravity
                 frame.provenance["gravity"] = self.model.name
@@ -209,10 +224,14 @@ class ObjectsStage(_ModelStage):
         pictures = [f.rgb for f in frames]
         proposals = step(self.proposer.propose, pictures)
         masks = step(self.masker.masks, pictures, proposals)
-        kept = [[(p, m) for p, m in zip(ps, ms) if m is not None] for ps, ms in zip(proposals, masks)]
+        kept = [[(p, m) for p, m in zip(ps, ms) if isinstance(m, Mask)] for ps, ms in zip(proposals, masks)]
         captions = step(self.captioner.captions, pictures, [[m.mask for _, m in pairs] for pairs in kept])
-        for frame, pairs, texts in zip(frames, kept, captions):
-            frame.objects = [self._draft(p, m, c) for (p, m), c in zip(pairs, texts) if c is not None]
+        for frame, boxes, pairs, drawn, texts in zip(frames, proposals, kept, masks, captions):
+            frame.objects = [self._draft(p, m, c) for (p, m), c in zip(pairs, texts) if isinstance(c, Caption)]
+            left_out = [f"mask: {m.reason}" for m in drawn if isinstance(m, Rejected)]
+            left_out += [f"caption: {c.reason}" for c in texts if isinstance(c, Rejected)]
+            frame.meta["proposals"] = len(boxes)
+            frame.meta["objects_left_out"] = dict(sorted(collections.Counter(left_out).items()))
         return errors
 
     def _draft(self, proposal: Proposal, mask: Mask, caption: Caption) -> ObjectDraft:

@@ -37,7 +37,8 @@ def _skipped(folder: Path) -> dict[tuple[str, str], list[str]]:
             entry = parsed(line)
             if not entry:
                 continue
-            reasons = [(str(entry.get("stage", "")), f"{entry.get('kind')}: {entry['reason']}")] if entry.get("reason") else \
+            common = str(entry.get("reason") or "").partition(" | ")[0]         # what follows belongs to this item alone
+            reasons = [(str(entry.get("stage", "")), f"{entry.get('kind')}: {common}")] if common else \
                 [("repaired", str(note)) for note in entry.get("notes", ())]
             for key in reasons:
                 out.setdefault(key, []).append(str(entry.get("item", "")))
