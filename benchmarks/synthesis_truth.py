@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import functools
 import json
 import math
 import random
@@ -26,6 +27,12 @@ from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import chosen
 from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import QuestionRecord, resolve_text
+
+
+class Once(RenderedScenes):
+    """Rendered scenes that draw the scene asked for last only once."""
+
+    draw = functools.lru_cache(maxsize=1)(RenderedScenes.draw)  # type: ignore[assignment]
 
 
 class Closed:
@@ -84,6 +91,10 @@ def truth(c: Closed, r: QuestionRecord) -> Any:
         return {"closer": captions[nearer], "farther": captions[1 - nearer], "yes_no": "yes" if nearer == 0 else "no"}[form]
     if r.family == "depth_order":
         order = sorted(range(len(ids)), key=lambda i: c.median(ids[i]), reverse=form == "far_to_near")
+        return ", ".join(captions[i] for i in order)
+    if r.family == "listing":
+        assert len(ids) == len(c.bodies)
+        order = sorted(range(len(ids)), key=lambda i: c.median(ids[i]) if form == "all_near_to_far" else c.middle(ids[i])[0])
         return ", ".join(captions[i] for i in order)
     if r.family == "multihop":
         return chain(c, inputs, ids)
@@ -173,8 +184,8 @@ def main() -> int:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", default="")
     args = p.parse_args()
-    families, options = chosen(args.families), Options(profile=args.profile)
-    source, measure = RenderedScenes(preset=args.preset, count=10 ** 9, seed=args.seed), Measure(256)
+    families, options = chosen(args.families), Options(profile=args.profile, pool=12)
+    source, measure = Once(preset=args.preset, count=10 ** 9, seed=args.seed), Measure(256)
     checked, wrong = collections.Counter[str](), collections.Counter[str]()
     started, index = time.monotonic(), 0
     while any(checked[f.name] < args.questions for f in families) and index < 20 * args.questions:

@@ -22,7 +22,8 @@ NEAR_TO_FAR = Form("all_near_to_far", 20, ("List all, near to far.", "Near to fa
     "Give all objects ordered by depth, smallest first.", "Starting at the camera and going away from it, which objects do you meet?"))
 
 
-@family("listing", example="List all, left to right. -> blue box, red ball, green cone", needs="every object of the picture annotated: rendered scenes")
+@family("listing", example="List all, left to right. -> blue box, red ball, green cone",
+        needs="every object of the picture annotated: rendered scenes")
 def listing(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """All objects by their place across the picture, or by depth; every pair passes the margin of its two-object question."""
     things = list(view.things)
