@@ -1,0 +1,109 @@
+"""A tiny policy end to end: self-built questions, a benchmark's items with pictures, a bad picture, and a run that is interrupted."""
+
+import dataclasses
+import io
+import json
+
+import numpy as np
+import pytest
+from flax import nnx
+from PIL import Image
+
+from spatial_jax.data.records import QuestionRecord
+from spatial_jax.evals.generation import Sampler
+from spatial_jax.evals.runner import item_messages, run_benchmark, run_heldout
+from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
+from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
+from spatial_jax.processing import train_tokenizer
+
+SETTINGS = EvalSettings(
+    PolicySettings(dtype="float32", min_pixels=56 * 56, max_pixels=56 * 56),
+    SamplingSettings(samples=2, temperature=1.0, max_new_tokens=4),
+    EngineSettings(max_slots=16, prompts_per_call=4, prompt_buckets=(128, 192), answer_buckets=(8,), fsdp=1),
+)
+
+
+def encoded(seed):
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (56, 56, 3), dtype=np.uint8)).save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    path = tmp_path_factory.mktemp("policy")
+    ids = train_tokenizer(["Which is closer, the red box or the blue cup? A. left B. right 1 2 3"] * 30, 400, path)
+    vocabulary = ids.pop("vocab_size")
+    text = TextConfig(vocabulary, 16, 24, 1, 2, 1, 8, 1e-6, 1e4, (2, 1, 1))
+    vision = VisionConfig("qwen2_5_vl", 1, 16, 24, 2, 16, "silu", 14, window_size=112, full_attention_blocks=(0,), tokens_per_second=2.0)
+    config = ModelConfig("qwen2_5_vl", text, vision, True, **ids)
+    save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(0)))[1]), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def sampler(policy):
+    return Sampler.from_directory(policy, SETTINGS)
+
+
+def record(i):
+    return QuestionRecord(
+        f"q{i}",
+        "test",
+        "heldout",
+        f"s{i // 2}",
+        (encoded(i),),
+        (56,),
+        (56,),
+        "Which is closer?",
+        "mcq",
+        "A",
+        options=("left", "right"),
+        reward='{"kind": "choice"}',
+        family="closer" if i % 2 else "further",
+    )
+
+
+def test_heldout_run_resumes_to_the_same_answers(sampler, tmp_path):
+    records = [record(i) for i in range(6)]
+    broken = dataclasses.replace(records[2], question_id="broken", images=(b"not a picture",))
+    records.insert(2, broken)
+    whole = run_heldout(
+        sampler, records, SETTINGS, train=[record(100 + i) for i in range(8)], responses=tmp_path / "a.jsonl", out=tmp_path / "a.json"
+    )
+    assert whole["n"] == 7 and whole["failed"] == 1 and whole["samples"] == 2 and "pass@2" in whole["metrics"] and "constant" in whole["prior"]
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert len(lines) == 8 and json.loads((tmp_path / "a.json").read_text())["families"]["closer"]["n"] == 3
+    (tmp_path / "b.jsonl").write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
+    again = run_heldout(sampler, records, SETTINGS, responses=tmp_path / "b.jsonl")
+    rows = [
+        {json.loads(line)["id"]: json.loads(line)["responses"] for line in path.read_text().splitlines()[1:]}
+        for path in (tmp_path / "a.jsonl", tmp_path / "b.jsonl")
+    ]
+    assert rows[0] == rows[1] and again["metrics"] == whole["metrics"]
+
+
+def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_path):
+    items = [
+        {"id": str(i), "question": "Where?", "choices": "A. left\nB. right", "answer": "B. right", "question_type": "t", "images": [encoded(i)]}
+        for i in range(3)
+    ]
+    items.append({**items[0], "id": "gone", "images": [str(tmp_path / "none.png")]})
+    result = run_benchmark(
+        sampler, "viewspatial", items, SETTINGS, scoring="lmms_eval", rotations=2, responses=tmp_path / "r.jsonl", out=tmp_path / "r.json"
+    )
+    assert result["n"] == 4 and result["failed"] == 2 and result["rotation"]["items"] == 4
+    kept = {json.loads(line)["id"]: json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()[1:]}
+    assert len(kept) == 8 and len(kept["0"]["responses"]) == 2 and kept["0"]["model_sizes"] == [[56, 56]] and "none.png" in kept["gone"]["error"]
+
+
+def test_messages_put_pictures_at_their_marks():
+    first, text = {"type": "image"}, {"type": "text", "text": "q"}
+    assert item_messages("q", 2, 0)[0]["content"] == [first, first, text]
+    assert item_messages("a<image>b", 1, 0)[0]["content"] == [{"type": "text", "text": "a"}, first, {"type": "text", "text": "b"}]
+    assert item_messages("q", 0, 1, "s") == [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "video"}, text]}]
+
+
+def test_settings_that_contradict_each_other():
+    with pytest.raises(ValueError, match="temperature 0"):
+        EvalSettings(sampling=SamplingSettings(samples=4)).check()
