@@ -83,8 +83,8 @@ def main() -> None:
     answers = collate_answers(tokens, [prompt.next_position], answer_bucket=ANSWER, pad_id=0)
     graphdef, params = split_model(QwenVL(config, rngs=nnx.Rngs(0)))
     features = VisionFeatures(jnp.asarray(rng.normal(size=(GRID[0] * GRID[1] // 4, 256)), jnp.float32))
-    result: dict[str, Any] = {"group_size": GROUP, "prompt": PROMPT, "answer": ANSWER, "remat": "full", "model": describe(config), "flops": traced(config, batch, answers),
-                              "flops_full_remat": traced(config, batch, answers, "full"),
+    result: dict[str, Any] = {"group_size": GROUP, "prompt": PROMPT, "answer": ANSWER, "remat": "full", "model": describe(config),
+                              "flops": traced(config, batch, answers), "flops_full_remat": traced(config, batch, answers, "full"),
                               "flops_qwen2_5_vl_3b": traced(published("qwen2_5_vl_3b"), batch, answers)}
     values = {}
     for name, layout in (("group", group_logprobs), ("plain", plain_logprobs)):

@@ -46,10 +46,15 @@ class DevicePrograms:
         self.empty = jax.jit(self._traced(self._empty), static_argnums=(1, 2))
         self.admit = jax.jit(self._traced(self._admit), static_argnums=(8,), donate_argnums=(1,))
         self.decode = jax.jit(self._traced(self._decode), static_argnums=(4,), donate_argnums=(1,))
-        self.grow = jax.jit(self._traced(state.grow_ring), static_argnums=(1,), donate_argnums=(0,))
+        self._grow = jax.jit(self._traced(state.grow_ring), static_argnums=(2,))
         # On several processes every process reads all answers, so they leave the device replicated.
         replicated = None if mesh is None else NamedSharding(mesh, PartitionSpec())
         self.collect = jax.jit(self._collect, out_shardings=replicated)
+
+    def grow(self, decode_state: DecodeState, ring: int) -> DecodeState:
+        """The same state with a larger ring for the answers' keys and values."""
+        answer_kv = self._grow(decode_state.answer_kv, decode_state.column, ring)
+        return dataclasses.replace(decode_state, answer_kv=answer_kv, column=jnp.asarray(decode_state.ring, jnp.int32))
 
     def _traced(self, function):
         """The function with the mesh active while it is traced."""

@@ -111,16 +111,16 @@ def ring_full(state: DecodeState) -> Bool[Array, ""]:
     return jnp.any(state.slot_active & (state.slot_start + state.slot_length > state.ring))
 
 
-def grow_ring(state: DecodeState, ring: int) -> DecodeState:
-    """The same state with a ring of `ring` columns: the old ring is unrolled, oldest column first."""
-    old = state.ring
-    column = jnp.mod(state.column, old)
+def grow_ring(answer_kv: KeyValues, column: Array, ring: int) -> KeyValues:
+    """The ring with `ring` columns, unrolled so that its oldest column comes first; the next column to write is the old size."""
+    old = answer_kv.k.shape[4]
 
     def grow(x):
-        unrolled = jnp.roll(x, -column, axis=4)
-        return jnp.pad(unrolled, [(0, ring - old) if axis == 4 else (0, 0) for axis in range(x.ndim)])
+        unrolled = jnp.roll(x, -jnp.mod(column, old), axis=4)
+        padded = jnp.pad(unrolled, [(0, ring - old) if axis == 4 else (0, 0) for axis in range(x.ndim)])
+        return constrain(padded, ("layers", "batch", None, "kv_heads") + (None,) * (x.ndim - 4))
 
-    return constrain_state(replace(state, answer_kv=jax.tree.map(grow, state.answer_kv), column=jnp.asarray(old, jnp.int32)))
+    return jax.tree.map(grow, answer_kv)
 
 
 def take_samples(state: DecodeState) -> DecodeState:
