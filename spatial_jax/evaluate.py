@@ -25,9 +25,11 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from spatial_jax.evals.registry import benchmark_names
+
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
 _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
-_BENCHMARKS = flags.DEFINE_list("benchmarks", [], "Public benchmarks, by name; --benchmarks=all for every one.")
+_BENCHMARKS = flags.DEFINE_list("benchmarks", [], f"Public benchmarks: {', '.join(benchmark_names())}; or all.")
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "The benchmark of --score_only.")
 _DATA = flags.DEFINE_list("data", [], "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
 _DATASET = flags.DEFINE_list("dataset", [], "One or more data_prep question datasets, as a benchmark of their own families.")
@@ -194,7 +196,7 @@ def search_leaks(dataset: str) -> None:
 
 def benchmark_list() -> list[str]:
     """Names of --benchmarks; each checked before anything is loaded."""
-    from spatial_jax.evals.registry import benchmark_names, check_scoring, get_benchmark
+    from spatial_jax.evals.registry import check_scoring, get_benchmark
 
     names = list(benchmark_names()) if _BENCHMARKS.value == ["all"] else list(_BENCHMARKS.value)
     for name in names:
