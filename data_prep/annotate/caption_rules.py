@@ -15,8 +15,8 @@ SAME = 0.8                       # Jaccard of word sets from which two captions 
 _PHRASE = re.compile(r"[A-Za-z0-9À-ɏ][A-Za-z0-9À-ɏ ,'’\-]*")
 _WORD = re.compile(r"[a-z0-9À-ɏ]+(?:['’\-][a-z0-9À-ɏ]+)*")
 _STOP = frozenset(re.split(" ", "a an the of on in at to with and by its is that which near next it from for"))
-_VAGUE = frozenset(re.split(" ", "object objects thing things item items area region part background foreground image photo photograph scene something "
-                                 "stuff mask outline outlined highlighted unknown none nothing"))
+_VAGUE = frozenset(re.split(" ", "object objects thing things item items area region part background foreground image photo photograph scene "
+                                 "something stuff mask outline outlined highlighted unknown none nothing"))
 # Words of orders, answers and of the annotation itself: no noun phrase that names a thing in a photo needs them.
 _STEERING = re.compile(
     r"\b(ignore|disregard|forget|instructions?|prompts?|assistant|answers?|respond|response|reply|json|options?|rewards?|must|should|always|never|"
