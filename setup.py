@@ -11,6 +11,8 @@ EXTRAS = {
         "torch>=2.4", "segment-anything>=1.0", "ray[data]>=2.40", "scikit-image>=0.24", "scikit-learn>=1.4", "scipy>=1.11",
         "av>=12", "h5py>=3.10", "openai>=1.40", "timm>=1.0",
     ],
+    # gs:// paths outside Google's own machines
+    "gcs": ["gcsfs>=2024.6"],
     "eval": ["pyarrow>=15", "pandas>=2.1", "av>=12"],
     "bench": ["torch>=2.4", "trl>=1.16", "datasets>=2.18", "accelerate>=1.0"],
     "test": [
@@ -34,7 +36,7 @@ setup(
         "jax>=0.10,<0.13", "flax>=0.12", "optax>=0.2.5", "orbax-checkpoint>=0.12", "grain>=0.2.15", "array_record>=0.8",
         "transformers>=5.0", "tokenizers>=0.22", "safetensors>=0.5", "tensorflow-datasets>=4.9.9", "ml_collections>=1.0",
         "numpy>=2.0", "pillow>=10.4", "absl-py>=2.1", "etils[epath]>=1.9", "jaxtyping>=0.2.34", "tensorboardX>=2.6",
-        "regex", "psutil>=5.9",
+        "jinja2>=3.1.6",
     ],
     extras_require=EXTRAS,
 )

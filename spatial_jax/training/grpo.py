@@ -107,7 +107,8 @@ class Grpo:
             texts = [[decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group] for group in groups]
             records = [s.record.as_dict() for s in samples]
             flat = outcome_many(
-                [(self.spec(record), text, record) for record, group in zip(records, texts) for text in group],
+                [(self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
+                 for sample, record, row, group in zip(samples, records, texts, groups) for text, t in zip(row, group)],
                 threads=self.run.reward.threads, deadline=self.run.reward.deadline_s)
         size = self.run.rollout.group_size
         outcomes = [flat[i:i + size] for i in range(0, len(flat), size)]

@@ -22,6 +22,7 @@ from spatial_jax.rl.entropy import EntropyController
 from spatial_jax.rl.pass_rates import read_pass_rates
 from spatial_jax.rl.refill import Refill
 from spatial_jax.training.dpo import Dpo
+from spatial_jax.training.align import Align, SceneStream
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.optimizer import learning_rate
@@ -50,7 +51,7 @@ class Trainer:
 
     setup: Setup
     state: TrainState
-    pipeline: QuestionPipeline
+    pipeline: QuestionPipeline | SceneStream
     reference: Reference
     curriculum: Curriculum
     entropy: EntropyController
@@ -80,7 +81,7 @@ def make_trainer(setup: Setup) -> Trainer:
     curriculum = Curriculum(run.curriculum)
     if run.offline_pass_rates:
         curriculum.import_offline(read_pass_rates(run.offline_pass_rates))
-    pipeline = make_pipeline(setup)
+    pipeline: Any = SceneStream(setup) if run.run.method == "align" else make_pipeline(setup)
     if run.run.method == "grpo":
         pipeline.accept = curriculum.accept
     # What refill keeps for the next batch would be sampled by an older policy: the surplus is dropped, so a batch is always on-policy.
@@ -97,9 +98,9 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
     setup = make_setup(run, workdir)
     trainer = make_trainer(setup)
-    method = {"sft": Sft, "dpo": Dpo, "grpo": Grpo}[run.run.method](setup)
+    method = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}[run.run.method](setup)
     updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
-    with CheckpointManager(str(workdir / "checkpoints"), keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
+    with CheckpointManager(str(workdir), keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
         if resume and manager.latest() is not None:
             device, host = manager.restore(like=trainer.device_state(), fallback=True)
             trainer.restore(device, host)

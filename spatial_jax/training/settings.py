@@ -140,7 +140,7 @@ class MeshSettings:
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    method: Literal["sft", "dpo", "grpo"] = "grpo"
+    method: Literal["align", "sft", "dpo", "grpo"] = "grpo"
     steps: int = 1000
     prompts: int = 256                          # prompts a rollout (GRPO) or examples a step (SFT, DPO)
     update_prompts: int = 256                   # prompts an optimizer step; fewer than `prompts`: several steps a rollout
