@@ -29,7 +29,7 @@ def transformers_generate(directory: str, prompts: list, repeats: int) -> dict[s
     import transformers
 
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(directory, dtype=torch.float32).eval()
-    ids = torch.tensor(np.stack([prompt.input_ids for prompt in prompts]))
+    ids = torch.tensor(np.stack([prompt.input_ids for prompt in prompts])).long()
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": (ids == model.config.image_token_id).int(),
               "pixel_values": torch.tensor(np.concatenate([prompt.pixel_values for prompt in prompts])),
               "image_grid_thw": torch.tensor(np.concatenate([prompt.grid_thw for prompt in prompts])).long()}
@@ -63,7 +63,7 @@ def main() -> None:
     result: dict[str, Any] = {"prompts": PROMPTS, "group": GROUP, "prompt_tokens": LENGTH, "answer_tokens": ANSWER, "model": describe(config)}
     result["engine"] = measure(engine(), prompts, GROUP, fixed)
     result["prefill_shared"] = measure(engine(), prompts, GROUP, first)
-    result["prefill_one_a_sample"] = measure(engine(), [prompt for prompt in prompts for _ in range(GROUP)], 1, first, repeats=1)
+    result["prefill_one_a_sample"] = measure(engine(max_prefill_tokens=8192), [prompt for prompt in prompts for _ in range(GROUP)], 1, first, repeats=1)
     for slots in (GROUP, 4):
         # The same 32 slots: two prompts at a time with all their samples, or eight prompts with four slots each.
         result[f"long_tail_{slots}_slots_a_prompt"] = measure(engine(max_slots=32, slots_per_prompt=slots), prompts, GROUP, tailed)
