@@ -73,11 +73,10 @@ def box_distance(a: Thing, b: Thing, iterations: int = 60) -> float:
 def nearest_distance(a: Thing, b: Thing) -> tuple[float, float] | None:
     """(distance, one standard deviation) between the visible surfaces of two things: at least their boxes' distance, at most that of their
     sampled clouds, which miss tips and rims. None when the two bounds are more than 15 % apart."""
-    from scipy.spatial import cKDTree
-
-    cloud_a, cloud_b = a.cloud(), b.cloud()
+    cloud_a, cloud_b = a.cloud().astype(np.float64), b.cloud().astype(np.float64)
     if len(cloud_a) < 64 or len(cloud_b) < 64 or not (a.has_extent and b.has_extent):
         return None
-    most = float(cKDTree(cloud_a).query(cloud_b, k=1)[0].min())
+    squares = (cloud_a ** 2).sum(1)[:, None] + (cloud_b ** 2).sum(1) - 2 * cloud_a @ cloud_b.T       # a few hundred points each
+    most = math.sqrt(max(0.0, float(squares.min())))
     least = box_distance(a, b)
     return ((most + least) / 2, (most - least) / math.sqrt(12)) if 0 <= most - least <= 0.15 * most else None
