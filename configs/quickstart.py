@@ -5,39 +5,50 @@
     python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/quickstart/grpo \
         --config.model.path=runs/quickstart/sft/export --config.data.paths='("runs/quickstart/questions",)'
 """
+from typing import Any
+
 from ml_collections import ConfigDict
 
 from configs import common
 
-TINY = dict(
+TINY: dict[str, Any] = dict(
     model=dict(dtype="float32", remat="none"),
-    data=dict(prompt_mode="bare", system="", max_pixels=112 * 112, min_pixels=28 * 28, prompt_buckets=(24, 48, 64, 96), together=8, cache_mib=2048),
+    data=dict(prompt_mode="bare", system="", max_pixels=112 * 112, min_pixels=28 * 28, prompt_buckets=(32, 56, 96), together=8, cache_mib=2048),
+)
+
+
+SFT: dict[str, Any] = dict(
+    rollout=dict(answer_buckets=(28, 32, 36, 48, 64, 96), max_new_tokens=20),
+    checkpoint=dict(every=100, keep=2),
+    log=dict(console_every=20, gallery_every=0),
 )
 
 
 def get_config(arg: str = "grpo") -> ConfigDict:
-    """`arg`: sft (cold start) or grpo."""
-    if arg == "sft":
+    """`arg`: align (a fresh tower learns words for what it shows), sft (a little more supervised training of the shipped cold start),
+    sft_scratch (what the time allows from random weights), sft_cold (the shipped cold start itself, hours on two cores), or grpo."""
+    if arg == "align":
         config = common.base(
-            run=dict(method="sft", steps=400, prompts=32, update_prompts=32, micro_prompts=32),
-            optimizer=dict(learning_rate=1e-3, beta2=0.98, schedule="cosine", warmup_steps=50, final_fraction=0.05, weight_decay=0.05),
-            rollout=dict(answer_buckets=(28, 32, 36, 48, 64, 96), max_new_tokens=20),
-            log=dict(console_every=20, gallery_every=0),
-            checkpoint=dict(every=200, keep=2),
-            **TINY,
-        )
+            run=dict(method="align", steps=260, prompts=16, update_prompts=16, micro_prompts=16),
+            optimizer=dict(learning_rate=1e-3, beta2=0.98, warmup_steps=50, weight_decay=0.05), **SFT, **TINY)
+    elif arg in ("sft", "sft_scratch", "sft_cold"):
+        steps, rate = {"sft": (150, 2e-4), "sft_scratch": (900, 1e-3), "sft_cold": (9000, 1e-3)}[arg]
+        config = common.base(
+            run=dict(method="sft", steps=steps, prompts=32, update_prompts=32, micro_prompts=32),
+            optimizer=dict(learning_rate=rate, beta2=0.98, schedule="cosine", warmup_steps=20 if arg == "sft" else 200, final_fraction=0.05,
+                           weight_decay=0.05), **SFT, **TINY)
     elif arg == "grpo":
         config = common.base(
-            run=dict(method="grpo", steps=120, prompts=64, update_prompts=64, micro_prompts=16),
+            run=dict(method="grpo", steps=100, prompts=64, update_prompts=64, micro_prompts=16),
             rollout=dict(group_size=16, top_p=1.0, max_new_tokens=20, answer_buckets=(4, 8, 20), max_slots=1024),
             algorithm=dict(kind="grpo", clip_low=0.20, clip_high=0.25, kl_coef=0.01),
             reference=dict(mode="every_n", n=50),
             reward=dict(format_weight=0.0),
             optimizer=dict(learning_rate=1e-4, warmup_steps=5, weight_decay=0.01),
-            log=dict(console_every=5, gallery_every=40, gallery_groups=6),
-            checkpoint=dict(every=40, keep=2),
+            log=dict(console_every=5, gallery_every=25, gallery_groups=6),
+            checkpoint=dict(every=25, keep=2),
             **TINY,
         )
     else:
-        raise ValueError(f"configs/quickstart.py takes :sft or :grpo, not {arg!r}")
+        raise ValueError(f"configs/quickstart.py takes :align, :sft, :sft_scratch, :sft_cold or :grpo, not {arg!r}")
     return common.on_one_device(config)

@@ -122,6 +122,9 @@ def main() -> int:
         say(f"quickstart: PHOTOS={args.photos} is no folder; give a folder of pictures")
         return 2
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    # The verbs are separate processes; what one has compiled the next need not compile again.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     plan = steps(root, args.photos, args.from_scratch, args.scenes, args.seed)
     (root / "story.json").write_text(json.dumps(story(plan, args.from_scratch)))
     code = StepRunner(root, plan).run()

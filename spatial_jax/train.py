@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
     from spatial_jax.training.loop import train
 
     try:
-        return train(run_config.strict(_CONFIG.value), _WORKDIR.value, resume=_RESUME.value)
+        return train(run_config.strict(_CONFIG.value), str(_WORKDIR.value), resume=_RESUME.value)
     except (ValueError, FileNotFoundError, OSError) as error:
         logging.getLogger(__name__).debug("cause", exc_info=True)
         print(f"train: {error}", file=sys.stderr)

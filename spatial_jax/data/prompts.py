@@ -28,7 +28,8 @@ _WRAP = {
     "think_boxed": "First think it through inside <think></think>, then put {form} in \\boxed{{}}.",
 }
 _TARGETS = {
-    "bare": "{answer}", "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>",
+    # A leading space: words of the question and of the answer are then the same tokens, which a small model copies far sooner.
+    "bare": " {answer}", "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>",
     "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
     "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>", "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
 }

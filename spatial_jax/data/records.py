@@ -209,7 +209,7 @@ def _convert(field: dataclasses.Field, value: Any) -> Any:
         return tuple(int(v) for v in value)
     if kind.startswith("tuple[float"):
         return tuple(float(v) for v in value)
-    return {"str": _text, "int": int, "float": float}[kind](value)
+    return _text(value) if kind == "str" else int(value) if kind == "int" else float(value)
 
 
 def from_example(kind: type, example: dict[str, Any]) -> Any:

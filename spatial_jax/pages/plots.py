@@ -14,12 +14,15 @@ MAX_POINTS = 300
 
 @dataclasses.dataclass(frozen=True)
 class Series:
-    """One line. `color` is an index into the page's palette. Non-finite values break the line."""
+    """One line. `color` is an index into the page's palette. Non-finite values break the line. `low` and `high`, one value an x, shade an
+    interval about it where both are finite."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     color: int = 0
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +123,7 @@ def line_plot(series: Sequence[Series], *, title: str = "", note: str = "", unit
     axes = _Axes(min(xs), max(xs), low, high, height, log)
     shades = [tag("rect", tag("title", band.title), x=f"{axes.px(max(band.start, axes.x0)):.1f}", y=TOP, height=height - TOP - BOTTOM, class_="band",
                   width=f"{max(3.0, axes.px(min(band.stop, axes.x1)) - axes.px(max(band.start, axes.x0))):.1f}") for band in bands]
-    lines: list[Html] = []
+    lines: list[Html] = [_shade(s, axes) for s, *_ in drawn if s.low and s.high]
     for s, x, y, raw_x, raw in drawn:
         if smooth and len(raw) > 3:
             lines.append(_path(raw_x, raw, axes, f"raw c{s.color % 8}"))
@@ -230,6 +233,15 @@ def _path(x: Sequence[float], y: Sequence[float], axes: _Axes, class_: str) -> H
         pieces.append(f"{'L' if pen else 'M'}{axes.px(xi):.1f} {min(bottom, max(top, axes.py(yi))):.1f}")
         pen = True
     return tag("path", d="".join(pieces) + ("h.01" if len(pieces) == 1 else ""), class_=class_)
+
+
+def _shade(series: Series, axes: _Axes) -> Html:
+    """The area between a series' bounds, as far as the axis shows it."""
+    rows = [(x, a, b) for x, a, b in zip(series.x, series.low, series.high, strict=True) if math.isfinite(a) and math.isfinite(b)]
+    floor = 10.0 ** axes.y0 if axes.log else axes.y0
+    edge = [(x, high) for x, _, high in rows] + [(x, low) for x, low, _ in reversed(rows)]
+    at = [f"{axes.px(x):.1f} {min(axes.height - BOTTOM, max(TOP, axes.py(max(y, floor)))):.1f}" for x, y in edge]
+    return tag("path", d="M" + "L".join(at) + "Z" if at else "M0 0", style=f"fill:var(--c{series.color % 8});stroke:none;opacity:.15")
 
 
 def _round(value: float) -> float | None:

@@ -102,5 +102,6 @@ def rollout_batch(prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Tr
     sampled = trajectory_batch(groups, [p.next_position for p in prompts], buckets.vision, answer_buckets=buckets.answer,
                                patch_buckets=buckets.patch, pad_id=buckets.pad_id)
     mask = np.asarray(sampled.answers.loss_mask) & keep[..., None]
-    policy = PolicyBatch(np.asarray(advantages, np.float32), mask, rollout_logp=sampled.full_logp)
+    host: Any = PolicyBatch                     # NumPy arrays stand where device arrays will
+    policy = host(np.asarray(advantages, np.float32), mask, rollout_logp=sampled.full_logp)
     return GroupBatch(buckets.prompts(prompts), sampled.answers, policy)

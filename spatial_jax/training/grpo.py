@@ -52,8 +52,9 @@ class Rollout:
     @classmethod
     def chosen(cls, rows: Sequence[tuple[Rollout, int]]) -> Rollout:
         """These rows of these rollouts as one."""
-        lists = {f.name: [getattr(rollout, f.name)[i] for rollout, i in rows] for f in dataclasses.fields(cls)}
-        return cls(**{name: np.stack(values) if isinstance(values[0], np.ndarray) else values for name, values in lists.items()})
+        lists: dict[str, Any] = {f.name: [getattr(rollout, f.name)[i] for rollout, i in rows] for f in dataclasses.fields(cls)}
+        joined: dict[str, Any] = {name: np.stack(values) if isinstance(values[0], np.ndarray) else values for name, values in lists.items()}
+        return cls(**joined)
 
     @classmethod
     def joined(cls, rollouts: Sequence[Rollout]) -> Rollout:
@@ -68,8 +69,8 @@ class Rollout:
             answers = [{"text": text, "reward": float(self.rewards[i, j]), "advantage": float(self.advantages[i, j]),
                         "correct": bool(self.correct[i, j] == 1), "finish_reason": self.groups[i][j].finish_reason, "length": len(self.groups[i][j])}
                        for j, text in enumerate(self.texts[i])]
-            entries.append({"record": {**sample.record.as_dict(), "model_size": list(sample.prompt.model_sizes[0]) if sample.prompt.model_sizes else None},
-                            "answers": answers, "phase": "train"})
+            size = list(sample.prompt.model_sizes[0]) if sample.prompt.model_sizes else None
+            entries.append({"record": sample.record.as_dict(), "model_size": size, "answers": answers, "phase": "train"})
         return entries
 
 
@@ -91,6 +92,7 @@ class Grpo:
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Sums of the objective over a micro-batch."""
+        assert batch.policy is not None
         logp, entropy = group_logprobs(
             model, batch.prompts, batch.answers, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids,
             remat=self.run.model.remat)
@@ -147,7 +149,8 @@ class Grpo:
             if not on_policy:
                 with timer("old_logp"):
                     batches = [self.scorer.with_logps(batch, "old_logp", params) for batch in batches]
-            count = sum(float(normaliser(batch.policy.mask, self.config.aggregate, self.config.max_tokens)) for batch in batches)
+            masks = [batch.policy.mask for batch in batches if batch.policy is not None]
+            count = sum(float(normaliser(mask, self.config.aggregate, self.config.max_tokens)) for mask in masks)
             if batches and count:
                 yield batches, count
 

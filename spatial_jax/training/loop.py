@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, PreemptionGuard
-from spatial_jax.data.encode import Sample, SampleEncoder
+from spatial_jax.data.encode import SampleEncoder
 from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import open_questions
@@ -21,8 +21,8 @@ from spatial_jax.rl.curriculum import Curriculum
 from spatial_jax.rl.entropy import EntropyController
 from spatial_jax.rl.pass_rates import read_pass_rates
 from spatial_jax.rl.refill import Refill
-from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.align import Align, SceneStream
+from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.optimizer import learning_rate
@@ -51,7 +51,7 @@ class Trainer:
 
     setup: Setup
     state: TrainState
-    pipeline: QuestionPipeline | SceneStream
+    pipeline: Any                               # QuestionPipeline, or SceneStream for alignment
     reference: Reference
     curriculum: Curriculum
     entropy: EntropyController
@@ -98,7 +98,8 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
     setup = make_setup(run, workdir)
     trainer = make_trainer(setup)
-    method = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}[run.run.method](setup)
+    kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
+    method = kinds[run.run.method](setup)
     updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
     with CheckpointManager(str(workdir), keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
         if resume and manager.latest() is not None:
@@ -145,7 +146,7 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, manager: CheckpointM
     return 0
 
 
-Taken = tuple[list[Sample], dict[str, float], list[dict[str, Any]]]       # samples, metrics, gallery entries
+Taken = tuple[list[Any], dict[str, float], list[dict[str, Any]]]          # samples, metrics, gallery entries
 
 
 def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTimer) -> Taken:

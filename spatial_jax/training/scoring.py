@@ -35,5 +35,6 @@ class LogProbs:
 
     def with_logps(self, batch: GroupBatch, name: str, params: Any) -> GroupBatch:
         """The batch with `name` ("old_logp" or "ref_logp") of its policy filled in."""
+        values: dict[str, Any] = {name: self(params, batch)}
         assert batch.policy is not None
-        return dataclasses.replace(batch, policy=dataclasses.replace(batch.policy, **{name: self(params, batch)}))
+        return dataclasses.replace(batch, policy=dataclasses.replace(batch.policy, **values))

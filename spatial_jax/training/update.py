@@ -98,4 +98,4 @@ class Updater:
     @property
     def programs(self) -> int:
         """Compiled accumulation programs so far: one a bucket shape."""
-        return self._accumulate._cache_size()
+        return getattr(self._accumulate, "_cache_size")()  # noqa: B009  not in jax's type stubs

@@ -1,0 +1,136 @@
+"""What came of a sweep: final values a setting with the interval over seeds, curves, one table on the console and one page."""
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.special import stdtrit
+
+from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table
+
+SEEDS = ("run.seed", "data.seed")
+LAST = 0.1                                      # share of a run's rows that its final value averages
+Run = tuple[Mapping[str, Any], Path]            # overrides, directory
+
+
+@dataclasses.dataclass
+class Setting:
+    """Members that differ in their seeds only: curves [seed][metric] as {step: value}, final values {metric: one a seed}."""
+
+    label: str
+    curves: list[dict[str, dict[int, float]]]
+    final: dict[str, list[float]]
+
+
+def interval(values: Sequence[float]) -> Estimate:
+    """Mean and 95 % t-interval over seeds; no interval for one seed, NaN for none."""
+    values = [v for v in values if math.isfinite(v)]
+    n = len(values)
+    if n == 0:
+        return Estimate(math.nan)
+    mean = sum(values) / n
+    if n == 1:
+        return Estimate(mean)
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n)
+    return Estimate(mean, mean - half, mean + half)
+
+
+def read_curves(root: Path, metrics: Iterable[str]) -> dict[str, dict[int, float]]:
+    """metric -> step -> value of a run's metrics.jsonl; a step logged twice (after a resume) counts once, as logged last."""
+    curves: dict[str, dict[int, float]] = {name: {} for name in metrics}
+    path = root / "metrics.jsonl"
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except ValueError:                      # a line that a kill cut short
+            continue
+        for name, curve in curves.items():
+            if isinstance(row, dict) and isinstance(row.get(name), (int, float)):
+                curve[int(row["step"])] = float(row[name])
+    return curves
+
+
+def evaluations(root: Path) -> dict[str, float]:
+    """"eval NAME: METRIC" -> value of a run's eval/NAME.json."""
+    out = {}
+    for path in sorted((root / "eval").glob("*.json")):
+        result = json.loads(path.read_text())
+        for name, value in (result.get("metrics") or {}).items():
+            if isinstance(value, (int, float)):
+                out[f"eval {path.stem}: {name}"] = float(value)
+    return out
+
+
+def collect(runs: Sequence[Run], metrics: Sequence[str]) -> list[Setting]:
+    """Settings in the sweep's order."""
+    settings: dict[str, Setting] = {}
+    for overrides, root in runs:
+        label = ", ".join(f"{k.rsplit('.', 1)[-1]} {'+'.join(v) if isinstance(v, (list, tuple)) and all(isinstance(i, str) for i in v) else v}"
+                          for k, v in overrides.items() if k not in SEEDS) or "base"
+        setting = settings.setdefault(label, Setting(label, [], {}))
+        curves = read_curves(root, metrics)
+        setting.curves.append(curves)
+        final = {}
+        for name, curve in curves.items():
+            if curve:
+                values = [curve[step] for step in sorted(curve)]
+                tail = values[-max(1, int(len(values) * LAST)):]
+                final[name] = sum(tail) / len(tail)
+        for name, value in (final | evaluations(root)).items():
+            setting.final.setdefault(name, []).append(value)
+    return list(settings.values())
+
+
+def mean_curve(setting: Setting, metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
+    """Steps, mean over seeds, and the ends of its interval (NaN where one seed reports)."""
+    steps = sorted({step for curves in setting.curves for step in curves[metric]})
+    at = [interval([curves[metric][step] for curves in setting.curves if step in curves[metric]]) for step in steps]
+    return steps, [e.value for e in at], [e.low for e in at], [e.high for e in at]
+
+
+def write_results(workdir: Path, runs: Sequence[Run], metrics: Sequence[str]) -> str:
+    """Writes sweep.json and sweep.html; returns the console's table."""
+    settings = collect(runs, metrics)
+    names = list(dict.fromkeys(name for s in settings for name in s.final))
+    estimates = {s.label: {name: interval(s.final.get(name, [])) for name in names} for s in settings}
+    plain = [{"setting": s.label, "seeds": len(s.curves),
+              "metrics": {n: {k: v if math.isfinite(v) else None for k, v in dataclasses.asdict(estimates[s.label][n]).items()} for n in names}}
+             for s in settings]
+    temporary = workdir / "sweep.json.tmp"
+    temporary.write_text(json.dumps({"settings": plain, "members": [{"overrides": dict(o), "run": r.name} for o, r in runs]}, indent=1))
+    os.replace(temporary, workdir / "sweep.json")
+    _page(workdir, settings, estimates, names, metrics)
+    width = max(len(s.label) for s in settings) + 2
+    lines = [f"{'setting':<{width}}{'seeds':>6}" + "".join(f"{name:>24}" for name in names)]
+    for s in settings:
+        cells = [f"{e.value:.4g}" + (f" ±{e.value - e.low:.2g}" if e.interval() else "") for e in estimates[s.label].values()]
+        lines.append(f"{s.label:<{width}}{len(s.curves):>6}" + "".join(f"{cell:>24}" for cell in cells))
+    return "\n" + "\n".join(lines) + f"\n(mean of the last {LAST:.0%} of rows, ± half of the 95 % interval over seeds)\npage: {workdir / 'sweep.html'}"
+
+
+def _page(workdir: Path, settings: Sequence[Setting], estimates: Mapping[str, Mapping[str, Estimate]], names: Sequence[str],
+          metrics: Sequence[str]) -> None:
+    page = Page(f"Sweep: {workdir.name}", f"{len(settings)} settings, {sum(len(s.curves) for s in settings)} finished runs")
+    first = settings[0].label
+    rows = [[s.label, len(s.curves), *(e for name in names for e in (
+        estimate_cell(estimates[s.label][name], 3), change_cell(estimates[first][name], estimates[s.label][name])))] for s in settings]
+    columns = ["setting", "seeds", *(c for name in names for c in (name, "against the first"))]
+    page.section("Results", table(columns, rows, numeric=range(1, len(columns))),
+                 lead=f"Mean over seeds of each run's last {LAST:.0%} of rows, with its 95 % t-interval.")
+    plots = []
+    for metric in metrics:
+        series = []
+        for color, setting in enumerate(settings):
+            steps, mean, low, high = mean_curve(setting, metric)
+            if steps:
+                series.append(Series(setting.label, steps, mean, color, low, high))
+        if series:
+            plots.append(line_plot(series, title=metric))
+    if plots:
+        page.section("Curves", legend([s.label for s in settings]), *plots, lead="Mean over seeds; the shade is its 95 % t-interval.")
+    page.write(workdir / "sweep.html")
