@@ -24,7 +24,7 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
         return Step(f"eval_{name}", f"evaluate {what} on held-out questions: 8 sampled answers each, and the greedy one",
                     ("-m", "spatial_jax.evaluate", "--config=configs/eval_spatial.py:tiny", f"--model={model}",
                      f"--dataset={at['questions']},{at['selfsup']}", "--split=heldout", "--samples=8", "--temperature=1.0", "--greedy_too",
-                     f"--name={name}", f"--out={at['eval']}/{name}.json"), 0.8)
+                     f"--out={at['eval']}/{name}.json"), 0.8)
 
     photo_source = f"--path={photos}" if photos else "--path=package:skimage,sklearn"
     fresh = ("--fresh=tiny", f"--texts={at['questions']},{at['selfsup']}") if from_scratch else (f"--fresh={COLD_START}",)

@@ -1,0 +1,106 @@
+"""`make proofs`: the shipped cold start made again, and three seeds of GRPO from it, measured on held-out questions.
+
+Every step is a command that can be run alone. Results: benchmarks/results/quickstart_learning.json (the table in the README).
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from launch.quickstart import COLD_START
+from launch.steps import Step, StepRunner, say
+
+FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
+RESULT = "benchmarks/results/quickstart_learning.json"
+
+
+def cold_start_steps(root: Path, scenes: int, sft_steps: int) -> list[Step]:
+    """From nothing to a policy that has begun to look."""
+    families = "('" + "','".join(FAMILIES.split(",")) + "',)"
+    return [
+        Step("scenes", "render scenes", ("-m", "data_prep.annotate", "--source=rendered", "--preset=plain", f"--count={scenes}", "--seed=7",
+                                         "--workers=2", f"--out={root}/scenes"), 5),
+        Step("questions", "ask questions", ("-m", "data_prep.synthesize", f"--scenes={root}/scenes", "--profile=plain", "--per_scene=9", "--wordings=1",
+                                            "--families=listing,bearing,relation,depth_order2,abs_depth,box,count,multihop", "--seed=7",
+                                            f"--out={root}/questions"), 3),
+        Step("photos", "read photos", ("-m", "data_prep.annotate", "--source=folder", "--path=package:skimage,sklearn", f"--out={root}/photos"), 0.1),
+        Step("selfsup", "self-supervised tasks", ("-m", "data_prep.selfsup", f"--photos={root}/photos", "--profile=plain", "--wordings=1",
+                                                  "--per_photo=200", f"--out={root}/selfsup"), 0.3),
+        Step("policy", "a random policy with its tokenizer", ("-m", "spatial_jax.convert", "--fresh=tiny", f"--texts={root}/questions,{root}/selfsup",
+                                                              f"--out={root}/policy"), 0.2),
+        Step("align", "visual tokens learn words", ("-m", "spatial_jax.train", "--config=configs/quickstart.py:align", f"--workdir={root}/align",
+                                                    f"--config.model.path={root}/policy", f"--config.data.paths=('{root}/scenes',)"), 2),
+        Step("sft", "cold start", ("-m", "spatial_jax.train", "--config=configs/quickstart.py:sft_cold", f"--workdir={root}/sft",
+                                   f"--config.model.path={root}/align/export", f"--config.data.paths=('{root}/questions',)",
+                                   f"--config.data.families={families}", f"--config.run.steps={sft_steps}"), 40),
+    ]
+
+
+def seed_steps(root: Path, start: str, seed: int, steps: int, items: int) -> list[Step]:
+    """GRPO of one seed and its two evaluations (the one before is of the same starting policy, sampled with the same seeds)."""
+    families = "('" + "','".join(FAMILIES.split(",")) + "',)"
+    out = root / f"seed{seed}"
+
+    def evaluate(name: str, model: str) -> Step:
+        return Step(f"eval_{name}_{seed}", f"evaluate {name}, seed {seed}", (
+            "-m", "spatial_jax.evaluate", "--config=configs/eval_spatial.py:tiny", f"--model={model}", f"--dataset={root}/questions", "--split=heldout",
+            f"--families={FAMILIES}", f"--limit={items}", "--samples=8", "--temperature=1.0", "--greedy_too", "--nopage",
+            f"--out={out}/eval/{name}.json"), 2)
+
+    return [
+        evaluate("after_sft", start),
+        Step(f"grpo_{seed}", f"GRPO, seed {seed}", (
+            "-m", "spatial_jax.train", "--config=configs/quickstart.py:grpo", f"--workdir={out}/grpo", f"--config.model.path={start}",
+            f"--config.data.paths=('{root}/questions',)", f"--config.data.families={families}", f"--config.run.seed={seed}",
+            f"--config.data.seed={seed}", f"--config.run.steps={steps}"), 20),
+        evaluate("after_grpo", f"{out}/grpo/export"),
+    ]
+
+
+def table(root: Path, seeds: list[int], steps: int) -> dict:
+    """Differences after GRPO minus after SFT, paired over items, with 95 % intervals over scenes."""
+    from spatial_jax.evals.results import compare, read_result
+
+    rows = []
+    for seed in seeds:
+        for kind in ("", ".greedy"):
+            before, after = (read_result(root / f"seed{seed}" / "eval" / f"{name}{kind}.json") for name in ("after_sft", "after_grpo"))
+            rows.append({"seed": seed, "decoding": "greedy" if kind else "sampled", "before": before["metrics"], "after": after["metrics"],
+                         "prior": after.get("prior"), "difference": compare(before, after),
+                         "families": {f: {"n": v["n"], "before": before["families"][f]["reward"], "after": v["reward"],
+                                          "prior_constant": v.get("prior_constant"), "prior_words": v.get("prior_words")}
+                                      for f, v in after["families"].items()}})
+    return {"command": "make proofs", "grpo_steps": steps, "rows": rows}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
+    parser.add_argument("--root", default="runs/proofs")
+    parser.add_argument("--scenes", type=int, default=16000)
+    parser.add_argument("--sft_steps", type=int, default=9000)
+    parser.add_argument("--grpo_steps", type=int, default=100)
+    parser.add_argument("--items", type=int, default=600, help="held-out questions of an evaluation")
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--start", default=COLD_START, help="where GRPO starts; runs/proofs/sft/export for the cold start made here")
+    parser.add_argument("--cold_start", action="store_true", help="make the cold start again, too")
+    args = parser.parse_args()
+    root, seeds = Path(args.root), [int(s) for s in args.seeds.split(",")]
+    root.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
+    made = cold_start_steps(root, args.scenes, args.sft_steps)
+    plan = made if args.cold_start else made[:2]
+    plan = plan + [step for seed in seeds for step in seed_steps(root, args.start, seed, args.grpo_steps, args.items)]
+    code = StepRunner(root, plan).run()
+    if code == 0:
+        result = Path(RESULT)
+        result.write_text(json.dumps(table(root, seeds, args.grpo_steps), indent=1))
+        say(f"wrote {result}")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""The step runner: done steps are kept, a failure stops with its code, a changed command is run again."""
+import json
+
+from launch.quickstart import root_folder, steps
+from launch.steps import Step, StepRunner
+
+
+def step(name, code):
+    return Step(name, name, ("-c", code), 0.1)
+
+
+def test_runs_in_order_and_keeps_what_is_done(tmp_path, capfd):
+    write = f"open({str(tmp_path / 'log')!r}, 'a').write('x')"
+    plan = [step("one", write), step("two", write)]
+    assert StepRunner(tmp_path, plan).run() == 0
+    assert StepRunner(tmp_path, plan).run() == 0
+    assert (tmp_path / "log").read_text() == "xx"
+    assert "done before" in capfd.readouterr().out
+
+
+def test_failure_stops_with_its_code_and_resumes_there(tmp_path, capfd):
+    flag = tmp_path / "flag"
+    plan = [step("one", "pass"), step("two", f"import os, sys; sys.exit(0 if os.path.exists({str(flag)!r}) else 7)"), step("three", "pass")]
+    assert StepRunner(tmp_path, plan).run() == 7
+    assert "run the same command again" in capfd.readouterr().out
+    flag.write_text("")
+    assert StepRunner(tmp_path, plan).run() == 0
+
+
+def test_a_changed_command_runs_again_with_all_that_follow(tmp_path):
+    log = tmp_path / "log"
+    write = f"open({str(log)!r}, 'a').write"
+    assert StepRunner(tmp_path, [step("one", f"{write}('a')"), step("two", f"{write}('b')")]).run() == 0
+    assert StepRunner(tmp_path, [step("one", f"{write}('A')"), step("two", f"{write}('b')")]).run() == 0
+    assert log.read_text() == "abAb"
+
+
+def test_quickstart_is_a_list_of_verbs(tmp_path):
+    plan = steps(tmp_path, "", False, 100, 1)
+    assert all(s.args[0] == "-m" and s.args[1].split(".")[0] in ("data_prep", "spatial_jax") for s in plan)
+    assert len({s.name for s in plan}) == len(plan)
+    assert root_folder("", False) != root_folder("pictures", False) != root_folder("pictures", True)
+    json.dumps([s.command for s in plan])
