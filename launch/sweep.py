@@ -179,7 +179,12 @@ class Sweep:
 def stopping(sweep: Sweep, signals: Sequence[signal.Signals] = (signal.SIGTERM, signal.SIGINT)) -> Callable[[], None]:
     """Lets signals stop the sweep; returns what puts the handlers back."""
     before = {number: signal.signal(number, sweep.stop) for number in signals}
-    return lambda: [signal.signal(number, handler) for number, handler in before.items()] and None
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    return restore
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,0 +1,117 @@
+"""The gcloud commands of a TPU run, and what their failures mean. Nothing else talks to the cloud."""
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+import subprocess
+from collections.abc import Sequence
+
+from launch.steps import say
+
+RUNTIMES = {                                    # accelerator type's beginning -> software version of the TPU VM
+    "v5litepod": "v2-alpha-tpuv5-lite", "v5p": "v2-alpha-tpuv5", "v6e": "v2-alpha-tpuv6e", "v4": "tpu-ubuntu2204-base",
+    "v3": "tpu-ubuntu2204-base", "v2": "tpu-ubuntu2204-base",
+}
+_QUOTA = re.compile(r"quota", re.IGNORECASE)
+_EXISTS = re.compile(r"ALREADY_EXISTS|already exists", re.IGNORECASE)
+_ABSENT = re.compile(r"NOT_FOUND|was not found|could not be found", re.IGNORECASE)
+_PERMANENT = re.compile(r"PERMISSION_DENIED|INVALID_ARGUMENT|UNAUTHENTICATED|invalid choice|unrecognized arguments|do not currently have an active account")
+
+
+class CloudError(RuntimeError):
+    """gcloud refused for good; the message is one line that says what to do."""
+
+
+class Temporary(RuntimeError):
+    """gcloud or the connection failed in a way that may pass."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cloud:
+    """A TPU by name. Methods run gcloud; with `dry_run` they print the command and take success for granted."""
+
+    name: str
+    zone: str
+    accelerator: str
+    runtime: str = ""
+    project: str = ""
+    spot: bool = False
+    dry_run: bool = False
+    timeout: float = 900.0                      # seconds that a command other than following a log may take
+
+    def _line(self, *words: str) -> list[str]:
+        project = [f"--project={self.project}"] if self.project else []
+        return ["gcloud", *words, f"--zone={self.zone}", *project, "--quiet"]
+
+    def create_line(self) -> list[str]:
+        kind = self.accelerator.split("-")[0]
+        runtime = self.runtime or RUNTIMES.get(kind, "")
+        if not runtime:
+            raise CloudError(f"--accelerator={self.accelerator}: software version unknown; give it with --runtime, or use one of {', '.join(RUNTIMES)}")
+        return self._line("compute", "tpus", "queued-resources", "create", self.name, f"--node-id={self.name}",
+                          f"--accelerator-type={self.accelerator}", f"--runtime-version={runtime}", *(["--spot"] if self.spot else []))
+
+    def delete_line(self) -> list[str]:
+        return self._line("compute", "tpus", "queued-resources", "delete", self.name, "--force")
+
+    def ssh_line(self, command: str, worker: str = "all") -> list[str]:
+        return self._line("compute", "tpus", "tpu-vm", "ssh", self.name, f"--worker={worker}", f"--command={command}")
+
+    def scp_line(self, source: str, target: str) -> list[str]:
+        return self._line("compute", "tpus", "tpu-vm", "scp", source, f"{self.name}:{target}", "--worker=all")
+
+    def call(self, line: Sequence[str]) -> str:
+        """Standard output. Raises CloudError or Temporary."""
+        if self.dry_run:
+            say(f"$ {shlex.join(line)}")
+            return ""
+        try:
+            done = subprocess.run(line, capture_output=True, text=True, timeout=self.timeout, stdin=subprocess.DEVNULL)
+        except FileNotFoundError:
+            raise CloudError("gcloud is not on the PATH; install the Google Cloud CLI and run `gcloud auth login`") from None
+        except subprocess.TimeoutExpired:
+            raise Temporary(f"no answer within {self.timeout:.0f} s: {shlex.join(line[:6])}") from None
+        if done.returncode == 0:
+            return done.stdout.strip()
+        text = done.stderr.strip() or done.stdout.strip()
+        brief = next((part for part in reversed(text.splitlines()) if part.strip()), f"exit code {done.returncode}")
+        if _QUOTA.search(text):
+            raise CloudError(f"quota refused {self.accelerator} in {self.zone}: {brief}; ask for more quota, or take another zone, size or --spot")
+        if _PERMANENT.search(text):
+            raise CloudError(f"gcloud refused: {brief}")
+        raise Temporary(text if _EXISTS.search(text) or _ABSENT.search(text) else brief)
+
+    def create(self) -> bool:
+        """Asks for the TPU; False when one of this name is there already."""
+        try:
+            self.call(self.create_line())
+        except Temporary as error:
+            if _EXISTS.search(str(error)):
+                return False
+            raise
+        return True
+
+    def _state(self, *words: str) -> str:
+        try:
+            return self.call(self._line(*words))
+        except Temporary as error:
+            if _ABSENT.search(str(error)):
+                return "ABSENT"
+            raise
+
+    def queue_state(self) -> str:
+        """Of the queued resource: WAITING_FOR_RESOURCES, PROVISIONING, ACTIVE, SUSPENDED, FAILED, ...; ABSENT."""
+        return self._state("compute", "tpus", "queued-resources", "describe", self.name, "--format=value(state.state)")
+
+    def node_state(self) -> str:
+        """Of the TPU VM: READY, PREEMPTED, TERMINATED, REPAIRING, ...; ABSENT."""
+        return self._state("compute", "tpus", "tpu-vm", "describe", self.name, "--format=value(state)")
+
+    def delete(self) -> None:
+        """Deletes the queued resource with its TPU."""
+        try:
+            self.call(self.delete_line())
+        except Temporary as error:
+            if not _ABSENT.search(str(error)):
+                raise

@@ -1,0 +1,45 @@
+"""Compiler and runtime settings by platform, each with its reason. They must be in the environment before jax is imported."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# name -> (value, reason). Passed in LIBTPU_INIT_ARGS.
+TPU = {
+    "xla_tpu_enable_latency_hiding_scheduler": ("true", "moves collectives apart from what waits for them, so that a layer's parameter gather "
+                                                        "runs behind the layer before it"),
+    "xla_enable_async_all_gather": ("true", "without it fully sharded parameters are gathered in line with the layer that needs them"),
+    "xla_tpu_enable_async_collective_fusion_fuse_all_gather": ("true", "lets the gathers of one layer travel together"),
+    "xla_tpu_overlap_compute_collective_tc": ("true", "matmuls go on while a collective runs"),
+    "xla_tpu_enable_windowed_einsum_for_all_gather": ("false", "the windowed form unrolls gather and matmul into permute loops that hold more "
+                                                               "memory; seen when compiling 7B train steps"),
+    "xla_tpu_enable_windowed_einsum_for_reduce_scatter": ("false", "as above, for gradients"),
+}
+# Passed in XLA_FLAGS.
+GPU = {
+    "xla_gpu_enable_latency_hiding_scheduler": ("true", "overlaps the collectives of several GPUs with compute; nothing changes on one"),
+}
+GPU_ENVIRONMENT = {
+    "XLA_PYTHON_CLIENT_MEM_FRACTION": ("0.92", "sampling and training share one process, so JAX may have what its default of 0.75 leaves"),
+}
+PLATFORMS = ("tpu", "gpu", "cpu")
+
+
+def environment(platform: str, devices: int | None = None, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Variables to set for `platform`; flags that `inherited` already names win. `devices`: how many a CPU process pretends to have.
+    Raises ValueError for an unknown platform."""
+    inherited = inherited or {}
+    if platform == "tpu":
+        return {"LIBTPU_INIT_ARGS": _joined(inherited.get("LIBTPU_INIT_ARGS", ""), TPU)}
+    if platform == "gpu":
+        plain = {name: inherited.get(name, value) for name, (value, _) in GPU_ENVIRONMENT.items()}
+        return {"XLA_FLAGS": _joined(inherited.get("XLA_FLAGS", ""), GPU), **plain}
+    if platform == "cpu":
+        count = {"xla_force_host_platform_device_count": (str(devices), "")} if devices else {}
+        kept = " ".join(f for f in inherited.get("XLA_FLAGS", "").split() if not (devices and f.startswith("--xla_force_host_platform_device_count")))
+        return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _joined(kept, count)}
+    raise ValueError(f"platform {platform!r} is unknown; use one of {', '.join(PLATFORMS)}")
+
+
+def _joined(given: str, flags: Mapping[str, tuple[str, str]]) -> str:
+    named = {flag.lstrip("-").split("=", 1)[0] for flag in given.split()}
+    return " ".join([*given.split(), *(f"--{name}={value}" for name, (value, _) in flags.items() if name not in named)])

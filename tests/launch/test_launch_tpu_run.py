@@ -1,0 +1,171 @@
+"""TPU runs against a fake gcloud on the PATH, which plays a script of answers and records every call; and the rehearsal on this machine."""
+import json
+import os
+import sys
+
+import pytest
+
+from launch import rehearsal, tpu_run, xla_flags
+
+# Each rule: [words that the call must hold, [[exit code, stdout, stderr], ...]]; answers are used up in turn, the last one stays.
+FAKE = """#!{python}
+import json, pathlib, sys
+here = pathlib.Path({here!r}); line = " ".join(sys.argv[1:])
+with open(here / "calls", "a") as out: out.write(json.dumps(sys.argv[1:]) + "\\n")
+rules = json.loads((here / "rules.json").read_text())
+for rule in rules:
+    if rule[0] in line:
+        code, stdout, stderr = rule[1].pop(0) if len(rule[1]) > 1 else rule[1][0]
+        (here / "rules.json").write_text(json.dumps(rules))
+        sys.stdout.write(stdout); sys.stderr.write(stderr); sys.exit(code)
+sys.exit(0)
+"""
+READY = ["tpu-vm describe", [[0, "READY\n", ""]]]
+DONE = ["tail -n +", [[0, "step 1\nspatial_jax_exit 0\n", ""]]]
+CREATE, DELETE, FOLLOW = "queued-resources create", "queued-resources delete", "tail -n +"
+
+
+@pytest.fixture
+def gcloud(tmp_path, monkeypatch):
+    (tmp_path / "gcloud").write_text(FAKE.format(python=f"{sys.executable} -S", here=str(tmp_path)))
+    (tmp_path / "gcloud").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(tpu_run, "pack", lambda target: target.write_bytes(b""))
+
+    def run(*rules, extra=()):
+        (tmp_path / "rules.json").write_text(json.dumps(rules))
+        code = tpu_run.main(["--name=li", "--zone=z", "--accelerator=v5litepod-16", "--config=c.py", "--workdir=gs://b/w", "--pause=0.01",
+                             "--config.run.steps=5", *extra])
+        path = tmp_path / "calls"
+        return code, [" ".join(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
+
+    return run
+
+
+def count(calls, words):
+    return sum(words in call for call in calls)
+
+
+def test_success_creates_copies_starts_follows_and_deletes(gcloud, capsys):
+    code, calls = gcloud(READY, DONE)
+    assert code == 0 and "step 1" in capsys.readouterr().out
+    order = [next(i for i, call in enumerate(calls) if words in call) for words in (CREATE, " scp ", "uv pip install", "spatial_jax.train", FOLLOW, DELETE)]
+    assert order == sorted(order)
+    start = calls[order[3]]
+    assert "--worker=all" in start and "--config.run.steps=5" in start and "setsid nohup" in start
+    assert "--runtime-version=v2-alpha-tpuv5-lite" in calls[order[0]]
+
+
+def test_quota_refusal_ends_at_once_in_one_line(gcloud, capsys):
+    code, calls = gcloud([CREATE, [[1, "", "ERROR: Quota limit 'TPUV5sLitepodPerProjectPerZone' has been exceeded. Limit: 0\n"]]])
+    err = capsys.readouterr().err
+    assert code == 1 and len(calls) == 1
+    assert err.startswith("tpu_run: quota refused v5litepod-16 in z") and err.count("\n") == 1
+
+
+def test_preemption_recreates_and_resumes(gcloud):
+    states = ["tpu-vm describe", [[0, "READY\n", ""], [0, "PREEMPTED\n", ""], [0, "READY\n", ""]]]
+    code, calls = gcloud(states, [FOLLOW, [[255, "step 1\n", ""], [0, "resumed\nspatial_jax_exit 0\n", ""]]])
+    assert code == 0
+    assert count(calls, CREATE) == 2 and count(calls, DELETE) == 2 and count(calls, "spatial_jax.train") == 2
+
+
+def test_exit_75_on_a_living_tpu_starts_again_there(gcloud):
+    code, calls = gcloud(READY, [FOLLOW, [[0, "spatial_jax_exit 75\n", ""], [0, "spatial_jax_exit 0\n", ""]]])
+    assert code == 0 and count(calls, CREATE) == 1 and count(calls, "spatial_jax.train") == 2
+
+
+def test_lost_connection_follows_on_where_it_was(gcloud, capsys):
+    code, calls = gcloud(READY, [FOLLOW, [[255, "a\nb\n", ""], [0, "c\nspatial_jax_exit 0\n", ""]]])
+    follows = [call for call in calls if FOLLOW in call]
+    assert code == 0 and "tail -n +1 " in follows[0] and "tail -n +3 " in follows[1] and count(calls, "spatial_jax.train") == 1
+    assert "a\nb\n" in capsys.readouterr().out
+
+
+def test_ssh_failure_is_repeated_and_bounded(gcloud, capsys):
+    code, _ = gcloud(READY, [" scp ", [[1, "", "ssh: connect to host port 22: Connection refused\n"], [0, "", ""]]], DONE)
+    assert code == 0
+    code, calls = gcloud(READY, [" scp ", [[1, "", "ssh: connect to host port 22: Connection refused\n"]]], extra=["--tries=3"])
+    assert code == 1 and "gave up after 3 tries" in capsys.readouterr().err and DELETE in calls[-1]
+
+
+def test_failed_run_returns_its_code_and_leaves_nothing(gcloud):
+    code, calls = gcloud(READY, [FOLLOW, [[0, "train: no such folder\nspatial_jax_exit 2\n", ""]]])
+    assert code == 2 and DELETE in calls[-1]
+
+
+def test_existing_tpu_is_used_kept_and_named(gcloud, capsys):
+    code, calls = gcloud([CREATE, [[1, "", "ERROR: ALREADY_EXISTS: li\n"]]], READY, DONE)
+    assert code == 0 and count(calls, DELETE) == 0 and "still there and paid for" in capsys.readouterr().out
+
+
+def test_failed_delete_is_named(gcloud, capsys):
+    gcloud(READY, DONE, [DELETE, [[1, "", "backend error\n"]]])
+    assert "Deleting failed. TPU li" in capsys.readouterr().out
+
+
+def test_ctrl_c_leaves_the_run_and_names_it(gcloud, monkeypatch, capsys):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tpu_run.TpuRun, "follow", interrupted)
+    code, calls = gcloud(READY)
+    assert code == 130 and count(calls, DELETE) == 0 and "queued-resources delete li" in capsys.readouterr().out
+
+
+def test_dry_run_prints_and_calls_nothing(gcloud, capsys):
+    code, calls = gcloud(extra=["--dry_run", "--spot"])
+    out = capsys.readouterr().out
+    assert code == 0 and not calls and out.count("$ gcloud") == 6 and "--spot" in out
+
+
+@pytest.mark.parametrize(("action", "words"), [("status", "tpu-vm describe"), ("logs", "tail -n 40"), ("stop", "kill -TERM"), ("delete", DELETE)])
+def test_actions(gcloud, action, words):
+    code, calls = gcloud(READY, extra=[f"--action={action}"])
+    assert code == 0 and words in calls[-1]
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["--zone=z"], "--name is missing"), (["--name=n", "--zone=z", "--accelerator=v5p-8", "--config=c", "--workdir=runs/x"], "give a gs:// path"),
+    (["--nme=n"], "unexpected argument --nme"),
+])
+def test_bad_calls_are_one_line(argv, words, capsys):
+    assert tpu_run.main(argv) == 2
+    err = capsys.readouterr().err
+    assert words in err and err.count("\n") == 1
+
+
+def test_flags_keep_what_the_user_set():
+    flags = xla_flags.environment("tpu", inherited={"LIBTPU_INIT_ARGS": "--xla_enable_async_all_gather=false"})["LIBTPU_INIT_ARGS"]
+    assert flags.count("xla_enable_async_all_gather") == 1 and "xla_enable_async_all_gather=false" in flags
+    assert xla_flags.environment("cpu", 4, {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"})["XLA_FLAGS"].endswith("=4")
+    assert all(reason for table in (xla_flags.TPU, xla_flags.GPU, xla_flags.GPU_ENVIRONMENT) for _, reason in table.values())
+
+
+def script(tmp_path, monkeypatch, text):
+    (tmp_path / "rehearsed.py").write_text(text)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.getcwd()}")
+
+
+def test_rehearsal_joins_processes_with_collectives(tmp_path, monkeypatch):
+    script(tmp_path, monkeypatch, f"""
+import jax, pathlib
+from jax.experimental import multihost_utils
+total = multihost_utils.process_allgather(jax.numpy.array(jax.process_index() + 1)).sum()
+(pathlib.Path({str(tmp_path)!r}) / f"out_{{jax.process_index()}}").write_text(f"{{total}} {{len(jax.devices())}}")
+""")
+    assert rehearsal.rehearse(2, 2, ["rehearsed"], tmp_path / "logs") == 0
+    assert [(tmp_path / f"out_{i}").read_text() for i in range(2)] == ["3 4", "3 4"]
+
+
+@pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((75, 75), 75), ((0, 7), 7)])
+def test_rehearsal_exit_codes(tmp_path, monkeypatch, codes, expected):
+    monkeypatch.setattr(rehearsal, "commands", lambda *a: [[sys.executable, "-S", "-c", f"raise SystemExit({code})"] for code in codes])
+    assert rehearsal.rehearse(2, 1, ["unused"], tmp_path / "logs", grace=5.0) == expected
+
+
+def test_rehearsal_ends_the_others_when_one_dies(tmp_path, monkeypatch, capsys):
+    lines = ["import time; time.sleep(60)", "import os; os.kill(os.getpid(), 9)"]
+    monkeypatch.setattr(rehearsal, "commands", lambda *a: [[sys.executable, "-S", "-c", line] for line in lines])
+    assert rehearsal.rehearse(2, 1, ["unused"], tmp_path / "logs", grace=0.2) == 137
+    assert "process 1 ended with exit code -9" in capsys.readouterr().out
