@@ -66,11 +66,12 @@ class DepthEstimate:
 @dataclasses.dataclass
 class CameraEstimate:
     """fx, fy, cx, cy in pixels; `source` "exif", "estimated" or "default" (low confidence); gravity [3] in the camera frame when known;
-    `name`: who estimated, where that is not the model's own name."""
+    `focal_sigma`: relative error of the focal length, one standard deviation; `name`: who estimated, where that is not the model's own name."""
 
     intrinsics: tuple[float, float, float, float]
     source: str
     gravity: np.ndarray | None = None
+    focal_sigma: float = 0.0
     name: str = ""
 
 
@@ -186,6 +187,10 @@ class CameraStage(_ModelStage):
                 continue
             frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, estimate.source
             frame.provenance["intrinsics"] = estimate.name or self.model.name
+            # A wrong focal length stretches everything sideways, and a depth model that assumed another one stretches along with it: one error
+            # of scale that the whole picture shares.
+            bias = float(np.hypot(frame.depth_noise.bias, estimate.focal_sigma))
+            frame.depth_noise = dataclasses.replace(frame.depth_noise, bias=bias)
             if frame.gravity is None and estimate.gravity is not None:
                 frame.gravity = estimate.gravity
                 frame.provenance["gravity"] = self.model.name

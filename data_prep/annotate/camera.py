@@ -14,6 +14,8 @@ from data_prep.annotate.weights import ModelError
 from data_prep.sources.base import BadItem, Frame
 
 DEFAULT_VIEW = 55.0        # degrees across the longer side: a phone's main camera at about 28 mm equivalent sees 65, a 35 mm lens 54
+DEFAULT_SIGMA = 0.25       # relative error of the focal length that a default implies: phones and lenses from 24 to 50 mm
+CLIP_SIGMA = 0.05          # of one that MegaSaM optimised over a clip
 SUFFIXES = ("_sgd_cvd_hr.npz", "_droid.npz")                  # of MegaSaM's two stages, the later first
 
 
@@ -32,7 +34,7 @@ class DefaultCamera:
         out: list[CameraEstimate | BadItem] = []
         for frame in frames:
             focal = max(frame.width, frame.height) / (2 * float(np.tan(np.radians(self.view) / 2)))
-            out.append(CameraEstimate((focal, focal, (frame.width - 1) / 2, (frame.height - 1) / 2), "default", name=self.name))
+            out.append(CameraEstimate((focal, focal, (frame.width - 1) / 2, (frame.height - 1) / 2), "default", focal_sigma=DEFAULT_SIGMA, name=self.name))
         return out
 
 
@@ -64,7 +66,7 @@ class MegaSam:
         if abs(frame.width / frame.height / (width / height) - 1) > 0.06:
             return BadItem(f"MegaSaM's pictures of {name} ({width}x{height}) have another shape than the frame ({frame.width}x{frame.height})")
         middle = (cx + 0.5) / width * frame.width - 0.5, (cy + 0.5) / height * frame.height - 0.5
-        return CameraEstimate((fx * scale, fy * scale, *middle), "estimated", name=self.name)
+        return CameraEstimate((fx * scale, fy * scale, *middle), "estimated", focal_sigma=CLIP_SIGMA, name=self.name)
 
     @functools.lru_cache(maxsize=64)      # noqa: B019  (as many clips as are open at once; the estimator lives as long as its worker)
     def _read(self, clip: str) -> tuple[tuple[float, float, float, float], tuple[int, int]] | str:
