@@ -75,7 +75,7 @@ def our_steps(directory: str) -> list[dict[str, float]]:
     """The time of each step; the first compiles."""
     config, graphdef, params = make_policy(directory)
     processor = Processor.from_pretrained(directory)
-    engine = Engine(graphdef, config, max_slots=PROMPTS * GROUP, prompt_buckets=(320,), answer_buckets=(ANSWER,), pad_id=processor.pad_id)
+    engine = Engine(graphdef, config, max_slots=PROMPTS * GROUP, prompt_buckets=(336,), answer_buckets=(ANSWER,), pad_id=processor.pad_id)
     sampling = SamplingParams(ANSWER, banned_ids=processor.banned_ids)
     optimizer, cfg = optax.adamw(1e-6), ObjectiveConfig("dapo")
     state, images = optimizer.init(params), pictures()
@@ -99,7 +99,7 @@ def our_steps(directory: str) -> list[dict[str, float]]:
         packed = trajectory_batch(groups, [prompt.next_position for prompt in prompts], config.vision, answer_buckets=(ANSWER,),
                                   patch_buckets=(), pad_id=processor.pad_id)
         batch = PolicyBatch(jnp.asarray(group_advantages(rewards)), packed.answers.loss_mask)
-        device = collate_prompts(prompts, config.vision, prompt_bucket=320, patch_bucket=None, pad_id=processor.pad_id)
+        device = collate_prompts(prompts, config.vision, prompt_bucket=336, patch_bucket=None, pad_id=processor.pad_id)
         params, state = jax.block_until_ready(update(params, state, device, packed.answers, batch))
         clock.stop()
     return clock.steps

@@ -70,7 +70,7 @@ class DepthAnything:
         groups = [pictures] if len({p.shape for p in pictures}) == 1 else [[p] for p in pictures]
         out: list[DepthEstimate | BadItem] = []
         for group in groups:
-            inputs = processor(images=group, return_tensors="pt").to(self.settings.device)
+            inputs = processor(images=[np.ascontiguousarray(p) for p in group], return_tensors="pt").to(self.settings.device)
             raw = model(pixel_values=inputs["pixel_values"].to(model.dtype)).predicted_depth.float()
             for picture, single in zip(group, raw):
                 size = picture.shape[:2]

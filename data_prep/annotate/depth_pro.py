@@ -41,7 +41,7 @@ class DepthPro:
 
     def _depth(self, pictures: list[np.ndarray]) -> list[DepthEstimate | BadItem]:
         model, processor = self.loaded
-        inputs = processor(images=pictures, return_tensors="pt").to(self.settings.device)
+        inputs = processor(images=[np.ascontiguousarray(p) for p in pictures], return_tensors="pt").to(self.settings.device)
         outputs = model(pixel_values=inputs["pixel_values"].to(model.dtype))
         outputs.predicted_depth, outputs.field_of_view = outputs.predicted_depth.float(), outputs.field_of_view.float().reshape(-1)
         found = processor.post_process_depth_estimation(outputs, target_sizes=[p.shape[:2] for p in pictures])

@@ -56,7 +56,7 @@ class Clip:
 
         def call(batch: list[np.ndarray]) -> list[np.ndarray]:
             model, processor, _ = self.loaded
-            pixels = processor(images=batch, return_tensors="pt")["pixel_values"].to(self.settings.device, model.dtype)
+            pixels = processor(images=[np.ascontiguousarray(p) for p in batch], return_tensors="pt")["pixel_values"].to(self.settings.device, model.dtype)
             features = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output).float()
             features = features / features.norm(dim=-1, keepdim=True)
             return list((model.logit_scale.float().exp() * features @ self._text(sentences).T).cpu().numpy())

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import logging
 
-from spatial_jax.data import PromptStyle, QuestionRecord, SampleEncoder, Unusable, open_questions
+from spatial_jax.data import DatasetError, PromptStyle, QuestionRecord, SampleEncoder, Unusable, open_questions
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.evals.generation import Request, Sampler
 from spatial_jax.evals.heldout import evaluate_heldout
@@ -55,7 +55,15 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
 def load_records(directories: Sequence[str | Path], split: str, families: Sequence[str] = (), limit: int = 0) -> list[QuestionRecord]:
     """Readable records of a split of all datasets, spread evenly over it when there are more than `limit` (0: all). Unreadable ones and
     repeated ids are left out and counted in the log."""
-    sources = [open_questions(directory, split, checksums=False) for directory in directories]
+    sources, problems = [], []
+    for directory in directories:
+        try:
+            sources.append(open_questions(directory, split, checksums=False))
+        except DatasetError as error:       # a handful of photos may all be training photos; the other datasets still count
+            problems.append(error)
+            logging.warning("left out: %s", error)
+    if not sources:
+        raise problems[0]
     places = [(source, i) for source in sources for i in range(len(source))]
     if limit and len(places) > limit and not families:
         places = [places[i * len(places) // limit] for i in range(limit)]

@@ -14,6 +14,7 @@ import numpy as np
 from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, PreemptionGuard
 from spatial_jax.data.encode import SampleEncoder
 from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
+from spatial_jax.data.plan import plan_samples
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import open_questions
 from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery
@@ -41,6 +42,13 @@ def make_pipeline(setup: Setup) -> QuestionPipeline:
     data = setup.run.data
     sources = [open_questions(path, data.split, families=data.families) for path in data.paths]
     encoder = SampleEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20)
+    if data.check:
+        # Packed supervised questions continue in the answer bucket; elsewhere the whole prompt must fit its own.
+        room = max(data.prompt_buckets) + (max(setup.run.rollout.answer_buckets) if setup.run.run.method == "sft" else 0)
+        plans = [plan_samples(source, encoder, max_prompt_tokens=room, max_patches=max(data.patch_buckets)) for source in sources]
+        for plan in plans:
+            plan.report()
+        sources = [plan.usable() for plan in plans]
     settings = PipelineSettings(seed=data.seed, workers=data.workers, together=data.together if setup.run.run.method == "sft" else 1)
     return QuestionPipeline(sources, encoder, settings, data.weights)
 

@@ -43,6 +43,7 @@ class DataSettings:
     prompt_buckets: tuple[int, ...] = (512, 1024, 2048, 4096)    # prompt tokens, pictures included
     patch_buckets: tuple[int, ...] = PATCH_BUCKETS               # patches of a micro-batch or of a prefill
     together: int = 1                           # SFT: questions on one picture that are packed behind it
+    check: bool = True                          # measure every record before step 0; what does not fit is named and left out
     workers: int = 0                            # worker processes of the input pipeline
     cache_mib: int = 2048                       # encoded prompts kept in memory
     seed: int = 0

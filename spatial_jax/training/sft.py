@@ -25,6 +25,10 @@ def by_picture(samples: Sequence[Sample], most: int) -> list[list[Sample]]:
     return groups
 
 
+def _power_of_two(n: int) -> int:
+    return 1 << (n - 1).bit_length()
+
+
 class Sft:
     """Batches and loss of supervised fine-tuning."""
 
@@ -44,12 +48,15 @@ class Sft:
         out = []
         for start in range(0, len(samples), run.update_prompts):
             groups = by_picture(samples[start:start + run.update_prompts], together)
-            per_micro = max(run.micro_prompts // together, 1)
             batches = []
-            for at in range(0, len(groups), per_micro):
-                chosen = [[Target(s.prompt, s.target_ids) for s in group] for group in groups[at:at + per_micro]]
-                empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
-                batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, together))
+            # Groups of like size share a micro-batch, of about `micro_prompts` questions: a lone question costs no empty places beside it.
+            for size in sorted({_power_of_two(len(group)) for group in groups}):
+                alike = [[Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size]
+                per_micro = max(run.micro_prompts // size, 1)
+                for at in range(0, len(alike), per_micro):
+                    chosen = alike[at:at + per_micro]
+                    empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
+                    batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, size))
             out.append((batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))))
         return out
 
