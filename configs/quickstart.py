@@ -44,7 +44,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             algorithm=dict(kind="grpo", clip_low=0.20, clip_high=0.25, kl_coef=0.01),
             reference=dict(mode="every_n", n=50),
             reward=dict(format_weight=0.0),
-            optimizer=dict(learning_rate=1e-4, warmup_steps=5, weight_decay=0.01),
+            optimizer=dict(learning_rate=2e-5, warmup_steps=5, weight_decay=0.01),
             log=dict(console_every=5, gallery_every=25, gallery_groups=6),
             checkpoint=dict(every=25, keep=2),
             **TINY,

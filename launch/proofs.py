@@ -10,10 +10,9 @@ import os
 import sys
 from pathlib import Path
 
-from launch.quickstart import COLD_START
+from launch.quickstart import COLD_START, FAMILIES
 from launch.steps import Step, StepRunner, say
 
-FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
 RESULT = "benchmarks/results/quickstart_learning.json"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from launch.steps import Step, StepRunner, say
 
 COLD_START = "configs/quickstart_policy"        # a policy that has learned to look; how it was made: launch/proofs.py
-FAMILIES = "bearing,relation,depth_order2,abs_depth,box,count,listing,multihop"
+FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
 
 
 def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -> list[Step]:
