@@ -9,7 +9,7 @@ EXTRAS = {
     # Offline annotation (PyTorch) and the pictures the quickstart learns from.
     "prep": [
         "torch>=2.4", "segment-anything>=1.0", "ray[data]>=2.40", "scikit-image>=0.24", "scikit-learn>=1.4", "scipy>=1.11",
-        "av>=12", "h5py>=3.10", "openai>=1.40", "timm>=1.0",
+        "av>=12", "h5py>=3.10", "pyarrow>=15", "timm>=1.0",
     ],
     # gs:// paths outside Google's own machines
     "gcs": ["gcsfs>=2024.6"],

@@ -65,7 +65,7 @@ def make_loss(graphdef, layout, remat: str):
 def traced(config: ModelConfig, batch, answers, remat: str = "none") -> dict[str, float]:
     """FLOPs of both layouts, traced only; the tower is left out of both (features are given)."""
     graphdef, params = abstract_model(config)
-    features = VisionFeatures(jax.ShapeDtypeStruct((GRID[0] * GRID[1] // 4, config.text.hidden_size), jnp.float32))
+    features = VisionFeatures(jax.ShapeDtypeStruct((GRID[0] * GRID[1] // 4, config.text.hidden_size), jnp.float32))  # type: ignore[arg-type]
     flops = {name: count_flops(jax.make_jaxpr(make_loss(graphdef, layout, remat))(params, batch, answers, features).jaxpr)
              for name, layout in (("group", group_logprobs), ("plain", plain_logprobs))}
     return {"group_gflop": round(flops["group"] / 1e9, 1), "plain_gflop": round(flops["plain"] / 1e9, 1),
@@ -91,7 +91,7 @@ def main() -> None:
         step = jax.jit(make_loss(graphdef, layout, "full")).lower(params, batch, answers, features).compile()
         values[name] = float(step(params, batch, answers, features)[0])
         result[f"{name}_time"] = timed(lambda step=step: jax.block_until_ready(step(params, batch, answers, features)), 1)
-        result[f"{name}_time"]["temp_mib"] = round(step.memory_analysis().temp_size_in_bytes / 2**20, 1)
+        result[f"{name}_time"]["temp_mib"] = round(step.memory_analysis().temp_size_in_bytes / 2**20, 1)  # type: ignore[union-attr]
     result["time_plain_over_group"] = {key: round(result["plain_time"][key] / result["group_time"][key], 2) for key in ("wall_s", "cpu_s")}
     result["loss_relative_difference"] = abs(values["group"] - values["plain"]) / abs(values["plain"])
     write_result("group_update", "python -m benchmarks.group_update", result)

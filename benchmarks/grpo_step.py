@@ -128,7 +128,7 @@ def trl_steps(directory: str) -> list[dict[str, float]]:
         gradient_checkpointing=False, bf16=False, generation_kwargs={"min_new_tokens": ANSWER})
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(directory)
     trainer = GRPOTrainer(
-        model, reward_funcs=lambda completions, **_: [reward(completion[0]["content"]) for completion in completions], args=args,
+        model, reward_funcs=lambda completions, **_: [reward(completion[0]["content"]) for completion in completions], args=args,  # type: ignore[arg-type]
         train_dataset=questions, processing_class=transformers.AutoProcessor.from_pretrained(directory, use_fast=True), callbacks=[Timing()])
     trainer.train()
     return clock.steps

@@ -27,21 +27,25 @@ from spatial_jax.rewards.parsing.boxes import find_boxes
 from spatial_jax.rollout.stream import Streamer
 from spatial_jax.rollout.types import SamplingParams
 
-_MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.", required=True)
-_IMAGE = flags.DEFINE_multi_string("image", [], "A picture; give it several times for several.")
-_VIDEO = flags.DEFINE_multi_string("video", [], "A video file, or a folder of frames.")
-_QUESTION = flags.DEFINE_string("question", None, "Ask this and leave; without it a conversation begins.")
-_SYSTEM = flags.DEFINE_string("system", None, "System text; default: the chat template's own.")
-_PROMPT_MODE = flags.DEFINE_enum("prompt_mode", "vanilla", PROMPT_MODES, "How to answer, as in training.")
-_TOKENS = flags.DEFINE_integer("max_new_tokens", 512, "Most tokens of an answer.", lower_bound=1, upper_bound=4096)
-_TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0)
-_TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus, for a temperature above 0.", lower_bound=1e-6, upper_bound=1.0)
-_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.")
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 1003520, "Largest area of a picture as the model sees it.", lower_bound=784)
-_DTYPE = flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "Default: bfloat16 on TPU and GPU, float32 on CPU.")
+# Flags of its own: other verbs define the same names, and a program may import several.
+_FLAGS = flags.FlagValues()
+_MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.", required=True, flag_values=_FLAGS)
+_IMAGE = flags.DEFINE_multi_string("image", [], "A picture; give it several times for several.", flag_values=_FLAGS)
+_VIDEO = flags.DEFINE_multi_string("video", [], "A video file, or a folder of frames.", flag_values=_FLAGS)
+_QUESTION = flags.DEFINE_string("question", None, "Ask this and leave; without it a conversation begins.", flag_values=_FLAGS)
+_SYSTEM = flags.DEFINE_string("system", None, "System text; default: the chat template's own.", flag_values=_FLAGS)
+_PROMPT_MODE = flags.DEFINE_enum("prompt_mode", "vanilla", PROMPT_MODES, "How to answer, as in training.", flag_values=_FLAGS)
+_TOKENS = flags.DEFINE_integer("max_new_tokens", 512, "Most tokens of an answer.", lower_bound=1, upper_bound=4096, flag_values=_FLAGS)
+_TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0, flag_values=_FLAGS)
+_TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus, for a temperature above 0.", lower_bound=1e-6, upper_bound=1.0, flag_values=_FLAGS)
+_SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", flag_values=_FLAGS)
+_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 1003520, "Largest area of a picture as the model sees it.", lower_bound=784, flag_values=_FLAGS)
+_DTYPE = flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "Default: bfloat16 on TPU and GPU, float32 on CPU.", flag_values=_FLAGS)
 _BOXES = flags.DEFINE_enum("box_units", "auto", ["auto", "pixels", "thousandths"], "What boxes count: pixels of the resized picture (Qwen2.5-VL, "
-                           "and policies trained here), or thousandths of its sides (published Qwen2-VL and Qwen3-VL; auto picks by family).")
-_OUT = flags.DEFINE_string("out", None, "Where the picture with boxes goes; default: PICTURE.boxes.png in the current folder.")
+                           "and policies trained here), or thousandths of its sides (published Qwen2-VL and Qwen3-VL; auto picks by family).",
+                           flag_values=_FLAGS)
+_OUT = flags.DEFINE_string("out", None, "Where the picture with boxes goes; default: PICTURE.boxes.png in the current folder.", flag_values=_FLAGS)
+_FLAGS.mark_as_parsed()
 _HELP = "/image PATH and /video PATH show something with the next question, /reset forgets everything, /quit leaves"
 
 
@@ -177,4 +181,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    flags.FLAGS.append_flag_values(_FLAGS)
     app.run(main)

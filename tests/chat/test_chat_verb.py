@@ -1,8 +1,6 @@
 """The chat verb: its stream is the greedy answer, later turns continue by token id, boxes land on the picture, output stays harmless."""
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from flax import nnx
 from PIL import Image
 
@@ -27,9 +25,7 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_stream_and_second_turn(folder, capsys):
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()
+def test_stream_and_second_turn(folder, capsys, monkeypatch):
     processor, policy = Processor.from_pretrained(folder), load_pretrained(folder)
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which is closer?"}]}]
     expected = policy.greedy(**processor(messages, [str(folder / "a.png")]), max_new_tokens=10, banned_ids=processor.banned_ids)[0].tolist()
@@ -38,22 +34,23 @@ def test_stream_and_second_turn(folder, capsys):
     chunks = list(Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id).stream(policy.params, prompt, sampling))
     assert [token for chunk in chunks for token in chunk] == expected and [len(chunk) for chunk in chunks] == [1, 4, 4, 1]
 
-    with flagsaver.flagsaver(model=str(folder), max_new_tokens=10):
-        conversation = chat.Conversation(processor, policy)
-        conversation.images = [str(folder / "a.png")]
-        assert chat.answer(conversation, "Which is closer?")
-        ended = [i for i, token in enumerate(expected) if token in processor.eos_ids]
-        assert conversation.answer == expected[:ended[0] + 1] if ended else expected
-        assert capsys.readouterr().out.startswith(chat.printable(processor.decode(conversation.answer)).rstrip("\ufffd"))
-        first = conversation.prompt
-        before = [*first.input_ids.tolist(), *conversation.answer]
-        assert chat.answer(conversation, "And now?")
-        assert conversation.prompt.input_ids.tolist()[:len(before)] == before
-        assert "user\nAnd now?<|im_end|>\n<|im_start|>assistant\n" in processor.decode(conversation.prompt.input_ids, skip_special_tokens=False)
-        assert (np.diff(conversation.prompt.positions[0, len(first):]) == 1).all()
-        conversation.images = [str(folder / "missing.png")]
-        assert not chat.answer(conversation, "And this?")
-        assert "missing.png" in capsys.readouterr().err
+    monkeypatch.setattr(chat._FLAGS, "model", str(folder))
+    monkeypatch.setattr(chat._FLAGS, "max_new_tokens", 10)
+    conversation = chat.Conversation(processor, policy)
+    conversation.images = [str(folder / "a.png")]
+    assert chat.answer(conversation, "Which is closer?")
+    ended = [i for i, token in enumerate(expected) if token in processor.eos_ids]
+    assert conversation.answer == expected[:ended[0] + 1] if ended else expected
+    assert capsys.readouterr().out.startswith(chat.printable(processor.decode(conversation.answer)).rstrip("\ufffd"))
+    first = conversation.prompt
+    before = [*first.input_ids.tolist(), *conversation.answer]
+    assert chat.answer(conversation, "And now?")
+    assert conversation.prompt.input_ids.tolist()[:len(before)] == before
+    assert "user\nAnd now?<|im_end|>\n<|im_start|>assistant\n" in processor.decode(conversation.prompt.input_ids, skip_special_tokens=False)
+    assert (np.diff(conversation.prompt.positions[0, len(first):]) == 1).all()
+    conversation.images = [str(folder / "missing.png")]
+    assert not chat.answer(conversation, "And this?")
+    assert "missing.png" in capsys.readouterr().err
 
 
 def test_boxes_are_drawn_where_the_model_means_them(folder):

@@ -31,7 +31,7 @@ def test_each_mode_states_what_it_wants(mode):
 
 def test_the_bare_mode_adds_nothing():
     asked = question_sets.record(0, question_type="mcq", question="Which is left?", options=("the cup", "the box"), answer="the box")
-    assert text_of(build_messages(asked, PromptStyle("bare"))) == "Which is left?" and target_text(asked, "bare") == "the box"
+    assert text_of(build_messages(asked, PromptStyle("bare"))) == "Which is left?" and target_text(asked, "bare") == " the box"
     assert instruction("bare", "number", "m") == ""
 
 
