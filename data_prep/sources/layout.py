@@ -44,7 +44,8 @@ class Preset:
 
 
 PRESETS = {
-    "plain": Preset(112, 112, (2, 4), PLAIN_KINDS, tuple(COLOURS)[:6], (0.4, 1.2), (1.4, 5.6), least_pixels=0.12),
+    "plain": Preset(112, 112, (2, 4), PLAIN_KINDS, tuple(COLOURS)[:6], (0.45, 1.0), (1.4, 5.6), (52.0, 68.0), (1.3, 1.7), (12.0, 20.0),
+                    least_pixels=0.12, raised=0.3),
     "rich": Preset(448, 448, (4, 8), tuple(KINDS), tuple(COLOURS), None, (1.2, 7.0), (45.0, 80.0), (0.9, 2.1), (3.0, 30.0), 3.0,
                    0.045, 0.6, 0.6, False, 0.6, True, 0.25, 0.5),
 }

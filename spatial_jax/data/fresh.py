@@ -19,7 +19,7 @@ from spatial_jax.processing.fresh import train_tokenizer
 def tiny_qwen2_5_vl(vocab_size: int) -> ModelConfig:
     """A Qwen2.5-VL of about 2 M parameters for 112x112 pictures: four decoder layers, a four-layer tower whose last block of each pair
     sees the whole picture."""
-    text = TextConfig(vocab_size, 128, 384, 4, 4, 2, 32, 1e-6, 10.0, (4, 6, 6), initializer_range=0.04)
+    text = TextConfig(vocab_size, 128, 256, 6, 4, 2, 32, 1e-6, 100.0, (2, 6, 8), initializer_range=0.04)
     vision = VisionConfig("qwen2_5_vl", 4, 128, 320, 4, 128, "silu", 14, window_size=112, full_attention_blocks=(1, 3), tokens_per_second=2.0,
                           initializer_range=0.04)
     return ModelConfig("qwen2_5_vl", text, vision, tie_word_embeddings=True)

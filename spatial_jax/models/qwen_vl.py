@@ -68,13 +68,17 @@ class QwenVL(nnx.Module):
         return jnp.where((feature_index >= 0)[..., None], features.deepstack[:, jnp.maximum(feature_index, 0)], 0)
 
     def run_layers(self, x: jax.Array, positions: jax.Array, attend: decoder.Attend, caches: Any = None,
-                   deepstack: jax.Array | None = None, remat: str = "none") -> tuple[jax.Array, Any]:
+                   deepstack: jax.Array | None = None, remat: str = "none", layers: int | None = None) -> tuple[jax.Array, Any]:
         """All decoder layers on x [b, n, d], positions [3, b, n] -> (hidden [b, n, d] after the final norm, stacked new caches).
 
         attend(q [b, n, h, hd], k [b, n, kv, hd], v, cache of this layer) -> (out [b, n, h, hd], new cache of this layer); q and k come rotated.
         caches: pytree with a leading axis [L], or None. deepstack [k, b, n, d]. remat: a policy of models/remat.py.
+        layers: only the first so many (None: all).
         """
-        return decoder.run_decoder(_pure(self.text), x, positions, attend, caches, deepstack, self.config.text, self.compute, remat)
+        weights = _pure(self.text)
+        if layers is not None:
+            weights = {**weights, "layers": jax.tree.map(lambda a: a[:layers], weights["layers"])}
+        return decoder.run_decoder(weights, x, positions, attend, caches, deepstack, self.config.text, self.compute, remat)
 
     def head(self) -> jax.Array:
         """The output matrix [d, v]: its own (with its adapter, if it has one), or a view of the embeddings when tied."""
