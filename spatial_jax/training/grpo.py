@@ -13,6 +13,7 @@ from spatial_jax.metrics.timing import PhaseTimer
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rl.advantages import constant_groups, group_advantages
+from spatial_jax.rl.kl import penalised_rewards
 from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
 from spatial_jax.rl.refill import drop_reason
 from spatial_jax.rollout.engine import Engine
@@ -28,7 +29,7 @@ def objective_config(settings: AlgorithmSettings, max_tokens: int) -> ObjectiveC
     """The static part of the loss."""
     return ObjectiveConfig(
         kind=settings.kind, clip_low=settings.clip_low, clip_high=settings.clip_high, dual_clip=settings.dual_clip, aggregate=settings.aggregate,
-        kl_coef=settings.kl_coef, kl=settings.kl, is_cap=settings.is_cap, max_tokens=max_tokens)
+        kl_coef=settings.kl_coef if settings.kl_in == "loss" else 0.0, kl=settings.kl, is_cap=settings.is_cap, max_tokens=max_tokens)
 
 
 @dataclasses.dataclass
@@ -146,6 +147,8 @@ class Grpo:
             if reference is not None:
                 with timer("reference"):
                     batches = [self.scorer.with_logps(batch, "ref_logp", reference) for batch in batches]
+                if settings.kl_in == "reward":
+                    batches = [self._penalised(rollout, rows[at:at + micro], batch) for at, batch in zip(range(0, len(rows), micro), batches)]
             if not on_policy:
                 with timer("old_logp"):
                     batches = [self.scorer.with_logps(batch, "old_logp", params) for batch in batches]
@@ -156,13 +159,22 @@ class Grpo:
 
     def _micro(self, rollout: Rollout, rows: list[int], size: int) -> GroupBatch:
         """`rows` of the rollout as one micro-batch of `size` groups, filled up with copies that do not train."""
-        filled = rows + [rows[0]] * (size - len(rows))
+        filled = _filled(rows, size)
         real = np.arange(size) < len(rows)
         keep = ~np.isnan(rollout.rewards[filled]) & real[:, None]
         if self.run.algorithm.mask_truncated:
             keep &= np.array([[t.finish_reason == "stop" for t in rollout.groups[i]] for i in filled])
         return rollout_batch([rollout.samples[i].prompt for i in filled], [rollout.groups[i] for i in filled],
                              rollout.advantages[filled], keep, self.setup.buckets)
+
+    def _penalised(self, rollout: Rollout, rows: list[int], batch: GroupBatch) -> GroupBatch:
+        """The micro-batch of `rows` with advantages of the rewards less the answers' KL to the reference."""
+        policy, settings = batch.policy, self.run.algorithm
+        assert policy is not None
+        rewards = penalised_rewards(rollout.rewards[_filled(rows, len(policy.mask))], policy.rollout_logp, policy.ref_logp, policy.mask,
+                                    settings.kl_coef, settings.kl)
+        advantages: Any = group_advantages(rewards, kind=self.config.kind)
+        return dataclasses.replace(batch, policy=dataclasses.replace(policy, advantages=advantages))
 
     def metrics(self, rollout: Rollout, sums: dict[str, Any] | None) -> dict[str, float]:
         """Everything that is logged of a step; `sums` of its last optimizer step, None when no group had a gradient."""
@@ -191,6 +203,11 @@ class Grpo:
             if "kl_ref" in means:
                 out["kl/reference"] = means["kl_ref"]
         return out
+
+
+def _filled(rows: list[int], size: int) -> list[int]:
+    """The rows of a micro-batch of `size` groups: the first again where there are too few."""
+    return rows + [rows[0]] * (size - len(rows))
 
 
 assert set(MAXIMA) == {"ratio_max", "sampler_gap_max"}      # Updater keeps maxima by the ending of their names

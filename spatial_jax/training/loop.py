@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, PreemptionGuard
@@ -31,6 +32,7 @@ from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup, make_setup
 from spatial_jax.training.sft import Sft
+from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.state import TrainState, parameter_table
 from spatial_jax.training.update import Updater
 
@@ -64,6 +66,7 @@ class Trainer:
     curriculum: Curriculum
     entropy: EntropyController
     refill: Refill
+    initial: Any = None                         # parameters the run began with, where the KL to them is logged
     step: int = 0
 
     def device_state(self) -> dict[str, Any]:
@@ -94,8 +97,9 @@ def make_trainer(setup: Setup) -> Trainer:
         pipeline.accept = curriculum.accept
     # What refill keeps for the next batch would be sampled by an older policy: the surplus is dropped, so a batch is always on-policy.
     refill: Refill = Refill(run.run.prompts, max(run.algorithm.refill_rounds, 1), keep_surplus=False)
+    initial = jax.tree.map(jnp.copy, setup.start.params) if run.log.initial_kl_every and run.run.method == "grpo" else None
     return Trainer(setup, setup.start, pipeline, Reference(run.reference, run.needs_reference, setup.start.params), curriculum,
-                   EntropyController(run.entropy), refill)
+                   EntropyController(run.entropy), refill, initial)
 
 
 def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
@@ -177,12 +181,17 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
         trainer.pipeline.weights = trainer.curriculum.mixture_weights(names, base)
     rollout = Rollout.joined(rounds) if run.algorithm.refill_rounds <= 1 or not kept else Rollout.chosen(kept)
     reference = None if trainer.reference.params is None else setup.params(trainer.reference.params)
-    sums = None
+    sums: dict[str, Any] | None = None
+    extra: dict[str, float] = {}
     for batches, count in method.minibatches(rollout, params, reference, timer):
+        if trainer.initial is not None and (trainer.step + 1) % run.log.initial_kl_every == 0 and not extra:
+            with timer("initial_kl"):
+                extra = {"kl/initial": method.scorer.kl_of_rollout(batches, setup.params(trainer.initial))}
         with timer("update"):
             trainer.state, sums = updater(trainer.state, setup.frozen, batches, count, {"entropy": np.float32(trainer.entropy.active)})
             sums = jax.device_get(sums)
-    metrics = method.metrics(rollout, sums) | counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
+            keep_skipped(setup.workdir, trainer.step + 1, batches, sums, [s.record_id for s in rollout.samples])
+    metrics = extra | method.metrics(rollout, sums) | counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
     if "entropy" in metrics:
         metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
     return rollout.samples, metrics | _step_sums(sums), rollout.gallery(run.log.gallery_groups)
@@ -199,6 +208,7 @@ def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: Phas
         with timer("update"):
             trainer.state, sums = updater(trainer.state, trainer.setup.frozen, batches, count)
             sums = jax.device_get(sums)
+        keep_skipped(trainer.setup.workdir, trainer.step + 1, batches, sums, [getattr(s, "record_id", "") for s in samples])
     return samples, method.metrics(samples, sums) | _step_sums(sums), []
 
 

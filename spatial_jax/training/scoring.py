@@ -2,14 +2,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.parallel.rules import use_mesh
+from spatial_jax.rl.kl import kl_estimate
 from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.update import group_axis, place
@@ -38,3 +41,13 @@ class LogProbs:
         values: dict[str, Any] = {name: self(params, batch)}
         assert batch.policy is not None
         return dataclasses.replace(batch, policy=dataclasses.replace(batch.policy, **values))
+
+    def kl_of_rollout(self, batches: Sequence[GroupBatch], params: Any) -> float:
+        """Mean k3 estimate, in nats a token, of the KL of the policy that sampled these batches to the one with `params`."""
+        total = count = 0.0
+        for batch in batches:
+            assert batch.policy is not None and batch.policy.rollout_logp is not None
+            mask = np.asarray(batch.policy.mask, bool)
+            kl = np.asarray(kl_estimate(jnp.asarray(batch.policy.rollout_logp), jnp.asarray(self(params, batch)), "k3"))
+            total, count = total + float(kl[mask].sum()), count + float(mask.sum())
+        return total / max(count, 1.0)

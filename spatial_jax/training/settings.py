@@ -75,6 +75,7 @@ class AlgorithmSettings:
     aggregate: Literal["token", "sequence", "constant"] = "token"
     kl_coef: float = 0.01
     kl: Literal["k1", "k2", "k3"] = "k3"
+    kl_in: Literal["loss", "reward"] = "loss"   # a term of the loss, or a penalty of each answer's reward before the advantages
     is_cap: float | None = None                 # truncated importance correction of the sampler-trainer gap; None: off
     drop_zero_variance: bool = True             # groups whose answers all earn the same give no gradient: do not compute it
     refill_rounds: int = 1                      # rounds of rollouts to fill a batch with groups that have a gradient (DAPO); 1: no refill
@@ -106,6 +107,9 @@ class OptimizerSettings:
     epsilon: float = 1e-8
     weight_decay: float = 0.01
     grad_clip: float = 1.0
+    vision_learning_rate: float | None = None   # of the vision tower, None: learning_rate; the schedule applies to all alike
+    merger_learning_rate: float | None = None   # of the merger
+    moments: Literal["float32", "bfloat16", "int8"] = "float32"  # how Adam's moments are stored
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,6 +130,7 @@ class LogSettings:
     sinks: tuple[str, ...] = ("jsonl", "console", "tensorboard")
     console_every: int = 1                      # steps between rows of the log
     table_every: int = 20                       # rows between tables on the console; 0: none
+    initial_kl_every: int = 0                   # steps between measures of the KL to the policy the run began with (keeps a copy); 0: never
     gallery_every: int = 20
     gallery_groups: int = 4
 

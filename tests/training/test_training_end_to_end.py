@@ -13,7 +13,11 @@ from spatial_jax import config as run_config
 from spatial_jax.data.fresh import make_fresh
 from spatial_jax.metrics import read_gallery, read_metrics
 from spatial_jax.models import load_pretrained
-from spatial_jax.training.loop import train
+from spatial_jax.training.loop import make_trainer, train
+from spatial_jax.training.setup import make_setup
+from spatial_jax.training.sft import Sft
+from spatial_jax.training.skipped import keep_skipped
+from spatial_jax.training.update import Updater
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +81,38 @@ def test_grpo_step_and_gallery(world, sft):
     assert rows[0]["groups/rounds"] <= 2 and 0 <= rows[0]["reward/mean"] <= 1
     entries = read_gallery(world / "grpo")
     assert entries and len(entries[0]["answers"]) == 4
+
+
+def test_kl_in_the_reward_and_to_the_start(world, sft, tmp_path):
+    own = tmp_path / "own.py"
+    own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
+    run = settings("grpo", world, sft / "export", "questions", steps=3)
+    run = dataclasses.replace(run, reward=dataclasses.replace(run.reward, user_file=str(own)),
+                              algorithm=dataclasses.replace(run.algorithm, kl_in="reward", kl_coef=0.05),
+                              log=dataclasses.replace(run.log, initial_kl_every=1),
+                              optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-3))
+    assert train(run, world / "grpo_kl") == 0
+    rows = read_metrics(world / "grpo_kl")
+    kl = [row["kl/initial"] for row in rows if "kl/initial" in row]
+    assert abs(kl[0]) < 1e-6 < kl[-1]
+    assert kl[-1] == pytest.approx(rows[-1]["kl/reference"], rel=0.5)          # the reference has not been replaced: both are the start
+
+
+def test_a_batch_that_is_not_finite_changes_nothing_and_is_kept(world, sft, tmp_path):
+    setup = make_setup(settings("sft", world, sft / "export", "questions", steps=1), tmp_path)
+    trainer = make_trainer(setup)
+    method = Sft(setup)
+    samples = trainer.pipeline.take(4)
+    (batches, count), = method.minibatches(samples)
+    before = jax.tree.map(np.asarray, trainer.state.params)
+    bad = [dataclasses.replace(b, prompts=dataclasses.replace(b.prompts, vision=dataclasses.replace(
+        b.prompts.vision, patches=b.prompts.vision.patches * np.nan))) for b in batches]
+    updater = Updater(setup.graphdef, setup.optimizer, method.loss)
+    state, sums = updater(trainer.state, setup.frozen, bad, count)
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(state.params)))
+    path = keep_skipped(tmp_path, 7, bad, sums, [s.record_id for s in samples])
+    kept = np.load(path)
+    assert path == tmp_path / "skipped" / "step_000007.npz" and list(kept["record_ids"]) == [s.record_id for s in samples]
+    assert np.isnan(kept["0/prompts/vision/patches"]).any()
+    state, sums = updater(state, setup.frozen, batches, count)
+    assert keep_skipped(tmp_path, 8, batches, sums, []) is None
