@@ -16,45 +16,49 @@ from launch.steps import Step, StepRunner, say
 RESULT = "benchmarks/results/quickstart_learning.json"
 
 
-def cold_start_steps(root: Path, scenes: int, sft_steps: int) -> list[Step]:
-    """From nothing to a policy that has begun to look."""
-    families = "('" + "','".join(FAMILIES.split(",")) + "',)"
+def data_steps(root: Path, scenes: int) -> list[Step]:
+    """The scenes and questions that the cold start, GRPO and the evaluations share; a tenth of the scenes is held out."""
     return [
         Step("scenes", "render scenes", ("-m", "data_prep.annotate", "--source=rendered", "--preset=plain", f"--count={scenes}", "--seed=7",
-                                         "--workers=2", f"--out={root}/scenes"), 5),
+                                         "--workers=2", f"--out={root}/scenes"), 1),
         Step("questions", "ask questions", ("-m", "data_prep.synthesize", f"--scenes={root}/scenes", "--profile=plain", "--per_scene=9", "--wordings=1",
-                                            "--families=listing,bearing,relation,depth_order2,abs_depth,box,count,multihop", "--seed=7",
-                                            f"--out={root}/questions"), 3),
-        Step("photos", "read photos", ("-m", "data_prep.annotate", "--source=folder", "--path=package:skimage,sklearn", f"--out={root}/photos"), 0.1),
+                                            f"--families={FAMILIES}", "--seed=7", f"--out={root}/questions"), 1.2),
+    ]
+
+
+def cold_start_steps(root: Path, ship: str) -> list[Step]:
+    """From nothing to a policy that has learned to look, copied to `ship`."""
+    return [
+        Step("photos", "read photos", ("-m", "data_prep.annotate", "--source=folder", "--path=package:skimage,sklearn",
+                                      "--heldout_percent=20", f"--out={root}/photos"), 0.1),
         Step("selfsup", "self-supervised tasks", ("-m", "data_prep.selfsup", f"--photos={root}/photos", "--profile=plain", "--wordings=1",
                                                   "--per_photo=200", f"--out={root}/selfsup"), 0.3),
         Step("policy", "a random policy with its tokenizer", ("-m", "spatial_jax.convert", "--fresh=tiny", f"--texts={root}/questions,{root}/selfsup",
                                                               f"--out={root}/policy"), 0.2),
-        Step("align", "visual tokens learn words", ("-m", "spatial_jax.train", "--config=configs/quickstart.py:align", f"--workdir={root}/align",
-                                                    f"--config.model.path={root}/policy", f"--config.data.paths=('{root}/scenes',)"), 2),
-        Step("sft", "cold start", ("-m", "spatial_jax.train", "--config=configs/quickstart.py:sft_cold", f"--workdir={root}/sft",
-                                   f"--config.model.path={root}/align/export", f"--config.data.paths=('{root}/questions',)",
-                                   f"--config.data.families={families}", f"--config.run.steps={sft_steps}"), 40),
+        Step("align", "words for what is seen, and where", (
+            "-m", "spatial_jax.train", "--config=configs/quickstart.py:align", f"--workdir={root}/align", f"--config.model.path={root}/policy",
+            f"--config.data.paths=('{root}/scenes',)"), 3),
+        Step("sft", "cold start", (
+            "-m", "spatial_jax.train", "--config=configs/quickstart.py:sft_cold", f"--workdir={root}/sft", f"--config.model.path={root}/align/export",
+            f"--config.data.paths=('{root}/questions','{root}/selfsup')", "--config.data.weights=(0.95,0.05)"), 5),
+        Step("ship", f"copy the cold start to {ship}", ("-m", "spatial_jax.convert", f"--from={root}/sft/export", f"--to_hf={ship}"), 0.1),
     ]
 
 
 def seed_steps(root: Path, start: str, seed: int, steps: int, items: int) -> list[Step]:
     """GRPO of one seed and its two evaluations (the one before is of the same starting policy, sampled with the same seeds)."""
-    families = "('" + "','".join(FAMILIES.split(",")) + "',)"
     out = root / f"seed{seed}"
 
     def evaluate(name: str, model: str) -> Step:
         return Step(f"eval_{name}_{seed}", f"evaluate {name}, seed {seed}", (
             "-m", "spatial_jax.evaluate", "--config=configs/eval_spatial.py:tiny", f"--model={model}", f"--dataset={root}/questions", "--split=heldout",
-            f"--families={FAMILIES}", f"--limit={items}", "--samples=8", "--temperature=1.0", "--greedy_too", "--nopage",
-            f"--out={out}/eval/{name}.json"), 2)
+            f"--limit={items}", "--samples=8", "--temperature=1.0", "--greedy_too", "--nopage", f"--out={out}/eval/{name}.json"), 0.5)
 
     return [
         evaluate("after_sft", start),
         Step(f"grpo_{seed}", f"GRPO, seed {seed}", (
             "-m", "spatial_jax.train", "--config=configs/quickstart.py:grpo", f"--workdir={out}/grpo", f"--config.model.path={start}",
-            f"--config.data.paths=('{root}/questions',)", f"--config.data.families={families}", f"--config.run.seed={seed}",
-            f"--config.data.seed={seed}", f"--config.run.steps={steps}"), 20),
+            f"--config.data.paths=('{root}/questions',)", f"--config.run.seed={seed}", f"--config.data.seed={seed}", f"--config.run.steps={steps}"), 9),
         evaluate("after_grpo", f"{out}/grpo/export"),
     ]
 
@@ -79,20 +83,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
     parser.add_argument("--root", default="runs/proofs")
     parser.add_argument("--scenes", type=int, default=16000)
-    parser.add_argument("--sft_steps", type=int, default=9000)
-    parser.add_argument("--grpo_steps", type=int, default=100)
-    parser.add_argument("--items", type=int, default=600, help="held-out questions of an evaluation")
+    parser.add_argument("--grpo_steps", type=int, default=400)
+    parser.add_argument("--items", type=int, default=2000, help="held-out questions of an evaluation")
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--start", default=COLD_START, help="where GRPO starts; runs/proofs/sft/export for the cold start made here")
-    parser.add_argument("--cold_start", action="store_true", help="make the cold start again, too")
+    parser.add_argument("--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}")
     args = parser.parse_args()
     root, seeds = Path(args.root), [int(s) for s in args.seeds.split(",")]
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
-    made = cold_start_steps(root, args.scenes, args.sft_steps)
-    plan = made if args.cold_start else made[:2]
-    plan = plan + [step for seed in seeds for step in seed_steps(root, args.start, seed, args.grpo_steps, args.items)]
+    plan = data_steps(root, args.scenes) + (cold_start_steps(root, COLD_START) if args.cold_start else [])
+    plan += [step for seed in seeds for step in seed_steps(root, COLD_START, seed, args.grpo_steps, args.items)]
     code = StepRunner(root, plan).run()
     if code == 0:
         result = Path(RESULT)
