@@ -5,6 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PHOTOS ?=
 FROM_SCRATCH ?=
+ARGS ?=
 export JAX_PLATFORMS ?= cpu
 export TOKENIZERS_PARALLELISM = false
 
@@ -27,7 +28,7 @@ test: .venv/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not proof" tests
 
 proofs: .venv/installed
-	$(BIN)/python -m launch.proofs
+	$(BIN)/python -m launch.proofs $(ARGS)
 
 clean:
 	rm -rf runs .pytest_cache .ruff_cache .mypy_cache

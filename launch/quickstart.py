@@ -16,9 +16,12 @@ FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
 def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -> list[Step]:
     """The whole way, in order."""
     at = {name: str(root / name) for name in (
-        "scenes", "photos", "stereo", "questions", "selfsup", "policy", "sft", "grpo", "eval", "report.html", "story.json")}
+        "scenes", "photos", "stereo", "questions", "selfsup", "policy", "align", "sft", "grpo", "eval", "report.html", "story.json")}
     data = f"--config.data.paths=('{at['questions']}','{at['selfsup']}')"
-    start = at["policy"] if from_scratch else COLD_START
+    start = f"{at['align']}/export" if from_scratch else COLD_START
+    align = [Step("align", "the random policy learns the words for what it sees, and where it is",
+                  ("-m", "spatial_jax.train", "--config=configs/quickstart.py:align", f"--workdir={at['align']}", f"--config.model.path={at['policy']}",
+                   f"--config.data.paths=('{at['scenes']}',)"), 2.5)]
 
     def evaluate(name: str, model: str, what: str) -> Step:
         return Step(f"eval_{name}", f"evaluate {what} on held-out questions: 8 sampled answers each, and the greedy one",
@@ -45,13 +48,14 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
         Step("policy", "make a tiny Qwen2.5-VL with random weights" + (" and a tokenizer of its own" if from_scratch else ", to compare with"),
              ("-m", "spatial_jax.convert", *fresh, f"--seed={seed}", f"--out={at['policy']}"), 0.1),
         evaluate("before", at["policy"], "the untrained policy"),
+        *(align if from_scratch else []),
         Step("sft", "cold start by supervised fine-tuning" if from_scratch else "go on with the shipped cold start: supervised fine-tuning",
              ("-m", "spatial_jax.train", f"--config=configs/quickstart.py:{'sft_scratch' if from_scratch else 'sft'}", f"--workdir={at['sft']}",
-              f"--config.model.path={start}", data), 5.0 if from_scratch else 1.5),
+              f"--config.model.path={start}", data), 4.0 if from_scratch else 0.8),
         evaluate("after_sft", f"{at['sft']}/export", "the policy after the cold start"),
         Step("grpo", "GRPO: sixteen answers a question, the better ones reinforced",
              ("-m", "spatial_jax.train", "--config=configs/quickstart.py:grpo", f"--workdir={at['grpo']}",
-              f"--config.model.path={at['sft']}/export", data), 4.0),
+              f"--config.model.path={at['sft']}/export", data), 3.0),
         evaluate("after_grpo", f"{at['grpo']}/export", "the policy after GRPO"),
         Step("verify", "load the policy in transformers and compare its numbers",
              ("-m", "spatial_jax.convert", f"--verify={at['grpo']}/export"), 0.4),
@@ -64,7 +68,7 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
 def next_commands(root: Path) -> list[str]:
     """What to try after the quickstart."""
     return [
-        f"python -m spatial_jax.chat --model={root}/grpo/export --image=PICTURE --question='Box of the red ball?'",
+        f"python -m spatial_jax.chat --model={root}/grpo/export --image=PICTURE --question='Is the red ball on the left or the right?'",
         f"python -m data_prep.inspect {root}/questions",
         f"python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/longer --config.model.path={root}/grpo/export "
         f"--config.data.paths=\"('{root}/questions',)\" --config.run.steps=400",
@@ -76,8 +80,9 @@ def story(plan: list[Step], from_scratch: bool) -> list[dict[str, str]]:
     told = [{"title": step.what[0].upper() + step.what[1:], "text": "", "command": step.command} for step in plan if not step.name.startswith("eval_")]
     if not from_scratch:
         told.insert(0, {"title": "Where the policy starts", "text": (
-            "Two cores cannot teach a network to see in a few minutes, so this run begins with a policy whose cold start was made beforehand "
-            f"({COLD_START}, by `make proofs`) on other scenes of the same generator. `make quickstart FROM_SCRATCH=1` starts from random weights.")})
+            "To leave the time to what comes after, this run begins with a policy whose cold start (about ten minutes on two cores) was made beforehand "
+            f"({COLD_START}, by `make proofs ARGS=--cold_start`) on other scenes of the same generator. `make quickstart FROM_SCRATCH=1` starts from "
+            "random weights.")})
     return told
 
 
@@ -107,7 +112,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.quickstart", description=__doc__)
     parser.add_argument("--photos", default="", help="a folder of your own pictures for the self-supervised tasks")
     parser.add_argument("--from_scratch", action="store_true", help=f"do not start from the shipped cold-started policy ({COLD_START})")
-    parser.add_argument("--scenes", type=int, default=1500, help="rendered scenes, a tenth of them held out")
+    parser.add_argument("--scenes", type=int, default=0, help="rendered scenes, a tenth of them held out; 0: 1,500, from scratch 8,000")
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     root = root_folder(args.photos, args.from_scratch)
@@ -125,7 +130,7 @@ def main() -> int:
     # The verbs are separate processes; what one has compiled the next need not compile again.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-    plan = steps(root, args.photos, args.from_scratch, args.scenes, args.seed)
+    plan = steps(root, args.photos, args.from_scratch, args.scenes or (8000 if args.from_scratch else 1500), args.seed)
     (root / "story.json").write_text(json.dumps(story(plan, args.from_scratch)))
     code = StepRunner(root, plan).run()
     if code:

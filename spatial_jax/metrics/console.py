@@ -9,7 +9,7 @@ from typing import Any, TextIO
 from spatial_jax.metrics.names import NAMES, below, duration, format_value, value_of
 from spatial_jax.metrics.timing import Progress
 
-FIRST_LINE = ("reward/mean", "pass_rate", "loss", "accuracy", "kl/reference", "entropy", "clip/fraction", "length/mean", "length/truncated",
+FIRST_LINE = ("reward/mean", "eval/reward", "pass_rate", "loss", "accuracy", "kl/reference", "entropy", "clip/fraction", "length/mean", "length/truncated",
               "group/no_gradient")
 SECOND_LINE = ("tokens_per_second", "mfu", "gap/mean", "grad_norm", "learning_rate")
 _ENTRIES = {entry.key: entry for entry in NAMES}

@@ -11,13 +11,13 @@ import numpy as np
 from spatial_jax.data.encode import Sample
 from spatial_jax.metrics.timing import PhaseTimer
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.rewards.scoring import Outcome, outcome_many
+from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rl.advantages import constant_groups, group_advantages
 from spatial_jax.rl.kl import penalised_rewards
 from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
 from spatial_jax.rl.refill import drop_reason
-from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.types import SamplingParams, Trajectory
+from spatial_jax.rollout.types import Trajectory
+from spatial_jax.training.answers import AnswerScorer, make_engine, sampling_params
 from spatial_jax.training.batches import GroupBatch, rollout_batch
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.settings import AlgorithmSettings
@@ -81,14 +81,8 @@ class Grpo:
     def __init__(self, setup: Setup):
         run = setup.run
         self.setup, self.run = setup, run
-        self.engine = Engine(
-            setup.graphdef, setup.policy.config, max_slots=run.rollout.max_slots, prompt_buckets=run.data.prompt_buckets,
-            answer_buckets=run.rollout.answer_buckets, mesh=setup.mesh, patch_buckets=run.data.patch_buckets, pad_id=setup.processor.pad_id,
-            kv_dtype=None if run.rollout.kv_dtype == "auto" else run.rollout.kv_dtype)
+        self.engine, self.sampling, self.answers = make_engine(setup), sampling_params(setup), AnswerScorer(setup)
         self.config = objective_config(run.algorithm, run.rollout.max_new_tokens)
-        self.sampling = SamplingParams(
-            max_new_tokens=run.rollout.max_new_tokens, temperature=run.rollout.temperature, top_k=run.rollout.top_k, top_p=run.rollout.top_p,
-            min_p=run.rollout.min_p, stop_ids=tuple(setup.processor.eos_ids), banned_ids=setup.processor.banned_ids, seed=run.run.seed)
         self.scorer = LogProbs(setup, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids)
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
@@ -102,35 +96,23 @@ class Grpo:
     def collect(self, samples: Sequence[Sample], params: Any, step: int, first: int, timer: PhaseTimer) -> Rollout:
         """Samples, decodes to text and scores; rewards of records whose scoring fails are NaN and take no part. `first`: how many prompts
         this step has sampled already, for the random keys."""
+        scoring: list[Any] = [None] * len(samples)
+
+        def finished(index: int, group: Sequence[Trajectory]) -> None:
+            scoring[index] = self.answers.start(samples[index], group)
+
         with timer("rollout"):
             groups = self.engine.generate(params, [s.prompt for s in samples], self.run.rollout.group_size, self.sampling, step=step,
-                                          prompt_ids=range(first, first + len(samples)))
-        with timer("reward"):
-            decode = self.setup.processor.decode
-            texts = [[decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group] for group in groups]
-            records = [s.record.as_dict() for s in samples]
-            flat = outcome_many(
-                [(self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
-                 for sample, record, row, group in zip(samples, records, texts, groups) for text, t in zip(row, group)],
-                threads=self.run.reward.threads, deadline=self.run.reward.deadline_s)
-        size = self.run.rollout.group_size
-        outcomes = [flat[i:i + size] for i in range(0, len(flat), size)]
+                                          prompt_ids=range(first, first + len(samples)), on_finish=finished)
+        with timer("reward"):                   # only what decoding did not hide
+            scored = [future.result() for future in scoring]
+        texts, outcomes = [s.texts for s in scored], [s.outcomes for s in scored]
         number = lambda value: float("nan") if value is None else float(value)  # noqa: E731
         rewards = np.array([[number(o.reward) for o in group] for group in outcomes], np.float64)
         correct = np.array([[number(o.correct) for o in group] for group in outcomes], np.float64)
         advantages = group_advantages(rewards, kind=self.config.kind)
         reasons = [drop_reason([o.accuracy for o in row], [o.correct for o in row]) for row in outcomes]
         return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, reasons)
-
-    def spec(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record's reward with the run's format and user function laid over it."""
-        settings, spec = self.run.reward, dict(record["reward"])
-        if settings.user_file:
-            spec = {"kind": "user", "file": settings.user_file, "function": settings.user_function}
-        form = settings.format or ("none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode)
-        if form != "none":
-            spec.update(format=form, format_weight=settings.format_weight)
-        return spec
 
     def minibatches(self, rollout: Rollout, params: Any, reference: Any, timer: PhaseTimer) -> Iterator[tuple[list[GroupBatch], float]]:
         """(micro-batches, normaliser) of each optimizer step. Groups without a gradient are left out, so a step may have fewer

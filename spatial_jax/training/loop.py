@@ -35,6 +35,7 @@ from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.state import TrainState, parameter_table
 from spatial_jax.training.update import Updater
+from spatial_jax.training.validation import Validation
 
 log = logging.getLogger(__name__)
 
@@ -113,6 +114,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
     method = kinds[run.run.method](setup)
     updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
+    validation = Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None)) if run.validation.every else None
     with CheckpointManager(str(workdir), keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
         if resume and manager.latest() is not None:
             device, host = manager.restore(like=trainer.device_state(), fallback=True)
@@ -121,7 +123,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
         announce(setup, trainer)
         writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step)
         with writer:
-            code = _steps(trainer, method, updater, manager, guard, writer)
+            code = _steps(trainer, method, updater, validation, manager, guard, writer)
         manager.wait()
     trainer.pipeline.close()
     if code == 0:
@@ -131,18 +133,24 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     return code
 
 
-def _steps(trainer: Trainer, method: Any, updater: Updater, manager: CheckpointManager, guard: PreemptionGuard, writer: MetricsWriter) -> int:
+def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validation | None, manager: CheckpointManager, guard: PreemptionGuard,
+           writer: MetricsWriter) -> int:
     run, timer, watch = trainer.setup.run, PhaseTimer(), AlarmWatch()
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
+    if validation is not None and trainer.step == 0:
+        writer.write(0, validate(trainer, validation, timer) | timer.flush())
     while trainer.step < run.run.steps:
         samples, metrics, gallery = (grpo_step if isinstance(method, Grpo) else supervised_step)(trainer, method, updater, timer)
         trainer.step += 1
+        validated = validation is not None and (trainer.step % run.validation.every == 0 or trainer.step == run.run.steps)
+        if validation is not None and validated:
+            metrics |= validate(trainer, validation, timer)
         if trainer.reference.after_step(trainer.step, trainer.state.params, metrics) and run.reference.reset_optimizer:
             trainer.state = dataclasses.replace(trainer.state, opt_state=trainer.setup.optimizer.init(trainer.state.params))
         metrics |= trainer.reference.metrics(trainer.step)
         metrics |= {"learning_rate": float(schedule(int(trainer.state.step))), "programs": float(updater.programs), **timer.flush()}
         metrics |= step_flops(trainer.setup, samples, metrics)
-        if trainer.step % run.log.console_every == 0 or trainer.step in (1, run.run.steps):
+        if validated or trainer.step % run.log.console_every == 0 or trainer.step in (1, run.run.steps):
             writer.write(trainer.step, metrics)
             # Entropy and answers are meant to settle in supervised training; alarms are about sampling.
             for alarm in watch.update({"step": trainer.step, **metrics}) if run.run.method == "grpo" else ():
@@ -156,6 +164,15 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, manager: CheckpointM
             print(f"asked to stop: saved step {trainer.step} in {manager.directory}; the same command goes on from there", file=sys.stderr, flush=True)
             return EXIT_PREEMPTED
     return 0
+
+
+def validate(trainer: Trainer, validation: Validation, timer: PhaseTimer) -> dict[str, float]:
+    """The held-out questions answered by the newest parameters; a reference that waits for a stalled validation hears of it."""
+    with timer("validation"):
+        metrics = validation(trainer.setup.params(trainer.state.params))
+    if "eval/reward" in metrics:
+        trainer.reference.controller.observe_validation(metrics["eval/reward"])
+    return metrics
 
 
 Taken = tuple[list[Any], dict[str, float], list[dict[str, Any]]]          # samples, metrics, gallery entries

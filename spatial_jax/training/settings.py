@@ -91,7 +91,11 @@ class RewardSettings:
     user_file: str = ""                         # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"
     threads: int = 8
-    deadline_s: float = 30.0
+    deadline_s: float = 30.0                    # of a group's scores; what is late takes no part, it does not score 0
+    judge_endpoint: str = ""                    # OpenAI-compatible base URL for records of kind "judge", e.g. http://localhost:8000/v1
+    judge_model: str = ""
+    judge_key_variable: str = ""                # environment variable that holds the endpoint's key; empty: none
+    judge_cache: str = ""                       # SQLite file that keeps verdicts; empty: in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,6 +121,17 @@ class DpoSettings:
     """Direct preference optimisation against corrupted answers (vsGRPO's baseline)."""
 
     beta: float = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class ValidationSettings:
+    """Held-out questions asked while training, always the same ones."""
+
+    every: int = 0                              # steps between validations, the first before step 0; 0: none
+    items: int = 256                            # questions of all `data.paths` together
+    split: str = "heldout"
+    samples: int = 1
+    temperature: float = 0.0                    # 0: the greedy answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +185,7 @@ class RunConfig:
     reward: RewardSettings = RewardSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     dpo: DpoSettings = DpoSettings()
+    validation: ValidationSettings = ValidationSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     log: LogSettings = LogSettings()
     mesh: MeshSettings = MeshSettings()
@@ -184,6 +200,12 @@ class RunConfig:
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
         if run.method == "grpo" and self.rollout.group_size < 2:
             raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
+        if self.reference.mode == "val_plateau" and not self.validation.every:
+            raise ValueError("config.reference.mode = 'val_plateau' needs validations: set config.validation.every")
+        if self.validation.every and run.method == "align":
+            raise ValueError("config.validation.every: alignment has no questions to validate on; set it to 0")
+        if self.validation.samples > 1 and not self.validation.temperature:
+            raise ValueError("config.validation.samples > 1 with temperature 0 would repeat one answer; set config.validation.temperature")
         if self.rollout.max_new_tokens > max(self.rollout.answer_buckets):
             raise ValueError(f"config.rollout.max_new_tokens = {self.rollout.max_new_tokens} exceeds the largest of answer_buckets")
 

@@ -116,3 +116,25 @@ def test_a_batch_that_is_not_finite_changes_nothing_and_is_kept(world, sft, tmp_
     assert np.isnan(kept["0/prompts/vision/patches"]).any()
     state, sums = updater(state, setup.frozen, batches, count)
     assert keep_skipped(tmp_path, 8, batches, sums, []) is None
+
+
+def test_validation_asks_the_same_held_out_questions(world, sft):
+    """Without an update (rate 0) nothing changes between validations, and a reference that waits for a stall is replaced."""
+    run = settings("grpo", world, sft / "export", "questions", steps=4)
+    run = dataclasses.replace(
+        run, validation=dataclasses.replace(run.validation, every=1, items=6), optimizer=dataclasses.replace(run.optimizer, learning_rate=0.0),
+        reference=dataclasses.replace(run.reference, mode="val_plateau", patience=2))
+    assert train(run, world / "validated") == 0
+    rows = read_metrics(world / "validated")
+    assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
+    assert len({row["eval/reward"] for row in rows}) == 1 and all(0 <= row["eval/accuracy"] <= 1 for row in rows)
+    assert [row["reference/age"] for row in rows[1:]] == [1, 0, 1, 0]
+    families = {key for key in rows[0] if key.startswith("eval/reward/")}
+    assert families and all(key.split("/")[-1] in ("bearing", "depth_order2", "box", "listing") for key in families)
+
+
+def test_validation_without_held_out_questions_is_refused(world, tmp_path):
+    run = settings("sft", world, world / "policy", "questions", steps=1)
+    run = dataclasses.replace(run, validation=dataclasses.replace(run.validation, every=1, split="nowhere"))
+    with pytest.raises(ValueError, match=r"config\.validation"):
+        train(run, tmp_path)

@@ -1,0 +1,80 @@
+"""Sampling and scoring of answers, for rollouts and for validation: the engine of a run, and rewards on host threads while it decodes."""
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from spatial_jax.data.encode import Sample
+from spatial_jax.rewards import Judge, JudgeConfig
+from spatial_jax.rewards.scoring import Outcome, outcome_many
+from spatial_jax.rollout.engine import Engine
+from spatial_jax.rollout.types import SamplingParams, Trajectory
+from spatial_jax.training.settings import RewardSettings
+from spatial_jax.training.setup import Setup
+
+
+def make_engine(setup: Setup) -> Engine:
+    """The sampler of a run's policy; parameters are given with each call."""
+    run = setup.run
+    return Engine(
+        setup.graphdef, setup.policy.config, max_slots=run.rollout.max_slots, prompt_buckets=run.data.prompt_buckets,
+        answer_buckets=run.rollout.answer_buckets, mesh=setup.mesh, patch_buckets=run.data.patch_buckets, pad_id=setup.processor.pad_id,
+        kv_dtype=None if run.rollout.kv_dtype == "auto" else run.rollout.kv_dtype)
+
+
+def sampling_params(setup: Setup) -> SamplingParams:
+    """How a run samples its rollouts."""
+    rollout, processor = setup.run.rollout, setup.processor
+    return SamplingParams(
+        max_new_tokens=rollout.max_new_tokens, temperature=rollout.temperature, top_k=rollout.top_k, top_p=rollout.top_p, min_p=rollout.min_p,
+        stop_ids=tuple(processor.eos_ids), banned_ids=processor.banned_ids, seed=setup.run.run.seed)
+
+
+def make_judge(settings: RewardSettings) -> Judge | None:
+    """The judge behind the settings' endpoint; None without one: records that need it have no score then."""
+    if not settings.judge_endpoint:
+        return None
+    return Judge(JudgeConfig(settings.judge_endpoint, settings.judge_model, api_key_variable=settings.judge_key_variable,
+                             cache=settings.judge_cache))
+
+
+@dataclasses.dataclass
+class Scored:
+    """A group's answers as text, without the end token, and what became of each."""
+
+    texts: list[str]
+    outcomes: list[Outcome]
+
+
+class AnswerScorer:
+    """Scores groups against their whole records. `start` returns at once; groups are scored in a thread of their own, and kinds that wait
+    (judge, user) on `reward.threads` more."""
+
+    def __init__(self, setup: Setup):
+        self.run, self._decode = setup.run, setup.processor.decode
+        self._judge = make_judge(setup.run.reward)
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="score")
+
+    def spec(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The record's reward with the run's format and user function laid over it."""
+        settings, spec = self.run.reward, dict(record["reward"])
+        if settings.user_file:
+            spec = {"kind": "user", "file": settings.user_file, "function": settings.user_function}
+        form = settings.format or ("none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode)
+        if form != "none":
+            spec.update(format=form, format_weight=settings.format_weight)
+        return spec
+
+    def __call__(self, sample: Sample, group: Sequence[Trajectory]) -> Scored:
+        """The group's texts and outcomes, now."""
+        record = sample.record.as_dict()
+        texts = [self._decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group]
+        items = [(self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
+                 for text, t in zip(texts, group)]
+        return Scored(texts, outcome_many(items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self._judge))
+
+    def start(self, sample: Sample, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
+        """The same, while the caller goes on decoding."""
+        return self._pool.submit(self, sample, group)
