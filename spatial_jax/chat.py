@@ -20,8 +20,7 @@ from absl import app, flags
 from PIL import Image, ImageDraw
 
 from spatial_jax.data.prompts import PROMPT_MODES, instruction
-from spatial_jax.evals.generation import find_checkpoint
-from spatial_jax.models import load_pretrained
+from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
 from spatial_jax.rewards.parsing.boxes import find_boxes
 from spatial_jax.rollout.stream import Streamer
@@ -166,7 +165,7 @@ def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; put questions after --question")
     try:
-        folder = find_checkpoint(_MODEL.value)
+        folder = checkpoint_directory(_MODEL.value)
         processor = Processor.from_pretrained(folder, max_pixels=_MAX_PIXELS.value)
         policy = load_pretrained(folder, _DTYPE.value or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
     except (ValueError, OSError) as error:

@@ -11,7 +11,7 @@ from absl import logging
 
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import EvalSettings
-from spatial_jax.models import load_pretrained
+from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.parallel import make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import Engine, SamplingParams
@@ -40,7 +40,7 @@ class Sampler:
     @classmethod
     def from_directory(cls, directory: str | Path, settings: EvalSettings) -> Sampler:
         """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`."""
-        path = find_checkpoint(directory)
+        path = checkpoint_directory(directory)
         policy, engine = settings.policy, settings.engine
         axes = {"data": engine.data, "fsdp": engine.fsdp, "tensor": engine.tensor}
         mesh = None if jax.device_count() == 1 or set(axes.values()) == {1} else make_mesh(axes)
@@ -121,17 +121,3 @@ class Sampler:
         places = [request.place for request, _, _ in waiting]
         places += places[-1:] * (len(prompts) - len(places))
         self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=places)
-
-
-def find_checkpoint(name: str | Path) -> Path:
-    """A local directory, or the downloaded files of a hub name ("owner/name"). ValueError when neither."""
-    if Path(name).is_dir():
-        return Path(name)
-    text = str(name)
-    if text.count("/") != 1 or text.startswith((".", "/", "~")):
-        raise ValueError(f"{name}: no such checkpoint directory")
-    from huggingface_hub import snapshot_download
-    try:
-        return Path(snapshot_download(text, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.jinja"]))
-    except Exception as error:
-        raise ValueError(f"{name}: neither a local directory nor to be had from the hub ({type(error).__name__})") from error

@@ -10,7 +10,7 @@ _WHERE = {
     "config_from_hf": "hf_config", "config_to_hf": "hf_config",
     "QwenVL": "qwen_vl", "split_model": "qwen_vl", "abstract_model": "qwen_vl",
     "Policy": "policy", "load_pretrained": "policy", "save_pretrained": "policy", "read_config": "policy",
-    "plan_vision": "vision_plan", "batch_positions": "positions", "row_positions": "positions", "token_types": "positions",
+    "checkpoint_directory": "hub", "plan_vision": "vision_plan", "batch_positions": "positions", "row_positions": "positions", "token_types": "positions",
     "LoraConfig": "lora", "add_lora": "lora", "merge_lora": "lora", "save_lora": "lora",
     "trainable_mask": "trainable", "split_params": "trainable", "join_params": "trainable",
     "leaf_paths": "trees", "nest": "trees",

@@ -20,6 +20,7 @@ from spatial_jax.models.batch import PromptBatch
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.hf_config import config_from_hf, config_to_hf
 from spatial_jax.models.hf_weights import load_params, save_params
+from spatial_jax.models.hub import checkpoint_directory
 from spatial_jax.models.positions import batch_positions
 from spatial_jax.models.qwen_vl import QwenVL, abstract_model
 from spatial_jax.models.safetensors_io import Checkpoint
@@ -121,7 +122,7 @@ class Policy:
 
 def read_config(directory: str | os.PathLike, position_rule: str = "4.57") -> ModelConfig:
     """ModelConfig of a checkpoint directory."""
-    path = Path(directory) / "config.json"
+    path = checkpoint_directory(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a checkpoint directory in Hugging Face layout")
     try:
@@ -132,19 +133,20 @@ def read_config(directory: str | os.PathLike, position_rule: str = "4.57") -> Mo
 
 def load_pretrained(directory: str | os.PathLike, dtype: str = "float32", mesh: Mesh | None = None, *, rules: Rules = DEFAULT_RULES,
                     param_dtype: str | None = None, position_rule: str = "4.57") -> Policy:
-    """A policy from a Hugging Face directory (config.json, *.safetensors in either key spelling).
+    """A policy from a Hugging Face directory (config.json, *.safetensors in either key spelling), or from a hub name.
 
     dtype: type of activations and, unless param_dtype is given, of the parameters; mesh: where to shard the parameters, by `rules`;
     position_rule: "4.57" or "hf5". Errors: FileNotFoundError, or ValueError that lists every tensor that does not fit.
     """
     if "float64" in (dtype, param_dtype) and not jax.config.read("jax_enable_x64"):
         raise ValueError('load_pretrained: dtype="float64" needs jax.config.update("jax_enable_x64", True) before any array is made')
+    directory = checkpoint_directory(directory)
     config = read_config(directory, position_rule)
     stored = param_dtype or dtype
     graphdef, shapes = abstract_model(config, dtype, stored)
     shardings = None if mesh is None else model_shardings(config, shapes, mesh, rules)
     params = load_params(Checkpoint(directory), config, stored, shardings)
-    return Policy(config, graphdef, params, Path(directory), mesh)
+    return Policy(config, graphdef, params, directory, mesh)
 
 
 def save_pretrained(policy: Policy | tuple[ModelConfig, Any], directory: str | os.PathLike, processor_files_from: str | os.PathLike | None = None,

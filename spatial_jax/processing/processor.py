@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.hub import checkpoint_directory
 from spatial_jax.models.positions import IMAGE, VIDEO, row_positions
 from spatial_jax.processing.image import ImageSettings, image_patches, image_size, load_image, normalise
 from spatial_jax.processing.prompt import EncodedPrompt, Prepared
@@ -46,11 +47,9 @@ class Processor:
     def from_pretrained(cls, directory: str | Path, *, min_pixels: int | None = None, max_pixels: int | None = None, position_rule: str = "4.57",
                         video_min_pixels: int | None = None, video_max_pixels: int | None = None, fps: float | None = None,
                         max_frames: int | None = None) -> Processor:
-        """Reads a checkpoint folder. The limits (areas in pixels; a clip's volume for Qwen3-VL videos), the frame rate and the largest
+        """Reads a checkpoint folder, or downloads a hub name. The limits (areas in pixels; a clip's volume for Qwen3-VL videos), the frame rate and the largest
         number of frames replace the checkpoint's. Raises FileNotFoundError or ValueError naming the file."""
-        path = Path(directory)
-        if not path.is_dir():
-            raise FileNotFoundError(f"{path}: no such folder; give a checkpoint's folder in the Hugging Face layout")
+        path = checkpoint_directory(directory)
         tokenizer = ChatTokenizer.from_pretrained(path)
         config = read_model_config(path, tokenizer, position_rule)
         image = with_limits(read_image_settings(path, config.family), min_pixels, max_pixels)

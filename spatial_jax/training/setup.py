@@ -50,7 +50,7 @@ class Setup:
         params = self.params(trainable)
         if self.lora is not None:
             params = merge_lora(self.policy.config, params, self.lora)
-        save_pretrained((self.policy.config, params), directory, processor_files_from=self.run.model.path)
+        save_pretrained((self.policy.config, params), directory, processor_files_from=self.policy.directory)
 
 
 def run_mesh(run: RunConfig) -> Mesh | None:
@@ -68,7 +68,7 @@ def make_setup(run: RunConfig, workdir: Path) -> Setup:
     model = run.model
     policy = load_pretrained(model.path, dtype=model.dtype, mesh=mesh, param_dtype=model.param_dtype, position_rule=model.position_rule)
     processor = Processor.from_pretrained(
-        model.path, min_pixels=run.data.min_pixels, max_pixels=run.data.max_pixels, position_rule=model.position_rule)
+        policy.directory or model.path, min_pixels=run.data.min_pixels, max_pixels=run.data.max_pixels, position_rule=model.position_rule)
     lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
     if lora is not None:
         policy.graphdef, policy.params = add_lora(policy.config, policy.graphdef, policy.params, lora)
