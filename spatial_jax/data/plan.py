@@ -6,11 +6,13 @@ import concurrent.futures
 import dataclasses
 import json
 import logging
+from collections.abc import Callable
 
 import numpy as np
 
 from spatial_jax.data.encode import SampleEncoder
 from spatial_jax.data.integrity import DatasetError
+from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource, Unusable
 
 log = logging.getLogger(__name__)
@@ -64,8 +66,10 @@ class SamplePlan:
 
 
 def plan_samples(source: QuestionSource, encoder: SampleEncoder, *, max_prompt_tokens: int, max_patches: int | None = None,
-                 max_target_tokens: int | None = None, threads: int = 2) -> SamplePlan:
-    """Measures every record (no picture is decoded): about 1 ms a record. Limits are the largest buckets."""
+                 max_target_tokens: int | None = None, threads: int = 2,
+                 check: Callable[[QuestionRecord], None] | None = None) -> SamplePlan:
+    """Measures every record (no picture is decoded): about 1 ms a record. Limits are the largest buckets; `check` raises ValueError for
+    a record that must not be used for another reason."""
     limits = (max_prompt_tokens, max_patches, max_target_tokens)
 
     def look(position: int) -> tuple[tuple[int, int, int], str]:
@@ -75,6 +79,8 @@ def plan_samples(source: QuestionSource, encoder: SampleEncoder, *, max_prompt_t
         try:
             needs = encoder.measure(record)
             json.loads(record.reward)
+            if check is not None:
+                check(record)
         except (ValueError, KeyError, TypeError, IndexError) as error:
             return (0, 0, 0), f"{record.question_id}: {error}"
         for need, limit, (what, cure) in zip(needs, limits, _CURES):

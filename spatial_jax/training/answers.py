@@ -14,6 +14,9 @@ from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
 
+# These kinds define the form of a response themselves (their papers' predicates and weights): the run's format does not touch them.
+OWN_FORMAT = ("ssrl", "vsgrpo", "vilasr", "user", "format", "overlong")
+
 
 def make_engine(setup: Setup) -> Engine:
     """The sampler of a run's policy; parameters are given with each call."""
@@ -54,7 +57,7 @@ class AnswerScorer:
 
     def __init__(self, setup: Setup):
         self.run, self._decode = setup.run, setup.processor.decode
-        self._judge = make_judge(setup.run.reward)
+        self.judge = make_judge(setup.run.reward)
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="score")
 
     def spec(self, record: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +66,7 @@ class AnswerScorer:
         if settings.user_file:
             spec = {"kind": "user", "file": settings.user_file, "function": settings.user_function}
         form = settings.format or ("none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode)
-        if form != "none":
+        if form != "none" and spec.get("kind") not in OWN_FORMAT:
             spec.update(format=form, format_weight=settings.format_weight)
         return spec
 
@@ -73,7 +76,7 @@ class AnswerScorer:
         texts = [self._decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group]
         items = [(self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
                  for text, t in zip(texts, group)]
-        return Scored(texts, outcome_many(items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self._judge))
+        return Scored(texts, outcome_many(items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge))
 
     def start(self, sample: Sample, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
         """The same, while the caller goes on decoding."""

@@ -24,10 +24,12 @@ from spatial_jax.rl.entropy import EntropyController
 from spatial_jax.rl.pass_rates import read_pass_rates
 from spatial_jax.rl.refill import Refill
 from spatial_jax.training.align import Align, SceneStream
+from spatial_jax.training.answers import AnswerScorer
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.optimizer import learning_rate
+from spatial_jax.training.preflight import lint_sources, memory_line, truth_check
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup, make_setup
@@ -48,10 +50,14 @@ def make_pipeline(setup: Setup) -> QuestionPipeline:
     if data.check:
         # Packed supervised questions continue in the answer bucket; elsewhere the whole prompt must fit its own.
         room = max(data.prompt_buckets) + (max(setup.run.rollout.answer_buckets) if setup.run.run.method == "sft" else 0)
-        plans = [plan_samples(source, encoder, max_prompt_tokens=room, max_patches=max(data.patch_buckets)) for source in sources]
+        scorer = AnswerScorer(setup) if setup.run.run.method == "grpo" else None
+        plans = [plan_samples(source, encoder, max_prompt_tokens=room, max_patches=max(data.patch_buckets),
+                              check=None if scorer is None else truth_check(scorer)) for source in sources]
         for plan in plans:
             plan.report()
         sources = [plan.usable() for plan in plans]
+        if scorer is not None:
+            lint_sources(sources, scorer)
     settings = PipelineSettings(seed=data.seed, workers=data.workers, together=data.together if setup.run.run.method == "sft" else 1)
     return QuestionPipeline(sources, encoder, settings, data.weights)
 
@@ -241,5 +247,6 @@ def announce(setup: Setup, trainer: Trainer) -> None:
     sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
     print(f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes}; "
           f"{len(jax.devices())} {jax.devices()[0].platform} device(s), mesh {dict(setup.mesh.shape) if setup.mesh else 'none'}", flush=True)
+    print(f"  {memory_line(trainer.state, trainer.reference.params, setup.frozen)}", flush=True)
     for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
         print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)

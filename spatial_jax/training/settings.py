@@ -86,7 +86,7 @@ class AlgorithmSettings:
 class RewardSettings:
     """How responses are scored; each record names its own kind and parameters."""
 
-    format: str = ""                            # overrides the records' format; empty: what the prompt mode asks for
+    format: str = ""                            # laid over kinds without a format of their own; empty: what the prompt mode asks for
     format_weight: float = 0.1
     user_file: str = ""                         # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"
@@ -128,7 +128,7 @@ class ValidationSettings:
     """Held-out questions asked while training, always the same ones."""
 
     every: int = 0                              # steps between validations, the first before step 0; 0: none
-    items: int = 256                            # questions of all `data.paths` together
+    questions: int = 256                        # of all `data.paths` together
     split: str = "heldout"
     samples: int = 1
     temperature: float = 0.0                    # 0: the greedy answer

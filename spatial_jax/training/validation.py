@@ -40,7 +40,7 @@ class Validation:
 
     def _drawn(self, sources: list[QuestionSource]) -> list[tuple[QuestionSource, int]]:
         places = [(source, i) for source in sources for i in range(len(source))]
-        order = np.random.default_rng(0).permutation(len(places))[:self.settings.items]
+        order = np.random.default_rng(0).permutation(len(places))[:self.settings.questions]
         return [places[i] for i in sorted(order)]
 
     def __call__(self, params: Any) -> dict[str, float]:

@@ -122,7 +122,7 @@ def test_validation_asks_the_same_held_out_questions(world, sft):
     """Without an update (rate 0) nothing changes between validations, and a reference that waits for a stall is replaced."""
     run = settings("grpo", world, sft / "export", "questions", steps=4)
     run = dataclasses.replace(
-        run, validation=dataclasses.replace(run.validation, every=1, items=6), optimizer=dataclasses.replace(run.optimizer, learning_rate=0.0),
+        run, validation=dataclasses.replace(run.validation, every=1, questions=6), optimizer=dataclasses.replace(run.optimizer, learning_rate=0.0),
         reference=dataclasses.replace(run.reference, mode="val_plateau", patience=2))
     assert train(run, world / "validated") == 0
     rows = read_metrics(world / "validated")
