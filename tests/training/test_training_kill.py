@@ -1,14 +1,5 @@
-"""kill -9 in the middle of a whole GRPO run, twice: the finished run equals the untouched one exactly (twenty times: benchmarks.kill_resume)."""
-import os
-
-from benchmarks.kill_resume import difference, prove
-
-
-def test_two_kills_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setitem(os.environ, "XLA_FLAGS", "")
-    result = prove(tmp_path, steps=8, kills=2, seed=1)
-    assert result["equal"], result["differences"]
-    assert len(result["losses"]) == 8 and result["kills"] >= 1
+"""The comparison that `benchmarks.kill_resume` rests on."""
+from benchmarks.kill_resume import difference
 
 
 def test_difference_names_step_and_metric():
