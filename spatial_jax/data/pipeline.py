@@ -204,7 +204,8 @@ class QuestionPipeline:
     def _choose(self) -> int:
         if len(self._streams) == 1:
             return 0
-        draw = np.random.default_rng((self.settings.seed, self.draws)).random()
+        # Questions that are to stay together come from one dataset: one choice for all of a block.
+        draw = np.random.default_rng((self.settings.seed, self.draws // self.settings.together)).random()
         return min(int(np.searchsorted(np.cumsum(self._weights), draw, side="right")), len(self._streams) - 1)
 
 

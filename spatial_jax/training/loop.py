@@ -35,7 +35,7 @@ from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup, make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
-from spatial_jax.training.state import TrainState, parameter_table
+from spatial_jax.training.state import TrainState, init_optimizer, parameter_table
 from spatial_jax.training.update import Updater
 from spatial_jax.training.validation import Validation
 
@@ -152,7 +152,7 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validati
         if validation is not None and validated:
             metrics |= validate(trainer, validation, timer)
         if trainer.reference.after_step(trainer.step, trainer.state.params, metrics) and run.reference.reset_optimizer:
-            trainer.state = dataclasses.replace(trainer.state, opt_state=trainer.setup.optimizer.init(trainer.state.params))
+            trainer.state = dataclasses.replace(trainer.state, opt_state=init_optimizer(trainer.state.params, trainer.setup.optimizer))
         metrics |= trainer.reference.metrics(trainer.step)
         metrics |= {"learning_rate": float(schedule(int(trainer.state.step))), "programs": float(updater.programs), **timer.flush()}
         metrics |= step_flops(trainer.setup, samples, metrics)

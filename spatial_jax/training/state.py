@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx, struct
+from jax.sharding import NamedSharding, PartitionSpec
 
 from spatial_jax.models.trainable import group_of
 from spatial_jax.models.trees import leaf_paths
@@ -26,7 +27,38 @@ class TrainState:
 
 def init_state(trainable: Params, optimizer: optax.GradientTransformation) -> TrainState:
     """Step 0."""
-    return TrainState(jnp.zeros((), jnp.int32), trainable, jax.jit(optimizer.init)(trainable))
+    return TrainState(jnp.zeros((), jnp.int32), trainable, init_optimizer(trainable, optimizer))
+
+
+def init_optimizer(trainable: Params, optimizer: optax.GradientTransformation) -> Any:
+    """The optimizer's state, sharded like the parameters it belongs to. (Its zeros depend on no input, so the compiler by itself would put
+    all of them on one device.)"""
+    shapes = jax.eval_shape(optimizer.init, trainable)
+    return jax.jit(optimizer.init, out_shardings=optimizer_shardings(trainable, shapes))(trainable)
+
+
+def optimizer_shardings(trainable: Params, shapes: Any) -> Any:
+    """Shardings of an optimizer state with these shapes; None where the parameters are not on a mesh. A leaf below a parameter's path has that
+    parameter's sharding, without the last axis where it has only one value a row; counts are replicated."""
+    owners = {_names(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(trainable)}
+    mesh = next((leaf.sharding.mesh for leaf in owners.values() if isinstance(leaf.sharding, NamedSharding)), None)
+    if mesh is None:
+        return None
+
+    def one(path, leaf):
+        names = _names(path)
+        parts = (names[i:j] for i in range(len(names)) for j in range(i + 1, len(names) + 1))
+        owner = next((owners[part] for part in parts if part in owners), None)
+        if owner is None or leaf.ndim != owner.ndim:
+            return NamedSharding(mesh, PartitionSpec())
+        spec = tuple(owner.sharding.spec) + (None,) * (leaf.ndim - len(owner.sharding.spec))
+        return NamedSharding(mesh, PartitionSpec(*(axis if size == whole else None for axis, size, whole in zip(spec, leaf.shape, owner.shape))))
+
+    return jax.tree_util.tree_map_with_path(one, shapes)
+
+
+def _names(path: Any) -> tuple[str, ...]:
+    return tuple(jax.tree_util.keystr(path, simple=True, separator="/").split("/"))
 
 
 def parameter_table(trainable: Params, frozen: Params) -> list[tuple[str, int, int]]:

@@ -55,9 +55,17 @@ class Updater:
 
     def __init__(self, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, loss: Loss, mesh: Mesh | None = None):
         self._graphdef, self._optimizer, self._loss, self._mesh = graphdef, optimizer, loss, mesh
-        self._accumulate = jax.jit(self._accumulate_fn, donate_argnums=(2,))
-        self._apply = jax.jit(self._apply_fn, donate_argnums=(0,))
-        self._zeros = jax.jit(lambda params: jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32), params))
+        self._accumulate: Any = None
+        self._apply: Any = None
+
+    def jitted(self, state: TrainState) -> tuple[Any, Any]:
+        """(accumulate, apply) for a state of this kind (arrays, or shapes with shardings): gradients, moments and parameters stay sharded as
+        they came."""
+        if self._accumulate is None:
+            where = None if self._mesh is None else jax.tree.map(lambda leaf: leaf.sharding, state)
+            self._accumulate = jax.jit(self._accumulate_fn, donate_argnums=(2,), out_shardings=None if where is None else (where.params, None))
+            self._apply = jax.jit(self._apply_fn, donate_argnums=(0,), out_shardings=None if where is None else (where, None))
+        return self._accumulate, self._apply
 
     def _accumulate_fn(self, trainable: Params, frozen: Params, grads: Params, batch: Any, scale: jax.Array, coefficients: Coefficients):
         def total(params):
@@ -82,20 +90,21 @@ class Updater:
                  coefficients: Coefficients | None = None) -> tuple[TrainState, dict[str, Any]]:
         """One step on `batches` (host pytrees). Returns the new state and device scalars: sums over the batches (maxima for names that
         end in _max), grad_norm, update_skipped. `normaliser`: what the summed loss is divided by."""
-        grads = self._zeros(state.params)
+        accumulate, apply = self.jitted(state)
+        grads = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32, device=None if self._mesh is None else p.sharding), state.params)
         scale = jnp.float32(1.0 / max(normaliser, 1e-8))
         total: dict[str, Any] = {}
         for batch in batches:
-            grads, sums = self._accumulate(state.params, frozen, grads, place(batch, self._mesh, group_axis), scale, coefficients or {})
+            grads, sums = accumulate(state.params, frozen, grads, place(batch, self._mesh, group_axis), scale, coefficients or {})
             for name, value in sums.items():
                 if name not in total:
                     total[name] = value
                 else:
                     total[name] = jnp.maximum(total[name], value) if name.endswith("_max") else total[name] + value
-        state, info = self._apply(state, grads)
+        state, info = apply(state, grads)
         return state, {**total, **info}
 
     @property
     def programs(self) -> int:
         """Compiled accumulation programs so far: one a bucket shape."""
-        return getattr(self._accumulate, "_cache_size")()  # noqa: B009  not in jax's type stubs
+        return 0 if self._accumulate is None else self._accumulate._cache_size()

@@ -6,9 +6,13 @@ import optax
 import pytest
 from flax import nnx
 
+from spatial_jax.models import load_pretrained
+from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.training.moments import pack, scale_by_eight_bit_adam, unpack
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import OptimizerSettings
+from spatial_jax.training.state import init_state
+from spatial_jax.training.update import Updater
 
 
 def policy_like():
@@ -71,3 +75,22 @@ def test_eight_bits_take_a_quarter_of_the_memory():
     params = {"w": jnp.zeros((64, 512))}
     size = lambda state: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))  # noqa: E731
     assert size(scale_by_eight_bit_adam(0.9, 0.999, 1e-8).init(params)) < 0.27 * size(optax.scale_by_adam().init(params))
+
+
+@pytest.mark.parametrize("moments", ["float32", "int8"])
+def test_moments_and_gradients_are_sharded_like_their_parameters(moments):
+    """On a mesh nothing of the size of the parameters may be whole on one device, at the start and after a step."""
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    policy = load_pretrained("configs/quickstart_policy", mesh=mesh)
+    optimizer = make_optimizer(OptimizerSettings(moments=moments), 10)
+    state = init_state(policy.params, optimizer)
+    updater = Updater(policy.graphdef, optimizer, lambda model, batch, coefficients: {"loss": jnp.sum(model.head() ** 2)}, mesh)
+
+    def whole(tree):
+        large = [leaf for leaf in jax.tree.leaves(tree) if leaf.ndim >= 2 and leaf.shape[-1] > 1]
+        return sum(leaf.size for leaf in large if leaf.sharding.is_fully_replicated) / sum(leaf.size for leaf in large)
+
+    assert whole(state.params) < 0.01 and whole(state.opt_state) < 0.01
+    before = jax.tree.map(lambda leaf: leaf.sharding, state)
+    state, _ = updater(state, {}, [{}], 1.0)
+    assert jax.tree.map(lambda leaf: leaf.sharding, state) == before
