@@ -10,6 +10,7 @@ from spatial_jax.models.layers import Compute, Params, activation, gather_rows, 
 from spatial_jax.models.remat import remat
 from spatial_jax.ops.attention import attention
 from spatial_jax.ops.rope import grid_cos_sin, rotate, wide_dtype
+from spatial_jax.parallel.rules import constrain
 
 NORM_EPS = 1e-6
 
@@ -36,7 +37,9 @@ def _norm(p: Params, x: jax.Array, config: VisionConfig) -> jax.Array:
 def vision_block(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array,
                  config: VisionConfig, compute: Compute) -> jax.Array:
     """One pre-norm block on packed patches, x [N, d]."""
-    qkv = linear(p["qkv"], _norm(p["norm1"], x, config), compute)
+    # Pinned, the weights of a block are gathered; free, the compiler sums partial products of all patches over the devices instead.
+    x = constrain(x, ("patches", None))
+    qkv = constrain(linear(p["qkv"], _norm(p["norm1"], x, config), compute), ("patches", None, "vision_heads", None))
     q, k = rotate(qkv[:, 0], cos, sin), rotate(qkv[:, 1], cos, sin)
     x = x + linear(p["proj"], block_attention(q, k, qkv[:, 2], layout, segment_ids), compute, in_axes=2)
     h = _norm(p["norm2"], x, config)

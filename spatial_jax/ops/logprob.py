@@ -10,6 +10,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from spatial_jax.parallel.rules import batch_ways, constrain
+
 # Finite, so that 0 * BANNED is 0 and no NaN can appear in an entropy or a masked sum.
 BANNED = -1e30
 
@@ -49,10 +51,21 @@ def token_logprobs(
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Log-probability of each target and entropy (nats) of each distribution, both float32 and differentiable.
 
-    A banned target has log-probability about -1e30 and no gradient: mask it out. At most `chunk` rows of logits live at once.
+    A banned target has log-probability about -1e30 and no gradient: mask it out. At most `chunk` rows of logits live at once on a device:
+    on a mesh the rows of a chunk are shared out and each device has the whole width of the head, gathered once.
     """
     temperature = jnp.asarray(temperature, jnp.float32)
-    return _token_logprobs(hidden, head, targets, temperature, tuple(sorted(set(banned_ids))), chunk)
+    return _token_logprobs(hidden, head, targets, temperature, tuple(sorted(set(banned_ids))), chunk * batch_ways())
+
+
+def _gathered(head: Array, dtype) -> Array:
+    """The head in the type of the products, its width on every device: a sharded width would be summed over devices for every chunk."""
+    return constrain(head.astype(dtype), (None, "vocab"))
+
+
+def _shared(x: Array) -> Array:
+    """Rows of a chunk over the devices."""
+    return constrain(x, ("batch",) + (None,) * (x.ndim - 1))
 
 
 def _chunks(n: int, chunk: int) -> tuple[int, int]:
@@ -90,13 +103,13 @@ def _token_logprobs(hidden, head, targets, temperature, banned_ids, chunk):
 
 
 def _forward(hidden, head, targets, temperature, banned_ids, chunk):
-    n = hidden.shape[0]
+    n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
     if count == 1:
-        logp, entropy, lse = _chunk_forward(hidden, head, targets, temperature, banned_ids)
+        logp, entropy, lse = _chunk_forward(hidden, whole, targets, temperature, banned_ids)
     else:
         def body(_, xs):
-            return None, _chunk_forward(xs[0], head, xs[1], temperature, banned_ids)
+            return None, _chunk_forward(_shared(xs[0]), whole, _shared(xs[1]), temperature, banned_ids)
 
         _, out = jax.lax.scan(body, None, (_split(hidden, count, rows), _split(targets, count, rows)))
         logp, entropy, lse = (_join(x, n) for x in out)
@@ -121,14 +134,14 @@ def _chunk_backward(hidden, head, targets, temperature, lse, entropy, d_logp, d_
 def _backward(banned_ids, chunk, residuals, cotangents):
     hidden, head, targets, temperature, lse, entropy = residuals
     d_logp, d_entropy = cotangents
-    n = hidden.shape[0]
+    n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
     if count == 1:
-        d_hidden, d_head = _chunk_backward(hidden, head, targets, temperature, lse, entropy, d_logp, d_entropy, banned_ids)
+        d_hidden, d_head = _chunk_backward(hidden, whole, targets, temperature, lse, entropy, d_logp, d_entropy, banned_ids)
     else:
         def body(d_head, xs):
-            h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = xs
-            d_h, more = _chunk_backward(h, head, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids)
+            h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = (_shared(x) for x in xs)
+            d_h, more = _chunk_backward(h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids)
             return d_head + more, d_h
 
         xs = tuple(_split(x, count, rows) for x in (hidden, targets, lse, entropy, d_logp, d_entropy))

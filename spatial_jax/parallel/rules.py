@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -90,3 +91,13 @@ def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
         return x
     mesh, rules = active
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, partition_spec(axes, x.shape, mesh, rules, strict=False)))
+
+
+def batch_ways() -> int:
+    """Parts that the active mesh cuts a batch into; 1 without a mesh."""
+    active = _active.get()
+    if active is None:
+        return 1
+    mesh, rules = active
+    axes = rules["batch"] or ()
+    return math.prod(mesh.shape[axis] for axis in ((axes,) if isinstance(axes, str) else axes))

@@ -57,7 +57,7 @@ class Engine:
     max_slots: samples decoded at a time (rows * slots); slots_per_prompt: slots of a row, None for the whole group at once. Fewer slots than
     samples refill as samples end, so that one long answer does not hold its group's other slots.
     prompt_buckets, answer_buckets, patch_buckets: static lengths; the answers' keys grow along answer_buckets.
-    kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens of one prefill program, bounds its memory.
+    kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens of one prefill program a device, bounds its memory.
     pad_id fills unused token places; mesh: rows over data and fsdp, kv heads over tensor.
     """
 
@@ -68,12 +68,13 @@ class Engine:
         mesh: Mesh | None = None, rules: Rules = DEFAULT_RULES, max_programs: int = 64,
     ):
         self.config = model_config
-        self.max_slots, self.slots_per_prompt, self.max_prefill_tokens = max_slots, slots_per_prompt, max_prefill_tokens
+        self.max_slots, self.slots_per_prompt = max_slots, slots_per_prompt
+        self.max_prefill_tokens = max_prefill_tokens * (1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"])
         self.prompt_buckets, self.answer_buckets, self.patch_buckets = (tuple(sorted(b)) for b in (prompt_buckets, answer_buckets, patch_buckets))
         self.pad_id = pad_id if pad_id is not None else model_config.pad_token_id or 0
         self.programs = Programs("rollout", max_programs)
         self.steps = 0  # decode steps of the last call: its cost, apart from the machine
-        self._device = DevicePrograms(graphdef, model_config, kv_dtype, mesh, rules)
+        self.device = DevicePrograms(graphdef, model_config, kv_dtype, mesh, rules)
 
     def generate(
         self, params: Any, prompts: Sequence[EncodedPrompt], group_size: int, sampling: SamplingParams, *, step: int = 0,
@@ -112,18 +113,26 @@ class Engine:
         answer = choose_bucket(sampling.max_new_tokens, self.answer_buckets, "max_new_tokens")
         self.steps = 0
         for (bucket, turns), indices in sorted(classes.items()):
-            slots = group_size if earlier is not None else min(group_size, self.slots_per_prompt or group_size)
-            rows = min(_power_of_two(len(indices)), max(self.max_slots // slots, 1))
-            shape = Shape(rows, slots, group_size, bucket, answer, turns)
+            shape = self.shape(len(indices), group_size, bucket, answer, turns)
             self._run(_Call(params, prompts, ids, earlier, static_part(sampling), draw, shape, on_finish, results), indices)
         return results
+
+    def shape(self, prompts: int, group_size: int, bucket: int, answer: int, turns: int = 0) -> Shape:
+        """Static sizes of decoding `prompts` prompts of one bucket."""
+        slots = group_size if turns else min(group_size, self.slots_per_prompt or group_size)
+        return Shape(min(_power_of_two(prompts), max(self.max_slots // slots, 1)), slots, group_size, bucket, answer, turns)
+
+    def prefill_size(self, shape: Shape) -> int:
+        """Prompts of the largest prefill program."""
+        largest = max(min(shape.rows, self.max_prefill_tokens // (shape.prompt + shape.samples * shape.earlier)), 1)
+        return 1 << (largest.bit_length() - 1)
 
     def _run(self, call: _Call, indices: list[int]) -> None:
         """All prompts of one bucket: admit, decode until rows are free, collect them, admit again."""
         shape = call.shape
         rings = self._rings(shape)
         self.programs.note("empty", **shape.sizes(), ring=rings[0])
-        decode_state = self._device.empty(call.params, shape, rings[0])
+        decode_state = self.device.empty(call.params, shape, rings[0])
         queue = collections.deque(indices)
         held: list[int | None] = [None] * shape.rows  # prompt index of each row
         chunk = max(shape.rows // 4, 1)
@@ -134,7 +143,7 @@ class Engine:
             idle = sum(index is None for index in held)
             wait = min(idle + chunk, shape.rows) if queue or call.on_finish else shape.rows
             self.programs.note("decode", **shape.sizes(), ring=decode_state.ring, draw=call.sampling.kind)
-            decode_state, (done, full) = self._device.decode(call.params, decode_state, call.draw, np.int32(wait), call.sampling)
+            decode_state, (done, full) = self.device.decode(call.params, decode_state, call.draw, np.int32(wait), call.sampling)
             done, full = np.asarray(done), bool(full)
             finished = [row for row in range(shape.rows) if done[row] and held[row] is not None]
             self._collect(call, decode_state, finished, held)
@@ -142,7 +151,7 @@ class Engine:
                 larger = next(ring for ring in rings if ring > decode_state.ring)
                 self.programs.note("grow", **shape.sizes(), ring=larger)
                 self.steps += int(decode_state.column)
-                decode_state = self._device.grow(decode_state, larger)
+                decode_state = self.device.grow(decode_state, larger)
                 self.steps -= int(decode_state.column)
         self.steps += int(decode_state.column)
 
@@ -155,8 +164,7 @@ class Engine:
     def _admit(self, call: _Call, decode_state: DecodeState, queue: collections.deque, held: list[int | None]) -> DecodeState:
         """Prompts from the queue into the free rows, in prefill batches of one of two sizes."""
         shape = call.shape
-        largest = max(min(shape.rows, self.max_prefill_tokens // (shape.prompt + shape.samples * shape.earlier)), 1)
-        largest = 1 << (largest.bit_length() - 1)
+        largest = self.prefill_size(shape)
         free = [row for row, index in enumerate(held) if index is None]
         while free and queue:
             count = min(len(free), len(queue), largest)
@@ -185,7 +193,7 @@ class Engine:
         ids = np.concatenate([call.prompt_ids[chosen], np.zeros(unused, np.uint32)])
         where = np.asarray(rows + [shape.rows] * unused, np.int32)
         self.programs.note("admit", **shape.sizes(), ring=decode_state.ring, batch=size, patches=bucket or 0, draw=call.sampling.kind)
-        return self._device.admit(call.params, decode_state, batch, turns, positions, where, ids, call.draw, call.sampling)
+        return self.device.admit(call.params, decode_state, batch, turns, positions, where, ids, call.draw, call.sampling)
 
     def _collect(self, call: _Call, decode_state: DecodeState, finished: list[int], held: list[int | None]) -> None:
         """The answers of finished rows to the host; the rows become free."""
@@ -193,7 +201,7 @@ class Engine:
         if not finished:
             return
         rows = np.asarray(finished + [0] * (size - len(finished)), np.int32)
-        tokens, logp, lengths, reason = jax.device_get(self._device.collect(decode_state, rows))
+        tokens, logp, lengths, reason = jax.device_get(self.device.collect(decode_state, rows))
         for place, row in enumerate(finished):
             index = held[row]
             assert index is not None

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 from flax import struct
 
@@ -105,3 +106,20 @@ def rollout_batch(prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Tr
     host: Any = PolicyBatch                     # NumPy arrays stand where device arrays will
     policy = host(np.asarray(advantages, np.float32), mask, rollout_logp=sampled.full_logp)
     return GroupBatch(buckets.prompts(prompts), sampled.answers, policy)
+
+
+def split_answers(batch: GroupBatch, size: int) -> list[GroupBatch]:
+    """The batch in parts of at most `size` answers a group, each with its prompts; 0, or answers with pictures of later turns: as it is.
+
+    Losses are sums over answers, so the gradient is the same; the prompts pass once a part, and a row is so much shorter."""
+    count = np.shape(batch.answers.tokens)[1]
+    if not size or size >= count or batch.answers.vision is not None:
+        return [batch]
+
+    def part(path, leaf, start):
+        last = getattr(path[-1], "name", "")
+        return leaf[:, :, start:start + size] if last == "positions" else leaf[:, start:start + size]
+
+    return [dataclasses.replace(batch, **{
+        name: jax.tree_util.tree_map_with_path(lambda path, leaf, start=start: part(path, leaf, start), getattr(batch, name))
+        for name in ("answers", "policy", "ref_logp")}) for start in range(0, count, size)]

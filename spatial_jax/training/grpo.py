@@ -18,7 +18,7 @@ from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums
 from spatial_jax.rl.refill import drop_reason
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import AnswerScorer, make_engine, sampling_params
-from spatial_jax.training.batches import GroupBatch, rollout_batch
+from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.settings import AlgorithmSettings
 from spatial_jax.training.setup import Setup
@@ -137,7 +137,7 @@ class Grpo:
             masks = [batch.policy.mask for batch in batches if batch.policy is not None]
             count = sum(float(normaliser(mask, self.config.aggregate, self.config.max_tokens)) for mask in masks)
             if batches and count:
-                yield batches, count
+                yield [part for batch in batches for part in split_answers(batch, self.run.run.micro_answers)], count
 
     def _micro(self, rollout: Rollout, rows: list[int], size: int) -> GroupBatch:
         """`rows` of the rollout as one micro-batch of `size` groups, filled up with copies that do not train."""

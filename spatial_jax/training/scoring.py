@@ -29,12 +29,12 @@ class LogProbs:
             with use_mesh(self._mesh):
                 return group_logprobs(nnx.merge(graphdef, params), prompts, answers, temperature=temperature, banned_ids=banned_ids)[0]
 
-        self._score = jax.jit(score)
+        self.jitted = jax.jit(score)
 
     def __call__(self, params: Any, batch: GroupBatch) -> np.ndarray:
         """[b, g, t] float32."""
         prompts, answers = place((batch.prompts, batch.answers), self._mesh, group_axis)
-        return np.asarray(self._score(params, prompts, answers))
+        return np.asarray(self.jitted(params, prompts, answers))
 
     def with_logps(self, batch: GroupBatch, name: str, params: Any) -> GroupBatch:
         """The batch with `name` ("old_logp" or "ref_logp") of its policy filled in."""

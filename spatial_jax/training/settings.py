@@ -166,6 +166,7 @@ class RunSettings:
     prompts: int = 256                          # prompts a rollout (GRPO) or examples a step (SFT, DPO)
     update_prompts: int = 256                   # prompts an optimizer step; fewer than `prompts`: several steps a rollout
     micro_prompts: int = 16                     # prompts a forward and backward pass
+    micro_answers: int = 0                      # GRPO: answers of a group in one such pass, where long groups need too much memory; 0: all
     seed: int = 0
 
 
@@ -196,6 +197,8 @@ class RunConfig:
         if run.prompts % run.update_prompts or run.update_prompts % run.micro_prompts:
             raise ValueError(f"config.run: prompts ({run.prompts}) must be a multiple of update_prompts ({run.update_prompts}) "
                              f"and that of micro_prompts ({run.micro_prompts})")
+        if run.micro_answers and self.rollout.group_size % run.micro_answers:
+            raise ValueError(f"config.run.micro_answers = {run.micro_answers} must divide config.rollout.group_size = {self.rollout.group_size}")
         if self.data.weights and len(self.data.weights) != len(self.data.paths):
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
         if run.method == "grpo" and self.rollout.group_size < 2:

@@ -24,22 +24,27 @@ from spatial_jax.training.state import Coefficients, Params, TrainState
 Loss = Callable[[Any, Any, Coefficients], dict[str, jax.Array]]
 
 
-def place(batch: Any, mesh: Mesh | None, batch_axis: Callable[[tuple], int | None] = lambda path: None) -> Any:
-    """Host arrays on the devices: every array whole on each device, except those whose `batch_axis(path)` names the axis to shard over
-    data and fsdp. All processes hold the same host arrays and each takes its part."""
-    if mesh is None or mesh.size == 1:
-        return jax.device_put(batch)
+def batch_shardings(batch: Any, mesh: Mesh, batch_axis: Callable[[tuple], int | None]) -> Any:
+    """Shardings of a batch's leaves (arrays or shapes): whole on each device, except those whose `batch_axis(path)` names the axis to
+    shard over data and fsdp, where it divides."""
     ways = mesh.shape["data"] * mesh.shape["fsdp"]
 
     def one(path, leaf):
-        leaf = np.asarray(leaf)
-        axis = batch_axis(path)
-        spec = PartitionSpec()
+        axis, spec = batch_axis(path), PartitionSpec()
         if axis is not None and leaf.shape[axis] % ways == 0:
             spec = PartitionSpec(*[None] * axis, ("data", "fsdp"))
-        return jax.make_array_from_callback(leaf.shape, NamedSharding(mesh, spec), lambda index: leaf[index])
+        return NamedSharding(mesh, spec)
 
     return jax.tree_util.tree_map_with_path(one, batch)
+
+
+def place(batch: Any, mesh: Mesh | None, batch_axis: Callable[[tuple], int | None] = lambda path: None) -> Any:
+    """Host arrays on the devices, by `batch_shardings`. All processes hold the same host arrays and each takes its part."""
+    if mesh is None or mesh.size == 1:
+        return jax.device_put(batch)
+    batch = jax.tree.map(np.asarray, batch)
+    return jax.tree.map(lambda leaf, where: jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index]), batch,
+                        batch_shardings(batch, mesh, batch_axis))
 
 
 def group_axis(path: tuple) -> int | None:

@@ -17,6 +17,7 @@ from spatial_jax.parallel import make_mesh
 from spatial_jax.parallel.rules import use_mesh
 from spatial_jax.processing.collate import AnswerTurn, collate_prompts, collate_turns
 from spatial_jax.rl import ObjectiveConfig, PolicyBatch, group_advantages, objective
+from spatial_jax.training.batches import GroupBatch, split_answers
 
 OBJECTIVES = [
     ObjectiveConfig("grpo", clip_high=.28, kl_coef=.04), ObjectiveConfig("dapo", dual_clip=3.0),
@@ -102,6 +103,29 @@ def test_group_layout_equals_plain_layout(world):
     placed = jax.tree.map(lambda x: jax.device_put(x, rows), (prompts.tokens, answers.tokens))
     sharded = passes(policy, group_logprobs, "full", mesh)
     assert_same(sharded(params, replace(prompts, tokens=placed[0]), replace(answers, tokens=placed[1]), weights), theirs, answers.loss_mask)
+
+
+def test_a_group_in_parts_is_the_whole_group(world):
+    """`micro_answers`: parts of two and one answer give the log-probabilities and the summed loss of three at once."""
+    policy, prompts, answers = world
+    assert [b.answers is answers for b in split_answers(GroupBatch(prompts, answers), 2)] == [True]     # pictures of later turns stay together
+    answers = replace(answers, vision=None, feature_index=np.full_like(answers.feature_index, -1))
+    rng = np.random.default_rng(2)
+    host = PolicyBatch(rng.normal(size=answers.tokens.shape[:2]), answers.loss_mask, ref_logp=rng.normal(-3, 1, answers.tokens.shape))
+
+    @jax.jit
+    def run(params, batch):
+        logp, entropy = group_logprobs(nnx.merge(policy.graphdef, params), batch.prompts, batch.answers)
+        return logp, objective(logp, entropy, batch.policy, OBJECTIVES[0])["loss"]
+
+    whole = GroupBatch(prompts, answers, host)
+    parts = split_answers(whole, 2)
+    assert [p.answers.tokens.shape[1] for p in parts] == [2, 1] and [p.policy.advantages.shape[1] for p in parts] == [2, 1]
+    logp, loss = run(policy.params, whole)
+    values = [run(policy.params, part) for part in parts]
+    joined = np.concatenate([v[0] for v in values], axis=1)
+    np.testing.assert_allclose(np.where(answers.loss_mask, joined, 0), np.where(answers.loss_mask, logp, 0), rtol=1e-5, atol=2e-5)
+    np.testing.assert_allclose(sum(v[1] for v in values), loss, rtol=1e-4)
 
 
 def test_observed_tokens_enter_only_through_context(world):

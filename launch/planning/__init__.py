@@ -1,0 +1,1 @@
+"""What a run will need on a TPU, found by compiling its programs: chips, compiled programs, collectives, roofline."""

@@ -1,0 +1,109 @@
+"""Collectives and kernels of a compiled program, read from its scheduled text."""
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import re
+from collections.abc import Mapping
+
+KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
+_BITS = {"pred": 8, "s8": 8, "u8": 8, "s16": 16, "u16": 16, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32, "s64": 64, "u64": 64, "f64": 64}
+_HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
+_SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
+_OP = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(")
+_CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=\{?((?:%[\w.\-]+(?:, )?)+)\}?")
+_TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Collective:
+    """One collective of a program: result bytes a device, devices of a group, and how often a run executes it."""
+
+    kind: str
+    shape: str
+    bytes: float
+    group: int
+    times: float
+
+
+def collectives(text: str) -> list[Collective]:
+    """All of them, with the rounds of the loops around them (1 where the compiler does not know the number)."""
+    bodies, entry = _computations(text)
+    times: dict[str, float] = dict.fromkeys(bodies, 0.0)
+
+    def visit(name: str, factor: float) -> None:
+        times[name] += factor
+        for line in bodies[name]:
+            trips = _TRIPS.search(line)
+            inner = factor * (int(trips.group(1)) if trips and " while(" in line else 1)
+            for called in _CALLED.finditer(line):
+                for target in called.group(1).replace("%", "").split(", "):
+                    if target in bodies:
+                        visit(target, inner)
+
+    visit(entry, 1.0)
+    found = []
+    for name, lines in bodies.items():
+        for line in lines:
+            if times[name] and (match := _OP.search(line)):
+                shapes = _SHAPE.findall(match.group(1))
+                # An asynchronous start returns (operands, results); the largest array is what travels.
+                kind, dims = max(shapes, key=lambda s: _size(*s))
+                found.append(Collective(match.group(2), f"{kind}[{dims}]", _size(kind, dims), _group(line), times[name]))
+    return found
+
+
+def kernel_calls(text: str) -> int:
+    """Pallas kernels in the program's text, each once."""
+    return text.count('custom_call_target="tpu_custom_call"')
+
+
+def by_axis(found: list[Collective], mesh: Mapping[str, int]) -> dict[str, dict[str, float]]:
+    """kind -> axes -> bytes a device of one run. Axes are told by the size of the groups; of several that fit, the first is named."""
+    out: dict[str, dict[str, float]] = {}
+    for one in found:
+        axes = out.setdefault(one.kind, {})
+        name = axes_of(one.group, mesh)
+        axes[name] = axes.get(name, 0.0) + one.bytes * one.times
+    return out
+
+
+def axes_of(group: int, mesh: Mapping[str, int]) -> str:
+    """Mesh axes whose sizes multiply to `group`."""
+    names = [name for name, size in mesh.items() if size > 1]
+    for count in range(1, len(names) + 1):
+        for chosen in itertools.combinations(names, count):
+            if math.prod(mesh[name] for name in chosen) == group:
+                return "+".join(chosen)
+    return f"groups of {group}" if group else "neighbours"
+
+
+def _computations(text: str) -> tuple[dict[str, list[str]], str]:
+    bodies: dict[str, list[str]] = {}
+    entry, current = "", None
+    for line in text.splitlines():
+        if current is None and (match := _HEAD.match(line)):
+            current = bodies.setdefault(match.group(1), [])
+            if line.startswith("ENTRY"):
+                entry = match.group(1)
+        elif line.startswith("}"):
+            current = None
+        elif current is not None:
+            current.append(line)
+    return bodies, entry
+
+
+def _size(kind: str, dims: str) -> float:
+    return math.prod(int(d) for d in dims.split(",") if d) * _BITS.get(kind, 0) / 8
+
+
+def _group(line: str) -> int:
+    if match := re.search(r"replica_groups=\[(\d+),(\d+)\]", line):
+        return int(match.group(2))
+    if match := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", line):
+        sizes = dict(part.replace("'", "").split("=") for part in match.group(1).split(","))
+        return math.prod(int(sizes[axis]) for axis in match.group(2).replace("'", "").split(",") if axis in sizes)
+    if match := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
+        return len(match.group(1).split(","))
+    return 0

@@ -1,0 +1,133 @@
+"""One program compiled for a topology, and what was read from it."""
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+
+from launch.planning import counting, hlo
+from launch.planning.chips import GIB, Topology
+from spatial_jax.metrics.flops import GroupTokens, forward_flops, model_shape, training_flops
+from spatial_jax.models.hf_config import config_to_hf
+from spatial_jax.training.abstract import Program, picture_grid, typical_prompt
+from spatial_jax.training.setup import Setup
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """Numbers are those of one call on one device, unless named otherwise. `resident_gib`: arrays that stay on the device beside the
+    program's own (moments while gradients are computed, the reference while sampling); `total_gib` is what must fit. `model_ratio`:
+    FLOPs over the model's own (no padding, no recomputation), None where there is nothing to compare with. Seconds are rooflines."""
+
+    program: str
+    calls_a_step: float
+    arguments_gib: float
+    temporaries_gib: float
+    peak_gib: float
+    resident_gib: float
+    total_gib: float
+    flops: float
+    kernel_flops: float
+    model_ratio: float | None
+    hbm_bytes: float
+    collective_bytes: dict[str, dict[str, float]]
+    largest_collective: str
+    kernels: dict[str, float]
+    seconds: dict[str, float]
+    compile_seconds: float
+
+    @property
+    def bound(self) -> float:
+        """Seconds a call at least takes."""
+        return max(self.seconds.values(), default=0.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """What a typical step asks for: pixels of a picture, tokens of an answer."""
+
+    pixels: int
+    answer_tokens: int
+
+
+def measure(program: Program, setup: Setup, topology: Topology, mesh: Mesh | None, work: Work) -> Measured:
+    """Compiles the program and reads it."""
+    began = time.monotonic()
+    traced = program.trace()
+    done = counting.count(traced.jaxpr, lambda kernel, q, k: visible_pairs(program, q, k))
+    compiled = traced.lower(lowering_platforms=("tpu",) if topology.is_tpu else None).compile()
+    seconds = time.monotonic() - began
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    devices = 1 if mesh is None else mesh.size
+    sizes = {} if mesh is None else dict(mesh.shape)
+    found = hlo.collectives(text)
+    largest = max(found, key=lambda c: c.bytes, default=None)
+    own = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+    resident = resident_bytes(program, setup)
+    hbm = done.weights / sizes.get("tensor", 1) + done.activations / devices
+    useful = model_flops(program, setup, work)
+    return Measured(
+        program.name, program.calls, memory.argument_size_in_bytes / GIB, memory.temp_size_in_bytes / GIB,
+        getattr(memory, "peak_memory_in_bytes", 0) / GIB, resident / GIB, (own + resident) / GIB, done.flops / devices,
+        done.kernel_flops / devices, (done.flops + done.kernel_flops) / useful if useful else None, hbm, hlo.by_axis(found, sizes),
+        f"{largest.kind} {largest.shape}" if largest else "", {name: runs / devices for name, runs in done.kernels.items()},
+        roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found), round(seconds, 1))
+
+
+def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo.Collective]) -> dict[str, float]:
+    """Least seconds of a call by matrix units, memory and links; empty where the chip's rates are not known."""
+    chip = topology.chip
+    if chip.flops is None or chip.hbm_rate is None or chip.link_rate is None:
+        return {}
+    moved = sum(c.bytes * c.times * (2 if c.kind == "all-reduce" else c.group if c.kind == "reduce-scatter" else 1) for c in found)
+    return {"compute": flops * chip.devices / chip.flops, "memory": hbm_bytes * chip.devices / chip.hbm_rate,
+            "links": moved * chip.devices / chip.link_rate}
+
+
+def resident_bytes(program: Program, setup: Setup) -> float:
+    """Bytes a device of the state and the reference that the program is not given."""
+    state, given = setup.start, program.name
+    moments, trainable, frozen = (tree_bytes(tree) for tree in (state.opt_state, state.params, setup.frozen))
+    reference = trainable if setup.run.needs_reference else 0.0
+    if given == "apply":
+        return frozen + reference
+    # The reference pass is given the reference in place of the policy, which stays too.
+    return moments + reference
+
+
+def tree_bytes(tree: Any) -> float:
+    """Bytes of a tree of shapes on one device."""
+    def one(leaf):
+        shape = leaf.sharding.shard_shape(leaf.shape) if getattr(leaf, "sharding", None) is not None else leaf.shape
+        size = leaf.dtype.itemsize
+        for n in shape:
+            size *= n
+        return size
+
+    return float(sum(one(leaf) for leaf in jax.tree.leaves(tree)))
+
+
+def visible_pairs(program: Program, queries: int, keys: int) -> float:
+    """(query, key) pairs that an attention kernel's mask shows in one row: a group's, a prompt's, or a picture's frame."""
+    p, g, t = program.row
+    if abs(p + g * t - queries) < 128:
+        return p * (p + 1) / 2 + g * (t * p + t * (t + 1) / 2)
+    return float(queries * keys)
+
+
+def model_flops(program: Program, setup: Setup, work: Work) -> float:
+    """The model's own FLOPs of a call over all devices; 0 for programs that have none of their own."""
+    vision, prompt = setup.policy.config.vision, typical_prompt(setup, work.pixels)
+    h, w = picture_grid(vision, work.pixels)
+    window = vision.window_tokens**2 * vision.merge_unit
+    answers = (work.answer_tokens,) * program.row[1]
+    group = GroupTokens(len(prompt), answers, h * w, (h * w)**2, h * w * window)
+    shape = model_shape(config_to_hf(setup.policy.config))
+    if program.name == "update":
+        return training_flops(shape, [group] * program.rows, freeze_vision="vision" in setup.run.model.freeze)
+    if program.name in ("logprobs", "prefill"):
+        return forward_flops(shape, [group] * program.rows)
+    return 0.0

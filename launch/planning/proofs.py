@@ -1,0 +1,51 @@
+"""The committed plans: each recipe on the topologies it is meant for, one process after another."""
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+RESULTS = Path("benchmarks/results/plans")
+LI_7B, LI_3B = "configs/li2025_qwen2_5_vl_7b.py", "configs/li2025_qwen2_5_vl_3b.py"
+# (recipe, topology, settings beside the recipe's own)
+PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+    (LI_7B, "v5p:4x4x4", ("--config.run.micro_answers=8",)),
+    (LI_7B, "v6e:8x8", ("--config.run.micro_answers=2",)),
+    (LI_7B, "v5e:8x8", ("--config.run.micro_answers=1",)),
+    (LI_7B, "v5e:16x16", ("--config.run.micro_answers=1", "--config.run.micro_prompts=256", "--config.rollout.max_slots=4096")),
+    (LI_3B, "v5e:4x4", ("--config.run.micro_answers=1", "--config.run.micro_prompts=16")),
+    ("configs/spatial_ssrl_qwen2_5_vl_7b.py", "v5p:4x4x4", ()),
+    ("configs/vsgrpo_qwen2_vl_2b.py", "v5e:4x4", ()),
+)
+
+
+def result_file(recipe: str, topology: str) -> Path:
+    return RESULTS / f"{Path(recipe.split(':')[0]).stem}_{topology.replace(':', '_')}.json"
+
+
+def remake(force: bool) -> int:
+    """Compiles what is missing (or all) and writes the table; 0 when every plan fits."""
+    for recipe, topology, settings in PROOFS:
+        out = result_file(recipe, topology)
+        if force or not out.is_file():
+            print(f"{recipe} on {topology}", flush=True)
+            subprocess.run([sys.executable, "launch/plan.py", f"--config={recipe}", f"--topology={topology}", f"--out={out}", *settings], check=False)
+    records = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
+    (RESULTS / "table.md").write_text(table(records))
+    return 0 if all(record["fits"] for record in records) else 1
+
+
+def table(records: list[dict]) -> str:
+    """Markdown: a line a plan."""
+    lines = ["Made by `python launch/plan.py --proofs`: compiled by the TPU compiler, not run. Seconds are rooflines from public peak rates.", "",
+             "| model | topology | mesh | prompts x answers x tokens | GiB a device | of | update FLOPs / model's | step at least | fits |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for r in records:
+        batch, update = r["batch"], r["programs"].get("update", {})
+        mesh = " x ".join(f"{name} {size}" for name, size in r["mesh"].items() if size > 1)
+        ratio = f"{update['model_ratio']:.2f}" if update.get("model_ratio") else "-"
+        step = f"{r['step']['seconds_at_least']:.0f} s" if "step" in r else "-"
+        lines.append(f"| {r['model']} | {r['topology']} | {mesh} | {batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']} | "
+                     f"{r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {'yes' if r['fits'] else 'NO'} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,66 @@
+"""A plan as text and as JSON."""
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from launch.planning.chips import Topology
+from launch.planning.measure import Measured, Work
+from spatial_jax.training.setup import Setup
+
+# Matrix units do not reach their peak: the share that step times are told with, beside the bound itself.
+ATTAINED = 0.5
+
+
+def plan_record(config: str, model: str, topology: Topology, setup: Setup, work: Work, programs: list[Measured], price: float | None) -> dict[str, Any]:
+    """Everything that was found, ready for JSON. `price`: of one chip for one hour."""
+    run = setup.run
+    capacity = topology.chip.hbm / topology.chip.devices / 2**30 if topology.chip.hbm else None
+    worst = max(programs, key=lambda m: m.total_gib)
+    record: dict[str, Any] = {
+        "config": config, "model": model, "topology": f"{topology.family}:{'x'.join(map(str, topology.shape))}", "chips": topology.chips,
+        "mesh": dict(setup.mesh.shape) if setup.mesh is not None else {},
+        "batch": {"prompts": run.run.prompts, "group_size": run.rollout.group_size if run.run.method == "grpo" else 1,
+                  "micro_prompts": run.run.micro_prompts, "micro_answers": run.run.micro_answers, "remat": run.model.remat,
+                  "moments": run.optimizer.moments, "pixels": work.pixels, "answer_tokens": work.answer_tokens},
+        "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
+        "fits": None if capacity is None else worst.total_gib <= capacity,
+        "programs": {m.program: dataclasses.asdict(m) for m in programs},
+    }
+    if all(m.seconds for m in programs):
+        bound = sum(m.bound * m.calls_a_step for m in programs)
+        tokens = run.run.prompts * record["batch"]["group_size"] * work.answer_tokens
+        record["step"] = {"seconds_at_least": bound, "seconds_at_half_rate": bound / ATTAINED, "answer_tokens_per_second_at_most": tokens / bound}
+        if price is not None:
+            record["step"]["cost_of_1000_steps_at_half_rate"] = 1000 * bound / ATTAINED / 3600 * topology.chips * price
+    return record
+
+
+def plan_text(record: dict[str, Any]) -> str:
+    """The plan as a table with a verdict."""
+    batch = record["batch"]
+    mesh = " x ".join(f"{name} {size}" for name, size in record["mesh"].items()) or "one device"
+    part = f" x {batch['micro_answers']} answers" if batch["micro_answers"] else ""
+    lines = [f"{record['model']} on {record['topology']} ({record['chips']} chips), mesh {mesh}",
+             f"{batch['prompts']} prompts x {batch['group_size']}, answers of {batch['answer_tokens']} tokens, "
+             f"micro-batches of {batch['micro_prompts']} prompts{part}, remat {batch['remat']}",
+             f"{'program':<10}{'calls':>9}{'args':>7}{'temp':>7}{'beside':>7}{'GiB':>7}{'TFLOP':>9}{'/model':>7}"
+             f"{'MXU s':>9}{'HBM s':>9}{'ICI s':>9}  largest collective"]
+    for name, m in record["programs"].items():
+        seconds = [f"{m['seconds'][k]:9.3g}" if k in m["seconds"] else f"{'-':>9}" for k in ("compute", "memory", "links")]
+        ratio = f"{m['model_ratio']:7.2f}" if m["model_ratio"] else f"{'-':>7}"
+        lines.append(f"{name:<10}{m['calls_a_step']:9.0f}{m['arguments_gib']:7.2f}{m['temporaries_gib']:7.2f}{m['resident_gib']:7.2f}{m['total_gib']:7.2f}"
+                     f"{(m['flops'] + m['kernel_flops']) / 1e12:9.3g}{ratio}{''.join(seconds)}  {m['largest_collective']}")
+    for name, m in record["programs"].items():
+        for kind, axes in m["collective_bytes"].items():
+            lines.append(f"  {name}: {kind} " + ", ".join(f"{size / 1e9:.2f} GB over {axis}" for axis, size in axes.items()))
+        if m["kernels"]:
+            lines.append(f"  {name}: kernels " + ", ".join(f"{kernel} x {runs:.0f}" for kernel, runs in m["kernels"].items()))
+    if step := record.get("step"):
+        cost = step.get("cost_of_1000_steps_at_half_rate")
+        lines.append(f"a step: at least {step['seconds_at_least']:.0f} s by rooflines, {step['seconds_at_half_rate']:.0f} s at half of them; at most "
+                     f"{step['answer_tokens_per_second_at_most']:.0f} answer tokens/s" + (f"; 1,000 steps cost {cost:,.0f}" if cost is not None else ""))
+    if record["fits"] is not None:
+        lines.append(f"{'FITS' if record['fits'] else 'DOES NOT FIT'}: {record['largest_program']} needs {record['largest_gib']:.2f} of "
+                     f"{record['capacity_gib']:.2f} GiB a device")
+    return "\n".join(lines)

@@ -1,0 +1,109 @@
+"""From a recipe to a plan: the abstract run on the topology's mesh, each of its programs compiled and measured."""
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jax.errors import JaxRuntimeError
+from ml_collections import ConfigDict
+
+from launch.planning.chips import Topology
+from launch.planning.measure import Measured, Work, measure
+from launch.planning.report import plan_record
+from spatial_jax import config as run_config
+from spatial_jax.models.configs import ModelConfig, published, published_names
+from spatial_jax.ops.attention import target_platform
+from spatial_jax.parallel.mesh import make_mesh
+from spatial_jax.training.abstract import Program, abstract_setup, rollout_programs, training_programs
+from spatial_jax.training.setup import Setup
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What is to be planned; None takes the recipe's own value."""
+
+    config: ConfigDict
+    file: str
+    topology: Topology
+    model: str | None = None
+    layers: int | None = None
+    pixels: int | None = None
+    answer_tokens: int | None = None
+    programs: tuple[str, ...] = ()
+    price: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Of files: recipe and topology."""
+        recipe = Path(self.file.split(":")[0]).stem + "".join(f"_{part}" for part in self.file.split(":")[1:])
+        return f"{recipe}_{self.topology.family}_{'x'.join(map(str, self.topology.shape))}"
+
+    def changed(self, **settings: Any) -> Request:
+        """With "section.key" settings laid over the config: dots are written as double underscores."""
+        config = self.config.copy_and_resolve_references()
+        for key, value in settings.items():
+            section, field = key.split("__")
+            config[section][field] = value
+        return dataclasses.replace(self, config=config)
+
+
+def architecture(request: Request) -> tuple[str, ModelConfig]:
+    """Name and sizes of the model. ValueError when the recipe's name does not tell and none is given."""
+    stem = Path(request.file.split(":")[0]).stem
+    name = request.model or next((n for n in published_names() if stem.endswith(n)), None)
+    if name is None:
+        raise ValueError(f"which model? give --model, one of {', '.join(published_names())}")
+    config = published(name)
+    if request.layers:
+        config = dataclasses.replace(config, text=dataclasses.replace(config.text, num_layers=request.layers))
+    return name, config
+
+
+def setup_of(request: Request) -> tuple[str, Setup, Work]:
+    """The abstract run. ValueError for settings that do not fit the topology."""
+    name, model = architecture(request)
+    run = run_config.strict(request.config)
+    devices = request.topology.devices()
+    mesh = None
+    if len(devices) > 1:
+        mesh = make_mesh(dataclasses.asdict(run.mesh), devices)
+        ways = mesh.shape["data"] * mesh.shape["fsdp"]
+        if run.run.micro_prompts % ways:
+            fitting = math.lcm(run.run.micro_prompts, ways)
+            raise ValueError(f"config.run.micro_prompts = {run.run.micro_prompts} does not divide over data x fsdp = {ways} devices, which would each "
+                             f"do all of it; use --config.run.micro_prompts={fitting} or a larger tensor axis")
+    pixels = request.pixels or run.data.max_pixels or 1_003_520
+    return name, abstract_setup(run, model, mesh), Work(pixels, request.answer_tokens or run.rollout.max_new_tokens)
+
+
+def programs_of(setup: Setup, work: Work, only: tuple[str, ...]) -> list[Program]:
+    programs = training_programs(setup, work.pixels, work.answer_tokens)
+    if setup.run.run.method == "grpo":
+        programs += rollout_programs(setup, work.pixels, work.answer_tokens)
+    if unknown := set(only) - {p.name for p in programs}:
+        raise ValueError(f"--programs: this recipe has {', '.join(p.name for p in programs)}, not {', '.join(sorted(unknown))}")
+    return [p for p in programs if not only or p.name in only]
+
+
+def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
+    """Compiles everything and returns the record of the plan. RuntimeError where the compiler refuses a program."""
+    name, setup, work = setup_of(request)
+    measured: list[Measured] = []
+    with target_platform("tpu" if request.topology.is_tpu else request.topology.family):
+        for program in programs_of(setup, work, request.programs):
+            say(f"compiles {program.name} ...")
+            try:
+                measured.append(measure(program, setup, request.topology, setup.mesh, work))
+            except JaxRuntimeError as error:
+                raise RuntimeError(f"{program.name} does not compile: {refusal(str(error))}") from error
+            say(f"  {measured[-1].compile_seconds:.0f} s, {measured[-1].total_gib:.2f} GiB a device")
+    return plan_record(request.file, name, request.topology, setup, work, measured, request.price)
+
+
+def refusal(message: str) -> str:
+    """The line of a compiler's message that says why."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return next((line for line in lines if "Used" in line or "exceed" in line.lower()), lines[0])

@@ -1,0 +1,234 @@
+"""A run without weights, data or devices: the programs that its trainer and sampler would compile, on shapes with shardings.
+
+The same Grpo, Sft, LogProbs, Updater and DevicePrograms are built as in a run; only their arrays are shapes. So what compiles here is what
+a run compiles.
+"""
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from spatial_jax.models.configs import ModelConfig, VisionConfig
+from spatial_jax.models.lora import LoraConfig, add_lora
+from spatial_jax.models.policy import Policy
+from spatial_jax.models.qwen_vl import abstract_model
+from spatial_jax.models.sharding import model_shardings
+from spatial_jax.models.trainable import split_params, trainable_mask
+from spatial_jax.processing.buckets import choose_bucket
+from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.rollout.device import Shape, static_part
+from spatial_jax.rollout.state import Draw
+from spatial_jax.rollout.types import Trajectory, Turn
+from spatial_jax.training.answers import make_engine, sampling_params
+from spatial_jax.training.batches import Buckets, GroupBatch, Target, rollout_batch, split_answers, target_batch
+from spatial_jax.training.grpo import Grpo
+from spatial_jax.training.optimizer import make_optimizer
+from spatial_jax.training.settings import RunConfig
+from spatial_jax.training.setup import Setup
+from spatial_jax.training.sft import Sft
+from spatial_jax.training.state import TrainState, optimizer_shardings
+from spatial_jax.training.update import Updater, batch_shardings, group_axis
+
+# Words of a question and its chat template beside its picture.
+TEXT_TOKENS = 160
+
+
+@dataclasses.dataclass
+class Tokens:
+    """The part of a processor that shapes programs."""
+
+    pad_id: int
+    eos_ids: tuple[int, ...]
+    banned_ids: tuple[int, ...]
+
+    def decode(self, ids: Any) -> str:
+        raise RuntimeError("an abstract run has no text")
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One jitted function with its abstract arguments; `calls`: how often a training step runs it; `rows`: prompts of a call, `row`:
+    (prompt tokens, answers, answer tokens that pass) of each."""
+
+    name: str
+    function: Any
+    arguments: tuple[Any, ...]
+    calls: float
+    rows: int = 0
+    row: tuple[int, int, int] = (0, 0, 0)
+
+    def trace(self) -> Any:
+        return self.function.trace(*self.arguments)
+
+
+def abstract_setup(run: RunConfig, config: ModelConfig, mesh: Mesh | None) -> Setup:
+    """What `make_setup` gives, with ShapeDtypeStructs for arrays."""
+    model = run.model
+    graphdef, params = abstract_model(config, model.dtype, model.param_dtype)
+    lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
+    if lora is not None:
+        kept: list[Any] = []
+
+        def with_adapters(params):
+            kept[:] = [add_lora(config, graphdef, params, lora)]
+            return kept[0][1]
+
+        params = jax.eval_shape(with_adapters, params)
+        graphdef = kept[0][0]
+    if mesh is not None:
+        params = _with_shardings(params, model_shardings(config, params, mesh, lora=lora))
+    trainable, frozen = split_params(params, trainable_mask(params, model.freeze, ("lora",) if lora else ()))
+    steps = run.run.steps * (run.run.prompts // run.run.update_prompts)
+    optimizer = make_optimizer(run.optimizer, steps)
+    moments = jax.eval_shape(optimizer.init, trainable)
+    step: Any = jax.ShapeDtypeStruct((), jnp.int32)
+    if mesh is not None:
+        moments = _with_shardings(moments, optimizer_shardings(trainable, moments))
+        step = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec()))
+    vocabulary = config.text.vocab_size
+    tokens: Any = Tokens(config.pad_token_id or 0, (vocabulary - 2,), (config.image_token_id, config.video_token_id))
+    buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, tokens.pad_id, _narrow(config.vision))
+    policy = Policy(config, graphdef, params, None, mesh)
+    return Setup(run, Path(), policy, mesh, lora, frozen, optimizer, steps, tokens, buckets, TrainState(step, trainable, moments))
+
+
+def _with_shardings(shapes: Any, shardings: Any) -> Any:
+    return jax.tree.map(lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings)
+
+
+def _narrow(vision: VisionConfig) -> VisionConfig:
+    """The tower with patches of one number: host batches then need no memory for pixels; `abstract_batch` widens them again."""
+    return dataclasses.replace(vision, patch_size=1, temporal_patch_size=1, in_channels=1, window_size=vision.window_size // vision.patch_size)
+
+
+def picture_grid(config: VisionConfig, pixels: int) -> tuple[int, int]:
+    """The (height, width) in patches of a picture of about 4:3 with at most `pixels` pixels."""
+    unit = config.patch_size * config.spatial_merge_size
+    height = max(math.isqrt(pixels * 3 // 4) // unit, 1)
+    width = max(pixels // unit**2 // height, 1)
+    return height * config.spatial_merge_size, width * config.spatial_merge_size
+
+
+def typical_prompt(setup: Setup, pixels: int) -> EncodedPrompt:
+    """A question about one picture of `pixels` pixels."""
+    h, w = picture_grid(setup.policy.config.vision, pixels)
+    pictured = h * w // setup.policy.config.vision.merge_unit
+    length = pictured + TEXT_TOKENS
+    kinds = np.zeros(length, np.uint8)
+    kinds[16:16 + pictured] = 1
+    positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, length))
+    return EncodedPrompt(np.zeros(length, np.int32), positions, length, kinds, np.zeros((h * w, 1), np.float32), np.array([[1, h, w]]), [(w, h)])
+
+
+def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
+    """Shapes of a host batch with the shardings that `place` would give it, patches at their true width."""
+    def shape(path, leaf):
+        leaf = np.asarray(leaf)
+        patches = getattr(path[-1], "name", "") == "patches"
+        return jax.ShapeDtypeStruct((leaf.shape[0], config.patch_dim) if patches else leaf.shape, leaf.dtype)
+
+    shapes = jax.tree_util.tree_map_with_path(shape, batch)
+    return shapes if mesh is None else _with_shardings(shapes, batch_shardings(shapes, mesh, group_axis))
+
+
+def host_batch(setup: Setup, pixels: int, answer_tokens: int) -> GroupBatch:
+    """A micro-batch of prompts alike with answers of `answer_tokens` tokens, made by the trainer's own collation."""
+    run, prompt = setup.run, typical_prompt(setup, pixels)
+    count, answer = run.run.micro_prompts, np.zeros(answer_tokens, np.int32)
+    if run.run.method == "sft":
+        return target_batch([[Target(prompt, answer)]] * count, setup.buckets, 1)
+    size, zeros = run.rollout.group_size, np.zeros(answer_tokens, np.float32)
+    sample = Trajectory(answer, zeros, zeros, "stop", 0, 0, np.ones(answer_tokens, bool), [Turn(answer)])
+    batch = rollout_batch([prompt] * count, [[sample] * size] * count, np.zeros((count, size)), np.ones((count, size), bool), setup.buckets)
+    assert batch.policy is not None
+    logp: Any = np.zeros(np.shape(batch.answers.tokens), np.float32)
+    policy = dataclasses.replace(batch.policy, ref_logp=logp if run.needs_reference else None,
+                                 old_logp=None if run.run.prompts == run.run.update_prompts else logp)
+    return dataclasses.replace(batch, policy=policy)
+
+
+def training_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Program]:
+    """Accumulation and application of gradients, and the reference pass where the run has one."""
+    run, mesh = setup.run, setup.mesh
+    if run.run.method not in ("grpo", "sft"):
+        raise ValueError(f"plan: method {run.run.method!r} is not planned; use grpo or sft")
+    method: Any = Grpo(setup) if run.run.method == "grpo" else Sft(setup)
+    state, whole = setup.start, host_batch(setup, pixels, answer_tokens)
+    parts = split_answers(whole, run.run.micro_answers)
+    batch = abstract_batch(parts[0], setup.policy.config.vision, mesh)
+    accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jitted(state)
+    grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=p.sharding), state.params)
+    scalar = jax.ShapeDtypeStruct((), jnp.float32)
+    micros, updates = run.run.prompts / run.run.micro_prompts, run.run.prompts / run.run.update_prompts
+    programs = [
+        Program("update", accumulate, (state.params, setup.frozen, grads, batch, scalar, {"entropy": scalar} if run.run.method == "grpo" else {}),
+                micros * len(parts), *_rows(batch)),
+        Program("apply", apply, (state, grads), updates)]
+    passes = bool(run.needs_reference) + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
+    if passes:
+        batch = abstract_batch(whole, setup.policy.config.vision, mesh)
+        programs.append(Program("logprobs", method.scorer.jitted, (setup.params(state.params), batch.prompts, batch.answers), micros * passes,
+                                *_rows(batch)))
+    return programs
+
+
+def _rows(batch: GroupBatch) -> tuple[int, tuple[int, int, int]]:
+    rows, prompt = batch.prompts.tokens.shape
+    answers, length = batch.answers.tokens.shape[1:]
+    return rows, (prompt, answers, length - 1)
+
+
+def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Program]:
+    """Prefill of one batch of prompts and the decode loop with its longest ring, as the engine calls them."""
+    engine, sampling, run, config = make_engine(setup), sampling_params(setup), setup.run, setup.policy.config
+    device, params, prompt = engine.device, setup.params(setup.start.params), typical_prompt(setup, pixels)
+    answer = choose_bucket(run.rollout.max_new_tokens, engine.answer_buckets)
+    bucket = choose_bucket(len(prompt), engine.prompt_buckets)
+    shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer)
+    ring = choose_bucket(answer_tokens, engine.answer_buckets)
+    count = engine.prefill_size(shape)
+    prompts = Buckets((bucket,), engine.answer_buckets, engine.patch_buckets, setup.buckets.pad_id, setup.buckets.vision).prompts([prompt] * count)
+    state = _state_shapes(device, params, shape, ring, setup.mesh)
+    scalar: Callable[[Any], Any] = lambda kind: jax.ShapeDtypeStruct((), kind)  # noqa: E731
+    draw = Draw(scalar(jnp.int32), scalar(jnp.float32), scalar(jnp.uint32), scalar(jnp.uint32))
+    rows = jax.ShapeDtypeStruct((count,), jnp.int32)
+    ids = jax.ShapeDtypeStruct((count,), jnp.uint32)
+    # The engine hands over host arrays without a sharding; so the prompts are whole on every device.
+    batch = abstract_batch(prompts, config.vision, None)
+    fixed = static_part(sampling)
+    rounds = run.run.prompts / shape.rows
+    return [Program("prefill", device.admit, (params, state, batch, None, None, rows, ids, draw, fixed), run.run.prompts / count, count, (bucket, 0, 0)),
+            Program("decode", device.decode, (params, state, draw, scalar(jnp.int32), fixed), rounds * answer_tokens)]
+
+
+def _state_shapes(device: Any, params: Any, shape: Shape, ring: int, mesh: Mesh | None) -> Any:
+    """The decode state's shapes, sharded as `constrain_state` pins them."""
+    shapes = jax.eval_shape(lambda p: device.empty(p, shape, ring), params)
+    if mesh is None:
+        return shapes
+    ways = ("data", "fsdp")
+
+    def one(path, leaf):
+        names = [getattr(key, "name", "") for key in path]
+        if names[0] == "column":
+            spec = PartitionSpec()
+        elif names[0] == "prompt_kv":
+            spec = PartitionSpec(None, ways, "tensor")
+        elif names[0] == "answer_kv":
+            spec = PartitionSpec(None, ways, None, "tensor")
+        else:
+            spec = PartitionSpec(ways)
+        batch_axis = 1 if names[0] in ("prompt_kv", "answer_kv") else 0
+        if leaf.ndim and leaf.shape[batch_axis] % (mesh.shape["data"] * mesh.shape["fsdp"]):
+            spec = PartitionSpec(*[None if part == ways else part for part in spec])
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
+
+    return jax.tree_util.tree_map_with_path(one, shapes)

@@ -1,0 +1,118 @@
+"""Plans without a TPU: counts against the compiler's own, collectives from text, and a whole plan of a tiny run."""
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import li2025_qwen2_5_vl_7b
+from launch.planning import counting, hlo
+from launch.planning.chips import Topology
+from launch.planning.measure import Work, measure
+from launch.planning.report import plan_record, plan_text
+from launch.planning.search import alternatives, as_flags
+from spatial_jax.config import strict
+from spatial_jax.models import ModelConfig, TextConfig, VisionConfig
+from spatial_jax.training.abstract import abstract_setup, rollout_programs, training_programs
+
+TINY = ModelConfig("qwen2_5_vl", TextConfig(128, 64, 96, 2, 4, 2, 16, 1e-6, 1e6, (2, 3, 3)),
+                   VisionConfig("qwen2_5_vl", 2, 64, 96, 4, 64, "silu", 4, window_size=16, full_attention_blocks=(1,)), image_token_id=1, video_token_id=2)
+HLO = """HloModule m
+%body (p: f32[]) -> f32[] {
+  %g = bf16[1024,64]{1,0} all-gather(%x), replica_groups=[2,4]<=[8], dimensions={0}
+}
+%cond (p: f32[]) -> pred[] {
+}
+ENTRY %main (a: f32[]) -> f32[] {
+  %w = f32[] while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"28"}}
+  %s = (f32[8,4]{1,0}, f32[32,4]{1,0}) all-gather-start(%w), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_0'}
+  %r = f32[16]{0} all-reduce(%s), replica_groups={{0,1,2,3,4,5,6,7}}, to_apply=%cond
+  %k = f32[8] custom-call(%r), custom_call_target="tpu_custom_call"
+}
+"""
+
+
+def test_collectives_are_counted_as_often_as_their_loop_runs():
+    found = hlo.collectives(HLO)
+    assert {(c.kind, c.shape, c.group, c.times) for c in found} == {
+        ("all-gather", "bf16[1024,64]", 4, 28), ("all-gather", "f32[32,4]", 2, 1), ("all-reduce", "f32[16]", 8, 1)}
+    axes = hlo.by_axis(found, {"data": 2, "fsdp": 4, "tensor": 1})
+    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0, "data": 512.0}, "all-reduce": {"data+fsdp": 64.0}}
+    assert hlo.kernel_calls(HLO) == 1
+
+
+def scanned(w, x):
+    def body(x, w):
+        return jnp.tanh(x @ w), None
+    return jnp.sum(jax.lax.scan(jax.checkpoint(body), x, w)[0])
+
+
+def unscanned(w, x):
+    for i in range(4):
+        x = jax.checkpoint(lambda x, w: jnp.tanh(x @ w))(x, w[i])
+    return jnp.sum(x)
+
+
+def test_flops_of_loops_are_those_of_the_program_without_loops():
+    """The compiler counts a scan's body once; the count here must be its count of the same program unrolled."""
+    w, x = jnp.ones((4, 64, 64)), jnp.ones((32, 64))
+    ours = counting.count(jax.jit(jax.grad(scanned, (0, 1))).trace(w, x).jaxpr, lambda *_: 0.0).flops
+    plain = counting.count(jax.jit(jax.grad(unscanned, (0, 1))).trace(w, x).jaxpr, lambda *_: 0.0).flops
+    assert ours == plain == 4 * 4 * 2 * 32 * 64 * 64        # forward, again, and two products backward, in each of four layers
+    forward = jax.jit(unscanned).lower(w, x).compile().cost_analysis()["flops"]
+    assert counting.count(jax.jit(scanned).trace(w, x).jaxpr, lambda *_: 0.0).flops == pytest.approx(forward, rel=0.02)
+
+
+def tiny_run(**run):
+    config = li2025_qwen2_5_vl_7b.get_config()
+    config.run.update(dict(prompts=4, update_prompts=4, micro_prompts=2) | run)
+    config.rollout.update(dict(group_size=4, max_new_tokens=16, answer_buckets=(16,), max_slots=8))
+    config.data.prompt_buckets = (256,)
+    return strict(config)
+
+
+def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
+    setup = abstract_setup(tiny_run(micro_answers=2), TINY, None)
+    topology, work = Topology.parse("cpu:1"), Work(32 * 32, 16)
+    programs = training_programs(setup, work.pixels, work.answer_tokens) + rollout_programs(setup, work.pixels, work.answer_tokens)
+    assert [(p.name, p.calls) for p in programs] == [("update", 4), ("apply", 1), ("logprobs", 2), ("prefill", 2), ("decode", 32)]
+    assert programs[0].row == (256, 2, 15) and programs[2].row == (256, 4, 15)     # the update takes two answers a pass, the reference all
+    measured = [measure(p, setup, topology, None, work) for p in programs if p.name in ("apply", "logprobs")]
+    assert measured[1].flops > 0 and measured[1].arguments_gib > 0
+    params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
+    assert measured[1].resident_gib * 2**30 == pytest.approx(3 * 4 * params, rel=0.01)         # two moments and the policy beside the reference
+    record = plan_record("tiny.py", "tiny", topology, setup, work, measured, 1.0)
+    assert record["fits"] is None and "step" not in record      # nothing is claimed of a chip whose rates are not known
+    assert "logprobs" in plan_text(record)
+
+
+def test_rooflines_verdict_and_cost_come_from_the_chips_rates():
+    setup = abstract_setup(tiny_run(), TINY, None)
+    topology, work = Topology.parse("v5e:4x4"), Work(32 * 32, 16)
+    one = measure(training_programs(setup, work.pixels, 16)[1], setup, Topology.parse("cpu:1"), None, work)
+    slow = dataclasses.replace(one, seconds={"compute": 2.0, "memory": 1.0, "links": 0.5}, calls_a_step=3, total_gib=20.0)
+    record = plan_record("tiny.py", "tiny", topology, setup, work, [slow], price=1.2)
+    assert record["step"]["seconds_at_least"] == 6.0 and record["fits"] is False
+    assert record["step"]["cost_of_1000_steps_at_half_rate"] == pytest.approx(1000 * 12 / 3600 * 16 * 1.2)
+    assert "DOES NOT FIT: apply needs 20.00 of 15.75 GiB" in plan_text(record)
+
+
+def test_alternatives_start_with_what_costs_least():
+    @dataclasses.dataclass
+    class Asked:
+        config = li2025_qwen2_5_vl_7b.get_config()
+        topology = Topology.parse("v5e:4x4")
+
+    first, *_, last = list(alternatives(Asked()))
+    assert as_flags(first) == "--config.run.micro_prompts=16" and last["optimizer__moments"] == "int8"
+    strict_settings = li2025_qwen2_5_vl_7b.get_config()
+    for key in last:
+        section, field = key.split("__")
+        assert field in strict_settings[section]
+
+
+@pytest.mark.parametrize("text", ["v9:2x2", "v5e:axb", "v5e:0x2"])
+def test_a_wrong_topology_is_told_in_one_line(text):
+    with pytest.raises(ValueError, match=f"--topology={text}"):
+        Topology.parse(text)
