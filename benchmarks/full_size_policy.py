@@ -98,12 +98,16 @@ PARTS = {"write": write, "theirs": theirs, "ours": ours}
 
 
 def run_part(name: str, layers: int, folder: Path) -> dict[str, Any]:
-    """A part in a process of its own: what it returns, its seconds and its peak memory."""
+    """A part in a process of its own: what it returns, its seconds and its peak memory; kept in `folder`, so that a stopped run goes on."""
+    kept = folder / f"part_{name}_{layers}.json"
+    if kept.is_file():
+        return json.loads(kept.read_text())
     start = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.full_size_policy", f"--part={name}", f"--layers={layers}", f"--work={folder}"]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().split("\n")[-1]
     row = json.loads(out) | {"seconds": time.perf_counter() - start}
     print(f"{name}: {row}", flush=True)
+    kept.write_text(json.dumps(row))
     return row
 
 
