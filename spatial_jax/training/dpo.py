@@ -56,7 +56,7 @@ class Dpo:
         self.setup, self.run = setup, setup.run
         self.scorer = LogProbs(setup)
         self.reference = setup.params(jax.tree.map(jnp.copy, setup.start.params))
-        self._cached: dict[str, np.ndarray] = {}
+        self._cached: dict[tuple[str, str], np.ndarray] = {}        # by record and rejected answer: the words at hand differ from batch to batch
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Sigmoid loss (Rafailov et al. 2023, eq. 7) summed over pairs, with the accuracy and margin of the implied reward."""
@@ -69,7 +69,7 @@ class Dpo:
         return {"loss": total(-jax.nn.log_sigmoid(margin)), "pairs": total(1.0), "margin": total(margin), "right": total((margin > 0) * 1.0)}
 
     def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
-        """(micro-batches, pairs) of each optimizer step; reference log-probabilities are computed once a question and kept."""
+        """(micro-batches, pairs) of each optimizer step; reference log-probabilities are computed once a pair and kept."""
         run = self.run.run
         words = sorted({s.record.answer for s in samples if not _NUMBER.search(s.record.answer)})
         out = []
@@ -82,19 +82,18 @@ class Dpo:
     def _micro(self, samples: Sequence[Sample], words: Sequence[str]) -> GroupBatch:
         processor, buckets = self.setup.processor, self.setup.buckets
         encode = lambda text: np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)  # noqa: E731
-        pairs = [[s.target_ids, encode(corrupt(s, words))] for s in samples]
+        rejected = [corrupt(s, words) for s in samples]
+        pairs = [[s.target_ids, encode(text)] for s, text in zip(samples, rejected)]
         batch = GroupBatch(buckets.prompts([s.prompt for s in samples]), buckets.answers(pairs, [s.prompt.next_position for s in samples]))
-        return dataclasses.replace(batch, ref_logp=self._reference(samples, batch))
+        return dataclasses.replace(batch, ref_logp=self._reference([(s.record_id, text) for s, text in zip(samples, rejected)], batch))
 
-    def _reference(self, samples: Sequence[Sample], batch: GroupBatch) -> np.ndarray:
+    def _reference(self, pairs: Sequence[tuple[str, str]], batch: GroupBatch) -> np.ndarray:
         shape = np.shape(batch.answers.tokens)
-        if not all(s.record_id in self._cached for s in samples):
-            logp = self.scorer(self.reference, batch)
-            for row, sample in zip(logp, samples):
-                self._cached[sample.record_id] = row
+        if not all(pair in self._cached for pair in pairs):
+            self._cached.update(zip(pairs, self.scorer(self.reference, batch)))
         out = np.zeros(shape, np.float32)
-        for i, sample in enumerate(samples):
-            row = self._cached[sample.record_id]
+        for i, pair in enumerate(pairs):
+            row = self._cached[pair]
             out[i, :, :row.shape[1]] = row[:, :shape[2]]
         return out
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx, struct
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spatial_jax.models.trainable import group_of
 from spatial_jax.models.trees import leaf_paths
@@ -27,7 +27,9 @@ class TrainState:
 
 def init_state(trainable: Params, optimizer: optax.GradientTransformation) -> TrainState:
     """Step 0."""
-    return TrainState(jnp.zeros((), jnp.int32), trainable, init_optimizer(trainable, optimizer))
+    mesh = _mesh_of(trainable)
+    step = jnp.zeros((), jnp.int32, device=None if mesh is None else NamedSharding(mesh, PartitionSpec()))
+    return TrainState(step, trainable, init_optimizer(trainable, optimizer))
 
 
 def init_optimizer(trainable: Params, optimizer: optax.GradientTransformation) -> Any:
@@ -40,10 +42,10 @@ def init_optimizer(trainable: Params, optimizer: optax.GradientTransformation) -
 def optimizer_shardings(trainable: Params, shapes: Any) -> Any:
     """Shardings of an optimizer state with these shapes; None where the parameters are not on a mesh. A leaf below a parameter's path has that
     parameter's sharding, without the last axis where it has only one value a row; counts are replicated."""
-    owners = {_names(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(trainable)}
-    mesh = next((leaf.sharding.mesh for leaf in owners.values() if isinstance(leaf.sharding, NamedSharding)), None)
+    mesh = _mesh_of(trainable)
     if mesh is None:
         return None
+    owners = {_names(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(trainable)}
 
     def one(path, leaf):
         names = _names(path)
@@ -55,6 +57,10 @@ def optimizer_shardings(trainable: Params, shapes: Any) -> Any:
         return NamedSharding(mesh, PartitionSpec(*(axis if size == whole else None for axis, size, whole in zip(spec, leaf.shape, owner.shape))))
 
     return jax.tree_util.tree_map_with_path(one, shapes)
+
+
+def _mesh_of(params: Params) -> Mesh | None:
+    return next((leaf.sharding.mesh for leaf in jax.tree.leaves(params) if isinstance(leaf.sharding, NamedSharding)), None)
 
 
 def _names(path: Any) -> tuple[str, ...]:
