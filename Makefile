@@ -29,6 +29,7 @@ test: .venv/installed lint
 
 proofs: .venv/installed
 	$(BIN)/python -m launch.proofs $(ARGS)
+	$(BIN)/python launch/plan.py --proofs
 
 clean:
 	rm -rf runs .pytest_cache .ruff_cache .mypy_cache

@@ -240,7 +240,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry_run", action="store_true", help="print the gcloud commands")
     parser.add_argument("--config", default="")
     parser.add_argument("--workdir", default="")
-    parser.add_argument("--local", type=int, default=0, help="processes of a rehearsal on this machine, without a TPU")
+    parser.add_argument("--local", "--local_processes", type=int, default=0, help="processes of a rehearsal on this machine, without a TPU")
     parser.add_argument("--devices_per_process", type=int, default=4)
     args, passed = parser.parse_known_args(argv)
     wrong = [p for p in passed if not p.startswith("--config.")]

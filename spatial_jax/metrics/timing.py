@@ -2,20 +2,27 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from spatial_jax.metrics.names import duration
 
 
 class PhaseTimer:
     """Adds up wall time a phase: `with timer("rollout"): ...`. Phases may overlap (rewards run on host threads while decoding goes on),
-    so they need not add up to the step."""
+    so they need not add up to the step.
 
-    def __init__(self, clock: Callable[[], float] = time.perf_counter):
-        self._clock = clock
+    limit: seconds after which a phase that has not ended is named in the log, with where every thread stands, once; 0: never. On a pod that
+    is how one learns which process waits for which: a collective that another process never enters ends by itself only after long."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter, limit: float = 0.0):
+        self._clock, self._limit = clock, limit
         self._lock = threading.Lock()
         self._seconds: dict[str, float] = {}
         self._start = clock()
@@ -23,9 +30,15 @@ class PhaseTimer:
     @contextlib.contextmanager
     def __call__(self, phase: str) -> Iterator[None]:
         start = self._clock()
+        watchdog = threading.Timer(self._limit, _late, (phase, self._limit)) if self._limit else None
+        if watchdog is not None:
+            watchdog.daemon = True
+            watchdog.start()
         try:
             yield
         finally:
+            if watchdog is not None:
+                watchdog.cancel()
             self.add(phase, self._clock() - start)
 
     def add(self, phase: str, seconds: float) -> None:
@@ -42,6 +55,17 @@ class PhaseTimer:
         out["time/step"] = now - self._start
         self._start = now
         return out
+
+
+def _late(phase: str, limit: float) -> None:
+    """Runs on the watchdog's thread."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    places = []
+    for ident, frame in sys._current_frames().items():
+        if ident != threading.get_ident():
+            stack = [f"{f.name} ({Path(f.filename).name}:{f.lineno})" for f in reversed(traceback.extract_stack(frame)[-6:])]
+            places.append(f"  {names.get(ident, ident)}: {' < '.join(stack)}")
+    logging.getLogger(__name__).error("phase %r has not ended after %.0f s (config.log.watchdog_s); threads stand at\n%s", phase, limit, "\n".join(places))
 
 
 class Progress:

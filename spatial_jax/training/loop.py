@@ -141,7 +141,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
 
 def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validation | None, manager: CheckpointManager, guard: PreemptionGuard,
            writer: MetricsWriter) -> int:
-    run, timer, watch = trainer.setup.run, PhaseTimer(), AlarmWatch()
+    run, timer, watch = trainer.setup.run, PhaseTimer(limit=trainer.setup.run.log.watchdog_s), AlarmWatch()
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
     if validation is not None and trainer.step == 0:
         writer.write(0, validate(trainer, validation, timer) | timer.flush())

@@ -146,6 +146,7 @@ class LogSettings:
     console_every: int = 1                      # steps between rows of the log
     table_every: int = 20                       # rows between tables on the console; 0: none
     initial_kl_every: int = 0                   # steps between measures of the KL to the policy the run began with (keeps a copy); 0: never
+    watchdog_s: float = 3600.0                  # a phase of a step that takes longer is named in the log of its process; 0: never
     gallery_every: int = 20
     gallery_groups: int = 4
 

@@ -2,6 +2,7 @@
 import io
 import json
 import math
+from time import sleep
 
 import numpy as np
 import pytest
@@ -150,3 +151,13 @@ def test_names_and_values_for_people():
 def test_sparkline():
     assert sparkline([0, 1, 2, 3]) == "▁▃▆█" and sparkline([1, 1]) == "▁▁" and sparkline([math.nan]) == ""
     assert len(sparkline(range(100))) == 24
+
+
+def test_a_phase_that_does_not_end_is_named_once(caplog):
+    timer = PhaseTimer(limit=0.05)
+    with timer("quick"):
+        pass
+    with timer("rollout"):
+        sleep(0.2)
+    assert [r.getMessage().split(";")[0] for r in caplog.records] == ["phase 'rollout' has not ended after 0 s (config.log.watchdog_s)"]
+    assert "test_a_phase_that_does_not_end_is_named_once" in caplog.text        # where the thread stands
