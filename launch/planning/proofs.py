@@ -25,15 +25,15 @@ def result_file(recipe: str, topology: str) -> Path:
 
 
 def remake(force: bool) -> int:
-    """Compiles what is missing (or all) and writes the table; 0 when every plan fits."""
+    """Compiles what is missing or in part (or all) and writes the table; 0 when every plan fits."""
     for recipe, topology, settings in PROOFS:
         out = result_file(recipe, topology)
-        if force or not out.is_file():
+        if force or not (out.is_file() and json.loads(out.read_text())["complete"]):
             print(f"{recipe} on {topology}", flush=True)
             subprocess.run([sys.executable, "launch/plan.py", f"--config={recipe}", f"--topology={topology}", f"--out={out}", *settings], check=False)
     records = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
     (RESULTS / "table.md").write_text(table(records))
-    return 0 if all(record["fits"] for record in records) else 1
+    return 0 if all(record["fits"] and record["complete"] for record in records) else 1
 
 
 def table(records: list[dict]) -> str:
@@ -46,6 +46,7 @@ def table(records: list[dict]) -> str:
         mesh = " x ".join(f"{name} {size}" for name, size in r["mesh"].items() if size > 1)
         ratio = f"{update['model_ratio']:.2f}" if update.get("model_ratio") else "-"
         step = f"{r['step']['seconds_at_least']:.0f} s" if "step" in r else "-"
+        verdict = ("yes" if r["fits"] else "NO") + ("" if r["complete"] else f", of {', '.join(r['programs'])} alone")
         lines.append(f"| {r['model']} | {r['topology']} | {mesh} | {batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']} | "
-                     f"{r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {'yes' if r['fits'] else 'NO'} |")
+                     f"{r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {verdict} |")
     return "\n".join(lines) + "\n"

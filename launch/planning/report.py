@@ -12,8 +12,10 @@ from spatial_jax.training.setup import Setup
 ATTAINED = 0.5
 
 
-def plan_record(config: str, model: str, topology: Topology, setup: Setup, work: Work, programs: list[Measured], price: float | None) -> dict[str, Any]:
-    """Everything that was found, ready for JSON. `price`: of one chip for one hour."""
+def plan_record(config: str, model: str, topology: Topology, setup: Setup, work: Work, programs: list[Measured], price: float | None,
+                complete: bool = True) -> dict[str, Any]:
+    """Everything that was found, ready for JSON. `price`: of one chip for one hour; `complete`: all programs of a
+    step are there, else nothing is said of the step."""
     run = setup.run
     capacity = topology.chip.hbm / topology.chip.devices / 2**30 if topology.chip.hbm else None
     worst = max(programs, key=lambda m: m.total_gib)
@@ -23,11 +25,11 @@ def plan_record(config: str, model: str, topology: Topology, setup: Setup, work:
         "batch": {"prompts": run.run.prompts, "group_size": run.rollout.group_size if run.run.method == "grpo" else 1,
                   "micro_prompts": run.run.micro_prompts, "micro_answers": run.run.micro_answers, "remat": run.model.remat,
                   "moments": run.optimizer.moments, "pixels": work.pixels, "answer_tokens": work.answer_tokens},
-        "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
+        "complete": complete, "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
         "fits": None if capacity is None else worst.total_gib <= capacity,
         "programs": {m.program: dataclasses.asdict(m) for m in programs},
     }
-    if all(m.seconds for m in programs):
+    if complete and all(m.seconds for m in programs):
         bound = sum(m.bound * m.calls_a_step for m in programs)
         tokens = run.run.prompts * record["batch"]["group_size"] * work.answer_tokens
         record["step"] = {"seconds_at_least": bound, "seconds_at_half_rate": bound / ATTAINED, "answer_tokens_per_second_at_most": tokens / bound}
@@ -61,6 +63,7 @@ def plan_text(record: dict[str, Any]) -> str:
         lines.append(f"a step: at least {step['seconds_at_least']:.0f} s by rooflines, {step['seconds_at_half_rate']:.0f} s at half of them; at most "
                      f"{step['answer_tokens_per_second_at_most']:.0f} answer tokens/s" + (f"; 1,000 steps cost {cost:,.0f}" if cost is not None else ""))
     if record["fits"] is not None:
-        lines.append(f"{'FITS' if record['fits'] else 'DOES NOT FIT'}: {record['largest_program']} needs {record['largest_gib']:.2f} of "
+        part = "" if record["complete"] else f" (of {', '.join(record['programs'])} alone)"
+        lines.append(f"{'FITS' if record['fits'] else 'DOES NOT FIT'}{part}: {record['largest_program']} needs {record['largest_gib']:.2f} of "
                      f"{record['capacity_gib']:.2f} GiB a device")
     return "\n".join(lines)

@@ -100,7 +100,7 @@ def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> di
             except JaxRuntimeError as error:
                 raise RuntimeError(f"{program.name} does not compile: {refusal(str(error))}") from error
             say(f"  {measured[-1].compile_seconds:.0f} s, {measured[-1].total_gib:.2f} GiB a device")
-    return plan_record(request.file, name, request.topology, setup, work, measured, request.price)
+    return plan_record(request.file, name, request.topology, setup, work, measured, request.price, complete=not request.programs)
 
 
 def refusal(message: str) -> str:
