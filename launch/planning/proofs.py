@@ -14,7 +14,7 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (LI_7B, "v6e:8x8", ("--config.run.micro_answers=2",)),
     (LI_7B, "v5e:8x8", ("--config.run.micro_answers=1",)),
     (LI_7B, "v5e:16x16", ("--config.run.micro_answers=1", "--config.run.micro_prompts=256", "--config.rollout.max_slots=4096")),
-    (LI_3B, "v5e:4x4", ("--config.run.micro_answers=1", "--config.run.micro_prompts=16")),
+    (LI_3B, "v5e:4x4", ("--config.run.micro_answers=1", "--config.run.micro_prompts=16", "--config.rollout.max_slots=512")),
     ("configs/spatial_ssrl_qwen2_5_vl_7b.py", "v5p:4x4x4", ()),
     ("configs/vsgrpo_qwen2_vl_2b.py", "v5e:4x4", ()),
 )
