@@ -83,7 +83,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
     parser.add_argument("--root", default="runs/proofs")
     parser.add_argument("--scenes", type=int, default=16000)
-    parser.add_argument("--grpo_steps", type=int, default=250)
+    parser.add_argument("--grpo_steps", type=int, default=220)
     parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}")

@@ -76,7 +76,13 @@ class AnswerScorer:
         texts = [self._decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group]
         items = [(self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
                  for text, t in zip(texts, group)]
-        return Scored(texts, outcome_many(items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge))
+        outcomes = outcome_many(items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge)
+        return Scored(texts, [self._cut(o) if t.finish_reason != "stop" else o for o, t in zip(outcomes, group)])
+
+    def _cut(self, outcome: Outcome) -> Outcome:
+        """What an answer earns that the token limit cut off: what its text says, unless the settings give such answers a reward of their own."""
+        earns = self.run.reward.truncated_reward
+        return outcome if earns is None or outcome.reward is None else dataclasses.replace(outcome, reward=earns, correct=False, accuracy=0.0)
 
     def start(self, sample: Sample, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
         """The same, while the caller goes on decoding."""

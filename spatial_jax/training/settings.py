@@ -92,6 +92,7 @@ class RewardSettings:
     user_function: str = "reward"
     threads: int = 8
     deadline_s: float = 30.0                    # of a group's scores; what is late takes no part, it does not score 0
+    truncated_reward: float | None = None       # of an answer cut off at max_new_tokens; None: what its text earns, which lets lengths grow
     judge_endpoint: str = ""                    # OpenAI-compatible base URL for records of kind "judge", e.g. http://localhost:8000/v1
     judge_model: str = ""
     judge_key_variable: str = ""                # environment variable that holds the endpoint's key; empty: none
