@@ -36,6 +36,6 @@ def test_errors_are_one_line_and_exit_code_two(tmp_path, capsys):
     assert main(["--from", str(tmp_path), "--to_hf", str(tmp_path / "out")]) == 2
     errors = capsys.readouterr().err.strip().split("\n")
     errors = [line for line in errors if line.startswith("convert: ")]      # other libraries may warn on the same stream
-    assert len(errors) == 2 and "config.json" in errors[0] and "missing visual.merger.ln_q.bias" in errors[1]
+    assert len(errors) == 2 and "no such folder" in errors[0] and "missing visual.merger.ln_q.bias" in errors[1]
     with pytest.raises(SystemExit):
         main([])
