@@ -87,7 +87,9 @@ def story(plan: list[Step], from_scratch: bool) -> list[dict[str, str]]:
 
 
 def finish(root: Path) -> None:
-    """The table, the page, and what to try next."""
+    """The table, what GRPO changed, the page, and what to try next."""
+    from spatial_jax.evals.results import compare
+
     columns = [(name, kind) for name in ("before", "after_sft", "after_grpo") for kind in ("", ".greedy")]
     results = {key: json.loads((root / "eval" / f"{key[0]}{key[1]}.json").read_text()) for key in columns}
     families = sorted(results["after_grpo", ""]["families"])
@@ -97,6 +99,9 @@ def finish(root: Path) -> None:
         cells = [f"{results[n, '']['families'][family]['reward']:.3f} | {results[n, '.greedy']['families'][family]['reward']:.3f}"
                  for n in ("before", "after_sft", "after_grpo")]
         say(f"{family:<18}{results['after_grpo', '']['families'][family]['n']:>6}" + "".join(f"{cell:>16}" for cell in cells))
+    for kind, what in (("", "sampled"), (".greedy", "greedy")):
+        change = compare(results["after_sft", kind], results["after_grpo", kind])["overall"]["score"]
+        say(f"GRPO, {what}: {change['a']:.3f} -> {change['b']:.3f}, {change['difference']:+.3f}, 95 % {change['low']:+.3f} to {change['high']:+.3f}")
     say(f"\nreport: {root / 'report.html'}\n\nnext:")
     for line in next_commands(root):
         say(f"    {line}")
