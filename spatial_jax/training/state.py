@@ -60,7 +60,8 @@ def optimizer_shardings(trainable: Params, shapes: Any) -> Any:
 
 
 def _mesh_of(params: Params) -> Mesh | None:
-    return next((leaf.sharding.mesh for leaf in jax.tree.leaves(params) if isinstance(leaf.sharding, NamedSharding)), None)
+    meshes = (leaf.sharding.mesh for leaf in jax.tree.leaves(params) if isinstance(leaf.sharding, NamedSharding))
+    return next((mesh for mesh in meshes if isinstance(mesh, Mesh)), None)
 
 
 def _names(path: Any) -> tuple[str, ...]:
