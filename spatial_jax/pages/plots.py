@@ -25,6 +25,9 @@ class Series:
     high: Sequence[float] = ()
 
 
+FARTHEST = 1e300            # where an axis ends at most: beyond, its own arithmetic would overflow
+
+
 @dataclasses.dataclass(frozen=True)
 class Band:
     """A shaded span of x with a title, e.g. an alarm."""
@@ -202,6 +205,7 @@ def _range(values: Sequence[float], log: bool, y_min: float | None, y_max: float
     low, high = min(low, low if y_min is None else y_min), max(high, high if y_max is None else y_max)
     if log:
         low, high = math.log10(low), math.log10(high)
+    low, high = (min(max(v, -FARTHEST), FARTHEST) for v in (low, high))
     pad = 0.06 * (high - low) or abs(high) * 0.1 or 0.5
     return (low if y_min is not None and low == y_min else low - pad), high + pad
 

@@ -4,7 +4,7 @@ import math
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spatial_jax.pages import (
@@ -68,6 +68,7 @@ def test_log_axis_only_where_possible():
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30), st.booleans(), st.sampled_from([0.0, 0.9]))
+@example([-1.634266486238469e+308], False, 0.0)         # the margin about it would be infinite
 @settings(max_examples=60, deadline=None)
 def test_any_values_draw(values, log, smooth):
     text = line_plot([Series("a", range(len(values)), values)], log=log, smooth=smooth)

@@ -138,3 +138,19 @@ def test_validation_without_held_out_questions_is_refused(world, tmp_path):
     run = dataclasses.replace(run, validation=dataclasses.replace(run.validation, every=1, split="nowhere"))
     with pytest.raises(ValueError, match=r"config\.validation"):
         train(run, tmp_path)
+
+
+def test_lora_trains_against_the_base_under_its_adapters(world, sft, tmp_path):
+    """The reference is the base: the KL to it starts at 0 and grows while only adapters train; the export holds the merged weights."""
+    own = tmp_path / "own.py"
+    own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
+    run = settings("grpo", world, sft / "export", "questions", steps=3)
+    run = dataclasses.replace(run, model=dataclasses.replace(run.model, lora_rank=4), reward=dataclasses.replace(run.reward, user_file=str(own)),
+                              optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-2), reference=dataclasses.replace(run.reference, mode="none"))
+    assert train(run, tmp_path / "lora") == 0
+    kl = [row["kl/reference"] for row in read_metrics(tmp_path / "lora") if "kl/reference" in row]
+    assert abs(kl[0]) < 1e-6 < kl[-1]
+    base, merged = load_pretrained(sft / "export").params, load_pretrained(tmp_path / "lora" / "export").params
+    changed = [not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(base["text"]["layers"]["q_proj"]), jax.tree.leaves(merged["text"]["layers"]["q_proj"]))]
+    assert any(changed)
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(base["vision"]), jax.tree.leaves(merged["vision"])))
