@@ -26,6 +26,8 @@ class Series:
 
 
 FARTHEST = 1e300            # where an axis ends at most: beyond, its own arithmetic would overflow
+FARTHEST_DECADE = 300.0     # the same of a logarithmic axis, in both directions
+SMALLEST = 5e-324           # what a smoothed positive value may not fall below
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +110,7 @@ class _Axes:
         return LEFT + (x - self.x0) / ((self.x1 - self.x0) or 1.0) * (WIDTH - LEFT - RIGHT)
 
     def py(self, y: float) -> float:
-        y = math.log10(y) if self.log else y
+        y = math.log10(max(y, SMALLEST)) if self.log else y
         return self.height - BOTTOM - (y - self.y0) / ((self.y1 - self.y0) or 1.0) * (self.height - TOP - BOTTOM)
 
 
@@ -174,7 +176,9 @@ def histogram(values: Sequence[float], *, bins: int = 20, low: float | None = No
     if not finite:
         return Html("")
     a, b = min(finite) if low is None else low, max(finite) if high is None else high
-    b = b if b > a else a + 1.0
+    a, b = (min(max(v, -FARTHEST), FARTHEST) for v in (a, b))
+    if (b - a) / bins < 1e-300:
+        b = a + max(1.0, abs(a) * 1e-6)
     counts = [0] * bins
     for v in finite:
         counts[min(bins - 1, max(0, int((v - a) / (b - a) * bins)))] += 1
@@ -205,16 +209,17 @@ def _range(values: Sequence[float], log: bool, y_min: float | None, y_max: float
     low, high = min(low, low if y_min is None else y_min), max(high, high if y_max is None else y_max)
     if log:
         low, high = math.log10(low), math.log10(high)
-    low, high = (min(max(v, -FARTHEST), FARTHEST) for v in (low, high))
-    pad = 0.06 * (high - low) or abs(high) * 0.1 or 0.5
+    end = FARTHEST_DECADE if log else FARTHEST
+    low, high = (min(max(v, -end), end) for v in (low, high))
+    pad = 0.06 * (high - low) or (0.5 if log else abs(high) * 0.1) or 0.5
     return (low if y_min is not None and low == y_min else low - pad), high + pad
 
 
 def _grid(axes: _Axes, unit: str, x_label: str) -> Html:
     if axes.log:
-        decades = range(math.floor(axes.y0), math.ceil(axes.y1) + 1)
+        decades = range(max(-307, math.floor(axes.y0)), min(307, math.ceil(axes.y1)) + 1)
         factors = (1,) if axes.y1 - axes.y0 > 2 else (1, 2, 5)
-        ticks = [t for k in decades for f in factors if axes.y0 <= math.log10(t := f * 10.0 ** k) <= axes.y1][:7] or [10 ** axes.y0]
+        ticks = [t for k in decades for f in factors if axes.y0 <= math.log10(t := f * 10.0 ** k) <= axes.y1][:7] or [10.0 ** min(300.0, max(-300.0, axes.y0))]
     else:
         ticks = nice_ticks(axes.y0, axes.y1)
     marks = [join(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{axes.py(t):.1f}", y2=f"{axes.py(t):.1f}"),
@@ -242,7 +247,7 @@ def _path(x: Sequence[float], y: Sequence[float], axes: _Axes, class_: str) -> H
 def _shade(series: Series, axes: _Axes) -> Html:
     """The area between a series' bounds, as far as the axis shows it."""
     rows = [(x, a, b) for x, a, b in zip(series.x, series.low, series.high, strict=True) if math.isfinite(a) and math.isfinite(b)]
-    floor = 10.0 ** axes.y0 if axes.log else axes.y0
+    floor = 10.0 ** max(-300.0, axes.y0) if axes.log else axes.y0
     edge = [(x, high) for x, _, high in rows] + [(x, low) for x, low, _ in reversed(rows)]
     at = [f"{axes.px(x):.1f} {min(axes.height - BOTTOM, max(TOP, axes.py(max(y, floor)))):.1f}" for x, y in edge]
     return tag("path", d="M" + "L".join(at) + "Z" if at else "M0 0", style=f"fill:var(--c{series.color % 8});stroke:none;opacity:.15")

@@ -69,6 +69,9 @@ def test_log_axis_only_where_possible():
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30), st.booleans(), st.sampled_from([0.0, 0.9]))
 @example([-1.634266486238469e+308], False, 0.0)         # the margin about it would be infinite
+@example([1e280], True, 0.0)                            # and so would its powers of ten
+@example([5e-324] * 3, True, 0.9)                       # smoothing takes these to zero, which has no logarithm
+@example([1e-310, 1e308], True, 0.9)
 @settings(max_examples=60, deadline=None)
 def test_any_values_draw(values, log, smooth):
     text = line_plot([Series("a", range(len(values)), values)], log=log, smooth=smooth)
