@@ -30,6 +30,7 @@ test: .venv/installed lint
 proofs: .venv/installed
 	$(BIN)/python -m launch.proofs $(ARGS)
 	$(BIN)/python launch/plan.py --proofs
+	$(BIN)/python -m benchmarks.full_size_policy
 
 clean:
 	rm -rf runs .pytest_cache .ruff_cache .mypy_cache

@@ -5,6 +5,7 @@
 Processes after one another, so that each one's peak memory is its own: transformers writes the weights (bfloat16, in shards), then computes
 the logits of a prompt with a picture in both types; spatial_jax streams the same files and does the same. float32 needs 18 GB.
 The bfloat16 difference is held against transformers' own distance between bfloat16 and float32 arithmetic on the same weights.
+Exit code 1 when a difference is outside the bounds of spatial_jax/models/verify.py.
 """
 from __future__ import annotations
 
@@ -114,7 +115,16 @@ def differences(folder: Path) -> dict[str, float]:
             "same_top_token_float32": float(np.mean(logits["ours_float32"].argmax(-1) == truth.argmax(-1)))}
 
 
-def main() -> None:
+def within_bounds(difference: dict[str, float]) -> bool:
+    """The bounds of `convert --verify`, in both types, and the same most likely token everywhere."""
+    from spatial_jax.models.verify import HALF_RATIO, MAX_ERROR, RMS_ERROR
+
+    return (difference["float32_max_error"] <= MAX_ERROR and difference["float32_rms_error"] <= RMS_ERROR
+            and difference["bfloat16_rms_error"] <= HALF_RATIO * difference["transformers_bfloat16_rms_error"]
+            and difference["same_top_token_float32"] == 1.0)
+
+
+def main() -> int:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", choices=tuple(PARTS), help=argparse.SUPPRESS)
@@ -125,7 +135,7 @@ def main() -> None:
     if args.part:
         row = PARTS[args.part](args.layers, Path(args.work))
         print(json.dumps(row | {"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
-        return
+        return 0
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(args.work or temporary)
@@ -136,8 +146,10 @@ def main() -> None:
         result = {"command": "python -m benchmarks.full_size_policy", "model": NAME, "layers": args.layers, "file_gib": files / 2**30,
                   "largest_tensor_gib": float(largest), **parts, "difference": differences(folder)}
     Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result["difference"], indent=1))
+    passed = within_bounds(result["difference"])
+    print(json.dumps(result["difference"], indent=1) + ("\nwithin the bounds" if passed else "\nOUT OF BOUNDS"))
+    return int(not passed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

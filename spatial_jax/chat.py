@@ -122,7 +122,9 @@ def answer(conversation: Conversation, question: str) -> bool:
     try:
         text = conversation.ask(question, sampling)
     except (ValueError, OSError) as error:
-        print(f"chat: {error}", file=sys.stderr)
+        shown = [*conversation.images, *conversation.videos]
+        conversation.images, conversation.videos = [], []       # else every later question would fail on it again
+        print(f"chat: {error}" + (f"; not shown: {', '.join(shown)}" if shown else ""), file=sys.stderr)
         return False
     if conversation.first is not None:
         picture, size = conversation.first

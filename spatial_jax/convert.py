@@ -5,8 +5,9 @@
     python -m spatial_jax.convert --fresh tiny --texts QUESTIONS[,QUESTIONS] --out DIR       # a random policy, its tokenizer trained on the texts
     python -m spatial_jax.convert --fresh DIR --out DIR                                      # random weights, architecture and tokenizer of DIR
 
---verify loads the directory in PyTorch (transformers) and here and compares logits, positions and greedy tokens on random text, images
-and video; exit code 1 when a case is outside the float32 bounds. --to_hf writes a Hugging Face directory that transformers 4.57 and 5.x
+DIR may be a hub name (owner/name), which is downloaded first. --verify loads the checkpoint in PyTorch (transformers) and here and compares
+logits, positions and greedy tokens on random text, images and video; exit code 1 when a case is out of bounds: the float32 ones, or with
+--dtype bfloat16 an rms error of at most 1.5 times that of transformers itself, both against float32 arithmetic. --to_hf writes a Hugging Face directory that transformers 4.57 and 5.x
 read, in either key spelling, with the processor's files copied.
 """
 from __future__ import annotations
@@ -41,15 +42,14 @@ def main(argv: list[str] | None = None) -> int:
         return 2
 
 
-def _verify(directory: str, dtype: str) -> int:
+def _verify(name: str, dtype: str) -> int:
+    from spatial_jax.models.hub import checkpoint_directory
     from spatial_jax.models.verify import format_table, verify_checkpoint
 
-    # Two correct bfloat16 runs differ this much from each other.
-    factor = 1.0 if dtype == "float32" else 5000.0
-    rows = verify_checkpoint(directory, dtype)
-    print(format_table(rows, factor))
-    failed = sum(not row.passed(factor) for row in rows)
-    print(f"{directory}: {'equal to transformers in all cases' if not failed else f'{failed} of {len(rows)} cases differ'}")
+    rows = verify_checkpoint(checkpoint_directory(name), dtype)
+    print(format_table(rows))
+    failed = sum(not row.passed for row in rows)
+    print(f"{name}: {'equal to transformers in all cases' if not failed else f'{failed} of {len(rows)} cases differ'}")
     return int(failed > 0)
 
 
@@ -67,12 +67,14 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int) ->
 
 def _rewrite(source: str, target: str, style: str | None, dtype: str | None) -> int:
     from spatial_jax.models.hf_weights import load_params
+    from spatial_jax.models.hub import checkpoint_directory
     from spatial_jax.models.policy import read_config, save_pretrained
     from spatial_jax.models.safetensors_io import Checkpoint
 
-    config = read_config(source)
-    params = load_params(Checkpoint(source), config)
-    print(f"wrote {save_pretrained((config, params), target, source, style=style, dtype=dtype)}")
+    folder = checkpoint_directory(source)
+    config = read_config(folder)
+    params = load_params(Checkpoint(folder), config)
+    print(f"wrote {save_pretrained((config, params), target, folder, style=style, dtype=dtype)}")
     return 0
 
 

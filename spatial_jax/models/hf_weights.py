@@ -89,21 +89,20 @@ def check_tensors(checkpoint: Checkpoint, config: ModelConfig) -> dict[str, str]
 def load_params(checkpoint: Checkpoint, config: ModelConfig, dtype: Any = None, shardings: Any = None) -> nnx.State:
     """Parameters of a checkpoint, as a State of arrays; dtype None keeps the files' types.
 
-    With `shardings` (a State of shardings) each tensor goes to its devices as it is read: at any time the host holds one tensor and its
-    transpose besides what the devices hold.
+    With `shardings` (a State of shardings), or on an accelerator, each tensor goes to its devices as it is read: at any time the host holds
+    one tensor and its transpose besides what the devices hold. On a CPU without `shardings`, where both are one memory, it is one stack.
     """
     names = check_tensors(checkpoint, config)
+    alone = None if jax.default_backend() == "cpu" else jax.sharding.SingleDeviceSharding(jax.devices()[0])
     leaves = {}
     for spec in param_specs(config):
         files = [names[name] for name in _tensor_names(spec)]
         target = np.dtype(jnp.dtype(dtype)) if dtype is not None else checkpoint.dtype(files[0])
-        if shardings is None:
-            leaves[spec.path] = _load_local(spec, checkpoint, files, target)
-        else:
-            sharding = shardings
-            for key in spec.path:
-                sharding = sharding[key]
-            leaves[spec.path] = _load_sharded(spec, checkpoint, files, target, sharding)
+        sharding = alone if shardings is None else shardings
+        for key in () if shardings is None else spec.path:
+            sharding = sharding[key]
+        leaves[spec.path] = _load_local(spec, checkpoint, files, target) if sharding is None else _load_sharded(
+            spec, checkpoint, files, target, sharding)
     return nnx.State(nest(leaves))
 
 
@@ -127,7 +126,9 @@ def _load_sharded(spec: ParamSpec, checkpoint: Checkpoint, files: list[str], dty
 
     if not spec.stack:
         return place(files[0], sharding)
-    layer = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*sharding.spec[1:]))
+    layer = sharding
+    if isinstance(sharding, jax.sharding.NamedSharding):
+        layer = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*sharding.spec[1:]))
     stacked = jax.jit(lambda: jnp.zeros(spec.full_shape, dtype), out_shardings=sharding)()
     put = jax.jit(lambda whole, part, i: jax.lax.dynamic_update_index_in_dim(whole, part, i, 0), donate_argnums=0, out_shardings=sharding)
     for i, name in enumerate(files):

@@ -31,7 +31,8 @@ class SafetensorsFile:
                 raise ValueError(f"{self.path}: not a whole safetensors file ({size} bytes); download or copy it again")
             try:
                 header = json.loads(file.read(length))
-            except ValueError as error:
+                self._check(header)
+            except (ValueError, RecursionError) as error:
                 raise ValueError(f"{self.path}: its safetensors header is corrupt ({error}); download or copy it again") from None
         self.metadata = header.pop("__metadata__", {})
         self.entries: dict[str, tuple[np.dtype, tuple[int, ...], int]] = {}
@@ -48,6 +49,19 @@ class SafetensorsFile:
         if 8 + length + end != size:
             raise ValueError(f"{self.path}: {size} bytes, but its header promises {8 + length + end}; it is truncated, download or copy it again")
 
+    @staticmethod
+    def _check(header: object) -> None:
+        """ValueError unless the header is a table of tensors with a type, a shape and two offsets each."""
+        if not isinstance(header, dict):
+            raise ValueError(f"a {type(header).__name__} where a table of tensors should be")
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            parts = [entry.get(key) for key in ("shape", "data_offsets")] if isinstance(entry, dict) else [None]
+            numbers = all(isinstance(part, list) and all(type(n) is int and n >= 0 for n in part) for part in parts)
+            if not numbers or not isinstance(entry.get("dtype"), str) or len(entry["data_offsets"]) != 2:
+                raise ValueError(f"the entry of tensor {name!r} is not a type, a shape and two offsets")
+
     def read(self, name: str) -> np.ndarray:
         """The tensor, in memory of its own."""
         dtype, shape, offset = self.entries[name]
@@ -63,7 +77,12 @@ class Checkpoint:
             raise FileNotFoundError(f"{self.directory}: no such directory; give a folder with config.json and *.safetensors")
         index = self.directory / "model.safetensors.index.json"
         if index.is_file():
-            names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            try:
+                names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"{index}: not an index of tensors ({type(error).__name__}: {error}); download or copy it again") from None
+            if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):
+                raise ValueError(f"{index}: names files outside its folder; download it again")
             if missing := [name for name in names if not (self.directory / name).is_file()]:
                 raise FileNotFoundError(f"{self.directory}: {index.name} lists {', '.join(missing)}, not there; download them")
             files = [self.directory / name for name in names]

@@ -1,4 +1,8 @@
 """The chat verb: its stream is the greedy answer, later turns continue by token id, boxes land on the picture, output stays harmless."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from flax import nnx
@@ -51,6 +55,43 @@ def test_stream_and_second_turn(folder, capsys, monkeypatch):
     conversation.images = [str(folder / "missing.png")]
     assert not chat.answer(conversation, "And this?")
     assert "missing.png" in capsys.readouterr().err
+    assert chat.answer(conversation, "And without it?")         # one bad picture does not end the conversation
+
+
+def test_several_pictures_a_video_and_commands_in_one_conversation(folder, capsys, monkeypatch):
+    for i in range(4):
+        (folder / "walk").mkdir(exist_ok=True)
+        Image.new("RGB", (84, 84), (60 * i, 90, 30)).save(folder / "walk" / f"{i:03}.png")
+    lines = iter([f"/image {folder / 'a.png'}", f"/image {folder / 'a.png'}", "What differs?", f"/video {folder / 'walk'}", "What moved?", "/dance",
+                  "/image", f"/image {folder / 'none.png'}", "And here?", "Still there?", "/reset", "/help", "/quit"])
+    monkeypatch.setattr("builtins.input", lambda _: next(lines))
+    monkeypatch.setattr(chat._FLAGS, "model", str(folder))
+    monkeypatch.setattr(chat._FLAGS, "max_new_tokens", 4)
+    processor = Processor.from_pretrained(folder, max_pixels=12 * 28 * 28)
+    conversation = chat.Conversation(processor, load_pretrained(folder))
+    asked = []
+    monkeypatch.setattr(conversation, "reset", lambda original=conversation.reset: (asked.append(conversation.prompt.input_ids.tolist()), original()))
+    chat.talk(conversation)
+    ids, config = asked[0], conversation.policy.config
+    runs = [t for t, previous in zip(ids, [None, *ids]) if t != previous]
+    assert runs.count(config.image_token_id) == 2 and runs.count(config.video_token_id) == 1
+    said = processor.decode(ids, skip_special_tokens=False)
+    assert [q in said for q in ("What differs?", "What moved?", "Still there?", "And here?")] == [True, True, True, False]
+    out = capsys.readouterr()
+    assert "/dance is not a command" in out.out and "none.png" in out.err and conversation.prompt is None
+
+
+def test_the_shipped_policy_answers_from_the_command_line(tmp_path):
+    picture = np.zeros((112, 112, 3), np.uint8)
+    picture[40:80, 10:50] = (220, 30, 30)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    command = [sys.executable, "-m", "spatial_jax.chat", "--model=configs/quickstart_policy", f"--image={tmp_path}/a.png", "--question=Where is the red box?",
+               "--prompt_mode=bare", "--max_new_tokens=12", f"--out={tmp_path}/boxes.png"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    command[4] = f"--image={tmp_path}/b.png"
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
+    assert done.returncode == 1 and done.stderr.strip().split("\n")[-1].startswith("chat: ")
 
 
 def test_boxes_are_drawn_where_the_model_means_them(folder):

@@ -118,9 +118,27 @@ def test_truncated_and_corrupt_files_are_named(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"model\.safetensors"):
             SafetensorsFile(path)
+    for header in (b"[1, 2]", b'{"a": 3}', b'{"a": {}}', b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
+                   b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}', b'{"a": {"dtype": 7, "shape": [1], "data_offsets": [0, 4]}}'):
+        path.write_bytes(len(header).to_bytes(8, "little") + header + b"0000")
+        with pytest.raises(ValueError, match=r"model\.safetensors: its safetensors header is corrupt"):
+            SafetensorsFile(path)
+    for index in ("", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 3}}', '{"weight_map": {"a": "../b.safetensors"}}', '{"weight_map": {"a"'):
+        (tmp_path / "model.safetensors.index.json").write_text(index)
+        with pytest.raises(ValueError, match=r"model\.safetensors\.index\.json: "):
+            Checkpoint(tmp_path)
+    (tmp_path / "model.safetensors.index.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"no \*\.safetensors"):
         path.unlink()
         load_pretrained(tmp_path)
+
+
+def test_one_device_is_filled_layer_by_layer_too(tmp_path):
+    tiny.make(tmp_path, "qwen2_5_vl")
+    policy = load_pretrained(tmp_path)
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[3])
+    streamed = load_params(Checkpoint(tmp_path), policy.config, "float32", jax.tree.map(lambda _: device, policy.params))
+    assert jax.tree.all(jax.tree.map(lambda a, b: a.sharding == device and bool((np.asarray(a) == np.asarray(b)).all()), streamed, policy.params))
 
 
 def test_streamed_import_holds_one_tensor_at_a_time(tmp_path, monkeypatch):

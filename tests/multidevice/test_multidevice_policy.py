@@ -3,9 +3,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny_checkpoints as tiny
 from flax import nnx
 
-from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, model_shardings, param_axes, plan_vision, split_model
+from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, load_pretrained, model_shardings, param_axes, plan_vision, split_model
 from spatial_jax.models.batch import PromptBatch
 from spatial_jax.models.generate import prompt_hidden
 from spatial_jax.parallel import DEFAULT_RULES, make_mesh, partition_spec, shard_params, use_mesh
@@ -29,6 +30,16 @@ def case():
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, rows, length)).copy()
     batch = PromptBatch(tokens, np.ones(tokens.shape, bool), positions, index, np.full(rows, length, np.int32), plan)
     return config, graphdef, params, batch
+
+
+@pytest.mark.parametrize("family, tied", [("qwen2_5_vl", True), ("qwen2_vl", False), ("qwen3_vl", True)])
+def test_every_family_and_a_tied_head_on_eight_devices(tmp_path, family, tied):
+    model = tiny.make(tmp_path, family, tied)
+    inputs = tiny.make_inputs(model.config, tiny.CASES["mixed"])
+    mask = inputs["attention_mask"].astype(bool)
+    alone = load_pretrained(tmp_path, position_rule="hf5").logits(**inputs)
+    spread = load_pretrained(tmp_path, mesh=make_mesh({"fsdp": 4, "tensor": 2}), position_rule="hf5").logits(**inputs)
+    np.testing.assert_allclose(spread[mask], alone[mask], atol=1e-4)
 
 
 def step(graphdef, mesh):

@@ -85,14 +85,18 @@ def test_splash_compiles_for_four_tpus_with_batch_and_heads_sharded():
     q = jax.ShapeDtypeStruct((2, 512, 8, 128), jnp.bfloat16, sharding=spec)
     k = jax.ShapeDtypeStruct((2, 512, 4, 128), jnp.bfloat16, sharding=spec)
 
-    def run(q, k, v):
+    def forward(q, k, v):
         with use_mesh(mesh), target_platform("tpu"):
             return attention(q, k, v, causal=True)
 
-    compiled = jax.jit(run, out_shardings=spec).trace(q, k, k).lower(lowering_platforms=("tpu",)).compile()
-    text = compiled.as_text()
-    assert "tpu_custom_call" in text
-    assert "all-gather" not in text and "all-reduce" not in text
+    def gradients(q, k, v):
+        return jax.grad(lambda *qkv: forward(*qkv).astype(jnp.float32).sum(), (0, 1, 2))(q, k, v)
+
+    for run, outputs, kernels in ((forward, spec, 1), (gradients, (spec, spec, spec), 2)):
+        with jax.default_matmul_precision("default"):       # the tests' own setting would ask for float32 products of bfloat16 in the backward
+            text = jax.jit(run, out_shardings=outputs).trace(q, k, k).lower(lowering_platforms=("tpu",)).compile().as_text()
+        assert text.count("tpu_custom_call") >= kernels
+        assert "all-gather" not in text and "all-reduce" not in text
 
 
 def test_reference_in_bfloat16_keeps_float32_scores():

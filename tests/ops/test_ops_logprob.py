@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from spatial_jax.ops.logprob import allowed_ids, token_logprobs
+from spatial_jax.parallel import make_mesh, use_mesh
 
 BANNED = (3, 4, 5, 9)
 
@@ -53,3 +54,28 @@ def test_memory_is_a_chunk_not_the_vocabulary():
 def test_allowed_ids_of_runs():
     assert np.flatnonzero(~np.asarray(allowed_ids(12, (11, 3, 4, 5, 9, 10)))).tolist() == [3, 4, 5, 9, 10, 11]
     assert np.asarray(allowed_ids(4, ())).all()
+
+
+def test_on_a_mesh_neither_the_logits_nor_a_vocabulary_of_them_are_gathered():
+    mesh = make_mesh({"fsdp": 4, "tensor": 2})
+    n, d, v, chunk = 4096, 16, 16384, 64
+
+    def placed(shape, axes, dtype=jnp.float32):
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=jax.NamedSharding(mesh, jax.P(*axes)))
+
+    def loss(hidden, head, targets):
+        with use_mesh(mesh):
+            logp, entropy = token_logprobs(hidden, head, targets, chunk=chunk)
+        return jnp.sum(logp) + jnp.sum(entropy)
+
+    shapes = placed((n, d), ("fsdp",)), placed((d, v), ("fsdp", "tensor")), placed((n,), ("fsdp",), jnp.int32)
+    compiled = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(*shapes).compile()
+    # A device holds `chunk` rows of half the vocabulary, a few times over.
+    assert compiled.memory_analysis().temp_size_in_bytes < 10 * chunk * (v // 2) * 4 < n // 4 * (v // 2) * 4
+    rng = np.random.default_rng(0)
+    hidden, head = jnp.asarray(rng.normal(size=(n, d)), jnp.float32), jnp.asarray(rng.normal(size=(d, v)), jnp.float32)
+    targets = jnp.asarray(rng.integers(0, v, n), jnp.int32)
+    ours = compiled(*(jax.device_put(a, s.sharding) for a, s in zip((hidden, head, targets), shapes)))
+    alone = jax.jit(jax.grad(lambda h, w: sum(x.sum() for x in token_logprobs(h, w, targets)), (0, 1)))(hidden, head)
+    for a, b in zip(ours, alone):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
