@@ -15,9 +15,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError
+from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.options import PROFILES
-from data_prep.synthesis.priors import PriorTable, format_table
+from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.selfsup.build import TASKS, Job, load, make_record, plan_mixture, plan_per_photo
 from data_prep.synthesis.selfsup.puzzle import Picture, Style, Unsuitable
 from spatial_jax.data.records import QuestionRecord, SceneRecord
@@ -158,11 +158,7 @@ def run(args: argparse.Namespace) -> int:
         manifest = writer.finish({"rows": rows, "variants": dict(variants), "not_asked": dict(reasons)})
     finally:
         writer.close()
-    print(format_table(rows))
-    if reasons:
-        print("not asked: " + "; ".join(f"{reason} {n}" for reason, n in reasons.most_common(20)))
-    counts = ", ".join(f"{split} {entry['records']}" for split, entry in manifest["splits"].items()) or "no question"
-    print(f"{args.out}: {counts} ({time.monotonic() - started:.1f} s)")
+    print_report(args.out, manifest, rows, reasons, time.monotonic() - started)
     return 0
 
 

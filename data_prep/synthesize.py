@@ -14,13 +14,13 @@ import time
 from collections.abc import Iterator
 
 from data_prep.synthesis.balance import Balance
-from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError
+from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.importers import KINDS, BadRow, import_records
 from data_prep.synthesis.importers.frames import frames_of
 from data_prep.synthesis.language import Cache, Endpoint, Variation
 from data_prep.synthesis.options import PROFILES, Options
-from data_prep.synthesis.priors import PriorTable, format_table
+from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.registry import FAMILIES, chosen
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError, Settings, load_rooms, room_questions
 from spatial_jax.data.records import QuestionRecord
@@ -155,11 +155,7 @@ def run(args: argparse.Namespace) -> int:
         manifest = writer.finish({"rows": rows, "not_asked": dict(reasons.most_common())})
     finally:
         writer.close()
-    print(format_table(rows))
-    if reasons:
-        print("not asked: " + "; ".join(f"{reason} {n}" for reason, n in reasons.most_common(20)))
-    counts = ", ".join(f"{split} {entry['records']}" for split, entry in manifest["splits"].items()) or "no question"
-    print(f"{args.out}: {counts} ({time.monotonic() - started:.1f} s)")
+    print_report(args.out, manifest, rows, reasons, time.monotonic() - started)
     return 0
 
 

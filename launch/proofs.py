@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -76,14 +77,14 @@ def table(root: Path, seeds: list[int], steps: int) -> dict:
                          "families": {f: {"n": v["n"], "before": before["families"][f]["reward"], "after": v["reward"],
                                           "prior_constant": v.get("prior_constant"), "prior_words": v.get("prior_words")}
                                       for f, v in after["families"].items()}})
-    return {"command": "make proofs", "grpo_steps": steps, "rows": rows}
+    return {"command": "make proofs ARGS=" + shlex.quote(" ".join(sys.argv[1:])), "grpo_steps": steps, "rows": rows}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
     parser.add_argument("--root", default="runs/proofs")
     parser.add_argument("--scenes", type=int, default=16000)
-    parser.add_argument("--grpo_steps", type=int, default=220)
+    parser.add_argument("--grpo_steps", type=int, default=900)
     parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}")

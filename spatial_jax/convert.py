@@ -7,8 +7,8 @@
 
 DIR may be a hub name (owner/name), which is downloaded first. --verify loads the checkpoint in PyTorch (transformers) and here and compares
 logits, positions and greedy tokens on random text, images and video; exit code 1 when a case is out of bounds: the float32 ones, or with
---dtype bfloat16 an rms error of at most 1.5 times that of transformers itself, both against float32 arithmetic. --to_hf writes a Hugging Face directory that transformers 4.57 and 5.x
-read, in either key spelling, with the processor's files copied.
+--dtype bfloat16 an rms error of at most 1.5 times that of transformers itself, both against float32 arithmetic. --to_hf writes a Hugging Face
+directory that transformers 4.57 and 5.x read, in either key spelling, with the processor's files copied.
 """
 from __future__ import annotations
 

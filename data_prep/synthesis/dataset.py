@@ -5,11 +5,12 @@ import collections
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_prep.pipeline import Outcome
+from data_prep.synthesis.priors import format_table
 from data_prep.writer import DatasetWriter, Serializer, WriterError
 from spatial_jax.data.records import QuestionRecord, SceneRecord, from_example, question_features, to_example
 
@@ -113,4 +114,13 @@ def write_questions(out: str, config: dict[str, Any], records: Iterable[Question
         writer.close()
 
 
-__all__ = ["DatasetError", "QuestionWriter", "SceneDataset", "WriterError", "write_questions"]
+def print_report(out: str, manifest: dict[str, Any], rows: Sequence[dict[str, Any]], reasons: collections.Counter[str], seconds: float) -> None:
+    """What a verb says at its end: the table of answer priors, why questions were not asked, and how many were written."""
+    print(format_table(rows))
+    if reasons:
+        print("not asked: " + "; ".join(f"{reason} {n}" for reason, n in reasons.most_common(20)))
+    counts = ", ".join(f"{split} {entry['records']}" for split, entry in manifest["splits"].items()) or "no question"
+    print(f"{out}: {counts} ({seconds:.1f} s)")
+
+
+__all__ = ["DatasetError", "QuestionWriter", "SceneDataset", "WriterError", "print_report", "write_questions"]

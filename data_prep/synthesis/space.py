@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from data_prep.geometry.distances import Solid, solid_distance
 from data_prep.synthesis.view import Thing
 
 Vector = tuple[float, float, float]
@@ -51,23 +52,9 @@ def turn(stand: Vector, face: Vector, target: Vector, gravity: tuple[float, ...]
     return math.degrees(math.atan2(dot(cross, gravity), dot(f, t)))
 
 
-def _onto(thing: Thing, point: np.ndarray) -> np.ndarray:
-    axes = np.array(thing.rotation).reshape(3, 3)                # columns are the box's axes
-    half = np.array(thing.extent) / 2
-    return np.array(thing.center) + axes @ np.clip(axes.T @ (point - np.array(thing.center)), -half, half)
-
-
-def box_distance(a: Thing, b: Thing, iterations: int = 60) -> float:
-    """Distance of the two oriented boxes (0 when they touch), by alternating projection."""
-    point, previous = np.array(b.center), math.inf
-    for _ in range(iterations):
-        on_a = _onto(a, point)
-        point = _onto(b, on_a)
-        gap = float(np.linalg.norm(point - on_a))
-        if previous - gap < 1e-4:
-            break
-        previous = gap
-    return gap
+def solid(thing: Thing) -> Solid:
+    """The thing's oriented box."""
+    return Solid(np.array(thing.center), np.array(thing.rotation).reshape(3, 3), np.array(thing.extent) / 2)
 
 
 def nearest_distance(a: Thing, b: Thing) -> tuple[float, float] | None:
@@ -78,5 +65,5 @@ def nearest_distance(a: Thing, b: Thing) -> tuple[float, float] | None:
         return None
     squares = (cloud_a ** 2).sum(1)[:, None] + (cloud_b ** 2).sum(1) - 2 * cloud_a @ cloud_b.T       # a few hundred points each
     most = math.sqrt(max(0.0, float(squares.min())))
-    least = box_distance(a, b)
+    least = solid_distance(solid(a), solid(b), 1e-4, 60)
     return ((most + least) / 2, (most - least) / math.sqrt(12)) if 0 <= most - least <= 0.15 * most else None

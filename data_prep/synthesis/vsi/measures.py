@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from data_prep.geometry.distances import Solid, solid_distance
 from data_prep.synthesis.vsi.scene import Instance
 
 
@@ -13,24 +14,10 @@ def centre_distance(a: Instance, b: Instance) -> float:
     return float(np.linalg.norm(a.center - b.center))
 
 
-def _onto(box: Instance, point: np.ndarray) -> np.ndarray:
-    """The point of a box that is nearest to `point`."""
-    local = box.axes @ (point - box.centroid)
-    return box.centroid + box.axes.T @ np.clip(local, -box.lengths / 2, box.lengths / 2)
-
-
-def box_distance(a: Instance, b: Instance, iterations: int = 500) -> float:
-    """Distance of two solid oriented boxes by alternating projection (0 when they touch); within a millimetre."""
-    point = b.centroid
-    previous = math.inf
-    for _ in range(iterations):
-        on_a = _onto(a, point)
-        point = _onto(b, on_a)
-        distance = float(np.linalg.norm(point - on_a))
-        if previous - distance < 1e-6:
-            break
-        previous = distance
-    return distance
+def box_distance(a: Instance, b: Instance) -> float:
+    """Distance of two solid oriented boxes (0 when they touch), within a millimetre."""
+    first, second = (Solid(box.centroid, box.axes.T, box.lengths / 2) for box in (a, b))
+    return solid_distance(first, second, 1e-6, 500)
 
 
 def nearest_distance(a: Instance, b: Instance) -> float:
