@@ -98,7 +98,7 @@ def load_params(checkpoint: Checkpoint, config: ModelConfig, dtype: Any = None, 
     for spec in param_specs(config):
         files = [names[name] for name in _tensor_names(spec)]
         target = np.dtype(jnp.dtype(dtype)) if dtype is not None else checkpoint.dtype(files[0])
-        sharding = alone if shardings is None else shardings
+        sharding: Any = alone if shardings is None else shardings
         for key in () if shardings is None else spec.path:
             sharding = sharding[key]
         leaves[spec.path] = _load_local(spec, checkpoint, files, target) if sharding is None else _load_sharded(
