@@ -12,8 +12,10 @@ from jax.sharding import Mesh
 
 from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
 from spatial_jax.models.policy import Policy, load_pretrained, save_pretrained
+from spatial_jax.models.sharding import param_axes
 from spatial_jax.models.trainable import join_params, split_params, trainable_mask
 from spatial_jax.parallel.mesh import make_mesh
+from spatial_jax.parallel.rules import shard_params
 from spatial_jax.processing.processor import Processor
 from spatial_jax.training.batches import Buckets
 from spatial_jax.training.optimizer import make_optimizer
@@ -72,6 +74,8 @@ def make_setup(run: RunConfig, workdir: Path) -> Setup:
     lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
     if lora is not None:
         policy.graphdef, policy.params = add_lora(policy.config, policy.graphdef, policy.params, lora)
+        if mesh is not None:        # the adapters are made on one device; the base is where it belongs already
+            policy.params = shard_params(policy.params, param_axes(policy.config, lora), mesh)
     trainable, frozen = split_params(policy.params, trainable_mask(policy.params, model.freeze, ("lora",) if lora else ()))
     steps = run.run.steps * (run.run.prompts // run.run.update_prompts)
     optimizer = make_optimizer(run.optimizer, steps)

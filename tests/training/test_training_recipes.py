@@ -1,0 +1,46 @@
+"""Recipes start and take two steps at reduced size on eight devices: their own method, objective, reward, precision, adapters and curriculum."""
+import importlib
+
+import numpy as np
+import pytest
+
+from data_prep import synthesize
+from data_prep.annotate.__main__ import main as annotate
+from spatial_jax import config as run_config
+from spatial_jax.data.fresh import make_fresh
+from spatial_jax.metrics import read_metrics
+from spatial_jax.training.loop import train
+
+RECIPES = [("li2025_qwen2_5_vl_7b", ""), ("vsgrpo_qwen2_vl_2b", "dpo")]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recipes")
+    assert annotate(["--source=rendered", "--preset=plain", "--count=40", "--seed=5", f"--out={root}/scenes"]) == 0
+    assert synthesize.main([f"--scenes={root}/scenes", f"--out={root}/questions", "--families=bearing,depth_order2,count", "--profile=plain",
+                            "--wordings=1", "--seed=5"]) == 0
+    make_fresh("tiny", [f"{root}/questions"], root / "policy")
+    return root
+
+
+def reduced(config, world):
+    """The recipe with its sizes taken away, and nothing else."""
+    several = config.run.update_prompts < config.run.prompts
+    config.run.update({"steps": 2, "prompts": 16, "update_prompts": 8 if several else 16, "micro_prompts": 8, "seed": 1})
+    config.model.path, config.data.paths, config.data.weights = str(world / "policy"), (str(world / "questions"),), ()
+    config.model.lora_rank = min(config.model.lora_rank, 4)
+    config.data.update({"min_pixels": 28 * 28, "max_pixels": 56 * 56, "prompt_buckets": (640,), "cache_mib": 16, "together": 8, "workers": 0})
+    config.rollout.update({"group_size": 4, "max_new_tokens": 4, "answer_buckets": (4,) if config.run.method == "grpo" else (64,), "max_slots": 64})
+    config.algorithm.refill_rounds = min(config.algorithm.refill_rounds, 1)
+    config.log.update({"sinks": ("jsonl",), "gallery_every": 0})
+    return run_config.strict(config)
+
+
+@pytest.mark.parametrize(("name", "arg"), RECIPES, ids=lambda v: v)
+def test_two_steps(world, tmp_path, name, arg):
+    config = importlib.import_module(f"configs.{name}").get_config(arg)
+    assert train(reduced(config, world), tmp_path) == 0
+    rows = read_metrics(tmp_path)
+    assert [row["step"] for row in rows] == [1, 2] and all(np.isfinite(row.get("loss", 0.0)) for row in rows)
+    assert (tmp_path / "export" / "model.safetensors").is_file() or (tmp_path / "checkpoints").is_dir()
