@@ -219,7 +219,8 @@ def _grid(axes: _Axes, unit: str, x_label: str) -> Html:
     if axes.log:
         decades = range(max(-307, math.floor(axes.y0)), min(307, math.ceil(axes.y1)) + 1)
         factors = (1,) if axes.y1 - axes.y0 > 2 else (1, 2, 5)
-        ticks = [t for k in decades for f in factors if axes.y0 <= math.log10(t := f * 10.0 ** k) <= axes.y1][:7] or [10.0 ** min(300.0, max(-300.0, axes.y0))]
+        ticks = [t for k in decades for f in factors if axes.y0 <= math.log10(t := f * 10.0 ** k) <= axes.y1][:7]
+        ticks = ticks or [10.0 ** min(FARTHEST_DECADE, max(-FARTHEST_DECADE, axes.y0))]
     else:
         ticks = nice_ticks(axes.y0, axes.y1)
     marks = [join(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{axes.py(t):.1f}", y2=f"{axes.py(t):.1f}"),
@@ -247,7 +248,7 @@ def _path(x: Sequence[float], y: Sequence[float], axes: _Axes, class_: str) -> H
 def _shade(series: Series, axes: _Axes) -> Html:
     """The area between a series' bounds, as far as the axis shows it."""
     rows = [(x, a, b) for x, a, b in zip(series.x, series.low, series.high, strict=True) if math.isfinite(a) and math.isfinite(b)]
-    floor = 10.0 ** max(-300.0, axes.y0) if axes.log else axes.y0
+    floor = 10.0 ** max(-FARTHEST_DECADE, axes.y0) if axes.log else axes.y0
     edge = [(x, high) for x, _, high in rows] + [(x, low) for x, low, _ in reversed(rows)]
     at = [f"{axes.px(x):.1f} {min(axes.height - BOTTOM, max(TOP, axes.py(max(y, floor)))):.1f}" for x, y in edge]
     return tag("path", d="M" + "L".join(at) + "Z" if at else "M0 0", style=f"fill:var(--c{series.color % 8});stroke:none;opacity:.15")
