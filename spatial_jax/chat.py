@@ -9,6 +9,7 @@ conversation's folder: PICTURE.boxes.png. Works on any checkpoint directory in H
 """
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,11 +49,24 @@ _FLAGS.mark_as_parsed()
 _HELP = "/image PATH and /video PATH show something with the next question, /reset forgets everything, /quit leaves"
 
 
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How questions are put and answers drawn; the flags of the same names say what each means."""
+    system: str | None = None
+    prompt_mode: str = "vanilla"
+    max_new_tokens: int = 512
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    box_units: str = "auto"
+    out: str | None = None
+
+
 class Conversation:
     """Tokens so far, and what will be shown with the next question. Answers are kept by token id, never tokenised again."""
 
-    def __init__(self, processor: Processor, policy: Any):
-        self.processor, self.policy = processor, policy
+    def __init__(self, processor: Processor, policy: Any, options: Options = Options()):
+        self.processor, self.policy, self.options = processor, policy, options
         self.streamer = Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id)
         self.reset()
 
@@ -63,13 +77,16 @@ class Conversation:
         self.videos: list[str] = []
         self.first: tuple[str, tuple[int, int]] | None = None       # the picture boxes are drawn into, and its size for the model
 
-    def ask(self, question: str, sampling: SamplingParams) -> str:
+    def ask(self, question: str) -> str:
         """Prints the answer as it comes and returns it. ValueError for a picture that cannot be read or a conversation that is too long."""
-        hint = instruction(_PROMPT_MODE.value, "free")
+        options = self.options
+        sampling = SamplingParams(max_new_tokens=options.max_new_tokens, temperature=options.temperature, top_p=options.top_p, seed=options.seed,
+                                  stop_ids=self.processor.eos_ids, banned_ids=self.processor.banned_ids)
+        hint = instruction(options.prompt_mode, "free")
         parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]
         turn = {"role": "user", "content": [*parts, {"type": "text", "text": f"{question}\n{hint}" if hint else question}]}
         if self.prompt is None:
-            messages = [turn] if _SYSTEM.value is None else [{"role": "system", "content": _SYSTEM.value}, turn]
+            messages = [turn] if options.system is None else [{"role": "system", "content": options.system}, turn]
             prompt = self.processor.encode(messages, self.images, self.videos)
             shown = prompt
         else:
@@ -117,10 +134,8 @@ def draw_boxes(answer: str, picture: str, size: tuple[int, int], units: str) -> 
 
 def answer(conversation: Conversation, question: str) -> bool:
     """Asks, and draws what comes back; False when the question could not be asked."""
-    sampling = SamplingParams(max_new_tokens=_TOKENS.value, temperature=_TEMPERATURE.value, top_p=_TOP_P.value, seed=_SEED.value,
-                              stop_ids=conversation.processor.eos_ids, banned_ids=conversation.processor.banned_ids)
     try:
-        text = conversation.ask(question, sampling)
+        text = conversation.ask(question)
     except (ValueError, OSError) as error:
         shown = [*conversation.images, *conversation.videos]
         conversation.images, conversation.videos = [], []       # else every later question would fail on it again
@@ -128,12 +143,12 @@ def answer(conversation: Conversation, question: str) -> bool:
         return False
     if conversation.first is not None:
         picture, size = conversation.first
-        units = _BOXES.value
+        units = conversation.options.box_units
         if units == "auto":
             units = "pixels" if conversation.policy.config.family == "qwen2_5_vl" else "thousandths"
         drawn = draw_boxes(text, picture, size, units)
         if drawn is not None:
-            out = Path(_OUT.value or Path(picture).stem + ".boxes.png")
+            out = Path(conversation.options.out or Path(picture).stem + ".boxes.png")
             drawn.save(out)
             print(f"[boxes drawn in {out}]")
     return True
@@ -173,7 +188,8 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError) as error:
         print(f"chat: {error}", file=sys.stderr)
         return 2
-    conversation = Conversation(processor, policy)
+    options = Options(_SYSTEM.value, _PROMPT_MODE.value, _TOKENS.value, _TEMPERATURE.value, _TOP_P.value, _SEED.value, _BOXES.value, _OUT.value)
+    conversation = Conversation(processor, policy, options)
     conversation.images, conversation.videos = list(_IMAGE.value), list(_VIDEO.value)
     if _QUESTION.value is not None:
         return 0 if answer(conversation, _QUESTION.value) else 1
