@@ -81,8 +81,9 @@ def test_the_shipped_policy_answers_from_the_command_line(tmp_path):
     picture = np.zeros((112, 112, 3), np.uint8)
     picture[40:80, 10:50] = (220, 30, 30)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    command = [sys.executable, "-m", "spatial_jax.chat", "--model=configs/quickstart_policy", f"--image={tmp_path}/a.png", "--question=Is the red box on the left or the right?",
-               "--prompt_mode=bare", "--max_new_tokens=12", f"--out={tmp_path}/boxes.png"]
+    command = [sys.executable, "-m", "spatial_jax.chat", "--model=configs/quickstart_policy", f"--image={tmp_path}/a.png",
+               "--question=Is the red box on the left or the right?", "--system=", "--prompt_mode=bare", "--max_new_tokens=12",
+               f"--out={tmp_path}/boxes.png"]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
     assert done.returncode == 0 and done.stdout.strip() in ("left", "right"), (done.stdout, done.stderr)
     command[4] = f"--image={tmp_path}/b.png"
