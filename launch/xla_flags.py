@@ -21,6 +21,11 @@ GPU = {
 GPU_ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_MEM_FRACTION": ("0.92", "sampling and training share one process, so JAX may have what its default of 0.75 leaves"),
 }
+CPU = {
+    "xla_cpu_collective_call_terminate_timeout_seconds": ("1200", "virtual devices share the cores, so one may reach a collective minutes after "
+                                                                  "another; the default of 40 seconds aborts the process on a busy machine"),
+    "xla_cpu_collective_call_warn_stuck_timeout_seconds": ("120", "as above, for the warning"),
+}
 PLATFORMS = ("tpu", "gpu", "cpu")
 
 
@@ -36,7 +41,7 @@ def environment(platform: str, devices: int | None = None, inherited: Mapping[st
     if platform == "cpu":
         count = {"xla_force_host_platform_device_count": (str(devices), "")} if devices else {}
         kept = " ".join(f for f in inherited.get("XLA_FLAGS", "").split() if not (devices and f.startswith("--xla_force_host_platform_device_count")))
-        return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _joined(kept, count)}
+        return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _joined(kept, CPU | count)}
     raise ValueError(f"platform {platform!r} is unknown; use one of {', '.join(PLATFORMS)}")
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -114,11 +114,13 @@ class Grpo:
         reasons = [drop_reason([o.accuracy for o in row], [o.correct for o in row]) for row in outcomes]
         return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, reasons)
 
-    def minibatches(self, rollout: Rollout, params: Any, reference: Any, timer: PhaseTimer) -> Iterator[tuple[list[GroupBatch], float]]:
+    def minibatches(self, rollout: Rollout, params: Any, reference: Any, timer: PhaseTimer) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, normaliser) of each optimizer step. Groups without a gradient are left out, so a step may have fewer
-        micro-batches; a step without any is not yielded. `params` are those that sampled, `reference` may be None."""
+        micro-batches; a step without any is left out. `params` are those that sampled, `reference` may be None. All are scored before
+        the first is returned: an optimizer step gives the memory of `params` away."""
         settings, micro, size = self.run.algorithm, self.run.run.micro_prompts, self.run.run.update_prompts
         on_policy, constant = self.run.run.prompts == size, rollout.constant
+        steps = []
         for start in range(0, len(rollout.samples), size):
             rows = [i for i in range(start, min(start + size, len(rollout.samples)))
                     if not (settings.drop_zero_variance and constant[i])]
@@ -137,7 +139,8 @@ class Grpo:
             masks = [batch.policy.mask for batch in batches if batch.policy is not None]
             count = sum(float(normaliser(mask, self.config.aggregate, self.config.max_tokens)) for mask in masks)
             if batches and count:
-                yield [part for batch in batches for part in split_answers(batch, self.run.run.micro_answers)], count
+                steps.append(([part for batch in batches for part in split_answers(batch, self.run.run.micro_answers)], count))
+        return steps
 
     def _micro(self, rollout: Rollout, rows: list[int], size: int) -> GroupBatch:
         """`rows` of the rollout as one micro-batch of `size` groups, filled up with copies that do not train."""
@@ -159,7 +162,7 @@ class Grpo:
         return dataclasses.replace(batch, policy=dataclasses.replace(policy, advantages=advantages))
 
     def metrics(self, rollout: Rollout, sums: dict[str, Any] | None) -> dict[str, float]:
-        """Everything that is logged of a step; `sums` of its last optimizer step, None when no group had a gradient."""
+        """Everything that is logged of a step; `sums` of its optimizer steps together, None when no group had a gradient."""
         lengths = np.array([[len(t) for t in group] for group in rollout.groups])
         stopped = np.array([[t.finish_reason == "stop" for t in group] for group in rollout.groups])
         families = np.array([s.record.family or s.record.question_type for s in rollout.samples])

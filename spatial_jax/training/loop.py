@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import logging
 import sys
@@ -36,7 +37,7 @@ from spatial_jax.training.setup import Setup, make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.state import TrainState, init_optimizer, parameter_table
-from spatial_jax.training.update import Updater
+from spatial_jax.training.update import Updater, add_sums
 from spatial_jax.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -204,7 +205,7 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
         trainer.pipeline.weights = trainer.curriculum.mixture_weights(names, base)
     rollout = Rollout.joined(rounds) if run.algorithm.refill_rounds <= 1 or not kept else Rollout.chosen(kept)
     reference = None if trainer.reference.params is None else setup.params(trainer.reference.params)
-    sums: dict[str, Any] | None = None
+    taken: list[dict[str, Any]] = []
     extra: dict[str, float] = {}
     for batches, count in method.minibatches(rollout, params, reference, timer):
         if trainer.initial is not None and (trainer.step + 1) % run.log.initial_kl_every == 0 and not extra:
@@ -212,12 +213,12 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
                 extra = {"kl/initial": method.scorer.kl_of_rollout(batches, setup.params(trainer.initial))}
         with timer("update"):
             trainer.state, sums = updater(trainer.state, setup.frozen, batches, count, {"entropy": np.float32(trainer.entropy.active)})
-            sums = jax.device_get(sums)
-            keep_skipped(setup.workdir, trainer.step + 1, batches, sums, [s.record_id for s in rollout.samples])
-    metrics = extra | method.metrics(rollout, sums) | counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
+            taken.append(jax.device_get(sums))
+            keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [s.record_id for s in rollout.samples])
+    metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None) | counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
     if "entropy" in metrics:
         metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
-    return rollout.samples, metrics | _step_sums(sums), rollout.gallery(run.log.gallery_groups)
+    return rollout.samples, metrics | _step_sums(taken), rollout.gallery(run.log.gallery_groups)
 
 
 def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: PhaseTimer) -> Taken:
@@ -226,17 +227,20 @@ def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: Phas
         samples = trainer.pipeline.take(trainer.setup.run.run.prompts)
     with timer("batch"):
         minibatches = method.minibatches(samples)
-    sums = None
+    taken = []
     for batches, count in minibatches:
         with timer("update"):
             trainer.state, sums = updater(trainer.state, trainer.setup.frozen, batches, count)
-            sums = jax.device_get(sums)
-        keep_skipped(trainer.setup.workdir, trainer.step + 1, batches, sums, [getattr(s, "record_id", "") for s in samples])
-    return samples, method.metrics(samples, sums) | _step_sums(sums), []
+            taken.append(jax.device_get(sums))
+        keep_skipped(trainer.setup.workdir, trainer.step + 1, batches, taken[-1], [getattr(s, "record_id", "") for s in samples])
+    return samples, method.metrics(samples, functools.reduce(add_sums, taken)) | _step_sums(taken), []
 
 
-def _step_sums(sums: dict[str, Any] | None) -> dict[str, float]:
-    return {} if sums is None else {"grad_norm": float(sums["grad_norm"]), "update_skipped": float(sums["update_skipped"])}
+def _step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
+    """Of the optimizer steps of one step: the mean norm of their gradients, and how many were skipped."""
+    if not taken:
+        return {}
+    return {"grad_norm": float(np.mean([s["grad_norm"] for s in taken])), "update_skipped": float(sum(s["update_skipped"] for s in taken))}
 
 
 def announce(setup: Setup, trainer: Trainer) -> None:

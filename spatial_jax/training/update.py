@@ -55,6 +55,12 @@ def group_axis(path: tuple) -> int | None:
     return 1 if names[-1] == "positions" else 0
 
 
+def add_sums(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Both together: sums add up, names that end in _max keep the larger, names that only one has stay."""
+    both = {name: jnp.maximum(total[name], more[name]) if name.endswith("_max") else total[name] + more[name] for name in total.keys() & more.keys()}
+    return {**total, **more, **both}
+
+
 class Updater:
     """Jitted accumulation and application of gradients for one loss."""
 
@@ -101,11 +107,7 @@ class Updater:
         total: dict[str, Any] = {}
         for batch in batches:
             grads, sums = accumulate(state.params, frozen, grads, place(batch, self._mesh, group_axis), scale, coefficients or {})
-            for name, value in sums.items():
-                if name not in total:
-                    total[name] = value
-                else:
-                    total[name] = jnp.maximum(total[name], value) if name.endswith("_max") else total[name] + value
+            total = add_sums(total, sums)
         state, info = apply(state, grads)
         return state, {**total, **info}
 

@@ -139,7 +139,7 @@ def test_flags_keep_what_the_user_set():
     flags = xla_flags.environment("tpu", inherited={"LIBTPU_INIT_ARGS": "--xla_enable_async_all_gather=false"})["LIBTPU_INIT_ARGS"]
     assert flags.count("xla_enable_async_all_gather") == 1 and "xla_enable_async_all_gather=false" in flags
     assert xla_flags.environment("cpu", 4, {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"})["XLA_FLAGS"].endswith("=4")
-    assert all(reason for table in (xla_flags.TPU, xla_flags.GPU, xla_flags.GPU_ENVIRONMENT) for _, reason in table.values())
+    assert all(reason for table in (xla_flags.TPU, xla_flags.GPU, xla_flags.GPU_ENVIRONMENT, xla_flags.CPU) for _, reason in table.values())
 
 
 def script(tmp_path, monkeypatch, text):

@@ -7,10 +7,7 @@ import numpy as np
 import pytest
 
 from configs import quickstart
-from data_prep import synthesize
-from data_prep.annotate.__main__ import main as annotate
 from spatial_jax import config as run_config
-from spatial_jax.data.fresh import make_fresh
 from spatial_jax.metrics import read_gallery, read_metrics
 from spatial_jax.models import load_pretrained
 from spatial_jax.training.loop import make_trainer, train
@@ -18,16 +15,12 @@ from spatial_jax.training.setup import make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.update import Updater
+from tests.tiny_worlds import make_world
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("world")
-    assert annotate(["--source=rendered", "--preset=plain", "--count=24", "--seed=3", f"--out={root}/scenes"]) == 0
-    assert synthesize.main([f"--scenes={root}/scenes", f"--out={root}/questions", "--families=bearing,depth_order2,box,listing", "--profile=plain",
-                            "--wordings=1", "--seed=3"]) == 0
-    make_fresh("tiny", [f"{root}/questions"], root / "policy")
-    return root
+    return make_world(tmp_path_factory.mktemp("world"), scenes=24, families="bearing,depth_order2,box,listing", seed=3)
 
 
 def settings(arg, world, path, data, **run):
@@ -81,6 +74,17 @@ def test_grpo_step_and_gallery(world, sft):
     assert rows[0]["groups/rounds"] <= 2 and 0 <= rows[0]["reward/mean"] <= 1
     entries = read_gallery(world / "grpo")
     assert entries and len(entries[0]["answers"]) == 4
+
+
+def test_every_optimizer_step_is_held_against_the_policy_that_sampled(world, sft, tmp_path):
+    # The first of two optimizer steps gives the sampling policy's memory away: the second must have been scored before it (it once crashed).
+    run = settings("grpo", world, sft / "export", "questions", steps=1, update_prompts=2, micro_prompts=2)
+    run = dataclasses.replace(run, algorithm=dataclasses.replace(run.algorithm, refill_rounds=1, drop_zero_variance=False),
+                              optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-2, schedule="constant", warmup_steps=0))
+    assert train(run, tmp_path) == 0
+    row = read_metrics(tmp_path)[0]
+    assert row["gap/max"] < 1e-4 and row["ratio/max"] > 1.0001
+    assert row["answer_tokens"] == row["length/mean"] * 16          # both steps' tokens are in the log
 
 
 def test_kl_in_the_reward_and_to_the_start(world, sft, tmp_path):

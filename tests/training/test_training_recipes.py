@@ -4,24 +4,22 @@ import importlib
 import numpy as np
 import pytest
 
-from data_prep import synthesize
-from data_prep.annotate.__main__ import main as annotate
 from spatial_jax import config as run_config
-from spatial_jax.data.fresh import make_fresh
 from spatial_jax.metrics import read_metrics
 from spatial_jax.training.loop import train
+from tests.tiny_worlds import make_world
 
-RECIPES = [("li2025_qwen2_5_vl_7b", ""), ("vsgrpo_qwen2_vl_2b", "dpo")]
+RECIPES = [
+    ("li2025_qwen2_5_vl_7b", ""), ("li2025_qwen2_5_vl_3b", "entropy"), ("li2025_ablation", "quickstart"), ("kl_ablation", "quickstart"),
+    ("spatial_ssrl_qwen2_5_vl_7b", "grpo"), ("spatial_ssrl_qwen2_5_vl_3b", "sft"), ("spatial_ssrl_qwen3_vl_4b", "grpo"),
+    ("vsgrpo_qwen2_vl_2b", "grpo,vanilla"), ("vsgrpo_qwen2_vl_7b", "grpo,think"), ("vsgrpo_qwen2_vl_2b", "grpo,observe"),
+    ("vsgrpo_qwen2_vl_7b", "sft"), ("vsgrpo_qwen2_vl_2b", "dpo"), ("debug_cpu", "grpo"), ("debug_gpu", "grpo"),
+]
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    root = tmp_path_factory.mktemp("recipes")
-    assert annotate(["--source=rendered", "--preset=plain", "--count=40", "--seed=5", f"--out={root}/scenes"]) == 0
-    assert synthesize.main([f"--scenes={root}/scenes", f"--out={root}/questions", "--families=bearing,depth_order2,count", "--profile=plain",
-                            "--wordings=1", "--seed=5"]) == 0
-    make_fresh("tiny", [f"{root}/questions"], root / "policy")
-    return root
+    return make_world(tmp_path_factory.mktemp("recipes"), scenes=40, families="bearing,depth_order2,count", seed=5)
 
 
 def reduced(config, world):
@@ -31,7 +29,7 @@ def reduced(config, world):
     config.model.path, config.data.paths, config.data.weights = str(world / "policy"), (str(world / "questions"),), ()
     config.model.lora_rank = min(config.model.lora_rank, 4)
     config.data.update({"min_pixels": 28 * 28, "max_pixels": 56 * 56, "prompt_buckets": (640,), "cache_mib": 16, "together": 8, "workers": 0})
-    config.rollout.update({"group_size": 4, "max_new_tokens": 4, "answer_buckets": (4,) if config.run.method == "grpo" else (64,), "max_slots": 64})
+    config.rollout.update({"group_size": 4, "max_new_tokens": 4, "answer_buckets": (4,) if config.run.method == "grpo" else (256,), "max_slots": 64})
     config.algorithm.refill_rounds = min(config.algorithm.refill_rounds, 1)
     config.log.update({"sinks": ("jsonl",), "gallery_every": 0})
     return run_config.strict(config)
