@@ -215,7 +215,8 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
             trainer.state, sums = updater(trainer.state, setup.frozen, batches, count, {"entropy": np.float32(trainer.entropy.active)})
             taken.append(jax.device_get(sums))
             keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [s.record_id for s in rollout.samples])
-    metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None) | counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
+    metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None)
+    metrics |= counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
     if "entropy" in metrics:
         metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
     return rollout.samples, metrics | _step_sums(taken), rollout.gallery(run.log.gallery_groups)
