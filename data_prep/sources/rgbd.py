@@ -16,6 +16,7 @@ from PIL import Image
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
 from data_prep.sources.folder import stored_pixels, walk
+from data_prep.sources.labels import labelled_objects
 from data_prep.sources.pictures import open_picture
 from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
 
@@ -76,7 +77,8 @@ class RgbdFolder:
     """Colour and depth files under `path` (local or gs://), paired by `convention`.
 
     `intrinsics` and `depth_scale` (metres a count) override the convention's; a list of frames in `*annotations*.json` or `frames.json`
-    ({"files": [{"rgb", "depth", "cam_in", "depth_scale" (counts a metre)}]}) overrides both. `relative`: depth is only up to scale.
+    ({"files": [{"rgb", "depth", "cam_in", "depth_scale" (counts a metre), "objects" (as `labelled_objects` reads them)}]}) overrides both
+    and names what is in the pictures. `relative`: depth is only up to scale.
     TUM's rgb.txt and depth.txt pair files by time; KITTI's camera comes from its calibration files.
     Frames of one folder share a split, so that a sequence never stands on both sides; with `by_frame` each frame is split by itself."""
 
@@ -153,7 +155,8 @@ class RgbdFolder:
         return self.pairs[index][0]
 
     def config(self) -> dict[str, Any]:
-        listing = hashlib.sha256("\n".join(f"{c} {d}" for c, d in self.pairs).encode()).hexdigest()[:16]
+        parts = [*(f"{c} {d}" for c, d in self.pairs), json.dumps(self.listed, sort_keys=True) if self.listed else ""]
+        listing = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
         return {"source": self.name, "path": self.path, "convention": self.kind, "intrinsics": self.intrinsics, "depth_scale": self.depth_scale,
                 "relative": self.relative, "files": listing, "by_frame": self.by_frame}
 
@@ -186,6 +189,7 @@ class RgbdFolder:
             stem = posixpath.splitext(colour)[0]
             mask = next((m for m in (p.format(stem=stem) for p in rule.mask) if m in self.known), "")
             mask_data = (self.root / mask).read_bytes() if mask else b""
+            objects = labelled_objects(entry.get("objects", []), picture.rgb.shape[1], picture.rgb.shape[0], lambda name: (self.root / name).read_bytes())
         except OSError as error:
             raise BadItem(f"cannot be read: {error.strerror or error}") from None
         scale = 1.0 if depth_name.endswith((".npy", ".npz", ".h5")) and not self.depth_scale else self._scale(entry)
@@ -205,7 +209,7 @@ class RgbdFolder:
         camera_from = "frame list" if entry.get("cam_in") else "option" if self.intrinsics else rule.source
         return Frame(
             colour, self.name, stored_pixels(picture.rgb, picture.encoded), picture.encoded, key, depth, "relative" if self.relative else "metric",
-            rule.noise, intrinsics, "sensor" if intrinsics else "none", tags=("photo", *rule.tags), notes=picture.notes,
+            rule.noise, intrinsics, "sensor" if intrinsics else "none", objects=objects, tags=("photo", *rule.tags), notes=picture.notes,
             provenance={"depth": rule.source or "file", "depth_file": depth_name, "intrinsics": camera_from})
 
 

@@ -63,6 +63,27 @@ def test_a_list_of_frames_overrides_camera_and_scale_and_relative_stays_relative
     assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "nyu", "relative": True}).load(0).depth_flag == "relative"
 
 
+def test_a_list_of_frames_names_objects_by_polygon_mask_or_box(tmp_path):
+    _frame(tmp_path, "a.png", "a_depth.png", 1000)
+    (tmp_path / "m.png").write_bytes(_png(np.pad(np.full((8, 8), 255, np.uint8), ((30, 10), (40, 16)))))
+    objects = [{"caption": "the red mug", "name": "mug", "polygon": [[4, 26], [19, 26], [19, 41], [4, 41]]},
+               {"caption": "the box", "mask": "m.png"}, {"caption": "the far lamp", "box": [50, 0, 60, 10]}]
+    (tmp_path / "frames.json").write_text(json.dumps({"files": [{"rgb": "a.png", "depth": "a_depth.png", "cam_in": [60, 60, 32, 24], "objects": objects}]}))
+    spec = {"source": "rgbd", "path": str(tmp_path)}
+    drafts = open_source(spec).load(0).objects
+    assert [d.name for d in drafts] == ["mug", "the box", "the far lamp"] and drafts[0].mask.sum() == 256 and drafts[1].mask.sum() == 64
+    record = build_pipeline(spec)(0)
+    assert record.kind == "record" and record.objects == 3, record.reason
+    before = open_source(spec).config()["files"]
+    for bad, words in (({"caption": "x"}, "neither mask"), ({"caption": "x", "mask": "none.png"}, "FileNotFound"), ({"box": [0, 0, 5, 5]}, "caption"),
+                       ({"caption": "x", "box": [0, 0, 500, 5]}, "outside"), ({"caption": "x", "polygon": [[900, 900], [901, 900], [901, 901]]}, "empty")):
+        listed = {"files": [{"rgb": "a.png", "depth": "a_depth.png", "cam_in": [60, 60, 32, 24], "objects": [bad]}]}
+        (tmp_path / "frames.json").write_text(json.dumps(listed))
+        outcome = build_pipeline(spec)(0)
+        assert outcome.kind == "failed" and words in outcome.reason and "\n" not in outcome.reason
+    assert open_source(spec).config()["files"] != before, "other labels are another dataset"
+
+
 def test_the_stored_camera_follows_the_pictures_size_or_is_refused(tmp_path):
     _frame(tmp_path, "1.png", "1_depth.png", 5000, (320, 240))
     assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "tum"}).load(0).intrinsics == (262.5, 262.5, 159.75, 119.75)
