@@ -43,3 +43,24 @@ def box_sigma(box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: flo
     out.update({f"center_{axis}": float(v) for axis, v in zip("xyz", center)})
     out["center"] = float(np.sqrt((center**2).sum()))
     return out
+
+
+def leak(cloud: np.ndarray, box: Box, allowed: float = 0.25) -> np.ndarray:
+    """How much of each side of `box` only the nearest and farthest twentieth of its points [n, 3] make, beyond the `allowed` share of the
+    side; [3] metres, axis by axis. Little for a clean mask: much where the mask takes in what lies before or behind the object."""
+    depth = cloud[:, 2]
+    low, high = np.quantile(depth, (0.05, 0.95))
+    body = cloud[(depth >= low) & (depth <= high)] @ box.rotation
+    if not len(body):
+        return np.zeros(3)
+    whole = cloud @ box.rotation
+    lost = np.ptp(whole, axis=0) - np.ptp(body, axis=0)
+    return np.maximum(0.0, lost - allowed * np.ptp(whole, axis=0))
+
+
+def widened(sigma: dict[str, float], box: Box, lost: np.ndarray) -> dict[str, float]:
+    """`box_sigma`'s deviations with `leak`'s doubt in them: a side may be shorter by what was lost, and the centre off by half of that."""
+    out = {f"extent_{i}": float(np.hypot(sigma[f"extent_{i}"], lost[i])) for i in range(3)}
+    shift = np.sqrt((box.rotation * lost / 2) ** 2 @ np.ones(3))
+    center = [float(np.hypot(sigma[f"center_{axis}"], shift[k])) for k, axis in enumerate("xyz")]
+    return out | {f"center_{axis}": v for axis, v in zip("xyz", center)} | {"center": float(np.sqrt(np.sum(np.square(center))))}
