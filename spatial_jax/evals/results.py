@@ -108,7 +108,8 @@ def summarise(
         "metrics": metrics,
         "intervals": intervals,
         "families": families,
-        "items": [{"id": i.id, "family": i.family, "scene": i.scene, "score": _nanmean(i.scores), "correct": _nanmean(i.correct)} for i in items],
+        "items": [{"id": i.id, "family": i.family, "scene": i.scene, "score": _nanmean(i.scores), "correct": _nanmean(i.correct),
+                   "answers": sum(not math.isnan(c) for c in i.correct)} for i in items],
         **(extra or {}),
     }
 

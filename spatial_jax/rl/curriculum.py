@@ -183,9 +183,11 @@ class Curriculum:
             **{f"curriculum/refused_{reason}": float(count) for reason, count in sorted(self.refused.items())},
         }
 
-    def pass_rate_map(self, bins: int = 10) -> dict[str, list[int]]:
-        """family -> counts of questions by pass rate (`PassRateStore.map`)."""
-        return self.store.map(bins)
+    def pass_rate_rows(self) -> list[dict[str, Any]]:
+        """What is known of every question, as `metrics.write_pass_rates` takes it."""
+        known = [(name, entry, entry.pass_rate) for name, entry in self.store.entries.items()]
+        return [{"id": name, "family": entry.family, "hops": entry.hops, "rate": rate, "n": entry.trials, "state": entry.state}
+                for name, entry, rate in known if rate is not None]
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-ready state: everything that later decisions depend on."""

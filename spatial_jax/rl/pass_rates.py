@@ -75,16 +75,6 @@ class PassRateStore:
             self.get(name).offline = right / trials
         return count
 
-    def map(self, bins: int = 10) -> dict[str, list[int]]:
-        """family -> how many of its questions lie in each of `bins` equal intervals of pass rate (1.0 in the last): the pass-rate map."""
-        counts: dict[str, list[int]] = {}
-        for entry in self.entries.values():
-            rate = entry.pass_rate
-            if rate is not None:
-                row = counts.setdefault(entry.family or "unknown", [0] * bins)
-                row[min(bins - 1, int(rate * bins))] += 1
-        return dict(sorted(counts.items()))
-
     def state_dict(self) -> dict[str, Any]:
         """JSON-ready; floats survive JSON exactly."""
         return {"decay": self.decay, "entries": {name: list(dataclasses.astuple(entry)) for name, entry in self.entries.items()}}
@@ -96,9 +86,20 @@ class PassRateStore:
 
 
 def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
-    """Rows of a pass-rate file: one JSON object a line with question_id, pass_k, n (and model, timestamp). ValueError names a bad line."""
+    """Rows of a pass-rate file: one JSON object a line with question_id, pass_k, n (and model, timestamp); or of the result that
+    `python -m spatial_jax.evaluate --dataset=DIR --split=train --samples=K` wrote (NAME.json). ValueError names a bad line."""
+    text = Path(file).read_text(encoding="utf-8")
+    try:
+        result = json.loads(text)
+    except ValueError:
+        result = None
+    if isinstance(result, dict) and "items" in result:
+        if not all("answers" in item for item in result["items"]):
+            raise ValueError(f"{file}: its items do not say how many answers they had; evaluate again with this version")
+        return [{"question_id": item["id"], "pass_k": round(item["correct"] * item["answers"]), "n": item["answers"]}
+                for item in result["items"] if item["answers"]]
     rows = []
-    for number, line in enumerate(Path(file).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
                 rows.append(json.loads(line))

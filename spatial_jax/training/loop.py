@@ -19,7 +19,7 @@ from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
 from spatial_jax.data.plan import plan_samples
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import open_questions
-from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery
+from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery, write_pass_rates
 from spatial_jax.rl.curriculum import Curriculum
 from spatial_jax.rl.entropy import EntropyController
 from spatial_jax.rl.pass_rates import read_pass_rates
@@ -167,6 +167,8 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validati
         stop = guard.should_stop()
         if stop or trainer.step == run.run.steps or trainer.step % run.checkpoint.every == 0:
             manager.save(trainer.step, trainer.device_state(), trainer.host_state(), wait=stop)
+            if rates := trainer.curriculum.pass_rate_rows():
+                write_pass_rates(trainer.setup.workdir, trainer.step, rates)
         if stop and trainer.step < run.run.steps:
             print(f"asked to stop: saved step {trainer.step} in {manager.directory}; the same command goes on from there", file=sys.stderr, flush=True)
             return EXIT_PREEMPTED

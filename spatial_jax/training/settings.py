@@ -184,7 +184,7 @@ class RunConfig:
     entropy: EntropyConfig = EntropyConfig()
     reference: ReferenceConfig = ReferenceConfig(mode="every_n", n=200)
     curriculum: CurriculumConfig = CurriculumConfig(enabled=False)
-    offline_pass_rates: str = ""                # file of offline pass rates for the curriculum; empty: none
+    offline_pass_rates: str = ""                # offline pass rates for the curriculum: an evaluation's NAME.json, or JSON lines; empty: none
     reward: RewardSettings = RewardSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     dpo: DpoSettings = DpoSettings()

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.evals.results import ScoredItem, summarise, write_result
 from spatial_jax.rl.curriculum import Curriculum, CurriculumConfig, Stage
 from spatial_jax.rl.pass_rates import PassRateStore, read_pass_rates, write_pass_rates
 from spatial_jax.rl.refill import Refill, drop_reason
@@ -106,6 +107,17 @@ def test_offline_filter_by_record_and_by_import(tmp_path):
         read_pass_rates(file)
 
 
+def test_an_evaluation_is_a_file_of_offline_pass_rates(tmp_path):
+    items = [ScoredItem(id="a", family="count", scene="s", scores=(1.0, 0.0, 0.0, 1.0), correct=(1.0, 0.0, 0.0, 1.0)),
+             ScoredItem(id="b", family="count", scene="s", scores=(1.0, 0.0), correct=(1.0, float("nan"))),
+             ScoredItem(id="c", family="count", scene="s", scores=(float("nan"),), correct=(float("nan"),))]
+    write_result(tmp_path / "r.json", summarise("x", items, scoring="reward"))
+    assert read_pass_rates(tmp_path / "r.json") == [{"question_id": "a", "pass_k": 2, "n": 4}, {"question_id": "b", "pass_k": 1, "n": 1}]
+    (tmp_path / "old.json").write_text('{"items": [{"id": "a", "correct": 1.0}]}')
+    with pytest.raises(ValueError, match="evaluate again"):
+        read_pass_rates(tmp_path / "old.json")
+
+
 def test_mixture_follows_the_share_of_groups_with_a_gradient():
     curriculum = Curriculum(CurriculumConfig(mixture_strength=1.0))
     for i in range(60):
@@ -116,11 +128,11 @@ def test_mixture_follows_the_share_of_groups_with_a_gradient():
     assert Curriculum().mixture_weights(["a"], [0.3]) == [0.3]
 
 
-def test_metrics_and_pass_rate_map():
+def test_metrics_and_pass_rates_for_the_report():
     curriculum = Curriculum()
     curriculum.observe(question("a"), ALL, dropped="all_right")
     curriculum.observe(question("b", family="count"), HALF)
-    assert curriculum.pass_rate_map(4) == {"count": [0, 0, 1, 0], "distance": [0, 0, 0, 1]}
+    assert {row["family"]: row["rate"] for row in curriculum.pass_rate_rows()} == {"count": 0.5, "distance": 1.0}
     metrics = curriculum.metrics()
     assert metrics["curriculum/no_gradient_share"] == 0.5 and metrics["curriculum/solved"] == 1
 
