@@ -29,6 +29,7 @@ from spatial_jax.training.answers import AnswerScorer
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
+from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.optimizer import learning_rate
 from spatial_jax.training.preflight import lint_sources, memory_line, truth_check
 from spatial_jax.training.reference import Reference
@@ -111,8 +112,11 @@ def make_trainer(setup: Setup) -> Trainer:
 
 
 def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
-    """Runs or resumes a training in `workdir`; exit code 0 when it is finished, EXIT_PREEMPTED when it was asked to stop and has saved."""
-    workdir = Path(workdir)
+    """Runs or resumes a training in `workdir` (a folder, or gs://); exit code 0 when it is finished, EXIT_PREEMPTED when it was asked to stop and has saved."""
+    root, mirror = str(workdir), mirror_of(str(workdir))
+    workdir = mirror.local if mirror else Path(workdir)
+    if mirror:
+        mirror.pull()
     if is_primary():
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
@@ -122,26 +126,28 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     method = kinds[run.run.method](setup)
     updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
     validation = Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None)) if run.validation.every else None
-    with CheckpointManager(str(workdir), keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
+    with CheckpointManager(root, keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
         if resume and manager.latest() is not None:
             device, host = manager.restore(like=trainer.device_state(), fallback=True)
             trainer.restore(device, host)
-            log.info("resumed %s at step %d", workdir, trainer.step)
+            log.info("resumed %s at step %d", root, trainer.step)
         announce(setup, trainer)
         writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step)
         with writer:
-            code = _steps(trainer, method, updater, validation, manager, guard, writer)
+            code = _steps(trainer, method, updater, validation, manager, guard, writer, mirror)
         manager.wait()
     trainer.pipeline.close()
     if code == 0:
         setup.export(trainer.state.params, workdir / "export")
-        if is_primary():
-            print(f"finished {run.run.steps} steps; the policy is in {workdir / 'export'} (Hugging Face layout)", flush=True)
+    if mirror:
+        mirror.push()
+    if code == 0 and is_primary():
+        print(f"finished {run.run.steps} steps; the policy is in {root}/export (Hugging Face layout)", flush=True)
     return code
 
 
 def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validation | None, manager: CheckpointManager, guard: PreemptionGuard,
-           writer: MetricsWriter) -> int:
+           writer: MetricsWriter, mirror: Mirror | None) -> int:
     run, timer, watch = trainer.setup.run, PhaseTimer(limit=trainer.setup.run.log.watchdog_s), AlarmWatch()
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
     if validation is not None and trainer.step == 0:
@@ -169,6 +175,8 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validati
             manager.save(trainer.step, trainer.device_state(), trainer.host_state(), wait=stop)
             if rates := trainer.curriculum.pass_rate_rows():
                 write_pass_rates(trainer.setup.workdir, trainer.step, rates)
+            if mirror:
+                mirror.push()
         if stop and trainer.step < run.run.steps:
             print(f"asked to stop: saved step {trainer.step} in {manager.directory}; the same command goes on from there", file=sys.stderr, flush=True)
             return EXIT_PREEMPTED

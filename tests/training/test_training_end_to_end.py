@@ -11,6 +11,7 @@ from spatial_jax import config as run_config
 from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rates
 from spatial_jax.models import load_pretrained
 from spatial_jax.training.loop import make_trainer, train
+from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.setup import make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
@@ -62,6 +63,27 @@ def test_resume_gives_the_same_losses(world, sft):
     assert train(whole, world / "uninterrupted") == 0
     losses = [[row["loss"] for row in read_metrics(world / name)] for name in ("resumed", "uninterrupted")]
     assert losses[0] == losses[1] and len(losses[0]) == 3
+
+
+def test_a_run_in_a_bucket_is_mirrored_and_resumes_on_another_machine(world, sft, tmp_path, monkeypatch):
+    run = settings("sft", world, world / "policy", "questions", steps=3)
+    run = dataclasses.replace(run, checkpoint=dataclasses.replace(run.checkpoint, every=1), optimizer=dataclasses.replace(run.optimizer, schedule="constant"))
+    bucket, machines = tmp_path / "bucket", iter((tmp_path / "one", tmp_path / "two"))
+    monkeypatch.setattr("spatial_jax.training.loop.mirror_of", lambda workdir: Mirror(workdir, next(machines)))
+    assert train(dataclasses.replace(run, run=dataclasses.replace(run.run, steps=2)), bucket) == 0
+    first = (bucket / "metrics.jsonl").read_text()
+    assert not (tmp_path / "one" / "checkpoints").exists() and (bucket / "checkpoints").is_dir()
+    assert train(run, bucket) == 0
+    rows = (bucket / "metrics.jsonl").read_text()
+    assert rows.startswith(first) and [json.loads(line)["step"] for line in rows.splitlines()] == [1, 2, 3]
+    assert load_pretrained(bucket / "export") is not None and json.loads((bucket / "config.json").read_text())["run"]["steps"] == 3
+
+
+def test_only_a_bucket_is_mirrored(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert mirror_of("runs/x") is None
+    one, other = mirror_of("gs://bucket/a/run"), mirror_of("gs://bucket/b/run")
+    assert str(one.remote) == "gs://bucket/a/run" and one.local.parent == tmp_path / "spatial_jax" / "runs" and one.local != other.local
 
 
 def test_grpo_step_and_gallery(world, sft):

@@ -1,0 +1,73 @@
+"""A run whose folder is in a bucket: its small files are written on a local disk and copied there, for a bucket has no appending."""
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from etils import epath
+
+from spatial_jax.metrics import is_primary
+
+
+class Mirror:
+    """Copies between `remote` (gs:// or any folder) and `local`; process 0 only. Checkpoints are not its business: they are written to
+    `remote` by all processes."""
+
+    def __init__(self, remote: str, local: Path):
+        self.remote, self.local = epath.Path(remote), local
+        self._copied: dict[str, tuple[int, int]] = {}           # size and time of what `remote` holds already
+
+    def _files(self) -> dict[str, tuple[int, int]]:
+        found = {}
+        for folder, _, names in os.walk(self.local):
+            for name in names:
+                path = Path(folder) / name
+                status = path.stat()
+                found[path.relative_to(self.local).as_posix()] = (status.st_size, status.st_mtime_ns)
+        return found
+
+    def pull(self) -> None:
+        """What an earlier start of the run left in `remote`, so that its log goes on; a local copy that another start left is dropped.
+        Exports stay where they are."""
+        if not is_primary():
+            return
+        for name in self._files():
+            (self.local / name).unlink()
+        self.local.mkdir(parents=True, exist_ok=True)
+        self._take("")
+        self._copied = self._files()
+
+    def _take(self, folder: str) -> None:
+        here = self.remote / folder if folder else self.remote
+        if not here.exists():
+            return
+        for entry in here.iterdir():
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if name in ("checkpoints", "export"):
+                continue
+            if entry.is_dir():
+                self._take(name)
+            else:
+                (self.local / name).parent.mkdir(parents=True, exist_ok=True)
+                (self.local / name).write_bytes(entry.read_bytes())
+
+    def push(self) -> None:
+        """Everything that is new or longer since the last push."""
+        if not is_primary():
+            return
+        for name, state in self._files().items():
+            if self._copied.get(name) != state:
+                target = self.remote / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                epath.Path(self.local / name).copy(target, overwrite=True)
+                self._copied[name] = state
+
+
+def mirror_of(workdir: str) -> Mirror | None:
+    """The mirror of a run in a bucket, None for one on a disk. Local copies lie in the user's cache, by the name of the run."""
+    if "://" not in workdir:
+        return None
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    name = f"{workdir.rstrip('/').rsplit('/', 1)[-1]}-{hashlib.sha256(workdir.encode()).hexdigest()[:8]}"
+    return Mirror(workdir, cache / "spatial_jax" / "runs" / name)
