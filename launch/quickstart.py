@@ -68,7 +68,8 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
 def next_commands(root: Path) -> list[str]:
     """What to try after the quickstart."""
     return [
-        f"python -m spatial_jax.chat --model={root}/grpo/export --image=PICTURE --question='Is the red ball on the left or the right?'",
+        f"python -m spatial_jax.chat --model={root}/grpo/export --image=PICTURE --system= --prompt_mode=bare "
+        "--question='Is the red ball on the left or the right?'",
         f"python -m data_prep.inspect {root}/questions",
         f"python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/longer --config.model.path={root}/grpo/export "
         f"--config.data.paths=\"('{root}/questions',)\" --config.run.steps=400",

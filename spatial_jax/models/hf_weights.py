@@ -5,6 +5,7 @@ in-memory names). Both are read; both can be written, bit for bit.
 """
 from __future__ import annotations
 
+import collections
 import json
 import os
 import re
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.experimental import multihost_utils
 
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.layout import ParamSpec, param_specs
@@ -148,17 +150,26 @@ def _export_plan(config: ModelConfig, params: Any, style: str, dtype: Any) -> li
     return plan
 
 
+def _on_host(array: Any) -> np.ndarray:
+    """All of an array, also where other processes hold parts of it."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+    return np.asarray(jax.device_get(array))
+
+
 def save_params(directory: str | os.PathLike, config: ModelConfig, params: Any, style: str | None = None, dtype: Any = None,
                 shard_bytes: int = SHARD_BYTES) -> list[Path]:
     """Writes model*.safetensors (several with an index when larger than `shard_bytes`); returns the files.
 
-    style: "v4" or "v5" spelling, by default the published one of the family; dtype None keeps the parameters' types.
+    style: "v4" or "v5" spelling, by default the published one of the family; dtype None keeps the parameters' types. Where several processes
+    hold parts of the parameters all must call it: tensors are gathered one by one, and process 0 writes.
     """
     style = style or ("v5" if config.family == "qwen3_vl" else "v4")
     if style not in _EXPORT:
         raise ValueError(f"save_params: style {style!r} is unknown; use v4 or v5")
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    directory, writes = Path(directory), jax.process_index() == 0
+    if writes:
+        directory.mkdir(parents=True, exist_ok=True)
     shards: list[list] = [[]]
     used = total = 0
     for item in _export_plan(config, params, style, dtype):
@@ -171,19 +182,22 @@ def save_params(directory: str | os.PathLike, config: ModelConfig, params: Any, 
 
     def tensors(shard) -> Iterator[np.ndarray]:
         for _, spec, i, target, leaf in shard:
-            array = np.asarray(jax.device_get(leaf[i] if spec.stack else leaf))
+            array = _on_host(leaf[i] if spec.stack else leaf)
             yield from_layout(spec, array).astype(target, copy=False)
 
     files = []
     for number, shard in enumerate(shards, 1):
         name = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        write_safetensors(directory / name, [(n, spec.hf_shape, target) for n, spec, _, target, _ in shard], tensors(shard))
+        if writes:
+            write_safetensors(directory / name, [(n, spec.hf_shape, target) for n, spec, _, target, _ in shard], tensors(shard))
+        else:
+            collections.deque(tensors(shard), maxlen=0)         # its part in the gathering
         files.append(directory / name)
     index = directory / "model.safetensors.index.json"
-    if len(shards) > 1:
+    if writes and len(shards) > 1:
         weight_map = {item[0]: file.name for file, shard in zip(files, shards) for item in shard}
         index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2))
-    stale = [path for path in directory.glob("model*.safetensors*") if path not in files and (path != index or len(shards) == 1)]
+    stale = [path for path in directory.glob("model*.safetensors*") if writes and path not in files and (path != index or len(shards) == 1)]
     for path in stale:
         path.unlink()
     return files

@@ -154,14 +154,15 @@ def save_pretrained(policy: Policy | tuple[ModelConfig, Any], directory: str | o
     """Writes config.json and safetensors that transformers 4.57 and 5.x load with the same logits; returns the directory.
 
     policy: a Policy or (config, params); processor_files_from: a directory whose tokenizer and processor files are copied (by default the
-    one the policy came from); style: "v4" or "v5" key spelling; dtype None keeps the parameters' type.
+    one the policy came from); with several processes all call it and process 0 writes; style: "v4" or "v5" key spelling; dtype None keeps the parameters' type.
     """
     config, params = (policy.config, policy.params) if isinstance(policy, Policy) else policy
     source = processor_files_from or (policy.directory if isinstance(policy, Policy) else None)
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
     stored = dtype or str(jax.tree.leaves(params)[0].dtype)
     save_params(directory, config, params, style, dtype)
+    if jax.process_index():
+        return directory
     (directory / "config.json").write_text(json.dumps(config_to_hf(config, stored), indent=2) + "\n")
     for name in PROCESSOR_FILES:
         if source is not None and Path(source).resolve() != directory.resolve() and (Path(source) / name).is_file():

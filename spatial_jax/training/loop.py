@@ -44,15 +44,15 @@ from spatial_jax.training.validation import Validation
 log = logging.getLogger(__name__)
 
 
-def make_pipeline(setup: Setup) -> QuestionPipeline:
-    """The run's question stream. Every process draws the same questions: a batch is global, and devices take their parts of it."""
+def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None) -> QuestionPipeline:
+    """The run's question stream. Every process draws the same questions: a batch is global, and devices take their parts of it. Where
+    `scorer` is given, each question must pay its own answer."""
     data = setup.run.data
     sources = [open_questions(path, data.split, families=data.families) for path in data.paths]
     encoder = SampleEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20)
     if data.check:
         # Packed supervised questions continue in the answer bucket; elsewhere the whole prompt must fit its own.
         room = max(data.prompt_buckets) + (max(setup.run.rollout.answer_buckets) if setup.run.run.method == "sft" else 0)
-        scorer = AnswerScorer(setup) if setup.run.run.method == "grpo" else None
         plans = [plan_samples(source, encoder, max_prompt_tokens=room, max_patches=max(data.patch_buckets),
                               check=None if scorer is None else truth_check(scorer)) for source in sources]
         for plan in plans:
@@ -95,13 +95,13 @@ class Trainer:
         self.step = int(host["step"])
 
 
-def make_trainer(setup: Setup) -> Trainer:
-    """A trainer at step 0."""
+def make_trainer(setup: Setup, scorer: AnswerScorer | None = None) -> Trainer:
+    """A trainer at step 0; `scorer` as `make_pipeline` takes it."""
     run = setup.run
     curriculum = Curriculum(run.curriculum)
     if run.offline_pass_rates:
         curriculum.import_offline(read_pass_rates(run.offline_pass_rates))
-    pipeline: Any = SceneStream(setup) if run.run.method == "align" else make_pipeline(setup)
+    pipeline: Any = SceneStream(setup) if run.run.method == "align" else make_pipeline(setup, scorer)
     if run.run.method == "grpo":
         pipeline.accept = curriculum.accept
     # What refill keeps for the next batch would be sampled by an older policy: the surplus is dropped, so a batch is always on-policy.
@@ -121,9 +121,9 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
     setup = make_setup(run, workdir)
-    trainer = make_trainer(setup)
     kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
     method = kinds[run.run.method](setup)
+    trainer = make_trainer(setup, getattr(method, "answers", None))
     updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
     validation = Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None)) if run.validation.every else None
     with CheckpointManager(root, keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:

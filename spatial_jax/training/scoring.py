@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import NamedSharding, PartitionSpec
 
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.parallel.rules import use_mesh
@@ -29,7 +30,8 @@ class LogProbs:
             with use_mesh(self._mesh):
                 return group_logprobs(nnx.merge(graphdef, params), prompts, answers, temperature=temperature, banned_ids=banned_ids)[0]
 
-        self.jitted = jax.jit(score)
+        # Whole on every device: each process reads all of them, wherever their rows were computed.
+        self.jitted = jax.jit(score, out_shardings=None if setup.mesh is None else NamedSharding(setup.mesh, PartitionSpec()))
 
     def __call__(self, params: Any, batch: GroupBatch) -> np.ndarray:
         """[b, g, t] float32."""

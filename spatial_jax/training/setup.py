@@ -60,6 +60,9 @@ def run_mesh(run: RunConfig) -> Mesh | None:
     sizes = dataclasses.asdict(run.mesh)
     devices = jax.devices()
     if all(size == 1 for size in sizes.values()) or len(devices) == 1:
+        if jax.process_count() > 1:
+            raise ValueError(f"the mesh is of one device, but {jax.process_count()} processes with {len(devices)} devices train together; "
+                             "give --config.mesh.fsdp=-1, or sizes that multiply to the number of devices")
         return None
     return make_mesh(sizes, devices)
 

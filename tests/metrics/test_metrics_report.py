@@ -4,6 +4,7 @@ import io
 import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,7 +14,7 @@ from spatial_jax.evals.results import ScoredItem, compare, summarise, write_resu
 from spatial_jax.metrics import MetricsWriter, write_gallery, write_pass_rates
 from spatial_jax.metrics.report import build_report, load_run, read_story
 from spatial_jax.metrics.report.results import column_labels, headline, overall, prior_of
-from spatial_jax.metrics.report.runs import config_difference, title_of
+from spatial_jax.metrics.report.runs import Phase, config_difference, title_of
 from spatial_jax.report import main
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>"
@@ -184,3 +185,10 @@ def test_small_things():
     assert title_of("after_grpo") == "After GRPO" and title_of("kl_ablation") == "Kl ablation"
     assert config_difference([{"a": {"b": 1}, "c": 2}, {"a": {"b": 2}, "c": 2}]) == [("a.b", [1, 2])]
     assert dataclasses.is_dataclass(QuestionRecord)
+
+
+def test_steps_and_time_count_what_was_not_logged():
+    rows = [{"step": 0, "eval/reward": 0.1}, *({"step": s, "time/step": 2.0} for s in (1, 5, 10)), {"step": 12}]
+    phase = Phase("grpo", Path("x"), {}, rows, [], {})
+    assert phase.steps == 12 and phase.seconds == 20.0
+    assert Phase("grpo", Path("x"), {}, [], [], {}).steps == 0

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spatial_jax.metrics.alarms import scan_alarms
-from spatial_jax.metrics.names import duration, value_of
+from spatial_jax.metrics.names import duration
 from spatial_jax.metrics.report.curves import alarm_list, config_block, curves, explain, pass_rate_map, timings
 from spatial_jax.metrics.report.gallery import gallery_section
 from spatial_jax.metrics.report.heldout import Scorer, heldout_entries
@@ -48,8 +48,8 @@ def _overview(page: Page, runs: Sequence[Run], entries: Sequence[Evaluation], la
     cards, sentences = headline(entries, labels, compare, every=len(runs) > 1)
     alarms = [(phase, scan_alarms(phase.rows)) for run in runs for phase in run.phases]
     count = sum(len({span.name for span in spans}) for _, spans in alarms)
-    steps = sum(len(phase.rows) for run in runs for phase in run.phases)
-    seconds = sum(s for run in runs for phase in run.phases for row in phase.rows if math.isfinite(s := value_of(row, "time/step")))
+    steps = sum(phase.steps for run in runs for phase in run.phases)
+    seconds = sum(phase.seconds for run in runs for phase in run.phases)
     if steps:
         cards.append((f"{steps:,}", "training steps", duration(seconds) if seconds else ""))
         cards.append((str(count), "alarms" if count != 1 else "alarm", "all in band" if not count else "see below"))

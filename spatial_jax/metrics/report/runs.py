@@ -3,12 +3,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from spatial_jax.metrics.gallery import read_gallery
+from spatial_jax.metrics.names import value_of
 from spatial_jax.metrics.pass_rates import read_pass_rates
 from spatial_jax.metrics.writer import read_metrics
 
@@ -26,6 +28,21 @@ class Phase:
     rows: list[dict[str, Any]]
     gallery: list[dict[str, Any]]
     pass_rates: dict[int, list[dict[str, Any]]]
+
+    def _spans(self) -> list[tuple[int, dict[str, Any]]]:
+        """Each row with how many steps it stands for: a run may log only every few."""
+        rows = sorted((row for row in self.rows if row["step"] > 0), key=lambda row: row["step"])
+        return [(row["step"] - before, row) for row, before in zip(rows, [rows[0]["step"] - 1, *(r["step"] for r in rows)])] if rows else []
+
+    @property
+    def steps(self) -> int:
+        """Steps from the first row to the last."""
+        return sum(count for count, _ in self._spans())
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in them, each step taken as long as the next one that was logged."""
+        return sum(count * s for count, row in self._spans() if math.isfinite(s := value_of(row, "time/step")))
 
 
 @dataclasses.dataclass

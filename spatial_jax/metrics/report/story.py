@@ -134,9 +134,8 @@ def _phase_card(phase: Phase) -> Html:
             break
     else:
         art, text = None, ""
-    seconds = _seconds(phase)
-    took = f" in {duration(seconds)}" if seconds else ""
-    return _step(title_of(phase.name), art, f"{len(phase.rows):,} steps{took}. {text}.")
+    took = f" in {duration(phase.seconds)}" if phase.seconds else ""
+    return _step(title_of(phase.name), art, f"{phase.steps:,} steps{took}. {text}.")
 
 
 def _evaluation_card(run: Run) -> Html | None:
@@ -151,13 +150,6 @@ def _evaluation_card(run: Run) -> Html | None:
                class_="mini") for i, (label, value) in enumerate(values[-5:])]
     count = entries[-1].result.get("n")
     return _step("Evaluation", art, "Mean reward" + (f" on {count:,} questions." if isinstance(count, int) else "."))
-
-
-def _seconds(phase: Phase) -> float:
-    """Time spent in steps, as far as it was logged."""
-    spent = [value_of(row, "time/step") for row in phase.rows]
-    known = [s for s in spent if s == s]
-    return sum(known)
 
 
 def _mean(points: Sequence[tuple[float, float]]) -> float:
