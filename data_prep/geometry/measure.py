@@ -8,7 +8,7 @@ import numpy as np
 from data_prep.geometry.boxes import fit_box
 from data_prep.geometry.clouds import core, depth_statistics, inliers, lift, sample, unproject, valid_depth
 from data_prep.geometry.planes import fit_floor
-from data_prep.geometry.uncertainty import box_sigma, leak, median_sigma, widened
+from data_prep.geometry.uncertainty import box_sigma, leak, median_sigma
 from data_prep.sources.base import Frame, ObjectDraft
 
 CLOUD_POINTS = 256
@@ -79,8 +79,8 @@ def _measure_box(frame: Frame, thing: ObjectDraft, depth: np.ndarray, span: tupl
     pixel = thing.depth["median"] / float(np.sqrt(frame.intrinsics[0] * frame.intrinsics[1]))
     box = fit_box(cloud, frame.gravity, pixel, float(noise[rows, columns].mean()) / 3)
     thing.center, thing.extent, thing.rotation = box.center, box.extent, box.rotation
-    sigma = box_sigma(box, frame.depth_noise, thing.depth["median"], len(rows), pixel, thing.mask_sigma)
-    thing.uncertainty.update(widened(sigma, box, leak(cloud, box)))
+    thing.uncertainty.update(
+        box_sigma(box, frame.depth_noise, thing.depth["median"], len(rows), pixel, thing.mask_sigma, leak(cloud, box)))
     thing.provenance["measures"] = "depth, mask and intrinsics; unseen back estimated" if box.hidden else "depth, mask and intrinsics"
 
 

@@ -25,9 +25,11 @@ def median_sigma(noise: DepthNoise, depth: float, pixels: int, spread: float = 0
     return float(np.sqrt(variance + (noise.bias * depth) ** 2 + (PIXEL * step) ** 2))
 
 
-def box_sigma(box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: float, mask_sigma: float) -> dict[str, float]:
+def box_sigma(box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: float, mask_sigma: float,
+              doubt: np.ndarray) -> dict[str, float]:
     """Of centre and extents of a fitted box: keys center_x, center_y, center_z, center (all three together, root of the summed
-    squares), extent_0, extent_1, extent_2 (metres). `pixel`: a pixel's side at the object, metres; `mask_sigma`: error of a mask's edge, pixels."""
+    squares), extent_0, extent_1, extent_2 (metres). `pixel`: a pixel's side at the object, metres; `mask_sigma`: error of a mask's edge, pixels; `doubt`:
+    how much shorter each side may be, metres (`leak`)."""
     ray = box.center / max(1e-9, float(np.linalg.norm(box.center)))
     toward = np.abs(box.rotation.T @ ray)                            # how far each axis runs along the line of sight
     edge = pixel * np.sqrt(PIXEL**2 + mask_sigma**2)
@@ -36,8 +38,8 @@ def box_sigma(box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: flo
     hidden = np.zeros(3)
     hidden[box.hidden_axis] = box.hidden
     shape = np.array(SHAPE) * box.extent
-    extent = np.sqrt(ends**2 + hidden**2 + shape**2 + (noise.bias * box.extent) ** 2)
-    local = np.sqrt(ends**2 + hidden**2 + shape**2) / 2
+    extent = np.sqrt(ends**2 + hidden**2 + shape**2 + doubt**2 + (noise.bias * box.extent) ** 2)
+    local = np.sqrt(ends**2 + hidden**2 + shape**2 + doubt**2) / 2
     center = np.sqrt((box.rotation * local) ** 2 @ np.ones(3) + (ray * median_sigma(noise, depth, pixels)) ** 2)
     out = {f"extent_{i}": float(v) for i, v in enumerate(extent)}
     out.update({f"center_{axis}": float(v) for axis, v in zip("xyz", center)})
@@ -48,19 +50,7 @@ def box_sigma(box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: flo
 def leak(cloud: np.ndarray, box: Box, allowed: float = 0.25) -> np.ndarray:
     """How much of each side of `box` only the nearest and farthest twentieth of its points [n, 3] make, beyond the `allowed` share of the
     side; [3] metres, axis by axis. Little for a clean mask: much where the mask takes in what lies before or behind the object."""
-    depth = cloud[:, 2]
+    depth, whole = cloud[:, 2], cloud @ box.rotation
     low, high = np.quantile(depth, (0.05, 0.95))
-    body = cloud[(depth >= low) & (depth <= high)] @ box.rotation
-    if not len(body):
-        return np.zeros(3)
-    whole = cloud @ box.rotation
-    lost = np.ptp(whole, axis=0) - np.ptp(body, axis=0)
-    return np.maximum(0.0, lost - allowed * np.ptp(whole, axis=0))
-
-
-def widened(sigma: dict[str, float], box: Box, lost: np.ndarray) -> dict[str, float]:
-    """`box_sigma`'s deviations with `leak`'s doubt in them: a side may be shorter by what was lost, and the centre off by half of that."""
-    out = {f"extent_{i}": float(np.hypot(sigma[f"extent_{i}"], lost[i])) for i in range(3)}
-    shift = np.sqrt((box.rotation * lost / 2) ** 2 @ np.ones(3))
-    center = [float(np.hypot(sigma[f"center_{axis}"], shift[k])) for k, axis in enumerate("xyz")]
-    return out | {f"center_{axis}": v for axis, v in zip("xyz", center)} | {"center": float(np.sqrt(np.sum(np.square(center))))}
+    side = np.ptp(whole, axis=0)
+    return np.maximum(0.0, side - np.ptp(whole[(depth >= low) & (depth <= high)], axis=0) - allowed * side)
