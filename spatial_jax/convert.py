@@ -24,8 +24,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--to_hf", metavar="OUT", help="directory to write")
     parser.add_argument("--style", choices=("v4", "v5"), help="key spelling to write; default: the family's published one")
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"),
-                        help="verify: type to compute in (float32); to_hf: type to write (the file's)")
-    parser.add_argument("--fresh", metavar="SIZE|DIR", help="make a policy with random weights: a named size (tiny), or like the checkpoint DIR")
+                        help="verify: type to compute in (float32); to_hf, fresh: type to write (the file's; float32)")
+    parser.add_argument("--fresh", metavar="SIZE|DIR", help="make a policy with random weights: a size (tiny, or a published one, "
+                        "e.g. qwen2_5_vl_3b), or like the checkpoint DIR")
     parser.add_argument("--texts", default="", metavar="DIR,DIR", help="--fresh SIZE: question datasets whose texts the tokenizer is trained on")
     parser.add_argument("--out", metavar="DIR", help="--fresh: directory to write")
     parser.add_argument("--vocab_size", type=int, default=512, help="--fresh SIZE: tokens at most")
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
     try:
         if args.fresh:
-            return _fresh(args.fresh, [t for t in args.texts.split(",") if t], args.out, args.vocab_size, args.seed)
+            return _fresh(args.fresh, [t for t in args.texts.split(",") if t], args.out, args.vocab_size, args.seed, args.dtype or "float32")
         return _verify(args.verify, args.dtype or "float32") if args.verify else _rewrite(args.source, args.to_hf, args.style, args.dtype)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"convert: {error}", file=sys.stderr)
@@ -53,14 +54,14 @@ def _verify(name: str, dtype: str) -> int:
     return int(failed > 0)
 
 
-def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int) -> int:
+def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dtype: str) -> int:
     from pathlib import Path
 
     from spatial_jax.data.fresh import make_fresh, make_like
     from spatial_jax.models.layout import count_params
 
     like = Path(size).is_dir()
-    config = make_like(size, out, seed=seed) if like else make_fresh(size, texts, out, vocab_size=vocab_size, seed=seed)
+    config = make_like(size, out, seed=seed, dtype=dtype) if like else make_fresh(size, texts, out, vocab_size=vocab_size, seed=seed, dtype=dtype)
     print(f"wrote {out}: {config.family}, {count_params(config) / 1e6:.2f} M random parameters, {config.text.vocab_size} tokens")
     return 0
 

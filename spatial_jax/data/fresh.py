@@ -10,7 +10,7 @@ from flax import nnx
 from spatial_jax.data.prompts import PromptStyle, question_text, target_text
 from spatial_jax.data.records import resolve
 from spatial_jax.data.source import Unusable, open_questions
-from spatial_jax.models.configs import ModelConfig, TextConfig, VisionConfig
+from spatial_jax.models.configs import ModelConfig, TextConfig, VisionConfig, published, published_names
 from spatial_jax.models.policy import read_config, save_pretrained
 from spatial_jax.models.qwen_vl import QwenVL, split_model
 from spatial_jax.processing.fresh import train_tokenizer
@@ -42,24 +42,27 @@ def dataset_texts(directories: Sequence[str], style: PromptStyle, most: int = 20
 
 
 def make_fresh(size: str, directories: Sequence[str], directory: str | Path, *, vocab_size: int = 512, mode: str = "bare", seed: int = 0,
-               max_pixels: int = 112 * 112) -> ModelConfig:
-    """Writes a random policy of a named size with a tokenizer of its own to `directory`. ValueError for an unknown size."""
-    if size not in SIZES:
-        raise ValueError(f"no fresh policy of size {size!r}; use one of {', '.join(SIZES)}")
-    ids = train_tokenizer(dataset_texts(directories, PromptStyle(mode)), vocab_size, directory, min_pixels=28 * 28, max_pixels=max_pixels)
-    config = SIZES[size](ids["vocab_size"])
-    config = dataclasses.replace(config, **{key: value for key, value in ids.items() if key != "vocab_size"})
-    _write_random(config, directory, directory, seed)
+               dtype: str = "float32") -> ModelConfig:
+    """Writes a random policy with a tokenizer of its own to `directory`: a small one of SIZES, or one of a published shape (a rehearsal of
+    memory and speed without the weights; its vocabulary keeps the published length). ValueError for an unknown size."""
+    small = size in SIZES
+    if not small and size not in published_names():
+        raise ValueError(f"no fresh policy of size {size!r}; use one of {', '.join([*SIZES, *published_names()])}")
+    limits = {"min_pixels": 28 * 28, "max_pixels": 112 * 112} if small else {"family": published(size).family}
+    ids = train_tokenizer(dataset_texts(directories, PromptStyle(mode)), vocab_size, directory, **limits)
+    tokens = ids.pop("vocab_size")
+    config = dataclasses.replace(SIZES[size](tokens) if small else published(size), **ids)
+    _write_random(config, directory, directory, seed, dtype)
     return config
 
 
-def make_like(other: str | Path, directory: str | Path, *, seed: int = 0) -> ModelConfig:
+def make_like(other: str | Path, directory: str | Path, *, seed: int = 0, dtype: str = "float32") -> ModelConfig:
     """Writes a policy of `other`'s architecture and tokenizer with random weights."""
     config = read_config(other)
-    _write_random(config, directory, other, seed)
+    _write_random(config, directory, other, seed, dtype)
     return config
 
 
-def _write_random(config: ModelConfig, directory: str | Path, processor_files: str | Path, seed: int) -> None:
+def _write_random(config: ModelConfig, directory: str | Path, processor_files: str | Path, seed: int, dtype: str) -> None:
     params = split_model(QwenVL(config, rngs=nnx.Rngs(seed)))[1]
-    save_pretrained((config, params), directory, processor_files_from=processor_files)
+    save_pretrained((config, params), directory, processor_files_from=processor_files, dtype=dtype)
