@@ -61,9 +61,9 @@ def ours(config: ModelConfig) -> dict[str, Any]:
     from spatial_jax.rollout import Engine, SamplingParams
 
     graphdef, shapes = abstract_model(config, "bfloat16", "bfloat16")
-    leaves, tree = jax.tree.flatten(shapes)
+    leaves, tree = jax.tree_util.tree_flatten(shapes)
     draw = jax.jit(lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * 0.02, static_argnums=(1, 2))
-    params = tree.unflatten([draw(jax.random.key(i), leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)])
+    params = jax.tree_util.tree_unflatten(tree, [draw(jax.random.key(i), leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)])
     prompts = [picture_prompt(config, PROMPT, GRID, seed) for seed in range(PROMPTS)]
     shape, patches = model_shape(config_to_hf(config)), GRID[0] * GRID[1]
     window = config.vision.window_tokens ** 2 * config.vision.merge_unit
@@ -131,7 +131,7 @@ def theirs(config: ModelConfig) -> dict[str, Any]:
     where = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(where):
         model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**{k: v for k, v in plain.items() if k not in ("architectures", "model_type")}))
-    model = model.to(where).eval()
+    model.to(torch.device(where)).eval()  # type: ignore[arg-type]
     made = [picture_prompt(config, PROMPT, GRID, seed) for seed in range(PROMPTS)]
 
     def inputs(which: list, answer: int = 0) -> dict[str, Any]:
@@ -215,7 +215,8 @@ def main() -> int:
     result: dict[str, Any] = {"command": "python -m benchmarks.one_gpu", "model": args.model, "layers": args.layers or "all", "prompts": PROMPTS,
                               "group": GROUP, "prompt_tokens": PROMPT, "rollout_tokens": ROLLED, "update_tokens": UPDATED, **sides}
     if len(sides) == len(SIDES):
-        result["times_faster"] = {task: round(sides["theirs"][task]["seconds"] / sides["ours"][task]["seconds"], 2) for task in ("prompts", "rollout", "update")}
+        result["times_faster"] = {task: round(sides["theirs"][task]["seconds"] / sides["ours"][task]["seconds"], 2)
+                                  for task in ("prompts", "rollout", "update")}
         print(result["times_faster"])
     with open(args.out, "w") as file:
         json.dump(result, file, indent=1)

@@ -5,6 +5,7 @@ Every step is a command that can be run alone. Results: benchmarks/results/quick
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import json
 import os
 import shlex
@@ -64,7 +65,14 @@ def seed_steps(root: Path, start: str, seed: int, steps: int, items: int) -> lis
     ]
 
 
-def table(root: Path, seeds: list[int], steps: int) -> dict:
+def run_seeds(root: Path, plans: dict[int, list[Step]], at_once: int) -> int:
+    """Runs the seeds' plans, `at_once` of them side by side; 0, or the exit code of the first that failed."""
+    with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
+        codes = list(pool.map(lambda seed: StepRunner(root / f"seed{seed}", plans[seed]).run(), plans))
+    return next((code for code in codes if code), 0)
+
+
+def table(root: Path, seeds: list[int], steps: int, device: str) -> dict:
     """Differences after GRPO minus after SFT, paired over items, with 95 % intervals over scenes."""
     from spatial_jax.evals.results import compare, read_result
 
@@ -77,7 +85,7 @@ def table(root: Path, seeds: list[int], steps: int) -> dict:
                          "families": {f: {"n": v["n"], "before": before["families"][f]["reward"], "after": v["reward"],
                                           "prior_constant": v.get("prior_constant"), "prior_words": v.get("prior_words")}
                                       for f, v in after["families"].items()}})
-    return {"command": "make proofs ARGS=" + shlex.quote(" ".join(sys.argv[1:])), "grpo_steps": steps, "rows": rows}
+    return {"command": "make proofs ARGS=" + shlex.quote(" ".join(sys.argv[1:])), "device": device, "grpo_steps": steps, "rows": rows}
 
 
 def main() -> int:
@@ -87,6 +95,7 @@ def main() -> int:
     parser.add_argument("--grpo_steps", type=int, default=900)
     parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
     parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
     parser.add_argument("--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}")
     args = parser.parse_args()
     root, seeds = Path(args.root), [int(s) for s in args.seeds.split(",")]
@@ -94,11 +103,10 @@ def main() -> int:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
     plan = data_steps(root, args.scenes) + (cold_start_steps(root, COLD_START) if args.cold_start else [])
-    plan += [step for seed in seeds for step in seed_steps(root, COLD_START, seed, args.grpo_steps, args.items)]
-    code = StepRunner(root, plan).run()
+    code = StepRunner(root, plan).run() or run_seeds(root, {s: seed_steps(root, COLD_START, s, args.grpo_steps, args.items) for s in seeds}, args.at_once)
     if code == 0:
         result = Path(RESULT)
-        result.write_text(json.dumps(table(root, seeds, args.grpo_steps), indent=1))
+        result.write_text(json.dumps(table(root, seeds, args.grpo_steps, os.environ["JAX_PLATFORMS"]), indent=1))
         say(f"wrote {result}")
     return code
 

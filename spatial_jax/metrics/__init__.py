@@ -13,12 +13,12 @@ from spatial_jax.metrics.flops import (
 )
 from spatial_jax.metrics.gallery import read_gallery, write_gallery
 from spatial_jax.metrics.names import NAMES, MetricName, duration, format_value
-from spatial_jax.metrics.pass_rates import read_pass_rates, write_pass_rates
+from spatial_jax.metrics.pass_rates import read_pass_rate_history, write_pass_rates
 from spatial_jax.metrics.timing import PhaseTimer, Progress
 from spatial_jax.metrics.writer import MetricsWriter, is_primary, read_metrics
 
 __all__ = [
     "NAMES", "PEAK_FLOPS", "Alarm", "AlarmLimits", "AlarmSpan", "AlarmWatch", "GroupTokens", "MetricName", "MetricsWriter", "ModelShape",
     "PhaseTimer", "Progress", "check_alarms", "duration", "format_value", "forward_flops", "is_primary", "mfu", "model_shape", "peak_flops",
-    "read_gallery", "read_metrics", "read_pass_rates", "scan_alarms", "training_flops", "vision_flops", "write_gallery", "write_pass_rates",
+    "read_gallery", "read_metrics", "read_pass_rate_history", "scan_alarms", "training_flops", "vision_flops", "write_gallery", "write_pass_rates",
 ]

@@ -25,7 +25,7 @@ def write_pass_rates(workdir: str | os.PathLike, step: int, rows: Iterable[Mappi
     return path
 
 
-def read_pass_rates(workdir: str | os.PathLike) -> dict[int, list[dict[str, Any]]]:
+def read_pass_rate_history(workdir: str | os.PathLike) -> dict[int, list[dict[str, Any]]]:
     """step -> rows, steps ascending; lines that are no rows are left out."""
     out: dict[int, list[dict[str, Any]]] = {}
     for path in sorted((Path(workdir) / "pass_rates").glob("step_*.jsonl")):

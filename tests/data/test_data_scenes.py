@@ -8,7 +8,7 @@ from PIL import Image
 
 from data_prep import synthesize
 from data_prep.annotate.__main__ import main as annotate
-from spatial_jax.data.fresh import make_fresh
+from spatial_jax.data.fresh import make_fresh, tiny_qwen2_5_vl
 from spatial_jax.data.scenes import label_scene, open_scenes, place_ids, scene_at
 from spatial_jax.processing import Processor
 
@@ -68,3 +68,18 @@ def test_empty_places_know_their_own_side_only(world):
     left = int(place_ids(processor, 0.1, 0.1)[0])
     assert all((places[r, c, 0] == left) == (c < 2) for r, c in np.argwhere(empty))
     assert place_ids(processor, 0.1, 0.1, 12.0)[2] == -1 and place_ids(processor, 0.1, 0.1, float("nan"))[2] == -1
+
+
+def test_a_published_shape_takes_random_weights_and_a_tokenizer_of_its_own(world, tmp_path, monkeypatch):
+    """`convert --fresh=qwen2_5_vl_3b --dtype=bfloat16`: a rehearsal without the weights (a small shape stands in for the 3B here)."""
+    from spatial_jax.models import configs, load_pretrained
+
+    shape = tiny_qwen2_5_vl(1024)
+    monkeypatch.setitem(configs._PUBLISHED, "qwen2_5_vl_3b", lambda: shape)
+    config = make_fresh("qwen2_5_vl_3b", [], tmp_path, dtype="bfloat16")
+    processor, policy = Processor.from_pretrained(tmp_path), load_pretrained(tmp_path, dtype="bfloat16")
+    assert policy.config.text.vocab_size == 1024 > len(processor.tokenizer)          # the published length, not the tokenizer's
+    assert policy.config.image_token_id == config.image_token_id == processor.tokenizer.token_id("<|image_pad|>")
+    assert policy.dtype == "bfloat16"
+    with pytest.raises(ValueError, match="qwen2_5_vl_7b"):
+        make_fresh("qwen2_5_vl_3bb", [], tmp_path)

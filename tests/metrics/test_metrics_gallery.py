@@ -5,7 +5,7 @@ import json
 import numpy as np
 from PIL import Image
 
-from spatial_jax.metrics import read_gallery, read_pass_rates, write_gallery, write_pass_rates
+from spatial_jax.metrics import read_gallery, read_pass_rate_history, write_gallery, write_pass_rates
 
 
 def png(size=(40, 30), color=(200, 10, 10)):
@@ -52,5 +52,5 @@ def test_reader_leaves_out_damage_and_paths_outside_the_run(tmp_path):
 def test_pass_rates_round_trip(tmp_path):
     write_pass_rates(tmp_path, 10, [{"id": "q", "family": "depth", "hops": 1, "rate": 0.25, "n": 8, "state": "active", "extra": object()}])
     (tmp_path / "pass_rates" / "step_000020.jsonl").write_text('rubbish\n{"id": "q", "rate": 1}\n')
-    rates = read_pass_rates(tmp_path)
+    rates = read_pass_rate_history(tmp_path)
     assert rates[10][0]["rate"] == 0.25 and rates[20] == [{"id": "q", "rate": 1.0, "family": ""}]

@@ -106,7 +106,7 @@ def test_group_layout_equals_plain_layout(world):
 
 
 def test_a_group_in_parts_is_the_whole_group(world):
-    """`micro_answers`: parts of two and one answer give the log-probabilities and the summed loss of three at once."""
+    """`micro_answers`: parts of two and one answer give the log-probabilities, the summed loss and its gradients of three at once."""
     policy, prompts, answers = world
     assert [b.answers is answers for b in split_answers(GroupBatch(prompts, answers), 2)] == [True]     # pictures of later turns stay together
     answers = replace(answers, vision=None, feature_index=np.full_like(answers.feature_index, -1))
@@ -115,17 +115,23 @@ def test_a_group_in_parts_is_the_whole_group(world):
 
     @jax.jit
     def run(params, batch):
-        logp, entropy = group_logprobs(nnx.merge(policy.graphdef, params), batch.prompts, batch.answers)
-        return logp, objective(logp, entropy, batch.policy, OBJECTIVES[0])["loss"]
+        def loss(params):
+            logp, entropy = group_logprobs(nnx.merge(policy.graphdef, params), batch.prompts, batch.answers)
+            return objective(logp, entropy, batch.policy, OBJECTIVES[0])["loss"], logp
+
+        (value, logp), gradient = jax.value_and_grad(loss, has_aux=True)(params)
+        return logp, value, gradient
 
     whole = GroupBatch(prompts, answers, host)
     parts = split_answers(whole, 2)
     assert [p.answers.tokens.shape[1] for p in parts] == [2, 1] and [p.policy.advantages.shape[1] for p in parts] == [2, 1]
-    logp, loss = run(policy.params, whole)
+    logp, loss, gradient = run(policy.params, whole)
     values = [run(policy.params, part) for part in parts]
     joined = np.concatenate([v[0] for v in values], axis=1)
     np.testing.assert_allclose(np.where(answers.loss_mask, joined, 0), np.where(answers.loss_mask, logp, 0), rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(sum(v[1] for v in values), loss, rtol=1e-4)
+    for mine, one in zip(jax.tree.leaves(jax.tree.map(lambda *parts: sum(parts), *[v[2] for v in values])), jax.tree.leaves(gradient), strict=True):
+        np.testing.assert_allclose(mine, one, rtol=1e-3, atol=1e-4 * float(np.abs(one).max()) + 1e-7)
 
 
 def test_observed_tokens_enter_only_through_context(world):

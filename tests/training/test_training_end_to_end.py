@@ -8,7 +8,7 @@ import pytest
 
 from configs import quickstart
 from spatial_jax import config as run_config
-from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rates
+from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rate_history
 from spatial_jax.models import load_pretrained
 from spatial_jax.training.loop import make_trainer, train
 from spatial_jax.training.mirror import Mirror, mirror_of
@@ -96,7 +96,7 @@ def test_grpo_step_and_gallery(world, sft):
     assert rows[0]["groups/rounds"] <= 2 and 0 <= rows[0]["reward/mean"] <= 1
     entries = read_gallery(world / "grpo")
     assert entries and len(entries[0]["answers"]) == 4
-    rates = read_pass_rates(world / "grpo")[2]              # what the report draws its map of
+    rates = read_pass_rate_history(world / "grpo")[2]              # what the report draws its map of
     assert rates and all(0 <= r["rate"] <= 1 and r["n"] == 4 for r in rates)
 
 

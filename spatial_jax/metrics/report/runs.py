@@ -11,7 +11,7 @@ from typing import Any
 
 from spatial_jax.metrics.gallery import read_gallery
 from spatial_jax.metrics.names import value_of
-from spatial_jax.metrics.pass_rates import read_pass_rates
+from spatial_jax.metrics.pass_rates import read_pass_rate_history
 from spatial_jax.metrics.writer import read_metrics
 
 _STAGES = (("before", 0), ("prior", -1), ("base", 0), ("sft", 1), ("dpo", 2), ("grpo", 3))
@@ -125,7 +125,7 @@ def _phase(folder: Path, run: Run) -> Phase | None:
         return None
     config = folder / "config.json"
     return Phase(folder.resolve().name, folder, _json(config, run) if config.exists() else {}, read_metrics(folder), read_gallery(folder),
-                 read_pass_rates(folder))
+                 read_pass_rate_history(folder))
 
 
 def _started(phase: Phase) -> float:
