@@ -22,7 +22,7 @@ def data_steps(root: Path, scenes: int) -> list[Step]:
     """The scenes and questions that the cold start, GRPO and the evaluations share; a tenth of the scenes is held out."""
     return [
         Step("scenes", "render scenes", ("-m", "data_prep.annotate", "--source=rendered", "--preset=plain", f"--count={scenes}", "--seed=7",
-                                         "--workers=2", f"--out={root}/scenes"), 1),
+                                         "--workers=8", f"--out={root}/scenes"), 1),
         Step("questions", "ask questions", ("-m", "data_prep.synthesize", f"--scenes={root}/scenes", "--profile=plain", "--per_scene=9", "--wordings=1",
                                             f"--families={FAMILIES}", "--seed=7", f"--out={root}/questions"), 1.2),
     ]

@@ -41,6 +41,7 @@ class Preset:
     smooth: bool = False                        # antialiased edges
     truncate: float = 0.0                       # share of an apparent side that may lie outside the picture
     raised: float = 0.55                        # share of the things that stand on something
+    paired: float = 0.5                         # share of the rooms whose things are of two kinds: else hardly anything is there to count
 
 
 PRESETS = {
@@ -229,6 +230,8 @@ def _furnish(preset: Preset, camera: Camera, looks: dict, wanted: int, rng: np.r
 
 def random_room(preset: Preset, rng: np.random.Generator) -> Room:
     """A room drawn from `rng`: preset.objects[0] to preset.objects[1] things, each wholly (or nearly) in view, none inside another."""
+    if rng.random() < preset.paired:
+        preset = dataclasses.replace(preset, kinds=tuple(rng.choice(preset.kinds, 2, replace=False).tolist()))
     while True:
         camera = _camera(preset, rng)
         wanted = int(rng.integers(preset.objects[0], preset.objects[1] + 1))

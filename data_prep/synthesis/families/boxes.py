@@ -77,7 +77,7 @@ def count(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dra
             yield number("count", COUNT, rng, options, names={"plural": plural(name), "name": name}, answer=str(total), unit="",
                          reward={"kind": "mra", "comparison": "<"}, objects=tuple(t for t in view.things if t.object_id in ids),
                          rule_inputs={"name": name, "count": total},
-                         facts=((("count", "value"), total, 2), (("count", "name", name), total, 2)))
+                         facts=((("count", "value"), total, 3), (("count", "name", name), total, 3)))
 
 
 def _large(box: tuple[float, float, float, float], view: SceneView, options: Options) -> bool:
