@@ -25,7 +25,7 @@ SFT: dict[str, Any] = dict(
 
 
 # Supervised trainings: steps, learning rate, warm-up. Above 3e-4 what alignment taught is lost before questions can use it.
-SUPERVISED = {"sft": (150, 1e-4, 20), "sft_scratch": (1500, 3e-4, 200), "sft_cold": (4000, 3e-4, 300)}
+SUPERVISED = {"sft": (150, 1e-4, 20), "sft_scratch": (1500, 3e-4, 200), "sft_cold": (2000, 3e-4, 300)}
 
 
 def get_config(arg: str = "grpo") -> ConfigDict:
