@@ -32,7 +32,7 @@ def main() -> int:
                 return 2
             if synthesize.main([f"--scenes={scenes}", f"--out={questions}", f"--profile={profile}", "--seed=11", *more]):
                 return 2
-            rows = json.loads((Path(questions) / "report.json").read_text())["priors"]
+            rows = json.loads((Path(questions) / "report.json").read_text())["rows"]
             table[profile] = [{k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if k != "answers"}
                               for row in rows if row["split"] == "train"]
     for rows in table.values():

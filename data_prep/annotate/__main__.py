@@ -140,8 +140,8 @@ def report(manifest: dict[str, Any], out: str) -> None:
     for stage, reasons in manifest["reasons"].items():
         for reason, count in reasons.items():
             print(f"  {count} x {stage}: {reason}")
-    verb = "synthesize" if items["objects"] else "selfsup"
-    print(f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb} --scenes={out} --out={out.rstrip('/')}_questions")
+    verb = "synthesize --scenes" if items["objects"] else "selfsup --photos"
+    print(f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb}={out} --out={out.rstrip('/')}_questions")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -173,3 +173,15 @@ def test_a_full_disk_ends_with_one_line_and_code_2_and_a_later_run_goes_on(tmp_p
     assert last.startswith("annotate: ") and "run the same command again" in last
     again = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert again.returncode == 0 and "going on at item" in again.stdout and "20 records" in again.stdout
+
+
+def test_annotate_names_the_verb_that_reads_what_it_wrote(tmp_path, capsys):
+    """Photos without objects go to selfsup, whose option is --photos."""
+    from data_prep import selfsup, synthesize
+    from data_prep.annotate.__main__ import report
+
+    for objects, module in ((0, selfsup), (3, synthesize)):
+        report({"items": {"record": 1, "objects": objects, "dropped": 0, "failed": 0, "notes": 0}, "splits": {}, "reasons": {}}, str(tmp_path))
+        words = capsys.readouterr().out.rsplit("python -m ", 1)[1].split()
+        assert words[0] == module.__name__
+        assert module.parser().parse_args(words[1:]).out == f"{tmp_path}_questions"
