@@ -28,7 +28,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for profile, (preset, more) in PROFILES.items():
             scenes, questions = f"{folder}/{preset}", f"{folder}/{profile}"
-            if annotate(["--source=rendered", f"--preset={preset}", f"--count={options.scenes}", "--seed=11", f"--workers={options.workers}", f"--out={scenes}"]):
+            if annotate(["--source=rendered", f"--preset={preset}", f"--count={options.scenes}", "--seed=11", f"--workers={options.workers}",
+                         f"--out={scenes}"]):
                 return 2
             if synthesize.main([f"--scenes={scenes}", f"--out={questions}", f"--profile={profile}", "--seed=11", *more]):
                 return 2

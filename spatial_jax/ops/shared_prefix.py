@@ -51,8 +51,9 @@ def causal_attention(
     """Causal attention of left-padded rows; queries go block by block (recomputed in the backward pass) once n exceeds `block`."""
     b, n, h, d = q.shape
     kv = k.shape[2]
-    if on_tpu(q, k):
-        return attention(q, k, v, causal=True, kv_valid=valid, backend="splash")
+    backend = choose_backend(q, k, current_platform())
+    if backend != "xla":
+        return attention(q, k, v, causal=True, kv_valid=valid, backend=backend)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
 
     def attend(q_block, first):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from spatial_jax.ops.attention import attention, attention_mask, choose_backend, reference_attention, target_platform
+from spatial_jax.ops.shared_prefix import causal_attention
 from spatial_jax.ops.splash import splash_attention
 from spatial_jax.parallel import make_mesh, use_mesh
 
@@ -72,8 +73,20 @@ def test_auto_chooses_by_platform_and_shape():
     assert [choose_backend(a, a, "tpu") for a in (small, large)] == ["xla", "splash"]
     assert choose_backend(large, large, "gpu") == "cudnn" and choose_backend(large.astype(jnp.float32), large, "gpu") == "xla"
     assert choose_backend(large, large, "cpu") == "xla"
+    tower, short = jnp.zeros((2, 3648, 16, 80), jnp.bfloat16), jnp.zeros((450, 64, 16, 80), jnp.bfloat16)
+    assert [choose_backend(a, a, "gpu") for a in (tower, short, small)] == ["cudnn", "xla", "xla"]
     with pytest.raises(ValueError, match="backend 'flash' is unknown"):
         attention(small, small, small, backend="flash")
+
+
+@pytest.mark.skipif(jax.default_backend() == "gpu", reason="says how the choice is seen where there is no cuDNN")
+def test_prompts_take_the_kernel_of_their_platform():
+    q, k, v = arrays(b=1, n=512, m=512, h=2, kv=1, d=128, dtype=jnp.bfloat16)
+    valid = jnp.ones((1, 512), bool)
+    with target_platform("gpu"), pytest.raises(RuntimeError, match="cuDNN"):
+        jax.make_jaxpr(causal_attention)(q, k, v, valid)
+    with target_platform("cpu"):
+        jax.make_jaxpr(causal_attention)(q, k, v, valid)
 
 
 def test_splash_compiles_for_four_tpus_with_batch_and_heads_sharded():

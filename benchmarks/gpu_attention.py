@@ -1,0 +1,85 @@
+"""Attention on one GPU: XLA's forms against cuDNN's kernel, at the shapes of a 3B prompt and of the tower's full-attention blocks.
+
+    python -m benchmarks.gpu_attention           # one GPU, half a minute; writes benchmarks/results/gpu_attention.json
+
+bfloat16; the least of five calls, forward, and forward with backward; errors are ||out - xla|| / ||xla|| at the rows that count."""
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from spatial_jax.ops.attention import attention
+
+Attend = Callable[[jax.Array, jax.Array, jax.Array, jax.Array], jax.Array]
+PADDED = (0, 37, 5, 64, 1, 2, 3, 90)
+
+
+def least_ms(call: Callable[..., Any], *arguments: jax.Array) -> float:
+    """The least of five calls, after one that compiles."""
+    jax.block_until_ready(call(*arguments))
+    spent = []
+    for _ in range(5):
+        start = time.perf_counter()
+        jax.block_until_ready(call(*arguments))
+        spent.append(time.perf_counter() - start)
+    return round(1e3 * min(spent), 3)
+
+
+def distance(a: jax.Array, b: jax.Array) -> float:
+    return round(float(jnp.linalg.norm((a - b).astype(jnp.float32)) / jnp.linalg.norm(b.astype(jnp.float32))), 5)
+
+
+def case(shape: str, q: tuple[int, int, int, int], kv_heads: int, kernels: dict[str, Attend]) -> list[dict[str, Any]]:
+    """A row a kernel; the first is what the others are compared with."""
+    b, n, heads, d = q
+    keys = jax.random.split(jax.random.key(0), 3)
+    inputs = [jax.random.normal(key, (b, n, h, d), jnp.bfloat16) for key, h in zip(keys, (heads, kv_heads, kv_heads))]
+    valid = jnp.arange(n)[None] >= jnp.array([PADDED[i % len(PADDED)] for i in range(b)])[:, None]
+    rows: list[dict[str, Any]] = []
+    first: list[jax.Array] = []
+    for name, attend in kernels.items():
+        def forward(q, k, v, attend=attend):
+            return attend(q, k, v, valid).astype(jnp.float32) * valid[..., None, None]
+
+        once, both = jax.jit(forward), jax.jit(jax.grad(lambda q, k, v, forward=forward: jnp.sum(forward(q, k, v)), (0, 1, 2)))
+        made = [once(*inputs), *both(*inputs)]
+        row: dict[str, Any] = {"shape": shape, "kernel": name, "forward_ms": least_ms(once, *inputs), "with_backward_ms": least_ms(both, *inputs)}
+        if first:
+            error, *gradients = (distance(a, b) for a, b in zip(made, first))
+            row |= {"error": error, "gradient_errors": gradients}
+        first = first or made
+        rows.append(row)
+        print(json.dumps(row), flush=True)
+    return rows
+
+
+def kernels(causal: bool) -> dict[str, Attend]:
+    def whole(q, k, v, valid):
+        return attention(q, k, v, causal=causal, kv_valid=valid if causal else None, backend="xla")
+
+    def fused(q, k, v, valid):
+        return attention(q, k, v, causal=causal, kv_valid=valid if causal else None, backend="cudnn")
+
+    return {"xla": whole, "cudnn": fused}
+
+
+def main() -> None:
+    """Prints the rows and writes the JSON."""
+    parser = argparse.ArgumentParser("python -m benchmarks.gpu_attention", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default="benchmarks/results/gpu_attention.json")
+    options = parser.parse_args()
+    rows = case("8 prompts x 1024, 16 heads of 128, 2 key heads, causal, left-padded", (8, 1024, 16, 128), 2, kernels(True))
+    rows += case("2 pictures x 3648 patches, 16 heads of 80, all to all", (2, 3648, 16, 80), 16, kernels(False))
+    Path(options.out).write_text(json.dumps({"command": "python -m benchmarks.gpu_attention", "device": jax.devices()[0].device_kind,
+                                             "jax": jax.__version__, "type": "bfloat16", "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
