@@ -39,6 +39,7 @@ class Cloud:
     spot: bool = False
     dry_run: bool = False
     timeout: float = 900.0                      # seconds that a command other than following a log may take
+    slices: int = 1                             # TPUs of this type that train together over the data-centre network
 
     def _line(self, *words: str) -> list[str]:
         project = [f"--project={self.project}"] if self.project else []
@@ -49,17 +50,31 @@ class Cloud:
         runtime = self.runtime or RUNTIMES.get(kind, "")
         if not runtime:
             raise CloudError(f"--accelerator={self.accelerator}: software version unknown; give it with --runtime, or use one of {', '.join(RUNTIMES)}")
-        return self._line("compute", "tpus", "queued-resources", "create", self.name, f"--node-id={self.name}",
-                          f"--accelerator-type={self.accelerator}", f"--runtime-version={runtime}", *(["--spot"] if self.spot else []))
+        nodes = [f"--node-id={self.name}"] if self.slices == 1 else [f"--node-count={self.slices}", f"--node-prefix={self.name}"]
+        return self._line("compute", "tpus", "queued-resources", "create", self.name, *nodes, f"--accelerator-type={self.accelerator}",
+                          f"--runtime-version={runtime}", *(["--spot"] if self.spot else []))
+
+    @property
+    def nodes(self) -> list[str]:
+        """Names of the TPU VMs: one a slice."""
+        return [self.name] if self.slices == 1 else [f"{self.name}-{i}" for i in range(self.slices)]
 
     def delete_line(self) -> list[str]:
         return self._line("compute", "tpus", "queued-resources", "delete", self.name, "--force")
 
-    def ssh_line(self, command: str, worker: str = "all") -> list[str]:
-        return self._line("compute", "tpus", "tpu-vm", "ssh", self.name, f"--worker={worker}", f"--command={command}")
+    def ssh_line(self, command: str, worker: str = "all", node: str = "") -> list[str]:
+        """On one TPU VM, the first by default."""
+        return self._line("compute", "tpus", "tpu-vm", "ssh", node or self.nodes[0], f"--worker={worker}", f"--command={command}")
 
-    def scp_line(self, source: str, target: str) -> list[str]:
-        return self._line("compute", "tpus", "tpu-vm", "scp", source, f"{self.name}:{target}", "--worker=all")
+    def everywhere(self, command: str) -> None:
+        """Runs `command` on every worker of every slice."""
+        for node in self.nodes:
+            self.call(self.ssh_line(command, node=node))
+
+    def copy(self, source: str, target: str) -> None:
+        """Copies a file to every worker of every slice."""
+        for node in self.nodes:
+            self.call(self._line("compute", "tpus", "tpu-vm", "scp", source, f"{node}:{target}", "--worker=all"))
 
     def call(self, line: Sequence[str]) -> str:
         """Standard output. Raises CloudError or Temporary."""
@@ -105,8 +120,9 @@ class Cloud:
         return self._state("compute", "tpus", "queued-resources", "describe", self.name, "--format=value(state.state)")
 
     def node_state(self) -> str:
-        """Of the TPU VM: READY, PREEMPTED, TERMINATED, REPAIRING, ...; ABSENT."""
-        return self._state("compute", "tpus", "tpu-vm", "describe", self.name, "--format=value(state)")
+        """Of the TPU VM: READY, PREEMPTED, TERMINATED, REPAIRING, ...; ABSENT. Of several slices the first that is not READY."""
+        states = (self._state("compute", "tpus", "tpu-vm", "describe", node, "--format=value(state)") for node in self.nodes)
+        return next((state for state in states if state != "READY"), "READY")
 
     def delete(self) -> None:
         """Deletes the queued resource with its TPU."""

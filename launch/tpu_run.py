@@ -2,6 +2,7 @@
 
     python launch/tpu_run.py --name=li --zone=us-central2-b --accelerator=v5p-128 --spot \
         --config=configs/li2025_qwen2_5_vl_7b.py --workdir=gs://BUCKET/li --config.model.path=/mnt/DIR --config.data.paths='("gs://BUCKET/DIR",)'
+    python launch/tpu_run.py --via=xpk --cluster=C --name=li --accelerator=v5p-128 --slices=2 --config=... --workdir=gs://BUCKET/li
     python launch/tpu_run.py --local=2 --devices_per_process=4 --config=... --workdir=runs/rehearsal
 
 --dry_run prints every gcloud command. --action=status, logs, stop or delete looks after a run that goes on without this program: the run is
@@ -25,6 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:                   # called by path, Python looks in launch/ only
     sys.path.insert(0, str(ROOT))
 
+from launch import xpk  # noqa: E402
 from launch.gcloud import Cloud, CloudError, Temporary  # noqa: E402
 from launch.rehearsal import rehearse  # noqa: E402
 from launch.steps import say  # noqa: E402
@@ -127,10 +129,10 @@ class TpuRun:
             archive = Path(folder) / COPY
             if not self.cloud.dry_run:
                 pack(archive)
-            self.insist(lambda: self.cloud.call(self.cloud.scp_line(str(archive), COPY)))
-        self.insist(lambda: self.cloud.call(self.cloud.ssh_line(INSTALL)))
+            self.insist(lambda: self.cloud.copy(str(archive), COPY))
+        self.insist(lambda: self.cloud.everywhere(INSTALL))
         while True:
-            self.insist(lambda: self.cloud.call(self.cloud.ssh_line(start_command(self.arguments))))
+            self.insist(lambda: self.cloud.everywhere(start_command(self.arguments)))
             code = self.follow()
             if code == 0:
                 return 0
@@ -178,7 +180,7 @@ class TpuRun:
 
 def still_there(cloud: Cloud, words: str) -> None:
     """Names what goes on and costs money, and how to end it."""
-    say(f"{words} TPU {cloud.name} ({cloud.accelerator}, {cloud.zone}) is still there and paid for.\n"
+    say(f"{words} TPU {cloud.name} ({cloud.slices} x {cloud.accelerator}, {cloud.zone}) is still there and paid for.\n"
         f"    delete it:  {shlex.join(cloud.delete_line())}\n    or run this command again to go on, or with --action=status, logs, stop, delete")
 
 
@@ -189,7 +191,7 @@ def act(cloud: Cloud, action: str) -> int:
     elif action == "logs":
         say(cloud.call(cloud.ssh_line(f"tail -n 40 {FOLDER}/{LOG}")))
     elif action == "stop":
-        cloud.call(cloud.ssh_line(STOP))
+        cloud.everywhere(STOP)
         still_there(cloud, "The run was asked to save and leave.")
     else:
         cloud.delete()
@@ -199,7 +201,7 @@ def act(cloud: Cloud, action: str) -> int:
 
 def run_on_cloud(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Exit code of the run, or 1 when the cloud would not have it, or 130 for Ctrl-C."""
-    cloud = Cloud(args.name, args.zone, args.accelerator, args.runtime, args.project, args.spot, args.dry_run)
+    cloud = Cloud(args.name, args.zone, args.accelerator, args.runtime, args.project, args.spot, args.dry_run, slices=args.slices)
     run = TpuRun(cloud, arguments, tries=args.tries, pause=args.pause, wait_hours=args.wait_hours)
     code = 1
     try:
@@ -223,13 +225,29 @@ def run_on_cloud(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     return code
 
 
+def run_on_gke(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    """Exit code of XPK, or 1 when it is not there."""
+    workload = xpk.Workload(args.name, args.cluster, args.accelerator, args.zone, args.project, args.slices, args.spot, args.tries, args.image,
+                            args.dry_run)
+    try:
+        return workload.act(args.action, arguments)
+    except CloudError as error:
+        print(f"tpu_run: {error}", file=sys.stderr)
+        return 1
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python launch/tpu_run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
                                      allow_abbrev=False)
     parser.add_argument("--action", choices=("run", "status", "logs", "stop", "delete"), default="run")
-    parser.add_argument("--name", default="", help="name of the TPU and its queued resource")
+    parser.add_argument("--name", "--tpu", default="", help="name of the TPU and its queued resource, or of the workload")
     parser.add_argument("--zone", default="")
-    parser.add_argument("--accelerator", default="", help="e.g. v5litepod-16, v6e-64, v5p-128 (cores, not chips, for v5p and v4)")
+    parser.add_argument("--accelerator", "--type", default="", help="e.g. v5litepod-16, v6e-64, v5p-128 (cores, not chips, for v5p and v4)")
+    parser.add_argument("--slices", type=int, default=1, help="TPUs of this type that train together over the data-centre network: the mesh's data axis "
+                        "runs over them, so --config.mesh.data is a multiple of it")
+    parser.add_argument("--via", choices=("gcloud", "xpk"), default="gcloud", help="xpk: a workload on the GKE cluster --cluster, by XPK")
+    parser.add_argument("--cluster", default="", help="GKE cluster of --via=xpk")
+    parser.add_argument("--image", default=xpk.IMAGE, help="base image of --via=xpk, with Python 3.11")
     parser.add_argument("--project", default="", help="default: gcloud's own")
     parser.add_argument("--runtime", default="", help="software version of the TPU VM; default: by accelerator")
     parser.add_argument("--spot", action="store_true", help="cheaper, and taken back at any time")
@@ -244,7 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--devices_per_process", type=int, default=4)
     args, passed = parser.parse_known_args(argv)
     wrong = [p for p in passed if not p.startswith("--config.")]
-    needed = () if args.local else ("name", "zone") if args.action != "run" else ("name", "zone", "accelerator")
+    place = ("name", "zone") if args.via == "gcloud" else ("name", "cluster")
+    needed = () if args.local else place if args.action != "run" else (*place, "accelerator")
     missing = [n for n in (*needed, *(("config", "workdir") if args.action == "run" else ())) if not getattr(args, n)]
     if wrong or missing:
         print(f"tpu_run: {f'unexpected argument {wrong[0]}; overrides start with --config.' if wrong else f'--{missing[0]} is missing'}", file=sys.stderr)
@@ -255,7 +274,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.action == "run" and not args.workdir.startswith("gs://"):
         print(f"tpu_run: --workdir={args.workdir} would be lost with the TPU; give a gs:// path", file=sys.stderr)
         return 2
-    return run_on_cloud(args, arguments)
+    if args.slices < 1:
+        print(f"tpu_run: --slices={args.slices} must be 1 or more", file=sys.stderr)
+        return 2
+    return run_on_gke(args, arguments) if args.via == "xpk" else run_on_cloud(args, arguments)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ MESH_AXES = ("data", "fsdp", "tensor")
 def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh over `devices` (all by default) with axes data, fsdp and tensor (and others, if named).
 
-    One size may be -1: what remains. Left-out axes are 1; with no sizes at all every device goes to fsdp.
-    ValueError when the sizes do not multiply to the number of devices.
+    One size may be -1: what remains. Left-out axes are 1; with no sizes at all every device goes to fsdp. Of several TPU slices the data
+    axis goes over the slices first.
+    ValueError when the sizes do not multiply to the number of devices, or data is no multiple of the slices.
     """
     devices = list(jax.devices() if devices is None else devices)
     sizes = dict.fromkeys(MESH_AXES, 1) | dict(axes or {"fsdp": -1})
@@ -29,7 +30,16 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[jax.Devic
     if math.prod(sizes.values()) != len(devices):
         raise ValueError(f"make_mesh: {sizes} multiplies to {math.prod(sizes.values())} but there are {len(devices)} devices")
     shape = tuple(sizes.values())
-    if devices[0].platform == "tpu":
+    on_tpu = devices[0].platform == "tpu"
+    slices = len({getattr(device, "slice_index", 0) for device in devices}) if on_tpu else 1
+    if slices > 1 and sizes["data"] % slices:
+        raise ValueError(f"make_mesh: {slices} slices need a data axis that is a multiple of {slices}, got data={sizes['data']}: only it may cross "
+                         "the network between slices")
+    if slices > 1:
+        within = tuple(size // slices if name == "data" else size for name, size in sizes.items())
+        across = tuple(slices if name == "data" else 1 for name in sizes)
+        grid = mesh_utils.create_hybrid_device_mesh(within, across, devices, allow_split_physical_axes=True)
+    elif on_tpu:
         grid = mesh_utils.create_device_mesh(shape, devices, allow_split_physical_axes=True)
     else:
         grid = np.asarray(devices).reshape(shape)

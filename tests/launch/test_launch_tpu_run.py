@@ -119,6 +119,33 @@ def test_dry_run_prints_and_calls_nothing(gcloud, capsys):
     assert code == 0 and not calls and out.count("$ gcloud") == 6 and "--spot" in out
 
 
+def test_slices_are_asked_for_together_and_every_worker_of_each_is_started(gcloud):
+    code, calls = gcloud(READY, DONE, extra=["--slices=2"])
+    assert code == 0 and "--node-count=2 --node-prefix=li" in next(call for call in calls if CREATE in call)
+    for node in ("li-0", "li-1"):
+        assert count(calls, f"ssh {node} --worker=all") == 2 and count(calls, f"{node}:spatial_jax.tar.gz") == 1
+    assert all("ssh li-0 --worker=0" in call for call in calls if FOLLOW in call)
+    states = ["tpu-vm describe", [[0, "READY\n", ""], [0, "PREEMPTED\n", ""], [0, "READY\n", ""]]]       # the second slice goes
+    code, calls = gcloud(states, DONE, extra=["--slices=2"])
+    assert code == 0 and count(calls, DELETE) == 3
+
+
+def test_a_workload_is_handed_to_xpk(gcloud, tmp_path, capsys):
+    (tmp_path / "xpk").write_text((tmp_path / "gcloud").read_text())
+    (tmp_path / "xpk").chmod(0o755)
+    more = ["--via=xpk", "--cluster=c", "--slices=2", "--spot"]
+    code, calls = gcloud(extra=more)
+    assert code == 0 and len(calls) == 1 and "goes on there" in capsys.readouterr().out
+    for words in ("workload create --cluster=c --zone=z --workload=li --tpu-type=v5litepod-16 --num-slices=2", "--restart-on-exit-codes=75", "--spot",
+                  "launch.worker --platform=tpu spatial_jax.train --config=c.py --workdir=gs://b/w --config.run.steps=5"):
+        assert words in calls[0]
+    code, calls = gcloud(["workload delete", [[3, "", "no such workload"]]], extra=[*more, "--action=stop"])
+    assert code == 3 and calls[-1] == "workload delete --cluster=c --zone=z --workload=li"
+    before = len(calls)
+    code, calls = gcloud(extra=[*more, "--dry_run"])
+    assert code == 0 and len(calls) == before and "$ xpk workload create" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(("action", "words"), [("status", "tpu-vm describe"), ("logs", "tail -n 40"), ("stop", "kill -TERM"), ("delete", DELETE)])
 def test_actions(gcloud, action, words):
     code, calls = gcloud(READY, extra=[f"--action={action}"])
@@ -127,7 +154,7 @@ def test_actions(gcloud, action, words):
 
 @pytest.mark.parametrize(("argv", "words"), [
     (["--zone=z"], "--name is missing"), (["--name=n", "--zone=z", "--accelerator=v5p-8", "--config=c", "--workdir=runs/x"], "give a gs:// path"),
-    (["--nme=n"], "unexpected argument --nme"),
+    (["--nme=n"], "unexpected argument --nme"), (["--via=xpk", "--name=n", "--accelerator=v5p-8", "--config=c", "--workdir=gs://b"], "--cluster is missing"),
 ])
 def test_bad_calls_are_one_line(argv, words, capsys):
     assert tpu_run.main(argv) == 2

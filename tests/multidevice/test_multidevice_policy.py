@@ -92,3 +92,18 @@ def test_shapes_that_do_not_divide_and_axes_used_twice_are_refused(case):
         make_mesh({"fsdp": 3})
     assert partition_spec(("batch", None), (8, 3), mesh) == jax.P("fsdp", None)
     assert partition_spec(("mlp",), (7,), mesh, strict=False) == jax.P(None)
+
+
+def test_only_the_data_axis_crosses_between_slices():
+    """Two v5e slices of four chips, compiled by the TPU compiler: each row of the mesh is one slice, and a sum over fsdp stays inside it."""
+    from jax.experimental import topologies
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    devices = list(topologies.get_topology_desc(platform="tpu", topology_name="v5e:2x2", num_slices=2).devices)
+    mesh = make_mesh({"data": 2, "fsdp": -1}, devices)
+    assert dict(mesh.shape) == {"data": 2, "fsdp": 4, "tensor": 1}
+    assert [{device.slice_index for device in row.flat} for row in mesh.devices] == [{0}, {1}]
+    shape = jax.ShapeDtypeStruct((8, 128), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec(("data", "fsdp"))))
+    assert jax.jit(lambda x: x.sum(0), out_shardings=NamedSharding(mesh, PartitionSpec())).lower(shape).compile() is not None
+    with pytest.raises(ValueError, match="multiple of 2"):
+        make_mesh({"fsdp": 8}, devices)
