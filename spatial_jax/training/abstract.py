@@ -38,7 +38,7 @@ from spatial_jax.training.state import TrainState, optimizer_shardings
 from spatial_jax.training.update import Updater, batch_shardings, group_axis
 
 # Words of a question and its chat template beside its picture.
-TEXT_TOKENS = 160
+TEXT_TOKENS, LEAST_TEXT = 160, 16
 
 
 @dataclasses.dataclass
@@ -118,12 +118,13 @@ def picture_grid(config: VisionConfig, pixels: int) -> tuple[int, int]:
 
 
 def typical_prompt(setup: Setup, pixels: int) -> EncodedPrompt:
-    """A question about one picture of `pixels` pixels."""
+    """A question about one picture of `pixels` pixels; its text is shorter where the run's prompts are (tiny policies)."""
     h, w = picture_grid(setup.policy.config.vision, pixels)
     pictured = h * w // setup.policy.config.vision.merge_unit
-    length = pictured + TEXT_TOKENS
+    longest = max(setup.run.data.prompt_buckets)
+    length = longest if pictured + LEAST_TEXT <= longest < pictured + TEXT_TOKENS else pictured + TEXT_TOKENS
     kinds = np.zeros(length, np.uint8)
-    kinds[16:16 + pictured] = 1
+    kinds[LEAST_TEXT // 2:LEAST_TEXT // 2 + pictured] = 1
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, length))
     return EncodedPrompt(np.zeros(length, np.int32), positions, length, kinds, np.zeros((h * w, 1), np.float32), np.array([[1, h, w]]), [(w, h)])
 

@@ -31,7 +31,7 @@ from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.optimizer import learning_rate
-from spatial_jax.training.preflight import lint_sources, memory_line, truth_check
+from spatial_jax.training.preflight import device_limit, lint_sources, memory_line, program_bytes, programs_line, state_bytes, truth_check
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup, make_setup
@@ -120,6 +120,9 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     if is_primary():
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
+    if jax.default_backend() != "cpu" and not jax.config.read("jax_compilation_cache_dir"):
+        # A run that resumes, and the check of its programs before the first step, need not compile again.
+        jax.config.update("jax_compilation_cache_dir", f"{root}/compiled")
     setup = make_setup(run, workdir)
     kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
     method = kinds[run.run.method](setup)
@@ -132,6 +135,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
             trainer.restore(device, host)
             log.info("resumed %s at step %d", root, trainer.step)
         announce(setup, trainer)
+        check_programs(setup, trainer)
         writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step)
         with writer:
             code = _steps(trainer, method, updater, validation, manager, guard, writer, mirror)
@@ -254,6 +258,24 @@ def _step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
     return {"grad_norm": float(np.mean([s["grad_norm"] for s in taken])), "update_skipped": float(sum(s["update_skipped"] for s in taken))}
 
 
+def check_programs(setup: Setup, trainer: Trainer) -> None:
+    """Where the device tells its memory: whether the run's largest programs fit beside the state, before the first step. ValueError if not."""
+    limit = device_limit()
+    if limit is None or setup.run.run.method not in ("grpo", "sft"):
+        return
+    try:
+        needed = program_bytes(setup)
+    except Exception as error:                  # what cannot be told beforehand must not end a run that may fit
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise ValueError(f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; lower config.run.micro_prompts, "
+                             "run.micro_answers or rollout.max_slots, set model.remat=full, or use more devices") from None
+        log.warning("memory of the programs is not known before the first step: %s", " ".join(str(error).split())[:200])
+        return
+    line = programs_line(needed, limit - state_bytes(trainer.state, trainer.reference.params, setup.frozen))
+    if is_primary():
+        print(f"  {line}", flush=True)
+
+
 def announce(setup: Setup, trainer: Trainer) -> None:
     """What is about to run, on process 0."""
     if not is_primary():
@@ -262,6 +284,7 @@ def announce(setup: Setup, trainer: Trainer) -> None:
     sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
     print(f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes}; "
           f"{len(jax.devices())} {jax.devices()[0].platform} device(s), mesh {dict(setup.mesh.shape) if setup.mesh else 'none'}", flush=True)
-    print(f"  {memory_line(trainer.state, trainer.reference.params, setup.frozen)}", flush=True)
+    used, limit = state_bytes(trainer.state, trainer.reference.params, setup.frozen), device_limit()
+    print(f"  {memory_line(used, limit)}", flush=True)
     for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
         print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)

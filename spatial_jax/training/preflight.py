@@ -1,4 +1,4 @@
-"""Before step 0: every record's plan and truth, the rewards on real records, and the memory of the state, a line each."""
+"""Before step 0: every record's plan and truth, the rewards on real records, the memory of the state and of the programs, a line each."""
 from __future__ import annotations
 
 import collections
@@ -14,6 +14,7 @@ from spatial_jax.rewards.base import Context
 from spatial_jax.rewards.lint import lint_records
 from spatial_jax.rewards.scoring import check_record
 from spatial_jax.training.answers import AnswerScorer
+from spatial_jax.training.setup import Setup
 
 LINTED = 16                                     # records a dataset
 SHOWN = 5
@@ -52,15 +53,56 @@ def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> lis
     return faults
 
 
-def memory_line(state: Any, reference: Any = None, frozen: Any = None) -> str:
-    """Bytes of parameters, optimizer state and reference on this process's first device against what the device has, where it says so.
-    Raises ValueError when they cannot fit: what the programs need comes on top."""
+def state_bytes(*trees: Any) -> int:
+    """Bytes of the trees' arrays on this process's first device."""
     device = jax.local_devices()[0]
-    used = sum(shard.data.nbytes for leaf in jax.tree.leaves((state, reference, frozen)) if isinstance(leaf, jax.Array)
+    return sum(shard.data.nbytes for leaf in jax.tree.leaves(trees) if isinstance(leaf, jax.Array)
                for shard in leaf.addressable_shards if shard.device == device)
-    limit = (device.memory_stats() or {}).get("bytes_limit")
+
+
+def device_limit() -> int | None:
+    """Bytes that this process may have on its first device; None where the device does not tell (a CPU)."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+
+
+def memory_line(used: int, limit: int | None) -> str:
+    """Bytes of parameters, optimizer state and reference against what the device has. Raises ValueError when they cannot fit: what the programs
+    need comes on top."""
+    kind = jax.local_devices()[0].device_kind
     if limit is None:
-        return f"memory: {used / 2**30:.2f} GiB of state on {device.device_kind} (it does not tell its size)"
+        return f"memory: {used / 2**30:.2f} GiB of state on {kind} (it does not tell its size)"
     if used > limit:
         raise ValueError(f"{used / 2**30:.1f} GiB of state on a device of {limit / 2**30:.1f} GiB: use more devices, LoRA or bfloat16 parameters")
-    return f"memory: {used / 2**30:.2f} GiB of state of {limit / 2**30:.2f} GiB on {device.device_kind}; {(limit - used) / 2**30:.2f} GiB for programs"
+    return f"memory: {used / 2**30:.2f} GiB of state of {limit / 2**30:.2f} GiB on {kind}; {(limit - used) / 2**30:.2f} GiB for programs"
+
+
+def program_bytes(setup: Setup) -> dict[str, int]:
+    """Bytes on a device that each program of the run needs beside the state, at the longest prompt and answer the run allows: compiled from shapes
+    alone. A persistent compilation cache gives the same programs back when the run comes to them."""
+    from spatial_jax.training.abstract import LEAST_TEXT, abstract_setup, rollout_programs, training_programs
+
+    run, vision = setup.run, setup.policy.config.vision
+    shapes = abstract_setup(run, setup.policy.config, setup.mesh)
+    widest = (max(run.data.prompt_buckets) - LEAST_TEXT) * (vision.patch_size * vision.spatial_merge_size) ** 2     # pixels that a prompt has room for
+    pixels = min(run.data.max_pixels or widest, widest)
+    programs = training_programs(shapes, pixels, run.rollout.max_new_tokens)
+    if run.run.method == "grpo":
+        programs += rollout_programs(shapes, pixels, run.rollout.max_new_tokens)
+    needed = {}
+    for program in programs:
+        if program.name == "apply":             # element by element, its arguments given away
+            continue
+        memory = program.function.lower(*program.arguments).compile().memory_analysis()
+        known = state_bytes(setup.start.params, setup.frozen)       # arguments that the state counts already
+        needed[program.name] = (max(memory.argument_size_in_bytes - known, 0) + memory.temp_size_in_bytes
+                                + max(memory.output_size_in_bytes - memory.alias_size_in_bytes, 0))
+    return needed
+
+
+def programs_line(needed: dict[str, int], free: int) -> str:
+    """What each program needs of the memory that the state leaves. Raises ValueError when the largest cannot have it."""
+    name = max(needed, key=lambda n: needed[n])
+    if needed[name] > free:
+        raise ValueError(f"the {name} program needs {needed[name] / 2**30:.1f} GiB and the state leaves {free / 2**30:.1f}: lower config.run.micro_prompts, "
+                         "run.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full, or use more devices")
+    return "programs: " + ", ".join(f"{n} {size / 2**30:.2f} GiB" for n, size in needed.items()) + f" of {free / 2**30:.2f} GiB"

@@ -10,8 +10,10 @@ from configs import quickstart
 from spatial_jax import config as run_config
 from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rate_history
 from spatial_jax.models import load_pretrained
+from spatial_jax.training import loop
 from spatial_jax.training.loop import make_trainer, train
 from spatial_jax.training.mirror import Mirror, mirror_of
+from spatial_jax.training.preflight import program_bytes, programs_line
 from spatial_jax.training.setup import make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
@@ -182,3 +184,18 @@ def test_lora_trains_against_the_base_under_its_adapters(world, sft, tmp_path):
     changed = [not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(base["text"]["layers"]["q_proj"]), jax.tree.leaves(merged["text"]["layers"]["q_proj"]))]
     assert any(changed)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(base["vision"]), jax.tree.leaves(merged["vision"])))
+
+
+def test_programs_that_do_not_fit_are_named_before_the_first_step(world, tmp_path, monkeypatch):
+    """On a device that tells its memory; here a CPU is made to."""
+    run = settings("sft", world, world / "policy", "questions", steps=1)
+    needed = program_bytes(make_setup(run, tmp_path))
+    assert set(needed) == {"update"} and needed["update"] > 1 << 20
+    assert programs_line(needed, 1 << 40).startswith("programs: update ")
+    state = 40 << 20                            # parameters, two moments and a little
+    monkeypatch.setattr(loop, "device_limit", lambda: state + needed["update"] // 2)
+    with pytest.raises(ValueError, match=r"the update program needs .* lower config.run.micro_prompts"):
+        train(run, tmp_path / "small")
+    assert not (tmp_path / "small" / "metrics.jsonl").exists()
+    monkeypatch.setattr(loop, "program_bytes", lambda setup: (_ for _ in ()).throw(RuntimeError("cannot tell")))
+    assert train(run, tmp_path / "unknown") == 0
