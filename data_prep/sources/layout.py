@@ -41,14 +41,14 @@ class Preset:
     smooth: bool = False                        # antialiased edges
     truncate: float = 0.0                       # share of an apparent side that may lie outside the picture
     raised: float = 0.55                        # share of the things that stand on something
-    paired: float = 0.5                         # share of the rooms whose things are of two kinds: else hardly anything is there to count
+    paired: float = 0.0                         # share of the rooms whose things are of two kinds: else hardly anything is there to count
 
 
 PRESETS = {
     "plain": Preset(112, 112, (2, 4), PLAIN_KINDS, tuple(COLOURS)[:6], (0.45, 1.0), (1.4, 5.6), (52.0, 68.0), (1.3, 1.7), (12.0, 20.0),
                     least_pixels=0.12, raised=0.3),
     "rich": Preset(448, 448, (4, 8), tuple(KINDS), tuple(COLOURS), None, (1.2, 7.0), (45.0, 80.0), (0.9, 2.1), (3.0, 30.0), 3.0,
-                   0.045, 0.6, 0.6, False, 0.6, True, 0.25, 0.5),
+                   0.045, 0.6, 0.6, False, 0.6, True, 0.25, 0.5, 0.5),
 }
 
 
@@ -230,7 +230,7 @@ def _furnish(preset: Preset, camera: Camera, looks: dict, wanted: int, rng: np.r
 
 def random_room(preset: Preset, rng: np.random.Generator) -> Room:
     """A room drawn from `rng`: preset.objects[0] to preset.objects[1] things, each wholly (or nearly) in view, none inside another."""
-    if rng.random() < preset.paired:
+    if preset.paired and rng.random() < preset.paired:
         preset = dataclasses.replace(preset, kinds=tuple(rng.choice(preset.kinds, 2, replace=False).tolist()))
     while True:
         camera = _camera(preset, rng)
