@@ -27,7 +27,7 @@ def main() -> int:
     table, worst = {}, 0.0
     with tempfile.TemporaryDirectory() as folder:
         for profile, (preset, more) in PROFILES.items():
-            scenes, questions = f"{folder}/{preset}", f"{folder}/{profile}"
+            scenes, questions = f"{folder}/{preset}_scenes", f"{folder}/{profile}_questions"
             if annotate(["--source=rendered", f"--preset={preset}", f"--count={options.scenes}", "--seed=11", f"--workers={options.workers}",
                          f"--out={scenes}"]):
                 return 2

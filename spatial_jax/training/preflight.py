@@ -46,7 +46,8 @@ def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> lis
         values = [v | {"reward": spec} for v in values if (spec := scorer.spec(v))["kind"] != "user"]
         rows = lint_records(values, context=Context(judge=scorer.judge))
         found = collections.Counter(f"{row.label}: {row.attack.name}: {row.fault}" for row in rows if row.fault)
-        log.info("rewards of %s: %d answers to %d records linted, %d faults", source.name, len(rows), len(values), sum(found.values()))
+        log.info("rewards of %s: %d answers to %d records linted, %d faults%s", source.name, len(rows), len(values), sum(found.values()),
+                 "" if values else " (user functions are linted by python -m spatial_jax.rewards.lint --user)")
         for fault, times in found.most_common(SHOWN):
             log.warning("  %s (%d times)", fault, times)
         faults += list(found)
