@@ -92,7 +92,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
     parser.add_argument("--root", default="runs/proofs")
     parser.add_argument("--scenes", type=int, default=16000)
-    parser.add_argument("--grpo_steps", type=int, default=900)
+    parser.add_argument("--grpo_steps", type=int, default=600)
     parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
