@@ -106,7 +106,11 @@ def main() -> int:
     code = StepRunner(root, plan).run() or run_seeds(root, {s: seed_steps(root, COLD_START, s, args.grpo_steps, args.items) for s in seeds}, args.at_once)
     if code == 0:
         result = Path(RESULT)
-        result.write_text(json.dumps(table(root, seeds, args.grpo_steps, os.environ["JAX_PLATFORMS"]), indent=1))
+        made = table(root, seeds, args.grpo_steps, os.environ["JAX_PLATFORMS"])
+        before = json.loads(result.read_text()) if result.is_file() else {}
+        if before.get("grpo_steps") == args.grpo_steps and not args.cold_start:     # other seeds from the same start stay in the table
+            made["rows"] = sorted([r for r in before["rows"] if r["seed"] not in seeds] + made["rows"], key=lambda r: r["seed"])
+        result.write_text(json.dumps(made, indent=1))
         say(f"wrote {result}")
     return code
 
