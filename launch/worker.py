@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("module")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     args = parser.parse_args(argv)
-    os.environ.update(environment(args.platform, args.devices, os.environ))
+    os.environ.update(environment(args.platform, args.devices, os.environ, args.processes))
     import jax
 
     if args.coordinator:

@@ -1,6 +1,7 @@
 """Compiler and runtime settings by platform, each with its reason. They must be in the environment before jax is imported."""
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 # name -> (value, reason). Passed in LIBTPU_INIT_ARGS.
@@ -26,12 +27,16 @@ CPU = {
                                                                   "another; the default of 40 seconds aborts the process on a busy machine"),
     "xla_cpu_collective_call_warn_stuck_timeout_seconds": ("120", "as above, for the warning"),
 }
+# Between processes XLA runs a CPU program's collectives side by side, each device in an order of its own, and each blocks a thread of a pool that
+# has one a core: on few cores all wait for one another for ever (seen: an all-gather on one device, all-to-alls on the three others).
+# NPROC sets the pool's size.
+CPU_THREADS_A_DEVICE = 8
 PLATFORMS = ("tpu", "gpu", "cpu")
 
 
-def environment(platform: str, devices: int | None = None, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Variables to set for `platform`; flags that `inherited` already names win. `devices`: how many a CPU process pretends to have.
-    Raises ValueError for an unknown platform."""
+def environment(platform: str, devices: int | None = None, inherited: Mapping[str, str] | None = None, processes: int = 1) -> dict[str, str]:
+    """Variables to set for `platform`; flags that `inherited` already names win. `devices`: how many a CPU process pretends to have;
+    `processes`: how many run together. Raises ValueError for an unknown platform."""
     inherited = inherited or {}
     if platform == "tpu":
         return {"LIBTPU_INIT_ARGS": _joined(inherited.get("LIBTPU_INIT_ARGS", ""), TPU)}
@@ -41,7 +46,8 @@ def environment(platform: str, devices: int | None = None, inherited: Mapping[st
     if platform == "cpu":
         count = {"xla_force_host_platform_device_count": (str(devices), "")} if devices else {}
         kept = " ".join(f for f in inherited.get("XLA_FLAGS", "").split() if not (devices and f.startswith("--xla_force_host_platform_device_count")))
-        return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _joined(kept, CPU | count)}
+        threads = {"NPROC": inherited.get("NPROC", str(max(CPU_THREADS_A_DEVICE * (devices or 1), os.cpu_count() or 1)))} if processes > 1 else {}
+        return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _joined(kept, CPU | count), **threads}
     raise ValueError(f"platform {platform!r} is unknown; use one of {', '.join(PLATFORMS)}")
 
 

@@ -196,3 +196,8 @@ def test_rehearsal_ends_the_others_when_one_dies(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(rehearsal, "commands", lambda *a: [[sys.executable, "-S", "-c", line] for line in lines])
     assert rehearsal.rehearse(2, 1, ["unused"], tmp_path / "logs", grace=0.2) == 137
     assert "process 1 ended with exit code -9" in capsys.readouterr().out
+
+
+def test_processes_have_threads_enough_for_collectives_in_any_order():
+    assert int(xla_flags.environment("cpu", 2, {}, 2)["NPROC"]) >= 16 and xla_flags.environment("cpu", 2, {"NPROC": "3"}, 2)["NPROC"] == "3"
+    assert "NPROC" not in xla_flags.environment("cpu", 8, {})
