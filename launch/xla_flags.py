@@ -27,7 +27,7 @@ CPU = {
                                                                   "another; the default of 40 seconds aborts the process on a busy machine"),
     "xla_cpu_collective_call_warn_stuck_timeout_seconds": ("120", "as above, for the warning"),
 }
-# Between processes XLA runs a CPU program's collectives side by side, each device in an order of its own, and each blocks a thread of a pool that
+# XLA runs a CPU program's collectives side by side, each device in an order of its own, and each blocks a thread of a pool that
 # has one a core: on few cores all wait for one another for ever (seen: an all-gather on one device, all-to-alls on the three others).
 # NPROC sets the pool's size.
 CPU_THREADS_A_DEVICE = 8
@@ -46,7 +46,8 @@ def environment(platform: str, devices: int | None = None, inherited: Mapping[st
     if platform == "cpu":
         count = {"xla_force_host_platform_device_count": (str(devices), "")} if devices else {}
         kept = " ".join(f for f in inherited.get("XLA_FLAGS", "").split() if not (devices and f.startswith("--xla_force_host_platform_device_count")))
-        threads = {"NPROC": inherited.get("NPROC", str(max(CPU_THREADS_A_DEVICE * (devices or 1), os.cpu_count() or 1)))} if processes > 1 else {}
+        alone = processes == 1 and (devices or 1) == 1
+        threads = {} if alone else {"NPROC": inherited.get("NPROC", str(max(CPU_THREADS_A_DEVICE * (devices or 1), os.cpu_count() or 1)))}
         return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _joined(kept, CPU | count), **threads}
     raise ValueError(f"platform {platform!r} is unknown; use one of {', '.join(PLATFORMS)}")
 

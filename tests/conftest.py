@@ -3,7 +3,7 @@ import os
 
 from launch.xla_flags import environment
 
-os.environ.update(environment("cpu", 8, os.environ))
+os.environ.update({name: value for name, value in environment("cpu", 8, os.environ).items() if name != "NPROC"})  # processes that tests start set it
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

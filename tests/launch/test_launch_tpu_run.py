@@ -200,4 +200,4 @@ def test_rehearsal_ends_the_others_when_one_dies(tmp_path, monkeypatch, capsys):
 
 def test_processes_have_threads_enough_for_collectives_in_any_order():
     assert int(xla_flags.environment("cpu", 2, {}, 2)["NPROC"]) >= 16 and xla_flags.environment("cpu", 2, {"NPROC": "3"}, 2)["NPROC"] == "3"
-    assert "NPROC" not in xla_flags.environment("cpu", 8, {})
+    assert int(xla_flags.environment("cpu", 4, {})["NPROC"]) >= 32 and "NPROC" not in xla_flags.environment("cpu", None, {})
