@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
+import timeit
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,7 @@ PADDED = (0, 37, 5, 64, 1, 2, 3, 90)
 def least_ms(call: Callable[..., Any], *arguments: jax.Array) -> float:
     """The least of five calls, after one that compiles."""
     jax.block_until_ready(call(*arguments))
-    spent = []
-    for _ in range(5):
-        start = time.perf_counter()
-        jax.block_until_ready(call(*arguments))
-        spent.append(time.perf_counter() - start)
-    return round(1e3 * min(spent), 3)
+    return round(1e3 * min(timeit.repeat(lambda: jax.block_until_ready(call(*arguments)), number=1, repeat=5)), 3)
 
 
 def distance(a: jax.Array, b: jax.Array) -> float:

@@ -16,13 +16,12 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from benchmarks.policies import RESULTS, picture_prompt, prepare_torchvision
+from benchmarks.policies import RESULTS, picture_prompt, prepare_torchvision, timed
 from spatial_jax.models.configs import ModelConfig, published
 
 PROMPTS, GROUP, PROMPT, GRID, ROLLED, UPDATED, ROWS = 8, 16, 1024, (60, 60), 128, 256, 4
@@ -36,12 +35,7 @@ def model_config(name: str, layers: int) -> ModelConfig:
 
 def best(call: Callable[[], Any], repeats: int = 3) -> tuple[float, float]:
     """(seconds of the first call, least seconds of the others); `call` must wait for its result."""
-    spent = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        call()
-        spent.append(time.perf_counter() - start)
-    return round(spent[0], 3), round(min(spent[1:]), 4)
+    return timed(call, 1)["wall_s"], timed(call, repeats)["wall_s"]
 
 
 def ours(config: ModelConfig) -> dict[str, Any]:

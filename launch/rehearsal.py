@@ -9,9 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from launch.steps import say
-
-EXIT_PREEMPTED = 75
+from launch.steps import EXIT_PREEMPTED, say
 
 
 def free_port() -> int:

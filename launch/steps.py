@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+EXIT_PREEMPTED = 75                             # a training that was asked to stop and has saved (spatial_jax.checkpoints, which imports jax)
+
 
 @dataclasses.dataclass(frozen=True)
 class Step:

@@ -26,10 +26,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.steps import say
+from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 
-EXIT_PREEMPTED = 75                             # a training that was asked to stop and has saved (spatial_jax.checkpoints)
 RESTARTS = 3                                    # times that a preempted member is started again at once
 TRAIN = ("-m", "spatial_jax.train")
 

@@ -29,10 +29,9 @@ if str(ROOT) not in sys.path:                   # called by path, Python looks i
 from launch import xpk  # noqa: E402
 from launch.gcloud import Cloud, CloudError, Temporary  # noqa: E402
 from launch.rehearsal import rehearse  # noqa: E402
-from launch.steps import say  # noqa: E402
+from launch.steps import EXIT_PREEMPTED, say  # noqa: E402
 
 T = TypeVar("T")
-EXIT_PREEMPTED = 75
 LONGEST_PAUSE = 600.0
 MARK = "spatial_jax_exit"
 COPY, FOLDER, LOG, PID, EXIT = "spatial_jax.tar.gz", "spatial_jax_run", "run.log", "run.pid", "run.exit"

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from launch.gcloud import CloudError
-from launch.steps import say
+from launch.steps import EXIT_PREEMPTED, say
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "python:3.11"
-EXIT_PREEMPTED = 75
 GRACE_S = 300                                   # a training that is asked to stop saves first
 
 

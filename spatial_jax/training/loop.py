@@ -31,7 +31,7 @@ from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.optimizer import learning_rate
-from spatial_jax.training.preflight import device_limit, lint_sources, memory_line, program_bytes, programs_line, state_bytes, truth_check
+from spatial_jax.training.preflight import SMALLER, device_limit, lint_sources, memory_line, program_bytes, programs_line, state_bytes, truth_check
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup, make_setup
@@ -121,7 +121,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
     if jax.default_backend() != "cpu" and not jax.config.read("jax_compilation_cache_dir"):
-        # A run that resumes, and the check of its programs before the first step, need not compile again.
+        # A run that resumes need not compile again.
         jax.config.update("jax_compilation_cache_dir", f"{root}/compiled")
     setup = make_setup(run, workdir)
     kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
@@ -267,8 +267,7 @@ def check_programs(setup: Setup, trainer: Trainer) -> None:
         needed = program_bytes(setup)
     except Exception as error:                  # what cannot be told beforehand must not end a run that may fit
         if "RESOURCE_EXHAUSTED" in str(error):
-            raise ValueError(f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; lower config.run.micro_prompts, "
-                             "run.micro_answers or rollout.max_slots, set model.remat=full, or use more devices") from None
+            raise ValueError(f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; {SMALLER}") from None
         log.warning("memory of the programs is not known before the first step: %s", " ".join(str(error).split())[:200])
         return
     line = programs_line(needed, limit - state_bytes(trainer.state, trainer.reference.params, setup.frozen))

@@ -18,6 +18,7 @@ from spatial_jax.training.setup import Setup
 
 LINTED = 16                                     # records a dataset
 SHOWN = 5
+SMALLER = "lower config.run.micro_prompts, run.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full, or use more devices"
 log = logging.getLogger(__name__)
 
 
@@ -79,7 +80,7 @@ def memory_line(used: int, limit: int | None) -> str:
 
 def program_bytes(setup: Setup) -> dict[str, int]:
     """Bytes on a device that each program of the run needs beside the state, at the longest prompt and answer the run allows: compiled from shapes
-    alone. A persistent compilation cache gives the same programs back when the run comes to them."""
+    alone. The run compiles its own ones beside these; a resumed run finds both in its cache."""
     from spatial_jax.training.abstract import LEAST_TEXT, abstract_setup, rollout_programs, training_programs
 
     run, vision = setup.run, setup.policy.config.vision
@@ -89,12 +90,11 @@ def program_bytes(setup: Setup) -> dict[str, int]:
     programs = training_programs(shapes, pixels, run.rollout.max_new_tokens)
     if run.run.method == "grpo":
         programs += rollout_programs(shapes, pixels, run.rollout.max_new_tokens)
-    needed = {}
+    needed, known = {}, state_bytes(setup.start.params, setup.frozen)       # known: arguments that the state counts already
     for program in programs:
         if program.name == "apply":             # element by element, its arguments given away
             continue
         memory = program.function.lower(*program.arguments).compile().memory_analysis()
-        known = state_bytes(setup.start.params, setup.frozen)       # arguments that the state counts already
         needed[program.name] = (max(memory.argument_size_in_bytes - known, 0) + memory.temp_size_in_bytes
                                 + max(memory.output_size_in_bytes - memory.alias_size_in_bytes, 0))
     return needed
@@ -104,6 +104,5 @@ def programs_line(needed: dict[str, int], free: int) -> str:
     """What each program needs of the memory that the state leaves. Raises ValueError when the largest cannot have it."""
     name = max(needed, key=lambda n: needed[n])
     if needed[name] > free:
-        raise ValueError(f"the {name} program needs {needed[name] / 2**30:.1f} GiB and the state leaves {free / 2**30:.1f}: lower config.run.micro_prompts, "
-                         "run.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full, or use more devices")
+        raise ValueError(f"the {name} program needs {needed[name] / 2**30:.1f} GiB and the state leaves {free / 2**30:.1f}: {SMALLER}")
     return "programs: " + ", ".join(f"{n} {size / 2**30:.2f} GiB" for n, size in needed.items()) + f" of {free / 2**30:.2f} GiB"
