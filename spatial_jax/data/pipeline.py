@@ -169,6 +169,17 @@ class QuestionPipeline:
         """The next `count` samples."""
         return [next(self) for _ in range(count)]
 
+    def sample(self, dataset: str, index: int) -> Sample:
+        """The sample at `index` of the split of the dataset of that name, as the stream gives it. DatasetError where it cannot be made."""
+        for source in self.sources:
+            position = int(np.searchsorted(source.indices, index))
+            if source.name == dataset and position < len(source) and source.indices[position] == index:
+                sample = self.encoder.finish(self.encoder(source, position))
+                if isinstance(sample, Sample):
+                    return sample
+                raise DatasetError(f"{sample.where}: {sample.reason}")
+        raise DatasetError(f"{dataset}: no usable record {index} any more; resume with the data that the checkpoint was made with")
+
     def get_state(self) -> dict[str, Any]:
         """JSON-ready state: everything that the next samples depend on."""
         return {"version": STATE_VERSION, "identity": self._identity(), "draws": self.draws,

@@ -78,6 +78,11 @@ NAMES: tuple[MetricName, ...] = (
                group="stability", aliases=("sampler_gap", "gap/mean_abs", "gap"), log_scale=True),
     MetricName("gap/max", "Largest sampler gap", "gap max", "Largest such difference of the step.", better="down", group="stability",
                aliases=("sampler_gap_max", "gap/max_abs"), log_scale=True),
+    MetricName("stale/mean", "Drift since sampling", "drift", "Mean |log-prob at sampling - log-prob before the update| of answers that are one step "
+               "old (config.rollout.overlap); sampler gap included.", group="stability", log_scale=True),
+    MetricName("stale/max", "Largest drift since sampling", "drift max", "Largest such difference of the step.", group="stability", log_scale=True),
+    MetricName("importance/weight", "Importance weight", "weight", "Mean truncated weight of the answers' tokens (config.algorithm.is_cap).",
+               group="stability"),
     MetricName("reward/excluded", "Answers without a score", "excluded", "Share of answers that no reward could judge; left out, not scored 0.",
                "%", "down", group="answers"),
     MetricName("answer_tokens", "Answer tokens", "tokens", "Answer tokens in the update.", "tokens", group="speed"),

@@ -3,8 +3,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 Group = TypeVar("Group")
 REASONS = ("all_right", "all_wrong", "constant", "unscored")
@@ -40,14 +40,14 @@ class RefillCounts:
 
 
 class Refill(Generic[Group]):
-    """Fills a batch of `target` groups over at most `max_rounds` rounds of rollouts. Kept groups beyond the target wait for the next batch
-    (they are one step off-policy then; `keep_surplus=False` discards them). When the rounds are used up the batch is as large as it is,
-    down to nothing: `take` returns what there is and the caller skips the step if that is empty."""
+    """Fills a batch of `target` groups over at most `max_rounds` rounds of rollouts. Kept groups beyond the target are dropped: in the next
+    batch they would be an older policy's. When the rounds are used up the batch is as large as it is, down to nothing: `take` returns what
+    there is and the caller skips the step if that is empty. Between batches it holds nothing, so a checkpoint need not keep it."""
 
-    def __init__(self, target: int, max_rounds: int = 4, keep_surplus: bool = True):
+    def __init__(self, target: int, max_rounds: int = 4):
         if target < 1 or max_rounds < 1:
             raise ValueError(f"refill needs target >= 1 and max_rounds >= 1, has {target} and {max_rounds}")
-        self.target, self.max_rounds, self.keep_surplus = target, max_rounds, keep_surplus
+        self.target, self.max_rounds = target, max_rounds
         self.pending: list[Group] = []
         self.counts = RefillCounts()
 
@@ -73,19 +73,7 @@ class Refill(Generic[Group]):
         return kept
 
     def take(self) -> tuple[list[Group], RefillCounts]:
-        """The batch (at most `target` groups, oldest first) and its counts; starts the next batch with what is left over."""
-        batch, rest = self.pending[:self.target], self.pending[self.target:]
+        """The batch (at most `target` groups, oldest first) and its counts; starts the next batch."""
+        batch, self.pending = self.pending[:self.target], []
         counts, self.counts = self.counts, RefillCounts()
-        self.pending = rest if self.keep_surplus else []
         return batch, counts
-
-    def state_dict(self, encode: Callable[[Group], Any]) -> dict[str, Any]:
-        """JSON-ready, with `encode` for a group (its rollouts belong to the state: they cannot be sampled again by a later policy)."""
-        counts = dataclasses.asdict(self.counts) | {"dropped": dict(self.counts.dropped)}
-        return {"pending": [encode(group) for group in self.pending], "counts": counts}
-
-    def load_state_dict(self, state: Mapping[str, Any], decode: Callable[[Any], Group]) -> None:
-        """Continues from `state_dict`'s result."""
-        self.pending = [decode(group) for group in state["pending"]]
-        counts = dict(state["counts"])
-        self.counts = RefillCounts(**(counts | {"dropped": collections.Counter(counts["dropped"])}))

@@ -6,11 +6,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from spatial_jax.data.encode import Sample
+from spatial_jax.data.pipeline import QuestionPipeline
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.types import SamplingParams, Trajectory
+from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
 from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
 
@@ -87,3 +90,32 @@ class AnswerScorer:
     def start(self, sample: Sample, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
         """The same, while the caller goes on decoding."""
         return self._pool.submit(self, sample, group)
+
+
+@dataclasses.dataclass
+class Sampled:
+    """Groups of answers whose scores are on the way."""
+
+    samples: list[Sample]
+    groups: list[list[Trajectory]]
+    scoring: list[concurrent.futures.Future[Scored]]
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint: the answers cannot be sampled again by a later policy; questions are named by their place, scores are made anew."""
+        return {"questions": [[sample.dataset, sample.index] for sample in self.samples],
+                "groups": [[{"tokens": t.tokens.astype("<i4").tobytes(), "sampler_logp": t.sampler_logp.astype("<f4").tobytes(),
+                             "full_logp": t.full_logp.astype("<f4").tobytes(), "finish_reason": t.finish_reason} for t in group]
+                           for group in self.groups]}
+
+    @classmethod
+    def restored(cls, state: dict[str, Any], pipeline: QuestionPipeline, answers: AnswerScorer) -> Sampled:
+        """What `state_dict` was taken of, with scoring begun again. DatasetError where a question is no longer there."""
+        samples = [pipeline.sample(dataset, index) for dataset, index in state["questions"]]
+        groups = [[_trajectory(saved, i, j) for j, saved in enumerate(group)] for i, group in enumerate(state["groups"])]
+        return cls(samples, groups, [answers.start(sample, group) for sample, group in zip(samples, groups)])
+
+
+def _trajectory(saved: dict[str, Any], prompt: int, sample: int) -> Trajectory:
+    tokens = np.frombuffer(saved["tokens"], "<i4").astype(np.int32)
+    sampler_logp, full_logp = (np.frombuffer(saved[name], "<f4").astype(np.float32) for name in ("sampler_logp", "full_logp"))
+    return Trajectory(tokens, sampler_logp, full_logp, saved["finish_reason"], prompt, sample, np.ones(len(tokens), bool), [Turn(tokens)])

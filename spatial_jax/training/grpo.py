@@ -17,7 +17,7 @@ from spatial_jax.rl.kl import penalised_rewards
 from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
 from spatial_jax.rl.refill import drop_reason
 from spatial_jax.rollout.types import Trajectory
-from spatial_jax.training.answers import AnswerScorer, make_engine, sampling_params
+from spatial_jax.training.answers import AnswerScorer, Sampled, make_engine, sampling_params
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.settings import AlgorithmSettings
@@ -44,6 +44,7 @@ class Rollout:
     correct: np.ndarray                         # NaN likewise
     advantages: np.ndarray
     reasons: list[str | None]                   # why a group gives no gradient worth having; None where it does
+    stale: bool = False                         # sampled by the policy before the last update
 
     @property
     def constant(self) -> np.ndarray:
@@ -53,9 +54,9 @@ class Rollout:
     @classmethod
     def chosen(cls, rows: Sequence[tuple[Rollout, int]]) -> Rollout:
         """These rows of these rollouts as one."""
-        lists: dict[str, Any] = {f.name: [getattr(rollout, f.name)[i] for rollout, i in rows] for f in dataclasses.fields(cls)}
+        lists: dict[str, Any] = {f.name: [getattr(rollout, f.name)[i] for rollout, i in rows] for f in dataclasses.fields(cls) if f.name != "stale"}
         joined: dict[str, Any] = {name: np.stack(values) if isinstance(values[0], np.ndarray) else values for name, values in lists.items()}
-        return cls(**joined)
+        return cls(**joined, stale=any(rollout.stale for rollout, _ in rows))
 
     @classmethod
     def joined(cls, rollouts: Sequence[Rollout]) -> Rollout:
@@ -76,7 +77,7 @@ class Rollout:
 
 
 class Grpo:
-    """Holds the sampler; `collect` makes a rollout from samples, `minibatches` cuts it into optimizer steps."""
+    """Holds the sampler; `sample` answers questions, `collect` makes a rollout of the answers, `minibatches` cuts it into optimizer steps."""
 
     def __init__(self, setup: Setup):
         run = setup.run
@@ -93,9 +94,9 @@ class Grpo:
             remat=self.run.model.remat)
         return objective(logp, entropy, batch.policy, self.config, entropy_coef=coefficients["entropy"])
 
-    def collect(self, samples: Sequence[Sample], params: Any, step: int, first: int, timer: PhaseTimer) -> Rollout:
-        """Samples, decodes to text and scores; rewards of records whose scoring fails are NaN and take no part. `first`: how many prompts
-        this step has sampled already, for the random keys."""
+    def sample(self, samples: Sequence[Sample], params: Any, step: int, first: int, timer: PhaseTimer) -> Sampled:
+        """A group of answers to each question; scoring has begun when it returns. `first`: how many prompts this step has sampled already,
+        for the random keys."""
         scoring: list[Any] = [None] * len(samples)
 
         def finished(index: int, group: Sequence[Trajectory]) -> None:
@@ -104,20 +105,26 @@ class Grpo:
         with timer("rollout"):
             groups = self.engine.generate(params, [s.prompt for s in samples], self.run.rollout.group_size, self.sampling, step=step,
                                           prompt_ids=range(first, first + len(samples)), on_finish=finished)
+        return Sampled(list(samples), groups, scoring)
+
+    def collect(self, sampled: Sampled, timer: PhaseTimer, *, stale: bool = False) -> Rollout:
+        """Waits for the scores; rewards of records whose scoring fails are NaN and take no part. `stale`: an update has passed since."""
+        samples, groups = sampled.samples, sampled.groups
         with timer("reward"):                   # only what decoding did not hide
-            scored = [future.result() for future in scoring]
+            scored = [future.result() for future in sampled.scoring]
         texts, outcomes = [s.texts for s in scored], [s.outcomes for s in scored]
         number = lambda value: float("nan") if value is None else float(value)  # noqa: E731
         rewards = np.array([[number(o.reward) for o in group] for group in outcomes], np.float64)
         correct = np.array([[number(o.correct) for o in group] for group in outcomes], np.float64)
         advantages = group_advantages(rewards, kind=self.config.kind)
         reasons = [drop_reason([o.accuracy for o in row], [o.correct for o in row]) for row in outcomes]
-        return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, reasons)
+        return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, reasons, stale)
 
     def minibatches(self, rollout: Rollout, params: Any, reference: Any, timer: PhaseTimer) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, normaliser) of each optimizer step. Groups without a gradient are left out, so a step may have fewer
-        micro-batches; a step without any is left out. `params` are those that sampled, `reference` may be None. All are scored before
-        the first is returned: an optimizer step gives the memory of `params` away."""
+        micro-batches; a step without any is left out. `params` are the present ones (those that sampled, unless the rollout is stale: then
+        ratios are to them, and the importance weights lead back to the sampler), `reference` may be None. All are scored before the
+        first is returned: an optimizer step gives the memory of `params` away."""
         settings, micro, size = self.run.algorithm, self.run.run.micro_prompts, self.run.run.update_prompts
         on_policy, constant = self.run.run.prompts == size, rollout.constant
         steps = []
@@ -183,8 +190,12 @@ class Grpo:
             means = {k: float(v) for k, v in metrics_from_sums({k: v for k, v in sums.items() if k not in ("grad_norm", "update_skipped")}).items()}
             out |= {"loss": means["loss"], "entropy": means["entropy"], "ratio/mean": means["ratio"], "ratio/max": means["ratio_max"],
                     "clip/low": means["clip_low"], "clip/high": means["clip_high"], "clip/fraction": means["clip_low"] + means["clip_high"],
-                    "kl/old": means["kl_old"], "gap/mean": means["sampler_gap"], "gap/max": means["sampler_gap_max"],
-                    "answer_tokens": means["tokens"]}
+                    "kl/old": means["kl_old"], "answer_tokens": means["tokens"]}
+            # Of a stale rollout the difference holds an update's change, too: it is not the gap that the alarm is about.
+            name = "stale" if rollout.stale else "gap"
+            out |= {f"{name}/mean": means["sampler_gap"], f"{name}/max": means["sampler_gap_max"]}
+            if "is_weight" in means:
+                out["importance/weight"] = means["is_weight"]
             if "kl_ref" in means:
                 out["kl/reference"] = means["kl_ref"]
         return out

@@ -25,7 +25,7 @@ from spatial_jax.rl.entropy import EntropyController
 from spatial_jax.rl.pass_rates import read_pass_rates
 from spatial_jax.rl.refill import Refill
 from spatial_jax.training.align import Align, SceneStream
-from spatial_jax.training.answers import AnswerScorer
+from spatial_jax.training.answers import AnswerScorer, Sampled
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
@@ -75,7 +75,9 @@ class Trainer:
     curriculum: Curriculum
     entropy: EntropyController
     refill: Refill
+    scorer: AnswerScorer | None = None
     initial: Any = None                         # parameters the run began with, where the KL to them is logged
+    ahead: Sampled | None = None                # the next step's answers, where rollouts overlap
     step: int = 0
 
     def device_state(self) -> dict[str, Any]:
@@ -83,7 +85,8 @@ class Trainer:
 
     def host_state(self) -> dict[str, Any]:
         return {"step": self.step, "data": self.pipeline.get_state(), "reference": self.reference.controller.state_dict(),
-                "curriculum": self.curriculum.state_dict(), "entropy": self.entropy.state_dict()}
+                "curriculum": self.curriculum.state_dict(), "entropy": self.entropy.state_dict(),
+                "ahead": None if self.ahead is None else self.ahead.state_dict()}
 
     def restore(self, device: dict[str, Any], host: dict[str, Any]) -> None:
         """Continues where `device_state` and `host_state` were taken."""
@@ -93,6 +96,8 @@ class Trainer:
         self.entropy.load_state_dict(host["entropy"])
         self.pipeline.set_state(host["data"])
         self.step = int(host["step"])
+        if host.get("ahead") is not None and self.scorer is not None and self.setup.run.rollout.overlap:
+            self.ahead = Sampled.restored(host["ahead"], self.pipeline, self.scorer)
 
 
 def make_trainer(setup: Setup, scorer: AnswerScorer | None = None) -> Trainer:
@@ -104,11 +109,10 @@ def make_trainer(setup: Setup, scorer: AnswerScorer | None = None) -> Trainer:
     pipeline: Any = SceneStream(setup) if run.run.method == "align" else make_pipeline(setup, scorer)
     if run.run.method == "grpo":
         pipeline.accept = curriculum.accept
-    # What refill keeps for the next batch would be sampled by an older policy: the surplus is dropped, so a batch is always on-policy.
-    refill: Refill = Refill(run.run.prompts, max(run.algorithm.refill_rounds, 1), keep_surplus=False)
+    refill: Refill = Refill(run.run.prompts, max(run.algorithm.refill_rounds, 1))
     initial = jax.tree.map(jnp.copy, setup.start.params) if run.log.initial_kl_every and run.run.method == "grpo" else None
     return Trainer(setup, setup.start, pipeline, Reference(run.reference, run.needs_reference, setup.start.params), curriculum,
-                   EntropyController(run.entropy), refill, initial)
+                   EntropyController(run.entropy), refill, scorer, initial)
 
 
 def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
@@ -120,9 +124,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     if is_primary():
         workdir.mkdir(parents=True, exist_ok=True)
         (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
-    if jax.default_backend() != "cpu" and not jax.config.read("jax_compilation_cache_dir"):
-        # A run that resumes need not compile again.
-        jax.config.update("jax_compilation_cache_dir", f"{root}/compiled")
+    keep_programs(root)
     setup = make_setup(run, workdir)
     kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
     method = kinds[run.run.method](setup)
@@ -148,6 +150,12 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     if code == 0 and is_primary():
         print(f"finished {run.run.steps} steps; the policy is in {root}/export (Hugging Face layout)", flush=True)
     return code
+
+
+def keep_programs(root: str) -> None:
+    """On accelerators compiled programs stay with the run, unless JAX was given a place: a run that resumes need not compile again."""
+    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", f"{root}/compiled")
 
 
 def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validation | None, manager: CheckpointManager, guard: PreemptionGuard,
@@ -200,18 +208,30 @@ Taken = tuple[list[Any], dict[str, float], list[dict[str, Any]]]          # samp
 
 
 def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTimer) -> Taken:
-    """Rolls out until the batch is full of groups with a gradient (one round unless refill is on), then updates on it."""
+    """Rolls out until the batch is full of groups with a gradient (one round unless refill is on), then updates on it. With overlap the
+    first round was sampled a step ago, and the next step's is sampled before this one's scores are waited for: the device works while
+    judges and rules do. One thread gives out all device work, so processes cannot get out of order."""
     setup, run = trainer.setup, trainer.setup.run
     params = setup.params(trainer.state.params)
     trainer.curriculum.advance(trainer.step)
+
+    def sample(count: int, step: int, first: int) -> Sampled:
+        with timer("data"):
+            samples = trainer.pipeline.take(count)
+        return method.sample(samples, params, step, first, timer)
+
+    sampled, trainer.ahead = trainer.ahead, None
+    stale = sampled is not None
     rounds: list[Rollout] = []
     while (need := trainer.refill.need()) and (not rounds or run.algorithm.refill_rounds > 1):
-        with timer("data"):
-            samples = trainer.pipeline.take(need)
-        rounds.append(method.collect(samples, params, trainer.step, sum(len(r.samples) for r in rounds), timer))
-        trainer.refill.add(list(zip([rounds[-1]] * need, range(need))), rounds[-1].reasons)
-        for sample, row, reason in zip(samples, rounds[-1].outcomes, rounds[-1].reasons):
-            trainer.curriculum.observe(sample.record, [o.correct for o in row], dropped=reason, source=sample.dataset)
+        sampled = sampled or sample(need, trainer.step, sum(len(r.samples) for r in rounds))
+        if run.rollout.overlap and not rounds and trainer.step + 1 < run.run.steps:
+            trainer.ahead = sample(run.run.prompts, trainer.step + 1, 0)
+        rounds.append(method.collect(sampled, timer, stale=stale and not rounds))
+        trainer.refill.add([(rounds[-1], i) for i in range(len(rounds[-1].samples))], rounds[-1].reasons)
+        for asked, row, reason in zip(rounds[-1].samples, rounds[-1].outcomes, rounds[-1].reasons):
+            trainer.curriculum.observe(asked.record, [o.correct for o in row], dropped=reason, source=asked.dataset)
+        sampled = None
     kept, counts = trainer.refill.take()
     if run.curriculum.mixture_strength:
         names = [source.name for source in trainer.pipeline.sources]

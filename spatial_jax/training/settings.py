@@ -62,6 +62,7 @@ class RolloutSettings:
     max_slots: int = 1024                       # answers decoded at once
     answer_buckets: tuple[int, ...] = (256, 1024, 4096, 8192)
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
+    overlap: bool = False                       # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -205,6 +206,9 @@ class RunConfig:
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
         if run.method == "grpo" and self.rollout.group_size < 2:
             raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
+        if self.rollout.overlap and (run.method != "grpo" or self.algorithm.is_cap is None):
+            raise ValueError("config.rollout.overlap trains on answers of the policy before the last update: it needs method 'grpo' and their importance "
+                             "correction; set config.algorithm.is_cap (2.0 is usual)")
         if self.reference.mode == "val_plateau" and not self.validation.every:
             raise ValueError("config.reference.mode = 'val_plateau' needs validations: set config.validation.every")
         if self.validation.every and run.method == "align":

@@ -81,6 +81,18 @@ def test_a_run_in_a_bucket_is_mirrored_and_resumes_on_another_machine(world, sft
     assert load_pretrained(bucket / "export") is not None and json.loads((bucket / "config.json").read_text())["run"]["steps"] == 3
 
 
+@pytest.mark.parametrize("backend, given, kept", [("cpu", None, None), ("gpu", None, "ROOT/compiled"), ("tpu", "/mine", "/mine")])
+def test_programs_are_kept_with_a_run_on_an_accelerator(monkeypatch, tmp_path, backend, given, kept):
+    before = jax.config.jax_compilation_cache_dir
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    try:
+        jax.config.update("jax_compilation_cache_dir", given)
+        loop.keep_programs(str(tmp_path))
+        assert jax.config.jax_compilation_cache_dir == (kept and kept.replace("ROOT", str(tmp_path)))
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+
+
 def test_only_a_bucket_is_mirrored(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert mirror_of("runs/x") is None
@@ -199,3 +211,63 @@ def test_programs_that_do_not_fit_are_named_before_the_first_step(world, tmp_pat
     assert not (tmp_path / "small" / "metrics.jsonl").exists()
     monkeypatch.setattr(loop, "program_bytes", lambda setup: (_ for _ in ()).throw(RuntimeError("cannot tell")))
     assert train(run, tmp_path / "unknown") == 0
+
+
+def overlapped(run, overlap=True, rate=1e-3):
+    return dataclasses.replace(run, rollout=dataclasses.replace(run.rollout, overlap=overlap),
+                               algorithm=dataclasses.replace(run.algorithm, is_cap=2.0, refill_rounds=1),
+                               curriculum=dataclasses.replace(run.curriculum, enabled=False),
+                               optimizer=dataclasses.replace(run.optimizer, learning_rate=rate, schedule="constant", warmup_steps=0))
+
+
+def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tmp_path, monkeypatch):
+    events = []
+
+    class Noted(loop.Grpo):
+        def sample(self, samples, params, step, first, timer):
+            events.append(("sample", step))
+            return super().sample(samples, params, step, first, timer)
+
+        def collect(self, sampled, timer, *, stale=False):
+            events.append(("collect", None))
+            return super().collect(sampled, timer, stale=stale)
+
+    monkeypatch.setattr(loop, "Grpo", Noted)
+    own = tmp_path / "own.py"
+    own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
+    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=3))
+    run = dataclasses.replace(run, reward=dataclasses.replace(run.reward, user_file=str(own)))
+    assert train(run, tmp_path) == 0
+    assert events == [("sample", 0), ("sample", 1), ("collect", None), ("sample", 2), ("collect", None), ("collect", None)]
+    rows = read_metrics(tmp_path)
+    assert "gap/mean" in rows[0] and "stale/mean" not in rows[0] and all("stale/mean" in row and "gap/mean" not in row for row in rows[1:])
+    assert rows[0]["gap/max"] < 1e-4 < max(row["stale/max"] for row in rows[1:])           # the policy has moved since they were sampled
+    assert rows[0]["importance/weight"] == pytest.approx(1, abs=1e-5) and all(row["ratio/mean"] == pytest.approx(1, abs=1e-5) for row in rows)
+
+
+def test_overlap_changes_nothing_where_the_policy_does_not_change(world, sft, tmp_path):
+    run = settings("grpo", world, sft / "export", "questions", steps=3)
+    for overlap in (True, False):
+        assert train(overlapped(run, overlap, rate=0.0), tmp_path / str(overlap)) == 0
+    ahead, plain = (read_metrics(tmp_path / str(overlap)) for overlap in (True, False))
+    assert [row["reward/mean"] for row in ahead] == [row["reward/mean"] for row in plain]
+    assert [row["loss"] for row in ahead] == pytest.approx([row["loss"] for row in plain], abs=1e-5)
+
+
+def test_overlapped_answers_survive_a_stop(world, sft, tmp_path, monkeypatch):
+    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=4))
+    assert train(run, tmp_path / "uninterrupted") == 0
+    stops = iter([False, True])
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.PreemptionGuard, "should_stop", lambda self: next(stops))
+        assert train(run, tmp_path / "stopped") == loop.EXIT_PREEMPTED
+    assert train(run, tmp_path / "stopped") == 0
+    whole, parts = (read_metrics(tmp_path / name) for name in ("uninterrupted", "stopped"))
+    keys = ("loss", "reward/mean", "grad_norm", "stale/mean", "importance/weight")
+    assert [[row.get(key) for key in keys] for row in whole] == [[row.get(key) for key in keys] for row in parts] and len(parts) == 4
+
+
+def test_overlap_without_its_correction_is_refused(world):
+    run = settings("grpo", world, world / "policy", "questions")
+    with pytest.raises(ValueError, match="is_cap"):
+        dataclasses.replace(run, rollout=dataclasses.replace(run.rollout, overlap=True)).check()
