@@ -213,8 +213,11 @@ def test_programs_that_do_not_fit_are_named_before_the_first_step(world, tmp_pat
     assert train(run, tmp_path / "unknown") == 0
 
 
-def overlapped(run, overlap=True, rate=1e-3):
-    return dataclasses.replace(run, rollout=dataclasses.replace(run.rollout, overlap=overlap),
+def overlapped(run, folder, overlap=True, rate=1e-3):
+    """The run with rollouts one step ahead, and a reward that a random policy earns in part."""
+    own = folder / "own.py"
+    own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
+    return dataclasses.replace(run, reward=dataclasses.replace(run.reward, user_file=str(own)), rollout=dataclasses.replace(run.rollout, overlap=overlap),
                                algorithm=dataclasses.replace(run.algorithm, is_cap=2.0, refill_rounds=1),
                                curriculum=dataclasses.replace(run.curriculum, enabled=False),
                                optimizer=dataclasses.replace(run.optimizer, learning_rate=rate, schedule="constant", warmup_steps=0))
@@ -233,10 +236,7 @@ def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tm
             return super().collect(sampled, timer, stale=stale)
 
     monkeypatch.setattr(loop, "Grpo", Noted)
-    own = tmp_path / "own.py"
-    own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
-    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=3))
-    run = dataclasses.replace(run, reward=dataclasses.replace(run.reward, user_file=str(own)))
+    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=3), tmp_path)
     assert train(run, tmp_path) == 0
     assert events == [("sample", 0), ("sample", 1), ("collect", None), ("sample", 2), ("collect", None), ("collect", None)]
     rows = read_metrics(tmp_path)
@@ -248,14 +248,14 @@ def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tm
 def test_overlap_changes_nothing_where_the_policy_does_not_change(world, sft, tmp_path):
     run = settings("grpo", world, sft / "export", "questions", steps=3)
     for overlap in (True, False):
-        assert train(overlapped(run, overlap, rate=0.0), tmp_path / str(overlap)) == 0
+        assert train(overlapped(run, tmp_path, overlap, rate=0.0), tmp_path / str(overlap)) == 0
     ahead, plain = (read_metrics(tmp_path / str(overlap)) for overlap in (True, False))
     assert [row["reward/mean"] for row in ahead] == [row["reward/mean"] for row in plain]
     assert [row["loss"] for row in ahead] == pytest.approx([row["loss"] for row in plain], abs=1e-5)
 
 
 def test_overlapped_answers_survive_a_stop(world, sft, tmp_path, monkeypatch):
-    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=4))
+    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=4), tmp_path)
     assert train(run, tmp_path / "uninterrupted") == 0
     stops = iter([False, True])
     with monkeypatch.context() as patch:
