@@ -138,7 +138,7 @@ def load_pretrained(directory: str | os.PathLike, dtype: str = "float32", mesh: 
     dtype: type of activations and, unless param_dtype is given, of the parameters; mesh: where to shard the parameters, by `rules`;
     position_rule: "4.57" or "hf5". Errors: FileNotFoundError, or ValueError that lists every tensor that does not fit.
     """
-    if "float64" in (dtype, param_dtype) and not jax.config.jax_enable_x64:
+    if "float64" in (dtype, param_dtype) and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ValueError('load_pretrained: dtype="float64" needs jax.config.update("jax_enable_x64", True) before any array is made')
     directory = checkpoint_directory(directory)
     config = read_config(directory, position_rule)

@@ -1,6 +1,6 @@
 """A run without weights, data or devices: the programs that its trainer and sampler would compile, on shapes with shardings.
 
-The same Grpo, Sft, LogProbs, Updater and DevicePrograms are built as in a run; only their arrays are shapes. So what compiles here is what
+The same Grpo, Sft, Dpo, LogProbs, Updater and DevicePrograms are built as in a run; only their arrays are shapes. So what compiles here is what
 a run compiles.
 """
 from __future__ import annotations
@@ -29,6 +29,7 @@ from spatial_jax.rollout.state import Draw
 from spatial_jax.rollout.types import Trajectory, Turn
 from spatial_jax.training.answers import make_engine, sampling_params
 from spatial_jax.training.batches import Buckets, GroupBatch, Target, rollout_batch, split_answers, target_batch
+from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.grpo import Grpo
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
@@ -145,7 +146,11 @@ def host_batch(setup: Setup, pixels: int, answer_tokens: int) -> GroupBatch:
     run, prompt = setup.run, typical_prompt(setup, pixels)
     count, answer = run.run.micro_prompts, np.zeros(answer_tokens, np.int32)
     if run.run.method == "sft":
+        answer = answer[:max(run.rollout.answer_buckets) - 1]               # the prompt's last token stands before it
         return target_batch([[Target(prompt, answer)]] * count, setup.buckets, 1)
+    if run.run.method == "dpo":
+        pairs = GroupBatch(setup.buckets.prompts([prompt] * count), setup.buckets.answers([[answer, answer]] * count, [prompt.next_position] * count))
+        return dataclasses.replace(pairs, ref_logp=np.zeros(np.shape(pairs.answers.tokens), np.float32))
     size, zeros = run.rollout.group_size, np.zeros(answer_tokens, np.float32)
     sample = Trajectory(answer, zeros, zeros, "stop", 0, 0, np.ones(answer_tokens, bool), [Turn(answer)])
     batch = rollout_batch([prompt] * count, [[sample] * size] * count, np.zeros((count, size)), np.ones((count, size), bool), setup.buckets)
@@ -159,11 +164,12 @@ def host_batch(setup: Setup, pixels: int, answer_tokens: int) -> GroupBatch:
 def training_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Program]:
     """Accumulation and application of gradients, and the reference pass where the run has one."""
     run, mesh = setup.run, setup.mesh
-    if run.run.method not in ("grpo", "sft"):
-        raise ValueError(f"plan: method {run.run.method!r} is not planned; use grpo or sft")
-    method: Any = Grpo(setup) if run.run.method == "grpo" else Sft(setup)
+    kinds: dict[str, Any] = {"grpo": Grpo, "sft": Sft, "dpo": Dpo}
+    if run.run.method not in kinds:
+        raise ValueError(f"plan: method {run.run.method!r} is not planned; use grpo, sft or dpo")
+    method = kinds[run.run.method](setup)
     state, whole = setup.start, host_batch(setup, pixels, answer_tokens)
-    parts = split_answers(whole, run.run.micro_answers)
+    parts = split_answers(whole, run.run.micro_answers) if run.run.method == "grpo" else [whole]
     batch = abstract_batch(parts[0], setup.policy.config.vision, mesh)
     accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jitted(state)
     grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=p.sharding), state.params)
@@ -173,7 +179,8 @@ def training_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Pro
         Program("update", accumulate, (state.params, setup.frozen, grads, batch, scalar, {"entropy": scalar} if run.run.method == "grpo" else {}),
                 micros * len(parts), *_rows(batch)),
         Program("apply", apply, (state, grads), updates)]
-    passes = bool(run.needs_reference) + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
+    # DPO scores a pair with its reference when it comes for the first time.
+    passes = bool(run.needs_reference or run.run.method == "dpo") + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
     if passes:
         batch = abstract_batch(whole, setup.policy.config.vision, mesh)
         programs.append(Program("logprobs", method.scorer.jitted, (setup.params(state.params), batch.prompts, batch.answers), micros * passes,

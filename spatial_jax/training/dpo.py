@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import random
 import re
@@ -55,8 +56,12 @@ class Dpo:
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
         self.scorer = LogProbs(setup)
-        self.reference = setup.params(jax.tree.map(jnp.copy, setup.start.params))
         self._cached: dict[tuple[str, str], np.ndarray] = {}        # by record and rejected answer: the words at hand differ from batch to batch
+
+    @functools.cached_property
+    def reference(self) -> Any:
+        """The starting parameters, copied before the first update gives their memory away."""
+        return self.setup.params(jax.tree.map(jnp.copy, self.setup.start.params))
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Sigmoid loss (Rafailov et al. 2023, eq. 7) summed over pairs, with the accuracy and margin of the implied reward."""
@@ -83,7 +88,8 @@ class Dpo:
         processor, buckets = self.setup.processor, self.setup.buckets
         encode = lambda text: np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)  # noqa: E731
         rejected = [corrupt(s, words) for s in samples]
-        pairs = [[s.target_ids, encode(text)] for s, text in zip(samples, rejected)]
+        # The chosen answers were measured before the run; a rejected one that is longer than all buckets is as wrong without its end.
+        pairs = [[s.target_ids, encode(text)[:max(buckets.answer)]] for s, text in zip(samples, rejected)]
         batch = GroupBatch(buckets.prompts([s.prompt for s in samples]), buckets.answers(pairs, [s.prompt.next_position for s in samples]))
         return dataclasses.replace(batch, ref_logp=self._reference([(s.record_id, text) for s, text in zip(samples, rejected)], batch))
 

@@ -51,9 +51,10 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None) -> QuestionP
     sources = [open_questions(path, data.split, families=data.families) for path in data.paths]
     encoder = SampleEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20)
     if data.check:
-        # Packed supervised questions continue in the answer bucket; elsewhere the whole prompt must fit its own.
-        room = max(data.prompt_buckets) + (max(setup.run.rollout.answer_buckets) if setup.run.run.method == "sft" else 0)
-        plans = [plan_samples(source, encoder, max_prompt_tokens=room, max_patches=max(data.patch_buckets),
+        prompt, answer = max(data.prompt_buckets), max(setup.run.rollout.answer_buckets)
+        # In SFT a prompt's last token goes with the answer; GRPO has no use for the written one.
+        longest = {"sft": (prompt + 1, answer - 1), "dpo": (prompt, answer)}.get(setup.run.run.method, (prompt, None))
+        plans = [plan_samples(source, encoder, max_prompt_tokens=longest[0], max_target_tokens=longest[1], max_patches=max(data.patch_buckets),
                               check=None if scorer is None else truth_check(scorer)) for source in sources]
         for plan in plans:
             plan.report()
@@ -154,7 +155,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
 
 def keep_programs(root: str) -> None:
     """On accelerators compiled programs stay with the run, unless JAX was given a place: a run that resumes need not compile again."""
-    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:
+    if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", f"{root}/compiled")
 
 
@@ -281,7 +282,7 @@ def _step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
 def check_programs(setup: Setup, trainer: Trainer) -> None:
     """Where the device tells its memory: whether the run's largest programs fit beside the state, before the first step. ValueError if not."""
     limit = device_limit()
-    if limit is None or setup.run.run.method not in ("grpo", "sft"):
+    if limit is None or setup.run.run.method == "align":
         return
     try:
         needed = program_bytes(setup)
@@ -290,9 +291,15 @@ def check_programs(setup: Setup, trainer: Trainer) -> None:
             raise ValueError(f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; {SMALLER}") from None
         log.warning("memory of the programs is not known before the first step: %s", " ".join(str(error).split())[:200])
         return
-    line = programs_line(needed, limit - state_bytes(trainer.state, trainer.reference.params, setup.frozen))
+    line = programs_line(needed, limit - held_bytes(setup, trainer))
     if is_primary():
         print(f"  {line}", flush=True)
+
+
+def held_bytes(setup: Setup, trainer: Trainer) -> int:
+    """Bytes of a device that parameters, optimizer and references take."""
+    own = setup.start.params if setup.run.run.method == "dpo" else None       # DPO's reference is another copy of what trains
+    return state_bytes(trainer.state, trainer.reference.params, setup.frozen, own)
 
 
 def announce(setup: Setup, trainer: Trainer) -> None:
@@ -303,7 +310,6 @@ def announce(setup: Setup, trainer: Trainer) -> None:
     sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
     print(f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes}; "
           f"{len(jax.devices())} {jax.devices()[0].platform} device(s), mesh {dict(setup.mesh.shape) if setup.mesh else 'none'}", flush=True)
-    used, limit = state_bytes(trainer.state, trainer.reference.params, setup.frozen), device_limit()
-    print(f"  {memory_line(used, limit)}", flush=True)
+    print(f"  {memory_line(held_bytes(setup, trainer), device_limit())}", flush=True)
     for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
         print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)

@@ -11,17 +11,22 @@ import numpy as np
 
 from spatial_jax.data.encode import Sample
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.training.batches import GroupBatch, Target, target_batch
+from spatial_jax.training.batches import Buckets, GroupBatch, Target, shared_length, target_batch
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 
 
-def by_picture(samples: Sequence[Sample], most: int) -> list[list[Sample]]:
-    """Neighbours on the same pictures as groups of at most `most`."""
+def by_picture(samples: Sequence[Sample], most: int, buckets: Buckets) -> list[list[Sample]]:
+    """Neighbours on the same pictures as groups of at most `most`; they stay alone where their prompts part before the
+    picture's end, or their own parts would not fit the answer buckets."""
     groups = []
     for _, same in itertools.groupby(samples, key=lambda s: (s.dataset, s.record.scene_id, s.record.images)):
         rest = list(same)
-        groups += [rest[i:i + most] for i in range(0, len(rest), most)]
+        for at in range(0, len(rest), most):
+            group = rest[at:at + most]
+            shared = shared_length([s.prompt for s in group])
+            fits = shared > 0 and all(len(s.prompt) - shared + len(s.target_ids) <= max(buckets.answer) for s in group)
+            groups += [group] if fits else [[s] for s in group]
     return groups
 
 
@@ -47,7 +52,7 @@ class Sft:
         run, together = self.run.run, self.run.data.together
         out = []
         for start in range(0, len(samples), run.update_prompts):
-            groups = by_picture(samples[start:start + run.update_prompts], together)
+            groups = by_picture(samples[start:start + run.update_prompts], together, self.setup.buckets)
             batches = []
             # Groups of like size share a micro-batch, of about `micro_prompts` questions: a lone question costs no empty places beside it.
             for size in sorted({_power_of_two(len(group)) for group in groups}):

@@ -87,6 +87,18 @@ def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
     assert "logprobs" in plan_text(record)
 
 
+def test_supervised_methods_are_planned_from_theirs():
+    work = Work(32 * 32, 16)
+    for method, expected, answers in (("sft", [("update", 2), ("apply", 1)], 1), ("dpo", [("update", 2), ("apply", 1), ("logprobs", 2)], 2)):
+        setup = abstract_setup(tiny_run(method=method), TINY, None)
+        programs = training_programs(setup, work.pixels, work.answer_tokens)
+        assert [(p.name, p.calls) for p in programs] == expected and programs[0].row == (256, answers, 15)
+        update = measure(programs[0], setup, Topology.parse("cpu:1"), None, work)
+        params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
+        assert update.resident_gib * 2**30 == pytest.approx((3 if method == "dpo" else 2) * 4 * params, rel=0.01)      # moments, and DPO's reference
+        assert 1.0 < update.model_ratio < 3.0
+
+
 def test_rooflines_verdict_and_cost_come_from_the_chips_rates():
     setup = abstract_setup(tiny_run(), TINY, None)
     topology, work = Topology.parse("v5e:4x4"), Work(32 * 32, 16)

@@ -1,9 +1,12 @@
 """Questions packed behind their picture are scored as if they stood alone."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from spatial_jax.processing.prompt import EncodedPrompt
-from spatial_jax.training.batches import prefix, shared_length
+from spatial_jax.training.batches import Buckets, prefix, shared_length
+from spatial_jax.training.sft import by_picture
 
 
 def prompt(ids, picture=3):
@@ -31,3 +34,18 @@ def test_prompts_that_part_before_the_picture_share_nothing():
 def test_prefix_keeps_the_picture(length):
     cut = prefix(prompt([9, 1, 1, 1, 5, 6, 7]), length)
     assert cut.type_ids.sum() == 3 and cut.positions.shape == (3, length)
+
+
+def question(ids, answer, scene="a"):
+    record = SimpleNamespace(scene_id=scene, images=(b"picture",))
+    return SimpleNamespace(dataset="d", record=record, prompt=prompt(ids), target_ids=np.zeros(answer, np.int32))
+
+
+def test_questions_on_one_picture_share_it_only_where_their_own_parts_fit():
+    buckets = Buckets((16,), (6,), (64,), 0, None)
+    short, other, long = question([9, 1, 1, 1, 5, 6], 3), question([9, 1, 1, 1, 7, 6], 4), question([9, 1, 1, 1, 8, 6, 6], 4)
+    assert by_picture([short, other], 8, buckets) == [[short, other]]
+    assert by_picture([short, long], 8, buckets) == [[short], [long]]               # three tokens and four do not fit six
+    assert by_picture([short, question([8, 1, 1, 1, 5, 6], 3)], 8, buckets)[0] == [short]       # text before the picture differs
+    assert by_picture([short, question([9, 1, 1, 1, 7, 6], 4, "b")], 8, buckets)[0] == [short]
+    assert list(map(len, by_picture([short] * 5, 2, buckets))) == [2, 2, 1]

@@ -54,6 +54,18 @@ def test_sft_exports_what_it_trained(world, sft):
     assert json.loads((sft / "config.json").read_text())["run"]["method"] == "sft"
 
 
+def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
+    run = settings("sft", world, world / "policy", "questions", steps=1)
+    for method, bucket, left in (("sft", 3, 2), ("dpo", 3, 3)):
+        tight = dataclasses.replace(run, run=dataclasses.replace(run.run, method=method),
+                                    rollout=dataclasses.replace(run.rollout, answer_buckets=(bucket,), max_new_tokens=bucket))
+        caplog.clear()
+        pipeline = loop.make_pipeline(make_setup(tight, world))
+        assert f"more than {left} target tokens (add an answer bucket)" in caplog.text
+        assert all(len(sample.target_ids) <= left for sample in pipeline.take(20))
+        pipeline.close()
+
+
 def test_resume_gives_the_same_losses(world, sft):
     run = settings("sft", world, world / "policy", "questions", steps=3)
     half = dataclasses.replace(run, checkpoint=dataclasses.replace(run.checkpoint, every=1), run=dataclasses.replace(run.run, steps=2))
