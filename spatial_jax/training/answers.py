@@ -55,13 +55,14 @@ class Scored:
 
 
 class AnswerScorer:
-    """Scores groups against their whole records. `start` returns at once; groups are scored in a thread of their own, and kinds that wait
-    (judge, user) on `reward.threads` more."""
+    """Scores groups against their whole records. `start` returns at once; groups are scored in threads of their own, as many at a time as
+    keeps `reward.threads` answers of kinds that wait (judge, user) under way."""
 
     def __init__(self, setup: Setup):
         self.run, self._decode = setup.run, setup.processor.decode
         self.judge = make_judge(setup.run.reward)
-        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="score")
+        groups = max(setup.run.reward.threads // setup.run.rollout.group_size, 1)
+        self._pool = concurrent.futures.ThreadPoolExecutor(groups, thread_name_prefix="score")
 
     def spec(self, record: dict[str, Any]) -> dict[str, Any]:
         """The record's reward with the run's format and user function laid over it."""

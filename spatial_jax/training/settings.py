@@ -91,7 +91,7 @@ class RewardSettings:
     format_weight: float = 0.1
     user_file: str = ""                         # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"
-    threads: int = 8
+    threads: int = 8                            # answers that a judge or a user's function scores at a time, over all groups
     deadline_s: float = 30.0                    # of a group's scores; what is late takes no part, it does not score 0
     truncated_reward: float | None = None       # of an answer cut off at max_new_tokens; None: what its text earns, which lets lengths grow
     judge_endpoint: str = ""                    # OpenAI-compatible base URL for records of kind "judge", e.g. http://localhost:8000/v1

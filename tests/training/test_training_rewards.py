@@ -9,6 +9,7 @@ from question_sets import record, write
 from spatial_jax.data.plan import plan_samples
 from spatial_jax.data.source import open_questions
 from spatial_jax.rewards import RewardUnavailable
+from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import AnswerScorer, make_judge
 from spatial_jax.training.preflight import lint_sources, truth_check
@@ -63,6 +64,19 @@ def test_groups_are_scored_while_others_decode():
     future = make_scorer("bare", slow_decode).start(Asked(), [answer(1), answer(2)])
     assert seen.wait(10), "nobody waits for the result, and yet the group is scored"
     assert [o.reward for o in future.result().outcomes] == [1.0, 0.0]
+
+
+def test_as_many_groups_are_scored_at_a_time_as_the_threads_allow(monkeypatch):
+    both = threading.Barrier(2)
+
+    def waits(items, **kwargs):
+        both.wait(20)                           # passes only when two groups are under way
+        return [Outcome(1.0, True)] * len(items)
+
+    monkeypatch.setattr("spatial_jax.training.answers.outcome_many", waits)
+    scorer = make_scorer("bare", threads=32)    # groups of 16
+    futures = [scorer.start(Asked(), [answer(1)]) for _ in range(2)]
+    assert [future.result(30).outcomes[0].reward for future in futures] == [1.0, 1.0]
 
 
 class Verdicts:
