@@ -95,7 +95,7 @@ def load_params(checkpoint: Checkpoint, config: ModelConfig, dtype: Any = None, 
     one tensor and its transpose besides what the devices hold. On a CPU without `shardings`, where both are one memory, it is one stack.
     """
     names = check_tensors(checkpoint, config)
-    alone = None if jax.default_backend() == "cpu" else jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    alone = None if jax.default_backend() == "cpu" else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     leaves = {}
     for spec in param_specs(config):
         files = [names[name] for name in _tensor_names(spec)]

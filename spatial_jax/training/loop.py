@@ -118,6 +118,9 @@ def make_trainer(setup: Setup, scorer: AnswerScorer | None = None) -> Trainer:
 
 def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     """Runs or resumes a training in `workdir` (a folder, or gs://); exit code 0 when it is finished, EXIT_PREEMPTED when it was asked to stop and has saved."""
+    if jax.process_count() > 1 and not jax.distributed.is_initialized():
+        raise ValueError(f"{jax.process_count()} processes see one another but have not joined jax.distributed, which checkpoints need; start each one by "
+                         "python -m launch.worker --platform=tpu spatial_jax.train ...")
     root, mirror = str(workdir), mirror_of(str(workdir))
     workdir = mirror.local if mirror else Path(workdir)
     if mirror:

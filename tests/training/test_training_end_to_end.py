@@ -105,6 +105,12 @@ def test_programs_are_kept_with_a_run_on_an_accelerator(monkeypatch, tmp_path, b
         jax.config.update("jax_compilation_cache_dir", before)
 
 
+def test_processes_that_have_not_joined_are_told_how(world, monkeypatch, tmp_path):
+    monkeypatch.setattr(jax, "process_count", lambda: 4)
+    with pytest.raises(ValueError, match=r"joined jax\.distributed"):
+        train(settings("sft", world, world / "policy", "questions"), tmp_path)
+
+
 def test_only_a_bucket_is_mirrored(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert mirror_of("runs/x") is None
