@@ -9,7 +9,8 @@ import jax
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """Rates of one chip: FLOP/s in bf16, bytes of HBM that a program may use, HBM bytes/s, bytes/s of all its links together.
+    """Rates of one chip: FLOP/s in bf16, bytes of HBM that a program may use, HBM bytes/s, bytes/s that leave it over
+    all its links together (half of the published bidirectional rate).
     `devices`: JAX devices a chip; None: a rate that is not known."""
 
     flops: float | None
@@ -20,13 +21,13 @@ class Chip:
 
 
 GIB = 2.0**30
-# cloud.google.com/tpu/docs, system architecture pages. HBM is what the compiler leaves to programs, a little under the nominal size.
+# docs.cloud.google.com/tpu/docs: the tables of v4, v5e, v5p, v6e and tpu7x, read in November 2026. HBM is what the compiler leaves to programs, a little under the nominal size.
 CHIPS = {
     "v4": Chip(275e12, 30.75 * GIB, 1228e9, 300e9),
     "v5e": Chip(197e12, 15.75 * GIB, 819e9, 200e9),
     "v5p": Chip(459e12, 95.0 * GIB, 2765e9, 600e9),
-    "v6e": Chip(918e12, 31.25 * GIB, 1640e9, 448e9),
-    "tpu7x": Chip(2307e12, 188.0 * GIB, 7380e9, 1200e9, devices=2),
+    "v6e": Chip(918e12, 31.25 * GIB, 1638e9, 400e9),
+    "tpu7x": Chip(2307e12, 188.0 * GIB, 7380e9, 600e9, devices=2),
     "cpu": Chip(None, None, None, None),
     "gpu": Chip(None, None, None, None),
 }
