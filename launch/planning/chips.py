@@ -21,7 +21,8 @@ class Chip:
 
 
 GIB = 2.0**30
-# docs.cloud.google.com/tpu/docs: the tables of v4, v5e, v5p, v6e and tpu7x, read in November 2026. HBM is what the compiler leaves to programs, a little under the nominal size.
+# docs.cloud.google.com/tpu/docs: the tables of v4, v5e, v5p, v6e and tpu7x, read in November 2026.
+# HBM is what the compiler leaves to programs, a little under the nominal size.
 CHIPS = {
     "v4": Chip(275e12, 30.75 * GIB, 1228e9, 300e9),
     "v5e": Chip(197e12, 15.75 * GIB, 819e9, 200e9),
