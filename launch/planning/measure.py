@@ -91,7 +91,7 @@ def resident_bytes(program: Program, setup: Setup) -> float:
     """Bytes a device of the state and the reference that the program is not given."""
     state, given = setup.start, program.name
     moments, trainable, frozen = (tree_bytes(tree) for tree in (state.opt_state, state.params, setup.frozen))
-    reference = trainable if setup.run.needs_reference or setup.run.run.method == "dpo" else 0.0
+    reference = trainable if setup.run.scores_reference else 0.0
     if given == "apply":
         return frozen + reference
     # The reference pass is given the reference in place of the policy, which stays too.

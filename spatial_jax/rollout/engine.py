@@ -215,5 +215,4 @@ class Engine:
 
 def _trajectory(tokens: np.ndarray, logp: np.ndarray, length: int, reason: int, prompt: int, sample: int) -> Trajectory:
     own = tokens[:length].copy()
-    return Trajectory(own, logp[:length, 0].copy(), logp[:length, 1].copy(), "stop" if reason == STOP else "length", prompt, sample,
-                      np.ones(length, bool), [Turn(own)])
+    return Trajectory.of_one_turn(own, logp[:length, 0].copy(), logp[:length, 1].copy(), "stop" if reason == STOP else "length", prompt, sample)

@@ -72,6 +72,12 @@ class Trajectory:
     loss_mask: np.ndarray
     turns: list[Turn]
 
+    @classmethod
+    def of_one_turn(cls, tokens: np.ndarray, sampler_logp: np.ndarray, full_logp: np.ndarray, finish_reason: str, prompt_index: int,
+                    sample_index: int) -> Trajectory:
+        """An answer that is sampled throughout."""
+        return cls(tokens, sampler_logp, full_logp, finish_reason, prompt_index, sample_index, np.ones(len(tokens), bool), [Turn(tokens)])
+
     def __len__(self) -> int:
         return len(self.tokens)
 

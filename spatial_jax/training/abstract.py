@@ -180,7 +180,7 @@ def training_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Pro
                 micros * len(parts), *_rows(batch)),
         Program("apply", apply, (state, grads), updates)]
     # DPO scores a pair with its reference when it comes for the first time.
-    passes = bool(run.needs_reference or run.run.method == "dpo") + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
+    passes = bool(run.scores_reference) + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
     if passes:
         batch = abstract_batch(whole, setup.policy.config.vision, mesh)
         programs.append(Program("logprobs", method.scorer.jitted, (setup.params(state.params), batch.prompts, batch.answers), micros * passes,

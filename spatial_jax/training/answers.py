@@ -13,7 +13,7 @@ from spatial_jax.data.pipeline import QuestionPipeline
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
+from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
 
@@ -119,4 +119,4 @@ class Sampled:
 def _trajectory(saved: dict[str, Any], prompt: int, sample: int) -> Trajectory:
     tokens = np.frombuffer(saved["tokens"], "<i4").astype(np.int32)
     sampler_logp, full_logp = (np.frombuffer(saved[name], "<f4").astype(np.float32) for name in ("sampler_logp", "full_logp"))
-    return Trajectory(tokens, sampler_logp, full_logp, saved["finish_reason"], prompt, sample, np.ones(len(tokens), bool), [Turn(tokens)])
+    return Trajectory.of_one_turn(tokens, sampler_logp, full_logp, saved["finish_reason"], prompt, sample)

@@ -222,3 +222,8 @@ class RunConfig:
     def needs_reference(self) -> bool:
         """Whether a KL reference is kept: DPO caches its own, and without a KL term there is nothing to compare with."""
         return self.run.method == "grpo" and self.algorithm.kl_coef > 0
+
+    @property
+    def scores_reference(self) -> bool:
+        """Whether answers are scored by a reference at all, whoever keeps it."""
+        return self.needs_reference or self.run.method == "dpo"
