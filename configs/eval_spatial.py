@@ -8,16 +8,15 @@
 Argument: full (the checkpoint's own resolution up to a million pixels), vilasr (16 frames, 351,232 pixels, its sampling), tiny (the
 quickstart's policy on one device).
 """
-import dataclasses
-
 from ml_collections import ConfigDict
 
+from spatial_jax.config import editable
 from spatial_jax.evals.settings import EvalSettings
 
 
 def get_config(arg: str = "full") -> ConfigDict:
     """`arg`: full, vilasr or tiny."""
-    config = ConfigDict(dataclasses.asdict(EvalSettings()))
+    config = editable(EvalSettings())
     if arg == "vilasr":
         config.policy.update({"max_pixels": 351232, "video_max_pixels": 351232})
         config.sampling.update({"frames": 16, "temperature": 0.75, "top_p": 0.9})

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 from spatial_jax.training.settings import RunConfig
 
@@ -24,7 +24,25 @@ class ConfigError(ValueError):
 
 def default() -> ConfigDict:
     """ConfigDict with every key of a run and its default."""
-    return ConfigDict(dataclasses.asdict(RunConfig()))
+    return editable(RunConfig())
+
+
+def editable(settings: Any) -> ConfigDict:
+    """ConfigDict of a dataclass of settings and of those within it. A key that is None by default keeps its type, so that recipes and
+    the command line can set it: ml_collections refuses to override a plain None."""
+    hints = typing.get_type_hints(type(settings))
+    return ConfigDict({field.name: _editable(hints[field.name], getattr(settings, field.name)) for field in dataclasses.fields(settings)})
+
+
+def _editable(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return editable(value)
+    if value is None:
+        inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
+        return config_dict.placeholder(inner)
+    if isinstance(value, tuple):
+        return tuple(dataclasses.asdict(item) if dataclasses.is_dataclass(item) and not isinstance(item, type) else item for item in value)
+    return value
 
 
 def strict(config: Mapping[str, Any]) -> RunConfig:

@@ -1,12 +1,17 @@
 """Unknown keys, wrong types and contradictions are one clear line; every key of a run is read by something."""
 import dataclasses
+import functools
 import pathlib
 import re
+import sys
 import typing
 
+import jax
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
-from configs import common, quickstart
+from configs import common, eval_spatial, quickstart
 from spatial_jax import config as run_config
 from spatial_jax.training import settings
 
@@ -18,6 +23,25 @@ def test_default_round_trip():
 @pytest.mark.parametrize("arg", ["sft", "sft_scratch", "grpo"])
 def test_quickstart_configs_convert(arg):
     assert run_config.strict(quickstart.get_config(arg)).model.dtype == "float32"
+
+
+# Values for the keys that are None by default.
+SET = {str: "words", int: 12544, float: 2.5}
+
+
+@pytest.mark.parametrize("make", [run_config.default, eval_spatial.get_config])
+def test_every_key_can_be_set_on_the_command_line(make, monkeypatch):
+    config, given = make(), {}
+    for path, leaf in jax.tree.flatten_with_path(config.to_dict(), is_leaf=lambda node: not isinstance(node, dict))[0]:
+        name = ".".join(key.key for key in path)
+        *sections, last = name.split(".")
+        given[name] = SET[functools.reduce(getattr, sections, config).get_type(last)] if leaf is None else leaf
+    monkeypatch.setattr(sys, "argv", ["program", *(f"--config.{name}={value}" for name, value in given.items())])
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_dict("config", config, flag_values=values)
+    values(sys.argv)
+    for name, value in given.items():
+        assert functools.reduce(getattr, name.split("."), values.config) == value, name
 
 
 def test_unknown_key_names_the_nearest():
