@@ -11,7 +11,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table
+from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table, tag
 
 SEEDS = ("run.seed", "data.seed")
 LAST = 0.1                                      # share of a run's rows that its final value averages
@@ -86,6 +86,12 @@ def collect(runs: Sequence[Run], metrics: Sequence[str]) -> list[Setting]:
     return list(settings.values())
 
 
+def short_labels(labels: Sequence[str]) -> list[str]:
+    """Labels to show: one that only adds to the label above it, as rows of an ablation do, is "+ what it adds"."""
+    return [f"+ {label[len(above) + 1:].replace('+', ', ')}" if above and label.startswith(f"{above}+") else label
+            for above, label in zip(["", *labels], labels)]
+
+
 def mean_curve(setting: Setting, metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
     """Steps, mean over seeds, and the ends of its interval (NaN where one seed reports)."""
     steps = sorted({step for curves in setting.curves for step in curves[metric]})
@@ -105,32 +111,40 @@ def write_results(workdir: Path, runs: Sequence[Run], metrics: Sequence[str]) ->
     temporary.write_text(json.dumps({"settings": plain, "members": [{"overrides": dict(o), "run": r.name} for o, r in runs]}, indent=1))
     os.replace(temporary, workdir / "sweep.json")
     _page(workdir, settings, estimates, names, metrics)
-    width = max(len(s.label) for s in settings) + 2
+    shown = short_labels([s.label for s in settings])
+    width = max(map(len, shown)) + 2
     lines = [f"{'setting':<{width}}{'seeds':>6}" + "".join(f"{name:>24}" for name in names)]
-    for s in settings:
+    for label, s in zip(shown, settings):
         cells = [f"{e.value:.4g}" + (f" ±{e.value - e.low:.2g}" if e.interval() else "") for e in estimates[s.label].values()]
-        lines.append(f"{s.label:<{width}}{len(s.curves):>6}" + "".join(f"{cell:>24}" for cell in cells))
+        lines.append(f"{label:<{width}}{len(s.curves):>6}" + "".join(f"{cell:>24}" for cell in cells))
     return "\n" + "\n".join(lines) + f"\n(mean of the last {LAST:.0%} of rows, ± half of the 95 % interval over seeds)\npage: {workdir / 'sweep.html'}"
 
 
 def _page(workdir: Path, settings: Sequence[Setting], estimates: Mapping[str, Mapping[str, Estimate]], names: Sequence[str],
           metrics: Sequence[str]) -> None:
     page = Page(f"Sweep: {workdir.name}", f"{len(settings)} settings, {sum(len(s.curves) for s in settings)} finished runs")
-    first = settings[0].label
-    rows = [[s.label, len(s.curves), *(e for name in names for e in (
-        estimate_cell(estimates[s.label][name], 3), change_cell(estimates[first][name], estimates[s.label][name])))] for s in settings]
-    columns = ["setting", "seeds", *(c for name in names for c in (name, "against the first"))]
-    page.section("Results", table(columns, rows, numeric=range(1, len(columns))),
-                 lead=f"Mean over seeds of each run's last {LAST:.0%} of rows, with its 95 % t-interval.")
+    first, shown = settings[0].label, short_labels([s.label for s in settings])
+    evaluated = [name for name in names if name not in metrics]
+    parts = (("Evaluations", evaluated, "Mean over seeds, with its 95 % t-interval."),
+             ("Training", [name for name in names if name in metrics],
+              f"Mean over seeds of each run's last {LAST:.0%} of rows, with its 95 % t-interval. Settings that train on different questions "
+              "cannot be compared here."))
+    for title, part, lead in parts:
+        if part:
+            columns = ["setting", "seeds", *(c for name in part for c in (name.removeprefix("eval "), "against the first"))]
+            rows = [[label, len(s.curves), *(e for name in part for e in (
+                estimate_cell(estimates[s.label][name], 3), change_cell(estimates[first][name], estimates[s.label][name])))]
+                for label, s in zip(shown, settings)]
+            page.section(title, table(columns, rows, numeric=range(1, len(columns))), lead=lead)
     plots = []
     for metric in metrics:
         series = []
         for color, setting in enumerate(settings):
             steps, mean, low, high = mean_curve(setting, metric)
             if steps:
-                series.append(Series(setting.label, steps, mean, color, low, high))
+                series.append(Series(shown[color], steps, mean, color, low, high))
         if series:
             plots.append(line_plot(series, title=metric))
     if plots:
-        page.section("Curves", legend([s.label for s in settings]), *plots, lead="Mean over seeds; the shade is its 95 % t-interval.")
+        page.section("Curves", legend(shown), tag("div", plots, class_="plots"), lead="Mean over seeds; the shade is its 95 % t-interval.")
     page.write(workdir / "sweep.html")

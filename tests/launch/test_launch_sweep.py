@@ -102,6 +102,12 @@ def test_interval_is_students():
     assert math.isnan(sweep_results.interval([]).value) and math.isnan(sweep_results.interval([1.0]).low)
 
 
+def test_labels_that_add_to_the_one_above_say_what_they_add():
+    assert sweep_results.short_labels(["families a", "families a+b+c", "families a+b+c+d", "families e"]) == [
+        "families a", "+ b, c", "+ d", "families e"]
+    assert sweep_results.short_labels(["kl_coef 0.0", "kl_coef 0.01"]) == ["kl_coef 0.0", "kl_coef 0.01"]
+
+
 @pytest.mark.parametrize(("argv", "words"), [
     (["--config=no.py"], "no such file"), (["--config={here}"], "has no sweep"), (["--config={here}", "--lr=1"], "overrides start with --config."),
 ])
