@@ -22,12 +22,13 @@ _HEADER = struct.Struct(">Q")
 
 
 class _Worker:
-    """One child process that has loaded one function and answers one call at a time."""
+    """One child process that has loaded one function and answers one call at a time. Its session is its own: a signal to the run's
+    process group (Ctrl-C, a launcher's SIGTERM) lets the run save with its scores in hand."""
 
     def __init__(self, file: str, function: str):
         self.process = subprocess.Popen([sys.executable, "-P", _CHILD, file, function],
                                         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
 
     def call(self, payload: bytes, until: float) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None

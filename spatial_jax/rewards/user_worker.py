@@ -8,8 +8,11 @@ import os
 import pickle
 import struct
 import sys
+import threading
+import time
 
 HEADER = struct.Struct(">Q")
+WATCH_SECONDS = 2.0
 
 
 def load(file: str, function: str):
@@ -36,8 +39,16 @@ def answer(call, payload: bytes) -> bytes:
         return json.dumps(["error", f"{type(error).__name__}: {error}"]).encode()
 
 
+def leave_with(parent: int) -> None:
+    """Ends this process when its parent is gone, also in the midst of a call that never returns."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
 def main(file: str, function: str) -> None:
     """Serves until its input closes. What was standard output carries answers; the user's prints go to standard error."""
+    threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     call, problem = None, ""

@@ -1,9 +1,14 @@
 """Rewards at work: threads and deadlines, a user's function in its own process, the judge over HTTP, the lint."""
 import http.server
 import json
+import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 
+import psutil
 import pytest
 
 from spatial_jax.rewards import Judge, JudgeConfig, RewardUnavailable, outcome_many, score, score_many
@@ -72,6 +77,48 @@ def test_a_hanging_function_is_killed_and_never_scores_zero(user):
         score(short, "hang", NUMBER)
     assert score_many([(user, "4", NUMBER), (short, "hang", NUMBER), (user, "5", NUMBER)], threads=3) == [1.0, None, 0.0]
     assert time.monotonic() - began < 50.0
+
+
+SLOW = """
+import os, pathlib, time
+def reward(response, record):
+    pathlib.Path(__file__).with_name("pid").write_text(str(os.getpid()))
+    time.sleep(float(response))
+    return 1.0
+"""
+RUN = """
+import signal, sys
+from spatial_jax.rewards import score
+signal.signal(signal.SIGTERM, lambda *_: None)
+print(score({"kind": "user", "file": sys.argv[1], "function": "reward", "timeout": 300.0}, sys.argv[2], {"answer": "4", "images": ()}))
+"""
+
+
+def start_a_slow_reward(folder, seconds):
+    """(a run that waits for a reward of `seconds`, the worker's process id)."""
+    (folder / "slow.py").write_text(SLOW)
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(folder / "slow.py"), str(seconds)], stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    until = time.monotonic() + 60
+    while not ((pid := folder / "pid").exists() and pid.read_text()) and time.monotonic() < until:
+        time.sleep(0.05)
+    return process, int(pid.read_text())
+
+
+def test_a_signal_to_the_process_group_leaves_scores_in_hand(tmp_path):
+    process, _ = start_a_slow_reward(tmp_path, 3)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.communicate(timeout=60)[0].strip() == "1.0"
+
+
+def test_a_worker_in_the_midst_of_a_call_ends_with_its_run(tmp_path):
+    process, worker = start_a_slow_reward(tmp_path, 600)
+    process.kill()
+    process.communicate(timeout=60)
+    until = time.monotonic() + 60
+    while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "the worker outlived its run"
+        time.sleep(0.1)
 
 
 def test_a_users_file_that_is_wrong_is_named(user, tmp_path):
