@@ -37,8 +37,8 @@ def hf_config(family: str, tied: bool = False):
     if family == "qwen2_vl":
         vision = {"depth": 3, "embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2, "num_heads": 2, "patch_size": 4}
         return transformers.Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **_IDS)
-    vision = {"depth": 4, "hidden_size": 32, "intermediate_size": 40, "num_heads": 2, "patch_size": 4, "out_hidden_size": 64,
-              "window_size": 16, "fullatt_block_indexes": [1, 3], "tokens_per_second": 2, "hidden_act": "silu"}
+    vision = {"depth": 6, "hidden_size": 32, "intermediate_size": 40, "num_heads": 2, "patch_size": 4, "out_hidden_size": 64,
+              "window_size": 16, "fullatt_block_indexes": [2, 5], "tokens_per_second": 2, "hidden_act": "silu"}
     return transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **_IDS)
 
 

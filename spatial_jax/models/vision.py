@@ -1,6 +1,8 @@
 """The vision tower on packed patches: windows and frames as blocks, every shape static."""
 from __future__ import annotations
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 
@@ -60,7 +62,7 @@ def merge(p: Params, x: jax.Array, config: VisionConfig, compute: Compute, norm_
 
 
 def scan_period(config: VisionConfig) -> int:
-    """Smallest number of blocks after which the pattern of window and full blocks repeats; the scan runs over such groups."""
+    """Smallest number of blocks after which the pattern of window and full blocks repeats; the outer scan runs over such groups."""
     pattern = [i in config.full_attention_blocks for i in range(config.depth)]
     return next(p for p in range(1, config.depth + 1) if config.depth % p == 0 and pattern == pattern[:p] * (config.depth // p))
 
@@ -79,27 +81,39 @@ def run_tower(p: Params, vision: VisionArrays, config: VisionConfig, compute: Co
         x = x + position_embedding(p["pos_embed"]["embedding"].astype(compute.dtype), vision).astype(compute.dtype)
     cos, sin = grid_cos_sin(vision.rows, vision.cols, config.head_dim, compute.dtype)
     period = scan_period(config) if vision.windows is not None else 1
-    layouts = [vision.frames if vision.windows is None or i in config.full_attention_blocks else vision.windows for i in range(period)]
+    full = [vision.windows is None or i in config.full_attention_blocks for i in range(period)]
+    # Equal neighbours within a group are scanned, too: each kind of block is compiled once, not `period` times.
+    runs = [(vision.frames if kind else vision.windows, len(list(equal))) for kind, equal in itertools.groupby(full)]
     taps = config.deepstack_blocks
     groups = config.depth // period
 
+    def block(layout):
+        def run(x, weights):
+            return vision_block(weights, x, cos, sin, layout, vision.segment_ids, config, compute), None
+
+        return remat(run, policy)
+
     def body(carry, step):
         x, kept = carry
-        block, slot = step
-        for i in range(period):
-            one = jax.tree.map(lambda a, i=i: a[i], block) if period > 1 else block
-            x = vision_block(one, x, cos, sin, layouts[i], vision.segment_ids, config, compute)
+        weights, slot = step
+        for (layout, count), stacked in zip(runs, weights):
+            if count == 1:
+                x, _ = block(layout)(x, stacked)
+            else:
+                x, _ = jax.lax.scan(block(layout), x, stacked)
         if kept is not None:
             # Blocks without a DeepStack tap write to a spare last slot.
             kept = jax.lax.dynamic_update_index_in_dim(kept, x, slot, 0)
         return (x, kept), None
 
-    blocks = p["blocks"]
-    if period > 1:
-        blocks = jax.tree.map(lambda a: a.reshape(groups, period, *a.shape[1:]), blocks)
+    weights, start = [], 0
+    for _, count in runs:
+        part = slice(start, start + count) if count > 1 else start
+        weights.append(jax.tree.map(lambda a, part=part: a.reshape(groups, period, *a.shape[1:])[:, part], p["blocks"]))
+        start += count
     slots = jnp.asarray([taps.index(i) if i in taps else len(taps) for i in range(config.depth)]) if taps else None
     kept = jnp.zeros((len(taps) + 1, *x.shape), x.dtype) if taps else None
-    (x, kept), _ = jax.lax.scan(remat(body, policy), (x, kept), (blocks, slots))
+    (x, kept), _ = jax.lax.scan(body, (x, kept), (weights, slots))
 
     features = merge(p["merger"], x, config, compute)
     if vision.token_order is not None:

@@ -152,7 +152,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     if mirror:
         mirror.push()
     if code == 0 and is_primary():
-        print(f"finished {run.run.steps} steps; the policy is in {root}/export (Hugging Face layout)", flush=True)
+        print(f"finished {trainer.step} steps; the policy is in {root}/export (Hugging Face layout)", flush=True)
     return code
 
 
@@ -311,6 +311,9 @@ def announce(setup: Setup, trainer: Trainer) -> None:
         return
     run = setup.run
     sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
+    if trainer.step >= run.run.steps:
+        print(f"the run is at step {trainer.step} and config.run.steps is {run.run.steps}: nothing to train, the policy is exported as it is", flush=True)
+        return
     print(f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes}; "
           f"{len(jax.devices())} {jax.devices()[0].platform} device(s), mesh {dict(setup.mesh.shape) if setup.mesh else 'none'}", flush=True)
     print(f"  {memory_line(held_bytes(setup, trainer), device_limit())}", flush=True)
