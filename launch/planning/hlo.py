@@ -14,11 +14,15 @@ _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _OP = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=\{?((?:%[\w.\-]+(?:, )?)+)\}?")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+_CONDITION = re.compile(r"condition=%?([\w.\-]+)")
+_CHANNEL = re.compile(r"channel_id=(\d+)")
+_BOUND = re.compile(r" s32\[\]\S* constant\((\d+)\)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """One collective of a program: result bytes a device, devices of a group, and how often a run executes it."""
+    """One collective of a program: result bytes a device (all of its arrays), its largest array, devices of a group, and how often a run
+    executes it."""
 
     kind: str
     shape: str
@@ -35,23 +39,45 @@ def collectives(text: str) -> list[Collective]:
     def visit(name: str, factor: float) -> None:
         times[name] += factor
         for line in bodies[name]:
-            trips = _TRIPS.search(line)
-            inner = factor * (int(trips.group(1)) if trips and " while(" in line else 1)
+            inner = factor * (_trips(line, bodies) if " while(" in line else 1)
             for called in _CALLED.finditer(line):
                 for target in called.group(1).replace("%", "").split(", "):
                     if target in bodies:
                         visit(target, inner)
 
     visit(entry, 1.0)
-    found = []
+    found, channels = [], set()
     for name, lines in bodies.items():
         for line in lines:
             if times[name] and (match := _OP.search(line)):
-                shapes = _SHAPE.findall(match.group(1))
-                # An asynchronous start returns (operands, results); the largest array is what travels.
-                kind, dims = max(shapes, key=lambda s: _size(*s))
-                found.append(Collective(match.group(2), f"{kind}[{dims}]", _size(kind, dims), _group(line), times[name]))
+                # A collective that runs beside others' work is cut into fusions, one channel for all of them.
+                if channel := _CHANNEL.search(line):
+                    if channel.group(1) in channels:
+                        continue
+                    channels.add(channel.group(1))
+                shapes, kind = _SHAPE.findall(match.group(1)), match.group(2)
+                if match.group(3) and kind != "all-reduce":
+                    # An asynchronous start returns (operands, results, a context of scalars); of all-reduce only results.
+                    shapes = [shape for shape in shapes if shape[1]]
+                    shapes = shapes[len(shapes) // 2:] or shapes
+                size, group = sum(_size(*shape) for shape in shapes), _group(line)
+                if kind == "all-reduce" and "all-reduce-scatter" in name:
+                    # How TPU programs write a reduce-scatter: a fusion of an all-reduce and the slice that stays.
+                    kind, size = "reduce-scatter", size / max(group, 1)
+                dtype, dims = max(shapes, key=lambda s: _size(*s))
+                found.append(Collective(kind, f"{dtype}[{dims}]", size, group, times[name]))
     return found
+
+
+def _trips(line: str, bodies: Mapping[str, list[str]]) -> int:
+    """Rounds of a while loop: as the compiler notes them, else the constant that its condition compares the counter with; 1 where
+    neither tells."""
+    if noted := _TRIPS.search(line):
+        return int(noted.group(1))
+    condition = _CONDITION.search(line)
+    lines = bodies.get(condition.group(1), []) if condition else []
+    bounds = [int(bound.group(1)) for text in lines if (bound := _BOUND.search(text))]
+    return bounds[0] if len(bounds) == 1 and any("direction=LT" in text for text in lines) else 1
 
 
 def kernel_calls(text: str) -> int:

@@ -16,7 +16,7 @@ from launch.planning.report import plan_record
 from spatial_jax import config as run_config
 from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.ops.attention import target_platform
-from spatial_jax.parallel.mesh import make_mesh
+from spatial_jax.parallel.mesh import batch_parts, make_mesh
 from spatial_jax.training.abstract import Program, abstract_setup, rollout_programs, training_programs
 from spatial_jax.training.setup import Setup
 
@@ -70,7 +70,7 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
     mesh = None
     if len(devices) > 1:
         mesh = make_mesh(dataclasses.asdict(run.mesh), devices)
-        ways = mesh.shape["data"] * mesh.shape["fsdp"]
+        ways = batch_parts(mesh)
         if run.run.micro_prompts % ways:
             fitting = math.lcm(run.run.micro_prompts, ways)
             raise ValueError(f"config.run.micro_prompts = {run.run.micro_prompts} does not divide over data x fsdp = {ways} devices, which would each "

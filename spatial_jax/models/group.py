@@ -5,7 +5,6 @@ the plain layout (one row an answer) to rounding; `plain_logprobs` is that layou
 """
 from __future__ import annotations
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -18,9 +17,11 @@ from spatial_jax.ops.shared_prefix import causal_attention, group_attention
 def encode_pictures(model: QwenVL, prompts: PromptBatch, answers: AnswerBatch | None = None, remat: str = "none") -> VisionFeatures | None:
     """Features of the prompts' pictures followed by those of the answers' later turns; None when there are none."""
     parts = [model.encode_vision(batch.vision, remat) for batch in (prompts, answers) if batch is not None and batch.vision is not None]
-    if not parts:
-        return None
-    return jax.tree.map(lambda *xs: jnp.concatenate(xs, axis=xs[0].ndim - 2), *parts) if len(parts) > 1 else parts[0]
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    deepstack = None if parts[0].deepstack is None else jnp.concatenate([p.deepstack for p in parts], axis=1)
+    # Later turns are packed as one part, so rows are looked up in the whole.
+    return VisionFeatures(jnp.concatenate([p.features for p in parts]), deepstack)
 
 
 def feature_rows(model: QwenVL, prompts: PromptBatch, answers: AnswerBatch) -> tuple[Array, Array]:

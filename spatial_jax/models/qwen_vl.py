@@ -11,7 +11,7 @@ from spatial_jax.models import text as decoder
 from spatial_jax.models import vision as tower
 from spatial_jax.models.batch import VisionArrays, VisionFeatures
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.layers import Compute
+from spatial_jax.models.layers import Compute, lookup, take_parts
 from spatial_jax.models.layout import ParamSpec, param_specs
 from spatial_jax.models.trees import nest
 
@@ -55,17 +55,19 @@ class QwenVL(nnx.Module):
     def embed(self, tokens: jax.Array, feature_index: jax.Array | None = None, features: VisionFeatures | jax.Array | None = None) -> jax.Array:
         """Token embeddings [..., d] of tokens [...]; where feature_index >= 0 the picture's feature takes the token's place."""
         table = self.text["embed"]["embedding"][...]
-        embedded = jnp.take(table, tokens, axis=0).astype(self.dtype)
+        embedded = lookup(table, tokens).astype(self.dtype)
         if features is None or feature_index is None:
             return embedded
-        rows = features.features if isinstance(features, VisionFeatures) else features
-        return jnp.where((feature_index >= 0)[..., None], rows.astype(self.dtype)[jnp.maximum(feature_index, 0)], embedded)
+        if not isinstance(features, VisionFeatures):
+            features = VisionFeatures(features)
+        return jnp.where((feature_index >= 0)[..., None], _own_rows(features.features.astype(self.dtype), feature_index, features.parts), embedded)
 
     def deepstack(self, feature_index: jax.Array, features: VisionFeatures | None) -> jax.Array | None:
         """DeepStack rows at their tokens: [k, ..., d], zero at text; None for the families without."""
         if features is None or features.deepstack is None:
             return None
-        return jnp.where((feature_index >= 0)[..., None], features.deepstack[:, jnp.maximum(feature_index, 0)], 0)
+        rows = jax.vmap(lambda tap: _own_rows(tap, feature_index, features.parts))(features.deepstack)
+        return jnp.where((feature_index >= 0)[..., None], rows, 0)
 
     def run_layers(self, x: jax.Array, positions: jax.Array, attend: decoder.Attend, caches: Any = None,
                    deepstack: jax.Array | None = None, remat: str = "none", layers: int | None = None) -> tuple[jax.Array, Any]:
@@ -92,6 +94,16 @@ class QwenVL(nnx.Module):
     def logits(self, hidden: jax.Array) -> jax.Array:
         """hidden [..., d] -> [..., v] in the activations' type."""
         return jnp.dot(hidden, self.head().astype(self.dtype))
+
+
+def _own_rows(features: jax.Array, feature_index: jax.Array, parts: int) -> jax.Array:
+    """features [n, d] at feature_index [b, ...], any row where it is negative. With several parts each prompt looks in its own part."""
+    index = jnp.maximum(feature_index, 0)
+    if parts == 1:
+        return features[index]
+    first = jnp.arange(parts, dtype=index.dtype)[:, None] * (features.shape[0] // parts)
+    rows = take_parts(features, jnp.maximum(index.reshape(parts, -1) - first, 0))
+    return rows.reshape(*index.shape, -1)
 
 
 def _initial(spec: ParamSpec, config: ModelConfig, rngs: nnx.Rngs | None, dtype) -> Any:

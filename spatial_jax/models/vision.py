@@ -8,42 +8,51 @@ import jax.numpy as jnp
 
 from spatial_jax.models.batch import BlockLayout, VisionArrays, VisionFeatures
 from spatial_jax.models.configs import VisionConfig
-from spatial_jax.models.layers import Compute, Params, activation, gather_rows, layer_norm, linear, rms_norm
+from spatial_jax.models.layers import Compute, Params, activation, gather_rows, in_parts, layer_norm, linear, rms_norm, take_parts
 from spatial_jax.models.remat import remat
 from spatial_jax.ops.attention import attention
 from spatial_jax.ops.rope import grid_cos_sin, rotate, wide_dtype
 from spatial_jax.parallel.rules import constrain
 
 NORM_EPS = 1e-6
+HEADS = ("vision_heads", None)
 
 
-def block_attention(q: jax.Array, k: jax.Array, v: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array) -> jax.Array:
-    """q, k, v [N, h, d] -> [N, h, d], each row attending inside its block, or inside its segment when there is no layout."""
+def block_attention(q: jax.Array, k: jax.Array, v: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array, parts: int = 1) -> jax.Array:
+    """q, k, v [N, h, d] -> [N, h, d], each row attending inside its block, or inside its segment of its part when there is no layout."""
     if layout is None:
-        segments = segment_ids[None]
-        return attention(q[None], k[None], v[None], q_segments=segments, kv_segments=segments)[0]
-    blocks = (layout.count, layout.size)
-    if layout.index is not None:
-        flat = layout.index.reshape(-1)
-        q, k, v = (gather_rows(a, flat, layout.inverse) for a in (q, k, v))
-    q, k, v = (a.reshape(*blocks, *a.shape[1:]) for a in (q, k, v))
-    out = attention(q, k, v, kv_valid=layout.valid)
-    out = out.reshape(-1, *out.shape[2:])
-    return out if layout.index is None else gather_rows(out, layout.inverse, layout.index.reshape(-1))
+        q, k, v = (in_parts(a, parts, *HEADS) for a in (q, k, v))
+        segments = in_parts(segment_ids, parts)
+        out = attention(q, k, v, q_segments=segments, kv_segments=segments)
+        return out.reshape(-1, *out.shape[2:])
+    if layout.index is None:
+        q, k, v = (a.reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
+        out = attention(q, k, v, kv_valid=_flat(layout.valid, layout.size))
+        return out.reshape(-1, *out.shape[2:])
+    slots = layout.index.reshape(parts, -1)
+    q, k, v = (gather_rows(in_parts(a, parts, *HEADS), slots, layout.inverse).reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
+    out = attention(q, k, v, kv_valid=_flat(layout.valid, layout.size))
+    out = gather_rows(in_parts(out.reshape(-1, *out.shape[2:]), parts, *HEADS), layout.inverse, slots)
+    return out.reshape(-1, *out.shape[2:])
+
+
+def _flat(valid: jax.Array | None, size: int) -> jax.Array | None:
+    """[S, count, size] -> [S * count, size]."""
+    return None if valid is None else valid.reshape(-1, size)
 
 
 def _norm(p: Params, x: jax.Array, config: VisionConfig) -> jax.Array:
     return rms_norm(p, x, NORM_EPS) if config.rms_norm else layer_norm(p, x, NORM_EPS)
 
 
-def vision_block(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array,
+def vision_block(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array, parts: int,
                  config: VisionConfig, compute: Compute) -> jax.Array:
     """One pre-norm block on packed patches, x [N, d]."""
     # Pinned, the weights of a block are gathered; free, the compiler sums partial products of all patches over the devices instead.
     x = constrain(x, ("patches", None))
     qkv = constrain(linear(p["qkv"], _norm(p["norm1"], x, config), compute), ("patches", None, "vision_heads", None))
     q, k = rotate(qkv[:, 0], cos, sin), rotate(qkv[:, 1], cos, sin)
-    x = x + linear(p["proj"], block_attention(q, k, qkv[:, 2], layout, segment_ids), compute, in_axes=2)
+    x = x + linear(p["proj"], block_attention(q, k, qkv[:, 2], layout, segment_ids, parts), compute, in_axes=2)
     h = _norm(p["norm2"], x, config)
     act = activation(config.hidden_act)
     if "gate_proj" in p:
@@ -89,7 +98,7 @@ def run_tower(p: Params, vision: VisionArrays, config: VisionConfig, compute: Co
 
     def block(layout):
         def run(x, weights):
-            return vision_block(weights, x, cos, sin, layout, vision.segment_ids, config, compute), None
+            return vision_block(weights, x, cos, sin, layout, vision.segment_ids, vision.parts, config, compute), None
 
         return remat(run, policy)
 
@@ -117,8 +126,8 @@ def run_tower(p: Params, vision: VisionArrays, config: VisionConfig, compute: Co
 
     features = merge(p["merger"], x, config, compute)
     if vision.token_order is not None:
-        features = features[vision.token_order]
+        features = take_parts(features, vision.token_order)
     deepstack = None
     if kept is not None:
         deepstack = jnp.stack([merge(jax.tree.map(lambda a, j=j: a[j], p["deepstack"]), kept[j], config, compute, True) for j in range(len(taps))])
-    return VisionFeatures(features, deepstack)
+    return VisionFeatures(features, deepstack, vision.parts)

@@ -6,7 +6,7 @@ Shapes depend on the bucket and on coarse counts only, so that the number of com
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,46 +56,49 @@ def _position_taps(rows: np.ndarray, cols: np.ndarray, heights: np.ndarray, widt
     return index, weight.astype(np.float32)
 
 
-def _blocks(block_ids: np.ndarray, counts: np.ndarray, total: int, size: int, count: int) -> BlockLayout:
-    """Blocks of consecutive packed rows: block_ids [n] non-decreasing ids of the real rows, counts their sizes, padded to [count, size]."""
-    n = len(block_ids)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    slots = block_ids * size + np.arange(n) - starts[block_ids]
-    full = bool((counts == size).all())
-    valid: Any = None
-    if not (full and len(counts) == count):
-        valid = np.zeros(count * size, bool)
-        valid[slots] = True
-        valid = valid.reshape(count, size)
-    if full and count * size == total:
+def _blocks(block_ids: Sequence[np.ndarray], counts: Sequence[np.ndarray], part: int, size: int, count: int) -> BlockLayout:
+    """Blocks of consecutive packed rows, a layout for each part of the pack: block_ids [n] non-decreasing ids of the part's real rows, counts
+    their sizes, padded to [count, size]; part: rows of a part."""
+    parts = len(counts)
+    full = all((sizes == size).all() for sizes in counts)
+    index: Any = np.full((parts, count * size), part, np.int32)     # NumPy arrays stand where device arrays will
+    inverse: Any = np.full((parts, part), count * size, np.int32)
+    valid: Any = np.zeros((parts, count * size), bool)
+    for i, (ids, sizes) in enumerate(zip(block_ids, counts)):
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(np.int64)
+        slots = ids * size + np.arange(len(ids)) - starts[ids]
+        valid[i, slots] = True
+        index[i, slots] = np.arange(len(ids), dtype=np.int32)
+        inverse[i, :len(ids)] = slots
+    valid = None if valid.all() else valid.reshape(parts, count, size)
+    if full and count * size == part:
         return BlockLayout(count, size, None, None, valid)
-    index: Any = np.full(count * size, total, np.int32)
-    index[slots] = np.arange(n, dtype=np.int32)
-    inverse: Any = np.full(total, count * size, np.int32)
-    inverse[:n] = slots
-    return BlockLayout(count, size, index.reshape(count, size), inverse, valid)
+    return BlockLayout(count, size, index.reshape(parts, count, size), inverse, valid)
 
 
-def _block_shape(counts: np.ndarray, total: int, bucketed: bool, size: int | None = None) -> tuple[int, int]:
-    """(count, size) of a block layout; rounded up when shapes are to be shared between batches."""
-    largest = size or int(counts.max())
+def _block_shape(counts: Sequence[np.ndarray], part: int, bucketed: bool, size: int | None = None) -> tuple[int, int]:
+    """(count, size) of a block layout of every part; rounded up when shapes are to be shared between batches."""
+    most = max(map(len, counts))
+    largest = size or max(int(sizes.max(initial=1)) for sizes in counts)
     if not bucketed:
-        return len(counts), largest
+        return most, largest
     # Equal blocks that fill the bucket stay exact, so that they are reshapes and not gathers.
-    if total % largest == 0 and (counts == largest).all():
-        return total // largest, largest
+    if part % largest == 0 and all((sizes == largest).all() for sizes in counts):
+        return part // largest, largest
     # Blocks below 64 slots cost next to nothing: one size for all of them.
-    largest = size or min(round_size(max(largest, 64)), total)
-    fill = -(-total // largest)
-    return fill if len(counts) <= fill else round_size(len(counts)), largest
+    largest = size or min(round_size(max(largest, 64)), part)
+    fill = -(-part // largest)
+    return fill if most <= fill else round_size(most), largest
 
 
 def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vision_config: VisionConfig, *,
-                bucket: int | None = None) -> VisionArrays:
+                bucket: int | None = None, pictures: Sequence[int] | None = None) -> VisionArrays:
     """VisionArrays (NumPy leaves) of packed pictures.
 
     pixel_values [N, K] as transformers' processors give them (frames in merge-block order), grid_thw [m, 3] (t, h, w) in patches, images and
-    videos alike; bucket: rows to pad to (a multiple of merge^2). ValueError when the rows do not match the grids or exceed the bucket.
+    videos alike; bucket: rows to pad to (a multiple of merge^2). pictures: how many of the m pictures go into each of the pack's parts, which
+    are of equal size and know nothing of one another, so that devices can take one or several each; default: one part with all.
+    ValueError when the rows do not match the grids or exceed the bucket, or a part its share of it.
     """
     config = vision_config
     pixel_values = np.asarray(pixel_values)
@@ -105,52 +108,66 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
         raise ValueError(f"plan_vision: pixel_values {pixel_values.shape} do not match grids {grids.tolist()}: need ({expected}, {config.patch_dim})")
     if (grids[:, 1:] % config.spatial_merge_size).any():
         raise ValueError(f"plan_vision: grids {grids.tolist()} must have sides that are multiples of {config.spatial_merge_size} patches")
-    total = bucket or expected
-    if total < expected or total % config.merge_unit:
-        raise ValueError(f"plan_vision: bucket {total} must be a multiple of {config.merge_unit} and hold {expected} patches; "
+    share = [len(grids)] if pictures is None else list(pictures)
+    if sum(share) != len(grids) or (len(share) > 1 and bucket is None):
+        raise ValueError(f"plan_vision: parts of {share} pictures need a bucket and {sum(share)} grids, not {len(grids)}")
+    own = np.split(grids, np.cumsum(share)[:-1])
+    needed = [int(g.prod(axis=1).sum()) for g in own]
+    total, parts = bucket or expected, len(share)
+    part = total // parts
+    if part < max(needed) or total % (parts * config.merge_unit):
+        raise ValueError(f"plan_vision: bucket {total} must be a multiple of {parts * config.merge_unit} and hold {max(needed) * parts} patches; "
                          "raise it or lower max_pixels")
 
     windowed = config.window_tokens > 0 and len(config.full_attention_blocks) < config.depth
-    frames = [(int(h), int(w)) for t, h, w in grids for _ in range(int(t))]
-    parts = [_frame_plan(h, w, config.spatial_merge_size, config.window_tokens if windowed else 0) for h, w in frames]
-    sizes = np.array([h * w for h, w in frames])
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    order = np.concatenate([p[0] + s for p, s in zip(parts, starts)])
+    window = config.window_tokens if windowed else 0
+    frames = [[(int(h), int(w)) for t, h, w in g for _ in range(int(t))] for g in own]
+    plans = [[_frame_plan(h, w, config.spatial_merge_size, window) for h, w in f] for f in frames]
+    sizes = [np.array([h * w for h, w in f], np.int64) for f in frames]
     rows: Any = np.zeros(total, np.int32)  # NumPy arrays stand where device arrays will
     cols: Any = np.zeros(total, np.int32)
-    rows[:expected], cols[:expected] = np.concatenate([p[1] for p in parts]), np.concatenate([p[2] for p in parts])
-    frame_ids = np.repeat(np.arange(len(frames)), sizes)
     segments: Any = np.zeros(total, np.int32)
-    segments[:expected] = frame_ids + 1
-
     patches: Any = np.zeros((total, config.patch_dim), pixel_values.dtype if pixel_values.dtype == np.float64 else np.float32)
-    np.take(pixel_values.astype(patches.dtype, copy=False), order, axis=0, out=patches[:expected])
+    orders, frame_ids, window_ids = [], [], []
+    begins = np.concatenate([[0], np.cumsum(needed)])
+    values = pixel_values.astype(patches.dtype, copy=False)
+    for i in range(parts):
+        here = slice(i * part, i * part + needed[i])
+        starts = np.concatenate([[0], np.cumsum(sizes[i])])
+        orders.append(_joined([p[0] + start for p, start in zip(plans[i], starts)]))
+        rows[here], cols[here] = _joined([p[1] for p in plans[i]]), _joined([p[2] for p in plans[i]])
+        frame_ids.append(np.repeat(np.arange(len(frames[i])), sizes[i]))
+        segments[here] = frame_ids[i] + 1
+        np.take(values[begins[i]:begins[i + 1]], orders[i], axis=0, out=patches[here])
+        offsets = np.cumsum([0, *(int(p[3][-1]) + 1 for p in plans[i])])
+        window_ids.append(_joined([p[3] + offset for p, offset in zip(plans[i], offsets)]))
 
-    frame_blocks = None
-    count, size = _block_shape(sizes, total, bucket is not None)
-    if count * size * size < total * total or (count == 1 and size == total):
-        frame_blocks = _blocks(frame_ids, sizes, total, size, count)
-    window_blocks = None
+    frame_blocks = window_blocks = None
+    count, size = _block_shape(sizes, part, bucket is not None)
+    if count * size * size < part * part or (count == 1 and size == part):
+        frame_blocks = _blocks(frame_ids, sizes, part, size, count)
     token_order: Any = None
     if windowed:
-        window_ids, offset = [], 0
-        for part in parts:
-            window_ids.append(part[3] + offset)
-            offset += int(part[3][-1]) + 1
-        ids = np.concatenate(window_ids)
-        window_counts = np.bincount(ids)
-        count, size = _block_shape(window_counts, total, bucket is not None, config.window_tokens**2 * config.merge_unit if bucket else None)
-        window_blocks = _blocks(ids, window_counts, total, size, count)
-        merged_order = order[::config.merge_unit] // config.merge_unit
-        if bucket is not None or (merged_order != np.arange(len(merged_order))).any():
-            token_order = np.arange(total // config.merge_unit, dtype=np.int32)
-            token_order[merged_order] = np.arange(len(merged_order), dtype=np.int32)
+        counts = [np.bincount(ids) for ids in window_ids]
+        count, size = _block_shape(counts, part, bucket is not None, config.window_tokens**2 * config.merge_unit if bucket else None)
+        window_blocks = _blocks(window_ids, counts, part, size, count)
+        merged = [order[::config.merge_unit] // config.merge_unit for order in orders]
+        if bucket is not None or any((order != np.arange(len(order))).any() for order in merged):
+            token_order = np.tile(np.arange(part // config.merge_unit, dtype=np.int32), (parts, 1))
+            for i, order in enumerate(merged):
+                token_order[i, order] = np.arange(len(order), dtype=np.int32)
     tap_index: Any = None
     tap_weight: Any = None
     if config.num_position_embeddings:
         heights = np.ones(total, np.int64)
         widths = np.ones(total, np.int64)
-        heights[:expected] = np.repeat([h for h, _ in frames], sizes)
-        widths[:expected] = np.repeat([w for _, w in frames], sizes)
+        for i in range(parts):
+            here = slice(i * part, i * part + needed[i])
+            heights[here], widths[here] = np.repeat([h for h, _ in frames[i]], sizes[i]), np.repeat([w for _, w in frames[i]], sizes[i])
         tap_index, tap_weight = _position_taps(rows, cols, heights, widths, int(config.num_position_embeddings**0.5))
-    return VisionArrays(patches, rows, cols, segments, frame_blocks, window_blocks, token_order, tap_index, tap_weight)
+    return VisionArrays(patches, rows, cols, segments, frame_blocks, window_blocks, token_order, tap_index, tap_weight, parts)
+
+
+def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """One array of all; empty for a part without pictures."""
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from spatial_jax.parallel.rules import batch_ways, constrain
+from spatial_jax.parallel.rules import batch_ways, constrain, sum_parts
 
 # Finite, so that 0 * BANNED is 0 and no NaN can appear in an entropy or a masked sum.
 BANNED = -1e30
@@ -69,12 +69,13 @@ def _shared(x: Array) -> Array:
 
 
 def _chunks(n: int, chunk: int) -> tuple[int, int]:
-    """(number of chunks, rows a chunk); prefers a split without padding."""
-    least = -(-n // chunk)
+    """(number of chunks, rows a chunk); prefers a split without padding. Rows divide over the devices where `n` does."""
+    least, ways = -(-n // chunk), batch_ways()
+    unit = ways if n % ways == 0 else 1
     for count in range(least, 2 * least + 1):
-        if n % count == 0:
+        if n % (count * unit) == 0:
             return count, n // count
-    return least, -(-n // least)
+    return least, -(-n // (least * unit)) * unit
 
 
 def _split(x: Array, count: int, rows: int) -> Array:
@@ -117,7 +118,7 @@ def _forward(hidden, head, targets, temperature, banned_ids, chunk):
 
 
 def _chunk_backward(hidden, head, targets, temperature, lse, entropy, d_logp, d_entropy, banned_ids):
-    """Gradients of one chunk: d logp / d logits = onehot - p, d entropy / d logits = -p (log p + entropy)."""
+    """Gradients (logits, hidden) of one chunk: d logp / d logits = onehot - p, d entropy / d logits = -p (log p + entropy)."""
     logits = scaled_logits(hidden, head, temperature, banned_ids)
     log_p = logits - lse[:, None]
     p = jnp.exp(log_p)
@@ -127,8 +128,15 @@ def _chunk_backward(hidden, head, targets, temperature, lse, entropy, d_logp, d_
         d_logits = jnp.where(allowed_ids(logits.shape[-1], banned_ids), d_logits, 0.0)
     d_logits = (d_logits / temperature).astype(hidden.dtype)
     d_hidden = jnp.dot(d_logits, head.astype(hidden.dtype).T, preferred_element_type=jnp.float32).astype(hidden.dtype)
-    d_head = jnp.dot(hidden.T, d_logits, preferred_element_type=jnp.float32)
-    return d_hidden, d_head
+    return d_logits, d_hidden
+
+
+def _head_gradient(hidden, d_logits, ways):
+    """[ways, d, v] float32: the rows' gradient of the head, in as many parts as devices hold rows."""
+    split = (ways, hidden.shape[0] // ways)
+    hidden = constrain(hidden.reshape(*split, -1), ("batch", None, None))
+    d_logits = constrain(d_logits.reshape(*split, -1), ("batch", None, "vocab"))
+    return constrain(jnp.einsum("wrd,wrv->wdv", hidden, d_logits, preferred_element_type=jnp.float32), ("batch", None, "vocab"))
 
 
 def _backward(banned_ids, chunk, residuals, cotangents):
@@ -137,16 +145,24 @@ def _backward(banned_ids, chunk, residuals, cotangents):
     n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
     if count == 1:
-        d_hidden, d_head = _chunk_backward(hidden, whole, targets, temperature, lse, entropy, d_logp, d_entropy, banned_ids)
+        d_logits, d_hidden = _chunk_backward(hidden, whole, targets, temperature, lse, entropy, d_logp, d_entropy, banned_ids)
+        d_head = _head_gradient(hidden, d_logits, 1)
     else:
+        # Each device sums its own rows' part of the head's gradient over the chunks; the devices' parts meet once, after the last chunk.
+        ways = batch_ways() if rows % batch_ways() == 0 else 1
+
+        def own(x):
+            return constrain(x, ("batch", None, "vocab"))
+
         def body(d_head, xs):
             h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = (_shared(x) for x in xs)
-            d_h, more = _chunk_backward(h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids)
-            return d_head + more, d_h
+            d_logits, d_h = _chunk_backward(h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids)
+            return own(d_head + _head_gradient(h, d_logits, ways)), d_h
 
         xs = tuple(_split(x, count, rows) for x in (hidden, targets, lse, entropy, d_logp, d_entropy))
-        d_head, d_hidden = jax.lax.scan(body, jnp.zeros(head.shape, jnp.float32), xs)
+        d_head, d_hidden = jax.lax.scan(body, own(jnp.zeros((ways, *head.shape), jnp.float32)), xs)
         d_hidden = _join(d_hidden, n)
+    d_head = sum_parts(d_head, ("embed", "vocab"))
     return d_hidden, d_head.astype(head.dtype), None, jnp.zeros_like(temperature)
 
 

@@ -71,7 +71,8 @@ def shard_params(params: Any, axes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULE
 
 @contextlib.contextmanager
 def use_mesh(mesh: Mesh | None, rules: Rules = DEFAULT_RULES) -> Iterator[None]:
-    """Inside, `constrain` pins activations to the mesh; wrap the traced function's body or the call that traces it."""
+    """Inside, `constrain` pins activations to the mesh; wrap the traced function's body or the call that traces it. It goes around jax.grad, not
+    into the function that is differentiated: backward passes of our own are traced when that has returned."""
     token = _active.set(None if mesh is None else (mesh, rules))
     try:
         yield
@@ -91,6 +92,22 @@ def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
         return x
     mesh, rules = active
     return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, partition_spec(axes, x.shape, mesh, rules, strict=False)))
+
+
+def sum_parts(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
+    """x [batch_ways(), ...], each device's own part of a sum, to the whole, placed by the logical `axes` of what remains. The parts meet one
+    mesh axis after another, the one that shards the whole (fsdp) first: it is scattered there, and only slices travel over the others."""
+    active = _active.get()
+    if active is None or x.shape[0] == 1:
+        return constrain(x.sum(axis=0), axes)
+    mesh, rules = active
+    names = rules["batch"] or ()
+    names = (names,) if isinstance(names, str) else tuple(names)
+    spec = partition_spec(axes, x.shape[1:], mesh, rules, strict=False)
+    x = x.reshape(*(mesh.shape[name] for name in names), *x.shape[1:])
+    for left in range(len(names) - 1, -1, -1):
+        x = jax.lax.with_sharding_constraint(x.sum(axis=left), NamedSharding(mesh, PartitionSpec(*names[:left], *spec)))
+    return x
 
 
 def batch_ways() -> int:

@@ -9,15 +9,21 @@ import numpy as np
 
 from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays
 from spatial_jax.models.configs import VisionConfig
+from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.processing.vision_plan import plan_vision
 
+# Rows of a part are a multiple of this: the patches that a token merges in every family.
+SHARE = 4
+
 
 def collate_prompts(prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, *, prompt_bucket: int, patch_bucket: int | None,
-                    pad_id: int) -> PromptBatch:
+                    pad_id: int, parts: int = 1) -> PromptBatch:
     """b prompts as one PromptBatch (NumPy leaves): tokens padded on the left to `prompt_bucket`, all pictures packed into `patch_bucket`
-    rows (None: exactly as many as there are). Raises ValueError naming the prompt that is too long, or the patches that do not fit."""
+    rows (None: exactly as many as there are), `parts` equal parts with the pictures of b / parts prompts each (`choose_pack` tells both).
+    Raises ValueError naming the prompt that is too long, or the patches that do not fit."""
     b = len(prompts)
+    features_a_part = (patch_bucket or 0) // vision_config.merge_unit // parts if parts > 1 else 0
     tokens: Any = np.full((b, prompt_bucket), pad_id, np.int32)     # NumPy arrays stand where device arrays will
     valid: Any = np.zeros((b, prompt_bucket), bool)
     positions: Any = np.zeros((3, b, prompt_bucket), np.int32)
@@ -28,9 +34,25 @@ def collate_prompts(prompts: Sequence[EncodedPrompt], vision_config: VisionConfi
             raise ValueError(f"prompt {row} has {len(prompt)} tokens, the bucket {prompt_bucket}; raise the bucket or lower max_pixels")
         where = slice(prompt_bucket - len(prompt), prompt_bucket)
         tokens[row, where], valid[row, where], positions[:, row, where] = prompt.input_ids, True, prompt.positions
+        if parts > 1 and row % (b // parts) == 0:
+            used = row // (b // parts) * features_a_part
         features[row, where], used = _feature_rows(prompt.type_ids, used)
     following: Any = np.asarray([prompt.next_position for prompt in prompts], np.int32)
-    return PromptBatch(tokens, valid, positions, features, following, _pack(prompts, vision_config, patch_bucket))
+    return PromptBatch(tokens, valid, positions, features, following, _pack(prompts, vision_config, patch_bucket, parts))
+
+
+def choose_pack(prompts: Sequence[EncodedPrompt], buckets: Sequence[int], parts: int, what: str) -> tuple[int | None, int]:
+    """(rows, parts) of the pack of the prompts' pictures: in `parts` equal parts when the prompts divide and the fullest part leaves the pack
+    within the largest bucket, else in one. Rows are None without pictures. Raises ValueError naming `what` when no bucket holds them."""
+    patches = [prompt.patches for prompt in prompts]
+    if not any(patches):
+        return None, 1
+    if parts > 1 and len(patches) % parts == 0:
+        fullest = int(np.sum(np.reshape(patches, (parts, -1)), axis=1).max())
+        shares = [bucket // parts // SHARE * SHARE for bucket in buckets]
+        if fitting := [share for share in shares if share >= fullest]:
+            return min(fitting) * parts, parts
+    return choose_bucket(sum(patches), buckets, what), 1
 
 
 def collate_answers(answers: Sequence[Sequence[np.ndarray]], next_positions: Sequence[int], *, answer_bucket: int, pad_id: int,
@@ -106,7 +128,7 @@ def _feature_rows(type_ids: np.ndarray, used: int) -> tuple[np.ndarray, int]:
     return rows, used + int(vision.sum())
 
 
-def _pack(prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_bucket: int | None) -> VisionArrays | None:
+def _pack(prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_bucket: int | None, parts: int = 1) -> VisionArrays | None:
     """All pictures of the prompts as one pack, None without pictures."""
     pixels = [prompt.pixel_values for prompt in prompts if prompt.pixel_values is not None]
     if not pixels:
@@ -114,4 +136,6 @@ def _pack(prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_b
     if any(array.dtype == np.uint8 for array in pixels):
         raise ValueError("pixel values are not normalised yet; pass the prompts through processor.normalise first")
     grids = np.concatenate([prompt.grid_thw for prompt in prompts if prompt.pixel_values is not None])
-    return plan_vision(pixels[0] if len(pixels) == 1 else np.concatenate(pixels), grids, vision_config, bucket=patch_bucket)
+    count = [0 if prompt.pixel_values is None else len(prompt.grid_thw) for prompt in prompts]
+    return plan_vision(pixels[0] if len(pixels) == 1 else np.concatenate(pixels), grids, vision_config, bucket=patch_bucket,
+                       pictures=np.sum(np.reshape(count, (parts, -1)), axis=1).tolist())

@@ -17,9 +17,10 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from spatial_jax.models.configs import ModelConfig
+from spatial_jax.parallel.mesh import batch_parts
 from spatial_jax.parallel.rules import DEFAULT_RULES, Rules
 from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
-from spatial_jax.processing.collate import collate_prompts
+from spatial_jax.processing.collate import choose_pack, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import DevicePrograms, Shape, static_part
 from spatial_jax.rollout.programs import Programs
@@ -69,7 +70,8 @@ class Engine:
     ):
         self.config = model_config
         self.max_slots, self.slots_per_prompt = max_slots, slots_per_prompt
-        self.max_prefill_tokens = max_prefill_tokens * (1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"])
+        self.parts = batch_parts(mesh)
+        self.max_prefill_tokens = max_prefill_tokens * self.parts
         self.prompt_buckets, self.answer_buckets, self.patch_buckets = (tuple(sorted(b)) for b in (prompt_buckets, answer_buckets, patch_buckets))
         self.pad_id = pad_id if pad_id is not None else model_config.pad_token_id or 0
         self.programs = Programs("rollout", max_programs)
@@ -182,9 +184,8 @@ class Engine:
                                np.zeros((0, 3), np.int32), [])
         unused = size - len(chosen)
         prompts = [call.prompts[index] for index in chosen] + [filler] * unused
-        patches = sum(prompt.patches for prompt in prompts)
-        bucket = choose_bucket(patches, self.patch_buckets, "patches of a prefill batch") if patches else None
-        batch = collate_prompts(prompts, self.config.vision, prompt_bucket=shape.prompt, patch_bucket=bucket, pad_id=self.pad_id)
+        bucket, parts = choose_pack(prompts, self.patch_buckets, self.parts, "patches of a prefill batch")
+        batch = collate_prompts(prompts, self.config.vision, prompt_bucket=shape.prompt, patch_bucket=bucket, pad_id=self.pad_id, parts=parts)
         turns = positions = None
         if call.earlier is not None:
             samples = [call.earlier[index] for index in chosen] + [[[Turn(np.full(1, self.pad_id, np.int32))]] * shape.samples] * unused

@@ -22,6 +22,7 @@ from spatial_jax.models.policy import Policy
 from spatial_jax.models.qwen_vl import abstract_model
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.trainable import split_params, trainable_mask
+from spatial_jax.parallel.mesh import batch_parts
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part
@@ -96,7 +97,7 @@ def abstract_setup(run: RunConfig, config: ModelConfig, mesh: Mesh | None) -> Se
         step = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec()))
     vocabulary = config.text.vocab_size
     tokens: Any = Tokens(config.pad_token_id or 0, (vocabulary - 2,), (config.image_token_id, config.video_token_id))
-    buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, tokens.pad_id, _narrow(config.vision))
+    buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, tokens.pad_id, _narrow(config.vision), batch_parts(mesh))
     policy = Policy(config, graphdef, params, None, mesh)
     return Setup(run, Path(), policy, mesh, lora, frozen, optimizer, steps, tokens, buckets, TrainState(step, trainable, moments))
 
@@ -203,7 +204,8 @@ def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Prog
     shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer)
     ring = choose_bucket(answer_tokens, engine.answer_buckets)
     count = engine.prefill_size(shape)
-    prompts = Buckets((bucket,), engine.answer_buckets, engine.patch_buckets, setup.buckets.pad_id, setup.buckets.vision).prompts([prompt] * count)
+    own = dataclasses.replace(setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets)
+    prompts = own.prompts([prompt] * count)
     state = _state_shapes(device, params, shape, ring, setup.mesh)
     scalar: Callable[[Any], Any] = lambda kind: jax.ShapeDtypeStruct((), kind)  # noqa: E731
     draw = Draw(scalar(jnp.int32), scalar(jnp.float32), scalar(jnp.uint32), scalar(jnp.uint32))
@@ -235,7 +237,7 @@ def _state_shapes(device: Any, params: Any, shape: Shape, ring: int, mesh: Mesh 
         else:
             spec = PartitionSpec(ways)
         batch_axis = 1 if names[0] in ("prompt_kv", "answer_kv") else 0
-        if leaf.ndim and leaf.shape[batch_axis] % (mesh.shape["data"] * mesh.shape["fsdp"]):
+        if leaf.ndim and leaf.shape[batch_axis] % batch_parts(mesh):
             spec = PartitionSpec(*[None if part == ways else part for part in spec])
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
 

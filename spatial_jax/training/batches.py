@@ -12,7 +12,7 @@ from flax import struct
 from spatial_jax.models.batch import AnswerBatch, PromptBatch
 from spatial_jax.models.configs import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
-from spatial_jax.processing.collate import collate_answers, collate_prompts
+from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rl.objectives import PolicyBatch
 from spatial_jax.rollout.batch import trajectory_batch
@@ -38,13 +38,13 @@ class Buckets:
     patch: tuple[int, ...]
     pad_id: int
     vision: VisionConfig
+    parts: int = 1                  # that devices cut a batch into
 
     def prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
         """Collated into the smallest buckets that hold them."""
-        patches = sum(prompt.patches for prompt in prompts)
-        return collate_prompts(
-            prompts, self.vision, prompt_bucket=choose_bucket(max(map(len, prompts)), self.prompt),
-            patch_bucket=choose_bucket(patches, self.patch) if patches else None, pad_id=self.pad_id)
+        bucket, parts = choose_pack(prompts, self.patch, self.parts, "patches of a micro-batch")
+        return collate_prompts(prompts, self.vision, prompt_bucket=choose_bucket(max(map(len, prompts)), self.prompt), patch_bucket=bucket,
+                               pad_id=self.pad_id, parts=parts)
 
     def answers(self, answers: Sequence[Sequence[np.ndarray]], next_positions: Sequence[int], masks=None) -> AnswerBatch:
         """Plain answers, likewise."""

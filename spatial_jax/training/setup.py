@@ -14,7 +14,7 @@ from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
 from spatial_jax.models.policy import Policy, load_pretrained, save_pretrained
 from spatial_jax.models.sharding import param_axes
 from spatial_jax.models.trainable import join_params, split_params, trainable_mask
-from spatial_jax.parallel.mesh import make_mesh
+from spatial_jax.parallel.mesh import batch_parts, make_mesh
 from spatial_jax.parallel.rules import shard_params
 from spatial_jax.processing.processor import Processor
 from spatial_jax.training.batches import Buckets
@@ -82,5 +82,5 @@ def make_setup(run: RunConfig, workdir: Path) -> Setup:
     trainable, frozen = split_params(policy.params, trainable_mask(policy.params, model.freeze, ("lora",) if lora else ()))
     steps = run.run.steps * (run.run.prompts // run.run.update_prompts)
     optimizer = make_optimizer(run.optimizer, steps)
-    buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, processor.pad_id, policy.config.vision)
+    buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, processor.pad_id, policy.config.vision, batch_parts(mesh))
     return Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, processor, buckets, init_state(trainable, optimizer))

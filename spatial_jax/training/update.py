@@ -17,6 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spatial_jax.models.trainable import join_params
+from spatial_jax.parallel.mesh import batch_parts
 from spatial_jax.parallel.rules import use_mesh
 from spatial_jax.training.state import Coefficients, Params, TrainState
 
@@ -27,7 +28,7 @@ Loss = Callable[[Any, Any, Coefficients], dict[str, jax.Array]]
 def batch_shardings(batch: Any, mesh: Mesh, batch_axis: Callable[[tuple], int | None]) -> Any:
     """Shardings of a batch's leaves (arrays or shapes): whole on each device, except those whose `batch_axis(path)` names the axis to
     shard over data and fsdp, where it divides."""
-    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    ways = batch_parts(mesh)
 
     def one(path, leaf):
         axis, spec = batch_axis(path), PartitionSpec()
@@ -48,10 +49,11 @@ def place(batch: Any, mesh: Mesh | None, batch_axis: Callable[[tuple], int | Non
 
 
 def group_axis(path: tuple) -> int | None:
-    """The prompt axis of arrays inside PromptBatch, AnswerBatch and PolicyBatch: positions have it second, vision arrays have none."""
+    """The prompt axis of arrays inside PromptBatch, AnswerBatch and PolicyBatch: positions have it second; arrays of a pack of pictures have
+    its parts, which hold a share of the prompts each, in its place."""
     names = [getattr(key, "name", getattr(key, "key", "")) for key in path]
     if "vision" in names:
-        return 0 if names[-1] in ("patches", "rows", "cols", "segment_ids") else None
+        return 1 if names[-1] in ("tap_index", "tap_weight") else 0
     return 1 if names[-1] == "positions" else 0
 
 
@@ -80,11 +82,11 @@ class Updater:
 
     def _accumulate_fn(self, trainable: Params, frozen: Params, grads: Params, batch: Any, scale: jax.Array, coefficients: Coefficients):
         def total(params):
-            with use_mesh(self._mesh):
-                sums = self._loss(nnx.merge(self._graphdef, join_params(params, frozen)), batch, coefficients)
+            sums = self._loss(nnx.merge(self._graphdef, join_params(params, frozen)), batch, coefficients)
             return sums["loss"] * scale, sums
 
-        new, sums = jax.grad(total, has_aux=True)(trainable)
+        with use_mesh(self._mesh):
+            new, sums = jax.grad(total, has_aux=True)(trainable)
         return jax.tree.map(lambda g, n: g + n.astype(jnp.float32), grads, new), sums
 
     def _apply_fn(self, state: TrainState, grads: Params) -> tuple[TrainState, dict[str, jax.Array]]:

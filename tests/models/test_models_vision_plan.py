@@ -41,6 +41,20 @@ def test_buckets_and_dense_masks_give_the_features_of_single_pictures(tower):
         assert np.isfinite(features).all()
 
 
+@pytest.mark.parametrize("pictures", [(1, 2), (2, 0, 1, 0)])
+def test_parts_of_a_pack_give_the_features_of_single_pictures(tower, pictures):
+    vision, encode = tower
+    values = pixels(vision, GRIDS)
+    alone = np.asarray(encode(plan_vision(values, GRIDS, vision)).features)
+    sizes, part = GRIDS.prod(axis=1) // vision.merge_unit, 256
+    plan = plan_vision(values, GRIDS, vision, bucket=part * len(pictures), pictures=pictures)
+    for layout in (plan, dataclasses.replace(plan, frames=None)):
+        features = np.asarray(encode(layout).features).reshape(len(pictures), part // vision.merge_unit, -1)
+        assert np.isfinite(features).all()
+        used = [features[i, :sum(sizes[sum(pictures[:i]):sum(pictures[:i + 1])])] for i in range(len(pictures))]
+        np.testing.assert_allclose(np.concatenate(used), alone[:sizes.sum()], atol=2e-5)
+
+
 def test_equal_full_blocks_need_no_gather():
     config = config_from_hf(tiny.hf_config("qwen2_5_vl").to_dict()).vision
     grids = np.array([(1, 8, 8), (1, 8, 8)])
@@ -71,5 +85,9 @@ def test_plans_that_cannot_be_are_refused():
         plan_vision(values[1:], GRIDS, config)
     with pytest.raises(ValueError, match="bucket 128"):
         plan_vision(values, GRIDS, config, bucket=128)
+    with pytest.raises(ValueError, match="hold 564 patches"):
+        plan_vision(values, GRIDS, config, bucket=252, pictures=(2, 0, 1))
+    with pytest.raises(ValueError, match="need a bucket and 2 grids"):
+        plan_vision(values, GRIDS, config, bucket=512, pictures=(1, 1))
     with pytest.raises(ValueError, match="multiples of 2"):
         plan_vision(values[:3], np.array([(1, 1, 3)]), config)

@@ -1,4 +1,7 @@
 """Eight devices in several mesh shapes give the logits and gradients of one."""
+import math
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -6,10 +9,15 @@ import pytest
 import tiny_checkpoints as tiny
 from flax import nnx
 
+from launch.planning.hlo import collectives
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, load_pretrained, model_shardings, param_axes, plan_vision, split_model
 from spatial_jax.models.batch import PromptBatch
 from spatial_jax.models.generate import prompt_hidden
+from spatial_jax.models.group import group_logprobs
 from spatial_jax.parallel import DEFAULT_RULES, make_mesh, partition_spec, shard_params, use_mesh
+from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
+from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.training.update import group_axis, place
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +83,63 @@ def test_eight_devices_equal_one(case, single, axes):
     np.testing.assert_allclose(logits, single[0][1], atol=5e-5)
     for (path, ours), expected in zip(jax.tree_util.tree_leaves_with_path(gradients), jax.tree.leaves(single[1])):
         np.testing.assert_allclose(ours, expected, atol=1e-5 * max(1e-2, float(jnp.abs(expected).max())) + 1e-7, err_msg=str(path))
+
+
+@pytest.fixture(scope="module")
+def pictures(case):
+    """Eight prompts with pictures of three sizes, whose windows are not all full; one prompt has none, one has two."""
+    vision = case[0].vision
+    rng, prompts = np.random.default_rng(1), []
+    for grids in ([(1, 6, 8)], [(1, 4, 4)], [], [(1, 6, 8), (1, 4, 4)], [(1, 6, 6)], [(1, 4, 4)], [(1, 6, 8)], [(1, 6, 6)]):
+        grid = np.array(grids, np.int64).reshape(-1, 3)
+        patches = int(grid.prod(axis=1).sum())
+        kinds = np.zeros(28, np.uint8)
+        kinds[2:2 + patches // 4] = 1
+        tokens = np.where(kinds, 1, rng.integers(3, 128, 28)).astype(np.int32)
+        values = rng.standard_normal((patches, vision.patch_dim)).astype(np.float32) if patches else None
+        prompts.append(EncodedPrompt(tokens, np.broadcast_to(np.arange(28, dtype=np.int32), (3, 28)), 28, kinds, values, grid, []))
+    return prompts
+
+
+def test_pictures_in_parts_equal_one_pack_and_stay_on_their_devices(case, pictures):
+    config, graphdef, params, _ = case
+    mesh = make_mesh({"fsdp": 8})
+    answers = collate_answers([[np.arange(3, 9), np.arange(5, 8)]] * 8, [28] * 8, answer_bucket=8, pad_id=0)
+    packs = {}
+    for parts in (1, 8):
+        bucket, chosen = choose_pack(pictures, (544, 1088), parts, "patches")
+        assert chosen == parts
+        packs[parts] = collate_prompts(pictures, config.vision, prompt_bucket=32, patch_bucket=bucket, pad_id=0, parts=parts)
+
+    def gradients(where):
+        def loss(params, prompts, answers):
+            logp, entropy = group_logprobs(nnx.merge(graphdef, params), prompts, answers, remat="full")
+            return (logp * answers.valid).sum() + 0.1 * (entropy * answers.valid).sum()
+
+        def run(*arguments):
+            with use_mesh(where):
+                return jax.value_and_grad(loss)(*arguments)
+        return jax.jit(run)
+
+    alone = gradients(None)(params, packs[1], answers)
+    placed = shard_params(params, param_axes(config), mesh)
+    compiled = gradients(mesh).lower(placed, place(packs[8], mesh, group_axis), place(answers, mesh, group_axis)).compile()
+    spread = compiled(placed, place(packs[8], mesh, group_axis), place(answers, mesh, group_axis))
+    np.testing.assert_allclose(spread[0], alone[0], rtol=1e-5)
+    for (path, ours), expected in zip(jax.tree_util.tree_leaves_with_path(spread[1]), jax.tree.leaves(alone[1])):
+        np.testing.assert_allclose(ours, expected, atol=2e-5 * max(1e-2, float(jnp.abs(expected).max())) + 1e-6, err_msg=str(path))
+    # Weights and their gradients travel, patches do not: nothing has their number of rows.
+    rows = {packs[8].vision.patches.shape[0], packs[8].vision.patches.shape[0] // 4}
+    shapes = {tuple(int(n) for n in re.findall(r"\d+", c.shape.split("[")[1])) for c in collectives(compiled.as_text())}
+    assert not [shape for shape in shapes if rows & {*shape, math.prod(shape[:2])}], shapes
+
+
+def test_pictures_too_uneven_for_parts_are_one_pack(pictures):
+    assert choose_pack(pictures, (512,), 8, "patches") == (512, 8)
+    assert choose_pack(pictures, (300,), 8, "patches") == (300, 1)
+    assert choose_pack(pictures, (512,), 3, "patches")[1] == 1
+    with pytest.raises(ValueError, match="patches"):
+        choose_pack(pictures, (64,), 8, "patches")
 
 
 def test_shapes_that_do_not_divide_and_axes_used_twice_are_refused(case):

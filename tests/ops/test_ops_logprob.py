@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from launch.planning.hlo import collectives
 from spatial_jax.ops.logprob import allowed_ids, token_logprobs
 from spatial_jax.parallel import make_mesh, use_mesh
 
@@ -64,14 +65,20 @@ def test_on_a_mesh_neither_the_logits_nor_a_vocabulary_of_them_are_gathered():
         return jax.ShapeDtypeStruct(shape, dtype, sharding=jax.NamedSharding(mesh, jax.P(*axes)))
 
     def loss(hidden, head, targets):
-        with use_mesh(mesh):
-            logp, entropy = token_logprobs(hidden, head, targets, chunk=chunk)
+        logp, entropy = token_logprobs(hidden, head, targets, chunk=chunk)
         return jnp.sum(logp) + jnp.sum(entropy)
 
+    def gradients(*arguments):
+        with use_mesh(mesh):
+            return jax.grad(loss, argnums=(0, 1))(*arguments)
+
     shapes = placed((n, d), ("fsdp",)), placed((d, v), ("fsdp", "tensor")), placed((n,), ("fsdp",), jnp.int32)
-    compiled = jax.jit(jax.grad(loss, argnums=(0, 1))).lower(*shapes).compile()
+    compiled = jax.jit(gradients).lower(*shapes).compile()
     # A device holds `chunk` rows of half the vocabulary, a few times over.
     assert compiled.memory_analysis().temp_size_in_bytes < 10 * chunk * (v // 2) * 4 < n // 4 * (v // 2) * 4
+    # The head's gradient crosses devices once, not once a chunk: nothing of [d, v] is reduced inside a loop.
+    moved = [c for c in collectives(compiled.as_text()) if c.kind != "all-gather" and c.bytes >= d * v * 4 // 8]
+    assert moved and all(c.times == 1 for c in moved), moved
     rng = np.random.default_rng(0)
     hidden, head = jnp.asarray(rng.normal(size=(n, d)), jnp.float32), jnp.asarray(rng.normal(size=(d, v)), jnp.float32)
     targets = jnp.asarray(rng.integers(0, v, n), jnp.int32)
