@@ -113,7 +113,7 @@ def _computations(text: str) -> tuple[dict[str, list[str]], str]:
             current = bodies.setdefault(match.group(1), [])
             if line.startswith("ENTRY"):
                 entry = match.group(1)
-        elif line.startswith("}"):
+        elif line.rstrip() == "}":                  # a kernel's metadata may have lines that begin with one
             current = None
         elif current is not None:
             current.append(line)

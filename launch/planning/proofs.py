@@ -10,18 +10,22 @@ RESULTS = Path("benchmarks/results/plans")
 LI_7B, LI_3B = "configs/li2025_qwen2_5_vl_7b.py", "configs/li2025_qwen2_5_vl_3b.py"
 # (recipe, topology, settings beside the recipe's own)
 PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    (LI_7B, "v5p:4x4x4", ("--config.run.micro_answers=8",)),
-    (LI_7B, "v6e:8x8", ("--config.run.micro_answers=2",)),
+    # Over 16 ways every width of the model (3,584 and the tower's 1,280) is a multiple of a tile's 16 rows; over 64 the TPU compiler
+    # writes gathers and scatters of weights as all-reduces of the whole, twice the traffic or more.
+    (LI_7B, "v5p:4x4x4", ("--config.run.micro_answers=8", "--config.mesh.data=4")),
+    (LI_7B, "v6e:8x8", ("--config.run.micro_answers=2", "--config.mesh.data=4")),
     (LI_7B, "v5e:8x8", ("--config.run.micro_answers=1",)),
-    (LI_7B, "v5e:16x16", ("--config.run.micro_answers=1", "--config.run.micro_prompts=256", "--config.rollout.max_slots=4096")),
     (LI_3B, "v5e:4x4", ("--config.run.micro_answers=1", "--config.run.micro_prompts=16", "--config.rollout.max_slots=512")),
-    ("configs/spatial_ssrl_qwen2_5_vl_7b.py", "v5p:4x4x4", ()),
     ("configs/vsgrpo_qwen2_vl_2b.py", "v5e:4x4", ()),
+    ("configs/spatial_ssrl_qwen2_5_vl_7b.py", "v5p:4x4x4", ("--config.mesh.data=4",)),
+    ("configs/vsgrpo_qwen2_vl_7b.py:sft", "v5e:8x8", ()),
+    (LI_7B, "v5e:16x16", ("--config.run.micro_answers=1", "--config.run.micro_prompts=256", "--config.rollout.max_slots=4096")),
 )
 
 
 def result_file(recipe: str, topology: str) -> Path:
-    return RESULTS / f"{Path(recipe.split(':')[0]).stem}_{topology.replace(':', '_')}.json"
+    file, *argument = recipe.split(":")
+    return RESULTS / f"{'_'.join([Path(file).stem, *argument])}_{topology.replace(':', '_')}.json"
 
 
 def remake(force: bool) -> int:
