@@ -59,9 +59,13 @@ def main(argv: list[str]) -> int:
         print(plan_text(record))
         print(f"wrote {out}")
         if record["fits"] is False:
-            print(search.nearest(request))
+            print(search.nearest(request, record["largest_program"]))
             return 1
         return 0
+    except runs.DoesNotFit as error:
+        print(f"DOES NOT FIT: {str(error).splitlines()[0]}")
+        print(search.nearest(request, error.program))
+        return 1
     except (ValueError, RuntimeError) as error:
         print(f"plan: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2

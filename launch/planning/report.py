@@ -10,6 +10,8 @@ from spatial_jax.training.setup import Setup
 
 # Matrix units do not reach their peak: the share that step times are told with, beside the bound itself.
 ATTAINED = 0.5
+# Rows of a tile of bfloat16 in a TPU's memory.
+TILE_ROWS = 16
 
 
 def plan_record(config: str, model: str, topology: Topology, setup: Setup, work: Work, programs: list[Measured], price: float | None,
@@ -27,7 +29,7 @@ def plan_record(config: str, model: str, topology: Topology, setup: Setup, work:
                   "moments": run.optimizer.moments, "pixels": work.pixels, "answer_tokens": work.answer_tokens},
         "complete": complete, "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
         "fits": None if capacity is None else worst.total_gib <= capacity,
-        "programs": {m.program: dataclasses.asdict(m) for m in programs},
+        "programs": {m.program: dataclasses.asdict(m) for m in programs}, "advice": mesh_advice(setup) if topology.is_tpu else "",
     }
     if complete and all(m.seconds for m in programs):
         bound = sum(m.bound * m.calls_a_step for m in programs)
@@ -36,6 +38,21 @@ def plan_record(config: str, model: str, topology: Topology, setup: Setup, work:
         if price is not None:
             record["step"]["cost_of_1000_steps_at_half_rate"] = 1000 * bound / ATTAINED / 3600 * topology.chips * price
     return record
+
+
+def mesh_advice(setup: Setup) -> str:
+    """One line when the fsdp axis cuts the model's widths into shards that are no whole tiles; empty otherwise."""
+    if setup.mesh is None:
+        return ""
+    config, ways = setup.policy.config, setup.mesh.shape["fsdp"]
+    widths = sorted({config.text.hidden_size, config.vision.hidden_size})
+    broken = next((width for width in widths if width % (ways * TILE_ROWS)), None)
+    if broken is None or ways == 1:
+        return ""
+    less = next(n for n in range(ways, 0, -1) if ways % n == 0 and all(width % (n * TILE_ROWS) == 0 for width in widths))
+    return (f"width {broken:,} over fsdp {ways} leaves shards of {broken / ways:g} rows, no multiple of a tile's {TILE_ROWS}: the TPU compiler then moves "
+            f"weights or their gradients as all-reduces of the whole; --config.mesh.data={setup.mesh.shape['data'] * ways // less} leaves whole tiles "
+            "(and more of the state on each device)")
 
 
 def plan_text(record: dict[str, Any]) -> str:
@@ -62,6 +79,8 @@ def plan_text(record: dict[str, Any]) -> str:
         cost = step.get("cost_of_1000_steps_at_half_rate")
         lines.append(f"a step: at least {step['seconds_at_least']:.0f} s by rooflines, {step['seconds_at_half_rate']:.0f} s at half of them; at most "
                      f"{step['answer_tokens_per_second_at_most']:.0f} answer tokens/s" + (f"; 1,000 steps cost {cost:,.0f}" if cost is not None else ""))
+    if record["advice"]:
+        lines.append(record["advice"])
     if record["fits"] is not None:
         part = "" if record["complete"] else f" (of {', '.join(record['programs'])} alone)"
         lines.append(f"{'FITS' if record['fits'] else 'DOES NOT FIT'}{part}: {record['largest_program']} needs {record['largest_gib']:.2f} of "

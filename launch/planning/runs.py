@@ -50,6 +50,14 @@ class Request:
         return dataclasses.replace(self, config=config)
 
 
+class DoesNotFit(RuntimeError):
+    """The compiler found no room for a program."""
+
+    def __init__(self, program: str, message: str):
+        super().__init__(message)
+        self.program = program
+
+
 def architecture(request: Request) -> tuple[str, ModelConfig]:
     """Name and sizes of the model. ValueError when the recipe's name does not tell and none is given."""
     stem = Path(request.file.split(":")[0]).stem
@@ -89,7 +97,8 @@ def programs_of(setup: Setup, work: Work, only: tuple[str, ...]) -> list[Program
 
 
 def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """Compiles everything and returns the record of the plan. RuntimeError where the compiler refuses a program."""
+    """Compiles everything and returns the record of the plan. DoesNotFit where a program has no room, RuntimeError where the
+    compiler refuses one otherwise."""
     name, setup, work = setup_of(request)
     measured: list[Measured] = []
     with target_platform("tpu" if request.topology.is_tpu else request.topology.family):
@@ -98,6 +107,8 @@ def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> di
             try:
                 measured.append(measure(program, setup, request.topology, setup.mesh, work))
             except JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" in str(error):
+                    raise DoesNotFit(program.name, f"{program.name} does not fit: {refusal(str(error))}") from error
                 raise RuntimeError(f"{program.name} does not compile: {refusal(str(error))}") from error
             say(f"  {measured[-1].compile_seconds:.0f} s, {measured[-1].total_gib:.2f} GiB a device")
     return plan_record(request.file, name, request.topology, setup, work, measured, request.price, complete=not request.programs)

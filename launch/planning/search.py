@@ -35,11 +35,12 @@ def alternatives(request: Request) -> Iterator[dict[str, Any]]:
         yield settings | {"optimizer__moments": moments}
 
 
-def nearest(request: Request) -> str:
-    """One line: the first alternative that fits, as flags of the command line."""
+def nearest(request: Request, program: str) -> str:
+    """One line: the first alternative in which `program`, the one that did not fit, does, as flags of the command line."""
+    alone = dataclasses.replace(request, programs=(program,))
     for settings in alternatives(request):
         try:
-            if plan(request.changed(**settings))["fits"]:
+            if plan(alone.changed(**settings))["fits"]:
                 return f"nearest configuration that fits: {as_flags(settings)}"
         except (RuntimeError, ValueError):
             continue

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from configs import li2025_qwen2_5_vl_7b
-from launch.planning import counting, hlo
+from launch.planning import counting, hlo, runs, search
 from launch.planning.chips import Topology
 from launch.planning.measure import Work, measure
-from launch.planning.report import plan_record, plan_text
+from launch.planning.report import mesh_advice, plan_record, plan_text
 from launch.planning.search import alternatives, as_flags
 from spatial_jax.config import strict
 from spatial_jax.models import ModelConfig, TextConfig, VisionConfig
+from spatial_jax.parallel import make_mesh
 from spatial_jax.training.abstract import abstract_setup, rollout_programs, training_programs
 
 TINY = ModelConfig("qwen2_5_vl", TextConfig(128, 64, 96, 2, 4, 2, 16, 1e-6, 1e6, (2, 3, 3)),
@@ -142,6 +143,31 @@ def test_alternatives_start_with_what_costs_least():
     for key in last:
         section, field = key.split("__")
         assert field in strict_settings[section]
+
+
+def test_what_does_not_fit_is_tried_again_alone(monkeypatch):
+    request = runs.Request(li2025_qwen2_5_vl_7b.get_config(), "configs/li2025_qwen2_5_vl_7b.py", Topology.parse("v5e:4x4"))
+    tried = []
+
+    def plan(asked, say=None):
+        tried.append(asked)
+        if len(tried) == 1:
+            raise runs.DoesNotFit("update", "update does not fit: Used 20G of 15.75G hbm")
+        return {"fits": len(tried) == 3}
+
+    monkeypatch.setattr(search, "plan", plan)
+    assert search.nearest(request, "update").startswith("nearest configuration that fits: --config.run.micro_prompts=16 --config.run.micro_answers=")
+    assert all(asked.programs == ("update",) for asked in tried)
+    monkeypatch.setattr(search, "plan", lambda asked: {"fits": False})
+    assert "no configuration" in search.nearest(request, "update")
+
+
+def test_meshes_that_break_tiles_are_named():
+    devices = jax.devices()
+    whole = mesh_advice(abstract_setup(tiny_run(micro_prompts=4), TINY, make_mesh({"data": 2, "fsdp": 4}, devices)))
+    assert whole == ""
+    broken = mesh_advice(abstract_setup(tiny_run(micro_prompts=4), TINY, make_mesh({"fsdp": 8}, devices)))
+    assert "width 64 over fsdp 8 leaves shards of 8 rows" in broken and "--config.mesh.data=2" in broken
 
 
 @pytest.mark.parametrize("text", ["v9:2x2", "v5e:axb", "v5e:0x2"])
