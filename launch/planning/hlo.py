@@ -70,14 +70,14 @@ def collectives(text: str) -> list[Collective]:
 
 
 def _trips(line: str, bodies: Mapping[str, list[str]]) -> int:
-    """Rounds of a while loop: as the compiler notes them, else the constant that its condition compares the counter with; 1 where
-    neither tells."""
+    """Rounds of a while loop: as the compiler notes them, else the constant that its whole condition is a comparison with (a scan's); 1 where
+    neither tells, as of decoding, which may stop at any token."""
     if noted := _TRIPS.search(line):
         return int(noted.group(1))
     condition = _CONDITION.search(line)
     lines = bodies.get(condition.group(1), []) if condition else []
     bounds = [int(bound.group(1)) for text in lines if (bound := _BOUND.search(text))]
-    return bounds[0] if len(bounds) == 1 and any("direction=LT" in text for text in lines) else 1
+    return bounds[0] if len(bounds) == 1 and any("ROOT" in text and "direction=LT" in text for text in lines) else 1
 
 
 def kernel_calls(text: str) -> int:
@@ -127,7 +127,7 @@ def _size(kind: str, dims: str) -> float:
 def _group(line: str) -> int:
     if match := re.search(r"replica_groups=\[(\d+),(\d+)\]", line):
         return int(match.group(2))
-    if match := re.search(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}", line):
+    if match := re.search(r"replica_groups=mesh\[([^\]]*)\][^{]*\{([^}]*)\}", line):
         sizes = dict(part.replace("'", "").split("=") for part in match.group(1).split(","))
         return math.prod(int(sizes[axis]) for axis in match.group(2).replace("'", "").split(",") if axis in sizes)
     if match := re.search(r"replica_groups=\{\{([\d,]*)\}", line):

@@ -29,6 +29,14 @@ HLO = """HloModule m
   %c = s32[]{:T(128)} constant(5)
   ROOT %lt = pred[] compare(%p, %c), direction=LT
 }
+%until (p: s32[]) -> pred[] {
+  %c = s32[]{:T(128)} constant(64)
+  %lt = pred[] compare(%p, %c), direction=LT
+  ROOT %and = pred[] and(%lt, %p)
+}
+%token (p: f32[]) -> f32[] {
+  %t = f32[48]{0} all-gather(%x), replica_groups=mesh['axis_0'=4,'axis_1'=2], device_ids=([2,4]T(1,0)) {'axis_0'}, dimensions={0}
+}
 %all-reduce-scatter.1 (p: f32[]) -> f32[] {
   %sum = f32[64]{0} all-reduce(%x), channel_id=3, replica_groups={{0,1,2,3}}, to_apply=%cond
 }
@@ -46,6 +54,7 @@ ENTRY %main (a: f32[]) -> f32[] {
   %w = f32[] while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"28"}}
   %s = (f32[8,4]{1,0}, f32[32,4]{1,0}) all-gather-start(%w), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_0'}
   %w2 = f32[] while(%a), condition=%counted, body=%layer
+  %w3 = f32[] while(%a), condition=%until, body=%token
   %r = (f32[16]{0}, f32[8]{0}) all-reduce(%s), replica_groups={{0,1,2,3,4,5,6,7}}, to_apply=%cond
   %k = f32[8] custom-call(%r), custom_call_target="tpu_custom_call"
 }
@@ -56,9 +65,9 @@ def test_collectives_are_counted_as_often_as_their_loop_runs():
     found = hlo.collectives(HLO)
     assert {(c.kind, c.shape, c.group, c.times) for c in found} == {
         ("all-gather", "bf16[1024,64]", 4, 28), ("all-gather", "f32[32,4]", 2, 1), ("all-reduce", "f32[16]", 8, 1),
-        ("reduce-scatter", "f32[64]", 4, 5), ("all-gather", "bf16[32]", 4, 5)}
+        ("all-gather", "f32[48]", 4, 1), ("reduce-scatter", "f32[64]", 4, 5), ("all-gather", "bf16[32]", 4, 5)}
     axes = hlo.by_axis(found, {"data": 2, "fsdp": 4, "tensor": 1})
-    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0, "data": 512.0}, "all-reduce": {"data+fsdp": 96.0},
+    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0 + 192.0, "data": 512.0}, "all-reduce": {"data+fsdp": 96.0},
                     "reduce-scatter": {"fsdp": 5 * 64.0}}
     assert hlo.kernel_calls(HLO) == 1
 
