@@ -41,7 +41,7 @@ def test_adapters_are_silent_at_first_merge_exactly_and_export(policy, inputs, t
     lora = LoraConfig(rank=3, alpha=6, targets=TARGETS)
     graphdef, params = add_lora(policy.config, policy.graphdef, policy.params, lora)
     assert params["text"]["layers"]["o_proj"]["lora_a"].shape == (3, 4, 16, 3)
-    assert params["vision"]["blocks"]["qkv"]["lora_b"].shape == (4, 3, 3, 2, 16)
+    assert params["vision"]["blocks"]["qkv"]["lora_b"].shape == (6, 3, 3, 2, 16)
     before = policy.logits(**inputs)
     np.testing.assert_array_equal(Policy(policy.config, graphdef, params).logits(**inputs), before)
     rng = np.random.default_rng(0)
