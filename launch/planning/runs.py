@@ -16,7 +16,8 @@ from launch.planning.report import plan_record
 from spatial_jax import config as run_config
 from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.ops.attention import target_platform
-from spatial_jax.parallel.mesh import batch_parts, make_mesh
+from spatial_jax.parallel.mesh import make_mesh
+from spatial_jax.parallel.rules import batch_parts
 from spatial_jax.training.abstract import Program, abstract_setup, rollout_programs, training_programs
 from spatial_jax.training.setup import Setup
 

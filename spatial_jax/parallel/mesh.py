@@ -12,11 +12,6 @@ from jax.sharding import Mesh
 MESH_AXES = ("data", "fsdp", "tensor")
 
 
-def batch_parts(mesh: Mesh | None) -> int:
-    """Parts that a batch is cut into: over data and fsdp; 1 without a mesh."""
-    return 1 if mesh is None else mesh.shape["data"] * mesh.shape["fsdp"]
-
-
 def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh over `devices` (all by default) with axes data, fsdp and tensor (and others, if named).
 

@@ -101,8 +101,7 @@ def sum_parts(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     if active is None or x.shape[0] == 1:
         return constrain(x.sum(axis=0), axes)
     mesh, rules = active
-    names = rules["batch"] or ()
-    names = (names,) if isinstance(names, str) else tuple(names)
+    names = batch_axes(rules)
     spec = partition_spec(axes, x.shape[1:], mesh, rules, strict=False)
     x = x.reshape(*(mesh.shape[name] for name in names), *x.shape[1:])
     for left in range(len(names) - 1, -1, -1):
@@ -110,11 +109,17 @@ def sum_parts(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     return x
 
 
+def batch_axes(rules: Rules = DEFAULT_RULES) -> tuple[str, ...]:
+    """Mesh axes that a batch is cut over."""
+    names = rules["batch"] or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def batch_parts(mesh: Mesh | None, rules: Rules = DEFAULT_RULES) -> int:
+    """Parts that `mesh` cuts a batch into; 1 without a mesh."""
+    return 1 if mesh is None else math.prod(mesh.shape[axis] for axis in batch_axes(rules))
+
+
 def batch_ways() -> int:
     """Parts that the active mesh cuts a batch into; 1 without a mesh."""
-    active = _active.get()
-    if active is None:
-        return 1
-    mesh, rules = active
-    axes = rules["batch"] or ()
-    return math.prod(mesh.shape[axis] for axis in ((axes,) if isinstance(axes, str) else axes))
+    return batch_parts(*(_active.get() or (None,)))

@@ -17,8 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.parallel.mesh import batch_parts
-from spatial_jax.parallel.rules import DEFAULT_RULES, Rules
+from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, batch_parts
 from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
 from spatial_jax.processing.collate import choose_pack, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
@@ -70,7 +69,7 @@ class Engine:
     ):
         self.config = model_config
         self.max_slots, self.slots_per_prompt = max_slots, slots_per_prompt
-        self.parts = batch_parts(mesh)
+        self.parts = batch_parts(mesh, rules)
         self.max_prefill_tokens = max_prefill_tokens * self.parts
         self.prompt_buckets, self.answer_buckets, self.patch_buckets = (tuple(sorted(b)) for b in (prompt_buckets, answer_buckets, patch_buckets))
         self.pad_id = pad_id if pad_id is not None else model_config.pad_token_id or 0

@@ -22,7 +22,7 @@ from spatial_jax.models.policy import Policy
 from spatial_jax.models.qwen_vl import abstract_model
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.trainable import split_params, trainable_mask
-from spatial_jax.parallel.mesh import batch_parts
+from spatial_jax.parallel.rules import batch_parts
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part

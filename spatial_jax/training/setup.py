@@ -14,8 +14,8 @@ from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
 from spatial_jax.models.policy import Policy, load_pretrained, save_pretrained
 from spatial_jax.models.sharding import param_axes
 from spatial_jax.models.trainable import join_params, split_params, trainable_mask
-from spatial_jax.parallel.mesh import batch_parts, make_mesh
-from spatial_jax.parallel.rules import shard_params
+from spatial_jax.parallel.mesh import make_mesh
+from spatial_jax.parallel.rules import batch_parts, shard_params
 from spatial_jax.processing.processor import Processor
 from spatial_jax.training.batches import Buckets
 from spatial_jax.training.optimizer import make_optimizer

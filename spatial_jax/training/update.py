@@ -17,8 +17,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spatial_jax.models.trainable import join_params
-from spatial_jax.parallel.mesh import batch_parts
-from spatial_jax.parallel.rules import use_mesh
+from spatial_jax.parallel.rules import batch_parts, use_mesh
 from spatial_jax.training.state import Coefficients, Params, TrainState
 
 # loss(model, batch, coefficients) -> {"loss": sum to minimise, name: sum or, for names that end in _max, maximum}
