@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 import jax
-from jax.sharding import Mesh
 
 from launch.planning import counting, hlo
 from launch.planning.chips import GIB, Topology
@@ -53,9 +52,9 @@ class Work:
     answer_tokens: int
 
 
-def measure(program: Program, setup: Setup, topology: Topology, mesh: Mesh | None, work: Work) -> Measured:
+def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> Measured:
     """Compiles the program and reads it."""
-    began = time.monotonic()
+    began, mesh = time.monotonic(), program.mesh
     traced = program.trace()
     done = counting.count(traced.jaxpr, lambda kernel, q, k: visible_pairs(program, q, k))
     compiled = traced.lower(lowering_platforms=("tpu",) if topology.is_tpu else None).compile()
@@ -95,7 +94,7 @@ def resident_bytes(program: Program, setup: Setup) -> float:
     if given == "apply":
         return frozen + reference
     # The reference pass is given the reference in place of the policy, which stays too.
-    return moments + reference
+    return moments + reference + (trainable + frozen if program.own_weights else 0.0)
 
 
 def tree_bytes(tree: Any) -> float:

@@ -106,7 +106,7 @@ def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> di
         for program in programs_of(setup, work, request.programs):
             say(f"compiles {program.name} ...")
             try:
-                measured.append(measure(program, setup, request.topology, setup.mesh, work))
+                measured.append(measure(program, setup, request.topology, work))
             except JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" in str(error):
                     raise DoesNotFit(program.name, f"{program.name} does not fit: {refusal(str(error))}") from error

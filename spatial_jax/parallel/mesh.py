@@ -30,8 +30,7 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[jax.Devic
     if math.prod(sizes.values()) != len(devices):
         raise ValueError(f"make_mesh: {sizes} multiplies to {math.prod(sizes.values())} but there are {len(devices)} devices")
     shape = tuple(sizes.values())
-    on_tpu = devices[0].platform == "tpu"
-    slices = len({getattr(device, "slice_index", 0) for device in devices}) if on_tpu else 1
+    on_tpu, slices = devices[0].platform == "tpu", slice_count(devices)
     if slices > 1 and sizes["data"] % slices:
         raise ValueError(f"make_mesh: {slices} slices need a data axis that is a multiple of {slices}, got data={sizes['data']}: only it may cross "
                          "the network between slices")
@@ -44,3 +43,20 @@ def make_mesh(axes: Mapping[str, int] | None = None, devices: Sequence[jax.Devic
     else:
         grid = np.asarray(devices).reshape(shape)
     return Mesh(grid, tuple(sizes))
+
+
+def slice_count(devices: Sequence[jax.Device]) -> int:
+    """TPU slices that the devices are of; 1 elsewhere."""
+    return len({getattr(device, "slice_index", 0) for device in devices}) if devices[0].platform == "tpu" else 1
+
+
+def sampler_mesh(mesh: Mesh, tensor: int) -> Mesh:
+    """The devices of `mesh` in their order, each `tensor` neighbours around one whole copy of the weights: axes data, fsdp (1) and tensor.
+
+    ValueError when the devices of a slice do not divide into such groups.
+    """
+    devices = mesh.devices.reshape(-1)
+    if (mesh.size // slice_count(list(devices))) % tensor:
+        raise ValueError(f"config.rollout.tensor = {tensor} does not divide the mesh's {mesh.size} devices (of one slice); use a divisor, or 0 to "
+                         "sample with the trainer's layout")
+    return Mesh(devices.reshape(-1, 1, tensor), MESH_AXES)

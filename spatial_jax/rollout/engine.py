@@ -58,7 +58,8 @@ class Engine:
     samples refill as samples end, so that one long answer does not hold its group's other slots.
     prompt_buckets, answer_buckets, patch_buckets: static lengths; the answers' keys grow along answer_buckets.
     kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens of one prefill program a device, bounds its memory.
-    pad_id fills unused token places; mesh: rows over data and fsdp, kv heads over tensor.
+    pad_id fills unused token places; mesh: rows over data and fsdp, kv heads over tensor. place: brings the parameters of a call to the layout
+    that is sampled with (`weight_mover`); the copy lives as long as the call. None: they are in it.
     """
 
     def __init__(
@@ -66,8 +67,9 @@ class Engine:
         prompt_buckets: Sequence[int] = PROMPT_BUCKETS, answer_buckets: Sequence[int] = ANSWER_BUCKETS,
         patch_buckets: Sequence[int] = PATCH_BUCKETS, kv_dtype: Any = None, max_prefill_tokens: int = 32768, pad_id: int | None = None,
         mesh: Mesh | None = None, rules: Rules = DEFAULT_RULES, max_programs: int = 64,
+        place: jax.stages.Wrapped | None = None,
     ):
-        self.config = model_config
+        self.config, self.mesh, self.place = model_config, mesh, place
         self.max_slots, self.slots_per_prompt = max_slots, slots_per_prompt
         self.parts = batch_parts(mesh, rules)
         self.max_prefill_tokens = max_prefill_tokens * self.parts
@@ -113,6 +115,8 @@ class Engine:
         draw = Draw(jnp.int32(sampling.max_new_tokens), jnp.float32(sampling.logit_temperature), jnp.uint32(sampling.seed % 2**32), jnp.uint32(step))
         answer = choose_bucket(sampling.max_new_tokens, self.answer_buckets, "max_new_tokens")
         self.steps = 0
+        if self.place is not None:
+            params = self.place(params)
         for (bucket, turns), indices in sorted(classes.items()):
             shape = self.shape(len(indices), group_size, bucket, answer, turns)
             self._run(_Call(params, prompts, ids, earlier, static_part(sampling), draw, shape, on_finish, results), indices)

@@ -58,7 +58,8 @@ class Tokens:
 @dataclasses.dataclass(frozen=True)
 class Program:
     """One jitted function with its abstract arguments; `calls`: how often a training step runs it; `rows`: prompts of a call, `row`:
-    (prompt tokens, answers, answer tokens that pass) of each."""
+    (prompt tokens, answers, answer tokens that pass) of each; `mesh`: what it is compiled for; `own_weights`: it is given the sampler's copy
+    of the policy, not the trainer's parameters."""
 
     name: str
     function: Any
@@ -66,6 +67,8 @@ class Program:
     calls: float
     rows: int = 0
     row: tuple[int, int, int] = (0, 0, 0)
+    mesh: Mesh | None = None
+    own_weights: bool = False
 
     def trace(self) -> Any:
         return self.function.trace(*self.arguments)
@@ -178,14 +181,14 @@ def training_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Pro
     micros, updates = run.run.prompts / run.run.micro_prompts, run.run.prompts / run.run.update_prompts
     programs = [
         Program("update", accumulate, (state.params, setup.frozen, grads, batch, scalar, {"entropy": scalar} if run.run.method == "grpo" else {}),
-                micros * len(parts), *_rows(batch)),
-        Program("apply", apply, (state, grads), updates)]
+                micros * len(parts), *_rows(batch), mesh),
+        Program("apply", apply, (state, grads), updates, mesh=mesh)]
     # DPO scores a pair with its reference when it comes for the first time.
     passes = bool(run.scores_reference) + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
     if passes:
         batch = abstract_batch(whole, setup.policy.config.vision, mesh)
         programs.append(Program("logprobs", method.scorer.jitted, (setup.params(state.params), batch.prompts, batch.answers), micros * passes,
-                                *_rows(batch)))
+                                *_rows(batch), mesh))
     return programs
 
 
@@ -196,17 +199,22 @@ def _rows(batch: GroupBatch) -> tuple[int, tuple[int, int, int]]:
 
 
 def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Program]:
-    """Prefill of one batch of prompts and the decode loop with its longest ring, as the engine calls them."""
+    """Prefill of one batch of prompts and the decode loop with its longest ring, as the engine calls them; before them, where the sampler
+    has a layout of its own, the program that brings the weights there."""
     engine, sampling, run, config = make_engine(setup), sampling_params(setup), setup.run, setup.policy.config
-    device, params, prompt = engine.device, setup.params(setup.start.params), typical_prompt(setup, pixels)
+    device, mesh, params, prompt = engine.device, engine.mesh, setup.params(setup.start.params), typical_prompt(setup, pixels)
+    programs = []
+    if engine.place is not None:
+        programs.append(Program("reshard", engine.place, (params,), 1, mesh=mesh))
+        params = engine.place.eval_shape(params)
     answer = choose_bucket(run.rollout.max_new_tokens, engine.answer_buckets)
     bucket = choose_bucket(len(prompt), engine.prompt_buckets)
     shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer)
     ring = choose_bucket(answer_tokens, engine.answer_buckets)
     count = engine.prefill_size(shape)
-    own = dataclasses.replace(setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets)
-    prompts = own.prompts([prompt] * count)
-    state = _state_shapes(device, params, shape, ring, setup.mesh)
+    buckets = dataclasses.replace(setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets, parts=engine.parts)
+    prompts = buckets.prompts([prompt] * count)
+    state = _state_shapes(device, params, shape, ring, mesh)
     scalar: Callable[[Any], Any] = lambda kind: jax.ShapeDtypeStruct((), kind)  # noqa: E731
     draw = Draw(scalar(jnp.int32), scalar(jnp.float32), scalar(jnp.uint32), scalar(jnp.uint32))
     rows = jax.ShapeDtypeStruct((count,), jnp.int32)
@@ -215,8 +223,11 @@ def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Prog
     batch = abstract_batch(prompts, config.vision, None)
     fixed = static_part(sampling)
     rounds = run.run.prompts / shape.rows
-    return [Program("prefill", device.admit, (params, state, batch, None, None, rows, ids, draw, fixed), run.run.prompts / count, count, (bucket, 0, 0)),
-            Program("decode", device.decode, (params, state, draw, scalar(jnp.int32), fixed), rounds * answer_tokens)]
+    own = engine.place is not None
+    return [*programs,
+            Program("prefill", device.admit, (params, state, batch, None, None, rows, ids, draw, fixed), run.run.prompts / count, count, (bucket, 0, 0),
+                    mesh, own),
+            Program("decode", device.decode, (params, state, draw, scalar(jnp.int32), fixed), rounds * answer_tokens, mesh=mesh, own_weights=own)]
 
 
 def _state_shapes(device: Any, params: Any, shape: Shape, ring: int, mesh: Mesh | None) -> Any:

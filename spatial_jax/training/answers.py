@@ -10,10 +10,13 @@ import numpy as np
 
 from spatial_jax.data.encode import Sample
 from spatial_jax.data.pipeline import QuestionPipeline
+from spatial_jax.models.sharding import model_shardings
+from spatial_jax.parallel.mesh import sampler_mesh
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.types import SamplingParams, Trajectory
+from spatial_jax.rollout.weights import weight_mover
 from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
 
@@ -22,11 +25,19 @@ OWN_FORMAT = ("ssrl", "vsgrpo", "vilasr", "user", "format", "overlong")
 
 
 def make_engine(setup: Setup) -> Engine:
-    """The sampler of a run's policy; parameters are given with each call."""
-    run = setup.run
+    """The sampler of a run's policy; parameters are given with each call, in the trainer's layout. ValueError where config.rollout.tensor does
+    not divide the devices or the key/value heads."""
+    run, mesh, place = setup.run, setup.mesh, None
+    heads = setup.policy.config.text.num_kv_heads
+    if mesh is not None and (tensor := run.rollout.tensor):
+        if heads % tensor:
+            raise ValueError(f"config.rollout.tensor = {tensor} does not divide the model's {heads} key/value heads; use {heads} or a divisor")
+        mesh = sampler_mesh(mesh, tensor)
+        params = setup.params(setup.start.params)
+        place = weight_mover(model_shardings(setup.policy.config, params, mesh, lora=setup.lora), run.model.dtype)
     return Engine(
         setup.graphdef, setup.policy.config, max_slots=run.rollout.max_slots, prompt_buckets=run.data.prompt_buckets,
-        answer_buckets=run.rollout.answer_buckets, mesh=setup.mesh, patch_buckets=run.data.patch_buckets, pad_id=setup.processor.pad_id,
+        answer_buckets=run.rollout.answer_buckets, mesh=mesh, place=place, patch_buckets=run.data.patch_buckets, pad_id=setup.processor.pad_id,
         kv_dtype=None if run.rollout.kv_dtype == "auto" else run.rollout.kv_dtype)
 
 

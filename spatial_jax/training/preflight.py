@@ -95,7 +95,8 @@ def program_bytes(setup: Setup) -> dict[str, int]:
         if program.name == "apply":             # element by element, its arguments given away
             continue
         memory = program.function.lower(*program.arguments).compile().memory_analysis()
-        needed[program.name] = (max(memory.argument_size_in_bytes - known, 0) + memory.temp_size_in_bytes
+        held = 0 if program.own_weights else known
+        needed[program.name] = (max(memory.argument_size_in_bytes - held, 0) + memory.temp_size_in_bytes
                                 + max(memory.output_size_in_bytes - memory.alias_size_in_bytes, 0))
     return needed
 

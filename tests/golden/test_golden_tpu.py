@@ -37,7 +37,7 @@ def plan():
     setup = abstract_setup(strict(config), SMALL, make_mesh({"fsdp": -1}, topology.devices()))
     with target_platform("tpu"):
         programs = {p.name: p for p in training_programs(setup, work.pixels, 256) + rollout_programs(setup, work.pixels, 256)}
-        measured = {name: measure(programs[name], setup, topology, setup.mesh, work) for name in MEMORY}
+        measured = {name: measure(programs[name], setup, topology, work) for name in MEMORY}
     patch.undo()
     return setup, programs, measured
 

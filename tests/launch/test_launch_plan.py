@@ -108,7 +108,7 @@ def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
     programs = training_programs(setup, work.pixels, work.answer_tokens) + rollout_programs(setup, work.pixels, work.answer_tokens)
     assert [(p.name, p.calls) for p in programs] == [("update", 4), ("apply", 1), ("logprobs", 2), ("prefill", 2), ("decode", 32)]
     assert programs[0].row == (256, 2, 15) and programs[2].row == (256, 4, 15)     # the update takes two answers a pass, the reference all
-    measured = [measure(p, setup, topology, None, work) for p in programs if p.name in ("apply", "logprobs")]
+    measured = [measure(p, setup, topology, work) for p in programs if p.name in ("apply", "logprobs")]
     assert measured[1].flops > 0 and measured[1].arguments_gib > 0
     params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
     assert measured[1].resident_gib * 2**30 == pytest.approx(3 * 4 * params, rel=0.01)         # two moments and the policy beside the reference
@@ -123,7 +123,7 @@ def test_supervised_methods_are_planned_from_theirs():
         setup = abstract_setup(tiny_run(method=method), TINY, None)
         programs = training_programs(setup, work.pixels, work.answer_tokens)
         assert [(p.name, p.calls) for p in programs] == expected and programs[0].row == (256, answers, 15)
-        update = measure(programs[0], setup, Topology.parse("cpu:1"), None, work)
+        update = measure(programs[0], setup, Topology.parse("cpu:1"), work)
         params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
         assert update.resident_gib * 2**30 == pytest.approx((3 if method == "dpo" else 2) * 4 * params, rel=0.01)      # moments, and DPO's reference
         assert 1.0 < update.model_ratio < 3.0
@@ -132,7 +132,7 @@ def test_supervised_methods_are_planned_from_theirs():
 def test_rooflines_verdict_and_cost_come_from_the_chips_rates():
     setup = abstract_setup(tiny_run(), TINY, None)
     topology, work = Topology.parse("v5e:4x4"), Work(32 * 32, 16)
-    one = measure(training_programs(setup, work.pixels, 16)[1], setup, Topology.parse("cpu:1"), None, work)
+    one = measure(training_programs(setup, work.pixels, 16)[1], setup, Topology.parse("cpu:1"), work)
     slow = dataclasses.replace(one, seconds={"compute": 2.0, "memory": 1.0, "links": 0.5}, calls_a_step=3, total_gib=20.0)
     record = plan_record("tiny.py", "tiny", topology, setup, work, [slow], price=1.2)
     assert record["step"]["seconds_at_least"] == 6.0 and record["fits"] is False

@@ -1,7 +1,9 @@
 """The rollout engine: greedy like transformers, the same answers in every layout, log-probabilities the trainer agrees with."""
 import dataclasses
+import re
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_checkpoints as tiny
@@ -12,9 +14,11 @@ from flax import nnx
 from spatial_jax.models import load_pretrained
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.models.sharding import model_shardings
-from spatial_jax.parallel import make_mesh
+from spatial_jax.parallel import make_mesh, sampler_mesh
 from spatial_jax.processing.collate import collate_prompts
 from spatial_jax.rollout import Engine, SamplingParams, Turn, run_turns, trajectory_batch, weight_mover
+from spatial_jax.rollout.device import static_part
+from spatial_jax.rollout.state import Draw
 
 PROMPTS, ANSWERS, PATCHES = (48,), (4, 8, 16), (64, 256)
 SAMPLING = SamplingParams(12, stop_ids=tuple(range(2, 24)), banned_ids=tiny_groups.BANNED, seed=3)
@@ -90,13 +94,48 @@ def test_same_answers_whatever_the_layout(world, answers):
 def test_same_answers_on_eight_devices(world, answers):
     _, policy, prompts = world
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
-    # From the trainer's layout to the sampler's in one program.
-    shardings = model_shardings(policy.config, policy.params, mesh)
-    params = weight_mover(shardings)(policy.params)
+    params = jax.device_put(policy.params, model_shardings(policy.config, policy.params, mesh))
     assert any(not leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(params))
     groups = make_engine(policy, mesh=mesh).generate(params, prompts, 4, SAMPLING, step=7)
     assert ids(groups) == ids(answers)
-    assert jax.tree.leaves(weight_mover(dtype="bfloat16")(params))[0].dtype == "bfloat16"
+
+
+def test_same_answers_with_weights_of_the_samplers_own_layout(world, answers):
+    """Weights trained over fsdp 8 are sampled with in four copies, each on two devices; decoding then gathers none of them."""
+    _, policy, prompts = world
+    mesh = make_mesh({"fsdp": 8})
+    params = jax.device_put(policy.params, model_shardings(policy.config, policy.params, mesh))
+    own = sampler_mesh(mesh, 2)
+    assert dict(own.shape) == {"data": 4, "fsdp": 1, "tensor": 2} and list(own.devices.flat) == list(mesh.devices.flat)
+    engine = make_engine(policy, mesh=own, place=weight_mover(model_shardings(policy.config, params, own)))
+    assert ids(engine.generate(params, prompts, 4, SAMPLING, step=7)) == ids(answers)
+    assert params["text"]["embed"]["embedding"].sharding.mesh.shape["fsdp"] == 8          # the trainer's stay where they are
+
+    shape = engine.shape(4, 4, 48, 16)
+    placed = engine.place(params)
+    state = engine.device.empty(placed, shape, 16)
+    draw = Draw(jnp.int32(12), jnp.float32(1), jnp.uint32(0), jnp.uint32(0))
+    text = engine.device.decode.lower(placed, state, draw, np.int32(4), static_part(SAMPLING)).compile().as_text()
+    width = policy.config.text.hidden_size
+    gathered = [line for line in text.splitlines() if re.search(r" all-gather(-start)?\(", line)]
+    assert not [line for line in gathered if re.search(rf"\[(\d+,)*{width}(,\d+)*\]", line.split(" all-gather")[0])], gathered
+    with pytest.raises(ValueError, match="config.rollout.tensor = 3 does not divide the mesh's 8 devices"):
+        sampler_mesh(mesh, 3)
+
+
+@pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl"])
+def test_a_copy_in_the_activations_type_changes_no_digit(family, tmp_path):
+    """Float32 weights under a bfloat16 forward pass: matrices are cast to it anyway, norms are not (LayerNorm reads float32)."""
+    model = tiny.make(tmp_path, family)
+    policy = load_pretrained(tmp_path, dtype="bfloat16", param_dtype="float32", position_rule="hf5")
+    noise = jax.tree.map(lambda x: x + 0.01 * jax.random.normal(jax.random.key(x.size), x.shape), policy.params)
+    prompts = tiny_groups.prompts(policy.config, model.config)
+    kinds = {leaf.dtype for leaf in jax.tree.leaves(weight_mover(dtype="bfloat16")(noise))}
+    assert kinds == {np.dtype("float32"), np.dtype("bfloat16")}
+    ours, theirs = (make_engine(policy, place=place).generate(noise, prompts, 2, SAMPLING) for place in (weight_mover(dtype="bfloat16"), None))
+    assert ids(ours) == ids(theirs)
+    for a, b in zip(ours, theirs):
+        assert all((x.full_logp == y.full_logp).all() for x, y in zip(a, b))
 
 
 def trainer_logp(policy, prompts, batch):
