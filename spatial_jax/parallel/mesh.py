@@ -50,13 +50,15 @@ def slice_count(devices: Sequence[jax.Device]) -> int:
     return len({getattr(device, "slice_index", 0) for device in devices}) if devices[0].platform == "tpu" else 1
 
 
-def sampler_mesh(mesh: Mesh, tensor: int) -> Mesh:
+def sampler_mesh(mesh: Mesh, tensor: int, sharded: bool = False) -> Mesh:
     """The devices of `mesh` in their order, each `tensor` neighbours around one whole copy of the weights: axes data, fsdp (1) and tensor.
 
+    sharded: the same groups, but what training cut over fsdp stays cut over the groups that it spans: between the two layouts.
     ValueError when the devices of a slice do not divide into such groups.
     """
     devices = mesh.devices.reshape(-1)
     if (mesh.size // slice_count(list(devices))) % tensor:
         raise ValueError(f"config.rollout.tensor = {tensor} does not divide the mesh's {mesh.size} devices (of one slice); use a divisor, or 0 to "
                          "sample with the trainer's layout")
-    return Mesh(devices.reshape(-1, 1, tensor), MESH_AXES)
+    groups = mesh.size // mesh.shape["data"] // tensor if sharded else 1
+    return Mesh(devices.reshape(-1, max(groups, 1), tensor), MESH_AXES)

@@ -204,9 +204,10 @@ def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Prog
     engine, sampling, run, config = make_engine(setup), sampling_params(setup), setup.run, setup.policy.config
     device, mesh, params, prompt = engine.device, engine.mesh, setup.params(setup.start.params), typical_prompt(setup, pixels)
     programs = []
-    if engine.place is not None:
-        programs.append(Program("reshard", engine.place, (params,), 1, mesh=mesh))
-        params = engine.place.eval_shape(params)
+    place: Any = engine.place
+    if place is not None:
+        programs.append(Program("reshard", place, (params,), 1, mesh=mesh))
+        params = place.eval_shape(params)
     answer = choose_bucket(run.rollout.max_new_tokens, engine.answer_buckets)
     bucket = choose_bucket(len(prompt), engine.prompt_buckets)
     shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer)
@@ -223,7 +224,7 @@ def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Prog
     batch = abstract_batch(prompts, config.vision, None)
     fixed = static_part(sampling)
     rounds = run.run.prompts / shape.rows
-    own = engine.place is not None
+    own = place is not None
     return [*programs,
             Program("prefill", device.admit, (params, state, batch, None, None, rows, ids, draw, fixed), run.run.prompts / count, count, (bucket, 0, 0),
                     mesh, own),

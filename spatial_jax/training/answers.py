@@ -3,15 +3,17 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from jax.sharding import Mesh
 
 from spatial_jax.data.encode import Sample
 from spatial_jax.data.pipeline import QuestionPipeline
 from spatial_jax.models.sharding import model_shardings
-from spatial_jax.parallel.mesh import sampler_mesh
+from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rollout.engine import Engine
@@ -25,20 +27,33 @@ OWN_FORMAT = ("ssrl", "vsgrpo", "vilasr", "user", "format", "overlong")
 
 
 def make_engine(setup: Setup) -> Engine:
-    """The sampler of a run's policy; parameters are given with each call, in the trainer's layout. ValueError where config.rollout.tensor does
-    not divide the devices or the key/value heads."""
-    run, mesh, place = setup.run, setup.mesh, None
-    heads = setup.policy.config.text.num_kv_heads
-    if mesh is not None and (tensor := run.rollout.tensor):
-        if heads % tensor:
-            raise ValueError(f"config.rollout.tensor = {tensor} does not divide the model's {heads} key/value heads; use {heads} or a divisor")
-        mesh = sampler_mesh(mesh, tensor)
+    """The sampler of a run's policy; parameters are given with each call, in the trainer's layout. ValueError for a config.rollout.tensor that
+    divides neither."""
+    run, mesh, place = setup.run, sampling_mesh(setup), None
+    if mesh is not None and setup.mesh is not None and mesh is not setup.mesh:
         params = setup.params(setup.start.params)
-        place = weight_mover(model_shardings(setup.policy.config, params, mesh, lora=setup.lora), run.model.dtype)
+        layouts = [model_shardings(setup.policy.config, params, m, lora=setup.lora)
+                   for m in (setup.mesh, sampler_mesh(setup.mesh, mesh.shape["tensor"], sharded=True), mesh)]
+        place = weight_mover(layouts[-1], run.model.dtype, layouts[:-1])
     return Engine(
         setup.graphdef, setup.policy.config, max_slots=run.rollout.max_slots, prompt_buckets=run.data.prompt_buckets,
         answer_buckets=run.rollout.answer_buckets, mesh=mesh, place=place, patch_buckets=run.data.patch_buckets, pad_id=setup.processor.pad_id,
         kv_dtype=None if run.rollout.kv_dtype == "auto" else run.rollout.kv_dtype)
+
+
+def sampling_mesh(setup: Setup) -> Mesh | None:
+    """The mesh that a run samples on: the trainer's, or the same devices around as many copies of the weights as config.rollout.tensor says."""
+    mesh, tensor, heads = setup.mesh, setup.run.rollout.tensor, setup.policy.config.text.num_kv_heads
+    if mesh is None:
+        return None
+    if tensor == -1:
+        shared = math.gcd(heads, mesh.size // slice_count(list(mesh.devices.flat)))
+        tensor = shared if shared > 1 and mesh.shape["fsdp"] > 1 else 0
+    if not tensor:
+        return mesh
+    if tensor < 0 or heads % tensor:
+        raise ValueError(f"config.rollout.tensor = {tensor} must divide the model's {heads} key/value heads (-1 chooses, 0 samples with the trainer's shards)")
+    return sampler_mesh(mesh, tensor)
 
 
 def sampling_params(setup: Setup) -> SamplingParams:

@@ -1,0 +1,57 @@
+"""The sampler's own layout of the weights: when a run has one, and what its abstract programs then hold."""
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from configs import li2025_qwen2_5_vl_7b
+from launch.planning.chips import Topology
+from launch.planning.measure import Work, measure
+from spatial_jax.config import strict
+from spatial_jax.models import load_pretrained
+from spatial_jax.parallel import make_mesh
+from spatial_jax.training.abstract import abstract_setup, rollout_programs
+from spatial_jax.training.answers import sampling_mesh
+
+
+def setup_of(axes, tensor, heads):
+    run = SimpleNamespace(rollout=SimpleNamespace(tensor=tensor))
+    policy = SimpleNamespace(config=SimpleNamespace(text=SimpleNamespace(num_kv_heads=heads)))
+    return SimpleNamespace(mesh=axes and make_mesh(axes), run=run, policy=policy)
+
+
+@pytest.mark.parametrize(("axes", "tensor", "heads", "shared"), [
+    ({"fsdp": 8}, -1, 2, 2), ({"fsdp": 8}, -1, 4, 4), ({"data": 2, "fsdp": 4}, -1, 8, 8),
+    ({"fsdp": 8}, -1, 1, None), ({"fsdp": 8}, -1, 3, None),       # nothing to share by: the trainer's layout
+    ({"data": 8}, -1, 4, None),                                   # weights are whole already
+    ({"fsdp": 8}, 0, 4, None), ({"fsdp": 8}, 1, 4, 1), ({"data": 8}, 2, 4, 2), (None, 4, 4, None)])
+def test_when_a_run_samples_with_a_layout_of_its_own(axes, tensor, heads, shared):
+    setup = setup_of(axes, tensor, heads)
+    mesh = sampling_mesh(setup)
+    if shared is None:
+        assert mesh is setup.mesh
+    else:
+        assert dict(mesh.shape) == {"data": 8 // shared, "fsdp": 1, "tensor": shared}
+
+
+@pytest.mark.parametrize(("tensor", "heads"), [(4, 2), (-2, 4), (3, 4)])
+def test_a_setting_that_divides_nothing_is_named(tensor, heads):
+    with pytest.raises(ValueError, match=rf"config\.rollout\.tensor = {tensor} must divide the model's {heads}"):
+        sampling_mesh(setup_of({"fsdp": 8}, tensor, heads))
+
+
+def test_abstract_programs_sample_from_the_copy():
+    """Weights are brought over once a step; the trainer's stay beside the programs that sample, and are counted."""
+    config = li2025_qwen2_5_vl_7b.get_config()
+    config.run.update(dict(prompts=8, update_prompts=8, micro_prompts=8))
+    config.rollout.update(dict(group_size=2, max_new_tokens=16, answer_buckets=(16,), max_slots=16))
+    config.data.update(dict(prompt_buckets=(64,), patch_buckets=(256,)))
+    model = load_pretrained("configs/quickstart_policy").config
+    setup = abstract_setup(strict(config), model, make_mesh({"fsdp": 8}))
+    programs = {p.name: p for p in rollout_programs(setup, 56 * 56, 16)}
+    assert list(programs) == ["reshard", "prefill", "decode"] and programs["reshard"].calls == 1
+    kernel = programs["decode"].arguments[0]["text"]["layers"]["gate_proj"]["kernel"]
+    assert kernel.dtype == jnp.bfloat16 and kernel.sharding.spec == jax.sharding.PartitionSpec(None, None, "tensor")
+    measured = {name: measure(p, setup, Topology.parse("cpu:8"), Work(56 * 56, 16)) for name, p in programs.items() if name != "prefill"}
+    assert measured["decode"].resident_gib > measured["reshard"].resident_gib > 0
