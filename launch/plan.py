@@ -24,7 +24,8 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/
 _TOPOLOGY = flags.DEFINE_string("topology", "v5p:4x4x4", "chip and shape, e.g. v5e:8x8, v5p:4x4x4, tpu7x:2x2x4, cpu:8, gpu:1")
 _MODEL = flags.DEFINE_string("model", None, "published architecture, e.g. qwen2_5_vl_7b; default: what the recipe's file name ends in")
 _LAYERS = flags.DEFINE_integer("layers", None, "fewer decoder layers, for a quick look")
-_PIXELS = flags.DEFINE_integer("pixels", None, "pixels of a picture; default: the recipe's max_pixels")
+_PIXELS = flags.DEFINE_integer("pixels", None, "pixels of a picture; default: the recipe's max_pixels, or what its longest prompt has room for")
+_PICTURES = flags.DEFINE_integer("pictures", 1, "pictures of a prompt, or pairs of a video's frames", lower_bound=1)
 _ANSWER = flags.DEFINE_integer("answer_tokens", None, "tokens of every answer; default: the recipe's max_new_tokens, the worst case")
 _PROGRAMS = flags.DEFINE_list("programs", [], "only these of update, apply, logprobs, prefill, decode; default: all")
 _PRICE = flags.DEFINE_float("price", None, "price of a chip for an hour")
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> int:
         if _CONFIG.value is None:
             raise ValueError("--config=configs/RECIPE.py is needed")
         file = str(flags.FLAGS["config"].config_filename)       # type: ignore[attr-defined]
-        request = runs.Request(_CONFIG.value, file, Topology.parse(_TOPOLOGY.value), _MODEL.value, _LAYERS.value, _PIXELS.value, _ANSWER.value,
+        request = runs.Request(_CONFIG.value, file, Topology.parse(_TOPOLOGY.value), _MODEL.value, _LAYERS.value, _PIXELS.value, _PICTURES.value, _ANSWER.value,
                                tuple(_PROGRAMS.value), _PRICE.value)
         if _SEARCH.value:
             print(search.ranking(request))

@@ -11,7 +11,7 @@ from launch.planning import counting, hlo
 from launch.planning.chips import GIB, Topology
 from spatial_jax.metrics.flops import GroupTokens, forward_flops, model_shape, training_flops
 from spatial_jax.models.hf_config import config_to_hf
-from spatial_jax.training.abstract import Program, picture_grid, typical_prompt
+from spatial_jax.training.abstract import Program, Work, picture_grid, typical_prompt
 from spatial_jax.training.setup import Setup
 
 
@@ -42,14 +42,6 @@ class Measured:
     def bound(self) -> float:
         """Seconds a call at least takes."""
         return max(self.seconds.values(), default=0.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What a typical step asks for: pixels of a picture, tokens of an answer."""
-
-    pixels: int
-    answer_tokens: int
 
 
 def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> Measured:
@@ -119,11 +111,12 @@ def visible_pairs(program: Program, queries: int, keys: int) -> float:
 
 def model_flops(program: Program, setup: Setup, work: Work) -> float:
     """The model's own FLOPs of a call over all devices; 0 for programs that have none of their own."""
-    vision, prompt = setup.policy.config.vision, typical_prompt(setup, work.pixels)
+    vision, prompt = setup.policy.config.vision, typical_prompt(setup, work)
     h, w = picture_grid(vision, work.pixels)
     window = vision.window_tokens**2 * vision.merge_unit
     answers = (work.answer_tokens,) * program.row[1]
-    group = GroupTokens(len(prompt), answers, h * w, (h * w)**2, h * w * window)
+    n = work.pictures
+    group = GroupTokens(len(prompt), answers, n * h * w, n * (h * w)**2, n * h * w * window)
     shape = model_shape(config_to_hf(setup.policy.config))
     if program.name == "update":
         return training_flops(shape, [group] * program.rows, freeze_vision="vision" in setup.run.model.freeze)

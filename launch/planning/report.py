@@ -5,7 +5,8 @@ import dataclasses
 from typing import Any
 
 from launch.planning.chips import Topology
-from launch.planning.measure import Measured, Work
+from launch.planning.measure import Measured
+from spatial_jax.training.abstract import Work
 from spatial_jax.training.setup import Setup
 
 # Matrix units do not reach their peak: the share that step times are told with, beside the bound itself.
@@ -26,7 +27,7 @@ def plan_record(config: str, model: str, topology: Topology, setup: Setup, work:
         "mesh": dict(setup.mesh.shape) if setup.mesh is not None else {},
         "batch": {"prompts": run.run.prompts, "group_size": run.rollout.group_size if run.run.method == "grpo" else 1,
                   "micro_prompts": run.run.micro_prompts, "micro_answers": run.run.micro_answers, "remat": run.model.remat,
-                  "moments": run.optimizer.moments, "pixels": work.pixels, "answer_tokens": work.answer_tokens},
+                  "moments": run.optimizer.moments, "pixels": work.pixels, "pictures": work.pictures, "answer_tokens": work.answer_tokens},
         "complete": complete, "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
         "fits": None if capacity is None else worst.total_gib <= capacity,
         "programs": {m.program: dataclasses.asdict(m) for m in programs}, "advice": mesh_advice(setup) if topology.is_tpu else "",

@@ -11,14 +11,14 @@ from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
 
 from launch.planning.chips import Topology
-from launch.planning.measure import Measured, Work, measure
+from launch.planning.measure import Measured, measure
 from launch.planning.report import plan_record
 from spatial_jax import config as run_config
 from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.parallel.rules import batch_parts
-from spatial_jax.training.abstract import Program, abstract_setup, rollout_programs, training_programs
+from spatial_jax.training.abstract import Program, Work, abstract_setup, most_pixels, rollout_programs, training_programs
 from spatial_jax.training.setup import Setup
 
 
@@ -32,6 +32,7 @@ class Request:
     model: str | None = None
     layers: int | None = None
     pixels: int | None = None
+    pictures: int = 1
     answer_tokens: int | None = None
     programs: tuple[str, ...] = ()
     price: float | None = None
@@ -84,14 +85,14 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
             fitting = math.lcm(run.run.micro_prompts, ways)
             raise ValueError(f"config.run.micro_prompts = {run.run.micro_prompts} does not divide over data x fsdp = {ways} devices, which would each "
                              f"do all of it; use --config.run.micro_prompts={fitting} or a larger tensor axis")
-    pixels = request.pixels or run.data.max_pixels or 1_003_520
-    return name, abstract_setup(run, model, mesh), Work(pixels, request.answer_tokens or run.rollout.max_new_tokens)
+    pixels = request.pixels or most_pixels(run, model.vision, request.pictures)
+    return name, abstract_setup(run, model, mesh), Work(pixels, request.answer_tokens or run.rollout.max_new_tokens, request.pictures)
 
 
 def programs_of(setup: Setup, work: Work, only: tuple[str, ...]) -> list[Program]:
-    programs = training_programs(setup, work.pixels, work.answer_tokens)
+    programs = training_programs(setup, work)
     if setup.run.run.method == "grpo":
-        programs += rollout_programs(setup, work.pixels, work.answer_tokens)
+        programs += rollout_programs(setup, work)
     if unknown := set(only) - {p.name for p in programs}:
         raise ValueError(f"--programs: this recipe has {', '.join(p.name for p in programs)}, not {', '.join(sorted(unknown))}")
     return [p for p in programs if not only or p.name in only]

@@ -107,7 +107,7 @@ def _forward(hidden, head, targets, temperature, banned_ids, chunk):
     n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
     if count == 1:
-        logp, entropy, lse = _chunk_forward(hidden, whole, targets, temperature, banned_ids)
+        logp, entropy, lse = _chunk_forward(_shared(hidden), whole, _shared(targets), temperature, banned_ids)
     else:
         def body(_, xs):
             return None, _chunk_forward(_shared(xs[0]), whole, _shared(xs[1]), temperature, banned_ids)
@@ -144,23 +144,24 @@ def _backward(banned_ids, chunk, residuals, cotangents):
     d_logp, d_entropy = cotangents
     n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
+    # Each device sums its own rows' part of the head's gradient over the chunks; the devices' parts meet once, after the last chunk.
+    ways = batch_ways() if rows % batch_ways() == 0 else 1
+
+    def one(xs):
+        h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = (_shared(x) for x in xs)
+        d_logits, d_h = _chunk_backward(h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids)
+        return _head_gradient(h, d_logits, ways), d_h
+
+    def body(d_head, xs):
+        own, d_h = one(xs)
+        return constrain(d_head + own, ("batch", None, "vocab")), d_h
+
+    xs = (hidden, targets, lse, entropy, d_logp, d_entropy)
     if count == 1:
-        d_logits, d_hidden = _chunk_backward(hidden, whole, targets, temperature, lse, entropy, d_logp, d_entropy, banned_ids)
-        d_head = _head_gradient(hidden, d_logits, 1)
+        d_head, d_hidden = one(xs)
     else:
-        # Each device sums its own rows' part of the head's gradient over the chunks; the devices' parts meet once, after the last chunk.
-        ways = batch_ways() if rows % batch_ways() == 0 else 1
-
-        def own(x):
-            return constrain(x, ("batch", None, "vocab"))
-
-        def body(d_head, xs):
-            h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = (_shared(x) for x in xs)
-            d_logits, d_h = _chunk_backward(h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids)
-            return own(d_head + _head_gradient(h, d_logits, ways)), d_h
-
-        xs = tuple(_split(x, count, rows) for x in (hidden, targets, lse, entropy, d_logp, d_entropy))
-        d_head, d_hidden = jax.lax.scan(body, own(jnp.zeros((ways, *head.shape), jnp.float32)), xs)
+        zeros = constrain(jnp.zeros((ways, *head.shape), jnp.float32), ("batch", None, "vocab"))
+        d_head, d_hidden = jax.lax.scan(body, zeros, tuple(_split(x, count, rows) for x in xs))
         d_hidden = _join(d_hidden, n)
     d_head = sum_parts(d_head, ("embed", "vocab"))
     return d_hidden, d_head.astype(head.dtype), None, jnp.zeros_like(temperature)

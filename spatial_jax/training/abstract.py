@@ -56,6 +56,15 @@ class Tokens:
 
 
 @dataclasses.dataclass(frozen=True)
+class Work:
+    """What a typical step asks for: pixels of a picture, tokens of an answer, pictures of a prompt (or pairs of a video's frames)."""
+
+    pixels: int
+    answer_tokens: int
+    pictures: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
 class Program:
     """One jitted function with its abstract arguments; `calls`: how often a training step runs it; `rows`: prompts of a call, `row`:
     (prompt tokens, answers, answer tokens that pass) of each; `mesh`: what it is compiled for; `own_weights`: it is given the sampler's copy
@@ -122,16 +131,23 @@ def picture_grid(config: VisionConfig, pixels: int) -> tuple[int, int]:
     return height * config.spatial_merge_size, width * config.spatial_merge_size
 
 
-def typical_prompt(setup: Setup, pixels: int) -> EncodedPrompt:
-    """A question about one picture of `pixels` pixels; its text is shorter where the run's prompts are (tiny policies)."""
-    h, w = picture_grid(setup.policy.config.vision, pixels)
-    pictured = h * w // setup.policy.config.vision.merge_unit
+def most_pixels(run: RunConfig, vision: VisionConfig, pictures: int = 1) -> int:
+    """Pixels of each of a prompt's pictures: the run's largest, or what its longest prompt has room for."""
+    room = (max(run.data.prompt_buckets) - LEAST_TEXT) // pictures * (vision.patch_size * vision.spatial_merge_size) ** 2
+    return min(run.data.max_pixels or room, room)
+
+
+def typical_prompt(setup: Setup, work: Work) -> EncodedPrompt:
+    """A question about pictures; its text is shorter where the run's prompts are (tiny policies)."""
+    h, w = picture_grid(setup.policy.config.vision, work.pixels)
+    pictured = work.pictures * h * w // setup.policy.config.vision.merge_unit
     longest = max(setup.run.data.prompt_buckets)
     length = longest if pictured + LEAST_TEXT <= longest < pictured + TEXT_TOKENS else pictured + TEXT_TOKENS
     kinds = np.zeros(length, np.uint8)
     kinds[LEAST_TEXT // 2:LEAST_TEXT // 2 + pictured] = 1
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, length))
-    return EncodedPrompt(np.zeros(length, np.int32), positions, length, kinds, np.zeros((h * w, 1), np.float32), np.array([[1, h, w]]), [(w, h)])
+    return EncodedPrompt(np.zeros(length, np.int32), positions, length, kinds, np.zeros((work.pictures * h * w, 1), np.float32),
+                         np.array([[1, h, w]] * work.pictures), [(w, h)] * work.pictures)
 
 
 def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
@@ -145,9 +161,9 @@ def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
     return shapes if mesh is None else _with_shardings(shapes, batch_shardings(shapes, mesh, group_axis))
 
 
-def host_batch(setup: Setup, pixels: int, answer_tokens: int) -> GroupBatch:
-    """A micro-batch of prompts alike with answers of `answer_tokens` tokens, made by the trainer's own collation."""
-    run, prompt = setup.run, typical_prompt(setup, pixels)
+def host_batch(setup: Setup, work: Work) -> GroupBatch:
+    """A micro-batch of prompts alike with answers of equal length, made by the trainer's own collation."""
+    run, prompt, answer_tokens = setup.run, typical_prompt(setup, work), work.answer_tokens
     count, answer = run.run.micro_prompts, np.zeros(answer_tokens, np.int32)
     if run.run.method == "sft":
         answer = answer[:max(run.rollout.answer_buckets) - 1]               # the prompt's last token stands before it
@@ -165,14 +181,14 @@ def host_batch(setup: Setup, pixels: int, answer_tokens: int) -> GroupBatch:
     return dataclasses.replace(batch, policy=policy)
 
 
-def training_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Program]:
+def training_programs(setup: Setup, work: Work) -> list[Program]:
     """Accumulation and application of gradients, and the reference pass where the run has one."""
     run, mesh = setup.run, setup.mesh
     kinds: dict[str, Any] = {"grpo": Grpo, "sft": Sft, "dpo": Dpo}
     if run.run.method not in kinds:
         raise ValueError(f"plan: method {run.run.method!r} is not planned; use grpo, sft or dpo")
     method = kinds[run.run.method](setup)
-    state, whole = setup.start, host_batch(setup, pixels, answer_tokens)
+    state, whole = setup.start, host_batch(setup, work)
     parts = split_answers(whole, run.run.micro_answers) if run.run.method == "grpo" else [whole]
     batch = abstract_batch(parts[0], setup.policy.config.vision, mesh)
     accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jitted(state)
@@ -198,11 +214,11 @@ def _rows(batch: GroupBatch) -> tuple[int, tuple[int, int, int]]:
     return rows, (prompt, answers, length - 1)
 
 
-def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Program]:
+def rollout_programs(setup: Setup, work: Work) -> list[Program]:
     """Prefill of one batch of prompts and the decode loop with its longest ring, as the engine calls them; before them, where the sampler
     has a layout of its own, the program that brings the weights there."""
     engine, sampling, run, config = make_engine(setup), sampling_params(setup), setup.run, setup.policy.config
-    device, mesh, params, prompt = engine.device, engine.mesh, setup.params(setup.start.params), typical_prompt(setup, pixels)
+    device, mesh, params, prompt = engine.device, engine.mesh, setup.params(setup.start.params), typical_prompt(setup, work)
     programs = []
     place: Any = engine.place
     if place is not None:
@@ -211,7 +227,7 @@ def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Prog
     answer = choose_bucket(run.rollout.max_new_tokens, engine.answer_buckets)
     bucket = choose_bucket(len(prompt), engine.prompt_buckets)
     shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer)
-    ring = choose_bucket(answer_tokens, engine.answer_buckets)
+    ring = choose_bucket(work.answer_tokens, engine.answer_buckets)
     count = engine.prefill_size(shape)
     buckets = dataclasses.replace(setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets, parts=engine.parts)
     prompts = buckets.prompts([prompt] * count)
@@ -228,7 +244,7 @@ def rollout_programs(setup: Setup, pixels: int, answer_tokens: int) -> list[Prog
     return [*programs,
             Program("prefill", device.admit, (params, state, batch, None, None, rows, ids, draw, fixed), run.run.prompts / count, count, (bucket, 0, 0),
                     mesh, own),
-            Program("decode", device.decode, (params, state, draw, scalar(jnp.int32), fixed), rounds * answer_tokens, mesh=mesh, own_weights=own)]
+            Program("decode", device.decode, (params, state, draw, scalar(jnp.int32), fixed), rounds * work.answer_tokens, mesh=mesh, own_weights=own)]
 
 
 def _state_shapes(device: Any, params: Any, shape: Shape, ring: int, mesh: Mesh | None) -> Any:

@@ -81,15 +81,14 @@ def memory_line(used: int, limit: int | None) -> str:
 def program_bytes(setup: Setup) -> dict[str, int]:
     """Bytes on a device that each program of the run needs beside the state, at the longest prompt and answer the run allows: compiled from shapes
     alone. The run compiles its own ones beside these; a resumed run finds both in its cache."""
-    from spatial_jax.training.abstract import LEAST_TEXT, abstract_setup, rollout_programs, training_programs
+    from spatial_jax.training.abstract import Work, abstract_setup, most_pixels, rollout_programs, training_programs
 
-    run, vision = setup.run, setup.policy.config.vision
+    run = setup.run
     shapes = abstract_setup(run, setup.policy.config, setup.mesh)
-    widest = (max(run.data.prompt_buckets) - LEAST_TEXT) * (vision.patch_size * vision.spatial_merge_size) ** 2     # pixels that a prompt has room for
-    pixels = min(run.data.max_pixels or widest, widest)
-    programs = training_programs(shapes, pixels, run.rollout.max_new_tokens)
+    work = Work(most_pixels(run, setup.policy.config.vision), run.rollout.max_new_tokens)
+    programs = training_programs(shapes, work)
     if run.run.method == "grpo":
-        programs += rollout_programs(shapes, pixels, run.rollout.max_new_tokens)
+        programs += rollout_programs(shapes, work)
     needed, known = {}, state_bytes(setup.start.params, setup.frozen)       # known: arguments that the state counts already
     for program in programs:
         if program.name == "apply":             # element by element, its arguments given away

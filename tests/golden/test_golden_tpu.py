@@ -7,24 +7,25 @@ import pytest
 
 from configs import li2025_qwen2_5_vl_7b
 from launch.planning.chips import Topology
-from launch.planning.measure import Work, measure
+from launch.planning.measure import measure
 from spatial_jax.config import strict
 from spatial_jax.models import ModelConfig, TextConfig, VisionConfig
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel.mesh import make_mesh
-from spatial_jax.training.abstract import abstract_setup, rollout_programs, training_programs
+from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs, training_programs
 
 VOCABULARY = 8192
 SMALL = ModelConfig("qwen2_5_vl", TextConfig(VOCABULARY, 512, 1024, 2, 4, 2, 128, 1e-6, 1e6, (16, 24, 24)),
                     VisionConfig("qwen2_5_vl", 2, 320, 640, 4, 512, "silu", 14, window_size=112, full_attention_blocks=(1,)),
                     image_token_id=1, video_token_id=2)
-# GiB a device, arguments and results included, as compiled when this was written.
-MEMORY = {"logprobs": 0.0725, "decode": 0.0646}
+# GiB a device, arguments and results included, and MB that a call sends by collectives, as compiled when this was written.
+MEMORY = {"update": 0.1425, "logprobs": 0.0728, "reshard": 0.0846, "decode": 0.0831}
+SENT = {"update": 69.0, "logprobs": 26.3, "reshard": 27.4, "decode": 0.043}
 
 
 @pytest.fixture(scope="module")
 def plan():
-    """(setup, programs by name, what was measured of a forward pass and of decoding) on four chips of v5e."""
+    """(setup, programs by name, what was measured of an update, a forward pass, bringing weights to the sampler, and decoding) on four chips of v5e."""
     patch = pytest.MonkeyPatch()
     for name, value in (("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"), ("TPU_ACCELERATOR_TYPE", "v5litepod-4"), ("TPU_WORKER_HOSTNAMES", "localhost"),
                         ("TPU_SKIP_MDS_QUERY", "1")):
@@ -35,8 +36,8 @@ def plan():
     config.data.prompt_buckets = (256,)
     topology, work = Topology.parse("v5e:2x2"), Work(112 * 112, 256)
     setup = abstract_setup(strict(config), SMALL, make_mesh({"fsdp": -1}, topology.devices()))
-    with target_platform("tpu"):
-        programs = {p.name: p for p in training_programs(setup, work.pixels, 256) + rollout_programs(setup, work.pixels, 256)}
+    with target_platform("tpu"), jax.default_matmul_precision("default"):       # as in a run: kernels take no other for bfloat16
+        programs = {p.name: p for p in training_programs(setup, work) + rollout_programs(setup, work)}
         measured = {name: measure(programs[name], setup, topology, work) for name in MEMORY}
     patch.undo()
     return setup, programs, measured
@@ -58,6 +59,24 @@ def test_nothing_of_full_size_is_gathered(plan, name):
 @pytest.mark.parametrize("name", list(MEMORY))
 def test_memory_does_not_grow(plan, name):
     assert plan[2][name].total_gib <= 1.1 * MEMORY[name]
+
+
+@pytest.mark.parametrize("name", list(SENT))
+def test_collectives_do_not_grow(plan, name):
+    sent = sum(sum(axes.values()) for axes in plan[2][name].collective_bytes.values())
+    assert sent <= 1.1e6 * SENT[name], plan[2][name].collective_bytes
+
+
+def test_decoding_gathers_no_weights(plan):
+    """A copy of the weights lies around two chips: what crosses for a token is activations."""
+    sizes = dict(plan[1]["decode"].mesh.shape)
+    layers = sum(leaf.size for leaf in jax.tree.leaves(plan[0].start.params["text"]["layers"]))
+    assert sizes["tensor"] == 2 and 1e6 * SENT["decode"] < layers / 100
+
+
+def test_an_updates_flops_are_its_forward_passes(plan):
+    """Backward twice the forward, and one forward recomputed: 4 / 3, and padding."""
+    assert 4 / 3 <= plan[2]["update"].model_ratio < 1.45
 
 
 def test_forward_flops_are_the_models_own(plan):

@@ -9,13 +9,13 @@ import pytest
 from configs import li2025_qwen2_5_vl_7b
 from launch.planning import counting, hlo, runs, search
 from launch.planning.chips import Topology
-from launch.planning.measure import Work, measure
+from launch.planning.measure import measure
 from launch.planning.report import mesh_advice, plan_record, plan_text
 from launch.planning.search import alternatives, as_flags
 from spatial_jax.config import strict
 from spatial_jax.models import ModelConfig, TextConfig, VisionConfig
 from spatial_jax.parallel import make_mesh
-from spatial_jax.training.abstract import abstract_setup, rollout_programs, training_programs
+from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs, training_programs
 
 TINY = ModelConfig("qwen2_5_vl", TextConfig(128, 64, 96, 2, 4, 2, 16, 1e-6, 1e6, (2, 3, 3)),
                    VisionConfig("qwen2_5_vl", 2, 64, 96, 4, 64, "silu", 4, window_size=16, full_attention_blocks=(1,)), image_token_id=1, video_token_id=2)
@@ -105,7 +105,7 @@ def tiny_run(**run):
 def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
     setup = abstract_setup(tiny_run(micro_answers=2), TINY, None)
     topology, work = Topology.parse("cpu:1"), Work(32 * 32, 16)
-    programs = training_programs(setup, work.pixels, work.answer_tokens) + rollout_programs(setup, work.pixels, work.answer_tokens)
+    programs = training_programs(setup, work) + rollout_programs(setup, work)
     assert [(p.name, p.calls) for p in programs] == [("update", 4), ("apply", 1), ("logprobs", 2), ("prefill", 2), ("decode", 32)]
     assert programs[0].row == (256, 2, 15) and programs[2].row == (256, 4, 15)     # the update takes two answers a pass, the reference all
     measured = [measure(p, setup, topology, work) for p in programs if p.name in ("apply", "logprobs")]
@@ -121,7 +121,7 @@ def test_supervised_methods_are_planned_from_theirs():
     work = Work(32 * 32, 16)
     for method, expected, answers in (("sft", [("update", 2), ("apply", 1)], 1), ("dpo", [("update", 2), ("apply", 1), ("logprobs", 2)], 2)):
         setup = abstract_setup(tiny_run(method=method), TINY, None)
-        programs = training_programs(setup, work.pixels, work.answer_tokens)
+        programs = training_programs(setup, work)
         assert [(p.name, p.calls) for p in programs] == expected and programs[0].row == (256, answers, 15)
         update = measure(programs[0], setup, Topology.parse("cpu:1"), work)
         params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
@@ -132,7 +132,7 @@ def test_supervised_methods_are_planned_from_theirs():
 def test_rooflines_verdict_and_cost_come_from_the_chips_rates():
     setup = abstract_setup(tiny_run(), TINY, None)
     topology, work = Topology.parse("v5e:4x4"), Work(32 * 32, 16)
-    one = measure(training_programs(setup, work.pixels, 16)[1], setup, Topology.parse("cpu:1"), work)
+    one = measure(training_programs(setup, work)[1], setup, Topology.parse("cpu:1"), work)
     slow = dataclasses.replace(one, seconds={"compute": 2.0, "memory": 1.0, "links": 0.5}, calls_a_step=3, total_gib=20.0)
     record = plan_record("tiny.py", "tiny", topology, setup, work, [slow], price=1.2)
     assert record["step"]["seconds_at_least"] == 6.0 and record["fits"] is False

@@ -7,11 +7,11 @@ import pytest
 
 from configs import li2025_qwen2_5_vl_7b
 from launch.planning.chips import Topology
-from launch.planning.measure import Work, measure
+from launch.planning.measure import measure
 from spatial_jax.config import strict
 from spatial_jax.models import load_pretrained
 from spatial_jax.parallel import make_mesh
-from spatial_jax.training.abstract import abstract_setup, rollout_programs
+from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs
 from spatial_jax.training.answers import sampling_mesh
 
 
@@ -49,7 +49,7 @@ def test_abstract_programs_sample_from_the_copy():
     config.data.update(dict(prompt_buckets=(64,), patch_buckets=(256,)))
     model = load_pretrained("configs/quickstart_policy").config
     setup = abstract_setup(strict(config), model, make_mesh({"fsdp": 8}))
-    programs = {p.name: p for p in rollout_programs(setup, 56 * 56, 16)}
+    programs = {p.name: p for p in rollout_programs(setup, Work(56 * 56, 16))}
     assert list(programs) == ["reshard", "prefill", "decode"] and programs["reshard"].calls == 1
     kernel = programs["decode"].arguments[0]["text"]["layers"]["gate_proj"]["kernel"]
     assert kernel.dtype == jnp.bfloat16 and kernel.sharding.spec == jax.sharding.PartitionSpec(None, None, "tensor")
