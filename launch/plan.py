@@ -27,7 +27,8 @@ _LAYERS = flags.DEFINE_integer("layers", None, "fewer decoder layers, for a quic
 _PIXELS = flags.DEFINE_integer("pixels", None, "pixels of a picture; default: the recipe's max_pixels, or what its longest prompt has room for")
 _PICTURES = flags.DEFINE_integer("pictures", 1, "pictures of a prompt, or pairs of a video's frames", lower_bound=1)
 _ANSWER = flags.DEFINE_integer("answer_tokens", None, "tokens of every answer; default: the recipe's max_new_tokens, the worst case")
-_PROGRAMS = flags.DEFINE_list("programs", [], "only these of update, apply, logprobs, prefill, decode; default: all")
+_PROGRAMS = flags.DEFINE_list("programs", [], "only these of update, apply, logprobs, reshard, prefill, decode; an earlier plan of the same run in "
+                            "--out keeps its others; default: all")
 _PRICE = flags.DEFINE_float("price", None, "price of a chip for an hour")
 _OUT = flags.DEFINE_string("out", None, "file for the plan as JSON; default: runs/plans/RECIPE_TOPOLOGY.json")
 _SEARCH = flags.DEFINE_bool("search", False, "try mesh shapes and micro-batches and rank those that fit")
@@ -54,8 +55,9 @@ def main(argv: list[str]) -> int:
         if _SEARCH.value:
             print(search.ranking(request))
             return 0
-        record = runs.plan(request, say=lambda line: print(line, file=sys.stderr, flush=True))
         out = Path(_OUT.value or f"runs/plans/{request.name}.json")
+        earlier = json.loads(out.read_text()) if request.programs and out.is_file() else None
+        record = runs.plan(request, say=lambda line: print(line, file=sys.stderr, flush=True), earlier=earlier)
         save(record, out)
         print(plan_text(record))
         print(f"wrote {out}")

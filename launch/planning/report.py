@@ -7,6 +7,7 @@ from typing import Any
 from launch.planning.chips import Topology
 from launch.planning.measure import Measured
 from spatial_jax.training.abstract import Work
+from spatial_jax.training.answers import sampling_mesh
 from spatial_jax.training.setup import Setup
 
 # Matrix units do not reach their peak: the share that step times are told with, beside the bound itself.
@@ -15,7 +16,19 @@ ATTAINED = 0.5
 TILE_ROWS = 16
 
 
-def plan_record(config: str, model: str, topology: Topology, setup: Setup, work: Work, programs: list[Measured], price: float | None,
+def plan_facts(config: str, model: str, topology: Topology, setup: Setup, work: Work) -> dict[str, Any]:
+    """What is planned: two plans of equal facts are of the same programs."""
+    run, sampler = setup.run, sampling_mesh(setup)
+    return {
+        "config": config, "model": model, "topology": f"{topology.family}:{'x'.join(map(str, topology.shape))}", "chips": topology.chips,
+        "mesh": dict(setup.mesh.shape) if setup.mesh is not None else {}, "sampler_mesh": dict(sampler.shape) if sampler is not None else {},
+        "batch": {"prompts": run.run.prompts, "group_size": run.rollout.group_size if run.run.method == "grpo" else 1,
+                  "micro_prompts": run.run.micro_prompts, "micro_answers": run.run.micro_answers, "max_slots": run.rollout.max_slots,
+                  "remat": run.model.remat, "moments": run.optimizer.moments, "pixels": work.pixels, "pictures": work.pictures,
+                  "answer_tokens": work.answer_tokens}}
+
+
+def plan_record(facts: dict[str, Any], topology: Topology, setup: Setup, work: Work, programs: list[Measured], price: float | None,
                 complete: bool = True) -> dict[str, Any]:
     """Everything that was found, ready for JSON. `price`: of one chip for one hour; `complete`: all programs of a
     step are there, else nothing is said of the step."""
@@ -23,12 +36,7 @@ def plan_record(config: str, model: str, topology: Topology, setup: Setup, work:
     capacity = topology.chip.hbm / topology.chip.devices / 2**30 if topology.chip.hbm else None
     worst = max(programs, key=lambda m: m.total_gib)
     record: dict[str, Any] = {
-        "config": config, "model": model, "topology": f"{topology.family}:{'x'.join(map(str, topology.shape))}", "chips": topology.chips,
-        "mesh": dict(setup.mesh.shape) if setup.mesh is not None else {},
-        "batch": {"prompts": run.run.prompts, "group_size": run.rollout.group_size if run.run.method == "grpo" else 1,
-                  "micro_prompts": run.run.micro_prompts, "micro_answers": run.run.micro_answers, "remat": run.model.remat,
-                  "moments": run.optimizer.moments, "pixels": work.pixels, "pictures": work.pictures, "answer_tokens": work.answer_tokens},
-        "complete": complete, "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
+        **facts, "complete": complete, "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
         "fits": None if capacity is None else worst.total_gib <= capacity,
         "programs": {m.program: dataclasses.asdict(m) for m in programs}, "advice": mesh_advice(setup) if topology.is_tpu else "",
     }
@@ -60,6 +68,8 @@ def plan_text(record: dict[str, Any]) -> str:
     """The plan as a table with a verdict."""
     batch = record["batch"]
     mesh = " x ".join(f"{name} {size}" for name, size in record["mesh"].items()) or "one device"
+    if record["sampler_mesh"] != record["mesh"]:
+        mesh += "; samples on " + " x ".join(f"{name} {size}" for name, size in record["sampler_mesh"].items())
     part = f" x {batch['micro_answers']} answers" if batch["micro_answers"] else ""
     lines = [f"{record['model']} on {record['topology']} ({record['chips']} chips), mesh {mesh}",
              f"{batch['prompts']} prompts x {batch['group_size']}, answers of {batch['answer_tokens']} tokens, "

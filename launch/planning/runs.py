@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from launch.planning.chips import Topology
 from launch.planning.measure import Measured, measure
-from launch.planning.report import plan_record
+from launch.planning.report import plan_facts, plan_record
 from spatial_jax import config as run_config
 from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.ops.attention import target_platform
@@ -89,22 +89,30 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
     return name, abstract_setup(run, model, mesh), Work(pixels, request.answer_tokens or run.rollout.max_new_tokens, request.pictures)
 
 
-def programs_of(setup: Setup, work: Work, only: tuple[str, ...]) -> list[Program]:
+def programs_of(setup: Setup, work: Work) -> list[Program]:
+    """All programs of a step."""
     programs = training_programs(setup, work)
     if setup.run.run.method == "grpo":
         programs += rollout_programs(setup, work)
-    if unknown := set(only) - {p.name for p in programs}:
-        raise ValueError(f"--programs: this recipe has {', '.join(p.name for p in programs)}, not {', '.join(sorted(unknown))}")
-    return [p for p in programs if not only or p.name in only]
+    return programs
 
 
-def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> dict[str, Any]:
-    """Compiles everything and returns the record of the plan. DoesNotFit where a program has no room, RuntimeError where the
-    compiler refuses one otherwise."""
+def plan(request: Request, say: Callable[[str], None] = lambda line: None, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Compiles everything and returns the record of the plan. Of `earlier`, the record of a plan of the same run, it takes the programs that are
+    not asked for. DoesNotFit where a program has no room, RuntimeError where the compiler refuses one otherwise."""
     name, setup, work = setup_of(request)
     measured: list[Measured] = []
+    facts = plan_facts(request.file, name, request.topology, setup, work)
     with target_platform("tpu" if request.topology.is_tpu else request.topology.family):
-        for program in programs_of(setup, work, request.programs):
+        everything = programs_of(setup, work)
+        if unknown := set(request.programs) - {p.name for p in everything}:
+            raise ValueError(f"--programs: this recipe has {', '.join(p.name for p in everything)}, not {', '.join(sorted(unknown))}")
+        same = earlier is not None and all(earlier[key] == value for key, value in facts.items())
+        for program in everything:
+            if request.programs and program.name not in request.programs:
+                if earlier is not None and same and program.name in earlier["programs"]:
+                    measured.append(Measured(**earlier["programs"][program.name]))
+                continue
             say(f"compiles {program.name} ...")
             try:
                 measured.append(measure(program, setup, request.topology, work))
@@ -113,7 +121,7 @@ def plan(request: Request, say: Callable[[str], None] = lambda line: None) -> di
                     raise DoesNotFit(program.name, f"{program.name} does not fit: {refusal(str(error))}") from error
                 raise RuntimeError(f"{program.name} does not compile: {refusal(str(error))}") from error
             say(f"  {measured[-1].compile_seconds:.0f} s, {measured[-1].total_gib:.2f} GiB a device")
-    return plan_record(request.file, name, request.topology, setup, work, measured, request.price, complete=not request.programs)
+    return plan_record(facts, request.topology, setup, work, measured, request.price, complete=len(measured) == len(everything))
 
 
 def refusal(message: str) -> str:

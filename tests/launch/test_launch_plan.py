@@ -10,7 +10,7 @@ from configs import li2025_qwen2_5_vl_7b
 from launch.planning import counting, hlo, runs, search
 from launch.planning.chips import Topology
 from launch.planning.measure import measure
-from launch.planning.report import mesh_advice, plan_record, plan_text
+from launch.planning.report import mesh_advice, plan_facts, plan_record, plan_text
 from launch.planning.search import alternatives, as_flags
 from spatial_jax.config import strict
 from spatial_jax.models import ModelConfig, TextConfig, VisionConfig
@@ -94,12 +94,30 @@ def test_flops_of_loops_are_those_of_the_program_without_loops():
     assert counting.count(jax.jit(scanned).trace(w, x).jaxpr, lambda *_: 0.0).flops == pytest.approx(forward, rel=0.02)
 
 
-def tiny_run(**run):
+def tiny_config(**run):
     config = li2025_qwen2_5_vl_7b.get_config()
     config.run.update(dict(prompts=4, update_prompts=4, micro_prompts=2) | run)
     config.rollout.update(dict(group_size=4, max_new_tokens=16, answer_buckets=(16,), max_slots=8))
     config.data.prompt_buckets = (256,)
-    return strict(config)
+    return config
+
+
+def tiny_run(**run):
+    return strict(tiny_config(**run))
+
+
+def test_a_plan_may_be_made_in_parts(monkeypatch):
+    """Programs of an earlier plan are kept where it is of the same run, and nothing is said of the step before all are there."""
+    monkeypatch.setattr(runs, "architecture", lambda request: ("tiny", TINY))
+    request = runs.Request(tiny_config(method="sft"), "tiny.py", Topology.parse("cpu:1"), pixels=32 * 32, answer_tokens=16)
+    part = runs.plan(dataclasses.replace(request, programs=("apply",)))
+    assert list(part["programs"]) == ["apply"] and not part["complete"]
+    both = runs.plan(dataclasses.replace(request, programs=("update",)), earlier=part)
+    assert list(both["programs"]) == ["update", "apply"] and both["complete"]
+    other = dataclasses.replace(request, config=tiny_config(method="sft", micro_prompts=4), programs=("apply",))
+    assert list(runs.plan(other, earlier=both)["programs"]) == ["apply"]
+    with pytest.raises(ValueError, match="this recipe has update, apply, not decode"):
+        runs.plan(dataclasses.replace(request, programs=("decode",)))
 
 
 def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
@@ -112,7 +130,7 @@ def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
     assert measured[1].flops > 0 and measured[1].arguments_gib > 0
     params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
     assert measured[1].resident_gib * 2**30 == pytest.approx(3 * 4 * params, rel=0.01)         # two moments and the policy beside the reference
-    record = plan_record("tiny.py", "tiny", topology, setup, work, measured, 1.0)
+    record = plan_record(plan_facts("tiny.py", "tiny", topology, setup, work), topology, setup, work, measured, 1.0)
     assert record["fits"] is None and "step" not in record      # nothing is claimed of a chip whose rates are not known
     assert "logprobs" in plan_text(record)
 
@@ -134,7 +152,7 @@ def test_rooflines_verdict_and_cost_come_from_the_chips_rates():
     topology, work = Topology.parse("v5e:4x4"), Work(32 * 32, 16)
     one = measure(training_programs(setup, work)[1], setup, Topology.parse("cpu:1"), work)
     slow = dataclasses.replace(one, seconds={"compute": 2.0, "memory": 1.0, "links": 0.5}, calls_a_step=3, total_gib=20.0)
-    record = plan_record("tiny.py", "tiny", topology, setup, work, [slow], price=1.2)
+    record = plan_record(plan_facts("tiny.py", "tiny", topology, setup, work), topology, setup, work, [slow], price=1.2)
     assert record["step"]["seconds_at_least"] == 6.0 and record["fits"] is False
     assert record["step"]["cost_of_1000_steps_at_half_rate"] == pytest.approx(1000 * 12 / 3600 * 16 * 1.2)
     assert "DOES NOT FIT: apply needs 20.00 of 15.75 GiB" in plan_text(record)
