@@ -25,20 +25,15 @@ def block_attention(q: jax.Array, k: jax.Array, v: jax.Array, layout: BlockLayou
         segments = in_parts(segment_ids, parts)
         out = attention(q, k, v, q_segments=segments, kv_segments=segments)
         return out.reshape(-1, *out.shape[2:])
-    if layout.index is None:
-        q, k, v = (a.reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
-        out = attention(q, k, v, kv_valid=_flat(layout.valid, layout.size))
-        return out.reshape(-1, *out.shape[2:])
-    slots = layout.index.reshape(parts, -1)
-    q, k, v = (gather_rows(in_parts(a, parts, *HEADS), slots, layout.inverse).reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
-    out = attention(q, k, v, kv_valid=_flat(layout.valid, layout.size))
-    out = gather_rows(in_parts(out.reshape(-1, *out.shape[2:]), parts, *HEADS), layout.inverse, slots)
-    return out.reshape(-1, *out.shape[2:])
+    slots = None if layout.index is None else layout.index.reshape(parts, -1)
 
+    def moved(a, index, inverse):
+        return a if index is None else gather_rows(in_parts(a, parts, *HEADS), index, inverse)
 
-def _flat(valid: jax.Array | None, size: int) -> jax.Array | None:
-    """[S, count, size] -> [S * count, size]."""
-    return None if valid is None else valid.reshape(-1, size)
+    q, k, v = (moved(a, slots, layout.inverse).reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
+    out = attention(q, k, v, kv_valid=None if layout.valid is None else layout.valid.reshape(-1, layout.size))
+    out = out.reshape(-1, *out.shape[2:])
+    return moved(out, layout.inverse, slots).reshape(-1, *out.shape[1:])
 
 
 def _norm(p: Params, x: jax.Array, config: VisionConfig) -> jax.Array:
