@@ -52,12 +52,15 @@ def main(argv: list[str]) -> int:
         file = str(flags.FLAGS["config"].config_filename)       # type: ignore[attr-defined]
         request = runs.Request(_CONFIG.value, file, Topology.parse(_TOPOLOGY.value), _MODEL.value, _LAYERS.value, _PIXELS.value, _PICTURES.value, _ANSWER.value,
                                tuple(_PROGRAMS.value), _PRICE.value)
+        def say(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+
         if _SEARCH.value:
-            print(search.ranking(request))
+            print(search.ranking(request, say))
             return 0
         out = Path(_OUT.value or f"runs/plans/{request.name}.json")
         earlier = json.loads(out.read_text()) if request.programs and out.is_file() else None
-        record = runs.plan(request, say=lambda line: print(line, file=sys.stderr, flush=True), earlier=earlier)
+        record = runs.plan(request, say, earlier)
         save(record, out)
         print(plan_text(record))
         print(f"wrote {out}")

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+import itertools
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from launch.planning.runs import Request, plan
@@ -47,26 +49,34 @@ def nearest(request: Request, program: str) -> str:
     return "no configuration of this topology was found to fit; use more chips or chips with more memory"
 
 
-def ranking(request: Request) -> str:
-    """A line for each mesh shape and micro-batch, by least seconds of a step; what does not fit or compile comes last, with its reason."""
-    devices = request.topology.chips * request.topology.chip.devices
+def candidates(request: Request) -> Iterator[dict[str, Any]]:
+    """Mesh shapes that the devices and the batch divide over, each with whole groups and with quarters of them."""
+    devices, group = request.topology.chips * request.topology.chip.devices, request.config.rollout.group_size
+    for tensor, data in itertools.product((1, 2, 4), (1, 2, 4, 8)):
+        ways = devices // tensor
+        if devices % (tensor * data) or request.config.run.update_prompts % ways:
+            continue
+        for answers in ((0,) if request.config.run.method != "grpo" else (0, max(group // 4, 1))):
+            yield {"mesh__data": data, "mesh__fsdp": ways // data, "mesh__tensor": tensor, "run__micro_prompts": ways, "run__micro_answers": answers}
+
+
+def ranking(request: Request, say: Callable[[str], None] = lambda line: None) -> str:
+    """A line for each candidate, by least seconds of its programs in a step; then those that do not fit or compile, with the reason."""
     rows: list[tuple[float, str]] = []
-    for tensor in (1, 2, 4):
-        for data in (1, 2, 4, 8):
-            ways = devices // tensor
-            if devices % (tensor * data) or ways < data or request.config.run.update_prompts % ways:
-                continue
-            for answers in ((0,) if request.config.run.method != "grpo" else (0, request.config.rollout.group_size // 4 or 1)):
-                settings = {"mesh__data": data, "mesh__fsdp": ways // data, "mesh__tensor": tensor, "run__micro_prompts": ways, "run__micro_answers": answers}
-                try:
-                    record = plan(dataclasses.replace(request.changed(**settings)))
-                except (RuntimeError, ValueError) as error:
-                    rows.append((float("inf"), f"{as_flags(settings)}: {str(error).splitlines()[0]}"))
-                    continue
-                seconds = record.get("step", {}).get("seconds_at_least", 0.0)
-                verdict = "does not fit" if record["fits"] is False else f"{seconds:.0f} s a step"
-                rows.append((float("inf") if record["fits"] is False else seconds,
-                             f"{as_flags(settings)}: {verdict}, {record['largest_gib']:.1f} GiB ({record['largest_program']})"))
+    tried, began = list(candidates(request)), time.monotonic()
+    for count, settings in enumerate(tried):
+        left = f", {(time.monotonic() - began) / count * (len(tried) - count) / 60:.0f} min left" if count else ""
+        say(f"[{count + 1}/{len(tried)}{left}] {as_flags(settings)}")
+        try:
+            record = plan(request.changed(**settings))
+        except (RuntimeError, ValueError) as error:
+            rows.append((float("inf"), f"{as_flags(settings)}: {str(error).splitlines()[0]}"))
+            continue
+        seconds = sum(max(m["seconds"].values(), default=0.0) * m["calls_a_step"] for m in record["programs"].values())
+        verdict = "does not fit" if record["fits"] is False else f"at least {seconds:.0f} s a step"
+        part = "" if record["complete"] else f" of {', '.join(record['programs'])}"
+        rows.append((float("inf") if record["fits"] is False else seconds,
+                     f"{as_flags(settings)}: {verdict}{part}, {record['largest_gib']:.1f} GiB ({record['largest_program']})"))
     return "\n".join(line for _, line in sorted(rows))
 
 

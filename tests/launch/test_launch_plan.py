@@ -189,6 +189,27 @@ def test_what_does_not_fit_is_tried_again_alone(monkeypatch):
     assert "no configuration" in search.nearest(request, "update")
 
 
+def test_a_search_ranks_what_fits_by_time(monkeypatch):
+    """Least seconds first, parts of a plan are said to be that, what does not fit or compile comes last with its reason."""
+    request = runs.Request(li2025_qwen2_5_vl_7b.get_config(), "li.py", Topology.parse("v5e:4x4"), programs=("update",))
+    tried, said = list(search.candidates(request)), []
+    assert {"mesh__data": 2, "mesh__fsdp": 4, "mesh__tensor": 2, "run__micro_prompts": 8, "run__micro_answers": 4} in tried
+    assert all(s["mesh__data"] * s["mesh__fsdp"] * s["mesh__tensor"] == 16 for s in tried)
+
+    def plan(asked):
+        tensor, data = asked.config.mesh.tensor, asked.config.mesh.data
+        if data == 8:
+            raise runs.DoesNotFit("update", "update does not fit: Used 20G of 15.75G hbm")
+        measured = {"seconds": {"compute": 10.0 * data, "links": 1.0}, "calls_a_step": tensor}
+        return {"programs": {"update": measured}, "complete": False, "fits": data != 4, "largest_gib": 9.0, "largest_program": "update"}
+
+    monkeypatch.setattr(search, "plan", plan)
+    lines = search.ranking(request, said.append).splitlines()
+    assert len(lines) == len(tried) == len(said) and said[0].startswith(f"[1/{len(tried)}]") and "min left" in said[-1]
+    assert "data=1 --config.mesh.fsdp=16 --config.mesh.tensor=1" in lines[0] and "at least 10 s a step of update, 9.0 GiB" in lines[0]
+    assert "does not fit" in lines[-1] and "does not fit" not in lines[len(lines) // 2 - 1]
+
+
 def test_meshes_that_break_tiles_are_named():
     devices = jax.devices()
     whole = mesh_advice(abstract_setup(tiny_run(micro_prompts=4), TINY, make_mesh({"data": 2, "fsdp": 4}, devices)))
