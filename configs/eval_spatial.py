@@ -24,7 +24,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         config.policy.update({"dtype": "float32", "min_pixels": 28 * 28, "max_pixels": 112 * 112, "video_max_pixels": 112 * 112,
                               "prompt_mode": "bare", "system": ""})
         config.sampling.update({"max_new_tokens": 20})
-        config.engine.update({"prompt_buckets": (72, 128), "answer_buckets": (20,), "max_slots": 512, "fsdp": 1})
+        config.engine.update({"prompt_buckets": (72, 128), "answer_buckets": (20,), "max_slots": 512, "data": 1, "tensor": 1})
     elif arg != "full":
         raise ValueError(f"configs/eval_spatial.py takes :full, :vilasr or :tiny, not {arg!r}")
     return config

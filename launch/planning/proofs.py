@@ -11,7 +11,7 @@ LI_7B, LI_3B = "configs/li2025_qwen2_5_vl_7b.py", "configs/li2025_qwen2_5_vl_3b.
 # (recipe, topology, settings beside the recipe's own)
 PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Over 16 ways every width of the model (3,584 and the tower's 1,280) is a multiple of a tile's 16 rows; over 64 the TPU compiler
-    # writes gathers and scatters of weights as all-reduces of the whole, twice the traffic or more. On v5e the state fits only so.
+    # writes gathers and scatters of weights as all-reduces of the whole, twice the traffic or more. On v5e the state fits only over 64.
     (LI_7B, "v5p:4x4x4", ("--config.run.micro_answers=8", "--config.mesh.data=4", "--config.rollout.max_slots=4096")),
     (LI_7B, "v6e:8x8", ("--config.run.micro_answers=2", "--config.mesh.data=4", "--config.rollout.max_slots=2048")),
     (LI_7B, "v5e:8x8", ("--config.run.micro_answers=1",)),

@@ -2,16 +2,19 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 from absl import logging
+from jax.sharding import Mesh
 
 from spatial_jax.evals.responses import ResponseLog
-from spatial_jax.evals.settings import EvalSettings
+from spatial_jax.evals.settings import EngineSettings, EvalSettings
 from spatial_jax.models import checkpoint_directory, load_pretrained
+from spatial_jax.models.policy import read_config
 from spatial_jax.parallel import make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import Engine, SamplingParams
@@ -30,6 +33,14 @@ class Request:
     encode: Callable[[], tuple[EncodedPrompt, dict[str, Any]]]
 
 
+def engine_mesh(settings: EngineSettings, heads: int) -> Mesh | None:
+    """The mesh of the settings for a model with `heads` key/value heads; None for one device. ValueError where it does not divide the devices."""
+    axes = {"data": settings.data, "fsdp": settings.fsdp, "tensor": settings.tensor}
+    if axes["tensor"] == -1:
+        axes["tensor"] = math.gcd(heads, max(jax.device_count() // (max(axes["data"], 1) * max(axes["fsdp"], 1)), 1))
+    return None if jax.device_count() == 1 or set(axes.values()) == {1} else make_mesh(axes)
+
+
 class Sampler:
     """A policy that answers requests: weights, processor and engine."""
 
@@ -42,8 +53,7 @@ class Sampler:
         """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`."""
         path = checkpoint_directory(directory)
         policy, engine = settings.policy, settings.engine
-        axes = {"data": engine.data, "fsdp": engine.fsdp, "tensor": engine.tensor}
-        mesh = None if jax.device_count() == 1 or set(axes.values()) == {1} else make_mesh(axes)
+        mesh = engine_mesh(engine, read_config(path).text.num_kv_heads)
         dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
         loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=policy.position_rule)
         processor = Processor.from_pretrained(path, min_pixels=policy.min_pixels, max_pixels=policy.max_pixels, position_rule=policy.position_rule,

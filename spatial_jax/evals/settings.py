@@ -39,9 +39,9 @@ class EngineSettings:
     prompts_per_call: int = 64                  # prompts encoded and handed over at a time
     prompt_buckets: tuple[int, ...] = (128, 256, 512, 1024, 2048, 4096, 8192)
     answer_buckets: tuple[int, ...] = (32, 128, 512, 1024, 4096)
-    data: int = 1                               # mesh axes; -1: what remains; all 1: one device, no mesh
-    fsdp: int = -1
-    tensor: int = 1
+    data: int = -1                              # mesh axes; -1: what remains; all 1: one device, no mesh
+    fsdp: int = 1                               # for weights that are too large otherwise: they are gathered for every token
+    tensor: int = -1                            # devices around one copy of the weights; -1: as many as there are key/value heads
 
 
 @dataclasses.dataclass(frozen=True)

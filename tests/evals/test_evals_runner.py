@@ -10,7 +10,7 @@ from flax import nnx
 from PIL import Image
 
 from spatial_jax.data.records import QuestionRecord
-from spatial_jax.evals.generation import Sampler
+from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.runner import item_messages, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
@@ -19,7 +19,7 @@ from spatial_jax.processing import train_tokenizer
 SETTINGS = EvalSettings(
     PolicySettings(dtype="float32", min_pixels=56 * 56, max_pixels=56 * 56),
     SamplingSettings(samples=2, temperature=1.0, max_new_tokens=4),
-    EngineSettings(max_slots=16, prompts_per_call=4, prompt_buckets=(128, 192), answer_buckets=(8,), fsdp=1),
+    EngineSettings(max_slots=16, prompts_per_call=4, prompt_buckets=(128, 192), answer_buckets=(8,), data=1),
 )
 
 
@@ -107,3 +107,11 @@ def test_messages_put_pictures_at_their_marks():
 def test_settings_that_contradict_each_other():
     with pytest.raises(ValueError, match="temperature 0"):
         EvalSettings(sampling=SamplingSettings(samples=4)).check()
+
+
+@pytest.mark.parametrize(("axes", "heads", "shape"), [
+    ({}, 2, {"data": 4, "fsdp": 1, "tensor": 2}), ({}, 1, {"data": 8, "fsdp": 1, "tensor": 1}), ({"fsdp": 4}, 8, {"data": 1, "fsdp": 4, "tensor": 2}),
+    ({"data": 1, "fsdp": -1, "tensor": 1}, 4, {"data": 1, "fsdp": 8, "tensor": 1}), ({"data": 1, "tensor": 1}, 4, None)])
+def test_answers_are_sampled_around_copies_of_the_weights(axes, heads, shape):
+    mesh = engine_mesh(EngineSettings(**axes), heads)
+    assert (mesh is None and shape is None) or dict(mesh.shape) == shape
