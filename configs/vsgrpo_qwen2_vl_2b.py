@@ -32,7 +32,7 @@ def recipe(arg: str, learning_rate: float, file: str) -> ConfigDict:
         run=dict(method=method, prompts=32, update_prompts=32, micro_prompts=16,     # open: batch, ours
                  steps=3600),                   # open: one epoch of VSI-100k's 117,000 questions
         model=dict(lora_rank=64, lora_alpha=128.0, freeze=("vision", "merger")),     # LoRA; open: rank, alpha and targets, ours
-        data=dict(PIXELS, prompt_mode=PROMPT_MODES[mode], prompt_buckets=(1024, 2048, 4096)),
+        data=dict(PIXELS, prompt_mode=PROMPT_MODES[mode], prompt_buckets=(1024, 2304, 4096)),     # 2,304: 16 frames and their question
         rollout=dict(group_size=14, temperature=1.0, top_p=1.0,                      # open: top_p, trl's default
                      max_new_tokens=answer, answer_buckets=(32, 64, 256) if answer == 256 else (64, 256, 512, 1024)),
         algorithm=dict(kind="grpo", clip_low=0.2, clip_high=0.2, dual_clip=None,     # open: trl's default

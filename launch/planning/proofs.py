@@ -19,7 +19,7 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # A video of 16 frames: the tower takes them in pairs.
     ("configs/vsgrpo_qwen2_vl_2b.py", "v5e:4x4", ("--pictures=8",)),
     ("configs/spatial_ssrl_qwen2_5_vl_7b.py", "v5p:4x4x4", ("--config.mesh.data=4",)),
-    ("configs/vsgrpo_qwen2_vl_7b.py:sft", "v5e:8x8", ("--pictures=8", "--config.mesh.tensor=2", "--config.run.micro_prompts=32")),
+    ("configs/vsgrpo_qwen2_vl_7b.py:sft", "v5e:8x8", ("--pictures=8", "--config.mesh.data=2", "--config.mesh.tensor=2", "--config.run.micro_prompts=32")),
     (LI_7B, "v5e:16x16", ("--config.run.micro_answers=1", "--config.run.micro_prompts=256", "--config.rollout.max_slots=2048",
                           "--config.mesh.data=4")),
     (LI_7B, "tpu7x:4x4x4", ("--config.run.micro_answers=8", "--config.run.micro_prompts=128", "--config.rollout.max_slots=4096",
