@@ -46,7 +46,8 @@ def remake(force: bool) -> int:
 
 def table(records: list[dict]) -> str:
     """Markdown: a line a plan."""
-    lines = ["Made by `python launch/plan.py --proofs`: compiled by the TPU compiler, not run. Seconds are rooflines from public peak rates.", "",
+    lines = ["Made by `python launch/plan.py --proofs`: compiled by the TPU compiler, not run. Seconds are rooflines from public peak rates, "
+             "every answer at its longest and its cache at that length from the first token on.", "",
              "| model | topology | mesh | prompts x answers x tokens | GiB a device | of | update FLOPs / model's | step at least | fits |",
              "|---|---|---|---|---|---|---|---|---|"]
     for r in records:
