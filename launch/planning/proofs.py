@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from launch.planning.report import seconds
+
 RESULTS = Path("benchmarks/results/plans")
 LI_7B, LI_3B = "configs/li2025_qwen2_5_vl_7b.py", "configs/li2025_qwen2_5_vl_3b.py"
 # (recipe, topology, settings beside the recipe's own)
@@ -54,7 +56,7 @@ def table(records: list[dict]) -> str:
         batch, update = r["batch"], r["programs"].get("update", {})
         mesh = " x ".join(f"{name} {size}" for name, size in r["mesh"].items() if size > 1)
         ratio = f"{update['model_ratio']:.2f}" if update.get("model_ratio") else "-"
-        step = f"{r['step']['seconds_at_least']:.0f} s" if "step" in r else "-"
+        step = f"{seconds(r['step']['seconds_at_least'])}" if "step" in r else "-"
         verdict = ("yes" if r["fits"] else "NO") + ("" if r["complete"] else f", of {', '.join(r['programs'])} alone")
         lines.append(f"| {r['model']} | {r['topology']} | {mesh} | {batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']} | "
                      f"{r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {verdict} |")

@@ -64,6 +64,11 @@ def mesh_advice(setup: Setup) -> str:
             "(and more of the state on each device)")
 
 
+def seconds(value: float) -> str:
+    """With two digits at least."""
+    return f"{value:.0f} s" if value >= 10 else f"{value:.2g} s"
+
+
 def plan_text(record: dict[str, Any]) -> str:
     """The plan as a table with a verdict."""
     batch = record["batch"]
@@ -77,10 +82,10 @@ def plan_text(record: dict[str, Any]) -> str:
              f"{'program':<10}{'calls':>9}{'args':>7}{'temp':>7}{'beside':>7}{'GiB':>7}{'TFLOP':>9}{'/model':>7}"
              f"{'MXU s':>9}{'HBM s':>9}{'ICI s':>9}  largest collective"]
     for name, m in record["programs"].items():
-        seconds = [f"{m['seconds'][k]:9.3g}" if k in m["seconds"] else f"{'-':>9}" for k in ("compute", "memory", "links")]
+        times = [f"{m['seconds'][k]:9.3g}" if k in m["seconds"] else f"{'-':>9}" for k in ("compute", "memory", "links")]
         ratio = f"{m['model_ratio']:7.2f}" if m["model_ratio"] else f"{'-':>7}"
         lines.append(f"{name:<10}{m['calls_a_step']:9.0f}{m['arguments_gib']:7.2f}{m['temporaries_gib']:7.2f}{m['resident_gib']:7.2f}{m['total_gib']:7.2f}"
-                     f"{(m['flops'] + m['kernel_flops']) / 1e12:9.3g}{ratio}{''.join(seconds)}  {m['largest_collective']}")
+                     f"{(m['flops'] + m['kernel_flops']) / 1e12:9.3g}{ratio}{''.join(times)}  {m['largest_collective']}")
     for name, m in record["programs"].items():
         for kind, axes in m["collective_bytes"].items():
             lines.append(f"  {name}: {kind} " + ", ".join(f"{size / 1e9:.2f} GB over {axis}" for axis, size in axes.items()))
@@ -88,7 +93,7 @@ def plan_text(record: dict[str, Any]) -> str:
             lines.append(f"  {name}: kernels " + ", ".join(f"{kernel} x {runs:.0f}" for kernel, runs in m["kernels"].items()))
     if step := record.get("step"):
         cost = step.get("cost_of_1000_steps_at_half_rate")
-        lines.append(f"a step: at least {step['seconds_at_least']:.0f} s by rooflines, {step['seconds_at_half_rate']:.0f} s at half of them; at most "
+        lines.append(f"a step: at least {seconds(step['seconds_at_least'])} by rooflines, {seconds(step['seconds_at_half_rate'])} at half of them; at most "
                      f"{step['answer_tokens_per_second_at_most']:.0f} answer tokens/s" + (f"; 1,000 steps cost {cost:,.0f}" if cost is not None else ""))
     if record["advice"]:
         lines.append(record["advice"])
