@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from launch.planning.report import seconds
 from launch.planning.runs import Request, plan
 
 
@@ -72,10 +73,10 @@ def ranking(request: Request, say: Callable[[str], None] = lambda line: None) ->
         except (RuntimeError, ValueError) as error:
             rows.append((float("inf"), f"{as_flags(settings)}: {str(error).splitlines()[0]}"))
             continue
-        seconds = sum(max(m["seconds"].values(), default=0.0) * m["calls_a_step"] for m in record["programs"].values())
-        verdict = "does not fit" if record["fits"] is False else f"at least {seconds:.0f} s a step"
+        least = sum(max(m["seconds"].values(), default=0.0) * m["calls_a_step"] for m in record["programs"].values())
+        verdict = "does not fit" if record["fits"] is False else f"at least {seconds(least)} a step"
         part = "" if record["complete"] else f" of {', '.join(record['programs'])}"
-        rows.append((float("inf") if record["fits"] is False else seconds,
+        rows.append((float("inf") if record["fits"] is False else least,
                      f"{as_flags(settings)}: {verdict}{part}, {record['largest_gib']:.1f} GiB ({record['largest_program']})"))
     return "\n".join(line for _, line in sorted(rows))
 

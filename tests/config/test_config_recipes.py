@@ -49,6 +49,14 @@ def test_recipe_converts_and_matches_its_paper(name, arg):
         assert getattr(getattr(run, section), leaf) == value, key
 
 
+@pytest.mark.parametrize(("name", "arg"), PAPERS)
+def test_a_micro_batch_of_the_largest_pictures_has_a_bucket(name, arg):
+    """A prompt has no room for more patches than its tokens allow, whatever its pictures: so many must fit, or a run would end in its middle."""
+    run = run_config.strict(importlib.import_module(f"configs.{name}").get_config(arg))
+    merged = 4                                  # patches that become one token
+    assert run.run.micro_prompts * max(run.data.prompt_buckets) * merged <= max(run.data.patch_buckets)
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _ in PAPERS} - {"li2025_ablation"}))
 def test_unknown_argument_is_named(name):
     with pytest.raises(ValueError, match="not 'nonsense'"):
