@@ -174,12 +174,23 @@ class Engine:
         while free and queue:
             count = min(len(free), len(queue), largest)
             size = max(largest // 4, 1) if count <= largest // 4 else largest
-            rows, free = free[: min(count, size)], free[min(count, size):]
-            chosen = [queue.popleft() for _ in rows]
+            chosen = self._next_prompts(call, queue, min(count, size))
+            rows, free = free[:len(chosen)], free[len(chosen):]
             for row, index in zip(rows, chosen):
                 held[row] = index
             decode_state = self._admit_batch(call, decode_state, chosen, rows, size)
         return decode_state
+
+    def _next_prompts(self, call: _Call, queue: collections.deque, most: int) -> list[int]:
+        """Prompts off the queue, one at least and as many as have a patch bucket together."""
+        chosen: list[int] = []
+        room = self.patch_buckets[-1]
+        while queue and len(chosen) < most:
+            room -= call.prompts[queue[0]].patches
+            if chosen and room < 0:
+                break
+            chosen.append(queue.popleft())
+        return chosen
 
     def _admit_batch(self, call: _Call, decode_state: DecodeState, chosen: list[int], rows: list[int], size: int) -> DecodeState:
         shape = call.shape

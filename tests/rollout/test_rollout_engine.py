@@ -91,6 +91,14 @@ def test_same_answers_whatever_the_layout(world, answers):
     assert ids(part) == ids(answers[2:3]) and len(narrow.programs) <= before + 1
 
 
+def test_pictures_that_have_no_bucket_together_are_admitted_apart(world, answers):
+    _, policy, prompts = world
+    largest = -(-max(prompt.patches for prompt in prompts) // 16) * 16
+    assert sum(prompt.patches for prompt in prompts) > largest
+    groups = make_engine(policy, patch_buckets=(largest,)).generate(policy.params, prompts, 4, SAMPLING, step=7)
+    assert ids(groups) == ids(answers)
+
+
 def test_same_answers_on_eight_devices(world, answers):
     _, policy, prompts = world
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
