@@ -50,7 +50,7 @@ def table(records: list[dict]) -> str:
     """Markdown: a line a plan."""
     lines = ["Made by `python launch/plan.py --proofs`: compiled by the TPU compiler, not run. Seconds are rooflines from public peak rates, "
              "every answer at its longest and its cache at that length from the first token on.", "",
-             "| model | topology | mesh | prompts x answers x tokens | GiB a device | of | update FLOPs / model's | step at least | fits |",
+             "| recipe | topology | mesh | prompts x answers x tokens | GiB a device | of | update FLOPs / model's | step at least | fits |",
              "|---|---|---|---|---|---|---|---|---|"]
     for r in records:
         batch, update = r["batch"], r["programs"].get("update", {})
@@ -58,6 +58,7 @@ def table(records: list[dict]) -> str:
         ratio = f"{update['model_ratio']:.2f}" if update.get("model_ratio") else "-"
         step = f"{seconds(r['step']['seconds_at_least'])}" if "step" in r else "-"
         verdict = ("yes" if r["fits"] else "NO") + ("" if r["complete"] else f", of {', '.join(r['programs'])} alone")
-        lines.append(f"| {r['model']} | {r['topology']} | {mesh} | {batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']} | "
+        work = f"{batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']}"
+        lines.append(f"| {r['config'].removeprefix('configs/')} | {r['topology']} | {mesh} | {work} | "
                      f"{r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {verdict} |")
     return "\n".join(lines) + "\n"

@@ -54,8 +54,8 @@ class _Call:
 class Engine:
     """Generates groups of answers. The parameters are an argument of every call, so a trainer hands over its newest.
 
-    max_slots: samples decoded at a time (rows * slots); slots_per_prompt: slots of a row, None for the whole group at once. Fewer slots than
-    samples refill as samples end, so that one long answer does not hold its group's other slots.
+    max_slots: samples decoded at a time (rows * slots; at least a row a device); slots_per_prompt: slots of a row, None for the whole group at
+    once. Fewer slots than samples refill as samples end, so that one long answer does not hold its group's other slots.
     prompt_buckets, answer_buckets, patch_buckets: static lengths; the answers' keys grow along answer_buckets.
     kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens of one prefill program a device, bounds its memory.
     pad_id fills unused token places; mesh: rows over data and fsdp, kv heads over tensor. place: brings the parameters of a call to the layout
@@ -123,9 +123,10 @@ class Engine:
         return results
 
     def shape(self, prompts: int, group_size: int, bucket: int, answer: int, turns: int = 0) -> Shape:
-        """Static sizes of decoding `prompts` prompts of one bucket."""
+        """Static sizes of decoding `prompts` prompts of one bucket. Rows divide over the devices: what does not is decoded whole on each."""
         slots = group_size if turns else min(group_size, self.slots_per_prompt or group_size)
-        return Shape(min(_power_of_two(prompts), max(self.max_slots // slots, 1)), slots, group_size, bucket, answer, turns)
+        rows = min(_power_of_two(prompts), max(self.max_slots // slots, 1))
+        return Shape(max(rows // self.parts, 1) * self.parts, slots, group_size, bucket, answer, turns)
 
     def prefill_size(self, shape: Shape) -> int:
         """Prompts of the largest prefill program."""
@@ -173,7 +174,8 @@ class Engine:
         free = [row for row, index in enumerate(held) if index is None]
         while free and queue:
             count = min(len(free), len(queue), largest)
-            size = max(largest // 4, 1) if count <= largest // 4 else largest
+            small = max(largest // 4, min(self.parts, largest))
+            size = small if count <= small else largest
             chosen = self._next_prompts(call, queue, min(count, size))
             rows, free = free[:len(chosen)], free[len(chosen):]
             for row, index in zip(rows, chosen):

@@ -99,6 +99,14 @@ def test_pictures_that_have_no_bucket_together_are_admitted_apart(world, answers
     assert ids(groups) == ids(answers)
 
 
+@pytest.mark.parametrize(("slots", "prompts", "rows"), [(204 * 5, 256, 200), (3 * 5, 256, 8), (1024, 1, 8), (1024, 60, 64), (80 * 5, 100, 80)])
+def test_rows_divide_over_the_devices(world, slots, prompts, rows):
+    """204 rows on eight devices would all be decoded by each of them."""
+    shape = make_engine(world[1], mesh=make_mesh({"fsdp": 8}), max_slots=slots).shape(prompts, 5, 48, 16)
+    assert shape.rows == rows and shape.slots == 5
+    assert make_engine(world[1], max_slots=slots).shape(prompts, 5, 48, 16).rows <= max(slots // 5, 1)
+
+
 def test_same_answers_on_eight_devices(world, answers):
     _, policy, prompts = world
     mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
