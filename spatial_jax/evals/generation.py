@@ -15,6 +15,7 @@ from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import EngineSettings, EvalSettings
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.models.policy import read_config
+from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import Engine, SamplingParams
@@ -33,11 +34,11 @@ class Request:
     encode: Callable[[], tuple[EncodedPrompt, dict[str, Any]]]
 
 
-def engine_mesh(settings: EngineSettings, heads: int) -> Mesh | None:
-    """The mesh of the settings for a model with `heads` key/value heads; None for one device. ValueError where it does not divide the devices."""
+def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
+    """The mesh of the settings for a model that divides over at most `ways` devices; None for one device. ValueError where it does not fit them."""
     axes = {"data": settings.data, "fsdp": settings.fsdp, "tensor": settings.tensor}
     if axes["tensor"] == -1:
-        axes["tensor"] = math.gcd(heads, max(jax.device_count() // (max(axes["data"], 1) * max(axes["fsdp"], 1)), 1))
+        axes["tensor"] = math.gcd(ways, max(jax.device_count() // (max(axes["data"], 1) * max(axes["fsdp"], 1)), 1))
     return None if jax.device_count() == 1 or set(axes.values()) == {1} else make_mesh(axes)
 
 
@@ -53,7 +54,7 @@ class Sampler:
         """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`."""
         path = checkpoint_directory(directory)
         policy, engine = settings.policy, settings.engine
-        mesh = engine_mesh(engine, read_config(path).text.num_kv_heads)
+        mesh = engine_mesh(engine, tensor_ways(read_config(path)))
         dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
         loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=policy.position_rule)
         processor = Processor.from_pretrained(path, min_pixels=policy.min_pixels, max_pixels=policy.max_pixels, position_rule=policy.position_rule,

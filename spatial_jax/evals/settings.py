@@ -41,7 +41,7 @@ class EngineSettings:
     answer_buckets: tuple[int, ...] = (32, 128, 512, 1024, 4096)
     data: int = -1                              # mesh axes; -1: what remains; all 1: one device, no mesh
     fsdp: int = 1                               # for weights that are too large otherwise: they are gathered for every token
-    tensor: int = -1                            # devices around one copy of the weights; -1: as many as there are key/value heads
+    tensor: int = -1                            # devices around one copy of the weights; -1: as many as the model divides over
 
 
 @dataclasses.dataclass(frozen=True)

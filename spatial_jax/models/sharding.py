@@ -1,6 +1,7 @@
 """Logical axes of every parameter of a policy, and their placement on a mesh."""
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from flax import nnx
@@ -17,6 +18,11 @@ def param_axes(config: ModelConfig, lora: LoraConfig | None = None) -> nnx.State
     """State like the parameters (with adapters, if given) with a tuple of logical axes at every leaf."""
     specs = param_specs(config) + (lora_specs(config, lora) if lora else [])
     return nnx.State(nest({spec.path: spec.full_axes for spec in specs}))
+
+
+def tensor_ways(config: ModelConfig) -> int:
+    """The largest size of a tensor axis that divides everything of the model that it shards: heads, key/value heads, hidden units, vocabulary."""
+    return math.gcd(*(size for spec in param_specs(config) for axis, size in zip(spec.axes, spec.shape) if axis and DEFAULT_RULES[axis] == "tensor"))
 
 
 def model_shardings(config: ModelConfig, params: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES, lora: LoraConfig | None = None) -> nnx.State:

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from spatial_jax.data.encode import Sample
 from spatial_jax.data.pipeline import QuestionPipeline
-from spatial_jax.models.sharding import model_shardings
+from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.scoring import Outcome, outcome_many
@@ -43,16 +43,17 @@ def make_engine(setup: Setup) -> Engine:
 
 def sampling_mesh(setup: Setup) -> Mesh | None:
     """The mesh that a run samples on: the trainer's, or the same devices around as many copies of the weights as config.rollout.tensor says."""
-    mesh, tensor, heads = setup.mesh, setup.run.rollout.tensor, setup.policy.config.text.num_kv_heads
+    mesh, tensor, ways = setup.mesh, setup.run.rollout.tensor, tensor_ways(setup.policy.config)
     if mesh is None:
         return None
     if tensor == -1:
-        shared = math.gcd(heads, mesh.size // slice_count(list(mesh.devices.flat)))
+        shared = math.gcd(ways, mesh.size // slice_count(list(mesh.devices.flat)))
         tensor = shared if shared > 1 and mesh.shape["fsdp"] > 1 else 0
     if not tensor:
         return mesh
-    if tensor < 0 or heads % tensor:
-        raise ValueError(f"config.rollout.tensor = {tensor} must divide the model's {heads} key/value heads (-1 chooses, 0 samples with the trainer's shards)")
+    if tensor < 0 or ways % tensor:
+        raise ValueError(f"config.rollout.tensor = {tensor} must divide {ways}, which the model's heads, hidden units and vocabulary all divide by "
+                         "(-1 chooses, 0 samples with the trainer's shards)")
     return sampler_mesh(mesh, tensor)
 
 

@@ -62,8 +62,8 @@ class RolloutSettings:
     max_slots: int = 1024                       # answers decoded at once
     answer_buckets: tuple[int, ...] = (256, 1024, 4096, 8192)
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
-    tensor: int = -1                            # on a mesh: devices around one whole copy of the weights while sampling. -1: as many as there are
-                                                # key/value heads, where training shards weights; 0: the trainer's shards, gathered for every token
+    tensor: int = -1                            # on a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model
+                                                # divides over, where training shards weights; 0: the trainer's shards, gathered for every token
     overlap: bool = False                       # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
 
 
