@@ -34,6 +34,8 @@ class Collective:
 def collectives(text: str) -> list[Collective]:
     """All of them, with the rounds of the loops around them (1 where the compiler does not know the number)."""
     bodies, entry = _computations(text)
+    if not entry:
+        raise RuntimeError("the compiler's text of the program has no ENTRY computation: its collectives cannot be read")
     times: dict[str, float] = dict.fromkeys(bodies, 0.0)
 
     def visit(name: str, factor: float) -> None:

@@ -218,6 +218,11 @@ def test_meshes_that_break_tiles_are_named():
     assert "width 64 over fsdp 8 leaves shards of 8 rows" in broken and "--config.mesh.data=2" in broken
 
 
+def test_a_text_without_an_entry_is_told_in_one_line():
+    with pytest.raises(RuntimeError, match="no ENTRY computation"):
+        hlo.collectives("HloModule sparse_core\n")
+
+
 @pytest.mark.parametrize("text", ["v9:2x2", "v5e:axb", "v5e:0x2"])
 def test_a_wrong_topology_is_told_in_one_line(text):
     with pytest.raises(ValueError, match=f"--topology={text}"):
