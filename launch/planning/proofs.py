@@ -56,7 +56,7 @@ def table(records: list[dict]) -> str:
         batch, update = r["batch"], r["programs"].get("update", {})
         mesh = " x ".join(f"{name} {size}" for name, size in r["mesh"].items() if size > 1)
         ratio = f"{update['model_ratio']:.2f}" if update.get("model_ratio") else "-"
-        step = f"{seconds(r['step']['seconds_at_least'])}" if "step" in r else "-"
+        step = seconds(r['step']['seconds_at_least']) if "step" in r else "-"
         verdict = ("yes" if r["fits"] else "NO") + ("" if r["complete"] else f", of {', '.join(r['programs'])} alone")
         work = f"{batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']}"
         lines.append(f"| {r['config'].removeprefix('configs/')} | {r['topology']} | {mesh} | {work} | "

@@ -17,7 +17,8 @@ TILE_ROWS = 16
 
 
 def plan_facts(config: str, model: str, topology: Topology, setup: Setup, work: Work) -> dict[str, Any]:
-    """What is planned: two plans of equal facts are of the same programs."""
+    """What is planned, as a record tells it: plans whose facts differ are of different programs. Settings that are not here (adapters, types,
+    buckets, --layers) are for the user to keep equal between parts of a plan."""
     run, sampler = setup.run, sampling_mesh(setup)
     return {
         "config": config, "model": model, "topology": f"{topology.family}:{'x'.join(map(str, topology.shape))}", "chips": topology.chips,
