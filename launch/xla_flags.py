@@ -14,6 +14,8 @@ TPU = {
     "xla_tpu_enable_windowed_einsum_for_all_gather": ("false", "the windowed form unrolls gather and matmul into permute loops that hold more "
                                                                "memory; seen when compiling 7B train steps"),
     "xla_tpu_enable_windowed_einsum_for_reduce_scatter": ("false", "as above, for gradients"),
+    "xla_tpu_offload_gather_to_sparsecore": ("false", "on TPU7x libtpu 0.0.42 ends the process (\"Not enough space for TILESPMEM spill\") while it "
+                                                      "compiles some of our gathers for the sparse core; programs of v5p are the same with it"),
 }
 # Passed in XLA_FLAGS.
 GPU = {

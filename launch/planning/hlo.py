@@ -10,6 +10,7 @@ from collections.abc import Mapping
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
 _BITS = {"pred": 8, "s8": 8, "u8": 8, "s16": 16, "u16": 16, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32, "s64": 64, "u64": 64, "f64": 64}
 _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
+_END = re.compile(r'^\}(, execution_thread="\w+")?\s*$')        # of a computation; those of a sparse core name their thread
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _OP = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(")
 _CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=\{?((?:%[\w.\-]+(?:, )?)+)\}?")
@@ -115,7 +116,7 @@ def _computations(text: str) -> tuple[dict[str, list[str]], str]:
             current = bodies.setdefault(match.group(1), [])
             if line.startswith("ENTRY"):
                 entry = match.group(1)
-        elif line.rstrip() == "}":                  # a kernel's metadata may have lines that begin with one
+        elif _END.match(line):                      # the whole line: a kernel's metadata may have lines that begin with one
             current = None
         elif current is not None:
             current.append(line)

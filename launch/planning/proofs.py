@@ -24,8 +24,8 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("configs/vsgrpo_qwen2_vl_7b.py:sft", "v5e:8x8", ("--pictures=8", "--config.mesh.data=2", "--config.mesh.tensor=2", "--config.run.micro_prompts=32")),
     (LI_7B, "v5e:16x16", ("--config.run.micro_answers=1", "--config.run.micro_prompts=256", "--config.rollout.max_slots=2048",
                           "--config.mesh.data=4")),
-    # Not tpu7x: its update compiles and fits (52 of 94 GiB a device with micro_answers=8, micro_prompts=128, mesh.data=8), but the text of its
-    # log-probability program cannot be read, and a one-layer one ends its compiler (a spill of the sparse core).
+    (LI_7B, "tpu7x:4x4x4", ("--config.run.micro_answers=8", "--config.run.micro_prompts=128", "--config.rollout.max_slots=4096",
+                            "--config.mesh.data=8")),
 )
 
 

@@ -50,7 +50,12 @@ HLO = """HloModule m
   %g1 = bf16[32] fusion(%r), kind=kCustom, calls=%piece
   %again = bf16[32]{0} all-gather(%x), channel_id=4, replica_groups={{0,1,2,3}}, dimensions={0}
 }
+%offloaded (p: f32[24], t: token[]) -> f32[96] {
+  ROOT %t = f32[96]{0} all-gather(%p), channel_id=5, replica_groups={{0,1,2,3}}, dimensions={0}
+}, execution_thread="sparsecore"
+
 ENTRY %main (a: f32[]) -> f32[] {
+  %sc = ((f32[24]{0}, token[]), f32[96]{0}) call-start(%a, %ready), async_execution_thread="sparsecore", to_apply=%offloaded
   %w = f32[] while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"28"}}
   %s = (f32[8,4]{1,0}, f32[32,4]{1,0}) all-gather-start(%w), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_0'}
   %w2 = f32[] while(%a), condition=%counted, body=%layer
@@ -65,9 +70,9 @@ def test_collectives_are_counted_as_often_as_their_loop_runs():
     found = hlo.collectives(HLO)
     assert {(c.kind, c.shape, c.group, c.times) for c in found} == {
         ("all-gather", "bf16[1024,64]", 4, 28), ("all-gather", "f32[32,4]", 2, 1), ("all-reduce", "f32[16]", 8, 1),
-        ("all-gather", "f32[48]", 4, 1), ("reduce-scatter", "f32[64]", 4, 5), ("all-gather", "bf16[32]", 4, 5)}
+        ("all-gather", "f32[48]", 4, 1), ("all-gather", "f32[96]", 4, 1), ("reduce-scatter", "f32[64]", 4, 5), ("all-gather", "bf16[32]", 4, 5)}
     axes = hlo.by_axis(found, {"data": 2, "fsdp": 4, "tensor": 1})
-    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0 + 192.0, "data": 512.0}, "all-reduce": {"data+fsdp": 96.0},
+    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0 + 192.0 + 384.0, "data": 512.0}, "all-reduce": {"data+fsdp": 96.0},
                     "reduce-scatter": {"fsdp": 5 * 64.0}}
     assert hlo.kernel_calls(HLO) == 1
 
