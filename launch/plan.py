@@ -60,8 +60,7 @@ def main(argv: list[str]) -> int:
             return 0
         out = Path(_OUT.value or f"runs/plans/{request.name}.json")
         earlier = json.loads(out.read_text()) if request.programs and out.is_file() else None
-        record = runs.plan(request, say, earlier)
-        save(record, out)
+        record = runs.plan(request, say, earlier, lambda part: save(part, out))
         print(plan_text(record))
         print(f"wrote {out}")
         if record["fits"] is False:

@@ -35,12 +35,16 @@ def result_file(recipe: str, topology: str) -> Path:
 
 
 def remake(force: bool) -> int:
-    """Compiles what is missing or in part (or all) and writes the table; 0 when every plan fits."""
-    for recipe, topology, settings in PROOFS:
+    """Compiles the programs that are missing (or all) and writes the table; 0 when every plan fits."""
+    for count, (recipe, topology, settings) in enumerate(PROOFS):
         out = result_file(recipe, topology)
-        if force or not (out.is_file() and json.loads(out.read_text())["complete"]):
-            print(f"{recipe} on {topology}", flush=True)
-            subprocess.run([sys.executable, "launch/plan.py", f"--config={recipe}", f"--topology={topology}", f"--out={out}", *settings], check=False)
+        if force:
+            out.unlink(missing_ok=True)
+        earlier = json.loads(out.read_text()) if out.is_file() else {"complete": False, "missing": []}
+        if not earlier["complete"]:
+            print(f"[{count + 1}/{len(PROOFS)}] {recipe} on {topology}", flush=True)
+            subprocess.run([sys.executable, "launch/plan.py", f"--config={recipe}", f"--topology={topology}", f"--out={out}",
+                            f"--programs={','.join(earlier['missing'])}", *settings], check=False)
     records = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
     (RESULTS / "table.md").write_text(table(records))
     return 0 if all(record["fits"] and record["complete"] for record in records) else 1

@@ -2,6 +2,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from launch.planning.chips import Topology
@@ -17,31 +20,38 @@ TILE_ROWS = 16
 
 
 def plan_facts(config: str, model: str, topology: Topology, setup: Setup, work: Work) -> dict[str, Any]:
-    """What is planned, as a record tells it: plans whose facts differ are of different programs. Settings that are not here (adapters, types,
-    buckets, --layers) are for the user to keep equal between parts of a plan."""
+    """What is planned and by which compiler, as a record tells it: parts of plans whose facts are equal may be put together, as long as the code
+    is the same, too."""
     run, sampler = setup.run, sampling_mesh(setup)
     return {
-        "config": config, "model": model, "topology": f"{topology.family}:{'x'.join(map(str, topology.shape))}", "chips": topology.chips,
+        "config": config, "model": model, "layers": setup.policy.config.text.num_layers, "versions": compilers(topology),
+        "topology": f"{topology.family}:{'x'.join(map(str, topology.shape))}", "chips": topology.chips,
         "mesh": dict(setup.mesh.shape) if setup.mesh is not None else {}, "sampler_mesh": dict(sampler.shape) if sampler is not None else {},
         "batch": {"prompts": run.run.prompts, "group_size": run.rollout.group_size if run.run.method == "grpo" else 1,
                   "micro_prompts": run.run.micro_prompts, "micro_answers": run.run.micro_answers, "max_slots": run.rollout.max_slots,
                   "remat": run.model.remat, "moments": run.optimizer.moments, "pixels": work.pixels, "pictures": work.pictures,
-                  "answer_tokens": work.answer_tokens}}
+                  "answer_tokens": work.answer_tokens},
+        "settings": json.loads(json.dumps(dataclasses.asdict(run)))}
+
+
+def compilers(topology: Topology) -> dict[str, str]:
+    """Versions of what compiles."""
+    return {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", *(["libtpu"] if topology.is_tpu else []))}
 
 
 def plan_record(facts: dict[str, Any], topology: Topology, setup: Setup, work: Work, programs: list[Measured], price: float | None,
-                complete: bool = True) -> dict[str, Any]:
-    """Everything that was found, ready for JSON. `price`: of one chip for one hour; `complete`: all programs of a
-    step are there, else nothing is said of the step."""
+                missing: Sequence[str] = ()) -> dict[str, Any]:
+    """Everything that was found, ready for JSON. `price`: of one chip for one hour; `missing`: programs of a step that are not among `programs`;
+    while there are any, nothing is said of the step."""
     run = setup.run
     capacity = topology.chip.hbm / topology.chip.devices / 2**30 if topology.chip.hbm else None
     worst = max(programs, key=lambda m: m.total_gib)
     record: dict[str, Any] = {
-        **facts, "complete": complete, "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
+        **facts, "complete": not missing, "missing": list(missing), "capacity_gib": capacity, "largest_gib": worst.total_gib, "largest_program": worst.program,
         "fits": None if capacity is None else worst.total_gib <= capacity,
         "programs": {m.program: dataclasses.asdict(m) for m in programs}, "advice": mesh_advice(setup) if topology.is_tpu else "",
     }
-    if complete and all(m.seconds for m in programs):
+    if not missing and all(m.seconds for m in programs):
         bound = sum(m.bound * m.calls_a_step for m in programs)
         tokens = run.run.prompts * record["batch"]["group_size"] * work.answer_tokens
         record["step"] = {"seconds_at_least": bound, "seconds_at_half_rate": bound / ATTAINED, "answer_tokens_per_second_at_most": tokens / bound}

@@ -97,31 +97,38 @@ def programs_of(setup: Setup, work: Work) -> list[Program]:
     return programs
 
 
-def plan(request: Request, say: Callable[[str], None] = lambda line: None, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Compiles everything and returns the record of the plan. Of `earlier`, the record of a plan of the same run, it takes the programs that are
-    not asked for. DoesNotFit where a program has no room, RuntimeError where the compiler refuses one otherwise."""
+def plan(request: Request, say: Callable[[str], None] = lambda line: None, earlier: dict[str, Any] | None = None,
+         save: Callable[[dict[str, Any]], None] = lambda record: None) -> dict[str, Any]:
+    """Compiles everything and returns the record of the plan; `save` is called with what there is of it after each program. Of `earlier`, the record
+    of a plan of the same run, it takes the programs that are not asked for. DoesNotFit where a program has no room, RuntimeError where the
+    compiler refuses one otherwise."""
     name, setup, work = setup_of(request)
-    measured: list[Measured] = []
     facts = plan_facts(request.file, name, request.topology, setup, work)
     with target_platform("tpu" if request.topology.is_tpu else request.topology.family):
         everything = programs_of(setup, work)
         if unknown := set(request.programs) - {p.name for p in everything}:
             raise ValueError(f"--programs: this recipe has {', '.join(p.name for p in everything)}, not {', '.join(sorted(unknown))}")
-        same = earlier is not None and all(earlier[key] == value for key, value in facts.items())
+        kept = earlier["programs"] if request.programs and earlier and all(earlier.get(key) == value for key, value in facts.items()) else {}
+        measured = {name: Measured(**numbers) for name, numbers in kept.items() if name not in request.programs}
+
+        def record() -> dict[str, Any]:
+            done = [measured[p.name] for p in everything if p.name in measured]
+            missing = [p.name for p in everything if p.name not in measured]
+            return plan_record(facts, request.topology, setup, work, done, request.price, missing)
+
         for program in everything:
             if request.programs and program.name not in request.programs:
-                if earlier is not None and same and program.name in earlier["programs"]:
-                    measured.append(Measured(**earlier["programs"][program.name]))
                 continue
             say(f"compiles {program.name} ...")
             try:
-                measured.append(measure(program, setup, request.topology, work))
+                measured[program.name] = measure(program, setup, request.topology, work)
             except JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" in str(error):
                     raise DoesNotFit(program.name, f"{program.name} does not fit: {refusal(str(error))}") from error
                 raise RuntimeError(f"{program.name} does not compile: {refusal(str(error))}") from error
-            say(f"  {measured[-1].compile_seconds:.0f} s, {measured[-1].total_gib:.2f} GiB a device")
-    return plan_record(facts, request.topology, setup, work, measured, request.price, complete=len(measured) == len(everything))
+            say(f"  {measured[program.name].compile_seconds:.0f} s, {measured[program.name].total_gib:.2f} GiB a device")
+            save(record())
+        return record()
 
 
 def refusal(message: str) -> str:

@@ -1,5 +1,7 @@
 """Plans without a TPU: counts against the compiler's own, collectives from text, and a whole plan of a tiny run."""
 import dataclasses
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs import li2025_qwen2_5_vl_7b
-from launch.planning import counting, hlo, runs, search
+from launch.planning import counting, hlo, proofs, runs, search
 from launch.planning.chips import Topology
 from launch.planning.measure import measure
 from launch.planning.report import mesh_advice, plan_facts, plan_record, plan_text
@@ -117,12 +119,37 @@ def test_a_plan_may_be_made_in_parts(monkeypatch):
     request = runs.Request(tiny_config(method="sft"), "tiny.py", Topology.parse("cpu:1"), pixels=32 * 32, answer_tokens=16)
     part = runs.plan(dataclasses.replace(request, programs=("apply",)))
     assert list(part["programs"]) == ["apply"] and not part["complete"]
-    both = runs.plan(dataclasses.replace(request, programs=("update",)), earlier=part)
-    assert list(both["programs"]) == ["update", "apply"] and both["complete"]
-    other = dataclasses.replace(request, config=tiny_config(method="sft", micro_prompts=4), programs=("apply",))
-    assert list(runs.plan(other, earlier=both)["programs"]) == ["apply"]
+    assert part["missing"] == ["update"]
+    both = runs.plan(dataclasses.replace(request, programs=("update",)), earlier=json.loads(json.dumps(part)))
+    assert list(both["programs"]) == ["update", "apply"] and both["complete"] and not both["missing"]
+    for other in (dict(micro_prompts=4), dict(lora_rank=8)):
+        config = tiny_config(method="sft")
+        config["model" if "lora_rank" in other else "run"].update(other)
+        assert list(runs.plan(dataclasses.replace(request, config=config, programs=("apply",)), earlier=both)["programs"]) == ["apply"]
+    saved = []
+    runs.plan(request, save=saved.append)
+    assert [record["missing"] for record in saved] == [["apply"], []]       # an interrupted plan leaves what it has
     with pytest.raises(ValueError, match="this recipe has update, apply, not decode"):
         runs.plan(dataclasses.replace(request, programs=("decode",)))
+
+
+def test_proofs_go_on_where_they_were_interrupted(monkeypatch, tmp_path):
+    """Complete plans stay, of one in part only what is missing is compiled, --force makes all again."""
+    asked = []
+
+    def compile(command, check):
+        options = dict(option.removeprefix("--").split("=", 1) for option in command[2:])
+        asked.append((options["config"], options["programs"]))
+        Path(options["out"]).write_text(json.dumps({"complete": options["config"] != "b.py", "missing": ["decode"], "fits": True}))
+
+    monkeypatch.setattr(proofs, "RESULTS", tmp_path)
+    monkeypatch.setattr(proofs, "PROOFS", (("a.py", "v5e:2x2", ()), ("b.py", "v5e:2x2", ())))
+    monkeypatch.setattr(proofs.subprocess, "run", compile)
+    monkeypatch.setattr(proofs, "table", lambda records: "")
+    assert proofs.remake(force=False) == 1 and asked == [("a.py", ""), ("b.py", "")]
+    assert proofs.remake(force=False) == 1 and asked[2:] == [("b.py", "decode")]
+    proofs.remake(force=True)
+    assert asked[3:] == [("a.py", ""), ("b.py", "")]
 
 
 def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
