@@ -17,6 +17,7 @@ _CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations|call
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
+_ORIGIN = re.compile(r"metadata=\{[^}]*")
 _BOUND = re.compile(r" s32\[\]\S* constant\((\d+)\)")
 
 
@@ -49,16 +50,18 @@ def collectives(text: str) -> list[Collective]:
                         visit(target, inner)
 
     visit(entry, 1.0)
-    found, channels = [], set()
+    found: list[Collective] = []
+    pieces: dict[tuple[str, ...], str] = {}
     for name, lines in bodies.items():
         for line in lines:
             if times[name] and (match := _OP.search(line)):
-                # A collective that runs beside others' work is cut into fusions, one channel for all of them.
-                if channel := _CHANNEL.search(line):
-                    if channel.group(1) in channels:
-                        continue
-                    channels.add(channel.group(1))
                 shapes, kind = _SHAPE.findall(match.group(1)), match.group(2)
+                # A collective that runs beside others' work is cut into fusions, with one channel, shape and origin in all of them. A channel
+                # alone does not tell: all that shard_map writes have the same.
+                if channel := _CHANNEL.search(line):
+                    origin = _ORIGIN.search(line)
+                    if pieces.setdefault((channel.group(), str(shapes), origin.group() if origin else ""), name) != name:
+                        continue
                 if match.group(3) and kind != "all-reduce":
                     # An asynchronous start returns (operands, results, a context of scalars); of all-reduce only results.
                     shapes = [shape for shape in shapes if shape[1]]

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from launch.planning.report import seconds
 
@@ -40,7 +41,7 @@ def remake(force: bool) -> int:
         out = result_file(recipe, topology)
         if force:
             out.unlink(missing_ok=True)
-        earlier = json.loads(out.read_text()) if out.is_file() else {"complete": False, "missing": []}
+        earlier: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {"complete": False, "missing": []}
         if not earlier["complete"]:
             print(f"[{count + 1}/{len(PROOFS)}] {recipe} on {topology}", flush=True)
             subprocess.run([sys.executable, "launch/plan.py", f"--config={recipe}", f"--topology={topology}", f"--out={out}",

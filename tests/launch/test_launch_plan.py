@@ -53,10 +53,15 @@ HLO = """HloModule m
   %again = bf16[32]{0} all-gather(%x), channel_id=4, replica_groups={{0,1,2,3}}, dimensions={0}
 }
 %offloaded (p: f32[24], t: token[]) -> f32[96] {
+  %psum4 = f32[20]{0} all-reduce(%c), channel_id=1, replica_groups={{0,1,2,3}}, metadata={op_name="b"}, to_apply=%cond
   ROOT %t = f32[96]{0} all-gather(%p), channel_id=5, replica_groups={{0,1,2,3}}, dimensions={0}
 }, execution_thread="sparsecore"
 
 ENTRY %main (a: f32[]) -> f32[] {
+  %psum0 = f32[20]{0} all-reduce(%a), channel_id=1, replica_groups={{0,1,2,3}}, metadata={op_name="a"}, to_apply=%cond
+  %psum1 = f32[12]{0} all-reduce(%a), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%cond
+  %psum2 = f32[12]{0} all-reduce(%b), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%cond
+  %psum3 = f32[20]{0} all-reduce(%c), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%cond
   %sc = ((f32[24]{0}, token[]), f32[96]{0}) call-start(%a, %ready), async_execution_thread="sparsecore", to_apply=%offloaded
   %w = f32[] while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"28"}}
   %s = (f32[8,4]{1,0}, f32[32,4]{1,0}) all-gather-start(%w), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_0'}
@@ -70,12 +75,13 @@ ENTRY %main (a: f32[]) -> f32[] {
 
 def test_collectives_are_counted_as_often_as_their_loop_runs():
     found = hlo.collectives(HLO)
-    assert {(c.kind, c.shape, c.group, c.times) for c in found} == {
+    assert sorted((c.kind, c.shape, c.group, c.times) for c in found) == sorted([
+        *[("all-reduce", "f32[12]", 4, 1)] * 2, *[("all-reduce", "f32[20]", 4, 1)] * 3,
         ("all-gather", "bf16[1024,64]", 4, 28), ("all-gather", "f32[32,4]", 2, 1), ("all-reduce", "f32[16]", 8, 1),
-        ("all-gather", "f32[48]", 4, 1), ("all-gather", "f32[96]", 4, 1), ("reduce-scatter", "f32[64]", 4, 5), ("all-gather", "bf16[32]", 4, 5)}
+        ("all-gather", "f32[48]", 4, 1), ("all-gather", "f32[96]", 4, 1), ("reduce-scatter", "f32[64]", 4, 5), ("all-gather", "bf16[32]", 4, 5)])
     axes = hlo.by_axis(found, {"data": 2, "fsdp": 4, "tensor": 1})
-    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0 + 192.0 + 384.0, "data": 512.0}, "all-reduce": {"data+fsdp": 96.0},
-                    "reduce-scatter": {"fsdp": 5 * 64.0}}
+    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0 + 192.0 + 384.0, "data": 512.0},
+                    "all-reduce": {"data+fsdp": 96.0, "fsdp": 4 * (2 * 12 + 3 * 20.0)}, "reduce-scatter": {"fsdp": 5 * 64.0}}
     assert hlo.kernel_calls(HLO) == 1
 
 

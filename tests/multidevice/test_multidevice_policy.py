@@ -15,6 +15,7 @@ from spatial_jax.models.batch import PromptBatch
 from spatial_jax.models.generate import prompt_hidden
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.parallel import DEFAULT_RULES, make_mesh, partition_spec, shard_params, use_mesh
+from spatial_jax.parallel.rules import batch_parts, constrain, sum_parts
 from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.training.update import group_axis, place
@@ -140,6 +141,21 @@ def test_pictures_too_uneven_for_parts_are_one_pack(pictures):
     assert choose_pack(pictures, (512,), 3, "patches")[1] == 1
     with pytest.raises(ValueError, match="patches"):
         choose_pack(pictures, (64,), 8, "patches")
+
+
+@pytest.mark.parametrize("axes", [{"fsdp": 8}, {"data": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"data": 2, "fsdp": 4}])
+@pytest.mark.parametrize("logical, shape", [(("vocab", "embed"), (10, 16)), (("embed", "vocab"), (16, 10)), (("norm",), (5,)), (("embed",), (6,))])
+def test_the_devices_parts_of_a_sum_meet_scattered(axes, logical, shape):
+    """Also where the whole is not sharded or does not divide; where it is, each device gets its slice by a reduce-scatter."""
+    mesh = make_mesh(axes)
+    parts = np.random.default_rng(0).standard_normal((batch_parts(mesh), *shape)).astype(np.float32)
+    with use_mesh(mesh):
+        meet = jax.jit(lambda x: sum_parts(constrain(x, ("batch",) + (None,) * len(shape)), logical))
+        whole, text = meet(parts), meet.lower(parts).compile().as_text()
+    np.testing.assert_allclose(whole, parts.sum(0), rtol=1e-5, atol=1e-5)
+    spec = partition_spec(logical, shape, mesh, strict=False)
+    assert whole.sharding.is_equivalent_to(jax.NamedSharding(mesh, spec), len(shape))
+    assert ("reduce-scatter" in text) == ("fsdp" in spec)
 
 
 def test_shapes_that_do_not_divide_and_axes_used_twice_are_refused(case):
