@@ -49,7 +49,8 @@ class Cloud:
         kind = self.accelerator.split("-")[0]
         runtime = self.runtime or RUNTIMES.get(kind, "")
         if not runtime:
-            raise CloudError(f"--accelerator={self.accelerator}: software version unknown; give it with --runtime, or use one of {', '.join(RUNTIMES)}")
+            raise CloudError(f"--accelerator={self.accelerator}: software version unknown; give it with --runtime, use one of {', '.join(RUNTIMES)}, "
+                             "or --via=xpk for what comes through GKE (tpu7x)")
         nodes = [f"--node-id={self.name}"] if self.slices == 1 else [f"--node-count={self.slices}", f"--node-prefix={self.name}"]
         return self._line("compute", "tpus", "queued-resources", "create", self.name, *nodes, f"--accelerator-type={self.accelerator}",
                           f"--runtime-version={runtime}", *(["--spot"] if self.spot else []))

@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from launch import rehearsal, tpu_run, xla_flags
+from launch.gcloud import Cloud, CloudError
 
 # Each rule: [words that the call must hold, [[exit code, stdout, stderr], ...]]; answers are used up in turn, the last one stays.
 FAKE = """#!{python}
@@ -160,6 +161,11 @@ def test_bad_calls_are_one_line(argv, words, capsys):
     assert tpu_run.main(argv) == 2
     err = capsys.readouterr().err
     assert words in err and err.count("\n") == 1
+
+
+def test_a_type_that_gcloud_has_no_software_for_is_told_where_to_be_had():
+    with pytest.raises(CloudError, match=r"tpu7x-128: software version unknown; .*--via=xpk"):
+        Cloud("n", "z", "tpu7x-128").create_line()
 
 
 def test_flags_keep_what_the_user_set():
