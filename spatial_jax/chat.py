@@ -34,7 +34,8 @@ _IMAGE = flags.DEFINE_multi_string("image", [], "A picture; give it several time
 _VIDEO = flags.DEFINE_multi_string("video", [], "A video file, or a folder of frames.", flag_values=_FLAGS)
 _QUESTION = flags.DEFINE_string("question", None, "Ask this and leave; without it a conversation begins.", flag_values=_FLAGS)
 _SYSTEM = flags.DEFINE_string("system", None, "System text; default: the chat template's own.", flag_values=_FLAGS)
-_PROMPT_MODE = flags.DEFINE_enum("prompt_mode", "vanilla", PROMPT_MODES, "How to answer, as in training.", flag_values=_FLAGS)
+_PROMPT_MODE = flags.DEFINE_enum("prompt_mode", "vanilla", [mode for mode in PROMPT_MODES if mode != "drawing"], "How to answer, as in training.",
+                                 flag_values=_FLAGS)
 _TOKENS = flags.DEFINE_integer("max_new_tokens", 512, "Most tokens of an answer.", lower_bound=1, upper_bound=4096, flag_values=_FLAGS)
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0, flag_values=_FLAGS)
 _TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus, for a temperature above 0.", lower_bound=1e-6, upper_bound=1.0, flag_values=_FLAGS)

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 
 from spatial_jax.data.cache import ByteCache
-from spatial_jax.data.prompts import PromptStyle, build_messages, is_video, target_text, video_facts
+from spatial_jax.data.prompts import PromptStyle, build_messages, shows_video, target_text, video_facts
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import QuestionSource, Unusable
 from spatial_jax.processing.image import load_image
@@ -69,8 +69,8 @@ class SampleEncoder:
             for number, (picture, width, height) in enumerate(zip(pictures, record.widths, record.heights), 1):
                 if picture.size != (width, height):
                     raise ValueError(f"picture {number} has {picture.size[0]}x{picture.size[1]} pixels where the record says {width}x{height}")
-            messages = build_messages(resolved, self.style)
-            if is_video(record):
+            messages = build_messages(resolved, self.style, sizes)
+            if shows_video(record, self.style.mode):
                 prompt = self.processor.encode(messages, videos=[Video(pictures, **video_facts(record))], normalise=False)
             else:
                 prompt = self.processor.encode(messages, images=pictures, normalise=False)
@@ -89,10 +89,11 @@ class SampleEncoder:
 
     def measure(self, record: QuestionRecord) -> tuple[int, int, int]:
         """(prompt tokens, patches, target tokens) without decoding a picture. Raises ValueError like `encode` would refuse."""
-        resolved = resolve(record, self._sizes(record))
-        messages = build_messages(resolved, self.style)
+        seen = self._sizes(record)
+        resolved = resolve(record, seen)
+        messages = build_messages(resolved, self.style, seen)
         sizes = list(zip(record.widths, record.heights))
-        if is_video(record):
+        if shows_video(record, self.style.mode):
             tokens, patches = self.processor.measure(messages, videos=[(Video(record.images, **video_facts(record)), sizes[0])])
         else:
             tokens, patches = self.processor.measure(messages, sizes)
@@ -101,7 +102,7 @@ class SampleEncoder:
     def _sizes(self, record: QuestionRecord) -> list[tuple[int, int]]:
         if len(record.images) != len(record.widths) or len(record.images) != len(record.heights):
             raise ValueError(f"{len(record.images)} pictures but {len(record.widths)} widths and {len(record.heights)} heights")
-        if is_video(record):
+        if shows_video(record, self.style.mode):
             clip = Video(record.images)
             return [self.processor.video_size(len(clip), width, height) for width, height in zip(record.widths, record.heights)]
         return [self.processor.model_size(width, height) for width, height in zip(record.widths, record.heights)]

@@ -2,18 +2,22 @@
 
 Prompt modes (vsGRPO's vanilla, think and observe; Spatial-SSRL's boxed answer): what the response must look like. The reward's `format` of
 the same name checks it; "vanilla" asks for the bare answer (format "none"); "bare" adds nothing to the question, neither an instruction
-nor lettered options, for questions that say by themselves how to answer.
+nor lettered options, for questions that say by themselves how to answer; "drawing" lets the policy draw on the pictures over several turns
+(data/drawing.py), so it numbers them, and the frames of a video are pictures.
 """
 from __future__ import annotations
 
 import dataclasses
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
+from spatial_jax.data.drawing import SYSTEM as DRAWING_SYSTEM
+from spatial_jax.data.drawing import index_line
 from spatial_jax.data.records import QuestionRecord
 
-PROMPT_MODES = ("bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed")
+PROMPT_MODES = ("bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARK = re.compile(r"<image>|<video>")
 _UNITS = {"m": "metres", "cm": "centimetres", "m2": "square metres", "px": "pixels", "deg": "degrees"}
@@ -26,18 +30,20 @@ _WRAP = {
     "think_answer": "First think it through inside <think></think>, then write {form} inside <answer></answer>.",
     "observe_answer": "First describe what you see inside <observe></observe>, then write {form} inside <answer></answer>.",
     "think_boxed": "First think it through inside <think></think>, then put {form} in \\boxed{{}}.",
+    "drawing": "Begin to think; in your last reply write {form} inside <answer></answer>.",
 }
 _TARGETS = {
     # A leading space: words of the question and of the answer are then the same tokens, which a small model copies far sooner.
     "bare": " {answer}", "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>",
     "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
     "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>", "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
+    "drawing": "<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptStyle:
-    """How records are asked: the mode, and a system text (None: the chat template's own; "": an empty system turn)."""
+    """How records are asked: the mode, and a system text (None: the chat template's own, or the drawing protocol; "": an empty system turn)."""
 
     mode: str = "vanilla"
     system: str | None = None
@@ -74,26 +80,37 @@ def question_text(record: QuestionRecord, mode: str) -> str:
     return f"{text}\n{hint}" if hint else text
 
 
-def build_messages(record: QuestionRecord, style: PromptStyle = DEFAULT_STYLE) -> list[dict[str, Any]]:
-    """Chat messages with {"type": "image"} or {"type": "video"} parts at the question's marks; without marks the pictures come first.
+def build_messages(record: QuestionRecord, style: PromptStyle = DEFAULT_STYLE, sizes: Sequence[tuple[int, int]] = ()) -> list[dict[str, Any]]:
+    """Chat messages with {"type": "image"} or {"type": "video"} parts at the question's marks; without marks the pictures come first. `sizes`:
+    (width, height) of each picture as the model sees it, which only "drawing" tells.
 
     Raises ValueError when marks and pictures do not match."""
-    what = "video" if is_video(record) else "image"
+    what = "video" if shows_video(record, style.mode) else "image"
     count = min(1, len(record.images)) if what == "video" else len(record.images)
+    numbered = style.mode == "drawing" and len(sizes) == count
+    numbers = [_text_part(index_line(i + 1, sizes[i])) if numbered else [] for i in range(count)]
     text = question_text(record, style.mode)
     content: list[dict[str, Any]] = []
     marks = len(_MARK.findall(text))
-    if marks == 0:
-        content = [{"type": what} for _ in range(count)]
+    if marks == 0 or (what == "image" and is_video(record) and marks == 1):
+        # A video's one mark stands for all of its frames.
+        content = [part for number in numbers for part in ({"type": what}, *number)]
+        text = _MARK.sub("", text)
     elif marks != count:
         raise ValueError(f"the question has {marks} <image> marks but {count} {what}(s)")
     at = 0
-    for match in _MARK.finditer(text):
-        content += _text_part(text[at:match.start()]) + [{"type": what}]
+    for match, number in zip(_MARK.finditer(text), numbers):
+        content += _text_part(text[at:match.start()]) + [{"type": what}, *number]
         at = match.end()
     content += _text_part(text[at:])
     turn = {"role": "user", "content": content}
-    return [turn] if style.system is None else [{"role": "system", "content": style.system}, turn]
+    system = DRAWING_SYSTEM if style.system is None and style.mode == "drawing" else style.system
+    return [turn] if system is None else [{"role": "system", "content": system}, turn]
+
+
+def shows_video(record: QuestionRecord, mode: str) -> bool:
+    """Whether the record's pictures go to the model as one video."""
+    return mode != "drawing" and is_video(record)
 
 
 def is_video(record: QuestionRecord) -> bool:

@@ -23,11 +23,11 @@ class Attack:
 
 
 def format_of(spec: Spec) -> str:
-    """The format that a spec's responses have, "vilasr" for its turn grammar."""
+    """The format that a spec's responses have."""
     kind = spec["kind"]
     if kind == "vsgrpo":
         return {"think": "think_answer", "observe": "observe_answer"}.get(spec.get("mode", "vanilla"), "none")
-    return {"ssrl": "think_boxed", "vilasr": "vilasr"}.get(kind) or str(spec.get("format", "none"))
+    return {"ssrl": "think_boxed", "vilasr": "drawing"}.get(kind) or str(spec.get("format", "none"))
 
 
 def well_formed(spec: Spec, answer: str, thought: str = THOUGHT) -> str:
@@ -37,7 +37,7 @@ def well_formed(spec: Spec, answer: str, thought: str = THOUGHT) -> str:
         "think_answer": f"<think>{thought}</think>\n<answer>{answer}</answer>",
         "observe_answer": f"<observe>{thought}</observe>\n<answer>{answer}</answer>",
         "think_boxed": f"<think>{thought}</think>\n\\boxed{{{answer}}}",
-        "vilasr": f"<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
+        "drawing": f"<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
     }
     return forms[format_of(spec)]
 

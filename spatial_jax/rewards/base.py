@@ -67,8 +67,9 @@ COMMON_KEYS: dict[str, Any] = {"format": "none", "format_weight": 0.0, "correct_
 
 def answer_kind(name: str, keys: Mapping[str, Any], accuracy: Callable[[str, Record, Spec, Context], float],
                 check: Callable[[Record, Spec], Any]) -> Kind:
-    """A kind that scores the extracted answer: reward = (1 - format_weight) * accuracy + format_weight * format. A response without an
-    answer has accuracy 0; so has one that only repeats the question, which may list the objects in the true order."""
+    """A kind that scores the extracted answer: reward = (1 - format_weight) * accuracy + format_weight * format; under the format "drawing"
+    nothing where the accuracy is 0 (ViLaSR's gate: form alone earns nothing). A response without an answer has accuracy 0; so has one that
+    only repeats the question, which may list the objects in the true order."""
 
     def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
         answer = extract_answer(response, spec["format"])
@@ -78,7 +79,8 @@ def answer_kind(name: str, keys: Mapping[str, Any], accuracy: Callable[[str, Rec
         right = accuracy(answer, record, spec, context) if answer is not None else 0.0
         form = float(matches_format(response, spec["format"]))
         weight = float(spec["format_weight"])
-        return Score((1.0 - weight) * right + weight * form, right, form)
+        gate = float(spec["format"] != "drawing" or right > 0)
+        return Score(gate * ((1.0 - weight) * right + weight * form), right, form)
 
     return Kind(name, keys, score, check)
 

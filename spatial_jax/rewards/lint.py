@@ -50,6 +50,7 @@ def built_in(user: str = "") -> list[tuple[str, Spec, Record]]:
         ("judge", {"kind": "judge"}, "free"), ("choice+think", {"kind": "choice", "format": "think_answer", "format_weight": 0.1}, "mcq"),
         ("mra+observe", {"kind": "mra", "format": "observe_answer", "format_weight": 0.1}, "number"),
         ("iou+boxed", {"kind": "iou", "format": "think_boxed", "format_weight": 0.1}, "box"),
+        ("mra+drawing", {"kind": "mra", "format": "drawing", "format_weight": 0.5}, "number"),
         ("order+tag", {"kind": "order", "format": "answer_tag", "format_weight": 0.1}, "order"),
         ("ssrl", {"kind": "ssrl"}, "mcq"), ("vilasr", {"kind": "vilasr"}, "mcq"), ("vilasr num", {"kind": "vilasr"}, "number"),
         ("vsgrpo", {"kind": "vsgrpo"}, "number"), ("vsgrpo think", {"kind": "vsgrpo", "mode": "think"}, "number"),

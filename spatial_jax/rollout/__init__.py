@@ -6,7 +6,7 @@ from typing import Any
 
 _WHERE = {
     "Engine": "engine", "SamplingParams": "types", "Trajectory": "types", "Turn": "types", "run_turns": "turns", "extend": "turns",
-    "trajectory_batch": "batch", "weight_mover": "weights",
+    "trajectory_batch": "batch", "weight_mover": "weights", "DrawingEnvironment": "environment",
 }
 __all__ = sorted(_WHERE)
 

@@ -5,6 +5,7 @@ its own pictures. Positions of later turns continue where the earlier ones ended
 """
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
 if TYPE_CHECKING:
     from spatial_jax.rollout.engine import Engine
 
+THREADS = 8
 # What the environment makes of a sample so far: an observation to append (its text closes the turn and opens the next), or None to end.
 Environment = Callable[[Trajectory], EncodedPrompt | None]
 
@@ -81,21 +83,24 @@ def extend(trajectory: Trajectory, observation: EncodedPrompt, turn: Trajectory)
 
 def run_turns(
     engine: Engine, params: Any, prompts: Sequence[EncodedPrompt], group_size: int, sampling: SamplingParams, environment: Environment, *,
-    max_turns: int, max_tokens: int, step: int = 0,
+    max_turns: int, max_tokens: int, step: int = 0, prompt_ids: Sequence[int] | None = None,
 ) -> list[list[Trajectory]]:
     """Groups of answers of up to `max_turns` sampled turns and `max_tokens` tokens in all (shown ones included).
 
     environment(trajectory) is asked after each turn; None ends the sample, as do a turn cut by its length and a budget that the observation
     and one more turn of sampling.max_new_tokens would exceed. Samples of a group that go on are decoded together; the rest wait.
+    Environments of many samples are asked from threads. step and prompt_ids as `Engine.generate` takes them.
     """
-    groups = engine.generate(params, prompts, group_size, sampling, step=step)
+    ids = list(range(len(prompts))) if prompt_ids is None else list(prompt_ids)
+    groups = engine.generate(params, prompts, group_size, sampling, step=step, prompt_ids=ids)
     going = {(i, j) for i, group in enumerate(groups) for j in range(len(group))}
     for _ in range(max_turns - 1):
         observations: dict[tuple[int, int], EncodedPrompt] = {}
-        for i, j in sorted(going):
-            sample = groups[i][j]
-            shown = environment(sample) if sample.finish_reason == "stop" else None
-            if shown is not None and len(sample) + len(shown) + sampling.max_new_tokens <= max_tokens:
+        asked = [(i, j) for i, j in sorted(going) if groups[i][j].finish_reason == "stop"]
+        with concurrent.futures.ThreadPoolExecutor(THREADS, thread_name_prefix="environment") as pool:
+            answers = list(pool.map(lambda place: environment(groups[place[0]][place[1]]), asked))
+        for (i, j), shown in zip(asked, answers):
+            if shown is not None and len(groups[i][j]) + len(shown) + sampling.max_new_tokens <= max_tokens:
                 observations[i, j] = shown
         going = set(observations)
         if not going:
@@ -107,7 +112,7 @@ def run_turns(
             stand_in = min(j for k, j in going if k == i)
             chosen = [j if (i, j) in going else stand_in for j in range(group_size)]
             earlier.append([[*groups[i][j].turns, Turn(observations[i, j].input_ids, observations[i, j])] for j in chosen])
-        turns = engine.continue_turns(params, [prompts[i] for i in rows], earlier, sampling, step=step, prompt_ids=rows)
+        turns = engine.continue_turns(params, [prompts[i] for i in rows], earlier, sampling, step=step, prompt_ids=[ids[i] for i in rows])
         for row, i in enumerate(rows):
             for j in range(group_size):
                 if (i, j) in going:

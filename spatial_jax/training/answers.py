@@ -4,7 +4,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rollout.engine import Engine
+from spatial_jax.rollout.environment import DrawingEnvironment, conversation
+from spatial_jax.rollout.turns import run_turns
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.rollout.weights import weight_mover
 from spatial_jax.training.settings import RewardSettings
@@ -65,6 +67,21 @@ def sampling_params(setup: Setup) -> SamplingParams:
         stop_ids=tuple(processor.eos_ids), banned_ids=processor.banned_ids, seed=setup.run.run.seed)
 
 
+def sample_groups(setup: Setup, engine: Engine, params: Any, samples: Sequence[Sample], group_size: int, sampling: SamplingParams, *, step: int = 0,
+                  prompt_ids: Sequence[int], on_finish: Callable[[int, Sequence[Trajectory]], None] | None = None) -> list[list[Trajectory]]:
+    """A group of answers to each question, of as many turns as the run has; arguments as `Engine.generate` takes them."""
+    rollout, prompts = setup.run.rollout, [s.prompt for s in samples]
+    if rollout.turns == 1:
+        return engine.generate(params, prompts, group_size, sampling, step=step, prompt_ids=prompt_ids, on_finish=on_finish)
+    environment = DrawingEnvironment(setup.processor, prompts, [s.record.images for s in samples], turns=rollout.turns, most=rollout.max_pictures)
+    groups = run_turns(engine, params, prompts, group_size, sampling, environment, max_turns=rollout.turns, max_tokens=rollout.total_tokens, step=step,
+                       prompt_ids=prompt_ids)
+    for index, group in enumerate(groups):
+        if on_finish is not None:
+            on_finish(index, group)
+    return groups
+
+
 def make_judge(settings: RewardSettings) -> Judge | None:
     """The judge behind the settings' endpoint; None without one: records that need it have no score then."""
     if not settings.judge_endpoint:
@@ -86,7 +103,7 @@ class AnswerScorer:
     keeps `reward.threads` answers of kinds that wait (judge, user) under way."""
 
     def __init__(self, setup: Setup):
-        self.run, self._decode = setup.run, setup.processor.decode
+        self.run, self._processor = setup.run, setup.processor
         self.judge = make_judge(setup.run.reward)
         groups = max(setup.run.reward.threads // setup.run.rollout.group_size, 1)
         self._pool = concurrent.futures.ThreadPoolExecutor(groups, thread_name_prefix="score")
@@ -104,11 +121,16 @@ class AnswerScorer:
     def __call__(self, sample: Sample, group: Sequence[Trajectory]) -> Scored:
         """The group's texts and outcomes, now."""
         record = sample.record.as_dict()
-        texts = [self._decode(t.tokens[:-1] if t.finish_reason == "stop" else t.tokens) for t in group]
+        texts = [self._text(t) for t in group]
         items = [(self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
                  for text, t in zip(texts, group)]
         outcomes = outcome_many(items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge)
         return Scored(texts, [self._cut(o) if t.finish_reason != "stop" else o for o, t in zip(outcomes, group)])
+
+    def _text(self, answer: Trajectory) -> str:
+        if self.run.rollout.turns > 1:
+            return conversation(answer, self._processor)
+        return self._processor.decode(answer.tokens[:-1] if answer.finish_reason == "stop" else answer.tokens)
 
     def _cut(self, outcome: Outcome) -> Outcome:
         """What an answer earns that the token limit cut off: what its text says, unless the settings give such answers a reward of their own."""

@@ -16,8 +16,9 @@ from spatial_jax.rl.advantages import constant_groups, group_advantages
 from spatial_jax.rl.kl import penalised_rewards
 from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
 from spatial_jax.rl.refill import drop_reason
+from spatial_jax.rollout.environment import drawn_pictures, replies
 from spatial_jax.rollout.types import Trajectory
-from spatial_jax.training.answers import AnswerScorer, Sampled, make_engine, sampling_params
+from spatial_jax.training.answers import AnswerScorer, Sampled, make_engine, sample_groups, sampling_params
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.settings import AlgorithmSettings
@@ -83,7 +84,7 @@ class Grpo:
         run = setup.run
         self.setup, self.run = setup, run
         self.engine, self.sampling, self.answers = make_engine(setup), sampling_params(setup), AnswerScorer(setup)
-        self.config = objective_config(run.algorithm, run.rollout.max_new_tokens)
+        self.config = objective_config(run.algorithm, run.rollout.total_tokens)
         self.scorer = LogProbs(setup, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids)
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
@@ -103,8 +104,8 @@ class Grpo:
             scoring[index] = self.answers.start(samples[index], group)
 
         with timer("rollout"):
-            groups = self.engine.generate(params, [s.prompt for s in samples], self.run.rollout.group_size, self.sampling, step=step,
-                                          prompt_ids=range(first, first + len(samples)), on_finish=finished)
+            groups = sample_groups(self.setup, self.engine, params, samples, self.run.rollout.group_size, self.sampling, step=step,
+                                   prompt_ids=range(first, first + len(samples)), on_finish=finished)
         return Sampled(list(samples), groups, scoring)
 
     def collect(self, sampled: Sampled, timer: PhaseTimer, *, stale: bool = False) -> Rollout:
@@ -181,6 +182,9 @@ class Grpo:
             "length/mean": float(lengths.mean()), "length/max": float(lengths.max()), "length/truncated": float(1 - stopped.mean()),
             "reward/excluded": float(np.isnan(rollout.rewards).mean()),
         }
+        if self.run.rollout.turns > 1:
+            answers = [t for group in rollout.groups for t in group]
+            out |= {"turns/mean": float(np.mean([replies(t) for t in answers])), "turns/drawn": float(np.mean([drawn_pictures(t) for t in answers]))}
         formats = [o.format for group in rollout.outcomes for o in group if o.format is not None]
         if formats:
             out["format/share"] = float(np.mean(formats))

@@ -36,7 +36,7 @@ class DataSettings:
     weights: tuple[float, ...] = ()             # mixture weights; empty: by size
     split: str = "train"
     families: tuple[str, ...] = ()              # only these question families; empty: all
-    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed"] = "think_answer"
+    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"] = "think_answer"
     system: str | None = None                   # system message; None: the chat template's own
     min_pixels: int | None = None               # None: the checkpoint's
     max_pixels: int | None = 1003520
@@ -64,7 +64,15 @@ class RolloutSettings:
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
     tensor: int = -1                            # on a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model
                                                 # divides over, where training shards weights; 0: the trainer's shards, gathered for every token
+    turns: int = 1                              # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing")
+    max_tokens: int = 0                         # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
+    max_pictures: int = 42                      # a sample may come to, those of the question included
     overlap: bool = False                       # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
+
+    @property
+    def total_tokens(self) -> int:
+        """Most tokens of a sample after its prompt."""
+        return self.max_tokens or self.max_new_tokens
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,14 +219,19 @@ class RunConfig:
         if self.rollout.overlap and (run.method != "grpo" or self.algorithm.is_cap is None):
             raise ValueError("config.rollout.overlap trains on answers of the policy before the last update: it needs method 'grpo' and their importance "
                              "correction; set config.algorithm.is_cap (2.0 is usual)")
+        rollout = self.rollout
+        if rollout.turns > 1 and (self.data.prompt_mode != "drawing" or run.method != "grpo" or rollout.overlap):
+            raise ValueError("config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and method 'grpo', and does not go with rollout.overlap")
+        if rollout.total_tokens < rollout.max_new_tokens:
+            raise ValueError(f"config.rollout.max_tokens = {rollout.max_tokens} of all turns is less than max_new_tokens = {rollout.max_new_tokens} of one")
+        if rollout.total_tokens > max(rollout.answer_buckets):
+            raise ValueError(f"config.rollout.max_{'' if rollout.max_tokens else 'new_'}tokens = {rollout.total_tokens} exceeds the largest of answer_buckets")
         if self.reference.mode == "val_plateau" and not self.validation.every:
             raise ValueError("config.reference.mode = 'val_plateau' needs validations: set config.validation.every")
         if self.validation.every and run.method == "align":
             raise ValueError("config.validation.every: alignment has no questions to validate on; set it to 0")
         if self.validation.samples > 1 and not self.validation.temperature:
             raise ValueError("config.validation.samples > 1 with temperature 0 would repeat one answer; set config.validation.temperature")
-        if self.rollout.max_new_tokens > max(self.rollout.answer_buckets):
-            raise ValueError(f"config.rollout.max_new_tokens = {self.rollout.max_new_tokens} exceeds the largest of answer_buckets")
 
     @property
     def needs_reference(self) -> bool:

@@ -12,7 +12,7 @@ from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import QuestionSource, open_questions
 from spatial_jax.rollout.engine import Engine
-from spatial_jax.training.answers import AnswerScorer, make_engine, sampling_params
+from spatial_jax.training.answers import AnswerScorer, make_engine, sample_groups, sampling_params
 from spatial_jax.training.setup import Setup
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Validation:
     """`engine` and `answers` may be those of the rollouts; without them it makes its own."""
 
     def __init__(self, setup: Setup, engine: Engine | None = None, answers: AnswerScorer | None = None):
-        data, self.settings = setup.run.data, setup.run.validation
+        self._setup, data, self.settings = setup, setup.run.data, setup.run.validation
         self.engine, self.answers = engine or make_engine(setup), answers or AnswerScorer(setup)
         self.sampling = dataclasses.replace(sampling_params(setup), temperature=self.settings.temperature, top_p=1.0, top_k=0, min_p=0.0)
         self._encoder = SampleEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system))
@@ -53,7 +53,8 @@ class Validation:
             usable = [(p, s) for p, s in samples if isinstance(s, Sample)]
             if not usable:
                 continue
-            groups = self.engine.generate(params, [s.prompt for _, s in usable], self.settings.samples, self.sampling, prompt_ids=[p for p, _ in usable])
+            groups = sample_groups(self._setup, self.engine, params, [s for _, s in usable], self.settings.samples, self.sampling,
+                                   prompt_ids=[p for p, _ in usable])
             for (_, sample), group in zip(usable, groups):
                 outcomes = [o for o in self.answers(sample, group).outcomes if o.reward is not None]
                 if outcomes:

@@ -24,7 +24,7 @@ def test_each_mode_states_what_it_wants(mode):
     text = text_of(build_messages(number, PromptStyle(mode)))
     assert text.startswith("How far is the cup?") and ("a number in metres" in text) == (mode != "bare")
     for tag in {"answer_tag": ["<answer>"], "think_answer": ["<think>", "<answer>"], "observe_answer": ["<observe>", "<answer>"],
-                "think_boxed": ["<think>", "\\boxed{}"], "vanilla": [], "bare": []}[mode]:
+                "think_boxed": ["<think>", "\\boxed{}"], "vanilla": [], "bare": [], "drawing": ["<answer>"]}[mode]:
         assert tag in text and tag.rstrip("}") in target_text(number, mode)
     assert "1.5" in target_text(number, mode)
 

@@ -1,0 +1,88 @@
+"""The drawing environment between a policy's turns: what it asked to be drawn comes back as pictures (ViLaSR, arXiv 2506.09965, 4)."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from spatial_jax.data.drawing import shown_turn
+from spatial_jax.drawing import Album, DrawingError, parse, render
+from spatial_jax.processing.image import load_image, resize
+from spatial_jax.processing.processor import Processor
+from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.rollout.turns import following_position
+from spatial_jax.rollout.types import Trajectory, Turn
+
+_MARKS = ("<|im_start|>", "<|im_end|>")
+
+
+def turn_text(turn: Turn, processor: Processor) -> str:
+    """What the policy wrote, without marks of the chat that it cannot set by writing them."""
+    text = processor.decode(turn.tokens)
+    for mark in _MARKS:
+        text = text.replace(mark, "")
+    return text
+
+
+def conversation(trajectory: Trajectory, processor: Processor) -> str:
+    """The whole trajectory in chat markup from its first reply on, as rewards of several turns read it; pictures are left out."""
+    parts = []
+    for turn in trajectory.turns:
+        if turn.observation is None:
+            parts.append(turn_text(turn, processor) + "<|im_end|>")
+        else:
+            parts.append(processor.decode(turn.tokens[turn.observation.type_ids == 0], skip_special_tokens=False))
+    return "".join(parts)
+
+
+class DrawingEnvironment:
+    """Answers the samples of one rollout; see `run_turns`. `pictures`: of each prompt, encoded, in the prompt's order. A sample ends when it
+    gives an answer, asks for nothing that can be drawn, repeats itself, or asks for more than `most` pictures; it is told when its next reply
+    must be the answer: the `turns`-th, or once there are `most` pictures. Nothing is kept between calls: a sample's turns are played again."""
+
+    def __init__(self, processor: Processor, prompts: Sequence[EncodedPrompt], pictures: Sequence[Sequence[bytes]], *, turns: int, most: int):
+        self.processor, self.prompts, self.turns, self.most = processor, prompts, turns, most
+        self._encoded, self._clean = pictures, [list[Image.Image]() for _ in prompts]
+        self._end = processor.tokenizer.token_id("<|im_end|>")
+
+    def __call__(self, trajectory: Trajectory) -> EncodedPrompt | None:
+        """The turn to show after the trajectory's last one, None where the sample ends."""
+        said = [turn_text(turn, self.processor) for turn in trajectory.turns if turn.observation is None]
+        if int(trajectory.tokens[-1]) != self._end or ("<answer>" in said[-1] and "</answer>" in said[-1]):
+            return None
+        prompt, index = self.prompts[trajectory.prompt_index], trajectory.prompt_index
+        try:
+            album, new = played(said, len(prompt.model_sizes), self.most)
+        except DrawingError:
+            return None
+        clean = self._pictures(index)
+        drawn = [render(clean[album.entries[i].original], album.entries[i].drawn, album.labels) for i in new]
+        last = len(said) + 1 >= self.turns or len(album.entries) >= self.most
+        text = shown_turn(new[0] + 1, [picture.size for picture in drawn], last)
+        return self.processor.encode_text(text, drawn, start=following_position(trajectory.turns, prompt.next_position))
+
+    def _pictures(self, index: int) -> list[Image.Image]:
+        """The prompt's pictures as the model sees them, decoded when first asked for."""
+        if not self._clean[index]:
+            sizes = self.prompts[index].model_sizes
+            self._clean[index] = [resize(load_image(data), *size) for data, size in zip(self._encoded[index], sizes)]
+        return self._clean[index]
+
+
+def played(said: Sequence[str], pictures: int, most: int) -> tuple[Album, list[int]]:
+    """The album after these turns on `pictures` pictures, and the places of what the last one drew. DrawingError as `Album.draw`."""
+    album, new = Album(pictures), list[int]()
+    for text in said:
+        new = album.draw(parse(text), most)
+    return album, new
+
+
+def drawn_pictures(trajectory: Trajectory) -> int:
+    """How many pictures the environment showed."""
+    return sum(len(turn.observation.grid_thw) for turn in trajectory.turns if turn.observation is not None)
+
+
+def replies(trajectory: Trajectory) -> int:
+    """How many turns the policy took."""
+    return int(np.sum([turn.observation is None for turn in trajectory.turns]))
