@@ -15,6 +15,7 @@ from collections.abc import Iterator
 
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
+from data_prep.synthesis.demonstrations import demonstrated
 from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.importers import KINDS, BadRow, import_records
 from data_prep.synthesis.importers.frames import frames_of
@@ -42,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--families", default="all", help="comma-separated families (see below), or all")
     g.add_argument("--per_scene", type=int, default=6, help="questions a scene at most")
     g.add_argument("--profile", default="full", choices=PROFILES, help="plain: short wordings and word answers, for small models")
+    g.add_argument("--demonstrations", action="store_true", help="with turns that draw the question's objects, for supervised drawing (ViLaSR)")
     g.add_argument("--limit", type=int, default=0, help="read only so many scenes; 0: all")
     g = p.add_argument_group("questions on room scans (VSI-100k's six topics)")
     g.add_argument("--rooms", default="", help="metadata JSON files (comma-separated) of {scene: object_counts, object_bbox, room_size}")
@@ -82,7 +84,8 @@ def _from_scenes(args: argparse.Namespace, reasons: collections.Counter[str]) ->
     for number, scene in enumerate(scenes):
         if number == total:
             break
-        yield scene.scene_id, generator(scene), "no question past its margins"
+        records = generator(scene)
+        yield scene.scene_id, [demonstrated(r, scene) for r in records] if args.demonstrations else records, "no question past its margins"
         if (number + 1) % 1000 == 0:
             rate = (number + 1) / (time.monotonic() - started)
             print(f"{number + 1} of {total} scenes, {rate:.0f} a second, {(total - number - 1) / rate:.0f} s left", flush=True)

@@ -63,8 +63,7 @@ class SampleEncoder:
     def encode(self, record: QuestionRecord, dataset: str = "", index: int = 0, where: str = "") -> Sample | Unusable:
         """A Sample, or an Unusable that says what is wrong with the record (a picture that cannot be decoded, a mark without a picture)."""
         try:
-            sizes = self._sizes(record)
-            resolved = resolve(record, sizes)
+            resolved, sizes = self.resolved(record)
             pictures = [load_image(data, f"picture {i + 1}") for i, data in enumerate(record.images)]
             for number, (picture, width, height) in enumerate(zip(pictures, record.widths, record.heights), 1):
                 if picture.size != (width, height):
@@ -89,8 +88,7 @@ class SampleEncoder:
 
     def measure(self, record: QuestionRecord) -> tuple[int, int, int]:
         """(prompt tokens, patches, target tokens) without decoding a picture. Raises ValueError like `encode` would refuse."""
-        seen = self._sizes(record)
-        resolved = resolve(record, seen)
+        resolved, seen = self.resolved(record)
         messages = build_messages(resolved, self.style, seen)
         sizes = list(zip(record.widths, record.heights))
         if shows_video(record, self.style.mode):
@@ -98,6 +96,11 @@ class SampleEncoder:
         else:
             tokens, patches = self.processor.measure(messages, sizes)
         return tokens, patches, len(self.processor.tokenizer.encode(target_text(resolved, self.style.mode))) + 1
+
+    def resolved(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
+        """The record in pixels of its pictures as the model sees them, and their (width, height). ValueError where their numbers differ."""
+        sizes = self._sizes(record)
+        return resolve(record, sizes), sizes
 
     def _sizes(self, record: QuestionRecord) -> list[tuple[int, int]]:
         if len(record.images) != len(record.widths) or len(record.images) != len(record.heights):

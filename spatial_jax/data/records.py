@@ -137,6 +137,7 @@ def resolve(record: QuestionRecord, model_sizes: list[tuple[int, int]]) -> Quest
         question=resolve_text(record.question, scale_x, scale_y),
         answer=resolve_text(record.answer, scale_x, scale_y),
         options=tuple(resolve_text(o, scale_x, scale_y) for o in record.options),
+        meta=resolve_text(record.meta, scale_x, scale_y),
     )
 
 

@@ -18,7 +18,8 @@ from spatial_jax.models.policy import read_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
-from spatial_jax.rollout import Engine, SamplingParams
+from spatial_jax.rollout import DrawingEnvironment, Engine, SamplingParams, run_turns
+from spatial_jax.rollout.environment import conversation
 
 MAX_SHOWN = 5
 Waiting = tuple["Request", dict[str, Any], EncodedPrompt]
@@ -27,11 +28,13 @@ Waiting = tuple["Request", dict[str, Any], EncodedPrompt]
 @dataclasses.dataclass(frozen=True)
 class Request:
     """One question: its id, its place in the whole list (which seeds its samples), and how to encode it. `encode` returns the prompt and
-    what to keep beside the responses (model_sizes, frames); it raises ValueError with one line for an item that cannot be asked."""
+    what to keep beside the responses (model_sizes, frames); it raises ValueError with one line for an item that cannot be asked. `pictures`:
+    encoded, for a policy that draws on them."""
 
     id: str
     place: int
     encode: Callable[[], tuple[EncodedPrompt, dict[str, Any]]]
+    pictures: Sequence[bytes] = ()
 
 
 def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
@@ -43,11 +46,12 @@ def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
 
 
 class Sampler:
-    """A policy that answers requests: weights, processor and engine."""
+    """A policy that answers requests: weights, processor and engine. `drawing`: (replies, pictures) at most of one that draws between its
+    replies."""
 
-    def __init__(self, params: Any, engine: Engine, processor: Processor, name: str, prompts_per_call: int = 64):
+    def __init__(self, params: Any, engine: Engine, processor: Processor, name: str, prompts_per_call: int = 64, drawing: tuple[int, int] | None = None):
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
-        self.prompts_per_call = prompts_per_call
+        self.prompts_per_call, self.drawing = prompts_per_call, drawing
 
     @classmethod
     def from_directory(cls, directory: str | Path, settings: EvalSettings) -> Sampler:
@@ -61,7 +65,8 @@ class Sampler:
                                               video_max_pixels=policy.video_max_pixels)
         rollout = Engine(loaded.graphdef, loaded.config, max_slots=engine.max_slots, prompt_buckets=engine.prompt_buckets,
                          answer_buckets=engine.answer_buckets, pad_id=processor.pad_id, mesh=mesh)
-        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call)
+        drawing = (settings.sampling.turns, settings.sampling.max_pictures) if policy.prompt_mode == "drawing" else None
+        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call, drawing)
 
     def sampling(self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0) -> SamplingParams:
         """SamplingParams with this policy's end tokens, and without its picture tokens."""
@@ -125,10 +130,19 @@ class Sampler:
             if index >= len(waiting):
                 return
             request, extra, prompt = waiting[index]
-            texts = [self.processor.decode([int(t) for t in trajectory.tokens]) for trajectory in group]
+            texts = [conversation(t, self.processor) if self.drawing else self.processor.decode([int(i) for i in t.tokens]) for t in group]
             keep({"id": request.id, "responses": texts, "finish": [t.finish_reason for t in group], "lengths": [len(t.tokens) for t in group],
                   "model_sizes": [list(size) for size in prompt.model_sizes], **extra})
 
         places = [request.place for request, _, _ in waiting]
         places += places[-1:] * (len(prompts) - len(places))
-        self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=places)
+        pictures = [request.pictures for request, _, _ in waiting]
+        if self.drawing is None or not any(pictures):
+            self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=places)
+            return
+        turns, most = self.drawing
+        environment = DrawingEnvironment(self.processor, prompts, pictures + pictures[-1:] * (len(prompts) - len(pictures)), turns=turns, most=most)
+        groups = run_turns(self.engine, self.params, prompts, samples, sampling, environment, max_turns=turns, max_tokens=max(self.engine.answer_buckets),
+                           prompt_ids=places)
+        for index, group in enumerate(groups):
+            finish(index, group)

@@ -63,6 +63,7 @@ def parsed_answer(record: Mapping[str, Any], response: str) -> Any:
 _FORMS = {
     "none": "{}", "answer_tag": "<answer>{}</answer>", "think_answer": "<think>seen</think><answer>{}</answer>",
     "observe_answer": "<observe>seen</observe><answer>{}</answer>", "think_boxed": "<think>seen</think>\\boxed{{{}}}",
+    "drawing": "<think>seen</think> Action: Answer\n<answer>{}</answer>",
 }
 
 

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,8 +20,10 @@ from spatial_jax.evals.results import write_result
 from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.processing import EncodedPrompt
+from spatial_jax.rewards.base import OWN_FORMAT
 
 HELDOUT_TOKENS = 256
+DRAWING_TOKENS = 1024                           # of a reply
 Progress = Callable[[int, int], None]
 
 
@@ -49,7 +52,7 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         assert not isinstance(finished, Unusable)
         return finished.prompt, {}
 
-    return [Request(record.question_id, place, lambda r=record: encode(r)) for place, record in enumerate(records)]  # type: ignore[misc]
+    return [Request(record.question_id, place, lambda r=record: encode(r), record.images) for place, record in enumerate(records)]  # type: ignore[misc]
 
 
 def load_records(directories: Sequence[str | Path], split: str, families: Sequence[str] = (), limit: int = 0) -> list[QuestionRecord]:
@@ -83,6 +86,12 @@ def load_records(directories: Sequence[str | Path], split: str, families: Sequen
     return records if not limit or len(records) <= limit else [records[i * len(records) // limit] for i in range(limit)]
 
 
+def drawn_form(record: QuestionRecord) -> QuestionRecord:
+    """The record scored by its last turn's answer, as a policy that draws gives it."""
+    reward = json.loads(record.reward)
+    return record if reward.get("kind") in OWN_FORMAT else dataclasses.replace(record, reward=json.dumps({**reward, "format": "drawing"}))
+
+
 def without_pictures(record: QuestionRecord) -> QuestionRecord:
     """The record without its encoded pictures: all that a blind guesser may see, and little memory."""
     return dataclasses.replace(record, images=tuple(b"" for _ in record.images))
@@ -93,9 +102,11 @@ def run_heldout(sampler: Sampler, records: Sequence[QuestionRecord], settings: E
                 progress: Progress | None = None) -> dict[str, Any]:
     """Answers and scores self-built questions. `train`: records of the training split, for the blind priors; `responses`: the file in which
     answers are kept as they come (an interrupted run goes on there); `out`: where the result JSON goes."""
-    chosen = settings.sampling
-    sampling = sampler.sampling(max_new_tokens=chosen.max_new_tokens or HELDOUT_TOKENS, temperature=chosen.temperature, top_p=chosen.top_p,
-                                top_k=chosen.top_k, seed=chosen.seed)
+    chosen, drawing = settings.sampling, settings.policy.prompt_mode == "drawing"
+    if drawing:
+        records = [drawn_form(record) for record in records]
+    tokens = chosen.max_new_tokens or (DRAWING_TOKENS if drawing else HELDOUT_TOKENS)
+    sampling = sampler.sampling(max_new_tokens=tokens, temperature=chosen.temperature, top_p=chosen.top_p, top_k=chosen.top_k, seed=chosen.seed)
     log = ResponseLog(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
     try:
         rows = sampler.respond(record_requests(records, sampler, PromptStyle(settings.policy.prompt_mode, settings.policy.system)), chosen.samples,

@@ -15,7 +15,7 @@ class PolicySettings:
     max_pixels: int | None = 1003520
     video_max_pixels: int | None = 200704       # of one frame (of the whole clip for Qwen3-VL)
     system: str | None = None                   # system message; None: the chat template's own
-    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed"] = "vanilla"   # self-built sets only
+    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"] = "vanilla"   # self-built sets only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,8 @@ class SamplingSettings:
     top_k: int = 0
     seed: int = 0
     max_new_tokens: int = 0                     # 0: each benchmark's own limit, 256 for self-built sets
+    turns: int = 10                             # replies at most under prompt_mode "drawing"; all of them fit engine.answer_buckets' largest
+    max_pictures: int = 45                      # a drawing policy may come to (ViLaSR's)
     frames: int = 0                             # frames of a video; 0: each benchmark's own
 
 

@@ -62,6 +62,8 @@ class Kind:
 # A shorter question can be an ordinary part of an answer ("Left?").
 _MIN_ECHO = 12
 
+# These kinds define the form of a response themselves (their papers' predicates and weights): a run's format does not touch them.
+OWN_FORMAT = ("ssrl", "vsgrpo", "vilasr", "user", "format", "overlong")
 COMMON_KEYS: dict[str, Any] = {"format": "none", "format_weight": 0.0, "correct_at": 0.5, "overlong": None}
 
 

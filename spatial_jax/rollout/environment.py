@@ -49,9 +49,10 @@ class DrawingEnvironment:
     def __call__(self, trajectory: Trajectory) -> EncodedPrompt | None:
         """The turn to show after the trajectory's last one, None where the sample ends."""
         said = [turn_text(turn, self.processor) for turn in trajectory.turns if turn.observation is None]
-        if int(trajectory.tokens[-1]) != self._end or ("<answer>" in said[-1] and "</answer>" in said[-1]):
+        if not self.closed(trajectory) or ("<answer>" in said[-1] and "</answer>" in said[-1]):
             return None
-        prompt, index = self.prompts[trajectory.prompt_index], trajectory.prompt_index
+        index = trajectory.prompt_index
+        prompt = self.prompts[index]
         try:
             album, new = played(said, len(prompt.model_sizes), self.most)
         except DrawingError:
@@ -61,6 +62,10 @@ class DrawingEnvironment:
         last = len(said) + 1 >= self.turns or len(album.entries) >= self.most
         text = shown_turn(new[0] + 1, [picture.size for picture in drawn], last)
         return self.processor.encode_text(text, drawn, start=following_position(trajectory.turns, prompt.next_position))
+
+    def closed(self, trajectory: Trajectory) -> bool:
+        """Whether the last turn ended as a turn, not as a text."""
+        return int(trajectory.tokens[-1]) == self._end
 
     def _pictures(self, index: int) -> list[Image.Image]:
         """The prompt's pictures as the model sees them, decoded when first asked for."""

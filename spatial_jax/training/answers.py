@@ -15,6 +15,7 @@ from spatial_jax.data.pipeline import QuestionPipeline
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
+from spatial_jax.rewards.base import OWN_FORMAT
 from spatial_jax.rewards.scoring import Outcome, outcome_many
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.environment import DrawingEnvironment, conversation
@@ -23,9 +24,6 @@ from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.rollout.weights import weight_mover
 from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
-
-# These kinds define the form of a response themselves (their papers' predicates and weights): the run's format does not touch them.
-OWN_FORMAT = ("ssrl", "vsgrpo", "vilasr", "user", "format", "overlong")
 
 
 def make_engine(setup: Setup) -> Engine:

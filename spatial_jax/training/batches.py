@@ -12,7 +12,7 @@ from flax import struct
 from spatial_jax.models.batch import AnswerBatch, PromptBatch
 from spatial_jax.models.configs import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
-from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
+from spatial_jax.processing.collate import AnswerTurn, choose_pack, collate_answers, collate_prompts, collate_turns
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rl.objectives import PolicyBatch
 from spatial_jax.rollout.batch import trajectory_batch
@@ -58,6 +58,25 @@ class Target:
 
     prompt: EncodedPrompt
     answer: np.ndarray
+
+
+def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Sequence[AnswerTurn]], buckets: Buckets) -> GroupBatch:
+    """Prompts with one supervised answer each, of turns with what was shown between them. As in `target_batch`, a prompt's last token goes
+    with its answer. The loss counts the policy's turns; an answer without turns fills a place."""
+    rows, shared = [], [prefix(prompt, len(prompt) - 1) for prompt in prompts]
+    for prompt, turns in zip(prompts, answers):
+        first = AnswerTurn(prompt.input_ids[-1:], np.zeros(1, bool))
+        rows.append([[first, *turns] if turns else []])
+    length = max(sum(len(t.observation if t.observation is not None else _tokens(t)) for t in turns) for row in rows for turns in row)
+    patches = sum(t.observation.patches for row in rows for turns in row for t in turns if t.observation is not None)
+    bucket = choose_bucket(patches, buckets.patch, "patches of later turns") if patches else None
+    collated = collate_turns(rows, [p.next_position for p in shared], buckets.vision if patches else None,
+                             answer_bucket=choose_bucket(max(length, 1), buckets.answer), patch_bucket=bucket, pad_id=buckets.pad_id)
+    return GroupBatch(buckets.prompts(shared), collated)
+
+
+def _tokens(turn: AnswerTurn) -> np.ndarray:
+    return turn.tokens if turn.tokens is not None else np.zeros(0, np.int32)
 
 
 def shared_length(prompts: Sequence[EncodedPrompt]) -> int:

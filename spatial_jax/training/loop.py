@@ -26,6 +26,7 @@ from spatial_jax.rl.pass_rates import read_pass_rates
 from spatial_jax.rl.refill import Refill
 from spatial_jax.training.align import Align, SceneStream
 from spatial_jax.training.answers import AnswerScorer, Sampled
+from spatial_jax.training.demonstrations import demonstration_check
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
@@ -54,8 +55,11 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None) -> QuestionP
         prompt, answer = max(data.prompt_buckets), max(setup.run.rollout.answer_buckets)
         # In SFT a prompt's last token goes with the answer; GRPO has no use for the written one.
         longest = {"sft": (prompt + 1, answer - 1), "dpo": (prompt, answer)}.get(setup.run.run.method, (prompt, None))
+        check = None if scorer is None else truth_check(scorer)
+        if setup.run.run.method == "sft" and setup.run.rollout.turns > 1:
+            check = demonstration_check(encoder, setup.run.rollout, answer - 1)
         plans = [plan_samples(source, encoder, max_prompt_tokens=longest[0], max_target_tokens=longest[1], max_patches=max(data.patch_buckets),
-                              check=None if scorer is None else truth_check(scorer)) for source in sources]
+                              check=check) for source in sources]
         for plan in plans:
             plan.report()
         sources = [plan.usable() for plan in plans]

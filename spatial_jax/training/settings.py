@@ -64,7 +64,8 @@ class RolloutSettings:
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
     tensor: int = -1                            # on a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model
                                                 # divides over, where training shards weights; 0: the trainer's shards, gathered for every token
-    turns: int = 1                              # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing")
+    turns: int = 1                              # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing"),
+                                                # and SFT teaches the turns that records demonstrate
     max_tokens: int = 0                         # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
     max_pictures: int = 42                      # a sample may come to, those of the question included
     overlap: bool = False                       # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
@@ -220,8 +221,9 @@ class RunConfig:
             raise ValueError("config.rollout.overlap trains on answers of the policy before the last update: it needs method 'grpo' and their importance "
                              "correction; set config.algorithm.is_cap (2.0 is usual)")
         rollout = self.rollout
-        if rollout.turns > 1 and (self.data.prompt_mode != "drawing" or run.method != "grpo" or rollout.overlap):
-            raise ValueError("config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and method 'grpo', and does not go with rollout.overlap")
+        if rollout.turns > 1 and (self.data.prompt_mode != "drawing" or run.method not in ("sft", "grpo") or rollout.overlap or self.data.together > 1):
+            raise ValueError("config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and method 'sft' or 'grpo', and does not go with "
+                             "rollout.overlap or data.together")
         if rollout.total_tokens < rollout.max_new_tokens:
             raise ValueError(f"config.rollout.max_tokens = {rollout.max_tokens} of all turns is less than max_new_tokens = {rollout.max_new_tokens} of one")
         if rollout.total_tokens > max(rollout.answer_buckets):

@@ -11,7 +11,8 @@ import numpy as np
 
 from spatial_jax.data.encode import Sample
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.training.batches import Buckets, GroupBatch, Target, shared_length, target_batch
+from spatial_jax.training.batches import Buckets, GroupBatch, Target, shared_length, target_batch, turns_batch
+from spatial_jax.training.demonstrations import demonstrated_turns
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 
@@ -50,6 +51,8 @@ class Sft:
     def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, answer tokens) of each optimizer step; `prompts` of the settings counts questions."""
         run, together = self.run.run, self.run.data.together
+        if self.run.rollout.turns > 1:
+            return self._of_turns(samples)
         out = []
         for start in range(0, len(samples), run.update_prompts):
             groups = by_picture(samples[start:start + run.update_prompts], together, self.setup.buckets)
@@ -62,6 +65,20 @@ class Sft:
                     chosen = alike[at:at + per_micro]
                     empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
                     batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, size))
+            out.append((batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))))
+        return out
+
+    def _of_turns(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
+        """The same for answers of several turns, each alone behind its pictures."""
+        run, setup, out = self.run.run, self.setup, []
+        for start in range(0, len(samples), run.update_prompts):
+            chosen = samples[start:start + run.update_prompts]
+            answers = [demonstrated_turns(sample, setup.processor, self.run.rollout) for sample in chosen]
+            batches = []
+            for at in range(0, len(chosen), run.micro_prompts):
+                rows, prompts = answers[at:at + run.micro_prompts], [s.prompt for s in chosen[at:at + run.micro_prompts]]
+                empty = run.micro_prompts - len(rows)
+                batches.append(turns_batch(prompts + prompts[:1] * empty, [*rows, *[[]] * empty], setup.buckets))
             out.append((batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))))
         return out
 

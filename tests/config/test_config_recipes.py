@@ -32,6 +32,11 @@ PAPERS = {
     ("vsgrpo_qwen2_vl_7b", "grpo,observe"): {"data.prompt_mode": "observe_answer", "optimizer.learning_rate": 5e-6},
     ("vsgrpo_qwen2_vl_7b", "sft"): {"run.method": "sft", "data.prompt_mode": "vanilla"},
     ("vsgrpo_qwen2_vl_2b", "dpo"): {"run.method": "dpo", "dpo.beta": 0.1},
+    ("vilasr_qwen2_5_vl_7b", "grpo"): {
+        "run.prompts": 32, "run.update_prompts": 16, "rollout.group_size": 8, "rollout.turns": 10, "rollout.max_pictures": 42, "rollout.max_tokens": 13_312,
+        "rollout.max_new_tokens": 1024, "data.max_pixels": 200_704, "algorithm.clip_high": 0.3, "algorithm.dual_clip": 3.0, "algorithm.kl_coef": 0.0,
+        "algorithm.aggregate": "sequence", "reward.format_weight": 0.5, "optimizer.learning_rate": 1e-6},
+    ("vilasr_qwen2_5_vl_7b", "sft"): {"model.freeze": ("vision", "merger"), "optimizer.learning_rate": 1e-5, "optimizer.schedule": "cosine"},
     ("debug_cpu", "dpo"): {"mesh.fsdp": 1},
     ("debug_gpu", "grpo"): {"mesh.fsdp": 1},
     ("li2025_ablation", "quickstart"): {},

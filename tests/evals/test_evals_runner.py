@@ -10,11 +10,13 @@ from flax import nnx
 from PIL import Image
 
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.drawing import Operation
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.runner import item_messages, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
-from spatial_jax.processing import train_tokenizer
+from spatial_jax.processing import Processor, train_tokenizer
+from spatial_jax.rollout import environment
 
 SETTINGS = EvalSettings(
     PolicySettings(dtype="float32", min_pixels=56 * 56, max_pixels=56 * 56),
@@ -95,6 +97,19 @@ def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_pa
     assert result["n"] == 4 and result["failed"] == 2 and result["rotation"]["items"] == 4
     kept = {json.loads(line)["id"]: json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()[1:]}
     assert len(kept) == 8 and len(kept["0"]["responses"]) == 2 and kept["0"]["model_sizes"] == [[56, 56]] and "none.png" in kept["gone"]["error"]
+
+
+def test_a_policy_that_draws_is_asked_until_it_answers(policy, tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))])
+    monkeypatch.setattr(environment.DrawingEnvironment, "closed", lambda self, trajectory: True)
+    monkeypatch.setattr(Processor, "eos_ids", property(lambda self: tuple(range(0, 256, 3)), lambda self, ids: None), raising=False)
+    settings = dataclasses.replace(SETTINGS, policy=dataclasses.replace(SETTINGS.policy, prompt_mode="drawing", system=""),
+                                   sampling=dataclasses.replace(SETTINGS.sampling, turns=3),
+                                   engine=dataclasses.replace(SETTINGS.engine, answer_buckets=(8, 512)))
+    result = run_heldout(Sampler.from_directory(policy, settings), [record(i) for i in range(3)], settings, responses=tmp_path / "drawn.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "drawn.jsonl").read_text().splitlines() if "responses" in line]
+    texts = [text for row in rows for text in row.get("responses", ())]
+    assert len(texts) == 6 and any("index of the given image is 2" in text for text in texts) and result["metrics"]["overall"] == 0.0
 
 
 def test_messages_put_pictures_at_their_marks():

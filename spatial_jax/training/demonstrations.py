@@ -1,0 +1,83 @@
+"""Supervised drawing: a record's own turns (meta "turns") played through the environment, so that a policy learns from what it will see."""
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from spatial_jax.data.drawing import shown_turn
+from spatial_jax.data.encode import Sample, SampleEncoder
+from spatial_jax.data.prompts import target_text
+from spatial_jax.data.records import QuestionRecord
+from spatial_jax.drawing import DrawingError
+from spatial_jax.processing.collate import AnswerTurn
+from spatial_jax.processing.processor import Processor
+from spatial_jax.rollout.environment import DrawingEnvironment, played
+from spatial_jax.rollout.turns import answer_turns, extend
+from spatial_jax.rollout.types import Trajectory
+from spatial_jax.training.settings import RolloutSettings
+
+
+def shown_before(record: QuestionRecord) -> list[str]:
+    """The turns that a record demonstrates before its answer."""
+    turns = json.loads(record.meta).get("turns", [])
+    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
+        raise ValueError('meta "turns" must be a list of texts')
+    return turns
+
+
+def demonstration(sample: Sample, processor: Processor, rollout: RolloutSettings) -> Trajectory:
+    """The sample's turns and its target as a trajectory with what the environment shows between them. ValueError where it shows nothing."""
+    environment = DrawingEnvironment(processor, [sample.prompt], [sample.record.images], turns=rollout.turns, most=rollout.max_pictures)
+    replies = [np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32) for text in shown_before(sample.record)]
+    replies.append(sample.target_ids)
+    whole = _said(replies[0])
+    for number, reply in enumerate(replies[1:], 1):
+        shown = environment(whole)
+        if shown is None:
+            raise ValueError(f"{sample.record_id}: turn {number} of its demonstration draws nothing")
+        whole = extend(whole, shown, _said(reply))
+    return whole
+
+
+def demonstrated_turns(sample: Sample, processor: Processor, rollout: RolloutSettings) -> list[AnswerTurn]:
+    """The same as pieces of an answer."""
+    return answer_turns(demonstration(sample, processor, rollout).turns)
+
+
+def demonstration_check(encoder: SampleEncoder, rollout: RolloutSettings, longest: int) -> Callable[[QuestionRecord], None]:
+    """For `plan_samples`: raises ValueError for a record whose demonstration cannot be played or has more than `longest` tokens. No picture is
+    decoded."""
+    processor = encoder.processor
+
+    def check(record: QuestionRecord) -> None:
+        resolved, sizes = encoder.resolved(record)
+        said = shown_before(resolved)
+        if len(said) >= rollout.turns:
+            raise ValueError(f"{len(said)} turns and an answer are more than config.rollout.turns = {rollout.turns}")
+        tokens = len(processor.tokenizer.encode(target_text(resolved, encoder.style.mode))) + 1
+        for number in range(1, len(said) + 1):
+            try:
+                tokens += len(processor.tokenizer.encode(said[number - 1])) + 1 + _shown_tokens(said[:number], sizes, processor, rollout)
+            except DrawingError as error:
+                raise ValueError(f"turn {number} of its demonstration: {error}") from None
+        if tokens > longest:
+            raise ValueError(f"more than {longest} tokens of its turns (add an answer bucket): {tokens}")
+
+    return check
+
+
+def _shown_tokens(said: Sequence[str], sizes: Sequence[tuple[int, int]], processor: Processor, rollout: RolloutSettings) -> int:
+    """Length of what the environment answers to these turns."""
+    album, new = played(said, len(sizes), rollout.max_pictures)
+    drawn = [sizes[album.entries[i].original] for i in new]
+    last = len(said) + 1 >= rollout.turns or len(album.entries) >= rollout.max_pictures
+    side = processor.image_settings.factor
+    pads = sum(width * height // side**2 - 1 for width, height in drawn)
+    return len(processor.tokenizer.encode(shown_turn(new[0] + 1, drawn, last))) + pads
+
+
+def _said(tokens: np.ndarray) -> Trajectory:
+    zeros = np.zeros(len(tokens), np.float32)
+    return Trajectory.of_one_turn(tokens, zeros, zeros, "stop", 0, 0)

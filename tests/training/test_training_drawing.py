@@ -1,0 +1,96 @@
+"""Runs of several turns in small: demonstrations are taught, and a policy that draws is sampled, scored and updated on all of its turns."""
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from configs import vilasr_qwen2_5_vl_7b
+from spatial_jax import config as run_config
+from spatial_jax.drawing import Operation
+from spatial_jax.metrics import read_gallery, read_metrics
+from spatial_jax.models import load_pretrained
+from spatial_jax.models.group import group_logprobs
+from spatial_jax.processing import Processor
+from spatial_jax.rollout import environment
+from spatial_jax.training.batches import turns_batch
+from spatial_jax.training.demonstrations import demonstrated_turns, demonstration
+from spatial_jax.training.loop import make_pipeline, train
+from spatial_jax.training.setup import make_setup
+from tests.tiny_worlds import make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    return make_world(tmp_path_factory.mktemp("drawing"), scenes=24, families="bearing,depth_order2,count", seed=5, options=("--demonstrations",))
+
+
+def settings(arg, world, policy, **changes):
+    config = vilasr_qwen2_5_vl_7b.get_config(arg)
+    config.model.update({"path": str(policy), "freeze": (), "dtype": "float32"})
+    config.data.update({"paths": (str(world / "questions"),), "min_pixels": 28 * 28, "max_pixels": 56 * 56, "prompt_buckets": (192,), "cache_mib": 16,
+                        "system": ""})
+    config.run.update({"steps": 2, "prompts": 4, "update_prompts": 4, "micro_prompts": 4})
+    config.rollout.update({"group_size": 4, "turns": 3, "max_new_tokens": 8, "max_tokens": 448, "answer_buckets": (64, 448), "max_slots": 16})
+    config.mesh.fsdp = 1
+    config.log.update({"sinks": ("jsonl",), "gallery_every": 1})
+    for key, value in changes.items():
+        section, field = key.split("__")
+        config[section][field] = value
+    return run_config.strict(config)
+
+
+def test_questions_demonstrate_boxes_in_the_models_pixels(world):
+    run = settings("sft", world, world / "policy")
+    setup = make_setup(run, world)
+    pipeline = make_pipeline(setup)
+    samples = pipeline.take(12)
+    pipeline.close()
+    whole = [demonstration(s, setup.processor, run.rollout) for s in samples]
+    assert all(environment.replies(t) == 2 and environment.drawn_pictures(t) == 1 for t in whole)
+    for sample, trajectory in zip(samples, whole):
+        said = environment.turn_text(trajectory.turns[0], setup.processor)
+        width, height = sample.prompt.model_sizes[0]
+        boxes = [item["bbox_2d"] for item in json.loads(said.split("```json")[1].split("```")[0])]
+        assert boxes and all(0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height for x1, y1, x2, y2 in boxes)
+        assert not np.array_equal(trajectory.turns[1].observation.pixel_values, sample.prompt.pixel_values)
+
+
+def test_the_loss_is_that_of_the_whole_conversation(world):
+    """One row behind its prompt gives each turn the log-probabilities that the policy gives to the conversation as one prompt."""
+    run = settings("sft", world, world / "policy")
+    setup = make_setup(run, world)
+    pipeline = make_pipeline(setup)
+    samples = pipeline.take(2)
+    pipeline.close()
+    answers = [demonstrated_turns(s, setup.processor, run.rollout) for s in samples]
+    batch = turns_batch([s.prompt for s in samples], answers, setup.buckets)
+    policy = load_pretrained(world / "policy")
+    logp, _ = group_logprobs(nnx.merge(policy.graphdef, policy.params), batch.prompts, batch.answers)
+    for i, (sample, (first, shown, last)) in enumerate(zip(samples, answers)):
+        seen = sample.prompt.followed_by(first.tokens, shown.observation)
+        ids = np.concatenate([seen.input_ids, last.tokens])
+        rows = policy.logits(ids[None], np.ones((1, len(ids)), np.int32), seen.pixel_values, seen.grid_thw)[0]
+        rows = np.asarray(jax.nn.log_softmax(np.asarray(rows, np.float32)))
+        p, a = len(sample.prompt), len(first.tokens)
+        expected = [rows[t - 1, ids[t]] for t in (*range(p, p + a), *range(len(seen), len(ids)))]
+        np.testing.assert_allclose(np.asarray(logp[i, 0])[batch.answers.loss_mask[i, 0]], expected, atol=2e-4)
+
+
+def test_a_policy_is_taught_then_draws_and_learns(world, monkeypatch):
+    assert train(settings("sft", world, world / "policy"), world / "sft") == 0
+    taught = read_metrics(world / "sft")
+    assert len(taught) == 2 and all(np.isfinite(row["loss"]) for row in taught)
+    # A policy of two steps draws nothing by itself: every third token ends a reply here, and every reply asks for a box, each for another.
+    monkeypatch.setattr(environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))])
+    monkeypatch.setattr(environment.DrawingEnvironment, "closed", lambda self, trajectory: True)
+    monkeypatch.setattr(Processor, "eos_ids", property(lambda self: tuple(range(0, 256, 3)), lambda self, ids: None), raising=False)
+    run = settings("grpo", world, world / "sft" / "export", validation__every=2, validation__questions=2)
+    assert train(run, world / "grpo") == 0
+    rows = read_metrics(world / "grpo")
+    assert [row["step"] for row in rows if "reward/mean" in row] == [1, 2]
+    for row in rows[1:]:
+        assert row["turns/mean"] > 1 and row["turns/drawn"] >= row["turns/mean"] - 1
+        assert row["gap/max"] < 1e-3                # sampler and trainer agree on every turn
+    assert "<|im_start|>user" in json.dumps(read_gallery(world / "grpo"), default=str)
