@@ -86,7 +86,7 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
             raise ValueError(f"config.run.micro_prompts = {run.run.micro_prompts} does not divide over data x fsdp = {ways} devices, which would each "
                              f"do all of it; use --config.run.micro_prompts={fitting} or a larger tensor axis")
     pixels = request.pixels or most_pixels(run, model.vision, request.pictures)
-    return name, abstract_setup(run, model, mesh), Work(pixels, request.answer_tokens or run.rollout.max_new_tokens, request.pictures)
+    return name, abstract_setup(run, model, mesh), Work(pixels, request.answer_tokens or run.rollout.total_tokens, request.pictures)
 
 
 def programs_of(setup: Setup, work: Work) -> list[Program]:

@@ -19,9 +19,9 @@ def write_gallery(workdir: str | os.PathLike, step: int, entries: Iterable[Mappi
     """Writes `workdir/gallery/step_XXXXXX.jsonl` (atomically) and the pictures beside it; on process 0 only. Returns its path.
 
     Each entry is a group: {"record": QuestionRecord.as_dict(), "answers": [{"text", "reward", "advantage", "correct", "finish_reason",
-    "length"}, ...], "phase": str, "images": optional}. Pictures come from `images` (encoded bytes, PIL or uint8 [h, w, 3]) or from
-    record["images"]; bytes never reach the JSON, and equal pictures are stored once. The record's coordinates must be those of the
-    picture at `model_size` [width, height] where given (else of the stored picture)."""
+    "length", "drawn": pictures, optional}, ...], "phase": str, "images": optional}. Pictures come from `images` (encoded bytes, PIL or uint8
+    [h, w, 3]) or from record["images"]; bytes never reach the JSON, and equal pictures are stored once. The record's coordinates must be those
+    of the picture at `model_size` [width, height] where given (else of the stored picture)."""
     if not (is_primary() if primary is None else primary):
         return None
     folder = Path(workdir) / "gallery"
@@ -33,7 +33,8 @@ def write_gallery(workdir: str | os.PathLike, step: int, entries: Iterable[Mappi
         pictures = images if images is not None else record.get("images", ())
         names = [_store(folder, picture) for picture in pictures]
         record["images"] = []
-        row = {**entry, "record": record, "images": names}
+        answers = [{**answer, "drawn": [_store(folder, picture) for picture in answer.get("drawn", ())]} for answer in entry["answers"]]
+        row = {**entry, "record": record, "images": names, "answers": answers}
         lines.append(json.dumps(_strict(_plain(_without_bytes(row))), ensure_ascii=False))
     path = folder / f"step_{step:06d}.jsonl"
     temporary = path.with_suffix(".tmp")
@@ -52,6 +53,9 @@ def read_gallery(workdir: str | os.PathLike) -> list[dict[str, Any]]:
                 entry = json.loads(line)
                 entry["images"] = _existing(Path(workdir), entry.get("images", []))
                 entry["record"], entry["answers"] = dict(entry["record"]), list(entry["answers"])
+                for answer in entry["answers"]:
+                    if isinstance(answer, dict):
+                        answer["drawn"] = _existing(Path(workdir), answer.get("drawn", []))
             except (ValueError, KeyError, TypeError):
                 continue
             out.append({**entry, "step": step})

@@ -63,6 +63,16 @@ class DrawingEnvironment:
         text = shown_turn(new[0] + 1, [picture.size for picture in drawn], last)
         return self.processor.encode_text(text, drawn, start=following_position(trajectory.turns, prompt.next_position))
 
+    def shown(self, trajectory: Trajectory) -> list[Image.Image]:
+        """Every picture that was drawn for the trajectory."""
+        index, count = trajectory.prompt_index, drawn_pictures(trajectory)
+        said = [turn_text(turn, self.processor) for turn in trajectory.turns if turn.observation is None]
+        if not count:
+            return []
+        album, _ = played(said[:-1], len(self.prompts[index].model_sizes), self.most)
+        clean = self._pictures(index)
+        return [render(clean[entry.original], entry.drawn, album.labels) for entry in album.entries[-count:]]
+
     def closed(self, trajectory: Trajectory) -> bool:
         """Whether the last turn ended as a turn, not as a text."""
         return int(trajectory.tokens[-1]) == self._end

@@ -27,9 +27,10 @@ from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part
 from spatial_jax.rollout.state import Draw
-from spatial_jax.rollout.types import Trajectory, Turn
+from spatial_jax.rollout.turns import answer_turns, collate_earlier, earlier_length, extend
+from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
-from spatial_jax.training.batches import Buckets, GroupBatch, Target, rollout_batch, split_answers, target_batch
+from spatial_jax.training.batches import Buckets, GroupBatch, Target, rollout_batch, split_answers, target_batch, turns_batch
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.grpo import Grpo
 from spatial_jax.training.optimizer import make_optimizer
@@ -41,6 +42,8 @@ from spatial_jax.training.update import Updater, batch_shardings, group_axis
 
 # Words of a question and its chat template beside its picture.
 TEXT_TOKENS, LEAST_TEXT = 160, 16
+# Words around a picture that is shown between turns.
+SHOWN_TEXT = 56
 
 
 @dataclasses.dataclass
@@ -150,6 +153,27 @@ def typical_prompt(setup: Setup, work: Work) -> EncodedPrompt:
                          np.array([[1, h, w]] * work.pictures), [(w, h)] * work.pictures)
 
 
+def typical_conversation(setup: Setup, work: Work) -> Trajectory:
+    """An answer of `work.answer_tokens` in as many turns as the run allows, or as have room: a picture of the question's size is shown after each
+    but the last."""
+    h, w = picture_grid(setup.policy.config.vision, work.pixels)
+    pictured = h * w // setup.policy.config.vision.merge_unit
+    size, prompt = pictured + SHOWN_TEXT, typical_prompt(setup, work)
+    # One token stays for the prompt's last, which goes before the answer in supervised training.
+    pictures = min(setup.run.rollout.turns - 1, max((work.answer_tokens - 1) // (size + LEAST_TEXT) - 1, 0))
+    reply = np.zeros((work.answer_tokens - 1 - pictures * size) // (pictures + 1), np.int32)
+    kinds = np.zeros(size, np.uint8)
+    kinds[SHOWN_TEXT // 2:SHOWN_TEXT // 2 + pictured] = 1
+    zeros, at = np.zeros(len(reply), np.float32), prompt.next_position
+    whole = Trajectory.of_one_turn(reply, zeros, zeros, "stop", 0, 0)
+    for _ in range(pictures):
+        at += len(reply)
+        shown = EncodedPrompt(np.zeros(size, np.int32), np.broadcast_to(np.arange(at, at + size, dtype=np.int32), (3, size)), at + size, kinds,
+                              np.zeros((h * w, 1), np.float32), np.array([[1, h, w]]), [(w, h)])
+        whole, at = extend(whole, shown, Trajectory.of_one_turn(reply, zeros, zeros, "stop", 0, 0)), at + size
+    return whole
+
+
 def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
     """Shapes of a host batch with the shardings that `place` would give it, patches at their true width."""
     def shape(path, leaf):
@@ -165,6 +189,10 @@ def host_batch(setup: Setup, work: Work) -> GroupBatch:
     """A micro-batch of prompts alike with answers of equal length, made by the trainer's own collation."""
     run, prompt, answer_tokens = setup.run, typical_prompt(setup, work), work.answer_tokens
     count, answer = run.run.micro_prompts, np.zeros(answer_tokens, np.int32)
+    if run.rollout.turns > 1:
+        whole = typical_conversation(setup, work)
+        if run.run.method == "sft":
+            return turns_batch([prompt] * count, [answer_turns(whole.turns)] * count, setup.buckets)
     if run.run.method == "sft":
         answer = answer[:max(run.rollout.answer_buckets) - 1]               # the prompt's last token stands before it
         return target_batch([[Target(prompt, answer)]] * count, setup.buckets, 1)
@@ -172,7 +200,7 @@ def host_batch(setup: Setup, work: Work) -> GroupBatch:
         pairs = GroupBatch(setup.buckets.prompts([prompt] * count), setup.buckets.answers([[answer, answer]] * count, [prompt.next_position] * count))
         return dataclasses.replace(pairs, ref_logp=np.zeros(np.shape(pairs.answers.tokens), np.float32))
     size, zeros = run.rollout.group_size, np.zeros(answer_tokens, np.float32)
-    sample = Trajectory(answer, zeros, zeros, "stop", 0, 0, np.ones(answer_tokens, bool), [Turn(answer)])
+    sample = whole if run.rollout.turns > 1 else Trajectory.of_one_turn(answer, zeros, zeros, "stop", 0, 0)
     batch = rollout_batch([prompt] * count, [[sample] * size] * count, np.zeros((count, size)), np.ones((count, size), bool), setup.buckets)
     assert batch.policy is not None
     logp: Any = np.zeros(np.shape(batch.answers.tokens), np.float32)
@@ -225,12 +253,20 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
         programs.append(Program("reshard", place, (params,), 1, mesh=mesh))
         params = place.eval_shape(params)
     answer = choose_bucket(run.rollout.max_new_tokens, engine.answer_buckets)
-    bucket = choose_bucket(len(prompt), engine.prompt_buckets)
-    shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer)
-    ring = choose_bucket(work.answer_tokens, engine.answer_buckets)
+    bucket, several = choose_bucket(len(prompt), engine.prompt_buckets), run.rollout.turns > 1
+    earlier = typical_conversation(setup, work).turns[:-1] if several else []
+    before = choose_bucket(earlier_length(earlier), engine.answer_buckets) if several else 0
+    shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer, before)
+    ring = before + answer if several else choose_bucket(work.answer_tokens, engine.answer_buckets)
     count = engine.prefill_size(shape)
     buckets = dataclasses.replace(setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets, parts=engine.parts)
     prompts = buckets.prompts([prompt] * count)
+    turns: Any = None
+    positions: Any = None
+    if several:
+        shown, positions = collate_earlier([[earlier] * shape.samples] * count, [prompt.next_position] * count, setup.buckets.vision, length=before,
+                                           patch_buckets=engine.patch_buckets, pad_id=buckets.pad_id)
+        turns = abstract_batch(shown, config.vision, None)
     state = _state_shapes(device, params, shape, ring, mesh)
     scalar: Callable[[Any], Any] = lambda kind: jax.ShapeDtypeStruct((), kind)  # noqa: E731
     draw = Draw(scalar(jnp.int32), scalar(jnp.float32), scalar(jnp.uint32), scalar(jnp.uint32))
@@ -242,7 +278,8 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
     rounds = run.run.prompts / shape.rows
     own = place is not None
     return [*programs,
-            Program("prefill", device.admit, (params, state, batch, None, None, rows, ids, draw, fixed), run.run.prompts / count, count, (bucket, 0, 0),
+            Program("prefill", device.admit, (params, state, batch, turns, positions, rows, ids, draw, fixed),
+                    run.run.prompts / count * run.rollout.turns, count, (bucket, 0, 0),
                     mesh, own),
             Program("decode", device.decode, (params, state, draw, scalar(jnp.int32), fixed), rounds * work.answer_tokens, mesh=mesh, own_weights=own)]
 

@@ -71,13 +71,20 @@ def sample_groups(setup: Setup, engine: Engine, params: Any, samples: Sequence[S
     rollout, prompts = setup.run.rollout, [s.prompt for s in samples]
     if rollout.turns == 1:
         return engine.generate(params, prompts, group_size, sampling, step=step, prompt_ids=prompt_ids, on_finish=on_finish)
-    environment = DrawingEnvironment(setup.processor, prompts, [s.record.images for s in samples], turns=rollout.turns, most=rollout.max_pictures)
+    environment = drawing_environment(setup, samples)
     groups = run_turns(engine, params, prompts, group_size, sampling, environment, max_turns=rollout.turns, max_tokens=rollout.total_tokens, step=step,
                        prompt_ids=prompt_ids)
     for index, group in enumerate(groups):
         if on_finish is not None:
             on_finish(index, group)
     return groups
+
+
+def drawing_environment(setup: Setup, samples: Sequence[Sample]) -> DrawingEnvironment:
+    """What answers the policy between its turns on these questions."""
+    rollout = setup.run.rollout
+    return DrawingEnvironment(setup.processor, [s.prompt for s in samples], [s.record.images for s in samples], turns=rollout.turns,
+                              most=rollout.max_pictures)
 
 
 def make_judge(settings: RewardSettings) -> Judge | None:

@@ -13,10 +13,12 @@ from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import DrawingError
 from spatial_jax.processing.collate import AnswerTurn
 from spatial_jax.processing.processor import Processor
-from spatial_jax.rollout.environment import DrawingEnvironment, played
+from spatial_jax.rollout.environment import played
 from spatial_jax.rollout.turns import answer_turns, extend
 from spatial_jax.rollout.types import Trajectory
+from spatial_jax.training.answers import drawing_environment
 from spatial_jax.training.settings import RolloutSettings
+from spatial_jax.training.setup import Setup
 
 
 def shown_before(record: QuestionRecord) -> list[str]:
@@ -27,9 +29,9 @@ def shown_before(record: QuestionRecord) -> list[str]:
     return turns
 
 
-def demonstration(sample: Sample, processor: Processor, rollout: RolloutSettings) -> Trajectory:
+def demonstration(sample: Sample, setup: Setup) -> Trajectory:
     """The sample's turns and its target as a trajectory with what the environment shows between them. ValueError where it shows nothing."""
-    environment = DrawingEnvironment(processor, [sample.prompt], [sample.record.images], turns=rollout.turns, most=rollout.max_pictures)
+    environment, processor = drawing_environment(setup, [sample]), setup.processor
     replies = [np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32) for text in shown_before(sample.record)]
     replies.append(sample.target_ids)
     whole = _said(replies[0])
@@ -41,9 +43,9 @@ def demonstration(sample: Sample, processor: Processor, rollout: RolloutSettings
     return whole
 
 
-def demonstrated_turns(sample: Sample, processor: Processor, rollout: RolloutSettings) -> list[AnswerTurn]:
+def demonstrated_turns(sample: Sample, setup: Setup) -> list[AnswerTurn]:
     """The same as pieces of an answer."""
-    return answer_turns(demonstration(sample, processor, rollout).turns)
+    return answer_turns(demonstration(sample, setup).turns)
 
 
 def demonstration_check(encoder: SampleEncoder, rollout: RolloutSettings, longest: int) -> Callable[[QuestionRecord], None]:

@@ -18,7 +18,7 @@ from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums
 from spatial_jax.rl.refill import drop_reason
 from spatial_jax.rollout.environment import drawn_pictures, replies
 from spatial_jax.rollout.types import Trajectory
-from spatial_jax.training.answers import AnswerScorer, Sampled, make_engine, sample_groups, sampling_params
+from spatial_jax.training.answers import AnswerScorer, Sampled, drawing_environment, make_engine, sample_groups, sampling_params
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.settings import AlgorithmSettings
@@ -64,14 +64,17 @@ class Rollout:
         """All rows of several rollouts."""
         return rollouts[0] if len(rollouts) == 1 else cls.chosen([(r, i) for r in rollouts for i in range(len(r.samples))])
 
-    def gallery(self, count: int) -> list[dict[str, Any]]:
-        """The first `count` groups for the gallery."""
+    def gallery(self, count: int, setup: Setup) -> list[dict[str, Any]]:
+        """The first `count` groups for the gallery, with what was drawn for them."""
         entries = []
         for i in range(min(count, len(self.samples))):
             sample = self.samples[i]
             answers = [{"text": text, "reward": float(self.rewards[i, j]), "advantage": float(self.advantages[i, j]),
                         "correct": bool(self.correct[i, j] == 1), "finish_reason": self.groups[i][j].finish_reason, "length": len(self.groups[i][j])}
                        for j, text in enumerate(self.texts[i])]
+            if setup.run.rollout.turns > 1:
+                environment = drawing_environment(setup, [sample])
+                answers = [{**answer, "drawn": environment.shown(dataclasses.replace(t, prompt_index=0))} for answer, t in zip(answers, self.groups[i])]
             size = list(sample.prompt.model_sizes[0]) if sample.prompt.model_sizes else None
             entries.append({"record": sample.record.as_dict(), "model_size": size, "answers": answers, "phase": "train"})
         return entries

@@ -34,7 +34,7 @@ from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.optimizer import learning_rate
 from spatial_jax.training.preflight import SMALLER, device_limit, lint_sources, memory_line, program_bytes, programs_line, state_bytes, truth_check
 from spatial_jax.training.reference import Reference
-from spatial_jax.training.settings import RunConfig
+from spatial_jax.training.settings import LogSettings, RunConfig
 from spatial_jax.training.setup import Setup, make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
@@ -188,7 +188,7 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validati
             # Entropy and answers are meant to settle in supervised training; alarms are about sampling.
             for alarm in watch.update({"step": trainer.step, **metrics}) if run.run.method == "grpo" else ():
                 writer.note(alarm.line())
-        if gallery and run.log.gallery_every and (trainer.step % run.log.gallery_every == 0 or trainer.step == 1):
+        if gallery:
             write_gallery(trainer.setup.workdir, trainer.step, gallery)
         stop = guard.should_stop()
         if stop or trainer.step == run.run.steps or trainer.step % run.checkpoint.every == 0:
@@ -261,7 +261,12 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
     metrics |= counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
     if "entropy" in metrics:
         metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
-    return rollout.samples, metrics | _step_sums(taken), rollout.gallery(run.log.gallery_groups)
+    return rollout.samples, metrics | _step_sums(taken), rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup)
+
+
+def gallery_groups(settings: LogSettings, step: int) -> int:
+    """How many groups of a step go to the gallery."""
+    return settings.gallery_groups if settings.gallery_every and (step % settings.gallery_every == 0 or step == 1) else 0
 
 
 def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: PhaseTimer) -> Taken:

@@ -85,7 +85,7 @@ def program_bytes(setup: Setup) -> dict[str, int]:
 
     run = setup.run
     shapes = abstract_setup(run, setup.policy.config, setup.mesh)
-    work = Work(most_pixels(run, setup.policy.config.vision), run.rollout.max_new_tokens)
+    work = Work(most_pixels(run, setup.policy.config.vision), run.rollout.total_tokens)
     programs = training_programs(shapes, work)
     if run.run.method == "grpo":
         programs += rollout_programs(shapes, work)

@@ -73,7 +73,7 @@ class Sft:
         run, setup, out = self.run.run, self.setup, []
         for start in range(0, len(samples), run.update_prompts):
             chosen = samples[start:start + run.update_prompts]
-            answers = [demonstrated_turns(sample, setup.processor, self.run.rollout) for sample in chosen]
+            answers = [demonstrated_turns(sample, setup) for sample in chosen]
             batches = []
             for at in range(0, len(chosen), run.micro_prompts):
                 rows, prompts = answers[at:at + run.micro_prompts], [s.prompt for s in chosen[at:at + run.micro_prompts]]

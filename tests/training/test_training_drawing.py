@@ -17,6 +17,7 @@ from spatial_jax.rollout import environment
 from spatial_jax.training.batches import turns_batch
 from spatial_jax.training.demonstrations import demonstrated_turns, demonstration
 from spatial_jax.training.loop import make_pipeline, train
+from spatial_jax.training.preflight import program_bytes
 from spatial_jax.training.setup import make_setup
 from tests.tiny_worlds import make_world
 
@@ -47,7 +48,7 @@ def test_questions_demonstrate_boxes_in_the_models_pixels(world):
     pipeline = make_pipeline(setup)
     samples = pipeline.take(12)
     pipeline.close()
-    whole = [demonstration(s, setup.processor, run.rollout) for s in samples]
+    whole = [demonstration(s, setup) for s in samples]
     assert all(environment.replies(t) == 2 and environment.drawn_pictures(t) == 1 for t in whole)
     for sample, trajectory in zip(samples, whole):
         said = environment.turn_text(trajectory.turns[0], setup.processor)
@@ -64,7 +65,7 @@ def test_the_loss_is_that_of_the_whole_conversation(world):
     pipeline = make_pipeline(setup)
     samples = pipeline.take(2)
     pipeline.close()
-    answers = [demonstrated_turns(s, setup.processor, run.rollout) for s in samples]
+    answers = [demonstrated_turns(s, setup) for s in samples]
     batch = turns_batch([s.prompt for s in samples], answers, setup.buckets)
     policy = load_pretrained(world / "policy")
     logp, _ = group_logprobs(nnx.merge(policy.graphdef, policy.params), batch.prompts, batch.answers)
@@ -76,6 +77,13 @@ def test_the_loss_is_that_of_the_whole_conversation(world):
         p, a = len(sample.prompt), len(first.tokens)
         expected = [rows[t - 1, ids[t]] for t in (*range(p, p + a), *range(len(seen), len(ids)))]
         np.testing.assert_allclose(np.asarray(logp[i, 0])[batch.answers.loss_mask[i, 0]], expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("method", ["sft", "grpo"])
+def test_programs_are_known_before_the_run(world, method):
+    run = settings(method, world, world / "policy")
+    needed = program_bytes(make_setup(run, world))
+    assert set(needed) == ({"update"} if method == "sft" else {"update", "prefill", "decode"}) and min(needed.values()) > 0
 
 
 def test_a_policy_is_taught_then_draws_and_learns(world, monkeypatch):
@@ -93,4 +101,5 @@ def test_a_policy_is_taught_then_draws_and_learns(world, monkeypatch):
     for row in rows[1:]:
         assert row["turns/mean"] > 1 and row["turns/drawn"] >= row["turns/mean"] - 1
         assert row["gap/max"] < 1e-3                # sampler and trainer agree on every turn
-    assert "<|im_start|>user" in json.dumps(read_gallery(world / "grpo"), default=str)
+    answers = [answer for entry in read_gallery(world / "grpo") for answer in entry["answers"]]
+    assert all(answer["text"].count("index of the given image is") == len(answer["drawn"]) for answer in answers) and any(a["drawn"] for a in answers)

@@ -9,7 +9,7 @@ from typing import Any
 from spatial_jax.data.records import SceneRecord, resolve_text
 from spatial_jax.metrics.report.results import number
 from spatial_jax.metrics.report.runs import title_of
-from spatial_jax.pages import Box, Child, Html, chip, depth_picture, picture, read_depth, searchable, short, tabs, tag
+from spatial_jax.pages import Box, Child, Html, chip, data_uri, depth_picture, picture, read_depth, searchable, short, tabs, tag
 
 MOST_PANES = 4
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
@@ -95,8 +95,9 @@ def _answers(pane: Mapping[str, Any], record: Mapping[str, Any], index: int) -> 
         text = str(answer.get("text", ""))
         shown = text if len(text) <= 4000 else text[:4000] + f" … ({len(text)} characters)"
         words = shown if shown.strip() else tag("span", "(empty)", class_="quiet")
+        drawn = [tag("img", src=data_uri(path, 224), alt="drawn by the policy", loading="lazy", class_="drawn") for path in answer.get("drawn") or ()]
         key = f"{index}.{place}" if _box_of(text, record) else None
-        rows.append(tag("div", sign, tag("div", words, " ", cut, class_="text"), bar, change, class_="answer-row", data_key=key))
+        rows.append(tag("div", sign, tag("div", words, " ", cut, drawn, class_="text"), bar, change, class_="answer-row", data_key=key))
     mean = sum(finite) / len(finite) if finite else math.nan
     same = len(finite) > 1 and max(finite) == min(finite)
     summary = f"{len(answers)} answers, mean reward {mean:.2f}" if len(answers) > 1 and math.isfinite(mean) else None
