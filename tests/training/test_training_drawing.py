@@ -1,4 +1,5 @@
 """Runs of several turns in small: demonstrations are taught, and a policy that draws is sampled, scored and updated on all of its turns."""
+import dataclasses
 import json
 
 import jax
@@ -86,20 +87,44 @@ def test_programs_are_known_before_the_run(world, method):
     assert set(needed) == ({"update"} if method == "sft" else {"update", "prefill", "decode"}) and min(needed.values()) > 0
 
 
-def test_a_policy_is_taught_then_draws_and_learns(world, monkeypatch):
-    assert train(settings("sft", world, world / "policy"), world / "sft") == 0
-    taught = read_metrics(world / "sft")
-    assert len(taught) == 2 and all(np.isfinite(row["loss"]) for row in taught)
-    # A policy of two steps draws nothing by itself: every third token ends a reply here, and every reply asks for a box, each for another.
+@pytest.fixture
+def restless(monkeypatch):
+    """Any policy draws: every third token ends a reply, and every reply asks for a box, each for another."""
     monkeypatch.setattr(environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))])
     monkeypatch.setattr(environment.DrawingEnvironment, "closed", lambda self, trajectory: True)
     monkeypatch.setattr(Processor, "eos_ids", property(lambda self: tuple(range(0, 256, 3)), lambda self, ids: None), raising=False)
+
+
+def test_a_policy_is_taught_then_draws_and_learns(world, restless):
+    assert train(settings("sft", world, world / "policy"), world / "sft") == 0
+    taught = read_metrics(world / "sft")
+    assert len(taught) == 2 and all(np.isfinite(row["loss"]) for row in taught)
     run = settings("grpo", world, world / "sft" / "export", validation__every=2, validation__questions=2)
     assert train(run, world / "grpo") == 0
-    rows = read_metrics(world / "grpo")
-    assert [row["step"] for row in rows if "reward/mean" in row] == [1, 2]
-    for row in rows[1:]:
+    rows = [row for row in read_metrics(world / "grpo") if "reward/mean" in row]
+    assert [row["step"] for row in rows] == [1, 2]
+    for row in rows:
         assert row["turns/mean"] > 1 and row["turns/drawn"] >= row["turns/mean"] - 1
         assert row["gap/max"] < 1e-3                # sampler and trainer agree on every turn
     answers = [answer for entry in read_gallery(world / "grpo") for answer in entry["answers"]]
     assert all(answer["text"].count("index of the given image is") == len(answer["drawn"]) for answer in answers) and any(a["drawn"] for a in answers)
+
+
+def test_eight_devices_draw_and_learn_as_one(world, restless):
+    rows = {}
+    for devices in (1, 8):
+        one = settings("grpo", world, world / "policy", mesh__fsdp=devices, run__steps=1, run__prompts=8, run__update_prompts=8, run__micro_prompts=8,
+                       rollout__max_slots=32, algorithm__aggregate="token", reward__truncated_reward=0.0)
+        # Rewards that differ, so that there is something to learn.
+        one = dataclasses.replace(one, reward=dataclasses.replace(one.reward, user_file=str(user_reward(world))))
+        assert train(one, world / f"devices{devices}") == 0
+        rows[devices] = read_metrics(world / f"devices{devices}")[-1]
+    for key in ("turns/mean", "turns/drawn", "reward/mean", "loss", "grad_norm", "entropy"):
+        assert rows[8][key] == pytest.approx(rows[1][key], rel=2e-3, abs=1e-6), key
+    assert rows[8]["gap/max"] < 1e-3 and rows[1]["grad_norm"] > 0
+
+
+def user_reward(folder):
+    path = folder / "length_reward.py"
+    path.write_text("def reward(response, record):\n    return (len(response) % 7) / 7\n")
+    return path
