@@ -224,8 +224,10 @@ class RunConfig:
         if rollout.turns > 1 and (self.data.prompt_mode != "drawing" or run.method not in ("sft", "grpo") or rollout.overlap or self.data.together > 1):
             raise ValueError("config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and method 'sft' or 'grpo', and does not go with "
                              "rollout.overlap or data.together")
-        if rollout.total_tokens < rollout.max_new_tokens:
-            raise ValueError(f"config.rollout.max_tokens = {rollout.max_tokens} of all turns is less than max_new_tokens = {rollout.max_new_tokens} of one")
+        least = min(rollout.turns, 2)
+        if rollout.total_tokens < least * rollout.max_new_tokens:
+            raise ValueError(f"config.rollout.max_tokens = {rollout.total_tokens} of all turns has no room for {least} of max_new_tokens = "
+                             f"{rollout.max_new_tokens}; raise it, and answer_buckets with it")
         if rollout.total_tokens > max(rollout.answer_buckets):
             raise ValueError(f"config.rollout.max_{'' if rollout.max_tokens else 'new_'}tokens = {rollout.total_tokens} exceeds the largest of answer_buckets")
         if self.reference.mode == "val_plateau" and not self.validation.every:

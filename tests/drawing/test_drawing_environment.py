@@ -178,7 +178,8 @@ def test_a_policy_cannot_write_the_chats_marks(world):
 
 def test_a_run_scores_the_last_turn_and_the_form_of_all(world):
     processor, sample = world
-    run = RunConfig(data=DataSettings(prompt_mode="drawing"), rollout=RolloutSettings(turns=3, max_tokens=8192), reward=RewardSettings(format_weight=0.5))
+    run = RunConfig(data=DataSettings(prompt_mode="drawing"), rollout=RolloutSettings(turns=3, max_new_tokens=512, max_tokens=8192),
+                    reward=RewardSettings(format_weight=0.5))
     run.check()
     scorer = AnswerScorer(SimpleNamespace(run=run, processor=processor))
     shown = DrawingEnvironment(processor, [sample.prompt], [sample.record.images], turns=3, most=9)(said(processor, tool(box())))
@@ -189,10 +190,10 @@ def test_a_run_scores_the_last_turn_and_the_form_of_all(world):
 
 @pytest.mark.parametrize("changes, words", [
     (dict(data=DataSettings(prompt_mode="vanilla")), "needs config.data.prompt_mode = 'drawing'"),
-    (dict(rollout=RolloutSettings(turns=2, max_tokens=100)), "max_tokens = 100 of all turns is less than"),
+    (dict(rollout=RolloutSettings(turns=2, max_tokens=100)), "max_tokens = 100 of all turns has no room for 2"),
     (dict(rollout=RolloutSettings(turns=2, max_tokens=99_000)), "max_tokens = 99000 exceeds the largest of answer_buckets")])
 def test_settings_that_contradict(changes, words):
-    good = dict(data=DataSettings(prompt_mode="drawing"), rollout=RolloutSettings(turns=2))
+    good = dict(data=DataSettings(prompt_mode="drawing"), rollout=RolloutSettings(turns=2, max_new_tokens=512, max_tokens=4096))
     RunConfig(**good).check()
     with pytest.raises(ValueError, match=words):
         RunConfig(**{**good, **changes}).check()
