@@ -93,18 +93,19 @@ class Engine:
 
     def continue_turns(
         self, params: Any, prompts: Sequence[EncodedPrompt], earlier: Earlier, sampling: SamplingParams, *, step: int = 0,
-        prompt_ids: Sequence[int] | None = None,
+        prompt_ids: Sequence[int] | None = None, most: int = 0,
     ) -> list[list[Trajectory]]:
         """One more turn of each sample: earlier[i][j] are the turns so far of sample j of prompt i (one or more, g samples a prompt).
 
-        The prompt passes once a group; earlier turns (with their pictures) once a sample. The trajectories hold the new turn only.
+        The prompt passes once a group; earlier turns (with their pictures) once a sample. The trajectories hold the new turn only. `most`: prompts
+        that such a call may have; programs are of that size, so that turns of fewer prompts need no others.
         """
         sizes = {len(group) for group in earlier}
         if len(sizes) != 1 or len(earlier) != len(prompts):
             raise ValueError(f"continue_turns: need one group of equal size a prompt, got {len(prompts)} prompts and group sizes {sorted(sizes)}")
-        return self._generate(params, prompts, sizes.pop(), sampling, step, None, prompt_ids, earlier)
+        return self._generate(params, prompts, sizes.pop(), sampling, step, None, prompt_ids, earlier, most)
 
-    def _generate(self, params, prompts, group_size, sampling, step, on_finish, prompt_ids, earlier) -> list[list[Trajectory]]:
+    def _generate(self, params, prompts, group_size, sampling, step, on_finish, prompt_ids, earlier, most=0) -> list[list[Trajectory]]:
         ids = np.arange(len(prompts), dtype=np.uint32) if prompt_ids is None else np.asarray(prompt_ids, np.uint32)
         results: list[list[Trajectory]] = [[] for _ in prompts]
         classes: dict[tuple[int, int], list[int]] = collections.defaultdict(list)
@@ -118,7 +119,7 @@ class Engine:
         if self.place is not None:
             params = self.place(params)
         for (bucket, turns), indices in sorted(classes.items()):
-            shape = self.shape(len(indices), group_size, bucket, answer, turns)
+            shape = self.shape(max(len(indices), most), group_size, bucket, answer, turns)
             self._run(_Call(params, prompts, ids, earlier, static_part(sampling), draw, shape, on_finish, results), indices)
         return results
 
@@ -209,7 +210,8 @@ class Engine:
                                                patch_buckets=self.patch_buckets, pad_id=self.pad_id)
         ids = np.concatenate([call.prompt_ids[chosen], np.zeros(unused, np.uint32)])
         where = np.asarray(rows + [shape.rows] * unused, np.int32)
-        self.programs.note("admit", **shape.sizes(), ring=decode_state.ring, batch=size, patches=bucket or 0, draw=call.sampling.kind)
+        self.programs.note("admit", **shape.sizes(), ring=decode_state.ring, batch=size, patches=bucket or 0,
+                           shown=0 if turns is None or turns.vision is None else len(turns.vision.patches), draw=call.sampling.kind)
         return self.device.admit(call.params, decode_state, batch, turns, positions, where, ids, call.draw, call.sampling)
 
     def _collect(self, call: _Call, decode_state: DecodeState, finished: list[int], held: list[int | None]) -> None:

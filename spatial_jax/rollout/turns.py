@@ -112,7 +112,7 @@ def run_turns(
             stand_in = min(j for k, j in going if k == i)
             chosen = [j if (i, j) in going else stand_in for j in range(group_size)]
             earlier.append([[*groups[i][j].turns, Turn(observations[i, j].input_ids, observations[i, j])] for j in chosen])
-        turns = engine.continue_turns(params, [prompts[i] for i in rows], earlier, sampling, step=step, prompt_ids=[ids[i] for i in rows])
+        turns = engine.continue_turns(params, [prompts[i] for i in rows], earlier, sampling, step=step, prompt_ids=[ids[i] for i in rows], most=len(prompts))
         for row, i in enumerate(rows):
             for j in range(group_size):
                 if (i, j) in going:
