@@ -70,6 +70,8 @@ NAMES: tuple[MetricName, ...] = (
                aliases=("length", "answer_length", "response_length")),
     MetricName("length/max", "Longest answer", "longest", "Most tokens in one answer.", "tokens", group="answers",
                aliases=("length_max", "answer_length_max")),
+    MetricName("turns/mean", "Replies", "turns", "Mean replies of a sample that may draw.", group="answers"),
+    MetricName("turns/drawn", "Drawings", "drawn", "Mean pictures that were drawn for a sample.", group="answers"),
     MetricName("length/truncated", "Truncated answers", "cut", "Share of answers cut at the length limit.", "%", "down", group="answers",
                aliases=("truncated", "truncation", "truncated_share")),
     MetricName("format/share", "Readable answers", "format", "Share of answers that the family's grammar can read.", "%", "up",

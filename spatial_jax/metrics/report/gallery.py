@@ -97,7 +97,7 @@ def _answers(pane: Mapping[str, Any], record: Mapping[str, Any], index: int) -> 
         words = shown if shown.strip() else tag("span", "(empty)", class_="quiet")
         drawn = [tag("img", src=data_uri(path, 224), alt="drawn by the policy", loading="lazy", class_="drawn") for path in answer.get("drawn") or ()]
         key = f"{index}.{place}" if _box_of(text, record) else None
-        rows.append(tag("div", sign, tag("div", words, " ", cut, drawn, class_="text"), bar, change, class_="answer-row", data_key=key))
+        rows.append(tag("div", sign, tag("div", tag("div", words, " ", cut, class_="text"), drawn), bar, change, class_="answer-row", data_key=key))
     mean = sum(finite) / len(finite) if finite else math.nan
     same = len(finite) > 1 and max(finite) == min(finite)
     summary = f"{len(answers)} answers, mean reward {mean:.2f}" if len(answers) > 1 and math.isfinite(mean) else None
