@@ -31,7 +31,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config.log.gallery_every = 0
         return config
     return common.base(
-        run=dict(prompts=32, update_prompts=16, micro_prompts=4, steps=1250),                        # open: one epoch of 40,000
+        run=dict(prompts=32, update_prompts=16, micro_prompts=4, micro_answers=2, steps=1250),       # open: one epoch of 40,000
         data=dict(prompt_mode="drawing", max_pixels=200_704, prompt_buckets=(1024, 2048, 5120)),
         rollout=dict(shared, max_new_tokens=1024, max_tokens=13_312, max_slots=256,
                      answer_buckets=(1024, 2048, 4096, 8192, 13_312)),

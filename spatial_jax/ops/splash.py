@@ -32,15 +32,13 @@ class GroupMask(masks._ComputableMask):
     """Rows [prompt | answer 1 | answer 2 | ...] of p and t tokens: causal, and an answer sees the prompt and itself only.
 
     The kernel hands its mask one number a query: here the query's place with its place inside its answer in the lower bits, so that no
-    division is needed on the device. t is at most 8192 and n at most 2^18, so that both fit 31 bits.
+    division is needed on the device. Both must fit 31 bits: rows of 2^18 tokens with answers of 8,192, of 2^17 with answers of 16,384.
     """
 
-    _BITS = 13
-
     def __init__(self, n: int, p: int, t: int):
-        if t > 2**self._BITS or n > 2**(31 - self._BITS):
-            raise ValueError(f"splash attention of groups: answers of {t} tokens in rows of {n}; at most {2**self._BITS} and {2**(31 - self._BITS)}")
-        bits = self._BITS
+        bits = max((t - 1).bit_length(), 13)
+        if n > 2**(31 - bits):
+            raise ValueError(f"splash attention of groups: rows of {n} tokens with answers of {t} have at most {2**(31 - bits)}; set config.run.micro_answers")
 
         def visible(query, key):
             place = query >> bits

@@ -32,7 +32,7 @@ from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
 from spatial_jax.training.batches import Buckets, GroupBatch, Target, rollout_batch, split_answers, target_batch, turns_batch
 from spatial_jax.training.dpo import Dpo
-from spatial_jax.training.grpo import Grpo
+from spatial_jax.training.grpo import Grpo, answer_parts
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup
@@ -199,7 +199,8 @@ def host_batch(setup: Setup, work: Work) -> GroupBatch:
     if run.run.method == "dpo":
         pairs = GroupBatch(setup.buckets.prompts([prompt] * count), setup.buckets.answers([[answer, answer]] * count, [prompt.next_position] * count))
         return dataclasses.replace(pairs, ref_logp=np.zeros(np.shape(pairs.answers.tokens), np.float32))
-    size, zeros = run.rollout.group_size, np.zeros(answer_tokens, np.float32)
+    parts, zeros = answer_parts(run), np.zeros(answer_tokens, np.float32)
+    size = run.rollout.group_size // len(parts)
     sample = whole if run.rollout.turns > 1 else Trajectory.of_one_turn(answer, zeros, zeros, "stop", 0, 0)
     batch = rollout_batch([prompt] * count, [[sample] * size] * count, np.zeros((count, size)), np.ones((count, size), bool), setup.buckets)
     assert batch.policy is not None
@@ -222,7 +223,8 @@ def training_programs(setup: Setup, work: Work) -> list[Program]:
     accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jitted(state)
     grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=p.sharding), state.params)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    micros, updates = run.run.prompts / run.run.micro_prompts, run.run.prompts / run.run.update_prompts
+    collated = len(answer_parts(run)) if run.run.method == "grpo" else 1
+    micros, updates = run.run.prompts / run.run.micro_prompts * collated, run.run.prompts / run.run.update_prompts
     programs = [
         Program("update", accumulate, (state.params, setup.frozen, grads, batch, scalar, {"entropy": scalar} if run.run.method == "grpo" else {}),
                 micros * len(parts), *_rows(batch), mesh),

@@ -21,7 +21,7 @@ from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import AnswerScorer, Sampled, drawing_environment, make_engine, sample_groups, sampling_params
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
 from spatial_jax.training.scoring import LogProbs
-from spatial_jax.training.settings import AlgorithmSettings
+from spatial_jax.training.settings import AlgorithmSettings, RunConfig
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 
@@ -31,6 +31,15 @@ def objective_config(settings: AlgorithmSettings, max_tokens: int) -> ObjectiveC
     return ObjectiveConfig(
         kind=settings.kind, clip_low=settings.clip_low, clip_high=settings.clip_high, dual_clip=settings.dual_clip, aggregate=settings.aggregate,
         kl_coef=settings.kl_coef if settings.kl_in == "loss" else 0.0, kl=settings.kl, is_cap=settings.is_cap, max_tokens=max_tokens)
+
+
+def answer_parts(run: RunConfig) -> list[slice]:
+    """Answers of a group that are collated together. Those with pictures of later turns cannot be cut afterwards, so they are before, unless
+    their advantages need the whole group's log-probabilities."""
+    size, count = run.run.micro_answers, run.rollout.group_size
+    if not size or run.rollout.turns == 1 or run.algorithm.kl_in == "reward":
+        return [slice(None)]
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 @dataclasses.dataclass
@@ -138,7 +147,7 @@ class Grpo:
             # Groups of like length share a micro-batch, so short answers are not padded to the longest of the step.
             rows.sort(key=lambda i: max(map(len, rollout.groups[i])))
             with timer("batch"):
-                batches = [self._micro(rollout, rows[at:at + micro], micro) for at in range(0, len(rows), micro)]
+                batches = [self._micro(rollout, rows[at:at + micro], micro, part) for at in range(0, len(rows), micro) for part in answer_parts(self.run)]
             if reference is not None:
                 with timer("reference"):
                     batches = [self.scorer.with_logps(batch, "ref_logp", reference) for batch in batches]
@@ -153,15 +162,15 @@ class Grpo:
                 steps.append(([part for batch in batches for part in split_answers(batch, self.run.run.micro_answers)], count))
         return steps
 
-    def _micro(self, rollout: Rollout, rows: list[int], size: int) -> GroupBatch:
-        """`rows` of the rollout as one micro-batch of `size` groups, filled up with copies that do not train."""
+    def _micro(self, rollout: Rollout, rows: list[int], size: int, part: slice) -> GroupBatch:
+        """`part` of the answers of `rows` of the rollout as one micro-batch of `size` groups, filled up with copies that do not train."""
         filled = _filled(rows, size)
         real = np.arange(size) < len(rows)
         keep = ~np.isnan(rollout.rewards[filled]) & real[:, None]
         if self.run.algorithm.mask_truncated:
             keep &= np.array([[t.finish_reason == "stop" for t in rollout.groups[i]] for i in filled])
-        return rollout_batch([rollout.samples[i].prompt for i in filled], [rollout.groups[i] for i in filled],
-                             rollout.advantages[filled], keep, self.setup.buckets)
+        return rollout_batch([rollout.samples[i].prompt for i in filled], [rollout.groups[i][part] for i in filled],
+                             rollout.advantages[filled][:, part], keep[:, part], self.setup.buckets)
 
     def _penalised(self, rollout: Rollout, rows: list[int], batch: GroupBatch) -> GroupBatch:
         """The micro-batch of `rows` with advantages of the rewards less the answers' KL to the reference."""

@@ -6,7 +6,7 @@ import pytest
 
 from spatial_jax.ops.attention import attention, attention_mask, choose_backend, reference_attention, target_platform
 from spatial_jax.ops.shared_prefix import causal_attention
-from spatial_jax.ops.splash import splash_attention
+from spatial_jax.ops.splash import GroupMask, splash_attention
 from spatial_jax.parallel import make_mesh, use_mesh
 
 
@@ -118,3 +118,21 @@ def test_reference_in_bfloat16_keeps_float32_scores():
     half = reference_attention(*(a.astype(jnp.bfloat16) for a in (q, k, v)))
     assert half.dtype == jnp.bfloat16
     assert float(jnp.abs(half.astype(jnp.float32) - exact).max()) < 0.03
+
+
+@pytest.mark.parametrize("prompt, answer, count", [(512, 8192, 4), (640, 13_312, 4), (128, 16_384, 2)])
+def test_the_groups_mask_holds_for_long_answers(prompt, answer, count):
+    """Places and their answers share one number: at the edges of long answers it still tells them apart."""
+    n = prompt + answer * count
+    mask = GroupMask(n, prompt, answer)
+    place = np.unique(np.concatenate([np.arange(0, n, 4099), *[prompt + answer * i + np.array([-1, 0, 1]) for i in range(count + 1)], [n - 1]]))
+    place = place[(place >= 0) & (place < n)]
+    seen = mask.mask_function(mask.q_sequence[place][:, None], place[None])
+    own = np.where(place < prompt, -1, (place - prompt) // answer)
+    expected = (place[None] <= place[:, None]) & ((own[None] == -1) | (own[None] == own[:, None]))
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_rows_that_the_groups_mask_cannot_number_are_refused():
+    with pytest.raises(ValueError, match="rows of 140000 tokens with answers of 16384 have at most 131072"):
+        GroupMask(140_000, 128, 16_384)

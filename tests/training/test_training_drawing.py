@@ -110,11 +110,11 @@ def test_a_policy_is_taught_then_draws_and_learns(world, restless):
     assert all(answer["text"].count("index of the given image is") == len(answer["drawn"]) for answer in answers) and any(a["drawn"] for a in answers)
 
 
-def test_eight_devices_draw_and_learn_as_one(world, restless):
+def test_eight_devices_and_parts_of_groups_draw_and_learn_as_one(world, restless):
     rows = {}
-    for devices in (1, 8):
-        one = settings("grpo", world, world / "policy", mesh__fsdp=devices, run__steps=1, run__prompts=8, run__update_prompts=8, run__micro_prompts=8,
-                       rollout__max_slots=32, algorithm__aggregate="token", reward__truncated_reward=0.0)
+    for devices, part in ((1, 2), (8, 0)):
+        one = settings("grpo", world, world / "policy", mesh__fsdp=devices, run__steps=1, run__prompts=8, run__update_prompts=8,
+                       run__micro_prompts=8, run__micro_answers=part, rollout__max_slots=32, algorithm__aggregate="token", reward__truncated_reward=0.0)
         # Rewards that differ, so that there is something to learn.
         one = dataclasses.replace(one, reward=dataclasses.replace(one.reward, user_file=str(user_reward(world))))
         assert train(one, world / f"devices{devices}") == 0
