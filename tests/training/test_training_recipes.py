@@ -31,6 +31,8 @@ def reduced(config, world):
     config.model.lora_rank = min(config.model.lora_rank, 4)
     config.data.update({"min_pixels": 28 * 28, "max_pixels": 56 * 56, "prompt_buckets": (640,), "cache_mib": 16, "workers": 0,
                         "together": 8 if config.rollout.turns == 1 else 1})
+    if config.rollout.turns > 1:
+        config.data.system = ""                 # the drawing protocol's has a thousand tokens of a tiny vocabulary
     config.rollout.update({"group_size": 4, "max_new_tokens": 4, "max_tokens": 0 if config.rollout.turns == 1 else 256,
                            "answer_buckets": (256,) if config.run.method != "grpo" else (4,) if config.rollout.turns == 1 else (4, 256), "max_slots": 64})
     config.algorithm.refill_rounds = min(config.algorithm.refill_rounds, 1)
