@@ -142,7 +142,5 @@ class Sampler:
             return
         turns, most = self.drawing
         environment = DrawingEnvironment(self.processor, prompts, pictures + pictures[-1:] * (len(prompts) - len(pictures)), turns=turns, most=most)
-        groups = run_turns(self.engine, self.params, prompts, samples, sampling, environment, max_turns=turns, max_tokens=max(self.engine.answer_buckets),
-                           prompt_ids=places)
-        for index, group in enumerate(groups):
-            finish(index, group)
+        run_turns(self.engine, self.params, prompts, samples, sampling, environment, max_turns=turns, max_tokens=max(self.engine.answer_buckets),
+                  prompt_ids=places, on_finish=finish)

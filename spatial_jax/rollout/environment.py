@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 from PIL import Image
 
 from spatial_jax.data.drawing import shown_turn
@@ -48,34 +47,35 @@ class DrawingEnvironment:
 
     def __call__(self, trajectory: Trajectory) -> EncodedPrompt | None:
         """The turn to show after the trajectory's last one, None where the sample ends."""
-        said = [turn_text(turn, self.processor) for turn in trajectory.turns if turn.observation is None]
+        said = self._said(trajectory)
         if not self.closed(trajectory) or ("<answer>" in said[-1] and "</answer>" in said[-1]):
             return None
         index = trajectory.prompt_index
         prompt = self.prompts[index]
         try:
-            album, new = played(said, len(prompt.model_sizes), self.most)
+            album, new, text = answered(said, prompt.model_sizes, self.turns, self.most)
         except DrawingError:
             return None
-        clean = self._pictures(index)
-        drawn = [render(clean[album.entries[i].original], album.entries[i].drawn, album.labels) for i in new]
-        last = len(said) + 1 >= self.turns or len(album.entries) >= self.most
-        text = shown_turn(new[0] + 1, [picture.size for picture in drawn], last)
+        drawn = self._drawn(index, album, new)
         return self.processor.encode_text(text, drawn, start=following_position(trajectory.turns, prompt.next_position))
 
     def shown(self, trajectory: Trajectory) -> list[Image.Image]:
         """Every picture that was drawn for the trajectory."""
-        index, count = trajectory.prompt_index, drawn_pictures(trajectory)
-        said = [turn_text(turn, self.processor) for turn in trajectory.turns if turn.observation is None]
-        if not count:
-            return []
-        album, _ = played(said[:-1], len(self.prompts[index].model_sizes), self.most)
-        clean = self._pictures(index)
-        return [render(clean[entry.original], entry.drawn, album.labels) for entry in album.entries[-count:]]
+        index, said = trajectory.prompt_index, self._said(trajectory)
+        given = len(self.prompts[index].model_sizes)
+        album, _ = played(said[:-1], given, self.most)
+        return self._drawn(index, album, range(given, len(album.entries)))
 
     def closed(self, trajectory: Trajectory) -> bool:
         """Whether the last turn ended as a turn, not as a text."""
         return int(trajectory.tokens[-1]) == self._end
+
+    def _said(self, trajectory: Trajectory) -> list[str]:
+        return [turn_text(turn, self.processor) for turn in trajectory.turns if turn.observation is None]
+
+    def _drawn(self, index: int, album: Album, places: Sequence[int]) -> list[Image.Image]:
+        clean = self._pictures(index) if places else []
+        return [render(clean[album.entries[i].original], album.entries[i].drawn, album.labels) for i in places]
 
     def _pictures(self, index: int) -> list[Image.Image]:
         """The prompt's pictures as the model sees them, decoded when first asked for."""
@@ -93,6 +93,13 @@ def played(said: Sequence[str], pictures: int, most: int) -> tuple[Album, list[i
     return album, new
 
 
+def answered(said: Sequence[str], sizes: Sequence[tuple[int, int]], turns: int, most: int) -> tuple[Album, list[int], str]:
+    """`played` on pictures of these (width, height), with the text of the turn that shows what the last one drew. DrawingError likewise."""
+    album, new = played(said, len(sizes), most)
+    last = len(said) + 1 >= turns or len(album.entries) >= most
+    return album, new, shown_turn(new[0] + 1, [sizes[album.entries[i].original] for i in new], last)
+
+
 def drawn_pictures(trajectory: Trajectory) -> int:
     """How many pictures the environment showed."""
     return sum(len(turn.observation.grid_thw) for turn in trajectory.turns if turn.observation is not None)
@@ -100,4 +107,4 @@ def drawn_pictures(trajectory: Trajectory) -> int:
 
 def replies(trajectory: Trajectory) -> int:
     """How many turns the policy took."""
-    return int(np.sum([turn.observation is None for turn in trajectory.turns]))
+    return sum(turn.observation is None for turn in trajectory.turns)

@@ -68,28 +68,32 @@ def collate_earlier(
     return replace(batch, **moved), np.asarray(positions, np.int32)
 
 
+def joined(first: Trajectory, then: Trajectory) -> Trajectory:
+    """One trajectory of both, ended as the second is; the first's places."""
+    arrays = {name: np.concatenate([getattr(first, name), getattr(then, name)]) for name in ("tokens", "sampler_logp", "full_logp", "loss_mask")}
+    return Trajectory(**arrays, finish_reason=then.finish_reason, prompt_index=first.prompt_index, sample_index=first.sample_index,
+                      turns=[*first.turns, *then.turns])
+
+
 def extend(trajectory: Trajectory, observation: EncodedPrompt, turn: Trajectory) -> Trajectory:
     """The trajectory with what the environment showed and the turn sampled after it; shown tokens carry no loss and log-probability 0."""
-    shown = len(observation)
-    zeros = np.zeros(shown, np.float32)
-    return Trajectory(
-        tokens=np.concatenate([trajectory.tokens, observation.input_ids, turn.tokens]).astype(np.int32),
-        sampler_logp=np.concatenate([trajectory.sampler_logp, zeros, turn.sampler_logp]),
-        full_logp=np.concatenate([trajectory.full_logp, zeros, turn.full_logp]),
-        finish_reason=turn.finish_reason, prompt_index=trajectory.prompt_index, sample_index=trajectory.sample_index,
-        loss_mask=np.concatenate([trajectory.loss_mask, np.zeros(shown, bool), turn.loss_mask]),
-        turns=[*trajectory.turns, Turn(observation.input_ids, observation), *turn.turns])
+    zeros = np.zeros(len(observation), np.float32)
+    shown = Trajectory(observation.input_ids, zeros, zeros, "stop", trajectory.prompt_index, trajectory.sample_index, np.zeros(len(observation), bool),
+                       [Turn(observation.input_ids, observation)])
+    return joined(joined(trajectory, shown), turn)
 
 
 def run_turns(
     engine: Engine, params: Any, prompts: Sequence[EncodedPrompt], group_size: int, sampling: SamplingParams, environment: Environment, *,
     max_turns: int, max_tokens: int, step: int = 0, prompt_ids: Sequence[int] | None = None,
+    on_finish: Callable[[int, Sequence[Trajectory]], None] | None = None,
 ) -> list[list[Trajectory]]:
     """Groups of answers of up to `max_turns` sampled turns and `max_tokens` tokens in all (shown ones included).
 
     environment(trajectory) is asked after each turn; None ends the sample, as do a turn cut by its length and a budget that the observation
     and one more turn of sampling.max_new_tokens would exceed. Samples of a group that go on are decoded together; the rest wait.
-    Environments of many samples are asked from threads. step and prompt_ids as `Engine.generate` takes them.
+    Environments of many samples are asked from threads. step, prompt_ids and on_finish as `Engine.generate` takes
+    them; groups finish together.
     """
     ids = list(range(len(prompts))) if prompt_ids is None else list(prompt_ids)
     groups = engine.generate(params, prompts, group_size, sampling, step=step, prompt_ids=ids)
@@ -117,4 +121,7 @@ def run_turns(
             for j in range(group_size):
                 if (i, j) in going:
                     groups[i][j] = extend(groups[i][j], observations[i, j], turns[row][j])
+    for index, group in enumerate(groups):
+        if on_finish is not None:
+            on_finish(index, group)
     return groups

@@ -27,7 +27,7 @@ from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part
 from spatial_jax.rollout.state import Draw
-from spatial_jax.rollout.turns import answer_turns, collate_earlier, earlier_length, extend
+from spatial_jax.rollout.turns import collate_earlier, earlier_length, extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
 from spatial_jax.training.batches import Buckets, GroupBatch, Target, rollout_batch, split_answers, target_batch, turns_batch
@@ -192,7 +192,7 @@ def host_batch(setup: Setup, work: Work) -> GroupBatch:
     if run.rollout.turns > 1:
         whole = typical_conversation(setup, work)
         if run.run.method == "sft":
-            return turns_batch([prompt] * count, [answer_turns(whole.turns)] * count, setup.buckets)
+            return turns_batch([prompt] * count, [whole] * count, setup.buckets)
     if run.run.method == "sft":
         answer = answer[:max(run.rollout.answer_buckets) - 1]               # the prompt's last token stands before it
         return target_batch([[Target(prompt, answer)]] * count, setup.buckets, 1)

@@ -72,12 +72,8 @@ def sample_groups(setup: Setup, engine: Engine, params: Any, samples: Sequence[S
     if rollout.turns == 1:
         return engine.generate(params, prompts, group_size, sampling, step=step, prompt_ids=prompt_ids, on_finish=on_finish)
     environment = drawing_environment(setup, samples)
-    groups = run_turns(engine, params, prompts, group_size, sampling, environment, max_turns=rollout.turns, max_tokens=rollout.total_tokens, step=step,
-                       prompt_ids=prompt_ids)
-    for index, group in enumerate(groups):
-        if on_finish is not None:
-            on_finish(index, group)
-    return groups
+    return run_turns(engine, params, prompts, group_size, sampling, environment, max_turns=rollout.turns, max_tokens=rollout.total_tokens, step=step,
+                     prompt_ids=prompt_ids, on_finish=on_finish)
 
 
 def drawing_environment(setup: Setup, samples: Sequence[Sample]) -> DrawingEnvironment:

@@ -12,10 +12,11 @@ from flax import struct
 from spatial_jax.models.batch import AnswerBatch, PromptBatch
 from spatial_jax.models.configs import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
-from spatial_jax.processing.collate import AnswerTurn, choose_pack, collate_answers, collate_prompts, collate_turns
+from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rl.objectives import PolicyBatch
 from spatial_jax.rollout.batch import trajectory_batch
+from spatial_jax.rollout.turns import joined
 from spatial_jax.rollout.types import Trajectory
 
 
@@ -60,23 +61,18 @@ class Target:
     answer: np.ndarray
 
 
-def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Sequence[AnswerTurn]], buckets: Buckets) -> GroupBatch:
+def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Trajectory | None], buckets: Buckets) -> GroupBatch:
     """Prompts with one supervised answer each, of turns with what was shown between them. As in `target_batch`, a prompt's last token goes
-    with its answer. The loss counts the policy's turns; an answer without turns fills a place."""
-    rows, shared = [], [prefix(prompt, len(prompt) - 1) for prompt in prompts]
-    for prompt, turns in zip(prompts, answers):
-        first = AnswerTurn(prompt.input_ids[-1:], np.zeros(1, bool))
-        rows.append([[first, *turns] if turns else []])
-    length = max(sum(len(t.observation if t.observation is not None else _tokens(t)) for t in turns) for row in rows for turns in row)
-    patches = sum(t.observation.patches for row in rows for turns in row for t in turns if t.observation is not None)
-    bucket = choose_bucket(patches, buckets.patch, "patches of later turns") if patches else None
-    collated = collate_turns(rows, [p.next_position for p in shared], buckets.vision if patches else None,
-                             answer_bucket=choose_bucket(max(length, 1), buckets.answer), patch_bucket=bucket, pad_id=buckets.pad_id)
-    return GroupBatch(buckets.prompts(shared), collated)
-
-
-def _tokens(turn: AnswerTurn) -> np.ndarray:
-    return turn.tokens if turn.tokens is not None else np.zeros(0, np.int32)
+    with its answer. The loss counts the policy's turns; None fills a place."""
+    shared, rows = [prefix(prompt, len(prompt) - 1) for prompt in prompts], []
+    for prompt, answer in zip(prompts, answers):
+        lead = prompt.input_ids[-1:] if answer is not None else np.zeros(0, np.int32)
+        first = Trajectory.of_one_turn(lead, np.zeros(len(lead), np.float32), np.zeros(len(lead), np.float32), "stop", 0, 0)
+        first.loss_mask[:] = False
+        rows.append([first if answer is None else joined(first, answer)])
+    batch = trajectory_batch(rows, [p.next_position for p in shared], buckets.vision, answer_buckets=buckets.answer, patch_buckets=buckets.patch,
+                             pad_id=buckets.pad_id)
+    return GroupBatch(buckets.prompts(shared), batch.answers)
 
 
 def shared_length(prompts: Sequence[EncodedPrompt]) -> int:

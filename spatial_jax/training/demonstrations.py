@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from spatial_jax.data.drawing import shown_turn
 from spatial_jax.data.encode import Sample, SampleEncoder
 from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import DrawingError
-from spatial_jax.processing.collate import AnswerTurn
 from spatial_jax.processing.processor import Processor
-from spatial_jax.rollout.environment import played
-from spatial_jax.rollout.turns import answer_turns, extend
+from spatial_jax.rollout.environment import answered
+from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import drawing_environment
 from spatial_jax.training.settings import RolloutSettings
@@ -43,11 +41,6 @@ def demonstration(sample: Sample, setup: Setup) -> Trajectory:
     return whole
 
 
-def demonstrated_turns(sample: Sample, setup: Setup) -> list[AnswerTurn]:
-    """The same as pieces of an answer."""
-    return answer_turns(demonstration(sample, setup).turns)
-
-
 def demonstration_check(encoder: SampleEncoder, rollout: RolloutSettings, longest: int) -> Callable[[QuestionRecord], None]:
     """For `plan_samples`: raises ValueError for a record whose demonstration cannot be played or has more than `longest` tokens. No picture is
     decoded."""
@@ -72,12 +65,10 @@ def demonstration_check(encoder: SampleEncoder, rollout: RolloutSettings, longes
 
 def _shown_tokens(said: Sequence[str], sizes: Sequence[tuple[int, int]], processor: Processor, rollout: RolloutSettings) -> int:
     """Length of what the environment answers to these turns."""
-    album, new = played(said, len(sizes), rollout.max_pictures)
-    drawn = [sizes[album.entries[i].original] for i in new]
-    last = len(said) + 1 >= rollout.turns or len(album.entries) >= rollout.max_pictures
+    album, new, text = answered(said, sizes, rollout.turns, rollout.max_pictures)
     side = processor.image_settings.factor
-    pads = sum(width * height // side**2 - 1 for width, height in drawn)
-    return len(processor.tokenizer.encode(shown_turn(new[0] + 1, drawn, last))) + pads
+    pads = sum(width * height // side**2 - 1 for width, height in (sizes[album.entries[i].original] for i in new))
+    return len(processor.tokenizer.encode(text)) + pads
 
 
 def _said(tokens: np.ndarray) -> Trajectory:

@@ -12,7 +12,7 @@ import numpy as np
 from spatial_jax.data.encode import Sample
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.training.batches import Buckets, GroupBatch, Target, shared_length, target_batch, turns_batch
-from spatial_jax.training.demonstrations import demonstrated_turns
+from spatial_jax.training.demonstrations import demonstration
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 
@@ -50,37 +50,31 @@ class Sft:
 
     def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, answer tokens) of each optimizer step; `prompts` of the settings counts questions."""
-        run, together = self.run.run, self.run.data.together
-        if self.run.rollout.turns > 1:
-            return self._of_turns(samples)
-        out = []
-        for start in range(0, len(samples), run.update_prompts):
-            groups = by_picture(samples[start:start + run.update_prompts], together, self.setup.buckets)
-            batches = []
-            # Groups of like size share a micro-batch, of about `micro_prompts` questions: a lone question costs no empty places beside it.
-            for size in sorted({_power_of_two(len(group)) for group in groups}):
-                alike = [[Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size]
-                per_micro = max(run.micro_prompts // size, 1)
-                for at in range(0, len(alike), per_micro):
-                    chosen = alike[at:at + per_micro]
-                    empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
-                    batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, size))
-            out.append((batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))))
-        return out
+        size, cut = self.run.run.update_prompts, self._of_turns if self.run.rollout.turns > 1 else self._by_picture
+        steps = [cut(samples[start:start + size]) for start in range(0, len(samples), size)]
+        return [(batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))) for batches in steps]
 
-    def _of_turns(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
-        """The same for answers of several turns, each alone behind its pictures."""
-        run, setup, out = self.run.run, self.setup, []
-        for start in range(0, len(samples), run.update_prompts):
-            chosen = samples[start:start + run.update_prompts]
-            answers = [demonstrated_turns(sample, setup) for sample in chosen]
-            batches = []
-            for at in range(0, len(chosen), run.micro_prompts):
-                rows, prompts = answers[at:at + run.micro_prompts], [s.prompt for s in chosen[at:at + run.micro_prompts]]
-                empty = run.micro_prompts - len(rows)
-                batches.append(turns_batch(prompts + prompts[:1] * empty, [*rows, *[[]] * empty], setup.buckets))
-            out.append((batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))))
-        return out
+    def _by_picture(self, samples: Sequence[Sample]) -> list[GroupBatch]:
+        """Micro-batches of groups of like size, of about `micro_prompts` questions: a lone question costs no empty places beside it."""
+        groups, batches = by_picture(samples, self.run.data.together, self.setup.buckets), []
+        for size in sorted({_power_of_two(len(group)) for group in groups}):
+            alike = [[Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size]
+            per_micro = max(self.run.run.micro_prompts // size, 1)
+            for at in range(0, len(alike), per_micro):
+                chosen = alike[at:at + per_micro]
+                empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
+                batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, size))
+        return batches
+
+    def _of_turns(self, samples: Sequence[Sample]) -> list[GroupBatch]:
+        """Micro-batches of answers of several turns, each alone behind its pictures."""
+        size, batches = self.run.run.micro_prompts, []
+        for at in range(0, len(samples), size):
+            chosen = samples[at:at + size]
+            empty = size - len(chosen)
+            answers = [demonstration(sample, self.setup) for sample in chosen]
+            batches.append(turns_batch([s.prompt for s in chosen] + [chosen[0].prompt] * empty, [*answers, *[None] * empty], self.setup.buckets))
+        return batches
 
     def metrics(self, samples: Sequence[Sample], sums: dict[str, Any]) -> dict[str, float]:
         """Loss and entropy a token."""

@@ -16,7 +16,7 @@ from spatial_jax.models.group import group_logprobs
 from spatial_jax.processing import Processor
 from spatial_jax.rollout import environment
 from spatial_jax.training.batches import turns_batch
-from spatial_jax.training.demonstrations import demonstrated_turns, demonstration
+from spatial_jax.training.demonstrations import demonstration
 from spatial_jax.training.loop import make_pipeline, train
 from spatial_jax.training.preflight import program_bytes
 from spatial_jax.training.setup import make_setup
@@ -43,12 +43,18 @@ def settings(arg, world, policy, **changes):
     return run_config.strict(config)
 
 
-def test_questions_demonstrate_boxes_in_the_models_pixels(world):
-    run = settings("sft", world, world / "policy")
-    setup = make_setup(run, world)
+@pytest.fixture(scope="module")
+def demonstrated(world):
+    """(setup, samples) of a supervised run."""
+    setup = make_setup(settings("sft", world, world / "policy"), world)
     pipeline = make_pipeline(setup)
     samples = pipeline.take(12)
     pipeline.close()
+    return setup, samples
+
+
+def test_questions_demonstrate_boxes_in_the_models_pixels(demonstrated):
+    setup, samples = demonstrated
     whole = [demonstration(s, setup) for s in samples]
     assert all(environment.replies(t) == 2 and environment.drawn_pictures(t) == 1 for t in whole)
     for sample, trajectory in zip(samples, whole):
@@ -59,18 +65,15 @@ def test_questions_demonstrate_boxes_in_the_models_pixels(world):
         assert not np.array_equal(trajectory.turns[1].observation.pixel_values, sample.prompt.pixel_values)
 
 
-def test_the_loss_is_that_of_the_whole_conversation(world):
+def test_the_loss_is_that_of_the_whole_conversation(world, demonstrated):
     """One row behind its prompt gives each turn the log-probabilities that the policy gives to the conversation as one prompt."""
-    run = settings("sft", world, world / "policy")
-    setup = make_setup(run, world)
-    pipeline = make_pipeline(setup)
-    samples = pipeline.take(2)
-    pipeline.close()
-    answers = [demonstrated_turns(s, setup) for s in samples]
+    setup, samples = demonstrated[0], demonstrated[1][:2]
+    answers = [demonstration(s, setup) for s in samples]
     batch = turns_batch([s.prompt for s in samples], answers, setup.buckets)
     policy = load_pretrained(world / "policy")
     logp, _ = group_logprobs(nnx.merge(policy.graphdef, policy.params), batch.prompts, batch.answers)
-    for i, (sample, (first, shown, last)) in enumerate(zip(samples, answers)):
+    for i, (sample, answer) in enumerate(zip(samples, answers)):
+        first, shown, last = answer.turns
         seen = sample.prompt.followed_by(first.tokens, shown.observation)
         ids = np.concatenate([seen.input_ids, last.tokens])
         rows = policy.logits(ids[None], np.ones((1, len(ids)), np.int32), seen.pixel_values, seen.grid_thw)[0]
