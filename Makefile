@@ -22,6 +22,7 @@ quickstart: .venv/installed
 
 lint: .venv/installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check -q .
 	$(BIN)/mypy spatial_jax data_prep launch configs benchmarks
 
 test: .venv/installed lint

@@ -1,4 +1,5 @@
 """spatial_jax: spatial reasoning for vision-language models, from pictures to policies, on JAX and TPU."""
+
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -8,16 +9,32 @@ EXTRAS = {
     "cuda": ["jax[cuda12]>=0.10,<0.13"],
     # Offline annotation (PyTorch) and the pictures the quickstart learns from.
     "prep": [
-        "torch>=2.4", "segment-anything>=1.0", "ray[data]>=2.40", "scikit-image>=0.24", "scikit-learn>=1.4", "scipy>=1.11",
-        "av>=12", "h5py>=3.10", "pyarrow>=15", "timm>=1.0",
+        "torch>=2.4",
+        "segment-anything>=1.0",
+        "ray[data]>=2.40",
+        "scikit-image>=0.24",
+        "scikit-learn>=1.4",
+        "scipy>=1.11",
+        "av>=12",
+        "h5py>=3.10",
+        "pyarrow>=15",
+        "timm>=1.0",
     ],
     # gs:// paths outside Google's own machines
     "gcs": ["gcsfs>=2024.6"],
     "eval": ["pyarrow>=15", "pandas>=2.1", "av>=12"],
     "bench": ["torch>=2.4", "trl>=1.16", "datasets>=2.18", "accelerate>=1.0"],
     "test": [
-        "pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff>=0.6", "mypy>=1.10",
-        "torch>=2.4", "trl>=1.16", "datasets>=2.18", "accelerate>=1.0", "libtpu",
+        "pytest>=8",
+        "pytest-xdist>=3.5",
+        "hypothesis>=6.100",
+        "ruff>=0.6",
+        "mypy>=1.10",
+        "torch>=2.4",
+        "trl>=1.16",
+        "datasets>=2.18",
+        "accelerate>=1.0",
+        "libtpu",
     ],
 }
 
@@ -25,7 +42,9 @@ setup(
     name="spatial_jax",
     version="0.1.0",
     description=__doc__,
-    long_description=Path(__file__).with_name("README.md").read_text() if Path(__file__).with_name("README.md").exists() else "",
+    long_description=(
+        Path(__file__).with_name("README.md").read_text() if Path(__file__).with_name("README.md").exists() else ""
+    ),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
@@ -33,9 +52,23 @@ setup(
     include_package_data=True,
     package_data={"spatial_jax": ["py.typed"], "": ["*.html", "*.css", "*.js", "*.json", "*.safetensors"]},
     install_requires=[
-        "jax>=0.10,<0.13", "flax>=0.12", "optax>=0.2.5", "orbax-checkpoint>=0.12", "grain>=0.2.15", "array_record>=0.8",
-        "transformers>=5.0", "tokenizers>=0.22", "safetensors>=0.5", "tensorflow-datasets>=4.9.9", "ml_collections>=1.0",
-        "numpy>=2.0", "pillow>=10.4", "absl-py>=2.1", "etils[epath]>=1.9", "jaxtyping>=0.2.34", "tensorboardX>=2.6",
+        "jax>=0.10,<0.13",
+        "flax>=0.12",
+        "optax>=0.2.5",
+        "orbax-checkpoint>=0.12",
+        "grain>=0.2.15",
+        "array_record>=0.8",
+        "transformers>=5.0",
+        "tokenizers>=0.22",
+        "safetensors>=0.5",
+        "tensorflow-datasets>=4.9.9",
+        "ml_collections>=1.0",
+        "numpy>=2.0",
+        "pillow>=10.4",
+        "absl-py>=2.1",
+        "etils[epath]>=1.9",
+        "jaxtyping>=0.2.34",
+        "tensorboardX>=2.6",
         "jinja2>=3.1.6",
     ],
     extras_require=EXTRAS,

@@ -2,8 +2,10 @@
 
     python -m benchmarks.annotate_speed --pictures=100 --out=benchmarks/results/annotate_speed.json
 
-Times are CPU seconds of this process, so that other programs on the machine do not count; `wall` tells how busy the machine was.
+Times are CPU seconds of this process, so that other programs on the machine do not count; `wall` tells how busy the
+machine was.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -42,7 +44,7 @@ class _Clock:
 def measure(pipeline: Pipeline, pictures: int) -> dict[str, Any]:
     """CPU milliseconds a picture of each stage, and pictures a second a core over all."""
     count = len(pipeline.source)
-    pipeline(0)                                         # imports and caches are not the stages' cost
+    pipeline(0)  # imports and caches are not the stages' cost
     seconds: dict[str, float] = {}
     original = pipeline._timed
 
@@ -53,19 +55,25 @@ def measure(pipeline: Pipeline, pictures: int) -> dict[str, Any]:
         finally:
             seconds[stage] = seconds.get(stage, 0.0) + clock.spent
 
-    pipeline._timed = timed                             # type: ignore[method-assign]
+    pipeline._timed = timed  # type: ignore[method-assign]
     wall, size = time.perf_counter(), 0
     for number in range(pictures):
         size += len(pipeline(number % count).example)
     wall = time.perf_counter() - wall
     total = sum(seconds.values())
-    return {"stages_ms": {k: round(1e3 * v / pictures, 3) for k, v in seconds.items()}, "pictures_per_second": round(pictures / total, 1),
-            "wall_pictures_per_second": round(pictures / wall, 1), "kilobytes": round(size / pictures / 1024, 1)}
+    return {
+        "stages_ms": {k: round(1e3 * v / pictures, 3) for k, v in seconds.items()},
+        "pictures_per_second": round(pictures / total, 1),
+        "wall_pictures_per_second": round(pictures / wall, 1),
+        "kilobytes": round(size / pictures / 1024, 1),
+    }
 
 
 def main() -> None:
     """Prints the table and writes the JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks.annotate_speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.annotate_speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pictures", type=int, default=100, help="pictures a case; a tenth of it for the large ones")
     parser.add_argument("--out", default="", help="JSON file to write")
     options = parser.parse_args()
@@ -75,11 +83,19 @@ def main() -> None:
         pictures = options.pictures if "plain" in name else max(3, options.pictures // 10)
         found = results[name] = measure(build_pipeline({"count": pictures, **spec}), pictures)
         stages = ", ".join(f"{k} {v:.2f}" for k, v in found["stages_ms"].items())
-        print(f"{name:28} {found['pictures_per_second']:9.1f} {found['wall_pictures_per_second']:7.1f} {found['kilobytes']:7.1f}  {stages}")
+        print(
+            f"{name:28} {found['pictures_per_second']:9.1f} {found['wall_pictures_per_second']:7.1f}"
+            f" {found['kilobytes']:7.1f}  {stages}"
+        )
     if options.out:
         path = Path(options.out)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "cases": results}, indent=1))
+        path.write_text(
+            json.dumps(
+                {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "cases": results},
+                indent=1,
+            )
+        )
 
 
 if __name__ == "__main__":

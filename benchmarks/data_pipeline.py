@@ -1,11 +1,13 @@
-"""What a sample costs on the host: reading, decoding, patchify, tokens, positions; against PIL alone and transformers' processor.
+"""What a sample costs on the host: reading, decoding, patchify, tokens, positions; against PIL alone and transformers'
+processor.
 
     python -m benchmarks.data_pipeline                 # about a minute; writes benchmarks/results/data_pipeline.json
-    python -m benchmarks.data_pipeline --peers         # also transformers' processors on the same pictures (imports torch)
+    python -m benchmarks.data_pipeline --peers         # also transformers' processors on these pictures (imports torch)
 
-Rates are samples per second of CPU time (all threads and worker processes summed), so they hold for one core and do not depend on what else
-runs on the machine; wall-clock rates stand beside them.
+Rates are samples per second of CPU time (all threads and worker processes summed), so they hold for one core and do not
+depend on what else runs on the machine; wall-clock rates stand beside them.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,7 +25,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spatial_jax.data import PipelineSettings, PromptStyle, QuestionPipeline, QuestionRecord, SampleEncoder, open_questions
+from spatial_jax.data import (
+    PipelineSettings,
+    PromptStyle,
+    QuestionPipeline,
+    QuestionRecord,
+    SampleEncoder,
+    open_questions,
+)
 from spatial_jax.data.records import question_features, to_example
 from spatial_jax.models.configs import published
 from spatial_jax.models.hf_config import config_to_hf
@@ -37,7 +46,9 @@ SIZES = {"640x480 JPEG": (640, 480, "JPEG"), "140x140 PNG": (140, 140, "PNG"), "
 def picture(seed: int, width: int, height: int, kind: str) -> bytes:
     """An encoded picture with the detail of a photograph: smooth shapes plus a little noise."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((width, height), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
     pixels = np.asarray(coarse).astype(np.int16) + rng.normal(0, 5, (height, width, 3)).astype(np.int16)
     out = io.BytesIO()
     Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(out, kind, quality=90)
@@ -50,14 +61,36 @@ def write_dataset(directory: Path, count: int, width: int, height: int, kind: st
     from tensorflow_datasets.core import dataset_info
 
     directory.mkdir(parents=True)
-    identity = dataset_info.DatasetIdentity(name="questions", version=tfds.core.Version("1.0.0"), data_dir=str(directory), module_name="")
+    identity = dataset_info.DatasetIdentity(
+        name="questions", version=tfds.core.Version("1.0.0"), data_dir=str(directory), module_name=""
+    )
     info = tfds.core.DatasetInfo(builder=identity, features=question_features(), description="benchmark")
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=500, file_format="array_record")
     writer.initialize_splits(["train"])
-    writer.add_examples({"train": [to_example(QuestionRecord(
-        question_id=f"q{i}", source="benchmark", split="train", scene_id=f"s{i}", images=(picture(i, width, height, kind),), widths=(width,),
-        heights=(height,), question=f"{QUESTION} ({i})", question_type="word", answer="chair", reward='{"kind": "choice"}',
-        options=("chair", "lamp"), family="closer")) for i in range(count)]})
+    writer.add_examples(
+        {
+            "train": [
+                to_example(
+                    QuestionRecord(
+                        question_id=f"q{i}",
+                        source="benchmark",
+                        split="train",
+                        scene_id=f"s{i}",
+                        images=(picture(i, width, height, kind),),
+                        widths=(width,),
+                        heights=(height,),
+                        question=f"{QUESTION} ({i})",
+                        question_type="word",
+                        answer="chair",
+                        reward='{"kind": "choice"}',
+                        options=("chair", "lamp"),
+                        family="closer",
+                    )
+                )
+                for i in range(count)
+            ]
+        }
+    )
     writer.close_all()
     return directory
 
@@ -92,7 +125,11 @@ def measure(directory: Path, processor: Processor, count: int) -> dict[str, dict
     rows["record to sample"] = rate(lambda: each(lambda r: encoder.finish(encoder.encode(r)), records), count)
     rows["plan check (tokens and patches, nothing decoded)"] = rate(lambda: each(encoder.measure, records), count)
     for name, cache in (("pipeline, 2 threads, first epoch", 0), ("pipeline, 2 threads, cached", 4 << 30)):
-        pipeline = QuestionPipeline([source], SampleEncoder(processor, PromptStyle("think_answer"), cache), PipelineSettings(threads=2, buffer=16))
+        pipeline = QuestionPipeline(
+            [source],
+            SampleEncoder(processor, PromptStyle("think_answer"), cache),
+            PipelineSettings(threads=2, buffer=16),
+        )
         if cache:
             pipeline.take(count + 32)
         rows[name] = rate(lambda p=pipeline: drain(p, count), count)
@@ -116,7 +153,7 @@ def workers(directory: Path, processor: Processor, count: int) -> dict[str, floa
     """The pipeline with two worker processes, by the wall (their CPU time counts only when they end)."""
     encoder = SampleEncoder(processor, PromptStyle("think_answer"))
     pipeline = QuestionPipeline([open_questions(directory)], encoder, PipelineSettings(workers=2, buffer=16))
-    drain(pipeline, 24)     # the processes have started
+    drain(pipeline, 24)  # the processes have started
     out = rate(lambda: drain(pipeline, count), count)
     pipeline.close()
     return {"per_wall_s": out["per_wall_s"]}
@@ -137,14 +174,23 @@ def peers(directory: Path, folder: Path, count: int) -> dict[str, dict[str, floa
     def run(processor: Any, framework: str) -> Callable[[], None]:
         def work() -> None:
             for record in records:
-                message: list[Any] = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": record.question}]}]
+                message: list[Any] = [
+                    {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": record.question}]}
+                ]
                 text: Any = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
                 made = processor(images=[Image.open(io.BytesIO(record.images[0]))], return_tensors=framework)
-                tokenizer(text.replace("<|image_pad|>", "<|image_pad|>" * (int(np.prod(np.asarray(made["image_grid_thw"][0]))) // 4)))
+                tokenizer(
+                    text.replace(
+                        "<|image_pad|>", "<|image_pad|>" * (int(np.prod(np.asarray(made["image_grid_thw"][0]))) // 4)
+                    )
+                )
+
         return work
 
-    return {"transformers, PIL backend": rate(run(Qwen2VLImageProcessorPil.from_pretrained(folder), "np"), count),
-            "transformers, torchvision backend": rate(run(Qwen2VLImageProcessor.from_pretrained(folder), "pt"), count)}
+    return {
+        "transformers, PIL backend": rate(run(Qwen2VLImageProcessorPil.from_pretrained(folder), "np"), count),
+        "transformers, torchvision backend": rate(run(Qwen2VLImageProcessor.from_pretrained(folder), "pt"), count),
+    }
 
 
 def main() -> None:
@@ -166,7 +212,12 @@ def main() -> None:
                 results[name]["pipeline, 2 worker processes"] = workers(directory, processor, arguments.count)
             if arguments.peers:
                 results[name].update(peers(directory, folder, min(arguments.count, 60)))
-    report = {"cpus": os.cpu_count(), "load_average": os.getloadavg()[0], "count": arguments.count, "samples_per_second": results}
+    report = {
+        "cpus": os.cpu_count(),
+        "load_average": os.getloadavg()[0],
+        "count": arguments.count,
+        "samples_per_second": results,
+    }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     print(f"{'':52}{'a CPU second':>14}{'a wall second':>15}")

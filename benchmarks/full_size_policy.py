@@ -1,12 +1,15 @@
-"""Full size on this machine: a checkpoint of Qwen2.5-VL-3B's true configuration, written by transformers with random weights, loaded here.
+"""Full size on this machine: a checkpoint of Qwen2.5-VL-3B's true configuration, written by transformers with random
+weights, loaded here.
 
     python -m benchmarks.full_size_policy [--layers 36] [--work DIR] [--out benchmarks/results/full_size_policy.json]
 
-Processes after one another, so that each one's peak memory is its own: transformers writes the weights (bfloat16, in shards), then computes
-the logits of a prompt with a picture in both types; spatial_jax streams the same files and does the same. float32 needs 18 GB.
-The bfloat16 difference is held against transformers' own distance between bfloat16 and float32 arithmetic on the same weights.
-Exit code 1 when a difference is outside the bounds of spatial_jax/models/verify.py.
+Processes after one another, so that each one's peak memory is its own: transformers writes the weights (bfloat16, in
+shards), then computes the logits of a prompt with a picture in both types; spatial_jax streams the same files and does
+the same. float32 needs 18 GB. The bfloat16 difference is held against transformers' own distance between bfloat16 and
+float32 arithmetic on the same weights. Exit code 1 when a difference is outside the bounds of
+spatial_jax/models/verify.py.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -84,20 +87,36 @@ def ours(layers: int, folder: Path, dtype: str) -> dict[str, Any]:
     policy = load_pretrained(folder, dtype=dtype, position_rule="hf5")
     loaded, peak = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     np.save(folder / f"ours_{dtype}.npy", policy.logits(**inputs))
-    return {"load_s": loaded - start, "forward_with_compile_s": time.perf_counter() - loaded, "peak_gib_after_load": peak}
+    return {
+        "load_s": loaded - start,
+        "forward_with_compile_s": time.perf_counter() - loaded,
+        "peak_gib_after_load": peak,
+    }
 
 
 PARTS: dict[str, Callable[[int, Path], dict[str, Any]]] = {"write": write} | {
-    f"{who.__name__}_{dtype}": functools.partial(who, dtype=dtype) for who in (theirs, ours) for dtype in ("bfloat16", "float32")}
+    f"{who.__name__}_{dtype}": functools.partial(who, dtype=dtype)
+    for who in (theirs, ours)
+    for dtype in ("bfloat16", "float32")
+}
 
 
 def run_part(name: str, layers: int, folder: Path) -> dict[str, Any]:
-    """A part in a process of its own: what it returns, its seconds and its peak memory; kept in `folder`, so that a stopped run goes on."""
+    """A part in a process of its own: what it returns, its seconds and its peak memory; kept in `folder`, so that a
+    stopped run goes on.
+    """
     kept = folder / f"part_{name}_{layers}.json"
     if kept.is_file():
         return json.loads(kept.read_text())
     start = time.perf_counter()
-    command = [sys.executable, "-m", "benchmarks.full_size_policy", f"--part={name}", f"--layers={layers}", f"--work={folder}"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.full_size_policy",
+        f"--part={name}",
+        f"--layers={layers}",
+        f"--work={folder}",
+    ]
     out = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip().split("\n")[-1]
     row = json.loads(out) | {"seconds": time.perf_counter() - start}
     print(f"{name}: {row}", flush=True)
@@ -107,21 +126,32 @@ def run_part(name: str, layers: int, folder: Path) -> dict[str, Any]:
 
 def differences(folder: Path) -> dict[str, float]:
     """Errors of the logits, and their scale."""
-    logits = {name: np.load(folder / f"{name}.npy").astype(np.float64) for name in ("theirs_float32", "theirs_bfloat16", "ours_float32", "ours_bfloat16")}
+    logits = {
+        name: np.load(folder / f"{name}.npy").astype(np.float64)
+        for name in ("theirs_float32", "theirs_bfloat16", "ours_float32", "ours_bfloat16")
+    }
     truth = logits["theirs_float32"]
     rms = {name: float(np.sqrt(np.mean((value - truth) ** 2))) for name, value in logits.items()}
-    return {"logits_std": float(truth.std()), "float32_max_error": float(np.abs(logits["ours_float32"] - truth).max()),
-            "float32_rms_error": rms["ours_float32"], "bfloat16_rms_error": rms["ours_bfloat16"], "transformers_bfloat16_rms_error": rms["theirs_bfloat16"],
-            "same_top_token_float32": float(np.mean(logits["ours_float32"].argmax(-1) == truth.argmax(-1)))}
+    return {
+        "logits_std": float(truth.std()),
+        "float32_max_error": float(np.abs(logits["ours_float32"] - truth).max()),
+        "float32_rms_error": rms["ours_float32"],
+        "bfloat16_rms_error": rms["ours_bfloat16"],
+        "transformers_bfloat16_rms_error": rms["theirs_bfloat16"],
+        "same_top_token_float32": float(np.mean(logits["ours_float32"].argmax(-1) == truth.argmax(-1))),
+    }
 
 
 def within_bounds(difference: dict[str, float]) -> bool:
     """The bounds of `convert --verify`, in both types, and the same most likely token everywhere."""
     from spatial_jax.models.verify import HALF_RATIO, MAX_ERROR, RMS_ERROR
 
-    return (difference["float32_max_error"] <= MAX_ERROR and difference["float32_rms_error"] <= RMS_ERROR
-            and difference["bfloat16_rms_error"] <= HALF_RATIO * difference["transformers_bfloat16_rms_error"]
-            and difference["same_top_token_float32"] == 1.0)
+    return (
+        difference["float32_max_error"] <= MAX_ERROR
+        and difference["float32_rms_error"] <= RMS_ERROR
+        and difference["bfloat16_rms_error"] <= HALF_RATIO * difference["transformers_bfloat16_rms_error"]
+        and difference["same_top_token_float32"] == 1.0
+    )
 
 
 def main() -> int:
@@ -143,8 +173,15 @@ def main() -> int:
         parts = {name: run_part(name, args.layers, folder) for name in PARTS}
         files = sum(f.stat().st_size for f in folder.glob("*.safetensors"))
         largest = max(np.prod(shape) for shape in ((151936, 2048), (2048, 11008))) * 2 / 2**30
-        result = {"command": "python -m benchmarks.full_size_policy", "model": NAME, "layers": args.layers, "file_gib": files / 2**30,
-                  "largest_tensor_gib": float(largest), **parts, "difference": differences(folder)}
+        result = {
+            "command": "python -m benchmarks.full_size_policy",
+            "model": NAME,
+            "layers": args.layers,
+            "file_gib": files / 2**30,
+            "largest_tensor_gib": float(largest),
+            **parts,
+            "difference": differences(folder),
+        }
     Path(args.out).write_text(json.dumps(result, indent=1) + "\n")
     passed = within_bounds(result["difference"])
     print(json.dumps(result["difference"], indent=1) + ("\nwithin the bounds" if passed else "\nOUT OF BOUNDS"))

@@ -1,8 +1,12 @@
-"""Attention on one GPU: XLA's forms against cuDNN's kernel, at the shapes of a 3B prompt and of the tower's full-attention blocks.
+"""Attention on one GPU: XLA's forms against cuDNN's kernel, at the shapes of a 3B prompt and of the tower's
+full-attention blocks.
 
     python -m benchmarks.gpu_attention           # one GPU, half a minute; writes benchmarks/results/gpu_attention.json
 
-bfloat16; the least of five calls, forward, and forward with backward; errors are ||out - xla|| / ||xla|| at the rows that count."""
+bfloat16; the least of five calls, forward, and forward with backward; errors are ||out - xla|| / ||xla|| at the rows
+that count.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -40,12 +44,21 @@ def case(shape: str, q: tuple[int, int, int, int], kv_heads: int, kernels: dict[
     rows: list[dict[str, Any]] = []
     first: list[jax.Array] = []
     for name, attend in kernels.items():
+
         def forward(q, k, v, attend=attend):
             return attend(q, k, v, valid).astype(jnp.float32) * valid[..., None, None]
 
-        once, both = jax.jit(forward), jax.jit(jax.grad(lambda q, k, v, forward=forward: jnp.sum(forward(q, k, v)), (0, 1, 2)))
+        once, both = (
+            jax.jit(forward),
+            jax.jit(jax.grad(lambda q, k, v, forward=forward: jnp.sum(forward(q, k, v)), (0, 1, 2))),
+        )
         made = [once(*inputs), *both(*inputs)]
-        row: dict[str, Any] = {"shape": shape, "kernel": name, "forward_ms": least_ms(once, *inputs), "with_backward_ms": least_ms(both, *inputs)}
+        row: dict[str, Any] = {
+            "shape": shape,
+            "kernel": name,
+            "forward_ms": least_ms(once, *inputs),
+            "with_backward_ms": least_ms(both, *inputs),
+        }
         if first:
             error, *gradients = (distance(a, b) for a, b in zip(made, first))
             row |= {"error": error, "gradient_errors": gradients}
@@ -67,13 +80,28 @@ def kernels(causal: bool) -> dict[str, Attend]:
 
 def main() -> None:
     """Prints the rows and writes the JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks.gpu_attention", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.gpu_attention", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", default="benchmarks/results/gpu_attention.json")
     options = parser.parse_args()
-    rows = case("8 prompts x 1024, 16 heads of 128, 2 key heads, causal, left-padded", (8, 1024, 16, 128), 2, kernels(True))
+    rows = case(
+        "8 prompts x 1024, 16 heads of 128, 2 key heads, causal, left-padded", (8, 1024, 16, 128), 2, kernels(True)
+    )
     rows += case("2 pictures x 3648 patches, 16 heads of 80, all to all", (2, 3648, 16, 80), 16, kernels(False))
-    Path(options.out).write_text(json.dumps({"command": "python -m benchmarks.gpu_attention", "device": jax.devices()[0].device_kind,
-                                             "jax": jax.__version__, "type": "bfloat16", "rows": rows}, indent=1) + "\n")
+    Path(options.out).write_text(
+        json.dumps(
+            {
+                "command": "python -m benchmarks.gpu_attention",
+                "device": jax.devices()[0].device_kind,
+                "jax": jax.__version__,
+                "type": "bfloat16",
+                "rows": rows,
+            },
+            indent=1,
+        )
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

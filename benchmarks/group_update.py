@@ -1,11 +1,14 @@
-"""What one update costs with the prompt passed once a group, against one row an answer: FLOPs of the traced program, time, memory.
+"""What one update costs with the prompt passed once a group, against one row an answer: FLOPs of the traced program,
+time, memory.
 
     python -m benchmarks.group_update            # CPU, about three minutes; writes benchmarks/results/group_update.json
 
-A group of 16, a prompt of 1,024 tokens (900 of a picture), answers of 128 tokens. FLOPs count every matrix product of the differentiated
-program, loops by their trip count; the same count for the 3B shape, which is only traced. The plain layout here encodes the picture once
-a group too, which the usual trainers do not: the ratio is that of the decoder alone.
+A group of 16, a prompt of 1,024 tokens (900 of a picture), answers of 128 tokens. FLOPs count every matrix product of
+the differentiated program, loops by their trip count; the same count for the 3B shape, which is only traced. The plain
+layout here encodes the picture once a group too, which the usual trainers do not: the ratio is that of the decoder
+alone.
 """
+
 from __future__ import annotations
 
 import math
@@ -44,10 +47,16 @@ def count_flops(jaxpr: Any) -> float:
 
 
 def distinct_tokens(config: ModelConfig) -> float:
-    """FLOPs of forward and backward with every distinct token once and only the attention pairs that exist; decoder and head."""
+    """FLOPs of forward and backward with every distinct token once and only the attention pairs that exist; decoder and
+    head.
+    """
     text = config.text
     tokens = PROMPT + GROUP * (ANSWER - 1)
-    linear = text.num_layers * text.hidden_size * (text.head_dim * (2 * text.num_heads + 2 * text.num_kv_heads) + 3 * text.intermediate_size)
+    linear = (
+        text.num_layers
+        * text.hidden_size
+        * (text.head_dim * (2 * text.num_heads + 2 * text.num_kv_heads) + 3 * text.intermediate_size)
+    )
     pairs = PROMPT**2 / 2 + GROUP * (ANSWER * PROMPT + ANSWER**2 / 2)
     attention = 4 * text.num_heads * text.head_dim * text.num_layers * pairs
     return 3 * (2 * linear * tokens + attention + 2 * text.hidden_size * text.vocab_size * GROUP * ANSWER)
@@ -66,11 +75,16 @@ def traced(config: ModelConfig, batch, answers, remat: str = "none") -> dict[str
     """FLOPs of both layouts, traced only; the tower is left out of both (features are given)."""
     graphdef, params = abstract_model(config)
     features = VisionFeatures(jax.ShapeDtypeStruct((GRID[0] * GRID[1] // 4, config.text.hidden_size), jnp.float32))  # type: ignore[arg-type]
-    flops = {name: count_flops(jax.make_jaxpr(make_loss(graphdef, layout, remat))(params, batch, answers, features).jaxpr)
-             for name, layout in (("group", group_logprobs), ("plain", plain_logprobs))}
-    return {"group_gflop": round(flops["group"] / 1e9, 1), "plain_gflop": round(flops["plain"] / 1e9, 1),
-            "plain_over_group": round(flops["plain"] / flops["group"], 2),
-            "group_over_distinct_tokens": round(flops["group"] / distinct_tokens(config), 3)}
+    flops = {
+        name: count_flops(jax.make_jaxpr(make_loss(graphdef, layout, remat))(params, batch, answers, features).jaxpr)
+        for name, layout in (("group", group_logprobs), ("plain", plain_logprobs))
+    }
+    return {
+        "group_gflop": round(flops["group"] / 1e9, 1),
+        "plain_gflop": round(flops["plain"] / 1e9, 1),
+        "plain_over_group": round(flops["plain"] / flops["group"], 2),
+        "group_over_distinct_tokens": round(flops["group"] / distinct_tokens(config), 3),
+    }
 
 
 def main() -> None:
@@ -83,16 +97,27 @@ def main() -> None:
     answers = collate_answers(tokens, [prompt.next_position], answer_bucket=ANSWER, pad_id=0)
     graphdef, params = split_model(QwenVL(config, rngs=nnx.Rngs(0)))
     features = VisionFeatures(jnp.asarray(rng.normal(size=(GRID[0] * GRID[1] // 4, 256)), jnp.float32))
-    result: dict[str, Any] = {"group_size": GROUP, "prompt": PROMPT, "answer": ANSWER, "remat": "full", "model": describe(config),
-                              "flops": traced(config, batch, answers), "flops_full_remat": traced(config, batch, answers, "full"),
-                              "flops_qwen2_5_vl_3b": traced(published("qwen2_5_vl_3b"), batch, answers)}
+    result: dict[str, Any] = {
+        "group_size": GROUP,
+        "prompt": PROMPT,
+        "answer": ANSWER,
+        "remat": "full",
+        "model": describe(config),
+        "flops": traced(config, batch, answers),
+        "flops_full_remat": traced(config, batch, answers, "full"),
+        "flops_qwen2_5_vl_3b": traced(published("qwen2_5_vl_3b"), batch, answers),
+    }
     values = {}
     for name, layout in (("group", group_logprobs), ("plain", plain_logprobs)):
         step = jax.jit(make_loss(graphdef, layout, "full")).lower(params, batch, answers, features).compile()
         values[name] = float(step(params, batch, answers, features)[0])
-        result[f"{name}_time"] = timed(lambda step=step: jax.block_until_ready(step(params, batch, answers, features)), 1)
+        result[f"{name}_time"] = timed(
+            lambda step=step: jax.block_until_ready(step(params, batch, answers, features)), 1
+        )
         result[f"{name}_time"]["temp_mib"] = round(step.memory_analysis().temp_size_in_bytes / 2**20, 1)  # type: ignore[union-attr]
-    result["time_plain_over_group"] = {key: round(result["plain_time"][key] / result["group_time"][key], 2) for key in ("wall_s", "cpu_s")}
+    result["time_plain_over_group"] = {
+        key: round(result["plain_time"][key] / result["group_time"][key], 2) for key in ("wall_s", "cpu_s")
+    }
     result["loss_relative_difference"] = abs(values["group"] - values["plain"]) / abs(values["plain"])
     write_result("group_update", "python -m benchmarks.group_update", result)
 

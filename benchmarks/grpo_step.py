@@ -1,10 +1,13 @@
-"""A whole GRPO step against trl's GRPOTrainer: the same tiny Qwen2.5-VL, pictures, questions, group size and lengths, on this CPU.
+"""A whole GRPO step against trl's GRPOTrainer: the same tiny Qwen2.5-VL, pictures, questions, group size and lengths,
+on this CPU.
 
     python -m benchmarks.grpo_step               # about four minutes; writes benchmarks/results/grpo_step.json
 
-A step is: pictures and text to model inputs, 16 sampled answers to each of 4 questions, a reward function, advantages, one AdamW update.
-Both sides are strictly on-policy, without a reference. Answers are cut at a fixed length, so both make the same number of tokens.
+A step is: pictures and text to model inputs, 16 sampled answers to each of 4 questions, a reward function, advantages,
+one AdamW update. Both sides are strictly on-policy, without a reference. Answers are cut at a fixed length, so both
+make the same number of tokens.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -68,14 +71,23 @@ class Clock:
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def stop(self) -> None:
-        self.steps.append({"wall_s": round(time.perf_counter() - self._wall, 3), "cpu_s": round(time.process_time() - self._cpu, 3)})
+        self.steps.append(
+            {"wall_s": round(time.perf_counter() - self._wall, 3), "cpu_s": round(time.process_time() - self._cpu, 3)}
+        )
 
 
 def our_steps(directory: str) -> list[dict[str, float]]:
     """The time of each step; the first compiles."""
     config, graphdef, params = make_policy(directory)
     processor = Processor.from_pretrained(directory)
-    engine = Engine(graphdef, config, max_slots=PROMPTS * GROUP, prompt_buckets=(336,), answer_buckets=(ANSWER,), pad_id=processor.pad_id)
+    engine = Engine(
+        graphdef,
+        config,
+        max_slots=PROMPTS * GROUP,
+        prompt_buckets=(336,),
+        answer_buckets=(ANSWER,),
+        pad_id=processor.pad_id,
+    )
     sampling = SamplingParams(ANSWER, banned_ids=processor.banned_ids)
     optimizer, cfg = optax.adamw(1e-6), ObjectiveConfig("dapo")
     state, images = optimizer.init(params), pictures()
@@ -83,7 +95,9 @@ def our_steps(directory: str) -> list[dict[str, float]]:
     @jax.jit
     def update(params, state, prompts, answers, batch):
         def loss(params):
-            logp, entropy = group_logprobs(nnx.merge(graphdef, params), prompts, answers, banned_ids=processor.banned_ids, remat="full")
+            logp, entropy = group_logprobs(
+                nnx.merge(graphdef, params), prompts, answers, banned_ids=processor.banned_ids, remat="full"
+            )
             sums = objective(logp, entropy, batch, cfg)
             return sums["loss"] / sums["count"]
 
@@ -96,8 +110,14 @@ def our_steps(directory: str) -> list[dict[str, float]]:
         prompts = [processor.encode(messages(), images=[image]) for image in images]
         groups = engine.generate(params, prompts, GROUP, sampling, step=step)
         rewards = [[reward(processor.decode(sample.tokens)) for sample in group] for group in groups]
-        packed = trajectory_batch(groups, [prompt.next_position for prompt in prompts], config.vision, answer_buckets=(ANSWER,),
-                                  patch_buckets=(), pad_id=processor.pad_id)
+        packed = trajectory_batch(
+            groups,
+            [prompt.next_position for prompt in prompts],
+            config.vision,
+            answer_buckets=(ANSWER,),
+            patch_buckets=(),
+            pad_id=processor.pad_id,
+        )
         batch = PolicyBatch(jnp.asarray(group_advantages(rewards)), packed.answers.loss_mask)
         device = collate_prompts(prompts, config.vision, prompt_bucket=336, patch_bucket=None, pad_id=processor.pad_id)
         params, state = jax.block_until_ready(update(params, state, device, packed.answers, batch))
@@ -121,15 +141,33 @@ def trl_steps(directory: str) -> list[dict[str, float]]:
         def on_step_end(self, *args, **kwargs):
             clock.stop()
 
-    questions = Dataset.from_list([{"prompt": [{"role": "user", "content": QUESTION}], "image": image} for image in pictures()])
+    questions = Dataset.from_list(
+        [{"prompt": [{"role": "user", "content": QUESTION}], "image": image} for image in pictures()]
+    )
     args = GRPOConfig(
-        output_dir=str(Path(directory) / "trl"), use_cpu=True, per_device_train_batch_size=PROMPTS * GROUP, num_generations=GROUP,
-        max_completion_length=ANSWER, max_steps=STEPS, learning_rate=1e-6, report_to=[], save_strategy="no", logging_strategy="no",
-        gradient_checkpointing=False, bf16=False, generation_kwargs={"min_new_tokens": ANSWER})
+        output_dir=str(Path(directory) / "trl"),
+        use_cpu=True,
+        per_device_train_batch_size=PROMPTS * GROUP,
+        num_generations=GROUP,
+        max_completion_length=ANSWER,
+        max_steps=STEPS,
+        learning_rate=1e-6,
+        report_to=[],
+        save_strategy="no",
+        logging_strategy="no",
+        gradient_checkpointing=False,
+        bf16=False,
+        generation_kwargs={"min_new_tokens": ANSWER},
+    )
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(directory)
     trainer = GRPOTrainer(
-        model, reward_funcs=lambda completions, **_: [reward(completion[0]["content"]) for completion in completions], args=args,  # type: ignore[arg-type]
-        train_dataset=questions, processing_class=transformers.AutoProcessor.from_pretrained(directory, use_fast=True), callbacks=[Timing()])
+        model,
+        reward_funcs=lambda completions, **_: [reward(completion[0]["content"]) for completion in completions],
+        args=args,  # type: ignore[arg-type]
+        train_dataset=questions,
+        processing_class=transformers.AutoProcessor.from_pretrained(directory, use_fast=True),
+        callbacks=[Timing()],
+    )
     trainer.train()
     return clock.steps
 
@@ -140,8 +178,16 @@ def main() -> None:
         config = json.loads((Path(directory) / "config.json").read_text())
         jax.clear_caches()
         theirs = trl_steps(directory)
-        result = {"prompts": PROMPTS, "group": GROUP, "answer_tokens": ANSWER, "picture": [SIDE, SIDE], "model_type": config["model_type"],
-                  "model": describe(read_config(directory)), "spatial_jax_steps": ours, "trl_steps": theirs}
+        result = {
+            "prompts": PROMPTS,
+            "group": GROUP,
+            "answer_tokens": ANSWER,
+            "picture": [SIDE, SIDE],
+            "model_type": config["model_type"],
+            "model": describe(read_config(directory)),
+            "spatial_jax_steps": ours,
+            "trl_steps": theirs,
+        }
         for key in ("wall_s", "cpu_s"):  # the first step compiles, or warms up
             least = [min(step[key] for step in steps[1:]) for steps in (theirs, ours)]
             result[f"trl_over_spatial_jax_{key}"] = round(least[0] / least[1], 2)

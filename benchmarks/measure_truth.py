@@ -1,10 +1,13 @@
-"""Measures made from depth, mask and camera alone against the closed form of rendered scenes, and how often the claimed uncertainty holds.
+"""Measures made from depth, mask and camera alone against the closed form of rendered scenes, and how often the claimed
+uncertainty holds.
 
     python -m benchmarks.measure_truth --scenes=200 --out=benchmarks/results/measure_truth.json
 
-For exact depth, a depth camera's noise, and an estimated depth map's (with a scale error that the whole picture shares): the median relative
-error of each measure, the share of errors within one and within two of its own claimed deviations (0.68 and 0.95 would be exact), and
-how many depth orders beyond a ratio of 1.15 are right."""
+For exact depth, a depth camera's noise, and an estimated depth map's (with a scale error that the whole picture
+shares): the median relative error of each measure, the share of errors within one and within two of its own claimed
+deviations (0.68 and 0.95 would be exact), and how many depth orders beyond a ratio of 1.15 are right.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -25,7 +28,9 @@ AXES = "xyz"
 
 
 def measured(noise: DepthNoise | None, scenes: int, seed: int = 3) -> Iterator[list[tuple[Any, Any, float]]]:
-    """(true object, measured object, true depth median) of well visible objects, a list a scene; measured from pixels alone."""
+    """(true object, measured object, true depth median) of well visible objects, a list a scene; measured from pixels
+    alone.
+    """
     source, clean = (RenderedScenes("plain", scenes, seed, noise=n) for n in (noise, None))
     for index in range(scenes):
         frame, exact = source.load(index), clean.load(index)
@@ -42,16 +47,22 @@ def measured(noise: DepthNoise | None, scenes: int, seed: int = 3) -> Iterator[l
 
 
 def compare(noise: DepthNoise | None, scenes: int, seed: int = 3) -> dict[str, Any]:
-    """{"errors": relative errors, "scores": errors in claimed deviations, both lists by measure, "order": whether each depth order is right}."""
+    """{"errors": relative errors, "scores": errors in claimed deviations, both lists by measure, "order": whether each
+    depth order is right}.
+    """
     errors: dict[str, list[float]] = {k: [] for k in ("depth", "height", "width", "centre", "distance")}
-    scores: dict[str, list[float]] = {k: [] for k in ("depth", "height", "width", *(f"center_{a}" for a in AXES), "distance")}
+    scores: dict[str, list[float]] = {
+        k: [] for k in ("depth", "height", "width", *(f"center_{a}" for a in AXES), "distance")
+    }
     order: list[bool] = []
     for row in measured(noise, scenes, seed):
         for truth, seen, depth in row:
             sigma = seen.uncertainty
-            for key, error, of, one in (("depth", seen.depth["median"] - depth, depth, sigma["depth_median"]),
-                                        ("height", seen.extent[2] - truth.extent[2], truth.extent[2], sigma["extent_2"]),
-                                        ("width", seen.extent[0] - truth.extent[0], truth.extent[0], sigma["extent_0"])):
+            for key, error, of, one in (
+                ("depth", seen.depth["median"] - depth, depth, sigma["depth_median"]),
+                ("height", seen.extent[2] - truth.extent[2], truth.extent[2], sigma["extent_2"]),
+                ("width", seen.extent[0] - truth.extent[0], truth.extent[0], sigma["extent_0"]),
+            ):
                 errors[key].append(float(abs(error) / of))
                 scores[key].append(float(error / one))
             errors["centre"].append(float(np.linalg.norm(seen.center - truth.center) / np.linalg.norm(truth.center)))
@@ -61,7 +72,13 @@ def compare(noise: DepthNoise | None, scenes: int, seed: int = 3) -> dict[str, A
             for b, seen_b, depth_b in row[:i]:
                 step = a.center - b.center
                 true, seen = np.linalg.norm(step), np.linalg.norm(seen_a.center - seen_b.center)
-                one = np.sqrt(sum((step[k] / true * s.uncertainty[f"center_{axis}"]) ** 2 for s in (seen_a, seen_b) for k, axis in enumerate(AXES)))
+                one = np.sqrt(
+                    sum(
+                        (step[k] / true * s.uncertainty[f"center_{axis}"]) ** 2
+                        for s in (seen_a, seen_b)
+                        for k, axis in enumerate(AXES)
+                    )
+                )
                 errors["distance"].append(float(abs(seen - true) / true))
                 scores["distance"].append(float((seen - true) / one))
                 if max(depth_a, depth_b) > 1.15 * min(depth_a, depth_b):
@@ -75,15 +92,30 @@ def table(found: dict[str, Any]) -> dict[str, Any]:
     for key, values in found["scores"].items():
         share = {f"within_{n}": round(float(np.mean(np.abs(values) <= n)), 3) for n in (1, 2)}
         error = found["errors"].get(key)
-        rows[key] = {**({} if error is None else {"median_error": float(f"{np.median(error):.3g}"), "p90_error": float(f"{np.quantile(error, 0.9):.3g}")}),
-                     **share, "n": len(values)}
-    rows["centre"] = {"median_error": float(f"{np.median(found['errors']['centre']):.3g}"), "n": len(found["errors"]["centre"])}
+        rows[key] = {
+            **(
+                {}
+                if error is None
+                else {
+                    "median_error": float(f"{np.median(error):.3g}"),
+                    "p90_error": float(f"{np.quantile(error, 0.9):.3g}"),
+                }
+            ),
+            **share,
+            "n": len(values),
+        }
+    rows["centre"] = {
+        "median_error": float(f"{np.median(found['errors']['centre']):.3g}"),
+        "n": len(found["errors"]["centre"]),
+    }
     return {"measures": rows, "orders_right": round(float(np.mean(found["order"])), 5), "orders": len(found["order"])}
 
 
 def main() -> int:
     """Prints and saves the table."""
-    parser = argparse.ArgumentParser("python -m benchmarks.measure_truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.measure_truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--seed", type=int, default=3)
     parser.add_argument("--out", type=Path)
@@ -93,7 +125,11 @@ def main() -> int:
         result["noise"][name] = found = table(compare(noise, options.scenes, options.seed))
         print(f"noise {name}: {found['orders_right']:.4f} of {found['orders']} depth orders right")
         for key, row in found["measures"].items():
-            error = f"{100 * row['median_error']:6.2f} % {100 * row.get('p90_error', float('nan')):6.2f} %" if "median_error" in row else " " * 17
+            error = (
+                f"{100 * row['median_error']:6.2f} % {100 * row.get('p90_error', float('nan')):6.2f} %"
+                if "median_error" in row
+                else " " * 17
+            )
             shares = f"within one {row['within_1']:.2f}, two {row['within_2']:.2f}" if "within_1" in row else ""
             print(f"  {key:10} median, p90 {error}   {shares:28} n={row['n']}")
     if options.out:

@@ -1,9 +1,12 @@
-"""A 100M-class random Qwen2.5-VL on this machine: forward, forward + backward and greedy decoding, here and in transformers.
+"""A 100M-class random Qwen2.5-VL on this machine: forward, forward + backward and greedy decoding, here and in
+transformers.
 
     python benchmarks/model_speed.py [--out benchmarks/results/model_speed.json] [--repeats 3] [--threads 2] [--small]
 
-Same weights, same inputs, float32, alternating runs; the best of the repeats counts. Compilation is timed apart. --small is a smoke test.
+Same weights, same inputs, float32, alternating runs; the best of the repeats counts. Compilation is timed apart.
+--small is a smoke test.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,7 +22,16 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, count_params, load_pretrained, save_pretrained, split_model
+from spatial_jax.models import (
+    ModelConfig,
+    QwenVL,
+    TextConfig,
+    VisionConfig,
+    count_params,
+    load_pretrained,
+    save_pretrained,
+    split_model,
+)
 from spatial_jax.models.generate import prompt_hidden
 from spatial_jax.models.verify import import_torch, sample_inputs, torch_model
 
@@ -30,9 +42,25 @@ def model_config(small: bool) -> ModelConfig:
     heads, head_dim, section = (4, 32, (4, 6, 6)) if small else (10, 64, (8, 12, 12))
     text = TextConfig(vocab, width, ffn, layers, heads, 2, head_dim, 1e-6, 1e6, section)
     blocks = tuple(i for i in range(depth) if i % 4 == 3) or (1,)
-    vision = VisionConfig("qwen2_5_vl", depth, tower, tower * 2, 4, width, "silu", 14, window_size=112, full_attention_blocks=blocks,
-                          tokens_per_second=2.0)
-    ids = {"image_token_id": vocab - 4, "video_token_id": vocab - 3, "vision_start_token_id": vocab - 2, "vision_end_token_id": vocab - 1}
+    vision = VisionConfig(
+        "qwen2_5_vl",
+        depth,
+        tower,
+        tower * 2,
+        4,
+        width,
+        "silu",
+        14,
+        window_size=112,
+        full_attention_blocks=blocks,
+        tokens_per_second=2.0,
+    )
+    ids = {
+        "image_token_id": vocab - 4,
+        "video_token_id": vocab - 3,
+        "vision_start_token_id": vocab - 2,
+        "vision_end_token_id": vocab - 1,
+    }
     return ModelConfig("qwen2_5_vl", text, vision, bos_token_id=2, eos_token_id=3, pad_token_id=1, **ids)
 
 
@@ -54,10 +82,19 @@ def compare(name: str, ours: Callable[[], object], theirs: Callable[[], object],
     compile_s = time.perf_counter() - start
     theirs()
     seconds = best({"spatial_jax": ours, "transformers": theirs}, repeats)
-    row = {"task": name, "tokens": tokens, "spatial_jax_s": seconds["spatial_jax"], "transformers_s": seconds["transformers"],
-           "speedup": seconds["transformers"] / seconds["spatial_jax"], "first_call_s": compile_s}
-    print(f"{name:<20} spatial_jax {row['spatial_jax_s']:8.3f} s   transformers {row['transformers_s']:8.3f} s   "
-          f"x{row['speedup']:.2f}   (first call {compile_s:.1f} s)", flush=True)
+    row = {
+        "task": name,
+        "tokens": tokens,
+        "spatial_jax_s": seconds["spatial_jax"],
+        "transformers_s": seconds["transformers"],
+        "speedup": seconds["transformers"] / seconds["spatial_jax"],
+        "first_call_s": compile_s,
+    }
+    print(
+        f"{name:<20} spatial_jax {row['spatial_jax_s']:8.3f} s   transformers {row['transformers_s']:8.3f} s   "
+        f"x{row['speedup']:.2f}   (first call {compile_s:.1f} s)",
+        flush=True,
+    )
     return row
 
 
@@ -86,6 +123,7 @@ def measure(small: bool, repeats: int, threads: int, new_tokens: int) -> dict:
             logp = jax.nn.log_softmax(forward(params, batch)[:, :-1])
             chosen = jnp.take_along_axis(logp, jnp.maximum(targets[:, 1:], 0)[..., None], -1)[..., 0]
             return -jnp.where(targets[:, 1:] >= 0, chosen, 0).sum() / (targets[:, 1:] >= 0).sum()
+
         return jax.value_and_grad(loss)(params)
 
     def torch_forward():
@@ -98,18 +136,44 @@ def measure(small: bool, repeats: int, threads: int, new_tokens: int) -> dict:
 
     def torch_greedy():
         with torch.no_grad():
-            return theirs.generate(**tensors, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False, eos_token_id=None,
-                                   pad_token_id=1)
+            return theirs.generate(
+                **tensors,
+                max_new_tokens=new_tokens,
+                min_new_tokens=new_tokens,
+                do_sample=False,
+                eos_token_id=None,
+                pad_token_id=1,
+            )
 
     count, decoded = inputs["input_ids"].size, len(inputs["input_ids"]) * new_tokens
     rows = [
         compare("forward", lambda: jax.block_until_ready(forward(policy.params, batch)), torch_forward, repeats, count),
-        compare("forward + backward", lambda: jax.block_until_ready(gradient(policy.params, batch)), torch_gradient, repeats, count),
-        compare("greedy decoding", lambda: policy.greedy(**inputs, max_new_tokens=new_tokens), torch_greedy, repeats, decoded),
+        compare(
+            "forward + backward",
+            lambda: jax.block_until_ready(gradient(policy.params, batch)),
+            torch_gradient,
+            repeats,
+            count,
+        ),
+        compare(
+            "greedy decoding",
+            lambda: policy.greedy(**inputs, max_new_tokens=new_tokens),
+            torch_greedy,
+            repeats,
+            decoded,
+        ),
     ]
-    return {"parameters": count_params(config), "batch": list(inputs["input_ids"].shape), "new_tokens": new_tokens, "threads": threads,
-            "cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load_average_at_end": os.getloadavg()[0],
-            "versions": {"jax": jax.__version__, "torch": torch.__version__, "transformers": transformers.__version__}, "rows": rows}
+    return {
+        "parameters": count_params(config),
+        "batch": list(inputs["input_ids"].shape),
+        "new_tokens": new_tokens,
+        "threads": threads,
+        "cpu": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "load_average_at_end": os.getloadavg()[0],
+        "versions": {"jax": jax.__version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        "rows": rows,
+    }
 
 
 def main() -> None:

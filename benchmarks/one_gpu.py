@@ -1,13 +1,15 @@
-"""A published size on one accelerator: prompts, rollout and update of Qwen2.5-VL-3B in bfloat16, here and in transformers on the same card.
+"""A published size on one accelerator: prompts, rollout and update of Qwen2.5-VL-3B in bfloat16, here and in
+transformers on the same card.
 
-    python -m benchmarks.one_gpu                 # one GPU of 80 GB, about four minutes; writes benchmarks/results/one_gpu.json
+    python -m benchmarks.one_gpu         # one GPU of 80 GB, four minutes; writes benchmarks/results/one_gpu.json
     python -m benchmarks.one_gpu --layers=2 --part=ours    # a look at one side
 
-Random weights of the true shapes; each side in a process of its own, one after the other. Eight prompts of 1,024 tokens, 900 of them of a
-picture of 840 x 840; sixteen answers each. Rollout: 128 answers of 128 tokens. Update: forward and backward over one group with answers of
-256 tokens, every layer recomputed; transformers passes the prompt with every answer, as trl does, four rows at a time, and makes logits for
-the answers alone.
+Random weights of the true shapes; each side in a process of its own, one after the other. Eight prompts of 1,024
+tokens, 900 of them of a picture of 840 x 840; sixteen answers each. Rollout: 128 answers of 128 tokens. Update: forward
+and backward over one group with answers of 256 tokens, every layer recomputed; transformers passes the prompt with
+every answer, as trl does, four rows at a time, and makes logits for the answers alone.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -57,10 +59,12 @@ def ours(config: ModelConfig) -> dict[str, Any]:
     graphdef, shapes = abstract_model(config, "bfloat16", "bfloat16")
     leaves, tree = jax.tree_util.tree_flatten(shapes)
     draw = jax.jit(lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * 0.02, static_argnums=(1, 2))
-    params = jax.tree_util.tree_unflatten(tree, [draw(jax.random.key(i), leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)])
+    params = jax.tree_util.tree_unflatten(
+        tree, [draw(jax.random.key(i), leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)]
+    )
     prompts = [picture_prompt(config, PROMPT, GRID, seed) for seed in range(PROMPTS)]
     shape, patches = model_shape(config_to_hf(config)), GRID[0] * GRID[1]
-    window = config.vision.window_tokens ** 2 * config.vision.merge_unit
+    window = config.vision.window_tokens**2 * config.vision.merge_unit
     out: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
     peak = peak_flops(out["device"])
 
@@ -79,18 +83,36 @@ def ours(config: ModelConfig) -> dict[str, Any]:
     batch = jax.device_put(collate_prompts(prompts, config.vision, prompt_bucket=PROMPT, patch_bucket=None, pad_id=0))
     first, seconds = best(lambda: jax.block_until_ready(last_logits(params, batch)))
     flops = forward_flops(shape, [group(()) for _ in prompts])
-    out["prompts"] = {"first_s": first, "seconds": seconds, "tokens_per_s": round(PROMPTS * PROMPT / seconds), "mfu": round(mfu(flops, seconds, peak), 3)}
+    out["prompts"] = {
+        "first_s": first,
+        "seconds": seconds,
+        "tokens_per_s": round(PROMPTS * PROMPT / seconds),
+        "mfu": round(mfu(flops, seconds, peak), 3),
+    }
     print("prompts", out["prompts"], flush=True)
 
-    engine = Engine(graphdef, config, max_slots=PROMPTS * GROUP, prompt_buckets=(PROMPT,), answer_buckets=(ROLLED,), pad_id=0)
+    engine = Engine(
+        graphdef, config, max_slots=PROMPTS * GROUP, prompt_buckets=(PROMPT,), answer_buckets=(ROLLED,), pad_id=0
+    )
     first, seconds = best(lambda: engine.generate(params, prompts, GROUP, SamplingParams(ROLLED)), 2)
-    out["rollout"] = {"first_s": first, "seconds": seconds, "tokens_per_s": round(PROMPTS * GROUP * ROLLED / seconds), "peak_gib": memory()}
+    out["rollout"] = {
+        "first_s": first,
+        "seconds": seconds,
+        "tokens_per_s": round(PROMPTS * GROUP * ROLLED / seconds),
+        "peak_gib": memory(),
+    }
     print("rollout", out["rollout"], flush=True)
 
     rng = np.random.default_rng(0)
-    answers = collate_answers([[rng.integers(16, 1000, UPDATED).astype(np.int32) for _ in range(GROUP)]], [prompts[0].next_position],
-                              answer_bucket=UPDATED, pad_id=0)
-    answers, one = jax.device_put((answers, collate_prompts(prompts[:1], config.vision, prompt_bucket=PROMPT, patch_bucket=None, pad_id=0)))
+    answers = collate_answers(
+        [[rng.integers(16, 1000, UPDATED).astype(np.int32) for _ in range(GROUP)]],
+        [prompts[0].next_position],
+        answer_bucket=UPDATED,
+        pad_id=0,
+    )
+    answers, one = jax.device_put(
+        (answers, collate_prompts(prompts[:1], config.vision, prompt_bucket=PROMPT, patch_bucket=None, pad_id=0))
+    )
 
     @functools.partial(jax.jit, donate_argnums=1)
     def gradient(params, old, one, answers):
@@ -106,8 +128,13 @@ def ours(config: ModelConfig) -> dict[str, Any]:
 
     first, seconds = best(update)
     flops = training_flops(shape, [group((UPDATED,) * GROUP)])
-    out["update"] = {"first_s": first, "seconds": seconds, "answers_per_s": round(GROUP / seconds, 2), "mfu": round(mfu(flops, seconds, peak), 3),
-                     "peak_gib": memory()}
+    out["update"] = {
+        "first_s": first,
+        "seconds": seconds,
+        "answers_per_s": round(GROUP / seconds, 2),
+        "mfu": round(mfu(flops, seconds, peak), 3),
+        "peak_gib": memory(),
+    }
     print("update", out["update"], flush=True)
     return out
 
@@ -124,16 +151,24 @@ def theirs(config: ModelConfig) -> dict[str, Any]:
     torch.set_default_dtype(torch.bfloat16)
     where = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.device(where):
-        model = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(**{k: v for k, v in plain.items() if k not in ("architectures", "model_type")}))
+        model = Qwen2_5_VLForConditionalGeneration(
+            Qwen2_5_VLConfig(**{k: v for k, v in plain.items() if k not in ("architectures", "model_type")})
+        )
     model.to(torch.device(where)).eval()  # type: ignore[arg-type]
     made = [picture_prompt(config, PROMPT, GRID, seed) for seed in range(PROMPTS)]
 
     def inputs(which: list, answer: int = 0) -> dict[str, Any]:
         tails = np.random.default_rng(0).integers(16, 1000, (len(which), answer))
         ids = torch.tensor(np.concatenate([np.stack([p.input_ids for p in which]), tails], 1), device=where).long()
-        return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "mm_token_type_ids": (ids == config.image_token_id).int(),
-                "pixel_values": torch.tensor(np.concatenate([p.pixel_values for p in which]), device=where, dtype=torch.bfloat16),
-                "image_grid_thw": torch.tensor(np.concatenate([p.grid_thw for p in which]), device=where).long()}
+        return {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "mm_token_type_ids": (ids == config.image_token_id).int(),
+            "pixel_values": torch.tensor(
+                np.concatenate([p.pixel_values for p in which]), device=where, dtype=torch.bfloat16
+            ),
+            "image_grid_thw": torch.tensor(np.concatenate([p.grid_thw for p in which]), device=where).long(),
+        }
 
     def wait() -> None:
         if where == "cuda":
@@ -156,12 +191,27 @@ def theirs(config: ModelConfig) -> dict[str, Any]:
 
     @torch.no_grad()
     def rollout() -> None:
-        model.generate(**batch, max_new_tokens=ROLLED, min_new_tokens=ROLLED, do_sample=True, temperature=1.0, top_k=0, top_p=1.0,
-                       num_return_sequences=GROUP, eos_token_id=None, pad_token_id=0)
+        model.generate(
+            **batch,
+            max_new_tokens=ROLLED,
+            min_new_tokens=ROLLED,
+            do_sample=True,
+            temperature=1.0,
+            top_k=0,
+            top_p=1.0,
+            num_return_sequences=GROUP,
+            eos_token_id=None,
+            pad_token_id=0,
+        )
         wait()
 
     first, seconds = best(rollout, 1)
-    out["rollout"] = {"first_s": first, "seconds": seconds, "tokens_per_s": round(PROMPTS * GROUP * ROLLED / seconds), "peak_gib": memory()}
+    out["rollout"] = {
+        "first_s": first,
+        "seconds": seconds,
+        "tokens_per_s": round(PROMPTS * GROUP * ROLLED / seconds),
+        "peak_gib": memory(),
+    }
     print("rollout", out["rollout"], flush=True)
 
     model.train()
@@ -177,7 +227,12 @@ def theirs(config: ModelConfig) -> dict[str, Any]:
         wait()
 
     first, seconds = best(update)
-    out["update"] = {"first_s": first, "seconds": seconds, "answers_per_s": round(GROUP / seconds, 2), "peak_gib": memory()}
+    out["update"] = {
+        "first_s": first,
+        "seconds": seconds,
+        "answers_per_s": round(GROUP / seconds, 2),
+        "peak_gib": memory(),
+    }
     print("update", out["update"], flush=True)
     return out
 
@@ -187,7 +242,9 @@ SIDES = {"ours": ours, "theirs": theirs}
 
 def main() -> int:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.one_gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.one_gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", default="qwen2_5_vl_3b")
     parser.add_argument("--layers", type=int, default=0, help="decoder layers; 0: the published number")
     parser.add_argument("--part", choices=tuple(SIDES), help="only this side, printed as JSON")
@@ -199,18 +256,36 @@ def main() -> int:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     sides = {}
     for part in SIDES:
-        command = [sys.executable, "-m", "benchmarks.one_gpu", f"--part={part}", f"--model={args.model}", f"--layers={args.layers}"]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.one_gpu",
+            f"--part={part}",
+            f"--model={args.model}",
+            f"--layers={args.layers}",
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         print(done.stdout, flush=True)
         if done.returncode:
             print(f"one_gpu: {part} ended with {done.returncode}", file=sys.stderr)
             continue
         sides[part] = json.loads(done.stdout.strip().splitlines()[-1])
-    result: dict[str, Any] = {"command": "python -m benchmarks.one_gpu", "model": args.model, "layers": args.layers or "all", "prompts": PROMPTS,
-                              "group": GROUP, "prompt_tokens": PROMPT, "rollout_tokens": ROLLED, "update_tokens": UPDATED, **sides}
+    result: dict[str, Any] = {
+        "command": "python -m benchmarks.one_gpu",
+        "model": args.model,
+        "layers": args.layers or "all",
+        "prompts": PROMPTS,
+        "group": GROUP,
+        "prompt_tokens": PROMPT,
+        "rollout_tokens": ROLLED,
+        "update_tokens": UPDATED,
+        **sides,
+    }
     if len(sides) == len(SIDES):
-        result["times_faster"] = {task: round(sides["theirs"][task]["seconds"] / sides["ours"][task]["seconds"], 2)
-                                  for task in ("prompts", "rollout", "update")}
+        result["times_faster"] = {
+            task: round(sides["theirs"][task]["seconds"] / sides["ours"][task]["seconds"], 2)
+            for task in ("prompts", "rollout", "update")
+        }
         print(result["times_faster"])
     with open(args.out, "w") as file:
         json.dump(result, file, indent=1)

@@ -2,8 +2,11 @@
 
     python -m benchmarks.synthesis_speed --out=benchmarks/results/synthesis_speed.json
 
-Times are CPU seconds of this process (other load on the machine does not count). Scenes are rendered ones, held in memory; "records" is the
-whole way from a SceneRecord to finished QuestionRecords, "with writing" adds serialisation and the dataset on disk."""
+Times are CPU seconds of this process (other load on the machine does not count). Scenes are rendered ones, held in
+memory; "records" is the whole way from a SceneRecord to finished QuestionRecords, "with writing" adds serialisation and
+the dataset on disk.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -42,7 +45,7 @@ def scenes(count: int, preset: str) -> list[SceneRecord]:
 
 
 def questions(records: list[SceneRecord], profile: str, per_scene: int) -> dict[str, Any]:
-    Generator(chosen("all"), Options(profile=profile), per_scene=per_scene)(records[0])          # imports
+    Generator(chosen("all"), Options(profile=profile), per_scene=per_scene)(records[0])  # imports
     generator = Generator(chosen("all"), Options(profile=profile), per_scene=per_scene)
     started = time.process_time()
     made = [q for record in records for q in generator(record)]
@@ -51,8 +54,11 @@ def questions(records: list[SceneRecord], profile: str, per_scene: int) -> dict[
         started = time.process_time()
         write_questions(folder + "/q", {}, made)
         writing = time.process_time() - started
-    return {"questions": len(made), "records_per_second": round(len(made) / seconds),
-            "with_writing_per_second": round(len(made) / (seconds + writing))}
+    return {
+        "questions": len(made),
+        "records_per_second": round(len(made) / seconds),
+        "with_writing_per_second": round(len(made) / (seconds + writing)),
+    }
 
 
 def tasks(picture: Picture, turns: int) -> dict[str, Any]:
@@ -69,7 +75,11 @@ def tasks(picture: Picture, turns: int) -> dict[str, Any]:
             for image in puzzle.images:
                 encode(np.ascontiguousarray(image))
             made += 1
-        rows[variant] = {"ms": round(1000 * (time.process_time() - started) / max(1, made), 1), "made": made, "refused": dict(reasons)}
+        rows[variant] = {
+            "ms": round(1000 * (time.process_time() - started) / max(1, made), 1),
+            "made": made,
+            "refused": dict(reasons),
+        }
     return rows
 
 
@@ -85,11 +95,16 @@ def main() -> int:
         records = scenes(args.scenes if preset == "plain" else args.scenes // 5, preset)
         for profile in ("plain", "full"):
             row = result["questions"][f"{preset} scenes, {profile}"] = questions(records, profile, args.per_scene)
-            print(f"{preset} scenes, {profile:5}  {row['questions']:5d} questions  {row['records_per_second']:6d}/s  with writing "
-                  f"{row['with_writing_per_second']:6d}/s", flush=True)
+            print(
+                f"{preset} scenes, {profile:5}  {row['questions']:5d} questions  {row['records_per_second']:6d}/s  with"
+                f" writing {row['with_writing_per_second']:6d}/s",
+                flush=True,
+            )
     picture = load(records[0])
     for size in ((480, 640), (1064, 1600)):
-        rgb = np.asarray(Image.open(io.BytesIO(records[0].image)).convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC))
+        rgb = np.asarray(
+            Image.open(io.BytesIO(records[0].image)).convert("RGB").resize(size[::-1], Image.Resampling.BICUBIC)
+        )
         assert picture.depth is not None
         depth = np.asarray(Image.fromarray(picture.depth).resize(size[::-1], Image.Resampling.NEAREST))
         rows = result["selfsup"][f"{size[1]}x{size[0]}"] = tasks(Picture(rgb, depth), args.turns)

@@ -1,9 +1,12 @@
-"""Checks every family's answers on rendered scenes against the renderer's closed form, computed here from the room and the raw rendering alone.
+"""Checks every family's answers on rendered scenes against the renderer's closed form, computed here from the room and
+the raw rendering alone.
 
     python -m benchmarks.synthesis_truth --questions=10000 --out=benchmarks/results/synthesis_truth.json
 
-Every candidate question counts (the balance is left out). Words must be equal; numbers must be within 5 % or the last digit's half,
-and boxes within half a pixel of the visible pixels' bounds. Exit code 1 if one is wrong."""
+Every candidate question counts (the balance is left out). Words must be equal; numbers must be within 5 % or the last
+digit's half, and boxes within half a pixel of the visible pixels' bounds. Exit code 1 if one is wrong.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -57,7 +60,7 @@ class Closed:
         return float(np.median(self.depth[self.mask(k)]))
 
     def center(self, k: str) -> np.ndarray:
-        return self.bodies[k][1].corners.mean(0)                  # world, z up
+        return self.bodies[k][1].corners.mean(0)  # world, z up
 
     def height(self, k: str) -> float:
         return float(np.ptp(self.bodies[k][1].corners[:, 2]))
@@ -73,7 +76,7 @@ class Closed:
         return np.stack([(u - c.cx) / c.fx * z, (v - c.cy) / c.fy * z, z], 1)
 
     def ahead(self) -> np.ndarray:
-        return self.camera.rotation[2] * (1, 1, 0)                # the viewing direction on the floor
+        return self.camera.rotation[2] * (1, 1, 0)  # the viewing direction on the floor
 
 
 def truth(c: Closed, r: QuestionRecord) -> Any:
@@ -88,13 +91,17 @@ def truth(c: Closed, r: QuestionRecord) -> Any:
         return relation(c, form, inputs, ids, captions)
     if r.family == "depth_order2":
         nearer = int(c.median(ids[1]) < c.median(ids[0]))
-        return {"closer": captions[nearer], "farther": captions[1 - nearer], "yes_no": "yes" if nearer == 0 else "no"}[form]
+        return {"closer": captions[nearer], "farther": captions[1 - nearer], "yes_no": "yes" if nearer == 0 else "no"}[
+            form
+        ]
     if r.family == "depth_order":
         order = sorted(range(len(ids)), key=lambda i: c.median(ids[i]), reverse=form == "far_to_near")
         return ", ".join(captions[i] for i in order)
     if r.family == "listing":
         assert len(ids) == len(c.bodies)
-        order = sorted(range(len(ids)), key=lambda i: c.median(ids[i]) if form == "all_near_to_far" else c.middle(ids[i])[0])
+        order = sorted(
+            range(len(ids)), key=lambda i: c.median(ids[i]) if form == "all_near_to_far" else c.middle(ids[i])[0]
+        )
         return ", ".join(captions[i] for i in order)
     if r.family == "multihop":
         return chain(c, inputs, ids)
@@ -111,7 +118,9 @@ def relation(c: Closed, form: str, inputs: dict[str, Any], ids: list[str], capti
     return captions[0 if first == (inputs["end"] in ("left", "higher")) else 1]
 
 
-def numbers_and_space(c: Closed, r: QuestionRecord, form: str, inputs: dict[str, Any], ids: list[str], captions: list[str]) -> Any:
+def numbers_and_space(
+    c: Closed, r: QuestionRecord, form: str, inputs: dict[str, Any], ids: list[str], captions: list[str]
+) -> Any:
     if r.family == "abs_depth":
         return c.median(ids[0])
     if r.family == "box":
@@ -136,14 +145,20 @@ def numbers_and_space(c: Closed, r: QuestionRecord, form: str, inputs: dict[str,
             from scipy.spatial import cKDTree
 
             return float(cKDTree(c.surface(ids[0])).query(c.surface(ids[1]))[0].min())
-        return float(np.linalg.norm((centers[0] - centers[1]) * {"center": (1, 1, 1), "horizontal": (1, 1, 0), "vertical": (0, 0, 1)}[form]))
+        return float(
+            np.linalg.norm(
+                (centers[0] - centers[1]) * {"center": (1, 1, 1), "horizontal": (1, 1, 0), "vertical": (0, 0, 1)}[form]
+            )
+        )
     return direction(c, form, centers)
 
 
 def direction(c: Closed, form: str, centers: list[np.ndarray]) -> str:
     f = c.ahead() if form == "clock" else centers[1] - centers[0]
     t = centers[1 if form == "clock" else 2] - centers[0]
-    left = math.degrees(math.atan2(f[0] * t[1] - f[1] * t[0], f[0] * t[0] + f[1] * t[1]))      # world z up: positive is to the left
+    left = math.degrees(
+        math.atan2(f[0] * t[1] - f[1] * t[0], f[0] * t[0] + f[1] * t[1])
+    )  # world z up: positive is to the left
     if form == "clock":
         return f"{(round(-left / 30) - 1) % 12 + 1} o'clock"
     side = "left" if left > 0 else "right"
@@ -153,14 +168,23 @@ def direction(c: Closed, form: str, centers: list[np.ndarray]) -> str:
 def chain(c: Closed, inputs: dict[str, Any], ids: list[str]) -> str:
     measures = {"x": lambda k: c.middle(k)[0], "y": lambda k: c.middle(k)[1], "z": c.median, "h": c.height}
     rules: dict[str, tuple[str, Any]] = {
-        "further left": ("x", min), "further right": ("x", max), "higher in the picture": ("y", min), "lower in the picture": ("y", max),
-        "closer": ("z", min), "farther": ("z", max), "taller": ("h", max), "shorter": ("h", min)}
+        "further left": ("x", min),
+        "further right": ("x", max),
+        "higher in the picture": ("y", min),
+        "lower in the picture": ("y", max),
+        "closer": ("z", min),
+        "farther": ("z", max),
+        "taller": ("h", max),
+        "shorter": ("h", min),
+    }
     current = ids[0]
     for word, other in zip(inputs["picks"], ids[1:-1]):
         measure, best = rules[word]
         current = best((current, other), key=measures[measure])
     m = inputs["final"]
-    return {"x": ("left", "right"), "y": ("above", "below"), "z": ("closer", "farther")}[m][int(measures[m](current) > measures[m](ids[-1]))]
+    return {"x": ("left", "right"), "y": ("above", "below"), "z": ("closer", "farther")}[m][
+        int(measures[m](current) > measures[m](ids[-1]))
+    ]
 
 
 def right(c: Closed, r: QuestionRecord) -> tuple[bool, Any]:
@@ -171,7 +195,7 @@ def right(c: Closed, r: QuestionRecord) -> tuple[bool, Any]:
         return answer == expected, expected
     if isinstance(expected, np.ndarray):
         return bool(np.abs(np.array(json.loads(answer)) - expected).max() <= 0.5), expected.tolist()
-    tolerance = 0.1 if json.loads(r.meta)["form"] == "nearest" else 0.05        # clouds are samples of the surfaces
+    tolerance = 0.1 if json.loads(r.meta)["form"] == "nearest" else 0.05  # clouds are samples of the surfaces
     return abs(float(answer) - expected) <= max(tolerance * expected, 0.5 if r.unit in ("deg", "cm") else 0.0), expected
 
 
@@ -185,7 +209,7 @@ def main() -> int:
     p.add_argument("--out", default="")
     args = p.parse_args()
     families, options = chosen(args.families), Options(profile=args.profile, pool=12)
-    source, measure = Once(preset=args.preset, count=10 ** 9, seed=args.seed), Measure(256)
+    source, measure = Once(preset=args.preset, count=10**9, seed=args.seed), Measure(256)
     checked, wrong = collections.Counter[str](), collections.Counter[str]()
     started, index = time.monotonic(), 0
     while any(checked[f.name] < args.questions for f in families) and index < 20 * args.questions:
@@ -202,11 +226,25 @@ def main() -> int:
                 checked[f.name] += 1
                 if not ok:
                     wrong[f.name] += 1
-                    print(f"wrong: {record.question!r} -> {record.answer!r}, should be {expected!r} ({view.scene_id}, {record.meta})", flush=True)
+                    print(
+                        f"wrong: {record.question!r} -> {record.answer!r}, should be {expected!r} ({view.scene_id},"
+                        f" {record.meta})",
+                        flush=True,
+                    )
         index += 1
-    result = {"preset": args.preset, "profile": args.profile, "seed": args.seed, "scenes": index, "seconds": round(time.monotonic() - started, 1),
-              "families": {f.name: {"checked": checked[f.name], "wrong": wrong[f.name]} for f in families}}
-    print("\n".join(f"{name:13} {row['checked']:6d} checked {row['wrong']:4d} wrong" for name, row in result["families"].items()))
+    result = {
+        "preset": args.preset,
+        "profile": args.profile,
+        "seed": args.seed,
+        "scenes": index,
+        "seconds": round(time.monotonic() - started, 1),
+        "families": {f.name: {"checked": checked[f.name], "wrong": wrong[f.name]} for f in families},
+    }
+    print(
+        "\n".join(
+            f"{name:13} {row['checked']:6d} checked {row['wrong']:4d} wrong" for name, row in result["families"].items()
+        )
+    )
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)
         Path(args.out).write_text(json.dumps(result, indent=1) + "\n")

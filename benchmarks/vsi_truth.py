@@ -1,10 +1,14 @@
-"""VSI-Bench's published answers derived again from its scene metadata by the definitions that the question generator uses.
+"""VSI-Bench's published answers derived again from its scene metadata by the definitions that the question generator
+uses.
 
-    python -m benchmarks.vsi_truth --questions=vsi_bench.json --metadata=scannet_meta_info_val.json,scannetpp_meta_info_val.json,arkitscenes_meta_info_val.json
+    python -m benchmarks.vsi_truth --questions=vsi_bench.json \
+        --metadata=scannet_meta_info_val.json,scannetpp_meta_info_val.json,arkitscenes_meta_info_val.json
 
-`--questions`: a JSON list of VSI-Bench items (mp4_path, question_type, question, answer, A to D); `--metadata`: the benchmark's meta_info files.
-Prints and writes, a type: items, those the metadata can answer, and the share of equal answers (absolute distances: within 0.1 m).
-Appearance order and route planning need the video and are left out."""
+`--questions`: a JSON list of VSI-Bench items (mp4_path, question_type, question, answer, A to D); `--metadata`: the
+benchmark's meta_info files. Prints and writes, a type: items, those the metadata can answer, and the share of equal
+answers (absolute distances: within 0.1 m). Appearance order and route planning need the video and are left out.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -63,7 +67,9 @@ def derive(room: Room, item: dict[str, Any]) -> str:
 
 def main() -> None:
     """Prints the table and writes the JSON."""
-    parser = argparse.ArgumentParser("python -m benchmarks.vsi_truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.vsi_truth", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--questions", required=True)
     parser.add_argument("--metadata", required=True, help="comma-separated meta_info files")
     parser.add_argument("--out", default="benchmarks/results/vsi_truth.json")
@@ -81,11 +87,18 @@ def main() -> None:
             continue
         tally[kind]["answerable"] += 1
         near = kind == "object_abs_distance" and abs(float(found) - float(item["answer"])) < 0.1001
-        tally[kind]["equal"] += found == item["answer"] or near or (kind.endswith("estimation") and float(found) == float(item["answer"]))
-    rows = {kind: {**count, "share": round(count["equal"] / max(count["answerable"], 1), 4)} for kind, count in sorted(tally.items())}
+        tally[kind]["equal"] += (
+            found == item["answer"] or near or (kind.endswith("estimation") and float(found) == float(item["answer"]))
+        )
+    rows = {
+        kind: {**count, "share": round(count["equal"] / max(count["answerable"], 1), 4)}
+        for kind, count in sorted(tally.items())
+    }
     for kind, row in rows.items():
         print(f"{kind:<30}{row['items']:>6}{row.get('answerable', 0):>6}{row.get('equal', 0):>6}{row['share']:>8.1%}")
-    Path(options.out).write_text(json.dumps({"command": "python -m benchmarks.vsi_truth", "types": rows}, indent=1) + "\n")
+    Path(options.out).write_text(
+        json.dumps({"command": "python -m benchmarks.vsi_truth", "types": rows}, indent=1) + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What recipes share: the defaults of every key, and small edits that several recipes make."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -9,7 +10,9 @@ from spatial_jax import config as run_config
 
 
 def base(**sections: dict[str, Any]) -> ConfigDict:
-    """Every key with its default, edited: base(run=dict(steps=10), rollout=dict(group_size=8)). A key that does not exist is an error."""
+    """Every key with its default, edited: base(run=dict(steps=10), rollout=dict(group_size=8)). A key that does not
+    exist is an error.
+    """
     config = run_config.default()
     for section, values in sections.items():
         for key, value in values.items():

@@ -4,6 +4,7 @@
     JAX_PLATFORMS=cpu python -m spatial_jax.train --config=configs/debug_cpu.py --workdir=runs/debug \
         --config.model.path=runs/tiny --config.data.paths='("DIR",)'
 """
+
 from ml_collections import ConfigDict
 
 from configs import common, quickstart

@@ -1,13 +1,14 @@
 """Evaluation of a policy on public spatial benchmarks or on self-built questions.
 
-    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=runs/li2025/export --benchmarks=cv_bench,vsi_bench \
-        --data=cv_bench=/data/CV-Bench,vsi_bench=/data/VSI-Bench --workdir=runs/li2025
+    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=runs/li2025/export \
+        --benchmarks=cv_bench,vsi_bench --data=cv_bench=/data/CV-Bench,vsi_bench=/data/VSI-Bench --workdir=runs/li2025
     python -m spatial_jax.evaluate --config=configs/eval_spatial.py:tiny --model=runs/quickstart/grpo/export \
         --dataset=runs/quickstart/questions --split=heldout --samples=8 --temperature=1.0 --workdir=runs/quickstart/grpo
 
-Argument: full (the checkpoint's own resolution up to a million pixels), vilasr (16 frames, 351,232 pixels, its sampling), tiny (the
-quickstart's policy on one device).
+Argument: full (the checkpoint's own resolution up to a million pixels), vilasr (16 frames, 351,232 pixels, its
+sampling), tiny (the quickstart's policy on one device).
 """
+
 from ml_collections import ConfigDict
 
 from spatial_jax.config import editable
@@ -21,10 +22,20 @@ def get_config(arg: str = "full") -> ConfigDict:
         config.policy.update({"max_pixels": 351232, "video_max_pixels": 351232})
         config.sampling.update({"frames": 16, "temperature": 0.75, "top_p": 0.9})
     elif arg == "tiny":
-        config.policy.update({"dtype": "float32", "min_pixels": 28 * 28, "max_pixels": 112 * 112, "video_max_pixels": 112 * 112,
-                              "prompt_mode": "bare", "system": ""})
+        config.policy.update(
+            {
+                "dtype": "float32",
+                "min_pixels": 28 * 28,
+                "max_pixels": 112 * 112,
+                "video_max_pixels": 112 * 112,
+                "prompt_mode": "bare",
+                "system": "",
+            }
+        )
         config.sampling.update({"max_new_tokens": 20})
-        config.engine.update({"prompt_buckets": (72, 128), "answer_buckets": (20,), "max_slots": 512, "data": 1, "tensor": 1})
+        config.engine.update(
+            {"prompt_buckets": (72, 128), "answer_buckets": (20,), "max_slots": 512, "data": 1, "tensor": 1}
+        )
     elif arg != "full":
         raise ValueError(f"configs/eval_spatial.py takes :full, :vilasr or :tiny, not {arg!r}")
     return config

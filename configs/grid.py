@@ -1,8 +1,9 @@
 """How a recipe's `sweep()` writes its members: lists of overrides, {"algorithm.kl_coef": 1e-4, "run.seed": 1}.
 
-`grid` takes every combination, `zipped` walks its lists together, `chain` puts lists of members one after another, `product` combines lists
-of members. The names leave out the leading "config."
+`grid` takes every combination, `zipped` walks its lists together, `chain` puts lists of members one after another,
+`product` combines lists of members. The names leave out the leading "config."
 """
+
 from __future__ import annotations
 
 import itertools
@@ -21,7 +22,9 @@ def zipped(values: Mapping[str, Sequence[Any]]) -> list[Overrides]:
     """The first of each, the second of each, ... Raises ValueError when the lists differ in length."""
     lengths = {name: len(choices) for name, choices in values.items()}
     if len(set(lengths.values())) > 1:
-        raise ValueError(f"zipped: the lists differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}")
+        raise ValueError(
+            f"zipped: the lists differ in length: {', '.join(f'{name} {n}' for name, n in lengths.items())}"
+        )
     return [dict(zip(values, choice)) for choice in zip(*values.values())]
 
 
@@ -31,7 +34,9 @@ def chain(*members: Sequence[Overrides]) -> list[Overrides]:
 
 
 def product(*members: Sequence[Overrides]) -> list[Overrides]:
-    """Each member of the first list with each of the second, and so on. Raises ValueError when two lists set the same key."""
+    """Each member of the first list with each of the second, and so on. Raises ValueError when two lists set the same
+    key.
+    """
     out = []
     for parts in itertools.product(*members):
         merged: Overrides = {}

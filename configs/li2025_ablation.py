@@ -5,9 +5,10 @@
     python -m launch.sweep --config=configs/li2025_ablation.py:quickstart --workdir=runs/ablation \
         --config.model.path=runs/quickstart/sft/export --config.data.paths='("runs/quickstart/questions",)'
 
-The dataset must hold all families (`python -m data_prep.synthesize --families=all`); each member reads its part of them. The table's first
-row, the base model, is the policy itself: evaluate it without training.
+The dataset must hold all families (`python -m data_prep.synthesize --families=all`); each member reads its part of
+them. The table's first row, the base model, is the policy itself: evaluate it without training.
 """
+
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -33,8 +34,11 @@ def get_config(arg: str = "") -> ConfigDict:
 
 
 def sweep(arg: str = "") -> list[dict[str, Any]]:
-    """Cumulative families by three seeds, seed by seed: a sweep cut short still compares all rows. The quickstart's questions have no
-    camera intrinsics: that row is left out there."""
-    kept = [families for name, families in DATA_TYPES.items() if not (arg == "quickstart" and name == "camera intrinsics")]
+    """Cumulative families by three seeds, seed by seed: a sweep cut short still compares all rows. The quickstart's
+    questions have no camera intrinsics: that row is left out there.
+    """
+    kept = [
+        families for name, families in DATA_TYPES.items() if not (arg == "quickstart" and name == "camera intrinsics")
+    ]
     rows = [tuple(family for families in kept[:n] for family in families) for n in range(1, len(kept) + 1)]
     return grid.product(grid.seeds(3), grid.grid({"data.families": rows}))

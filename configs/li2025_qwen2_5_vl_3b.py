@@ -5,6 +5,7 @@
 
 The paper trains the 7B model only; nothing is retuned here.
 """
+
 from ml_collections import ConfigDict
 
 from configs import li2025_qwen2_5_vl_7b

@@ -5,6 +5,7 @@
     python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/quickstart/grpo \
         --config.model.path=runs/quickstart/sft/export --config.data.paths='("runs/quickstart/questions",)'
 """
+
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -13,7 +14,15 @@ from configs import common
 
 TINY: dict[str, Any] = dict(
     model=dict(dtype="float32", remat="none"),
-    data=dict(prompt_mode="bare", system="", max_pixels=112 * 112, min_pixels=28 * 28, prompt_buckets=(32, 56, 96), together=8, cache_mib=2048),
+    data=dict(
+        prompt_mode="bare",
+        system="",
+        max_pixels=112 * 112,
+        min_pixels=28 * 28,
+        prompt_buckets=(32, 56, 96),
+        together=8,
+        cache_mib=2048,
+    ),
 )
 
 
@@ -24,30 +33,43 @@ SFT: dict[str, Any] = dict(
 )
 
 
-# Supervised trainings: steps, learning rate, warm-up. Above 3e-4 what alignment taught is lost before questions can use it.
+# Supervised trainings: steps, learning rate, warm-up. Above 3e-4 what alignment taught is lost before questions can use
+# it.
 SUPERVISED = {"sft": (150, 1e-4, 20), "sft_scratch": (1500, 3e-4, 200), "sft_cold": (2000, 3e-4, 300)}
 
 
 def get_config(arg: str = "grpo") -> ConfigDict:
-    """`arg`: align (a fresh policy learns words for what it sees and where), sft (a little more supervised training of the shipped cold
-    start), sft_scratch (after align, what the time allows), sft_cold (after align: the shipped cold start itself), or grpo."""
+    """`arg`: align (a fresh policy learns words for what it sees and where), sft (a little more supervised training of
+    the shipped cold start), sft_scratch (after align, what the time allows), sft_cold (after align: the shipped cold
+    start itself), or grpo.
+    """
     if arg == "align":
         config = common.base(
             run=dict(method="align", steps=700, prompts=32, update_prompts=32, micro_prompts=32),
-            optimizer=dict(learning_rate=1e-3, beta2=0.98, warmup_steps=50, weight_decay=0.05), **SFT, **TINY)
+            optimizer=dict(learning_rate=1e-3, beta2=0.98, warmup_steps=50, weight_decay=0.05),
+            **SFT,
+            **TINY,
+        )
     elif arg in SUPERVISED:
         steps, rate, warmup = SUPERVISED[arg]
         config = common.base(
             run=dict(method="sft", steps=steps, prompts=32, update_prompts=32, micro_prompts=32),
-            optimizer=dict(learning_rate=rate, beta2=0.98, warmup_steps=warmup, weight_decay=0.05), **SFT, **TINY)
+            optimizer=dict(learning_rate=rate, beta2=0.98, warmup_steps=warmup, weight_decay=0.05),
+            **SFT,
+            **TINY,
+        )
     elif arg == "grpo":
         config = common.base(
             run=dict(method="grpo", steps=120, prompts=64, update_prompts=64, micro_prompts=16),
             rollout=dict(group_size=16, top_p=1.0, max_new_tokens=16, answer_buckets=(4, 8, 16), max_slots=1024),
             algorithm=dict(kind="grpo", clip_low=0.20, clip_high=0.25, kl_coef=0.01),
             reference=dict(mode="every_n", n=50),
-            reward=dict(format_weight=0.0, truncated_reward=0.0),      # else numbers grow digits without end: they still count as right
-            optimizer=dict(learning_rate=1e-4, schedule="cosine", final_fraction=0.1, warmup_steps=5, weight_decay=0.01),
+            reward=dict(
+                format_weight=0.0, truncated_reward=0.0
+            ),  # else numbers grow digits without end: they still count as right
+            optimizer=dict(
+                learning_rate=1e-4, schedule="cosine", final_fraction=0.1, warmup_steps=5, weight_decay=0.01
+            ),
             log=dict(console_every=5, gallery_every=25, gallery_groups=6),
             checkpoint=dict(every=25, keep=2),
             **TINY,

@@ -5,6 +5,7 @@
     python -m spatial_jax.train --config=configs/spatial_ssrl_qwen2_5_vl_3b.py --workdir=runs/ssrl3 \
         --config.model.path=runs/ssrl3_sft/export --config.data.paths='("DIR",)'
 """
+
 from ml_collections import ConfigDict
 
 from configs import spatial_ssrl_qwen2_5_vl_7b

@@ -1,4 +1,5 @@
-"""ViLaSR (arXiv 2506.09965) on Qwen2.5-VL-7B: reasoning that draws on the pictures, over up to ten turns. A cold start on demonstrations, then GRPO.
+"""ViLaSR (arXiv 2506.09965) on Qwen2.5-VL-7B: reasoning that draws on the pictures, over up to ten turns. A cold start
+on demonstrations, then GRPO.
 
     python -m data_prep.synthesize --scenes=DIR --demonstrations --out=runs/drawn
     python -m spatial_jax.train --config=configs/vilasr_qwen2_5_vl_7b.py:sft --workdir=runs/vilasr_sft \
@@ -6,9 +7,10 @@
     python -m spatial_jax.train --config=configs/vilasr_qwen2_5_vl_7b.py:grpo --workdir=runs/vilasr \
         --config.model.path=runs/vilasr_sft/export --config.data.paths='("runs/drawn",)'
 
-The paper's demonstrations come from a 72B model, filtered; ours are drawn from known boxes. Frames of a video go in as pictures, as there.
-"open" marks what the paper leaves open, "released" what its code does and the paper does not say.
+The paper's demonstrations come from a 72B model, filtered; ours are drawn from known boxes. Frames of a video go in as
+pictures, as there. "open" marks what the paper leaves open, "released" what its code does and the paper does not say.
 """
+
 from ml_collections import ConfigDict
 
 from configs import common
@@ -21,24 +23,44 @@ def get_config(arg: str = "grpo") -> ConfigDict:
     shared = dict(turns=10, max_pictures=42, group_size=8, temperature=1.0, top_p=1.0)
     if arg == "sft":
         config = common.base(
-            run=dict(method="sft", prompts=32, update_prompts=32, micro_prompts=4, steps=3100),      # 3 epochs of 33,000; batch: 32 GPUs, one each
+            run=dict(
+                method="sft", prompts=32, update_prompts=32, micro_prompts=4, steps=3100
+            ),  # 3 epochs of 33,000; batch: 32 GPUs, one each
             model=dict(freeze=("vision", "merger")),
             data=dict(prompt_mode="drawing", max_pixels=1_003_520, prompt_buckets=(2048, 4096, 8192)),
-            rollout=dict(shared, max_new_tokens=1024, max_tokens=12_288, answer_buckets=(1024, 2048, 4096, 8192, 12_288)),     # cut off at 18,432 in all
+            rollout=dict(
+                shared, max_new_tokens=1024, max_tokens=12_288, answer_buckets=(1024, 2048, 4096, 8192, 12_288)
+            ),  # cut off at 18,432 in all
             optimizer=dict(learning_rate=1e-5, schedule="cosine", warmup_steps=310, weight_decay=0.0),
-            curriculum=dict(enabled=False), reference=dict(mode="none"),
+            curriculum=dict(enabled=False),
+            reference=dict(mode="none"),
         )
         config.log.gallery_every = 0
         return config
     return common.base(
-        run=dict(prompts=32, update_prompts=16, micro_prompts=4, micro_answers=2, steps=1250),       # open: one epoch of 40,000
+        run=dict(
+            prompts=32, update_prompts=16, micro_prompts=4, micro_answers=2, steps=1250
+        ),  # open: one epoch of 40,000
         data=dict(prompt_mode="drawing", max_pixels=200_704, prompt_buckets=(1024, 2048, 5120)),
-        rollout=dict(shared, max_new_tokens=1024, max_tokens=13_312, max_slots=256,
-                     answer_buckets=(1024, 2048, 4096, 8192, 13_312)),
-        algorithm=dict(kind="grpo", clip_low=0.2, clip_high=0.3, dual_clip=3.0,                      # released; the paper has one epsilon
-                       kl_coef=0.0, aggregate="sequence", drop_zero_variance=False),
-        curriculum=dict(enabled=False), reference=dict(mode="none"),
-        reward=dict(format_weight=0.5),         # and nothing for a wrong answer
+        rollout=dict(
+            shared,
+            max_new_tokens=1024,
+            max_tokens=13_312,
+            max_slots=256,
+            answer_buckets=(1024, 2048, 4096, 8192, 13_312),
+        ),
+        algorithm=dict(
+            kind="grpo",
+            clip_low=0.2,
+            clip_high=0.3,
+            dual_clip=3.0,  # released; the paper has one epsilon
+            kl_coef=0.0,
+            aggregate="sequence",
+            drop_zero_variance=False,
+        ),
+        curriculum=dict(enabled=False),
+        reference=dict(mode="none"),
+        reward=dict(format_weight=0.5),  # and nothing for a wrong answer
         optimizer=dict(learning_rate=1e-6, schedule="constant", weight_decay=0.01, grad_clip=1.0),
         checkpoint=dict(every=50, keep=3),
     )

@@ -3,6 +3,7 @@
     python -m spatial_jax.train --config=configs/vsgrpo_qwen2_vl_7b.py:grpo,vanilla --workdir=runs/vsgrpo7 \
         --config.model.path=Qwen2-VL-7B-Instruct --config.data.paths='("DIR",)'
 """
+
 from ml_collections import ConfigDict
 
 from configs import vsgrpo_qwen2_vl_2b

@@ -1,8 +1,10 @@
 """One picture's way: a source's frame, through the stages in order, to a scene record.
 
-A stage is anything with a `name` and `__call__(frame) -> None` that fills in the frame; it raises BadItem to give the picture up
-(a failure, counted against the limit) or Dropped to leave it out on purpose (a filter's decision, with its reason).
+A stage is anything with a `name` and `__call__(frame) -> None` that fills in the frame; it raises BadItem to give the
+picture up (a failure, counted against the limit) or Dropped to leave it out on purpose (a filter's decision, with its
+reason).
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -20,8 +22,9 @@ from spatial_jax.data.records import SceneObject, SceneRecord, to_example
 
 
 class Dropped(Exception):
-    """A filter left the picture out; the message is the reason, short enough to be counted by; what belongs to this picture
-    alone comes after " | " and is not counted by ("near-duplicate | of a.jpg")."""
+    """A filter left the picture out; the message is the reason, short enough to be counted by; what belongs to this
+    picture alone comes after " | " and is not counted by ("near-duplicate | of a.jpg").
+    """
 
 
 class Stage(Protocol):
@@ -58,7 +61,9 @@ def png(array: np.ndarray) -> bytes:
 
 
 def depth_to_png(depth: np.ndarray) -> tuple[bytes, float]:
-    """16-bit PNG of a depth picture and the depth of one count (1 mm, or twice as often as the farthest needs); 0 is invalid."""
+    """16-bit PNG of a depth picture and the depth of one count (1 mm, or twice as often as the farthest needs); 0 is
+    invalid.
+    """
     clean = np.where(np.isfinite(depth) & (depth > 0), depth, 0)
     scale = 0.001
     while clean.max() / scale > 65535:
@@ -81,26 +86,50 @@ def _object(index: int, thing: ObjectDraft) -> SceneObject:
     if thing.box is None:
         raise BadItem(f"object {index} ({thing.caption or thing.name}) has neither box nor mask")
     return SceneObject(
-        object_id=str(index), name=thing.name, caption=thing.caption, box=tuple(map(float, thing.box)), confidence=thing.confidence,  # type: ignore[arg-type]
-        mask_png=png(thing.mask.astype(np.uint8) * 255) if thing.mask is not None else b"", visible_fraction=thing.visible_fraction,
+        object_id=str(index),
+        name=thing.name,
+        caption=thing.caption,
+        box=tuple(map(float, thing.box)),
+        confidence=thing.confidence,  # type: ignore[arg-type]
+        mask_png=png(thing.mask.astype(np.uint8) * 255) if thing.mask is not None else b"",
+        visible_fraction=thing.visible_fraction,
         uncertainty=json.dumps({k: round(v, 6) for k, v in thing.uncertainty.items()}, sort_keys=True),
-        provenance=json.dumps(thing.provenance, sort_keys=True), **fields)
+        provenance=json.dumps(thing.provenance, sort_keys=True),
+        **fields,
+    )
 
 
 def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
     """The finished record; the picture is kept as the bytes it came in, or encoded as PNG."""
     depth_png, scale = depth_to_png(frame.depth) if frame.depth is not None else (b"", 0.0)
-    provenance = {**frame.provenance, "depth_noise": dataclasses.asdict(frame.depth_noise)} if frame.depth is not None else frame.provenance
+    provenance = (
+        {**frame.provenance, "depth_noise": dataclasses.asdict(frame.depth_noise)}
+        if frame.depth is not None
+        else frame.provenance
+    )
     meta = {**frame.meta, "notes": frame.notes} if frame.notes else frame.meta
     content = hashlib.sha256(frame.rgb.tobytes()).hexdigest()
     split = split_of(frame.split_key or content, heldout_percent)
     return SceneRecord(
-        scene_id=frame.item_id, source=frame.source, split=split, image=frame.encoded or png(frame.rgb), width=frame.width,
-        height=frame.height, content_hash=content, objects=tuple(_object(i, t) for i, t in enumerate(frame.objects)),
-        depth_png=depth_png, depth_scale=scale, depth_flag=frame.depth_flag, intrinsics=_numbers(frame.intrinsics) if frame.intrinsics else (),
-        intrinsics_source=frame.intrinsics_source, gravity=_numbers(frame.gravity) if frame.gravity is not None else (),
-        floor=_numbers(frame.floor) if frame.floor is not None else (), tags=frame.tags, provenance=json.dumps(provenance, sort_keys=True),
-        meta=json.dumps(meta, sort_keys=True))
+        scene_id=frame.item_id,
+        source=frame.source,
+        split=split,
+        image=frame.encoded or png(frame.rgb),
+        width=frame.width,
+        height=frame.height,
+        content_hash=content,
+        objects=tuple(_object(i, t) for i, t in enumerate(frame.objects)),
+        depth_png=depth_png,
+        depth_scale=scale,
+        depth_flag=frame.depth_flag,
+        intrinsics=_numbers(frame.intrinsics) if frame.intrinsics else (),
+        intrinsics_source=frame.intrinsics_source,
+        gravity=_numbers(frame.gravity) if frame.gravity is not None else (),
+        floor=_numbers(frame.floor) if frame.floor is not None else (),
+        tags=frame.tags,
+        provenance=json.dumps(provenance, sort_keys=True),
+        meta=json.dumps(meta, sort_keys=True),
+    )
 
 
 class _Item:
@@ -126,8 +155,9 @@ ITEM_ERRORS = (BadItem, Dropped, ValueError, ArithmeticError, LookupError, OSErr
 class Pipeline:
     """A source and its stages. `outcomes` gives the outcomes of a batch of items; it never raises for a bad item.
 
-    A stage that has `batch(frames) -> list[Exception | None]` is given all frames of the batch at once (models on an accelerator), and
-    returns what went wrong with each; other stages are called frame by frame."""
+    A stage that has `batch(frames) -> list[Exception | None]` is given all frames of the batch at once (models on an
+    accelerator), and returns what went wrong with each; other stages are called frame by frame.
+    """
 
     def __init__(self, source: Source, stages: list[Stage], heldout_percent: int = 10):
         self.source, self.stages, self.heldout_percent = source, stages, heldout_percent
@@ -135,7 +165,11 @@ class Pipeline:
 
     def config(self) -> dict[str, Any]:
         """JSON-ready identity: two runs with the same config give the same bytes."""
-        return {"source": self.source.config(), "stages": [s.config() for s in self.stages], "heldout_percent": self.heldout_percent}
+        return {
+            "source": self.source.config(),
+            "stages": [s.config() for s in self.stages],
+            "heldout_percent": self.heldout_percent,
+        }
 
     def __call__(self, index: int) -> Outcome:
         return self.outcomes([index])[0]
@@ -186,7 +220,12 @@ class Pipeline:
         if example is not None:
             assert item.frame is not None
             out = item.outcome
-            out.split, out.example, out.objects, out.notes = record.split, example, len(record.objects), tuple(item.frame.notes)
+            out.split, out.example, out.objects, out.notes = (
+                record.split,
+                example,
+                len(record.objects),
+                tuple(item.frame.notes),
+            )
         item.frame = None
 
     def record(self, index: int) -> SceneRecord:

@@ -1,4 +1,5 @@
 """A dataset directory, local or on gs:// (etils.epath), and the local folder where its unfinished parts are kept."""
+
 from __future__ import annotations
 
 import fcntl
@@ -13,8 +14,10 @@ from etils import epath
 
 
 class WorkFolder:
-    """`out` is the dataset's directory; `work` a local folder for what is unfinished: out/_work when `out` is local, else a folder of this
-    machine that is copied to out/_work whenever a shard is done, so that another machine can go on from there."""
+    """`out` is the dataset's directory; `work` a local folder for what is unfinished: out/_work when `out` is local,
+    else a folder of this machine that is copied to out/_work whenever a shard is done, so that another machine can go
+    on from there.
+    """
 
     def __init__(self, out: str):
         self.local = "://" not in str(out)
@@ -22,7 +25,9 @@ class WorkFolder:
         if self.local:
             self.work = Path(str(self.out)) / "_work"
         else:
-            root = Path(os.environ.get("SPATIAL_JAX_WORK", Path(tempfile.gettempdir()) / f"spatial_jax_work_{os.getuid()}"))
+            root = Path(
+                os.environ.get("SPATIAL_JAX_WORK", Path(tempfile.gettempdir()) / f"spatial_jax_work_{os.getuid()}")
+            )
             self.work = root / hashlib.sha256(str(out).encode()).hexdigest()[:16]
 
     def make(self) -> None:
@@ -56,7 +61,7 @@ class WorkFolder:
             with local.open("rb") as file:
                 os.fsync(file.fileno())
             os.replace(local, str(target))
-        else:                                   # an object store shows an object only once its upload is complete
+        else:  # an object store shows an object only once its upload is complete
             epath.Path(local).copy(target, overwrite=True)
             local.unlink()
 

@@ -1,4 +1,5 @@
 """Runs a pipeline over its source: several processes, in order, resumable, with progress and a limit on failures."""
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -11,7 +12,7 @@ from typing import Any
 
 from data_prep.writer import DatasetWriter
 
-Builder = Callable[[], Any]       # makes something with outcomes(indices): a Pipeline, or Signatures of the first pass
+Builder = Callable[[], Any]  # makes something with outcomes(indices): a Pipeline, or Signatures of the first pass
 
 
 class TooManyFailures(Exception):
@@ -59,7 +60,9 @@ def run_processes(build: Builder, start: int, stop: int, workers: int, batch: in
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def outcomes_of(build: Builder, start: int, stop: int, runner: str, workers: int, batch: int, gpus: float = 0.0) -> Iterator[Any]:
+def outcomes_of(
+    build: Builder, start: int, stop: int, runner: str, workers: int, batch: int, gpus: float = 0.0
+) -> Iterator[Any]:
     """Outcomes of items start..stop - 1 in order, computed as `runner` ("processes" or "ray") and `workers` say."""
     if runner == "ray":
         from data_prep.ray_runner import run_ray
@@ -71,7 +74,9 @@ def outcomes_of(build: Builder, start: int, stop: int, runner: str, workers: int
 
 
 class Progress:
-    """One console line, renewed at most twice a second on a terminal and every ten seconds elsewhere: done, rate, time left, skipped."""
+    """One console line, renewed at most twice a second on a terminal and every ten seconds elsewhere: done, rate, time
+    left, skipped.
+    """
 
     def __init__(self, total: int, done: int, label: str, stream: Any = None):
         self.total, self.first, self.label, self.stream = total, done, label, stream or sys.stderr
@@ -87,7 +92,12 @@ class Progress:
         left = (self.total - done) / rate if rate > 0 else float("inf")
         clock = f"{int(left // 60)}:{int(left % 60):02d} left" if left < 360000 else ""
         end = "\r" if self.stream.isatty() and not last else "\n"
-        print(f"{self.label}: {done}/{self.total}, {rate:.1f} a second, {clock}, {skipped} skipped   ", end=end, file=self.stream, flush=True)
+        print(
+            f"{self.label}: {done}/{self.total}, {rate:.1f} a second, {clock}, {skipped} skipped   ",
+            end=end,
+            file=self.stream,
+            flush=True,
+        )
 
 
 def _failed_too_often(writer: DatasetWriter, limit: float, least: int) -> str:
@@ -95,18 +105,40 @@ def _failed_too_often(writer: DatasetWriter, limit: float, least: int) -> str:
     failed = writer.items["failed"]
     if failed < least or failed <= limit * done:
         return ""
-    counts = {f"{stage}: {reason.removeprefix('failed: ')}": n for stage, reasons in writer.tally.items() for reason, n in reasons.items()
-              if reason.startswith("failed: ")}
+    counts = {
+        f"{stage}: {reason.removeprefix('failed: ')}": n
+        for stage, reasons in writer.tally.items()
+        for reason, n in reasons.items()
+        if reason.startswith("failed: ")
+    }
     worst = max(counts, key=lambda key: counts[key])
-    return f"{failed} of {done} items failed, more than the allowed share {limit:g}; most often at {worst} ({counts[worst]} times)"
+    return (
+        f"{failed} of {done} items failed, more than the allowed share {limit:g}; most often at {worst}"
+        f" ({counts[worst]} times)"
+    )
 
 
-def run(build: Builder, writer: DatasetWriter, total: int, *, workers: int = 1, runner: str = "processes", max_failures: float = 0.5,
-        failures_from: int = 20, label: str = "annotate", batch: int = 8, gpus: float = 0.0, say: Callable[[str], None] = print) -> dict[str, float]:
-    """Does the items the writer still lacks and finishes the dataset. Returns the seconds spent a stage (all workers together).
+def run(
+    build: Builder,
+    writer: DatasetWriter,
+    total: int,
+    *,
+    workers: int = 1,
+    runner: str = "processes",
+    max_failures: float = 0.5,
+    failures_from: int = 20,
+    label: str = "annotate",
+    batch: int = 8,
+    gpus: float = 0.0,
+    say: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Does the items the writer still lacks and finishes the dataset. Returns the seconds spent a stage (all workers
+    together).
 
-    Every item that fails or is dropped costs one line on the console. Raises TooManyFailures as soon as more than the share `max_failures`
-    of the items done (and at least `failures_from`) have failed; what was done stays and a later run goes on."""
+    Every item that fails or is dropped costs one line on the console. Raises TooManyFailures as soon as more than the
+    share `max_failures` of the items done (and at least `failures_from`) have failed; what was done stays and a later
+    run goes on.
+    """
     seconds: dict[str, float] = {}
     start = writer.next_index
     if writer.complete or start >= total:
@@ -128,7 +160,7 @@ def run(build: Builder, writer: DatasetWriter, total: int, *, workers: int = 1, 
         if outcome.kind == "failed":
             reason = _failed_too_often(writer, max_failures, failures_from)
             if reason:
-                outcomes.close()      # type: ignore[attr-defined]
+                outcomes.close()  # type: ignore[attr-defined]
                 raise TooManyFailures(reason)
     progress.show(total, writer.items["failed"] + writer.items["dropped"], last=True)
     writer.finish()

@@ -1,8 +1,10 @@
 """Choices that need all pictures at once: near-duplicates, balance over classes, leakage against evaluation pictures.
 
-First pass: every worker reduces each picture to a small signature. Then each selector, in turn, looks at all signatures together and gives a
-reason for every item it leaves out. The second pass (the pipeline proper) starts with `Chosen`, which drops them by name.
+First pass: every worker reduces each picture to a small signature. Then each selector, in turn, looks at all signatures
+together and gives a reason for every item it leaves out. The second pass (the pipeline proper) starts with `Chosen`,
+which drops them by name.
 """
+
 from __future__ import annotations
 
 import json
@@ -15,8 +17,9 @@ from data_prep.sources.base import Frame, Source
 
 
 class Selector(Protocol):
-    """`signature` is JSON-ready and small; `choose` gets the ids and signatures of the items still in, in order, and returns "" (keep) or a
-    reason for each. Both depend on nothing else, so the choice is the same in every run."""
+    """`signature` is JSON-ready and small; `choose` gets the ids and signatures of the items still in, in order, and
+    returns "" (keep) or a reason for each. Both depend on nothing else, so the choice is the same in every run.
+    """
 
     name: str
 
@@ -43,8 +46,9 @@ class Chosen:
 
 
 class Signatures:
-    """What a worker of the first pass does: the signatures of each item under every selector, or None for one that cannot be loaded or that
-    the filters `stages` drop (the second pass will say why)."""
+    """What a worker of the first pass does: the signatures of each item under every selector, or None for one that
+    cannot be loaded or that the filters `stages` drop (the second pass will say why).
+    """
 
     def __init__(self, source: Source, selectors: list[Selector], stages: Sequence[Callable[[Frame], None]] = ()):
         self.source, self.selectors, self.stages = source, selectors, stages
@@ -74,8 +78,12 @@ def choose(ids: list[str], signatures: list[list[Any] | None], selectors: list[S
     return reasons
 
 
-def select(source: Source, selectors: list[Selector], signatures: Callable[[], Iterator[list[Any] | None]], kept: Path) -> dict[str, str]:
-    """The choice, read from the file `kept` when an earlier run has made it already, else made from `signatures()` and written there."""
+def select(
+    source: Source, selectors: list[Selector], signatures: Callable[[], Iterator[list[Any] | None]], kept: Path
+) -> dict[str, str]:
+    """The choice, read from the file `kept` when an earlier run has made it already, else made from `signatures()` and
+    written there.
+    """
     if kept.exists():
         return json.loads(kept.read_text())
     ids = [source.item_id(i) for i in range(len(source))]

@@ -1,9 +1,11 @@
-"""Makes self-supervised question datasets (Spatial-SSRL's five tasks) from scene datasets: photos, and RGB-D for the two depth tasks.
+"""Makes self-supervised question datasets (Spatial-SSRL's five tasks) from scene datasets: photos, and RGB-D for the
+two depth tasks.
 
-    python -m data_prep.selfsup --photos=DIR[,DIR] --out=DIR --tasks=shuffle,flip,crop,depth_order,position3d --per_photo=5
-    python -m data_prep.selfsup --photos=DIR[,DIR] --out=DIR --mixture=published --count=81053
-    python -m data_prep.selfsup --photos=DIR --out=DIR --profile=plain --size=112 --per_photo=200
+python -m data_prep.selfsup --photos=DIR[,DIR] --out=DIR --tasks=shuffle,flip,crop,depth_order,position3d --per_photo=5
+python -m data_prep.selfsup --photos=DIR[,DIR] --out=DIR --mixture=published --count=81053
+python -m data_prep.selfsup --photos=DIR --out=DIR --profile=plain --size=112 --per_photo=200
 """
+
 from __future__ import annotations
 
 import argparse
@@ -24,18 +26,50 @@ from spatial_jax.data.records import QuestionRecord, SceneRecord
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="python -m data_prep.selfsup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--photos", "--scenes", required=True, help="scene datasets (comma-separated); their splits are kept, so no photo crosses over")
-    p.add_argument("--out", required=True, help="directory of the question dataset; a stopped run is finished, a finished one left as it is")
+    p = argparse.ArgumentParser(
+        prog="python -m data_prep.selfsup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    p.add_argument(
+        "--photos",
+        "--scenes",
+        required=True,
+        help="scene datasets (comma-separated); their splits are kept, so no photo crosses over",
+    )
+    p.add_argument(
+        "--out",
+        required=True,
+        help="directory of the question dataset; a stopped run is finished, a finished one left as it is",
+    )
     p.add_argument("--tasks", default=",".join(TASKS), help=f"some of {','.join(TASKS)}")
-    p.add_argument("--per_photo", type=int, default=5, help="questions a photo; beyond one a variant they come from random windows of it")
-    p.add_argument("--mixture", default="", choices=("", "published"), help="published: Spatial-SSRL-81k's proportions, --count questions in all")
+    p.add_argument(
+        "--per_photo",
+        type=int,
+        default=5,
+        help="questions a photo; beyond one a variant they come from random windows of it",
+    )
+    p.add_argument(
+        "--mixture",
+        default="",
+        choices=("", "published"),
+        help="published: Spatial-SSRL-81k's proportions, --count questions in all",
+    )
     p.add_argument("--count", type=int, default=81053, help="with --mixture: number of questions")
-    p.add_argument("--profile", default="full", choices=PROFILES, help="plain: small labels, short questions, one picture a question")
+    p.add_argument(
+        "--profile",
+        default="full",
+        choices=PROFILES,
+        help="plain: small labels, short questions, one picture a question",
+    )
     p.add_argument("--wordings", type=int, default=0, help="use only the first so many wordings; 0: all")
     p.add_argument("--size", type=int, default=0, help="longer side of the pictures; 0: as they are (plain: 112)")
-    p.add_argument("--released_rules", action="store_true", help="depth ordering as released, without the paper's d_min and r_max")
-    p.add_argument("--paper_orientations", action="store_true", help="3-D position: uniform orientations (paper) instead of 30/30/30/10 (code)")
+    p.add_argument(
+        "--released_rules", action="store_true", help="depth ordering as released, without the paper's d_min and r_max"
+    )
+    p.add_argument(
+        "--paper_orientations",
+        action="store_true",
+        help="3-D position: uniform orientations (paper) instead of 30/30/30/10 (code)",
+    )
     p.add_argument("--workers", type=int, default=1, help="processes; the result does not depend on it")
     p.add_argument("--seed", type=int, default=0)
     return p
@@ -48,7 +82,10 @@ def main(argv: list[str] | None = None) -> int:
     except (DatasetError, WriterError, ValueError) as error:
         print(f"selfsup: {error}", file=sys.stderr)
     except OSError as error:
-        print(f"selfsup: cannot write {args.out}: {error.strerror or error}; free space or choose another --out", file=sys.stderr)
+        print(
+            f"selfsup: cannot write {args.out}: {error.strerror or error}; free space or choose another --out",
+            file=sys.stderr,
+        )
     return 2
 
 
@@ -101,8 +138,9 @@ def _work(job: Job, style: Style, size: int, seed: int) -> QuestionRecord | str:
     return make_record(job, _photos.decoded, style, size=size, seed=seed)
 
 
-def _results(jobs: list[Job], directories: tuple[str, ...], style: Style, size: int, seed: int, workers: int
-             ) -> Iterator[tuple[Job, QuestionRecord | str]]:
+def _results(
+    jobs: list[Job], directories: tuple[str, ...], style: Style, size: int, seed: int, workers: int
+) -> Iterator[tuple[Job, QuestionRecord | str]]:
     work = functools.partial(_work, style=style, size=size, seed=seed)
     if workers <= 1:
         _start(directories)
@@ -113,7 +151,7 @@ def _results(jobs: list[Job], directories: tuple[str, ...], style: Style, size: 
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start, initargs=(directories,)) as pool:
         for start in range(0, len(jobs), 64 * workers):
-            part = jobs[start:start + 64 * workers]
+            part = jobs[start : start + 64 * workers]
             yield from zip(part, pool.map(work, part, chunksize=8))
 
 
@@ -124,22 +162,43 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(f"--tasks: {task!r} is unknown: use some of {', '.join(TASKS)}")
     directories = tuple(filter(None, args.photos.split(",")))
     plain = args.profile == "plain"
-    style = dataclasses.replace(Style.small() if plain else Style(), wordings=args.wordings, strict_depth=not args.released_rules,
-                                paper_orientations=args.paper_orientations)
+    style = dataclasses.replace(
+        Style.small() if plain else Style(),
+        wordings=args.wordings,
+        strict_depth=not args.released_rules,
+        paper_orientations=args.paper_orientations,
+    )
     size = args.size or (112 if plain else 0)
     photos = Photos(directories)
     if len(photos) == 0:
         raise DatasetError(f"{args.photos}: the dataset holds no photo; annotate some pictures first")
-    config = {"verb": "selfsup", "photos": list(directories), "tasks": tasks, "per_photo": 0 if args.mixture else args.per_photo,
-              "mixture": args.mixture, "count": args.count if args.mixture else 0, "size": size,
-              "seed": args.seed, "style": dataclasses.asdict(style)}
+    config = {
+        "verb": "selfsup",
+        "photos": list(directories),
+        "tasks": tasks,
+        "per_photo": 0 if args.mixture else args.per_photo,
+        "mixture": args.mixture,
+        "count": args.count if args.mixture else 0,
+        "size": size,
+        "seed": args.seed,
+        "style": dataclasses.asdict(style),
+    }
     writer = QuestionWriter(args.out, config)
     if writer.complete:
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
     has_depth = photos.has_depth()
-    jobs = (plan_mixture(tasks, has_depth, args.count, args.seed) if args.mixture else plan_per_photo(tasks, has_depth, args.per_photo, plain))
-    reasons, variants, table, started = collections.Counter[str](), collections.Counter[str](), PriorTable(), time.monotonic()
+    jobs = (
+        plan_mixture(tasks, has_depth, args.count, args.seed)
+        if args.mixture
+        else plan_per_photo(tasks, has_depth, args.per_photo, plain)
+    )
+    reasons, variants, table, started = (
+        collections.Counter[str](),
+        collections.Counter[str](),
+        PriorTable(),
+        time.monotonic(),
+    )
     if not any(has_depth) and {"depth_order", "position3d"} & set(tasks):
         reasons["depth task without any photo that has depth"] += 1
     try:
@@ -153,7 +212,11 @@ def run(args: argparse.Namespace) -> int:
                 writer.write(result)
             if (job.index + 1) % 1000 == 0:
                 rate = (job.index + 1) / (time.monotonic() - started)
-                print(f"{job.index + 1} of {len(jobs)}, {rate:.0f} a second, {(len(jobs) - job.index - 1) / rate:.0f} s left", flush=True)
+                print(
+                    f"{job.index + 1} of {len(jobs)}, {rate:.0f} a second, {(len(jobs) - job.index - 1) / rate:.0f} s"
+                    " left",
+                    flush=True,
+                )
         rows = table.rows()
         manifest = writer.finish({"rows": rows, "variants": dict(variants), "not_asked": dict(reasons)})
     finally:

@@ -1,4 +1,7 @@
-"""Compares a dataset with its manifest: ArrayRecord's own reader reports a truncated or empty shard as a shard of no records."""
+"""Compares a dataset with its manifest: ArrayRecord's own reader reports a truncated or empty shard as a shard of no
+records.
+"""
+
 from __future__ import annotations
 
 import json
@@ -10,12 +13,17 @@ from data_prep.writer import file_sha256
 
 
 def verify(directory: str, hashes: bool = True) -> list[str]:
-    """One line for each thing wrong with a dataset directory (local or gs://), empty when all is well. `hashes=False` compares sizes only."""
+    """One line for each thing wrong with a dataset directory (local or gs://), empty when all is well. `hashes=False`
+    compares sizes only.
+    """
     root = epath.Path(directory)
     manifest = root / "manifest.json"
     if not manifest.exists():
         unfinished = (root / "_work").exists()
-        return [f"{directory} has no manifest.json: " + ("it is unfinished, run its command again" if unfinished else "not a dataset of data_prep")]
+        return [
+            f"{directory} has no manifest.json: "
+            + ("it is unfinished, run its command again" if unfinished else "not a dataset of data_prep")
+        ]
     try:
         splits = json.loads(manifest.read_text())["splits"]
     except (ValueError, KeyError, TypeError) as error:
@@ -30,16 +38,24 @@ def verify(directory: str, hashes: bool = True) -> list[str]:
                 size = f"is {path.stat().length} bytes, should be {shard['bytes']}"
                 problems.append(f"{path} {size} ({shard['records']} records): make the dataset again")
             elif hashes and file_sha256(path) != shard["sha256"]:
-                problems.append(f"{path} holds other bytes than were written ({shard['records']} records): make the dataset again")
-    problems += [f"{root / name} is missing: make the dataset again" for name in ("dataset_info.json", "features.json") if not (root / name).exists()]
+                problems.append(
+                    f"{path} holds other bytes than were written ({shard['records']} records): make the dataset again"
+                )
+    problems += [
+        f"{root / name} is missing: make the dataset again"
+        for name in ("dataset_info.json", "features.json")
+        if not (root / name).exists()
+    ]
     return problems
 
 
 def main(arguments: list[str]) -> int:
     """python -m data_prep.verify DATASET...: prints what is wrong; exit code 1 when anything is."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: python -m data_prep.verify DATASET...\n"
-              "Compares each dataset's shards with its manifest (size, sha256) and names what is damaged.")
+        print(
+            "usage: python -m data_prep.verify DATASET...\n"
+            "Compares each dataset's shards with its manifest (size, sha256) and names what is damaged."
+        )
         return 0 if arguments else 2
     problems = [line for directory in arguments for line in verify(directory)]
     for line in problems:

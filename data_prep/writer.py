@@ -5,11 +5,13 @@ Layout of a dataset directory:
     NAME-SPLIT.array_record-00000   shards; each appears whole, under its final name, or not at all
     dataset_info.json, features.json   what `tfds.builder_from_directory` needs
     skipped.jsonl                   one line for every item that was dropped, failed or repaired, with the reason
-    manifest.json                   counts, sha256 of every shard, config, generator version; written last: it marks the dataset complete
-    _work/                          only while unfinished: the log of items done and the records of the shards still open
+    manifest.json                   counts, sha256 of every shard, config, generator version; written last: it marks the
+    dataset complete _work/                          only while unfinished: the log of items done and the records of the
+    shards still open
 
 An item counts as done once its line is in the log; whatever lies behind the last whole line is cut off on resume.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -25,7 +27,7 @@ from typing import Any
 from data_prep.remote import WorkFolder
 from spatial_jax.data.records import GENERATOR_VERSION
 
-_HEAD = struct.Struct("<II")      # length, crc32
+_HEAD = struct.Struct("<II")  # length, crc32
 FORMAT = "array_record"
 
 
@@ -34,8 +36,9 @@ class WriterError(Exception):
 
 
 class Serializer:
-    """Bytes of an example (nested dict) under TFDS features; equal examples give equal bytes in every process (TFDS's own serializer leaves
-    the order of a protobuf map to chance)."""
+    """Bytes of an example (nested dict) under TFDS features; equal examples give equal bytes in every process (TFDS's
+    own serializer leaves the order of a protobuf map to chance).
+    """
 
     def __init__(self, features: Any):
         from tensorflow_datasets.core import example_serializer
@@ -44,7 +47,9 @@ class Serializer:
         self._serializer = example_serializer.ExampleSerializer(features.get_serialized_info())
 
     def __call__(self, example: dict[str, Any]) -> bytes:
-        return self._serializer.get_tf_example(self._features.encode_example(example)).SerializeToString(deterministic=True)
+        return self._serializer.get_tf_example(self._features.encode_example(example)).SerializeToString(
+            deterministic=True
+        )
 
 
 def _write_shard(path: Path, records: Iterable[bytes]) -> int:
@@ -62,7 +67,10 @@ def _write_shard(path: Path, records: Iterable[bytes]) -> int:
     reader = array_record_module.ArrayRecordReader(str(path))
     try:
         if not reader.ok() or reader.num_records() != total:
-            raise OSError(28, f"shard {path.name} came out incomplete ({reader.num_records()} of {total} records): is the disk full?")
+            raise OSError(
+                28,
+                f"shard {path.name} came out incomplete ({reader.num_records()} of {total} records): is the disk full?",
+            )
     finally:
         reader.close()
     return path.stat().st_size
@@ -75,7 +83,9 @@ def _read_journal(path: Path, count: int) -> Iterator[bytes]:
             length, crc = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
             record = file.read(length)
             if zlib.crc32(record) != crc:
-                raise WriterError(f"{path}: record {number} of the unfinished shard is damaged; delete {path.parent} and run again")
+                raise WriterError(
+                    f"{path}: record {number} of the unfinished shard is damaged; delete {path.parent} and run again"
+                )
             yield record
 
 
@@ -97,18 +107,28 @@ def _differences(a: Any, b: Any, path: str = "") -> list[str]:
 class DatasetWriter:
     """Appends outcomes in the order of their indices.
 
-    `out`: the dataset's directory, local or gs://. `config`: JSON-ready; a resume with another config is refused. `name`: file prefix
-    ("scenes", "questions"). After construction `next_index` is the first item still to be done and `complete` tells whether nothing is.
-    Use as a context manager; `finish()` writes manifest and info files. Raises WriterError, OSError (disk full)."""
+    `out`: the dataset's directory, local or gs://. `config`: JSON-ready; a resume with another config is refused.
+    `name`: file prefix ("scenes", "questions"). After construction `next_index` is the first item still to be done and
+    `complete` tells whether nothing is. Use as a context manager; `finish()` writes manifest and info files. Raises
+    WriterError, OSError (disk full).
+    """
 
     def __init__(self, out: str, name: str, features: Any, config: dict[str, Any], shard_records: int = 1000):
         self.name, self.features, self.shard_records = name, features, shard_records
-        self.identity = {"name": name, "generator_version": GENERATOR_VERSION, "shard_records": shard_records,
-                         "config": json.loads(json.dumps(config))}
+        self.identity = {
+            "name": name,
+            "generator_version": GENERATOR_VERSION,
+            "shard_records": shard_records,
+            "config": json.loads(json.dumps(config)),
+        }
         self.folder = WorkFolder(out)
-        self.counts: dict[str, int] = {}                # split -> records
-        self.tally: dict[str, dict[str, int]] = {}      # stage -> reason -> items
-        self.next_index, self.complete, self.items = 0, False, {"record": 0, "dropped": 0, "failed": 0, "notes": 0, "objects": 0}
+        self.counts: dict[str, int] = {}  # split -> records
+        self.tally: dict[str, dict[str, int]] = {}  # stage -> reason -> items
+        self.next_index, self.complete, self.items = (
+            0,
+            False,
+            {"record": 0, "dropped": 0, "failed": 0, "notes": 0, "objects": 0},
+        )
         self._journals: dict[str, Any] = {}
         self._log: Any = None
         self._sizes: dict[str, list[tuple[int, int]]] = {}
@@ -134,7 +154,11 @@ class DatasetWriter:
         if manifest.exists():
             made = json.loads(manifest.read_text())
             self._check(made["identity"])
-            self.complete, self.items, self.counts = True, made["items"], {k: v["records"] for k, v in made["splits"].items()}
+            self.complete, self.items, self.counts = (
+                True,
+                made["items"],
+                {k: v["records"] for k, v in made["splits"].items()},
+            )
             self.tally, self.next_index = made["reasons"], sum(self.items[k] for k in ("record", "dropped", "failed"))
             return
         self.folder.open_work()
@@ -169,7 +193,9 @@ class DatasetWriter:
         differences = _differences(made, self.identity)
         if differences:
             listed = "; ".join(differences)[:300]
-            raise WriterError(f"{self.folder.out} holds a dataset of other settings ({listed}); choose another --out or delete it")
+            raise WriterError(
+                f"{self.folder.out} holds a dataset of other settings ({listed}); choose another --out or delete it"
+            )
 
     def _reopen(self, split: str, count: int) -> None:
         shard, pending = divmod(count, self.shard_records)
@@ -270,7 +296,9 @@ class DatasetWriter:
         for shard in range(-(-count // self.shard_records)):
             path = self._shard_path(split, shard)
             records = min(self.shard_records, count - shard * self.shard_records)
-            shards.append({"file": path.name, "records": records, "bytes": path.stat().length, "sha256": file_sha256(path)})
+            shards.append(
+                {"file": path.name, "records": records, "bytes": path.stat().length, "sha256": file_sha256(path)}
+            )
         return {"records": count, "shards": shards}
 
     def _write_info(self) -> None:
@@ -279,16 +307,27 @@ class DatasetWriter:
 
         local = self.folder.work / "info"
         local.mkdir(exist_ok=True)
-        identity = dataset_info.DatasetIdentity(name=self.name, version=tfds.core.Version("1.0.0"), data_dir=str(local), module_name="")
-        info = tfds.core.DatasetInfo(builder=identity, features=self.features, description=f"{self.name} written by data_prep")
+        identity = dataset_info.DatasetIdentity(
+            name=self.name, version=tfds.core.Version("1.0.0"), data_dir=str(local), module_name=""
+        )
+        info = tfds.core.DatasetInfo(
+            builder=identity, features=self.features, description=f"{self.name} written by data_prep"
+        )
         info.set_file_format(file_adapters.FileFormat.ARRAY_RECORD)
         entries = []
         for split, count in sorted(self.counts.items()):
             lengths = [min(self.shard_records, count - s) for s in range(0, count, self.shard_records)]
-            template = naming.ShardedFileTemplate(dataset_name=self.name, data_dir=local, split=split, filetype_suffix=FORMAT,
-                                                  template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}")
+            template = naming.ShardedFileTemplate(
+                dataset_name=self.name,
+                data_dir=local,
+                split=split,
+                filetype_suffix=FORMAT,
+                template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",
+            )
             size = sum(n for n, _ in self._sizes.get(split, []))
-            entries.append(tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template))
+            entries.append(
+                tfds.core.SplitInfo(name=split, shard_lengths=lengths, num_bytes=size, filename_template=template)
+            )
         info.set_splits(tfds.core.SplitDict(entries))
         info.write_to_directory(str(local))
         for path in sorted(local.iterdir()):

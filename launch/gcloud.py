@@ -1,4 +1,5 @@
 """The gcloud commands of a TPU run, and what their failures mean. Nothing else talks to the cloud."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,14 +10,21 @@ from collections.abc import Sequence
 
 from launch.steps import say
 
-RUNTIMES = {                                    # accelerator type's beginning -> software version of the TPU VM
-    "v5litepod": "v2-alpha-tpuv5-lite", "v5p": "v2-alpha-tpuv5", "v6e": "v2-alpha-tpuv6e", "v4": "tpu-ubuntu2204-base",
-    "v3": "tpu-ubuntu2204-base", "v2": "tpu-ubuntu2204-base",
+RUNTIMES = {  # accelerator type's beginning -> software version of the TPU VM
+    "v5litepod": "v2-alpha-tpuv5-lite",
+    "v5p": "v2-alpha-tpuv5",
+    "v6e": "v2-alpha-tpuv6e",
+    "v4": "tpu-ubuntu2204-base",
+    "v3": "tpu-ubuntu2204-base",
+    "v2": "tpu-ubuntu2204-base",
 }
 _QUOTA = re.compile(r"quota", re.IGNORECASE)
 _EXISTS = re.compile(r"ALREADY_EXISTS|already exists", re.IGNORECASE)
 _ABSENT = re.compile(r"NOT_FOUND|was not found|could not be found", re.IGNORECASE)
-_PERMANENT = re.compile(r"PERMISSION_DENIED|INVALID_ARGUMENT|UNAUTHENTICATED|invalid choice|unrecognized arguments|do not currently have an active account")
+_PERMANENT = re.compile(
+    r"PERMISSION_DENIED|INVALID_ARGUMENT|UNAUTHENTICATED|invalid choice|unrecognized arguments|do not currently have an"
+    r" active account"
+)
 
 
 class CloudError(RuntimeError):
@@ -38,8 +46,8 @@ class Cloud:
     project: str = ""
     spot: bool = False
     dry_run: bool = False
-    timeout: float = 900.0                      # seconds that a command other than following a log may take
-    slices: int = 1                             # TPUs of this type that train together over the data-centre network
+    timeout: float = 900.0  # seconds that a command other than following a log may take
+    slices: int = 1  # TPUs of this type that train together over the data-centre network
 
     def _line(self, *words: str) -> list[str]:
         project = [f"--project={self.project}"] if self.project else []
@@ -49,11 +57,26 @@ class Cloud:
         kind = self.accelerator.split("-")[0]
         runtime = self.runtime or RUNTIMES.get(kind, "")
         if not runtime:
-            raise CloudError(f"--accelerator={self.accelerator}: software version unknown; give it with --runtime, use one of {', '.join(RUNTIMES)}, "
-                             "or --via=xpk for what comes through GKE (tpu7x)")
-        nodes = [f"--node-id={self.name}"] if self.slices == 1 else [f"--node-count={self.slices}", f"--node-prefix={self.name}"]
-        return self._line("compute", "tpus", "queued-resources", "create", self.name, *nodes, f"--accelerator-type={self.accelerator}",
-                          f"--runtime-version={runtime}", *(["--spot"] if self.spot else []))
+            raise CloudError(
+                f"--accelerator={self.accelerator}: software version unknown; give it with --runtime, use one of"
+                f" {', '.join(RUNTIMES)}, or --via=xpk for what comes through GKE (tpu7x)"
+            )
+        nodes = (
+            [f"--node-id={self.name}"]
+            if self.slices == 1
+            else [f"--node-count={self.slices}", f"--node-prefix={self.name}"]
+        )
+        return self._line(
+            "compute",
+            "tpus",
+            "queued-resources",
+            "create",
+            self.name,
+            *nodes,
+            f"--accelerator-type={self.accelerator}",
+            f"--runtime-version={runtime}",
+            *(["--spot"] if self.spot else []),
+        )
 
     @property
     def nodes(self) -> list[str]:
@@ -65,7 +88,9 @@ class Cloud:
 
     def ssh_line(self, command: str, worker: str = "all", node: str = "") -> list[str]:
         """On one TPU VM, the first by default."""
-        return self._line("compute", "tpus", "tpu-vm", "ssh", node or self.nodes[0], f"--worker={worker}", f"--command={command}")
+        return self._line(
+            "compute", "tpus", "tpu-vm", "ssh", node or self.nodes[0], f"--worker={worker}", f"--command={command}"
+        )
 
     def everywhere(self, command: str) -> None:
         """Runs `command` on every worker of every slice."""
@@ -85,7 +110,9 @@ class Cloud:
         try:
             done = subprocess.run(line, capture_output=True, text=True, timeout=self.timeout, stdin=subprocess.DEVNULL)
         except FileNotFoundError:
-            raise CloudError("gcloud is not on the PATH; install the Google Cloud CLI and run `gcloud auth login`") from None
+            raise CloudError(
+                "gcloud is not on the PATH; install the Google Cloud CLI and run `gcloud auth login`"
+            ) from None
         except subprocess.TimeoutExpired:
             raise Temporary(f"no answer within {self.timeout:.0f} s: {shlex.join(line[:6])}") from None
         if done.returncode == 0:
@@ -93,7 +120,10 @@ class Cloud:
         text = done.stderr.strip() or done.stdout.strip()
         brief = next((part for part in reversed(text.splitlines()) if part.strip()), f"exit code {done.returncode}")
         if _QUOTA.search(text):
-            raise CloudError(f"quota refused {self.accelerator} in {self.zone}: {brief}; ask for more quota, or take another zone, size or --spot")
+            raise CloudError(
+                f"quota refused {self.accelerator} in {self.zone}: {brief}; ask for more quota, or take another zone,"
+                " size or --spot"
+            )
         if _PERMANENT.search(text):
             raise CloudError(f"gcloud refused: {brief}")
         raise Temporary(text if _EXISTS.search(text) or _ABSENT.search(text) else brief)
@@ -121,8 +151,12 @@ class Cloud:
         return self._state("compute", "tpus", "queued-resources", "describe", self.name, "--format=value(state.state)")
 
     def node_state(self) -> str:
-        """Of the TPU VM: READY, PREEMPTED, TERMINATED, REPAIRING, ...; ABSENT. Of several slices the first that is not READY."""
-        states = (self._state("compute", "tpus", "tpu-vm", "describe", node, "--format=value(state)") for node in self.nodes)
+        """Of the TPU VM: READY, PREEMPTED, TERMINATED, REPAIRING, ...; ABSENT. Of several slices the first that is not
+        READY.
+        """
+        states = (
+            self._state("compute", "tpus", "tpu-vm", "describe", node, "--format=value(state)") for node in self.nodes
+        )
         return next((state for state in states if state != "READY"), "READY")
 
     def delete(self) -> None:

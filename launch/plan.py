@@ -1,12 +1,15 @@
 """Will this run compile, fit and be worth its price on that TPU? Asked of the real compiler, without a TPU.
 
-    python launch/plan.py --config=configs/li2025_qwen2_5_vl_7b.py --topology=v5p:4x4x4 [--price=4.20] [--config.run.micro_prompts=64]
+    python launch/plan.py --config=configs/li2025_qwen2_5_vl_7b.py --topology=v5p:4x4x4 \
+        [--price=4.20] [--config.run.micro_prompts=64]
     python launch/plan.py --config=... --topology=v5e:8x8 --search      ranks mesh shapes and micro-batches
     python launch/plan.py --proofs                                      re-makes benchmarks/results/plans/
 
-Compiles the programs of the recipe on shapes alone (libtpu must be installed; cpu:8 and gpu:1 need none) and tells memory, FLOPs,
-collectives and roofline times of each. Exit code 1: does not fit; the nearest configuration that does is named.
+Compiles the programs of the recipe on shapes alone (libtpu must be installed; cpu:8 and gpu:1 need none) and tells
+memory, FLOPs, collectives and roofline times of each. Exit code 1: does not fit; the nearest configuration that does is
+named.
 """
+
 from __future__ import annotations
 
 import json
@@ -20,15 +23,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from absl import app, flags
 from ml_collections import config_flags
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/li2025_qwen2_5_vl_7b.py", lock_config=True)
-_TOPOLOGY = flags.DEFINE_string("topology", "v5p:4x4x4", "chip and shape, e.g. v5e:8x8, v5p:4x4x4, tpu7x:2x2x4, cpu:8, gpu:1")
-_MODEL = flags.DEFINE_string("model", None, "published architecture, e.g. qwen2_5_vl_7b; default: what the recipe's file name ends in")
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "recipe, e.g. configs/li2025_qwen2_5_vl_7b.py", lock_config=True
+)
+_TOPOLOGY = flags.DEFINE_string(
+    "topology", "v5p:4x4x4", "chip and shape, e.g. v5e:8x8, v5p:4x4x4, tpu7x:2x2x4, cpu:8, gpu:1"
+)
+_MODEL = flags.DEFINE_string(
+    "model", None, "published architecture, e.g. qwen2_5_vl_7b; default: what the recipe's file name ends in"
+)
 _LAYERS = flags.DEFINE_integer("layers", None, "fewer decoder layers, for a quick look")
-_PIXELS = flags.DEFINE_integer("pixels", None, "pixels of a picture; default: the recipe's max_pixels, or what its longest prompt has room for")
+_PIXELS = flags.DEFINE_integer(
+    "pixels", None, "pixels of a picture; default: the recipe's max_pixels, or what its longest prompt has room for"
+)
 _PICTURES = flags.DEFINE_integer("pictures", 1, "pictures of a prompt, or pairs of a video's frames", lower_bound=1)
-_ANSWER = flags.DEFINE_integer("answer_tokens", None, "tokens of every answer; default: the recipe's max_new_tokens, the worst case")
-_PROGRAMS = flags.DEFINE_list("programs", [], "only these of update, apply, logprobs, reshard, prefill, decode; an earlier plan of the same run in "
-                            "--out keeps its others; default: all")
+_ANSWER = flags.DEFINE_integer(
+    "answer_tokens", None, "tokens of every answer; default: the recipe's max_new_tokens, the worst case"
+)
+_PROGRAMS = flags.DEFINE_list(
+    "programs",
+    [],
+    "only these of update, apply, logprobs, reshard, prefill, decode; an earlier plan of the same run in "
+    "--out keeps its others; default: all",
+)
 _PRICE = flags.DEFINE_float("price", None, "price of a chip for an hour")
 _OUT = flags.DEFINE_string("out", None, "file for the plan as JSON; default: runs/plans/RECIPE_TOPOLOGY.json")
 _SEARCH = flags.DEFINE_bool("search", False, "try mesh shapes and micro-batches and rank those that fit")
@@ -49,9 +66,20 @@ def main(argv: list[str]) -> int:
             return proofs.remake(_FORCE.value)
         if _CONFIG.value is None:
             raise ValueError("--config=configs/RECIPE.py is needed")
-        file = str(flags.FLAGS["config"].config_filename)       # type: ignore[attr-defined]
-        request = runs.Request(_CONFIG.value, file, Topology.parse(_TOPOLOGY.value), _MODEL.value, _LAYERS.value, _PIXELS.value, _PICTURES.value, _ANSWER.value,
-                               tuple(_PROGRAMS.value), _PRICE.value)
+        file = str(flags.FLAGS["config"].config_filename)  # type: ignore[attr-defined]
+        request = runs.Request(
+            _CONFIG.value,
+            file,
+            Topology.parse(_TOPOLOGY.value),
+            _MODEL.value,
+            _LAYERS.value,
+            _PIXELS.value,
+            _PICTURES.value,
+            _ANSWER.value,
+            tuple(_PROGRAMS.value),
+            _PRICE.value,
+        )
+
         def say(line: str) -> None:
             print(line, file=sys.stderr, flush=True)
 
@@ -94,8 +122,12 @@ def prepare(arguments: list[str]) -> None:
         os.environ.update(environment("tpu", inherited=os.environ))
         # The machine's own devices are not used, several planners may run, and libtpu need not look for a TPU.
         os.environ["JAX_PLATFORMS"] = "cpu"
-        for name, value in (("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"), ("TPU_ACCELERATOR_TYPE", "v5litepod-16"), ("TPU_WORKER_HOSTNAMES", "localhost"),
-                            ("TPU_SKIP_MDS_QUERY", "1")):
+        for name, value in (
+            ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
+            ("TPU_ACCELERATOR_TYPE", "v5litepod-16"),
+            ("TPU_WORKER_HOSTNAMES", "localhost"),
+            ("TPU_SKIP_MDS_QUERY", "1"),
+        ):
             os.environ.setdefault(name, value)
 
 

@@ -1,7 +1,9 @@
 """`make proofs`: the shipped cold start made again, and three seeds of GRPO from it, measured on held-out questions.
 
-Every step is a command that can be run alone. Results: benchmarks/results/quickstart_learning.json (the table in the README).
+Every step is a command that can be run alone. Results: benchmarks/results/quickstart_learning.json (the table in the
+README).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -19,48 +21,167 @@ RESULT = "benchmarks/results/quickstart_learning.json"
 
 
 def data_steps(root: Path, scenes: int) -> list[Step]:
-    """The scenes and questions that the cold start, GRPO and the evaluations share; a tenth of the scenes is held out."""
+    """The scenes and questions that the cold start, GRPO and the evaluations share; a tenth of the scenes is held
+    out.
+    """
     return [
-        Step("scenes", "render scenes", ("-m", "data_prep.annotate", "--source=rendered", "--preset=plain", f"--count={scenes}", "--seed=7",
-                                         "--workers=8", f"--out={root}/scenes"), 1),
-        Step("questions", "ask questions", ("-m", "data_prep.synthesize", f"--scenes={root}/scenes", "--profile=plain", "--per_scene=9", "--wordings=1",
-                                            f"--families={FAMILIES}", "--seed=7", f"--out={root}/questions"), 1.2),
+        Step(
+            "scenes",
+            "render scenes",
+            (
+                "-m",
+                "data_prep.annotate",
+                "--source=rendered",
+                "--preset=plain",
+                f"--count={scenes}",
+                "--seed=7",
+                "--workers=8",
+                f"--out={root}/scenes",
+            ),
+            1,
+        ),
+        Step(
+            "questions",
+            "ask questions",
+            (
+                "-m",
+                "data_prep.synthesize",
+                f"--scenes={root}/scenes",
+                "--profile=plain",
+                "--per_scene=9",
+                "--wordings=1",
+                f"--families={FAMILIES}",
+                "--seed=7",
+                f"--out={root}/questions",
+            ),
+            1.2,
+        ),
     ]
 
 
 def cold_start_steps(root: Path, ship: str) -> list[Step]:
     """From nothing to a policy that has learned to look, copied to `ship`."""
     return [
-        Step("photos", "read photos", ("-m", "data_prep.annotate", "--source=folder", "--path=package:skimage,sklearn",
-                                      "--heldout_percent=20", f"--out={root}/photos"), 0.1),
-        Step("selfsup", "self-supervised tasks", ("-m", "data_prep.selfsup", f"--photos={root}/photos", "--profile=plain", "--wordings=1",
-                                                  "--per_photo=200", f"--out={root}/selfsup"), 0.3),
-        Step("policy", "a random policy with its tokenizer", ("-m", "spatial_jax.convert", "--fresh=tiny", f"--texts={root}/questions,{root}/selfsup",
-                                                              f"--out={root}/policy"), 0.2),
-        Step("align", "words for what is seen, and where", (
-            "-m", "spatial_jax.train", "--config=configs/quickstart.py:align", f"--workdir={root}/align", f"--config.model.path={root}/policy",
-            f"--config.data.paths=('{root}/scenes',)"), 3),
-        Step("sft", "cold start", (
-            "-m", "spatial_jax.train", "--config=configs/quickstart.py:sft_cold", f"--workdir={root}/sft", f"--config.model.path={root}/align/export",
-            f"--config.data.paths=('{root}/questions','{root}/selfsup')", "--config.data.weights=(0.95,0.05)"), 5),
-        Step("ship", f"copy the cold start to {ship}", ("-m", "spatial_jax.convert", f"--from={root}/sft/export", f"--to_hf={ship}"), 0.1),
+        Step(
+            "photos",
+            "read photos",
+            (
+                "-m",
+                "data_prep.annotate",
+                "--source=folder",
+                "--path=package:skimage,sklearn",
+                "--heldout_percent=20",
+                f"--out={root}/photos",
+            ),
+            0.1,
+        ),
+        Step(
+            "selfsup",
+            "self-supervised tasks",
+            (
+                "-m",
+                "data_prep.selfsup",
+                f"--photos={root}/photos",
+                "--profile=plain",
+                "--wordings=1",
+                "--per_photo=200",
+                f"--out={root}/selfsup",
+            ),
+            0.3,
+        ),
+        Step(
+            "policy",
+            "a random policy with its tokenizer",
+            (
+                "-m",
+                "spatial_jax.convert",
+                "--fresh=tiny",
+                f"--texts={root}/questions,{root}/selfsup",
+                f"--out={root}/policy",
+            ),
+            0.2,
+        ),
+        Step(
+            "align",
+            "words for what is seen, and where",
+            (
+                "-m",
+                "spatial_jax.train",
+                "--config=configs/quickstart.py:align",
+                f"--workdir={root}/align",
+                f"--config.model.path={root}/policy",
+                f"--config.data.paths=('{root}/scenes',)",
+            ),
+            3,
+        ),
+        Step(
+            "sft",
+            "cold start",
+            (
+                "-m",
+                "spatial_jax.train",
+                "--config=configs/quickstart.py:sft_cold",
+                f"--workdir={root}/sft",
+                f"--config.model.path={root}/align/export",
+                f"--config.data.paths=('{root}/questions','{root}/selfsup')",
+                "--config.data.weights=(0.95,0.05)",
+            ),
+            5,
+        ),
+        Step(
+            "ship",
+            f"copy the cold start to {ship}",
+            ("-m", "spatial_jax.convert", f"--from={root}/sft/export", f"--to_hf={ship}"),
+            0.1,
+        ),
     ]
 
 
 def seed_steps(root: Path, start: str, seed: int, steps: int, items: int) -> list[Step]:
-    """GRPO of one seed and its two evaluations (the one before is of the same starting policy, sampled with the same seeds)."""
+    """GRPO of one seed and its two evaluations (the one before is of the same starting policy, sampled with the same
+    seeds).
+    """
     out = root / f"seed{seed}"
 
     def evaluate(name: str, model: str) -> Step:
-        return Step(f"eval_{name}_{seed}", f"evaluate {name}, seed {seed}", (
-            "-m", "spatial_jax.evaluate", "--config=configs/eval_spatial.py:tiny", f"--model={model}", f"--dataset={root}/questions", "--split=heldout",
-            f"--limit={items}", "--samples=8", "--temperature=1.0", "--greedy_too", "--nopage", f"--out={out}/eval/{name}.json"), 0.5)
+        return Step(
+            f"eval_{name}_{seed}",
+            f"evaluate {name}, seed {seed}",
+            (
+                "-m",
+                "spatial_jax.evaluate",
+                "--config=configs/eval_spatial.py:tiny",
+                f"--model={model}",
+                f"--dataset={root}/questions",
+                "--split=heldout",
+                f"--limit={items}",
+                "--samples=8",
+                "--temperature=1.0",
+                "--greedy_too",
+                "--nopage",
+                f"--out={out}/eval/{name}.json",
+            ),
+            0.5,
+        )
 
     return [
         evaluate("after_sft", start),
-        Step(f"grpo_{seed}", f"GRPO, seed {seed}", (
-            "-m", "spatial_jax.train", "--config=configs/quickstart.py:grpo", f"--workdir={out}/grpo", f"--config.model.path={start}",
-            f"--config.data.paths=('{root}/questions',)", f"--config.run.seed={seed}", f"--config.data.seed={seed}", f"--config.run.steps={steps}"), 9),
+        Step(
+            f"grpo_{seed}",
+            f"GRPO, seed {seed}",
+            (
+                "-m",
+                "spatial_jax.train",
+                "--config=configs/quickstart.py:grpo",
+                f"--workdir={out}/grpo",
+                f"--config.model.path={start}",
+                f"--config.data.paths=('{root}/questions',)",
+                f"--config.run.seed={seed}",
+                f"--config.data.seed={seed}",
+                f"--config.run.steps={steps}",
+            ),
+            9,
+        ),
         evaluate("after_grpo", f"{out}/grpo/export"),
     ]
 
@@ -79,13 +200,36 @@ def table(root: Path, seeds: list[int], steps: int, device: str) -> dict:
     rows = []
     for seed in seeds:
         for kind in ("", ".greedy"):
-            before, after = (read_result(root / f"seed{seed}" / "eval" / f"{name}{kind}.json") for name in ("after_sft", "after_grpo"))
-            rows.append({"seed": seed, "decoding": "greedy" if kind else "sampled", "before": before["metrics"], "after": after["metrics"],
-                         "prior": after.get("prior"), "difference": compare(before, after),
-                         "families": {f: {"n": v["n"], "before": before["families"][f]["reward"], "after": v["reward"],
-                                          "prior_constant": v.get("prior_constant"), "prior_words": v.get("prior_words")}
-                                      for f, v in after["families"].items()}})
-    return {"command": "make proofs ARGS=" + shlex.quote(" ".join(sys.argv[1:])), "device": device, "grpo_steps": steps, "rows": rows}
+            before, after = (
+                read_result(root / f"seed{seed}" / "eval" / f"{name}{kind}.json")
+                for name in ("after_sft", "after_grpo")
+            )
+            rows.append(
+                {
+                    "seed": seed,
+                    "decoding": "greedy" if kind else "sampled",
+                    "before": before["metrics"],
+                    "after": after["metrics"],
+                    "prior": after.get("prior"),
+                    "difference": compare(before, after),
+                    "families": {
+                        f: {
+                            "n": v["n"],
+                            "before": before["families"][f]["reward"],
+                            "after": v["reward"],
+                            "prior_constant": v.get("prior_constant"),
+                            "prior_words": v.get("prior_words"),
+                        }
+                        for f, v in after["families"].items()
+                    },
+                }
+            )
+    return {
+        "command": "make proofs ARGS=" + shlex.quote(" ".join(sys.argv[1:])),
+        "device": device,
+        "grpo_steps": steps,
+        "rows": rows,
+    }
 
 
 def main() -> int:
@@ -96,20 +240,28 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
     parser.add_argument("--seeds", default="1,2,3")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
-    parser.add_argument("--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}")
+    parser.add_argument(
+        "--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}"
+    )
     args = parser.parse_args()
     root, seeds = Path(args.root), [int(s) for s in args.seeds.split(",")]
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
     plan = data_steps(root, args.scenes) + (cold_start_steps(root, COLD_START) if args.cold_start else [])
-    code = StepRunner(root, plan).run() or run_seeds(root, {s: seed_steps(root, COLD_START, s, args.grpo_steps, args.items) for s in seeds}, args.at_once)
+    code = StepRunner(root, plan).run() or run_seeds(
+        root, {s: seed_steps(root, COLD_START, s, args.grpo_steps, args.items) for s in seeds}, args.at_once
+    )
     if code == 0:
         result = Path(RESULT)
         made = table(root, seeds, args.grpo_steps, os.environ["JAX_PLATFORMS"])
         before = json.loads(result.read_text()) if result.is_file() else {}
-        if before.get("grpo_steps") == args.grpo_steps and not args.cold_start:     # other seeds from the same start stay in the table
-            made["rows"] = sorted([r for r in before["rows"] if r["seed"] not in seeds] + made["rows"], key=lambda r: r["seed"])
+        if (
+            before.get("grpo_steps") == args.grpo_steps and not args.cold_start
+        ):  # other seeds from the same start stay in the table
+            made["rows"] = sorted(
+                [r for r in before["rows"] if r["seed"] not in seeds] + made["rows"], key=lambda r: r["seed"]
+            )
         result.write_text(json.dumps(made, indent=1))
         say(f"wrote {result}")
     return code

@@ -1,4 +1,7 @@
-"""A pod on one machine: N processes with jax.distributed on CPU devices, the same code path as on the workers of a TPU."""
+"""A pod on one machine: N processes with jax.distributed on CPU devices, the same code path as on the workers of a
+TPU.
+"""
+
 from __future__ import annotations
 
 import signal
@@ -21,14 +24,28 @@ def free_port() -> int:
 
 def commands(processes: int, devices: int, module: Sequence[str], port: int) -> list[list[str]]:
     """One command a process."""
-    return [[sys.executable, "-m", "launch.worker", "--platform=cpu", f"--devices={devices}", f"--coordinator=localhost:{port}",
-             f"--processes={processes}", f"--process={i}", *module] for i in range(processes)]
+    return [
+        [
+            sys.executable,
+            "-m",
+            "launch.worker",
+            "--platform=cpu",
+            f"--devices={devices}",
+            f"--coordinator=localhost:{port}",
+            f"--processes={processes}",
+            f"--process={i}",
+            *module,
+        ]
+        for i in range(processes)
+    ]
 
 
 def rehearse(processes: int, devices: int, module: Sequence[str], logs: Path, grace: float = 60.0) -> int:
-    """Runs `module` (name and arguments) in all processes and returns the exit code: 0 when all finished, 75 when all that left had saved, else
-    that of the first to fail. Process 0 prints here, the others to logs/process_I.txt. When one ends badly, the others get `grace` seconds
-    before they are killed: without it they would wait in a collective for ever. SIGTERM and Ctrl-C are passed on, so that they save."""
+    """Runs `module` (name and arguments) in all processes and returns the exit code: 0 when all finished, 75 when all
+    that left had saved, else that of the first to fail. Process 0 prints here, the others to logs/process_I.txt. When
+    one ends badly, the others get `grace` seconds before they are killed: without it they would wait in a collective
+    for ever. SIGTERM and Ctrl-C are passed on, so that they save.
+    """
     logs.mkdir(parents=True, exist_ok=True)
     children: list[subprocess.Popen] = []
     files = [open(logs / f"process_{i}.txt", "w") for i in range(1, processes)]  # noqa: SIM115  closed below
@@ -43,7 +60,14 @@ def rehearse(processes: int, devices: int, module: Sequence[str], logs: Path, gr
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         for i, line in enumerate(commands(processes, devices, module, free_port())):
-            children.append(subprocess.Popen(line, stdout=files[i - 1] if i else None, stderr=subprocess.STDOUT if i else None, start_new_session=True))
+            children.append(
+                subprocess.Popen(
+                    line,
+                    stdout=files[i - 1] if i else None,
+                    stderr=subprocess.STDOUT if i else None,
+                    start_new_session=True,
+                )
+            )
         return _watch(children, asked, logs, grace)
     finally:
         for child in children:
@@ -66,7 +90,10 @@ def _watch(children: Sequence[subprocess.Popen], asked: Sequence[float], logs: P
             if first_bad is None and code not in (None, 0, EXIT_PREEMPTED):
                 first_bad, deadline = code, time.monotonic() + grace
                 where = f"; its log: {logs / f'process_{i}.txt'}" if i else ""
-                say(f"process {i} ended with exit code {code}{where}. The others get {grace:.0f} s, then they are stopped; the run resumes from its last save")
+                say(
+                    f"process {i} ended with exit code {code}{where}. The others get {grace:.0f} s, then they are"
+                    " stopped; the run resumes from its last save"
+                )
         if time.monotonic() > deadline or len(asked) > 1:
             for child in children:
                 if child.poll() is None:

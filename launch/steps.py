@@ -1,4 +1,7 @@
-"""Runs a list of ordinary commands one after another, echoing each, and remembers which are done, so that a second run resumes."""
+"""Runs a list of ordinary commands one after another, echoing each, and remembers which are done, so that a second run
+resumes.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -12,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-EXIT_PREEMPTED = 75                             # a training that was asked to stop and has saved (spatial_jax.checkpoints, which imports jax)
+EXIT_PREEMPTED = 75  # a training that was asked to stop and has saved (spatial_jax.checkpoints, which imports jax)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Step:
     name: str
     what: str
     args: tuple[str, ...]
-    minutes: float                              # expected on two cores; only for the time left shown before the first run
+    minutes: float  # expected on two cores; only for the time left shown before the first run
 
     @property
     def command(self) -> str:
@@ -35,7 +38,9 @@ def say(text: str) -> None:
 
 
 class StepRunner:
-    """Runs steps in order below `root`; `root/.steps/NAME.json` records a finished one together with the commands that led to it."""
+    """Runs steps in order below `root`; `root/.steps/NAME.json` records a finished one together with the commands that
+    led to it.
+    """
 
     def __init__(self, root: Path, steps: Sequence[Step]):
         self.root, self.steps = root, list(steps)
@@ -46,7 +51,7 @@ class StepRunner:
 
     def _key(self, position: int) -> str:
         """Changes when this command or any before it changes: what came out of other inputs is not reused."""
-        return hashlib.sha256("\n".join(s.command for s in self.steps[:position + 1]).encode()).hexdigest()
+        return hashlib.sha256("\n".join(s.command for s in self.steps[: position + 1]).encode()).hexdigest()
 
     def _done(self, position: int) -> float | None:
         try:
@@ -56,7 +61,9 @@ class StepRunner:
         return float(stamp["seconds"]) if stamp.get("key") == self._key(position) else None
 
     def run(self) -> int:
-        """0 when all steps are done; else the exit code of the one that failed (130 for Ctrl-C), after one line that says how to go on."""
+        """0 when all steps are done; else the exit code of the one that failed (130 for Ctrl-C), after one line that
+        says how to go on.
+        """
         (self.root / ".steps").mkdir(parents=True, exist_ok=True)
         started = time.monotonic()
         for position, step in enumerate(self.steps):
@@ -66,15 +73,23 @@ class StepRunner:
                 say(f"[{position + 1}/{len(self.steps)}] {step.what}: done before ({seconds:.0f} s), kept")
                 continue
             left = sum(s.minutes for s in self.steps[position:])
-            say(f"\n[{position + 1}/{len(self.steps)}] {step.what}   (about {step.minutes:.1f} min, {left:.0f} min to the end)\n    $ {step.command}")
+            say(
+                f"\n[{position + 1}/{len(self.steps)}] {step.what}   (about {step.minutes:.1f} min, {left:.0f} min to"
+                f" the end)\n    $ {step.command}"
+            )
             begun = time.monotonic()
             code = self._call(step)
             if code:
-                say(f"\nstopped in step {position + 1} ({step.what}), exit code {code}. What is finished is kept: run the same command again to go on.")
+                say(
+                    f"\nstopped in step {position + 1} ({step.what}), exit code {code}. What is finished is kept: run"
+                    " the same command again to go on."
+                )
                 return code
             self.seconds[step.name] = time.monotonic() - begun
             stamp = self._stamp(step).with_suffix(".tmp")
-            stamp.write_text(json.dumps({"key": self._key(position), "command": step.command, "seconds": self.seconds[step.name]}))
+            stamp.write_text(
+                json.dumps({"key": self._key(position), "command": step.command, "seconds": self.seconds[step.name]})
+            )
             os.replace(stamp, self._stamp(step))
         say(f"\nall {len(self.steps)} steps done; this run took {(time.monotonic() - started) / 60:.1f} min")
         return 0
@@ -84,7 +99,7 @@ class StepRunner:
         child = subprocess.Popen([sys.executable, *step.args])
         try:
             return child.wait()
-        except KeyboardInterrupt:               # the terminal sent it to the child too, which saves and leaves
+        except KeyboardInterrupt:  # the terminal sent it to the child too, which saves and leaves
             try:
                 child.wait(timeout=60)
             except subprocess.TimeoutExpired:

@@ -1,11 +1,14 @@
 """Trains every member of a recipe's sweep() and compares them: one after another, or several at once.
 
-    python -m launch.sweep --config=configs/kl_ablation.py --workdir=runs/kl --config.model.path=DIR --config.data.paths='("DIR",)'
+    python -m launch.sweep --config=configs/kl_ablation.py --workdir=runs/kl \
+        --config.model.path=DIR --config.data.paths='("DIR",)'
 
-Options that start with --config. go to every member. --dry_run lists the members. Run again, it skips finished members and resumes the
-others; a member that fails does not end the sweep. --then='-m spatial_jax.evaluate --model={workdir}/export --workdir={workdir} ...' runs
-after each training. Results: WORKDIR/sweep.json, WORKDIR/sweep.html, and one run's directory a member.
+Options that start with --config. go to every member. --dry_run lists the members. Run again, it skips finished members
+and resumes the others; a member that fails does not end the sweep. --then='-m spatial_jax.evaluate
+--model={workdir}/export --workdir={workdir} ...' runs after each training. Results: WORKDIR/sweep.json,
+WORKDIR/sweep.html, and one run's directory a member.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -29,13 +32,15 @@ from typing import Any
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 
-RESTARTS = 3                                    # times that a preempted member is started again at once
+RESTARTS = 3  # times that a preempted member is started again at once
 TRAIN = ("-m", "spatial_jax.train")
 
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One run of a sweep: its overrides, its directory's name, and its commands (arguments of the Python interpreter)."""
+    """One run of a sweep: its overrides, its directory's name, and its commands (arguments of the Python
+    interpreter).
+    """
 
     name: str
     overrides: dict[str, Any]
@@ -48,11 +53,13 @@ class Member:
 
 
 def member_name(overrides: dict[str, Any]) -> str:
-    """A directory name that tells the overrides, e.g. "kl_coef=0.0001,seed=2"; long ones are cut and made unique by a hash."""
+    """A directory name that tells the overrides, e.g. "kl_coef=0.0001,seed=2"; long ones are cut and made unique by a
+    hash.
+    """
     parts = []
     for key, value in overrides.items():
         if key == "data.seed" and overrides.get("run.seed") == value:
-            continue                            # repetitions name one seed
+            continue  # repetitions name one seed
         shown = "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         parts.append(f"{key.rsplit('.', 1)[-1]}={shown}")
     name = re.sub(r"[^\w.,=+-]+", "_", ",".join(parts)) or "base"
@@ -73,14 +80,21 @@ def load_sweep(spec: str) -> list[dict[str, Any]]:
     return list(module.sweep(arg) if arg else module.sweep())
 
 
-def members(spec: str, workdir: Path, passed: Sequence[str], then: str = "", command: Sequence[str] = TRAIN) -> list[Member]:
+def members(
+    spec: str, workdir: Path, passed: Sequence[str], then: str = "", command: Sequence[str] = TRAIN
+) -> list[Member]:
     """Every member of the sweep. Raises ValueError when two would share a directory."""
     out = []
     for overrides in load_sweep(spec):
         name = member_name(overrides)
         root = workdir / name
-        train = (*command, f"--config={spec}", f"--workdir={root}", *passed,
-                 *(f"--config.{key}={value if isinstance(value, str) else repr(value)}" for key, value in overrides.items()))
+        train = (
+            *command,
+            f"--config={spec}",
+            f"--workdir={root}",
+            *passed,
+            *(f"--config.{key}={value if isinstance(value, str) else repr(value)}" for key, value in overrides.items()),
+        )
         after = tuple(part.replace("{workdir}", str(root)) for part in shlex.split(then))
         out.append(Member(name, overrides, (train, after) if after else (train,)))
     twice = {m.name for m in out if sum(m.name == other.name for other in out) > 1}
@@ -108,14 +122,21 @@ class Sweep:
     def _write(self, member: Member, code: int | None, seconds: float) -> None:
         path = self.workdir / member.name / "sweep.json"
         temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"key": member.key, "overrides": member.overrides, "code": code, "seconds": seconds}))
+        temporary.write_text(
+            json.dumps({"key": member.key, "overrides": member.overrides, "code": code, "seconds": seconds})
+        )
         os.replace(temporary, path)
 
     def check(self) -> None:
-        """Raises ValueError when a member's directory holds a run that was told something else: resuming it would mix two runs."""
+        """Raises ValueError when a member's directory holds a run that was told something else: resuming it would mix
+        two runs.
+        """
         for member in self.members:
             if self.record(member).get("key", member.key) != member.key:
-                raise ValueError(f"{self.workdir / member.name} holds a member with other settings; use another --workdir or delete it")
+                raise ValueError(
+                    f"{self.workdir / member.name} holds a member with other settings; use another --workdir or"
+                    " delete it"
+                )
 
     def run(self) -> int:
         """Runs all; 0 when every member is finished, 1 when some failed, 75 when it was asked to stop."""
@@ -126,7 +147,10 @@ class Sweep:
             say("stopped; what is finished is kept: the same command goes on")
             return EXIT_PREEMPTED
         failed = [m.name for m, code in zip(self.members, codes) if code]
-        say(f"{len(codes) - len(failed)} of {len(codes)} members finished" + (f"; failed: {', '.join(failed)}" if failed else ""))
+        say(
+            f"{len(codes) - len(failed)} of {len(codes)} members finished"
+            + (f"; failed: {', '.join(failed)}" if failed else "")
+        )
         return 1 if failed else 0
 
     def _member(self, member: Member) -> int:
@@ -161,7 +185,9 @@ class Sweep:
                 if self._stopping:
                     return EXIT_PREEMPTED
                 # A session of its own: Ctrl-C reaches members as one SIGTERM from `stop`, upon which they save.
-                child = subprocess.Popen([sys.executable, *command], stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+                child = subprocess.Popen(
+                    [sys.executable, *command], stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                )
                 self._children.add(child)
             code = child.wait()
             with self._lock:
@@ -187,21 +213,45 @@ def stopping(sweep: Sweep, signals: Sequence[signal.Signals] = (signal.SIGTERM, 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m launch.sweep", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--config", required=True, help="recipe with sweep(), FILE[:ARG]")
     parser.add_argument("--workdir", required=True, type=Path)
     parser.add_argument("--parallel", type=int, default=1, help="members at once")
-    parser.add_argument("--command", default=shlex.join(TRAIN), help="what trains a member: arguments of python, before --config and --workdir")
-    parser.add_argument("--then", default="", help="what follows a member's training: arguments of python; {workdir} is the member's directory")
-    parser.add_argument("--metrics", default="reward/mean,pass_rate,entropy,kl/reference,length/mean,loss", help="what the table and plots show")
+    parser.add_argument(
+        "--command",
+        default=shlex.join(TRAIN),
+        help="what trains a member: arguments of python, before --config and --workdir",
+    )
+    parser.add_argument(
+        "--then",
+        default="",
+        help="what follows a member's training: arguments of python; {workdir} is the member's directory",
+    )
+    parser.add_argument(
+        "--metrics",
+        default="reward/mean,pass_rate,entropy,kl/reference,length/mean,loss",
+        help="what the table and plots show",
+    )
     parser.add_argument("--dry_run", action="store_true", help="list the members and their commands")
     args, passed = parser.parse_known_args(argv)
     try:
         wrong = [p for p in passed if not p.startswith("--config.")]
         if wrong or args.parallel < 1:
-            raise ValueError(f"unexpected argument {wrong[0]}; overrides start with --config." if wrong else "--parallel must be at least 1")
-        sweep = Sweep(args.workdir, members(args.config, args.workdir, passed, args.then, shlex.split(args.command)), args.parallel)
+            raise ValueError(
+                f"unexpected argument {wrong[0]}; overrides start with --config."
+                if wrong
+                else "--parallel must be at least 1"
+            )
+        sweep = Sweep(
+            args.workdir,
+            members(args.config, args.workdir, passed, args.then, shlex.split(args.command)),
+            args.parallel,
+        )
         if args.dry_run:
             for i, member in enumerate(sweep.members, 1):
                 state = "finished" if sweep.record(member).get("code") == 0 else "to run"
@@ -217,7 +267,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
-    runs = [(member.overrides, args.workdir / member.name) for member in sweep.members if sweep.record(member).get("code") == 0]
+    runs = [
+        (member.overrides, args.workdir / member.name)
+        for member in sweep.members
+        if sweep.record(member).get("code") == 0
+    ]
     if runs:
         say(write_results(args.workdir, runs, args.metrics.split(",")))
     return code

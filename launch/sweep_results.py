@@ -1,4 +1,7 @@
-"""What came of a sweep: final values a setting with the interval over seeds, curves, one table on the console and one page."""
+"""What came of a sweep: final values a setting with the interval over seeds, curves, one table on the console and one
+page.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -14,13 +17,15 @@ from scipy.special import stdtrit
 from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table, tag
 
 SEEDS = ("run.seed", "data.seed")
-LAST = 0.1                                      # share of a run's rows that its final value averages
-Run = tuple[Mapping[str, Any], Path]            # overrides, directory
+LAST = 0.1  # share of a run's rows that its final value averages
+Run = tuple[Mapping[str, Any], Path]  # overrides, directory
 
 
 @dataclasses.dataclass
 class Setting:
-    """Members that differ in their seeds only: curves [seed][metric] as {step: value}, final values {metric: one a seed}."""
+    """Members that differ in their seeds only: curves [seed][metric] as {step: value}, final values {metric: one a
+    seed}.
+    """
 
     label: str
     curves: list[dict[str, dict[int, float]]]
@@ -41,13 +46,15 @@ def interval(values: Sequence[float]) -> Estimate:
 
 
 def read_curves(root: Path, metrics: Iterable[str]) -> dict[str, dict[int, float]]:
-    """metric -> step -> value of a run's metrics.jsonl; a step logged twice (after a resume) counts once, as logged last."""
+    """metric -> step -> value of a run's metrics.jsonl; a step logged twice (after a resume) counts once, as logged
+    last.
+    """
     curves: dict[str, dict[int, float]] = {name: {} for name in metrics}
     path = root / "metrics.jsonl"
     for line in path.read_text().splitlines() if path.exists() else ():
         try:
             row = json.loads(line)
-        except ValueError:                      # a line that a kill cut short
+        except ValueError:  # a line that a kill cut short
             continue
         for name, curve in curves.items():
             if isinstance(row, dict) and isinstance(row.get(name), (int, float)):
@@ -56,7 +63,7 @@ def read_curves(root: Path, metrics: Iterable[str]) -> dict[str, dict[int, float
 
 
 def evaluations(root: Path) -> dict[str, float]:
-    """"eval NAME: METRIC" -> value of a run's eval/NAME.json."""
+    """ "eval NAME: METRIC" -> value of a run's eval/NAME.json."""
     out = {}
     for path in sorted((root / "eval").glob("*.json")):
         result = json.loads(path.read_text())
@@ -70,8 +77,15 @@ def collect(runs: Sequence[Run], metrics: Sequence[str]) -> list[Setting]:
     """Settings in the sweep's order."""
     settings: dict[str, Setting] = {}
     for overrides, root in runs:
-        label = ", ".join(f"{k.rsplit('.', 1)[-1]} {'+'.join(v) if isinstance(v, (list, tuple)) and all(isinstance(i, str) for i in v) else v}"
-                          for k, v in overrides.items() if k not in SEEDS) or "base"
+        label = (
+            ", ".join(
+                f"{k.rsplit('.', 1)[-1]}"
+                f" {'+'.join(v) if isinstance(v, (list, tuple)) and all(isinstance(i, str) for i in v) else v}"
+                for k, v in overrides.items()
+                if k not in SEEDS
+            )
+            or "base"
+        )
         setting = settings.setdefault(label, Setting(label, [], {}))
         curves = read_curves(root, metrics)
         setting.curves.append(curves)
@@ -79,7 +93,7 @@ def collect(runs: Sequence[Run], metrics: Sequence[str]) -> list[Setting]:
         for name, curve in curves.items():
             if curve:
                 values = [curve[step] for step in sorted(curve)]
-                tail = values[-max(1, int(len(values) * LAST)):]
+                tail = values[-max(1, int(len(values) * LAST)) :]
                 final[name] = sum(tail) / len(tail)
         for name, value in (final | evaluations(root)).items():
             setting.final.setdefault(name, []).append(value)
@@ -88,8 +102,10 @@ def collect(runs: Sequence[Run], metrics: Sequence[str]) -> list[Setting]:
 
 def short_labels(labels: Sequence[str]) -> list[str]:
     """Labels to show: one that only adds to the label above it, as rows of an ablation do, is "+ what it adds"."""
-    return [f"+ {label[len(above) + 1:].replace('+', ', ')}" if above and label.startswith(f"{above}+") else label
-            for above, label in zip(["", *labels], labels)]
+    return [
+        f"+ {label[len(above) + 1 :].replace('+', ', ')}" if above and label.startswith(f"{above}+") else label
+        for above, label in zip(["", *labels], labels)
+    ]
 
 
 def mean_curve(setting: Setting, metric: str) -> tuple[list[int], list[float], list[float], list[float]]:
@@ -104,37 +120,84 @@ def write_results(workdir: Path, runs: Sequence[Run], metrics: Sequence[str]) ->
     settings = collect(runs, metrics)
     names = list(dict.fromkeys(name for s in settings for name in s.final))
     estimates = {s.label: {name: interval(s.final.get(name, [])) for name in names} for s in settings}
-    plain = [{"setting": s.label, "seeds": len(s.curves),
-              "metrics": {n: {k: v if math.isfinite(v) else None for k, v in dataclasses.asdict(estimates[s.label][n]).items()} for n in names}}
-             for s in settings]
+    plain = [
+        {
+            "setting": s.label,
+            "seeds": len(s.curves),
+            "metrics": {
+                n: {k: v if math.isfinite(v) else None for k, v in dataclasses.asdict(estimates[s.label][n]).items()}
+                for n in names
+            },
+        }
+        for s in settings
+    ]
     temporary = workdir / "sweep.json.tmp"
-    temporary.write_text(json.dumps({"settings": plain, "members": [{"overrides": dict(o), "run": r.name} for o, r in runs]}, indent=1))
+    temporary.write_text(
+        json.dumps({"settings": plain, "members": [{"overrides": dict(o), "run": r.name} for o, r in runs]}, indent=1)
+    )
     os.replace(temporary, workdir / "sweep.json")
     _page(workdir, settings, estimates, names, metrics)
     shown = short_labels([s.label for s in settings])
     width = max(map(len, shown)) + 2
     lines = [f"{'setting':<{width}}{'seeds':>6}" + "".join(f"{name:>24}" for name in names)]
     for label, s in zip(shown, settings):
-        cells = [f"{e.value:.4g}" + (f" ±{e.value - e.low:.2g}" if e.interval() else "") for e in estimates[s.label].values()]
+        cells = [
+            f"{e.value:.4g}" + (f" ±{e.value - e.low:.2g}" if e.interval() else "") for e in estimates[s.label].values()
+        ]
         lines.append(f"{label:<{width}}{len(s.curves):>6}" + "".join(f"{cell:>24}" for cell in cells))
-    return "\n" + "\n".join(lines) + f"\n(mean of the last {LAST:.0%} of rows, ± half of the 95 % interval over seeds)\npage: {workdir / 'sweep.html'}"
+    return (
+        "\n"
+        + "\n".join(lines)
+        + f"\n(mean of the last {LAST:.0%} of rows, ± half of the 95 % interval over seeds)\npage:"
+        f" {workdir / 'sweep.html'}"
+    )
 
 
-def _page(workdir: Path, settings: Sequence[Setting], estimates: Mapping[str, Mapping[str, Estimate]], names: Sequence[str],
-          metrics: Sequence[str]) -> None:
-    page = Page(f"Sweep: {workdir.name}", f"{len(settings)} settings, {sum(len(s.curves) for s in settings)} finished runs")
+def _page(
+    workdir: Path,
+    settings: Sequence[Setting],
+    estimates: Mapping[str, Mapping[str, Estimate]],
+    names: Sequence[str],
+    metrics: Sequence[str],
+) -> None:
+    page = Page(
+        f"Sweep: {workdir.name}", f"{len(settings)} settings, {sum(len(s.curves) for s in settings)} finished runs"
+    )
     first, shown = settings[0].label, short_labels([s.label for s in settings])
     evaluated = [name for name in names if name not in metrics]
-    parts = (("Evaluations", evaluated, "Mean over seeds, with its 95 % t-interval."),
-             ("Training", [name for name in names if name in metrics],
-              f"Mean over seeds of each run's last {LAST:.0%} of rows, with its 95 % t-interval. Settings that train on different questions "
-              "cannot be compared here."))
+    parts = (
+        ("Evaluations", evaluated, "Mean over seeds, with its 95 % t-interval."),
+        (
+            "Training",
+            [name for name in names if name in metrics],
+            (
+                f"Mean over seeds of each run's last {LAST:.0%} of rows, with its 95 % t-interval. Settings that train"
+                " on different questions cannot be compared here."
+            ),
+        ),
+    )
     for title, part, lead in parts:
         if part:
-            columns = ["setting", "seeds", *(c for name in part for c in (name.removeprefix("eval "), "against the first"))]
-            rows = [[label, len(s.curves), *(e for name in part for e in (
-                estimate_cell(estimates[s.label][name], 3), change_cell(estimates[first][name], estimates[s.label][name])))]
-                for label, s in zip(shown, settings)]
+            columns = [
+                "setting",
+                "seeds",
+                *(c for name in part for c in (name.removeprefix("eval "), "against the first")),
+            ]
+            rows = [
+                [
+                    label,
+                    len(s.curves),
+                    *(
+                        e
+                        for name in part
+                        for e in (
+                            estimate_cell(estimates[s.label][name], 3),
+                            change_cell(estimates[first][name], estimates[s.label][name]),
+                        )
+                    ),
+                ]
+                for label, s in zip(shown, settings)
+            ]
             page.section(title, table(columns, rows, numeric=range(1, len(columns))), lead=lead)
     plots = []
     for metric in metrics:
@@ -146,5 +209,10 @@ def _page(workdir: Path, settings: Sequence[Setting], estimates: Mapping[str, Ma
         if series:
             plots.append(line_plot(series, title=metric))
     if plots:
-        page.section("Curves", legend(shown), tag("div", plots, class_="plots"), lead="Mean over seeds; the shade is its 95 % t-interval.")
+        page.section(
+            "Curves",
+            legend(shown),
+            tag("div", plots, class_="plots"),
+            lead="Mean over seeds; the shade is its 95 % t-interval.",
+        )
     page.write(workdir / "sweep.html")

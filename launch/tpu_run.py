@@ -1,13 +1,16 @@
-"""Trains on a TPU pod: asks for it, copies the code, starts the same command on every worker, follows worker 0's log, and goes on after preemption.
+"""Trains on a TPU pod: asks for it, copies the code, starts the same command on every worker, follows worker 0's log,
+and goes on after preemption.
 
     python launch/tpu_run.py --name=li --zone=us-central2-b --accelerator=v5p-128 --spot \
         --config=configs/li2025_qwen2_5_vl_7b.py --workdir=gs://BUCKET/li --config.model.path=/mnt/DIR --config.data.paths='("gs://BUCKET/DIR",)'
     python launch/tpu_run.py --via=xpk --cluster=C --name=li --accelerator=v5p-128 --slices=2 --config=... --workdir=gs://BUCKET/li
     python launch/tpu_run.py --local=2 --devices_per_process=4 --config=... --workdir=runs/rehearsal
 
---dry_run prints every gcloud command. --action=status, logs, stop or delete looks after a run that goes on without this program: the run is
-detached, Ctrl-C only stops following it, and the same command follows it again. The TPU is deleted at the end unless --keep.
+--dry_run prints every gcloud command. --action=status, logs, stop or delete looks after a run that goes on without this
+program: the run is detached, Ctrl-C only stops following it, and the same command follows it again. The TPU is deleted
+at the end unless --keep.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -23,7 +26,7 @@ from pathlib import Path
 from typing import TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
-if str(ROOT) not in sys.path:                   # called by path, Python looks in launch/ only
+if str(ROOT) not in sys.path:  # called by path, Python looks in launch/ only
     sys.path.insert(0, str(ROOT))
 
 from launch import xpk  # noqa: E402
@@ -35,9 +38,11 @@ T = TypeVar("T")
 LONGEST_PAUSE = 600.0
 MARK = "spatial_jax_exit"
 COPY, FOLDER, LOG, PID, EXIT = "spatial_jax.tar.gz", "spatial_jax_run", "run.log", "run.pid", "run.exit"
-INSTALL = (f"rm -rf {FOLDER}/code && mkdir -p {FOLDER}/code && tar -xzf {COPY} -C {FOLDER}/code && cd {FOLDER}/code && python3 -m pip install -q --user uv"
-           " && ~/.local/bin/uv venv -q --allow-existing --python 3.11 ../venv"
-           " && ~/.local/bin/uv pip install -q --python ../venv/bin/python -c constraints.txt -e '.[tpu,gcs]'")
+INSTALL = (
+    f"rm -rf {FOLDER}/code && mkdir -p {FOLDER}/code && tar -xzf {COPY} -C {FOLDER}/code && cd {FOLDER}/code && python3"
+    " -m pip install -q --user uv && ~/.local/bin/uv venv -q --allow-existing --python 3.11 ../venv && ~/.local/bin/uv"
+    " pip install -q --python ../venv/bin/python -c constraints.txt -e '.[tpu,gcs]'"
+)
 STOP = f"kill -TERM -- -$(cat {FOLDER}/{PID})"
 
 
@@ -46,21 +51,35 @@ class Lost(RuntimeError):
 
 
 def start_command(arguments: Sequence[str]) -> str:
-    """What every worker runs: detached, in a process group of its own, its exit code left in a file. A run that is still alive is left alone."""
+    """What every worker runs: detached, in a process group of its own, its exit code left in a file. A run that is
+    still alive is left alone.
+    """
     train = shlex.join(["../venv/bin/python", "-m", "launch.worker", "--platform=tpu", "spatial_jax.train", *arguments])
-    body = f"trap : TERM; cd code && {train}; code=$?; cd .. && echo $code > {EXIT}"     # the shell outlives a SIGTERM to its group
-    return (f"cd {FOLDER} && if [ -f {PID} ] && kill -0 $(cat {PID}) 2>/dev/null; then exit 0; fi; rm -f {EXIT}; "
-            f"setsid nohup bash -c {shlex.quote(body)} > {LOG} 2>&1 < /dev/null & echo $! > {PID}")
+    # the shell outlives a SIGTERM to its group
+    body = f"trap : TERM; cd code && {train}; code=$?; cd .. && echo $code > {EXIT}"
+    return (
+        f"cd {FOLDER} && if [ -f {PID} ] && kill -0 $(cat {PID}) 2>/dev/null; then exit 0; fi; rm -f {EXIT}; "
+        f"setsid nohup bash -c {shlex.quote(body)} > {LOG} 2>&1 < /dev/null & echo $! > {PID}"
+    )
 
 
 def follow_command(seen: int) -> str:
     """Worker 0's log from line `seen` on until the run ends, then its exit code."""
-    return f"cd {FOLDER} && tail -n +{seen + 1} --pid=$(cat {PID}) -f {LOG}; echo {MARK} $(cat {EXIT} 2>/dev/null || echo unknown)"
+    return (
+        f"cd {FOLDER} && tail -n +{seen + 1} --pid=$(cat {PID}) -f {LOG}; echo {MARK} $(cat {EXIT} 2>/dev/null || echo"
+        " unknown)"
+    )
 
 
 def pack(target: Path) -> None:
     """The checkout (tracked files and new ones that git does not ignore) as a tar file."""
-    names = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True)
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     with tarfile.open(target, "w:gz", compresslevel=1) as tar:
         for name in filter(None, names.stdout.split("\0")):
             if (ROOT / name).is_file():
@@ -70,20 +89,22 @@ def pack(target: Path) -> None:
 class TpuRun:
     """One training on one TPU, kept going. `tries` bounds all re-creations, restarts and repeated commands together."""
 
-    def __init__(self, cloud: Cloud, arguments: Sequence[str], *, tries: int = 50, pause: float = 30.0, wait_hours: float = 48.0):
+    def __init__(
+        self, cloud: Cloud, arguments: Sequence[str], *, tries: int = 50, pause: float = 30.0, wait_hours: float = 48.0
+    ):
         self.cloud, self.arguments = cloud, list(arguments)
         self.tries, self.pause, self.wait_hours = tries, pause, wait_hours
         self.used = 0
         self.streak = 0
-        self.created = False                    # by this program, which then also deletes it
-        self.held = False                       # there is a TPU, or a request for one
+        self.created = False  # by this program, which then also deletes it
+        self.held = False  # there is a TPU, or a request for one
 
     def again(self, why: str) -> None:
         """Counts a try and waits, longer each time in a row. Raises CloudError when the tries are used up."""
         self.used += 1
         if self.used >= self.tries:
             raise CloudError(f"gave up after {self.used} tries; the last: {why}")
-        wait = min(self.pause * 2 ** self.streak, LONGEST_PAUSE)
+        wait = min(self.pause * 2**self.streak, LONGEST_PAUSE)
         self.streak += 1
         say(f"{why}; try {self.used + 1} of {self.tries} in {wait:.0f} s")
         time.sleep(wait)
@@ -110,7 +131,7 @@ class TpuRun:
             state = node if node != "ABSENT" else self.insist(self.cloud.queue_state, lost=False)
             if state == "READY":
                 return
-            if state == "STOPPED":              # somebody's decision, with their disk: not ours to delete
+            if state == "STOPPED":  # somebody's decision, with their disk: not ours to delete
                 raise CloudError(f"TPU {self.cloud.name} is stopped; start or delete it, or take another --name")
             if state in ("FAILED", "SUSPENDED", "SUSPENDING", "PREEMPTED", "TERMINATED", "ABSENT"):
                 raise Lost(f"the TPU is {state}")
@@ -149,7 +170,14 @@ class TpuRun:
             if self.cloud.dry_run:
                 self.cloud.call(line)
                 return 0
-            with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True, errors="replace") as log:
+            with subprocess.Popen(
+                line,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL,
+                text=True,
+                errors="replace",
+            ) as log:
                 assert log.stdout is not None
                 try:
                     for text in log.stdout:
@@ -158,7 +186,7 @@ class TpuRun:
                             return int(ended[1])
                         if not ended:
                             seen += 1
-                            self.streak = 0         # it runs: the next failure waits briefly again
+                            self.streak = 0  # it runs: the next failure waits briefly again
                             print(text, end="", flush=True)
                 finally:
                     log.terminate()
@@ -179,8 +207,11 @@ class TpuRun:
 
 def still_there(cloud: Cloud, words: str) -> None:
     """Names what goes on and costs money, and how to end it."""
-    say(f"{words} TPU {cloud.name} ({cloud.slices} x {cloud.accelerator}, {cloud.zone}) is still there and paid for.\n"
-        f"    delete it:  {shlex.join(cloud.delete_line())}\n    or run this command again to go on, or with --action=status, logs, stop, delete")
+    say(
+        f"{words} TPU {cloud.name} ({cloud.slices} x {cloud.accelerator}, {cloud.zone}) is still there and paid for.\n "
+        f"   delete it:  {shlex.join(cloud.delete_line())}\n    or run this command again to go on, or with"
+        " --action=status, logs, stop, delete"
+    )
 
 
 def act(cloud: Cloud, action: str) -> int:
@@ -200,13 +231,15 @@ def act(cloud: Cloud, action: str) -> int:
 
 def run_on_cloud(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Exit code of the run, or 1 when the cloud would not have it, or 130 for Ctrl-C."""
-    cloud = Cloud(args.name, args.zone, args.accelerator, args.runtime, args.project, args.spot, args.dry_run, slices=args.slices)
+    cloud = Cloud(
+        args.name, args.zone, args.accelerator, args.runtime, args.project, args.spot, args.dry_run, slices=args.slices
+    )
     run = TpuRun(cloud, arguments, tries=args.tries, pause=args.pause, wait_hours=args.wait_hours)
     code = 1
     try:
         if args.action != "run":
             return act(cloud, args.action)
-        cloud.create_line()                     # an unknown accelerator is named before anything starts
+        cloud.create_line()  # an unknown accelerator is named before anything starts
         code = run.run()
     except (CloudError, Temporary) as error:
         print(f"tpu_run: {str(error).splitlines()[-1]}", file=sys.stderr)
@@ -226,8 +259,18 @@ def run_on_cloud(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 def run_on_gke(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     """Exit code of XPK, or 1 when it is not there."""
-    workload = xpk.Workload(args.name, args.cluster, args.accelerator, args.zone, args.project, args.slices, args.spot, args.tries, args.image,
-                            args.dry_run)
+    workload = xpk.Workload(
+        args.name,
+        args.cluster,
+        args.accelerator,
+        args.zone,
+        args.project,
+        args.slices,
+        args.spot,
+        args.tries,
+        args.image,
+        args.dry_run,
+    )
     try:
         return workload.act(args.action, arguments)
     except CloudError as error:
@@ -236,15 +279,38 @@ def run_on_gke(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python launch/tpu_run.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python launch/tpu_run.py",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--action", choices=("run", "status", "logs", "stop", "delete"), default="run")
-    parser.add_argument("--name", "--tpu", default="", help="name of the TPU and its queued resource, or of the workload")
+    parser.add_argument(
+        "--name", "--tpu", default="", help="name of the TPU and its queued resource, or of the workload"
+    )
     parser.add_argument("--zone", default="")
-    parser.add_argument("--accelerator", "--type", default="", help="e.g. v5litepod-16, v6e-64, v5p-128 (cores, not chips, for v5p and v4)")
-    parser.add_argument("--slices", type=int, default=1, help="TPUs of this type that train together over the data-centre network: the mesh's data axis "
-                        "runs over them, so --config.mesh.data is a multiple of it")
-    parser.add_argument("--via", choices=("gcloud", "xpk"), default="gcloud", help="xpk: a workload on the GKE cluster --cluster, by XPK")
+    parser.add_argument(
+        "--accelerator",
+        "--type",
+        default="",
+        help="e.g. v5litepod-16, v6e-64, v5p-128 (cores, not chips, for v5p and v4)",
+    )
+    parser.add_argument(
+        "--slices",
+        type=int,
+        default=1,
+        help=(
+            "TPUs of this type that train together over the data-centre network: the mesh's data axis "
+            "runs over them, so --config.mesh.data is a multiple of it"
+        ),
+    )
+    parser.add_argument(
+        "--via",
+        choices=("gcloud", "xpk"),
+        default="gcloud",
+        help="xpk: a workload on the GKE cluster --cluster, by XPK",
+    )
     parser.add_argument("--cluster", default="", help="GKE cluster of --via=xpk")
     parser.add_argument("--image", default=xpk.IMAGE, help="base image of --via=xpk, with Python 3.11")
     parser.add_argument("--project", default="", help="default: gcloud's own")
@@ -252,12 +318,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--spot", action="store_true", help="cheaper, and taken back at any time")
     parser.add_argument("--keep", action="store_true", help="leave the TPU at the end")
     parser.add_argument("--tries", type=int, default=50, help="re-creations, restarts and repeated commands, together")
-    parser.add_argument("--pause", type=float, default=30.0, help="seconds before the first repetition; doubles up to 600")
+    parser.add_argument(
+        "--pause", type=float, default=30.0, help="seconds before the first repetition; doubles up to 600"
+    )
     parser.add_argument("--wait_hours", type=float, default=48.0, help="longest wait for a TPU")
     parser.add_argument("--dry_run", action="store_true", help="print the gcloud commands")
     parser.add_argument("--config", default="")
     parser.add_argument("--workdir", default="")
-    parser.add_argument("--local", "--local_processes", type=int, default=0, help="processes of a rehearsal on this machine, without a TPU")
+    parser.add_argument(
+        "--local",
+        "--local_processes",
+        type=int,
+        default=0,
+        help="processes of a rehearsal on this machine, without a TPU",
+    )
     parser.add_argument("--devices_per_process", type=int, default=4)
     args, passed = parser.parse_known_args(argv)
     wrong = [p for p in passed if not p.startswith("--config.")]
@@ -265,11 +339,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     needed = () if args.local else place if args.action != "run" else (*place, "accelerator")
     missing = [n for n in (*needed, *(("config", "workdir") if args.action == "run" else ())) if not getattr(args, n)]
     if wrong or missing:
-        print(f"tpu_run: {f'unexpected argument {wrong[0]}; overrides start with --config.' if wrong else f'--{missing[0]} is missing'}", file=sys.stderr)
+        unexpected = f"unexpected argument {wrong[0]}; overrides start with --config." if wrong else ""
+        print(f"tpu_run: {unexpected or f'--{missing[0]} is missing'}", file=sys.stderr)
         return 2
     arguments = [f"--config={args.config}", f"--workdir={args.workdir}", *passed]
     if args.local:
-        return rehearse(args.local, args.devices_per_process, ["spatial_jax.train", *arguments], Path(args.workdir) / "logs")
+        return rehearse(
+            args.local, args.devices_per_process, ["spatial_jax.train", *arguments], Path(args.workdir) / "logs"
+        )
     if args.action == "run" and not args.workdir.startswith("gs://"):
         print(f"tpu_run: --workdir={args.workdir} would be lost with the TPU; give a gs:// path", file=sys.stderr)
         return 2

@@ -1,9 +1,12 @@
-"""One process of a run over several: sets the platform's flags, joins the others, then runs a module as `python -m` would.
+"""One process of a run over several: sets the platform's flags, joins the others, then runs a module as `python -m`
+would.
 
     python -m launch.worker --platform=tpu -- spatial_jax.train --config=... --workdir=...
 
-On a TPU pod the processes find each other by the TPU's own metadata. Elsewhere they are told: --coordinator=HOST:PORT --processes=N --process=I.
+On a TPU pod the processes find each other by the TPU's own metadata. Elsewhere they are told: --coordinator=HOST:PORT
+--processes=N --process=I.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -16,7 +19,9 @@ from launch.xla_flags import PLATFORMS, environment
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m launch.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m launch.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
     parser.add_argument("--devices", type=int, help="devices that a CPU process pretends to have")
     parser.add_argument("--coordinator", default="", help="HOST:PORT of process 0")

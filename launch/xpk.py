@@ -1,4 +1,7 @@
-"""The same run on GKE: handed to XPK, which makes a workload of it. Nothing here talks to Kubernetes; XPK restarts what is preempted."""
+"""The same run on GKE: handed to XPK, which makes a workload of it. Nothing here talks to Kubernetes; XPK restarts what
+is preempted.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -12,7 +15,7 @@ from launch.steps import EXIT_PREEMPTED, say
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "python:3.11"
-GRACE_S = 300                                   # a training that is asked to stop saves first
+GRACE_S = 300  # a training that is asked to stop saves first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +38,24 @@ class Workload:
         return ["xpk", "workload", verb, f"--cluster={self.cluster}", *place, *words]
 
     def create_line(self, arguments: Sequence[str]) -> list[str]:
-        """`arguments`: of spatial_jax.train. The checkout is built into an image on top of `image`; packages are installed at each start."""
+        """`arguments`: of spatial_jax.train. The checkout is built into an image on top of `image`; packages are
+        installed at each start.
+        """
         train = shlex.join(["python", "-m", "launch.worker", "--platform=tpu", "spatial_jax.train", *arguments])
         command = f"pip install -q -c constraints.txt -e '.[tpu,gcs]' && exec {train}"
         return self._line(
-            "create", f"--workload={self.name}", f"--tpu-type={self.accelerator}", f"--num-slices={self.slices}", f"--max-restarts={self.tries}",
-            f"--restart-on-exit-codes={EXIT_PREEMPTED}", f"--termination-grace-period-seconds={GRACE_S}", f"--base-docker-image={self.image}",
-            f"--script-dir={ROOT}", *(["--spot"] if self.spot else []), f"--command={command}")
+            "create",
+            f"--workload={self.name}",
+            f"--tpu-type={self.accelerator}",
+            f"--num-slices={self.slices}",
+            f"--max-restarts={self.tries}",
+            f"--restart-on-exit-codes={EXIT_PREEMPTED}",
+            f"--termination-grace-period-seconds={GRACE_S}",
+            f"--base-docker-image={self.image}",
+            f"--script-dir={ROOT}",
+            *(["--spot"] if self.spot else []),
+            f"--command={command}",
+        )
 
     def delete_line(self) -> list[str]:
         return self._line("delete", f"--workload={self.name}")
@@ -54,17 +68,23 @@ class Workload:
         try:
             return subprocess.run(line, stdin=subprocess.DEVNULL).returncode
         except FileNotFoundError:
-            raise CloudError("xpk is not on the PATH; pip install xpk, and see that kubectl, docker and gcloud are there, too") from None
+            raise CloudError(
+                "xpk is not on the PATH; pip install xpk, and see that kubectl, docker and gcloud are there, too"
+            ) from None
 
     def act(self, action: str, arguments: Sequence[str]) -> int:
         """run, status, logs, stop or delete; the exit code. A workload goes on without this program."""
         if action == "run":
             code = self.call(self.create_line(arguments))
             if code == 0 and not self.dry_run:
-                say(f"workload {self.name} was handed to {self.cluster} and goes on there; look after it with --action=status or logs\n"
-                    f"    end it:  {shlex.join(self.delete_line())}")
+                say(
+                    f"workload {self.name} was handed to {self.cluster} and goes on there; look after it with"
+                    f" --action=status or logs\n    end it:  {shlex.join(self.delete_line())}"
+                )
             return code
         if action == "logs":
-            return self.call(["kubectl", "logs", f"--selector=jobset.sigs.k8s.io/jobset-name={self.name}", "--tail=40", "--prefix"])
+            return self.call(
+                ["kubectl", "logs", f"--selector=jobset.sigs.k8s.io/jobset-name={self.name}", "--tail=40", "--prefix"]
+            )
         # A deleted workload's pods get SIGTERM and the time to save: stopping is deleting.
         return self.call(self._line("list") if action == "status" else self.delete_line())

@@ -2,11 +2,13 @@
 
     python -m spatial_jax.chat --model DIR --image a.jpg --question "Which is closer, the cup or the book?"
     python -m spatial_jax.chat --model DIR --image before.jpg --image after.jpg --question "What moved?"
-    python -m spatial_jax.chat --model DIR --video walk.mp4                    # a conversation; /help lists its commands
+    python -m spatial_jax.chat --model DIR --video walk.mp4          # a conversation; /help lists its commands
 
-The answer is printed as it comes. Boxes in it are drawn into a copy of the picture they were asked of (the first one), beside the
-conversation's folder: PICTURE.boxes.png. Works on any checkpoint directory in Hugging Face layout, or a hub name where there is a network.
+The answer is printed as it comes. Boxes in it are drawn into a copy of the picture they were asked of (the first one),
+beside the conversation's folder: PICTURE.boxes.png. Works on any checkpoint directory in Hugging Face layout, or a hub
+name where there is a network.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -29,23 +31,50 @@ from spatial_jax.rollout.types import SamplingParams
 
 # Flags of its own: other verbs define the same names, and a program may import several.
 _FLAGS = flags.FlagValues()
-_MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.", required=True, flag_values=_FLAGS)
+_MODEL = flags.DEFINE_string(
+    "model", None, "Checkpoint directory in Hugging Face layout, or a hub name.", required=True, flag_values=_FLAGS
+)
 _IMAGE = flags.DEFINE_multi_string("image", [], "A picture; give it several times for several.", flag_values=_FLAGS)
 _VIDEO = flags.DEFINE_multi_string("video", [], "A video file, or a folder of frames.", flag_values=_FLAGS)
-_QUESTION = flags.DEFINE_string("question", None, "Ask this and leave; without it a conversation begins.", flag_values=_FLAGS)
+_QUESTION = flags.DEFINE_string(
+    "question", None, "Ask this and leave; without it a conversation begins.", flag_values=_FLAGS
+)
 _SYSTEM = flags.DEFINE_string("system", None, "System text; default: the chat template's own.", flag_values=_FLAGS)
-_PROMPT_MODE = flags.DEFINE_enum("prompt_mode", "vanilla", [mode for mode in PROMPT_MODES if mode != "drawing"], "How to answer, as in training.",
-                                 flag_values=_FLAGS)
-_TOKENS = flags.DEFINE_integer("max_new_tokens", 512, "Most tokens of an answer.", lower_bound=1, upper_bound=4096, flag_values=_FLAGS)
+_PROMPT_MODE = flags.DEFINE_enum(
+    "prompt_mode",
+    "vanilla",
+    [mode for mode in PROMPT_MODES if mode != "drawing"],
+    "How to answer, as in training.",
+    flag_values=_FLAGS,
+)
+_TOKENS = flags.DEFINE_integer(
+    "max_new_tokens", 512, "Most tokens of an answer.", lower_bound=1, upper_bound=4096, flag_values=_FLAGS
+)
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0, flag_values=_FLAGS)
-_TOP_P = flags.DEFINE_float("top_p", 1.0, "Nucleus, for a temperature above 0.", lower_bound=1e-6, upper_bound=1.0, flag_values=_FLAGS)
+_TOP_P = flags.DEFINE_float(
+    "top_p", 1.0, "Nucleus, for a temperature above 0.", lower_bound=1e-6, upper_bound=1.0, flag_values=_FLAGS
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", flag_values=_FLAGS)
-_MAX_PIXELS = flags.DEFINE_integer("max_pixels", 1003520, "Largest area of a picture as the model sees it.", lower_bound=784, flag_values=_FLAGS)
-_DTYPE = flags.DEFINE_enum("dtype", None, ["float32", "bfloat16"], "Default: bfloat16 on TPU and GPU, float32 on CPU.", flag_values=_FLAGS)
-_BOXES = flags.DEFINE_enum("box_units", "auto", ["auto", "pixels", "thousandths"], "What boxes count: pixels of the resized picture (Qwen2.5-VL, "
-                           "and policies trained here), or thousandths of its sides (published Qwen2-VL and Qwen3-VL; auto picks by family).",
-                           flag_values=_FLAGS)
-_OUT = flags.DEFINE_string("out", None, "Where the picture with boxes goes; default: PICTURE.boxes.png in the current folder.", flag_values=_FLAGS)
+_MAX_PIXELS = flags.DEFINE_integer(
+    "max_pixels", 1003520, "Largest area of a picture as the model sees it.", lower_bound=784, flag_values=_FLAGS
+)
+_DTYPE = flags.DEFINE_enum(
+    "dtype", None, ["float32", "bfloat16"], "Default: bfloat16 on TPU and GPU, float32 on CPU.", flag_values=_FLAGS
+)
+_BOXES = flags.DEFINE_enum(
+    "box_units",
+    "auto",
+    ["auto", "pixels", "thousandths"],
+    "What boxes count: pixels of the resized picture (Qwen2.5-VL, "
+    "and policies trained here), or thousandths of its sides (published Qwen2-VL and Qwen3-VL; auto picks by family).",
+    flag_values=_FLAGS,
+)
+_OUT = flags.DEFINE_string(
+    "out",
+    None,
+    "Where the picture with boxes goes; default: PICTURE.boxes.png in the current folder.",
+    flag_values=_FLAGS,
+)
 _FLAGS.mark_as_parsed()
 _HELP = "/image PATH and /video PATH show something with the next question, /reset forgets everything, /quit leaves"
 
@@ -53,6 +82,7 @@ _HELP = "/image PATH and /video PATH show something with the next question, /res
 @dataclasses.dataclass(frozen=True)
 class Options:
     """How questions are put and answers drawn; the flags of the same names say what each means."""
+
     system: str | None = None
     prompt_mode: str = "vanilla"
     max_new_tokens: int = 512
@@ -64,7 +94,9 @@ class Options:
 
 
 class Conversation:
-    """Tokens so far, and what will be shown with the next question. Answers are kept by token id, never tokenised again."""
+    """Tokens so far, and what will be shown with the next question. Answers are kept by token id, never tokenised
+    again.
+    """
 
     def __init__(self, processor: Processor, policy: Any, options: Options = Options()):
         self.processor, self.policy, self.options = processor, policy, options
@@ -76,16 +108,29 @@ class Conversation:
         self.answer: list[int] = []
         self.images: list[str] = []
         self.videos: list[str] = []
-        self.first: tuple[str, tuple[int, int]] | None = None       # the picture boxes are drawn into, and its size for the model
+        self.first: tuple[str, tuple[int, int]] | None = (
+            None  # the picture boxes are drawn into, and its size for the model
+        )
 
     def ask(self, question: str) -> str:
-        """Prints the answer as it comes and returns it. ValueError for a picture that cannot be read or a conversation that is too long."""
+        """Prints the answer as it comes and returns it. ValueError for a picture that cannot be read or a conversation
+        that is too long.
+        """
         options = self.options
-        sampling = SamplingParams(max_new_tokens=options.max_new_tokens, temperature=options.temperature, top_p=options.top_p, seed=options.seed,
-                                  stop_ids=self.processor.eos_ids, banned_ids=self.processor.banned_ids)
+        sampling = SamplingParams(
+            max_new_tokens=options.max_new_tokens,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+            stop_ids=self.processor.eos_ids,
+            banned_ids=self.processor.banned_ids,
+        )
         hint = instruction(options.prompt_mode, "free")
         parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]
-        turn = {"role": "user", "content": [*parts, {"type": "text", "text": f"{question}\n{hint}" if hint else question}]}
+        turn = {
+            "role": "user",
+            "content": [*parts, {"type": "text", "text": f"{question}\n{hint}" if hint else question}],
+        }
         if self.prompt is None:
             messages = [turn] if options.system is None else [{"role": "system", "content": options.system}, turn]
             prompt = self.processor.encode(messages, self.images, self.videos)
@@ -93,16 +138,18 @@ class Conversation:
         else:
             ended = bool(self.answer) and self.answer[-1] in self.processor.eos_ids
             text = self.processor.tokenizer.apply_chat_template([{"role": "system", "content": ""}, turn])
-            text = ("<|im_end|>" if not ended else "") + "\n" + text[text.index("<|im_start|>user"):]
-            shown = self.processor.encode_text(text, self.images, self.videos, start=self.prompt.next_position + len(self.answer))
+            text = ("<|im_end|>" if not ended else "") + "\n" + text[text.index("<|im_start|>user") :]
+            shown = self.processor.encode_text(
+                text, self.images, self.videos, start=self.prompt.next_position + len(self.answer)
+            )
             prompt = self.prompt.followed_by(self.answer, shown)
         answer: list[int] = []
         printed = ""
         for tokens in self.streamer.stream(self.policy.params, prompt, sampling):
             answer += tokens
             text = printable(self.processor.decode(answer))
-            whole = text.rstrip("\ufffd")       # the rest of a character may still come
-            print(whole[len(printed):], end="", flush=True)
+            whole = text.rstrip("\ufffd")  # the rest of a character may still come
+            print(whole[len(printed) :], end="", flush=True)
             printed = whole
         print()
         if self.images and self.first is None:
@@ -117,7 +164,9 @@ def printable(text: str) -> str:
 
 
 def draw_boxes(answer: str, picture: str, size: tuple[int, int], units: str) -> Image.Image | None:
-    """A copy of the picture with the answer's boxes; None when it has none. `size`: (width, height) as the model saw it."""
+    """A copy of the picture with the answer's boxes; None when it has none. `size`: (width, height) as the model saw
+    it.
+    """
     image = load_image(picture)
     whole = (1000, 1000) if units == "thousandths" else size
     scale = np.array([image.width / whole[0], image.height / whole[1]] * 2)
@@ -139,7 +188,7 @@ def answer(conversation: Conversation, question: str) -> bool:
         text = conversation.ask(question)
     except (ValueError, OSError) as error:
         shown = [*conversation.images, *conversation.videos]
-        conversation.images, conversation.videos = [], []       # else every later question would fail on it again
+        conversation.images, conversation.videos = [], []  # else every later question would fail on it again
         print(f"chat: {error}" + (f"; not shown: {', '.join(shown)}" if shown else ""), file=sys.stderr)
         return False
     if conversation.first is not None:
@@ -189,7 +238,16 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError) as error:
         print(f"chat: {error}", file=sys.stderr)
         return 2
-    options = Options(_SYSTEM.value, _PROMPT_MODE.value, _TOKENS.value, _TEMPERATURE.value, _TOP_P.value, _SEED.value, _BOXES.value, _OUT.value)
+    options = Options(
+        _SYSTEM.value,
+        _PROMPT_MODE.value,
+        _TOKENS.value,
+        _TEMPERATURE.value,
+        _TOP_P.value,
+        _SEED.value,
+        _BOXES.value,
+        _OUT.value,
+    )
     conversation = Conversation(processor, policy, options)
     conversation.images, conversation.videos = list(_IMAGE.value), list(_VIDEO.value)
     if _QUESTION.value is not None:

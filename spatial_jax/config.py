@@ -1,9 +1,10 @@
 """A run's configuration: ml_collections ConfigDict outside, frozen dataclasses inside, nothing in between.
 
-`default()` gives the ConfigDict of `training.settings.RunConfig`'s defaults, which configs/*.py edit and the command line overrides
-(`--config.optimizer.learning_rate=1e-5`). `strict` turns it into the dataclass: an unknown key, a wrong type or a value outside the
-allowed set is one error that names the key and the nearest valid one.
+`default()` gives the ConfigDict of `training.settings.RunConfig`'s defaults, which configs/*.py edit and the command
+line overrides (`--config.optimizer.learning_rate=1e-5`). `strict` turns it into the dataclass: an unknown key, a wrong
+type or a value outside the allowed set is one error that names the key and the nearest valid one.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,10 +29,16 @@ def default() -> ConfigDict:
 
 
 def editable(settings: Any) -> ConfigDict:
-    """ConfigDict of a dataclass of settings and of those within it. A key that is None by default keeps its type, so that recipes and
-    the command line can set it: ml_collections refuses to override a plain None."""
+    """ConfigDict of a dataclass of settings and of those within it. A key that is None by default keeps its type, so
+    that recipes and the command line can set it: ml_collections refuses to override a plain None.
+    """
     hints = typing.get_type_hints(type(settings))
-    return ConfigDict({field.name: _editable(hints[field.name], getattr(settings, field.name)) for field in dataclasses.fields(settings)})
+    return ConfigDict(
+        {
+            field.name: _editable(hints[field.name], getattr(settings, field.name))
+            for field in dataclasses.fields(settings)
+        }
+    )
 
 
 def _editable(hint: Any, value: Any) -> Any:
@@ -41,7 +48,10 @@ def _editable(hint: Any, value: Any) -> Any:
         inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
         return config_dict.placeholder(inner)
     if isinstance(value, tuple):
-        return tuple(dataclasses.asdict(item) if dataclasses.is_dataclass(item) and not isinstance(item, type) else item for item in value)
+        return tuple(
+            dataclasses.asdict(item) if dataclasses.is_dataclass(item) and not isinstance(item, type) else item
+            for item in value
+        )
     return value
 
 

@@ -2,14 +2,16 @@
 
     python -m spatial_jax.convert --verify DIR                        # our numbers against transformers', as a table
     python -m spatial_jax.convert --from DIR --to_hf OUT [--style v5] [--dtype bfloat16]
-    python -m spatial_jax.convert --fresh tiny --texts QUESTIONS[,QUESTIONS] --out DIR       # a random policy, its tokenizer trained on the texts
-    python -m spatial_jax.convert --fresh DIR --out DIR                                      # random weights, architecture and tokenizer of DIR
+    python -m spatial_jax.convert --fresh tiny --texts QUESTIONS[,QUESTIONS] --out DIR   # tokenizer of the texts
+    python -m spatial_jax.convert --fresh DIR --out DIR   # random weights, architecture and tokenizer of DIR
 
-DIR may be a hub name (owner/name), which is downloaded first. --verify loads the checkpoint in PyTorch (transformers) and here and compares
-logits, positions and greedy tokens on random text, images and video; exit code 1 when a case is out of bounds: the float32 ones, or with
---dtype bfloat16 an rms error of at most 1.5 times that of transformers itself, both against float32 arithmetic. --to_hf writes a Hugging Face
-directory that transformers 4.57 and 5.x read, in either key spelling, with the processor's files copied.
+DIR may be a hub name (owner/name), which is downloaded first. --verify loads the checkpoint in PyTorch (transformers)
+and here and compares logits, positions and greedy tokens on random text, images and video; exit code 1 when a case is
+out of bounds: the float32 ones, or with --dtype bfloat16 an rms error of at most 1.5 times that of transformers itself,
+both against float32 arithmetic. --to_hf writes a Hugging Face directory that transformers 4.57 and 5.x read, in either
+key spelling, with the processor's files copied.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -18,26 +20,61 @@ import sys
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m spatial_jax.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m spatial_jax.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--verify", metavar="DIR", help="compare a checkpoint with transformers")
-    parser.add_argument("--from", dest="source", metavar="DIR", help="checkpoint to read (Hugging Face layout, either key spelling)")
+    parser.add_argument(
+        "--from", dest="source", metavar="DIR", help="checkpoint to read (Hugging Face layout, either key spelling)"
+    )
     parser.add_argument("--to_hf", metavar="OUT", help="directory to write")
-    parser.add_argument("--style", choices=("v4", "v5"), help="key spelling to write; default: the family's published one")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"),
-                        help="verify: type to compute in (float32); to_hf, fresh: type to write (the file's; float32)")
-    parser.add_argument("--fresh", metavar="SIZE|DIR", help="make a policy with random weights: a size (tiny, or a published one, "
-                        "e.g. qwen2_5_vl_3b), or like the checkpoint DIR")
-    parser.add_argument("--texts", default="", metavar="DIR,DIR", help="--fresh SIZE: question datasets whose texts the tokenizer is trained on")
+    parser.add_argument(
+        "--style", choices=("v4", "v5"), help="key spelling to write; default: the family's published one"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        help="verify: type to compute in (float32); to_hf, fresh: type to write (the file's; float32)",
+    )
+    parser.add_argument(
+        "--fresh",
+        metavar="SIZE|DIR",
+        help=(
+            "make a policy with random weights: a size (tiny, or a published one, "
+            "e.g. qwen2_5_vl_3b), or like the checkpoint DIR"
+        ),
+    )
+    parser.add_argument(
+        "--texts",
+        default="",
+        metavar="DIR,DIR",
+        help="--fresh SIZE: question datasets whose texts the tokenizer is trained on",
+    )
     parser.add_argument("--out", metavar="DIR", help="--fresh: directory to write")
     parser.add_argument("--vocab_size", type=int, default=512, help="--fresh SIZE: tokens at most")
     parser.add_argument("--seed", type=int, default=0, help="--fresh: of the weights")
     args = parser.parse_args(argv)
-    if sum(map(bool, (args.verify, args.to_hf, args.fresh))) != 1 or bool(args.source) != bool(args.to_hf) or bool(args.fresh) != bool(args.out):
+    if (
+        sum(map(bool, (args.verify, args.to_hf, args.fresh))) != 1
+        or bool(args.source) != bool(args.to_hf)
+        or bool(args.fresh) != bool(args.out)
+    ):
         parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
     try:
         if args.fresh:
-            return _fresh(args.fresh, [t for t in args.texts.split(",") if t], args.out, args.vocab_size, args.seed, args.dtype or "float32")
-        return _verify(args.verify, args.dtype or "float32") if args.verify else _rewrite(args.source, args.to_hf, args.style, args.dtype)
+            return _fresh(
+                args.fresh,
+                [t for t in args.texts.split(",") if t],
+                args.out,
+                args.vocab_size,
+                args.seed,
+                args.dtype or "float32",
+            )
+        return (
+            _verify(args.verify, args.dtype or "float32")
+            if args.verify
+            else _rewrite(args.source, args.to_hf, args.style, args.dtype)
+        )
     except (OSError, ValueError, RuntimeError) as error:
         print(f"convert: {error}", file=sys.stderr)
         return 2
@@ -61,8 +98,15 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
     from spatial_jax.models.layout import count_params
 
     like = Path(size).is_dir()
-    config = make_like(size, out, seed=seed, dtype=dtype) if like else make_fresh(size, texts, out, vocab_size=vocab_size, seed=seed, dtype=dtype)
-    print(f"wrote {out}: {config.family}, {count_params(config) / 1e6:.2f} M random parameters, {config.text.vocab_size} tokens")
+    config = (
+        make_like(size, out, seed=seed, dtype=dtype)
+        if like
+        else make_fresh(size, texts, out, vocab_size=vocab_size, seed=seed, dtype=dtype)
+    )
+    print(
+        f"wrote {out}: {config.family}, {count_params(config) / 1e6:.2f} M random parameters, {config.text.vocab_size}"
+        " tokens"
+    )
     return 0
 
 

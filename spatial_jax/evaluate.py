@@ -1,18 +1,21 @@
 """Evaluate a policy, score saved responses, compare two results, or print a paper's table.
 
     # a policy on public benchmarks (the published files, locally or by hub name); on self-built questions
-    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=DIR --benchmarks=cv_bench,vsi_bench --data=vsi_bench=/data/VSI-Bench
-    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=DIR --dataset=QUESTIONS --split=heldout --samples=8 --temperature=1.0
+    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=DIR \
+        --benchmarks=cv_bench,vsi_bench --data=vsi_bench=/data/VSI-Bench
+    python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=DIR \
+        --dataset=QUESTIONS --split=heldout --samples=8 --temperature=1.0
     # any model's saved responses, lines of {"id", "response"}
-    python -m spatial_jax.evaluate --score_only=responses.jsonl --benchmark=vsi_bench --data=/data/VSI-Bench --scoring=lmms_eval
+    python -m spatial_jax.evaluate --score_only=responses.jsonl --benchmark=vsi_bench \
+        --data=/data/VSI-Bench --scoring=lmms_eval
     # b against a on the same items; a paper's table out of results
     python -m spatial_jax.evaluate --compare runs/a/eval/cv_bench.json runs/b/eval/cv_bench.json
     python -m spatial_jax.evaluate --table=li2025 runs/a/eval/*.json
     # does a training set hold the benchmark's pictures?
     python -m spatial_jax.evaluate --leakage=QUESTIONS --benchmarks=cv_bench --data=/data/CV-Bench
 
-Results go to WORKDIR/eval/NAME.json with responses beside them (NAME.responses.jsonl; an interrupted run goes on there) and a page
-NAME.html. Without --workdir: to --out, or evals/MODEL.
+Results go to WORKDIR/eval/NAME.json with responses beside them (NAME.responses.jsonl; an interrupted run goes on there)
+and a page NAME.html. Without --workdir: to --out, or evals/MODEL.
 """
 
 from __future__ import annotations
@@ -32,23 +35,41 @@ _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Fac
 _BENCHMARKS = flags.DEFINE_list("benchmarks", [], f"Public benchmarks: {', '.join(benchmark_names())}; or all.")
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "The benchmark of --score_only.")
 _DATA = flags.DEFINE_list("data", [], "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
-_DATASET = flags.DEFINE_list("dataset", [], "One or more data_prep question datasets, as a benchmark of their own families.")
+_DATASET = flags.DEFINE_list(
+    "dataset", [], "One or more data_prep question datasets, as a benchmark of their own families."
+)
 _SPLIT = flags.DEFINE_string("split", "heldout", "Split of --dataset.")
 _FAMILIES = flags.DEFINE_list("families", [], "Only these families of --dataset.")
-_SCORING = flags.DEFINE_string("scoring", "official", "official, lmms_eval, vlmevalkit, or another that the benchmark has.")
+_SCORING = flags.DEFINE_string(
+    "scoring", "official", "official, lmms_eval, vlmevalkit, or another that the benchmark has."
+)
 _SAMPLES = flags.DEFINE_integer("samples", None, "Answers an item (pass@k); replaces the config's.", lower_bound=1)
 _TEMPERATURE = flags.DEFINE_float("temperature", None, "Replaces the config's; 0 is greedy.", lower_bound=0.0)
-_GREEDY = flags.DEFINE_bool("greedy_too", False, "Beside the sampled answers of --dataset also one greedy answer, in NAME.greedy.json.")
+_GREEDY = flags.DEFINE_bool(
+    "greedy_too", False, "Beside the sampled answers of --dataset also one greedy answer, in NAME.greedy.json."
+)
 _TOKENS = flags.DEFINE_integer("max_new_tokens", None, "Replaces the config's.", lower_bound=1)
-_PROMPT_MODE = flags.DEFINE_string("prompt_mode", None, "How --dataset's questions are asked (as in training); replaces the config's.")
-_ROTATIONS = flags.DEFINE_integer("rotations", 1, "Ask multiple-choice items with their options rotated this many ways.", lower_bound=1)
+_PROMPT_MODE = flags.DEFINE_string(
+    "prompt_mode", None, "How --dataset's questions are asked (as in training); replaces the config's."
+)
+_ROTATIONS = flags.DEFINE_integer(
+    "rotations", 1, "Ask multiple-choice items with their options rotated this many ways.", lower_bound=1
+)
 _LIMIT = flags.DEFINE_integer("limit", 0, "At most this many items, spread evenly; 0: all.", lower_bound=0)
 _OUT = flags.DEFINE_string("out", None, "Result file (one benchmark) or folder.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Run directory; results go to WORKDIR/eval.")
-_NAME = flags.DEFINE_string("name", None, "Name of the result; default: the benchmark's, or the dataset's folder and split.")
-_SCORE_ONLY = flags.DEFINE_string("score_only", None, "Score this responses file; needs --benchmark (and --data unless its lines carry their items).")
+_NAME = flags.DEFINE_string(
+    "name", None, "Name of the result; default: the benchmark's, or the dataset's folder and split."
+)
+_SCORE_ONLY = flags.DEFINE_string(
+    "score_only", None, "Score this responses file; needs --benchmark (and --data unless its lines carry their items)."
+)
 _COMPARE = flags.DEFINE_string("compare", None, "Compare this result (a) with the one named after it (b).")
-_TABLE = flags.DEFINE_string("table", None, "Print li2025, vsgrpo, spatial_ssrl or vilasr from the result files named after it (or WORKDIR/eval).")
+_TABLE = flags.DEFINE_string(
+    "table",
+    None,
+    "Print li2025, vsgrpo, spatial_ssrl or vilasr from the result files named after it (or WORKDIR/eval).",
+)
 _LEAKAGE = flags.DEFINE_string("leakage", None, "A question dataset to search for the pictures of --benchmarks.")
 _PAGE = flags.DEFINE_bool("page", True, "Write an HTML page beside each result.")
 
@@ -66,7 +87,10 @@ def main(argv: Sequence[str]) -> None:
     elif _MODEL.value and (_BENCHMARKS.value or _DATASET.value):
         evaluate_model()
     else:
-        raise ValueError("nothing to do: give --model with --benchmarks or --dataset, or --score_only, --compare, --table, --leakage (see --help)")
+        raise ValueError(
+            "nothing to do: give --model with --benchmarks or --dataset, or --score_only, --compare, --table, --leakage"
+            " (see --help)"
+        )
 
 
 def evaluate_model() -> None:
@@ -110,7 +134,9 @@ def evaluate_datasets(sampler: Any, settings: Any) -> None:
     for path, chosen in runs:
         progress = progress_printer(name if path == out else f"{name} (greedy)")
         blind = [] if first else train
-        result = run_heldout(sampler, records, chosen, name=name, train=blind, responses=responses_path(path), progress=progress)
+        result = run_heldout(
+            sampler, records, chosen, name=name, train=blind, responses=responses_path(path), progress=progress
+        )
         copy_prior(first, result)
         first = first or result
         write_result(path, result)
@@ -151,7 +177,9 @@ def score_saved(path: str) -> None:
     rows = read_responses(path)
     carried = [{**row["item"], "id": name} for name, row in rows.items() if isinstance(row.get("item"), dict)]
     items = carried or load_items(_BENCHMARK.value)
-    result = evaluate_responses(_BENCHMARK.value, items, rows, scoring=_SCORING.value, extra={"model": path, "responses": path})
+    result = evaluate_responses(
+        _BENCHMARK.value, items, rows, scoring=_SCORING.value, extra={"model": path, "responses": path}
+    )
     if not (_OUT.value or _WORKDIR.value):
         print(result_table(result))
         return
@@ -177,7 +205,9 @@ def print_table(name: str, paths: Sequence[str]) -> None:
     from spatial_jax.evals.results import read_result, write_result
     from spatial_jax.evals.tables import build_table, table_text
 
-    found = [Path(p) for p in paths] or (sorted((Path(_WORKDIR.value) / "eval").glob("*.json")) if _WORKDIR.value else [])
+    found = [Path(p) for p in paths] or (
+        sorted((Path(_WORKDIR.value) / "eval").glob("*.json")) if _WORKDIR.value else []
+    )
     if not found:
         raise ValueError("--table needs result files after it, or --workdir")
     table = build_table(name, [read_result(p) for p in found])
@@ -216,7 +246,9 @@ def load_items(name: str) -> list[dict[str, Any]]:
     try:
         items = benchmark.load(root)
     except KeyError as error:
-        raise SourceError(f"{name}: the items in {root} lack the column {error}; are these the published files?") from error
+        raise SourceError(
+            f"{name}: the items in {root} lack the column {error}; are these the published files?"
+        ) from error
     if _LIMIT.value and len(items) > _LIMIT.value:
         items = [items[i * len(items) // _LIMIT.value] for i in range(_LIMIT.value)]
     return items
@@ -232,10 +264,14 @@ def read_settings() -> Any:
 
     settings = strict_as(EvalSettings, _CONFIG.value) if _CONFIG.value is not None else EvalSettings()
     given = (("samples", _SAMPLES.value), ("temperature", _TEMPERATURE.value), ("max_new_tokens", _TOKENS.value))
-    settings = dataclasses.replace(settings, sampling=dataclasses.replace(settings.sampling, **{k: v for k, v in given if v is not None}))
+    settings = dataclasses.replace(
+        settings, sampling=dataclasses.replace(settings.sampling, **{k: v for k, v in given if v is not None})
+    )
     if _PROMPT_MODE.value:
         PromptStyle(_PROMPT_MODE.value)
-        settings = dataclasses.replace(settings, policy=dataclasses.replace(settings.policy, prompt_mode=_PROMPT_MODE.value))
+        settings = dataclasses.replace(
+            settings, policy=dataclasses.replace(settings.policy, prompt_mode=_PROMPT_MODE.value)
+        )
     settings.check()
     return settings
 

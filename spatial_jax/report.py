@@ -6,6 +6,7 @@
 
 A run is a directory with metrics.jsonl, gallery/ and eval/NAME.json, or a directory of such directories (its phases).
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,13 +21,26 @@ from spatial_jax.metrics.report import build_report, load_run, read_story
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser("python -m spatial_jax.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        "python -m spatial_jax.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("runs", nargs="+", metavar="RUN", help="directory of a run; several are compared")
-    p.add_argument("--out", help="the page (default: report.html in the run's directory; with several runs comparison.html beside the first)")
+    p.add_argument(
+        "--out",
+        help=(
+            "the page (default: report.html in the run's directory; with several runs comparison.html beside the first)"
+        ),
+    )
     p.add_argument("--title", default="", help="the page's title")
     p.add_argument("--story", help='JSON list of {"title", "text", "command" or "commands", "seconds"}: what was done')
     p.add_argument("--gallery", type=int, default=60, help="questions shown with their answers, at most; 0: none")
-    p.add_argument("--next", action="append", default=[], metavar="COMMAND", help="a command to try next, shown at the end; may be repeated")
+    p.add_argument(
+        "--next",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="a command to try next, shown at the end; may be repeated",
+    )
     return p
 
 
@@ -35,19 +49,32 @@ def main(arguments: list[str] | None = None) -> int:
     from spatial_jax.evals.heldout import resolved_dict, scored_item
     from spatial_jax.evals.results import compare
 
-    def scorer(record: QuestionRecord, responses: Sequence[str], sizes: Any) -> tuple[dict[str, Any], Sequence[float], Sequence[float]]:
+    def scorer(
+        record: QuestionRecord, responses: Sequence[str], sizes: Any
+    ) -> tuple[dict[str, Any], Sequence[float], Sequence[float]]:
         resolved = resolved_dict(record, sizes)
         item = scored_item(resolved, responses)
         return resolved, item.scores, item.correct
 
     args = parser().parse_args(arguments)
     first = Path(args.runs[0])
-    out = Path(args.out) if args.out else (first / "report.html" if len(args.runs) == 1 else first.parent / "comparison.html")
+    out = (
+        Path(args.out)
+        if args.out
+        else (first / "report.html" if len(args.runs) == 1 else first.parent / "comparison.html")
+    )
     try:
         runs = [load_run(Path(path)) for path in args.runs]
         story = read_story(Path(args.story)) if args.story else []
-        page = build_report(runs, title=args.title, story=story, compare=compare, gallery=args.gallery, next_commands=args.next,
-                            scorer=scorer).write(out)
+        page = build_report(
+            runs,
+            title=args.title,
+            story=story,
+            compare=compare,
+            gallery=args.gallery,
+            next_commands=args.next,
+            scorer=scorer,
+        ).write(out)
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2

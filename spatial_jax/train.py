@@ -1,9 +1,11 @@
 """Trains a policy: supervised, DPO or GRPO, as the config says. Run again with the same --workdir, it resumes.
 
-    python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/my_run --config.model.path=DIR --config.data.paths='("DIR",)'
+    python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/my_run \
+        --config.model.path=DIR --config.data.paths='("DIR",)'
 
 Any key of the config can be overridden as above; a key that does not exist is an error that names the nearest.
 """
+
 from __future__ import annotations
 
 import logging
@@ -13,12 +15,16 @@ from absl import app, flags
 from ml_collections import config_flags
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/quickstart.py:grpo", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "directory of the run: config.json, metrics.jsonl, checkpoints/, gallery/, export/")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "directory of the run: config.json, metrics.jsonl, checkpoints/, gallery/, export/"
+)
 _RESUME = flags.DEFINE_bool("resume", True, "go on from the newest checkpoint in --workdir")
 
 
 def main(argv: list[str]) -> int:
-    """0 when finished; 75 when asked to stop and saved (launchers start it again); 2 with one line for what cannot run."""
+    """0 when finished; 75 when asked to stop and saved (launchers start it again); 2 with one line for what cannot
+    run.
+    """
     if len(argv) > 1:
         print(f"train: unexpected argument {argv[1]!r}; options start with --", file=sys.stderr)
         return 2

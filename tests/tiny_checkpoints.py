@@ -1,4 +1,5 @@
 """Tiny random checkpoints made by transformers, and the inputs that parity tests feed to both sides."""
+
 from __future__ import annotations
 
 import contextlib
@@ -21,34 +22,74 @@ import transformers
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 VOCAB, IMAGE, VIDEO, START, END, PAD = 160, 151, 152, 153, 154, 155
 _IDS = {"image_token_id": IMAGE, "video_token_id": VIDEO, "vision_start_token_id": START, "vision_end_token_id": END}
-_TEXT = {"vocab_size": VOCAB, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 3, "num_attention_heads": 4,
-         "num_key_value_heads": 2, "rms_norm_eps": 1e-6, "max_position_embeddings": 512, "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": PAD}
+_TEXT = {
+    "vocab_size": VOCAB,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "rms_norm_eps": 1e-6,
+    "max_position_embeddings": 512,
+    "bos_token_id": 0,
+    "eos_token_id": 1,
+    "pad_token_id": PAD,
+}
 
 
 def hf_config(family: str, tied: bool = False):
     """A transformers config with several windows, full blocks in between, grouped heads."""
     if family == "qwen3_vl":
         text = {**_TEXT, "head_dim": 24}
-        text["rope_parameters"] = {"rope_type": "default", "rope_theta": 5e6, "mrope_section": [4, 4, 4], "mrope_interleaved": True}
-        vision = {"depth": 4, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 4, "out_hidden_size": 64,
-                  "num_position_embeddings": 64, "deepstack_visual_indexes": [0, 2], "hidden_act": "gelu_pytorch_tanh"}
+        text["rope_parameters"] = {
+            "rope_type": "default",
+            "rope_theta": 5e6,
+            "mrope_section": [4, 4, 4],
+            "mrope_interleaved": True,
+        }
+        vision = {
+            "depth": 4,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "patch_size": 4,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0, 2],
+            "hidden_act": "gelu_pytorch_tanh",
+        }
         return transformers.Qwen3VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **_IDS)
     text = {**_TEXT, "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}}
     if family == "qwen2_vl":
         vision = {"depth": 3, "embed_dim": 32, "hidden_size": 64, "mlp_ratio": 2, "num_heads": 2, "patch_size": 4}
         return transformers.Qwen2VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **_IDS)
-    vision = {"depth": 6, "hidden_size": 32, "intermediate_size": 40, "num_heads": 2, "patch_size": 4, "out_hidden_size": 64,
-              "window_size": 16, "fullatt_block_indexes": [2, 5], "tokens_per_second": 2, "hidden_act": "silu"}
+    vision = {
+        "depth": 6,
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_heads": 2,
+        "patch_size": 4,
+        "out_hidden_size": 64,
+        "window_size": 16,
+        "fullatt_block_indexes": [2, 5],
+        "tokens_per_second": 2,
+        "hidden_act": "silu",
+    }
     return transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, tie_word_embeddings=tied, **_IDS)
 
 
 def hf_class(family: str):
-    return {"qwen2_vl": transformers.Qwen2VLForConditionalGeneration, "qwen2_5_vl": transformers.Qwen2_5_VLForConditionalGeneration,
-            "qwen3_vl": transformers.Qwen3VLForConditionalGeneration}[family]
+    return {
+        "qwen2_vl": transformers.Qwen2VLForConditionalGeneration,
+        "qwen2_5_vl": transformers.Qwen2_5_VLForConditionalGeneration,
+        "qwen3_vl": transformers.Qwen3VLForConditionalGeneration,
+    }[family]
 
 
 def make(directory, family: str, tied: bool = False, seed: int = 0, config=None):
-    """Writes a random checkpoint to `directory`; weights scaled so that logits have a standard deviation of about 3. Returns the torch model."""
+    """Writes a random checkpoint to `directory`; weights scaled so that logits have a standard deviation of about 3.
+    Returns the torch model.
+    """
     torch.manual_seed(seed)
     model = hf_class(family)(config or hf_config(family, tied)).eval()
     with torch.no_grad():
@@ -100,7 +141,10 @@ def make_inputs(config, rows, side: str = "left", seed: int = 0, seconds: float 
         ids[i, where], mask[i, where] = sequence, 1
     out = {"input_ids": ids, "attention_mask": mask, "mm_token_type_ids": (ids == IMAGE) * 1 + (ids == VIDEO) * 2}
     width = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    for kind, pixels, name in (("image", "pixel_values", "image_grid_thw"), ("video", "pixel_values_videos", "video_grid_thw")):
+    for kind, pixels, name in (
+        ("image", "pixel_values", "image_grid_thw"),
+        ("video", "pixel_values_videos", "video_grid_thw"),
+    ):
         grids = [p[1] for pieces in rows for p in pieces if isinstance(p, tuple) and p[0] == kind]
         if grids:
             out[name] = np.array(grids, np.int64)
@@ -115,7 +159,11 @@ CASES = {
     "one_image": [[3, ("image", (1, 6, 10)), 5]],
     "two_images": [[3, ("image", (1, 6, 10)), 2, ("image", (1, 12, 4)), 5]],
     "video": [[3, ("video", (3, 4, 6)), 5]],
-    "mixed": [[4], [2, ("image", (1, 8, 8)), 3, ("video", (2, 6, 4)), 4], [3, ("video", (2, 4, 4)), 1, ("image", (1, 2, 2)), 7]],
+    "mixed": [
+        [4],
+        [2, ("image", (1, 8, 8)), 3, ("video", (2, 6, 4)), 4],
+        [3, ("video", (2, 4, 4)), 1, ("image", (1, 2, 2)), 7],
+    ],
 }
 
 
@@ -125,7 +173,9 @@ def to_torch(inputs: dict[str, np.ndarray]) -> dict:
 
 @contextlib.contextmanager
 def float64_torch():
-    """Inside, transformers computes in float64 throughout: also where its code asks for float32 (norms, angles, softmax)."""
+    """Inside, transformers computes in float64 throughout: also where its code asks for float32 (norms, angles,
+    softmax).
+    """
     saved = torch.float32, torch.float, torch.Tensor.float, torch.get_default_dtype()
     torch.set_default_dtype(torch.float64)
     torch.float32 = torch.float = torch.float64
@@ -143,5 +193,7 @@ def float64_logits(model, inputs: dict[str, np.ndarray]) -> np.ndarray:
     with float64_torch(), torch.no_grad():
         twin = type(model)(type(model.config).from_dict(model.config.to_dict())).eval()
         twin.load_state_dict(weights)
-        tensors = {key: value.double() if value.is_floating_point() else value for key, value in to_torch(inputs).items()}
+        tensors = {
+            key: value.double() if value.is_floating_point() else value for key, value in to_torch(inputs).items()
+        }
         return twin(**tensors).logits.numpy()

@@ -1,7 +1,9 @@
-"""Makes `import torchvision` work beside a CPU build of PyTorch whose torchvision binary wants CUDA: defines the missing operators.
+"""Makes `import torchvision` work beside a CPU build of PyTorch whose torchvision binary wants CUDA: defines the
+missing operators.
 
 `import torchvision_shim` before transformers' processors. Does nothing where the real operators exist.
 """
+
 import importlib.util
 
 import torch
@@ -28,6 +30,7 @@ def _real_operators() -> bool:
     if found is None or not found.submodule_search_locations:
         return True
     from pathlib import Path
+
     folder = Path(next(iter(found.submodule_search_locations)))
     for library in sorted(folder.glob("_C*.so")):
         try:

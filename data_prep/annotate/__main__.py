@@ -1,4 +1,7 @@
-"""python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --out=DIR: pictures to a dataset of scene records."""
+"""python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --out=DIR: pictures to a dataset of scene
+records.
+"""
+
 from __future__ import annotations
 
 import argparse
@@ -24,39 +27,70 @@ EXAMPLES = """examples:
   python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos --filters=quality,duplicates \
       --depth=depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf --camera=apple/DepthPro-hf,default \
       --proposals=weights/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth --masks=facebook/sam-vit-base \
-      --captions=http://localhost:8000/v1 --set=captions.model=Qwen/Qwen2.5-VL-7B-Instruct --device=cuda --precision=bfloat16
+      --captions=http://localhost:8000/v1 --set=captions.model=Qwen/Qwen2.5-VL-7B-Instruct \
+      --device=cuda --precision=bfloat16
   python -m data_prep.annotate --source=stereo --out=runs/stereo
   python -m data_prep.annotate --source=rgbd --convention=nyu --path=my_rgbd --out=runs/rgbd
   python -m data_prep.annotate --source=video --path=clip.mp4 --every=1.0 --out=runs/clip
-  python -m data_prep.annotate --source=tfds --name=nyu_depth_v2 --tfds_split=train --data_dir=~/tensorflow_datasets --out=runs/nyu
+  python -m data_prep.annotate --source=tfds --name=nyu_depth_v2 --tfds_split=train \
+      --data_dir=~/tensorflow_datasets --out=runs/nyu
 """
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser("python -m data_prep.annotate", description=__doc__, epilog=EXAMPLES,
-                                formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        "python -m data_prep.annotate",
+        description=__doc__,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     p.add_argument("--source", required=True, choices=SOURCES, help="where the pictures come from")
-    p.add_argument("--out", required=True, help="directory of the dataset, local or gs://; run again to go on where it stopped")
+    p.add_argument(
+        "--out", required=True, help="directory of the dataset, local or gs://; run again to go on where it stopped"
+    )
     group = p.add_argument_group("rendered scenes")
-    group.add_argument("--preset", default="plain", help="plain: small pictures, few clear shapes; rich: large, cluttered")
+    group.add_argument(
+        "--preset", default="plain", help="plain: small pictures, few clear shapes; rich: large, cluttered"
+    )
     group.add_argument("--count", type=int, default=1000, help="number of scenes")
     group.add_argument("--seed", type=int, default=0, help="scene i of a seed is always the same")
     group.add_argument("--width", type=int, default=0, help="picture width in pixels (default: the preset's)")
     group.add_argument("--height", type=int, default=0, help="picture height in pixels (default: the preset's)")
-    group.add_argument("--depth_noise", type=_noise, default=None, metavar="CONSTANT,LINEAR,QUADRATIC,BIAS",
-                       help="simulated depth noise, one deviation: metres, share of depth, share of depth squared, shared scale error")
+    group.add_argument(
+        "--depth_noise",
+        type=_noise,
+        default=None,
+        metavar="CONSTANT,LINEAR,QUADRATIC,BIAS",
+        help="simulated depth noise, one deviation: metres, share of depth, share of depth squared, shared scale error",
+    )
     group = p.add_argument_group("pictures of your own")
-    group.add_argument("--path", default="", help="folder, video file, gs:// folder, or package:skimage,sklearn (photos inside these packages)")
+    group.add_argument(
+        "--path",
+        default="",
+        help="folder, video file, gs:// folder, or package:skimage,sklearn (photos inside these packages)",
+    )
     group.add_argument("--limit", type=int, default=0, help="take only the first so many items")
     group.add_argument("--max_side", type=int, default=0, help="shrink larger pictures to this longer side, pixels")
     group.add_argument("--every", type=float, default=1.0, help="video: seconds between frames")
     group = p.add_argument_group("RGB-D folders")
-    group.add_argument("--convention", choices=tuple(CONVENTIONS), default="generic", help="how files are named and what a count means")
-    group.add_argument("--intrinsics", type=_four, default=None, metavar="FX,FY,CX,CY", help="pixels; overrides the convention's camera")
+    group.add_argument(
+        "--convention", choices=tuple(CONVENTIONS), default="generic", help="how files are named and what a count means"
+    )
+    group.add_argument(
+        "--intrinsics",
+        type=_four,
+        default=None,
+        metavar="FX,FY,CX,CY",
+        help="pixels; overrides the convention's camera",
+    )
     group.add_argument("--depth_scale", type=float, default=0.0, help="metres a count; overrides the convention's")
-    group.add_argument("--relative", action="store_true", help="depth is only known up to scale: never used for a number")
-    group.add_argument("--by_frame", action="store_true", help="split frame by frame (default: all frames of a folder share a split)")
+    group.add_argument(
+        "--relative", action="store_true", help="depth is only known up to scale: never used for a number"
+    )
+    group.add_argument(
+        "--by_frame", action="store_true", help="split frame by frame (default: all frames of a folder share a split)"
+    )
     group = p.add_argument_group("TFDS datasets")
     group.add_argument("--name", default="", help="TFDS name or a dataset's directory")
     group.add_argument("--tfds_split", default="train")
@@ -65,31 +99,80 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--group", default="", help="feature whose value decides the split, e.g. a scene's id")
     _add_models(p)
     group = p.add_argument_group("running")
-    group.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (or Ray actors); the bytes do not depend on it")
-    group.add_argument("--runner", choices=("processes", "ray"), default="processes", help="ray: Ray Data on RAY_ADDRESS or a local cluster")
+    group.add_argument(
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="processes (or Ray actors); the bytes do not depend on it",
+    )
+    group.add_argument(
+        "--runner",
+        choices=("processes", "ray"),
+        default="processes",
+        help="ray: Ray Data on RAY_ADDRESS or a local cluster",
+    )
     group.add_argument("--gpus", type=float, default=0.0, help="ray: share of a GPU that each actor holds")
-    group.add_argument("--batch", type=int, default=8, help="items a worker takes at once; models see them as one batch")
-    group.add_argument("--max_failures", type=float, default=0.5, help="stop when more than this share of the items failed")
+    group.add_argument(
+        "--batch", type=int, default=8, help="items a worker takes at once; models see them as one batch"
+    )
+    group.add_argument(
+        "--max_failures", type=float, default=0.5, help="stop when more than this share of the items failed"
+    )
     group.add_argument("--shard_records", type=int, default=1000, help="records a shard")
-    group.add_argument("--heldout_percent", type=int, default=10, help="share of scenes (by hash) that go to the split heldout")
+    group.add_argument(
+        "--heldout_percent", type=int, default=10, help="share of scenes (by hash) that go to the split heldout"
+    )
     group.add_argument("--cloud_points", type=int, default=128, help="points kept of each object's cloud")
     return p
 
 
 def _add_models(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("filters (each drop has its reason in the manifest)")
-    group.add_argument("--filters", default="", metavar="A,B", help=f"any of {', '.join(FILTERS)}; they run in this order")
+    group.add_argument(
+        "--filters", default="", metavar="A,B", help=f"any of {', '.join(FILTERS)}; they run in this order"
+    )
     group = p.add_argument_group("models for what the source does not know (hub name owner/name, directory or file)")
-    group.add_argument("--depth", default="", help="Depth Anything V2 or Depth Pro, e.g. depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf")
-    group.add_argument("--camera", default="", metavar="A,B", help="first that knows: megasam:DIR, Depth Pro's weights, default[:DEGREES]")
-    group.add_argument("--proposals", default="", help="torchvision's Faster R-CNN file, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth")
-    group.add_argument("--masks", default="", help="Segment Anything, e.g. sam_vit_h_4b8939.pth or facebook/sam-vit-base")
-    group.add_argument("--captions", default="", help="http address of an OpenAI-compatible endpoint (…/v1), or a local vision-language model")
+    group.add_argument(
+        "--depth",
+        default="",
+        help="Depth Anything V2 or Depth Pro, e.g. depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf",
+    )
+    group.add_argument(
+        "--camera",
+        default="",
+        metavar="A,B",
+        help="first that knows: megasam:DIR, Depth Pro's weights, default[:DEGREES]",
+    )
+    group.add_argument(
+        "--proposals",
+        default="",
+        help="torchvision's Faster R-CNN file, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+    )
+    group.add_argument(
+        "--masks", default="", help="Segment Anything, e.g. sam_vit_h_4b8939.pth or facebook/sam-vit-base"
+    )
+    group.add_argument(
+        "--captions",
+        default="",
+        help="http address of an OpenAI-compatible endpoint (…/v1), or a local vision-language model",
+    )
     group.add_argument("--device", default="cpu", help="of all models: cpu, cuda, cuda:1, ...")
     group.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "float16"))
-    group.add_argument("--model_batch", type=int, default=1, help="pictures a model sees at once; 1: same bytes wherever a run is resumed")
-    group.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE",
-                       help="any setting of a filter or model, e.g. --set=quality.least_contrast=0.03 --set=masks.least_stability=0.85")
+    group.add_argument(
+        "--model_batch",
+        type=int,
+        default=1,
+        help="pictures a model sees at once; 1: same bytes wherever a run is resumed",
+    )
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="GROUP.KEY=VALUE",
+        help=(
+            "any setting of a filter or model, e.g. --set=quality.least_contrast=0.03 --set=masks.least_stability=0.85"
+        ),
+    )
 
 
 def _four(text: str) -> tuple[float, ...]:
@@ -122,10 +205,20 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
         begun = time.monotonic()
         reasons: dict[str, str] = {}
         if selectors := build_selectors(spec):
-            first_pass = functools.partial(outcomes_of, functools.partial(build_signatures, spec), 0, total, "processes", workers, options["batch"])
+            first_pass = functools.partial(
+                outcomes_of, functools.partial(build_signatures, spec), 0, total, "processes", workers, options["batch"]
+            )
             reasons = select(pipeline.source, selectors, first_pass, writer.folder.work / "selection.json")
-        seconds = run(functools.partial(build_pipeline, spec, reasons), writer, total, workers=workers, runner=options["runner"],
-                      max_failures=options["max_failures"], batch=options["batch"], gpus=options["gpus"])
+        seconds = run(
+            functools.partial(build_pipeline, spec, reasons),
+            writer,
+            total,
+            workers=workers,
+            runner=options["runner"],
+            max_failures=options["max_failures"],
+            batch=options["batch"],
+            gpus=options["gpus"],
+        )
         spent = ", ".join(f"{stage} {1e3 * s / max(1, total):.1f}" for stage, s in seconds.items())
         print(f"{total} items in {time.monotonic() - begun:.1f} s (ms an item: {spent})")
         return writer.finish()
@@ -135,13 +228,18 @@ def report(manifest: dict[str, Any], out: str) -> None:
     """Prints what came out and the next command."""
     items = manifest["items"]
     splits = ", ".join(f"{v['records']} {k}" for k, v in manifest["splits"].items()) or "nothing"
-    print(f"{items['record']} records ({splits}), {items['objects']} objects, {items['dropped']} dropped, {items['failed']} failed, "
-          f"{items['notes']} repaired")
+    print(
+        f"{items['record']} records ({splits}), {items['objects']} objects, {items['dropped']} dropped,"
+        f" {items['failed']} failed, {items['notes']} repaired"
+    )
     for stage, reasons in manifest["reasons"].items():
         for reason, count in reasons.items():
             print(f"  {count} x {stage}: {reason}")
     verb = "synthesize --scenes" if items["objects"] else "selfsup --photos"
-    print(f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb}={out} --out={out.rstrip('/')}_questions")
+    print(
+        f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb}={out}"
+        f" --out={out.rstrip('/')}_questions"
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,7 +251,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"annotate: {error}", file=sys.stderr)
         return 2
     except ImportError as error:
-        print(f"annotate: {' '.join(str(error).split())}; pip install 'spatial_jax[prep]' (and gcsfs for gs://)", file=sys.stderr)
+        print(
+            f"annotate: {' '.join(str(error).split())}; pip install 'spatial_jax[prep]' (and gcsfs for gs://)",
+            file=sys.stderr,
+        )
         return 2
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)

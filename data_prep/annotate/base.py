@@ -1,9 +1,11 @@
-"""What a model of each family takes and gives. One file a family implements these; the stages below know nothing else of a model.
+"""What a model of each family takes and gives. One file a family implements these; the stages below know nothing else
+of a model.
 
-Every model works on a list of pictures at once (uint8 [h, w, 3], sizes may differ), gives one result a picture in the same order, and
-has a JSON-ready `config()` (name or directory of the weights, precision) that becomes part of the dataset's identity.
-A model that cannot treat a picture puts a BadItem in its place; it never raises for one picture.
+Every model works on a list of pictures at once (uint8 [h, w, 3], sizes may differ), gives one result a picture in the
+same order, and has a JSON-ready `config()` (name or directory of the weights, precision) that becomes part of the
+dataset's identity. A model that cannot treat a picture puts a BadItem in its place; it never raises for one picture.
 """
+
 from __future__ import annotations
 
 import abc
@@ -27,7 +29,9 @@ class Proposal:
 
 @dataclasses.dataclass
 class Mask:
-    """bool [h, w] with the model's own quality estimates, 0 to 1; `sigma`: error of its edge, pixels, one standard deviation."""
+    """bool [h, w] with the model's own quality estimates, 0 to 1; `sigma`: error of its edge, pixels, one standard
+    deviation.
+    """
 
     mask: np.ndarray
     score: float = 1.0
@@ -52,9 +56,10 @@ class Rejected:
 
 @dataclasses.dataclass
 class DepthEstimate:
-    """float32 depth [h, w] along the optical axis, 0 where unknown; `flag` "metric" or "relative". A model that also sees the field of
-    view gives `intrinsics` (fx, fy, cx, cy in pixels); `scales_with_focal`: its depth is proportional to the focal length it assumed, so it
-    is corrected where the true one is known."""
+    """float32 depth [h, w] along the optical axis, 0 where unknown; `flag` "metric" or "relative". A model that also
+    sees the field of view gives `intrinsics` (fx, fy, cx, cy in pixels); `scales_with_focal`: its depth is proportional
+    to the focal length it assumed, so it is corrected where the true one is known.
+    """
 
     depth: np.ndarray
     flag: str
@@ -65,8 +70,10 @@ class DepthEstimate:
 
 @dataclasses.dataclass
 class CameraEstimate:
-    """fx, fy, cx, cy in pixels; `source` "exif", "estimated" or "default" (low confidence); gravity [3] in the camera frame when known;
-    `focal_sigma`: relative error of the focal length, one standard deviation; `name`: who estimated, where that is not the model's own name."""
+    """fx, fy, cx, cy in pixels; `source` "exif", "estimated" or "default" (low confidence); gravity [3] in the camera
+    frame when known; `focal_sigma`: relative error of the focal length, one standard deviation; `name`: who estimated,
+    where that is not the model's own name.
+    """
 
     intrinsics: tuple[float, float, float, float]
     source: str
@@ -92,13 +99,17 @@ class Proposer(Model, Protocol):
 class Masker(Model, Protocol):
     """Masks of boxes; a box without a good mask is left out (Rejected)."""
 
-    def masks(self, pictures: list[np.ndarray], proposals: list[list[Proposal]]) -> list[list[Mask | Rejected] | BadItem]: ...
+    def masks(
+        self, pictures: list[np.ndarray], proposals: list[list[Proposal]]
+    ) -> list[list[Mask | Rejected] | BadItem]: ...
 
 
 class Captioner(Model, Protocol):
     """Descriptions unique in the picture; Rejected where no verified one was found."""
 
-    def captions(self, pictures: list[np.ndarray], masks: list[list[np.ndarray]]) -> list[list[Caption | Rejected] | BadItem]: ...
+    def captions(
+        self, pictures: list[np.ndarray], masks: list[list[np.ndarray]]
+    ) -> list[list[Caption | Rejected] | BadItem]: ...
 
 
 class DepthEstimator(Model, Protocol):
@@ -187,8 +198,8 @@ class CameraStage(_ModelStage):
                 continue
             frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, estimate.source
             frame.provenance["intrinsics"] = estimate.name or self.model.name
-            # A wrong focal length stretches everything sideways, and a depth model that assumed another one stretches along with it: one error
-            # of scale that the whole picture shares.
+            # A wrong focal length stretches everything sideways, and a depth model that assumed another one stretches
+            # along with it: one error of scale that the whole picture shares.
             bias = float(np.hypot(frame.depth_noise.bias, estimate.focal_sigma))
             frame.depth_noise = dataclasses.replace(frame.depth_noise, bias=bias)
             if frame.gravity is None and estimate.gravity is not None:
@@ -198,7 +209,9 @@ class CameraStage(_ModelStage):
 
 
 class ObjectsStage(_ModelStage):
-    """Objects for frames that have none: proposals, then masks, then captions; an object without mask or caption is left out."""
+    """Objects for frames that have none: proposals, then masks, then captions; an object without mask or caption is
+    left out.
+    """
 
     kind = "objects"
 
@@ -207,7 +220,12 @@ class ObjectsStage(_ModelStage):
         self.name = "objects"
 
     def config(self) -> dict[str, Any]:
-        return {"stage": self.kind, "proposals": self.proposer.config(), "masks": self.masker.config(), "captions": self.captioner.config()}
+        return {
+            "stage": self.kind,
+            "proposals": self.proposer.config(),
+            "masks": self.masker.config(),
+            "captions": self.captioner.config(),
+        }
 
     def lacks(self, frame: Frame) -> bool:
         return not frame.objects
@@ -242,5 +260,11 @@ class ObjectsStage(_ModelStage):
     def _draft(self, proposal: Proposal, mask: Mask, caption: Caption) -> ObjectDraft:
         provenance = {"box": self.proposer.name, "mask": self.masker.name, "caption": self.captioner.name}
         confidence = float(min(proposal.score, mask.score))
-        return ObjectDraft(name=caption.name or proposal.name, caption=caption.text, mask=mask.mask, confidence=confidence, mask_sigma=mask.sigma,
-                           provenance=provenance)
+        return ObjectDraft(
+            name=caption.name or proposal.name,
+            caption=caption.text,
+            mask=mask.mask,
+            confidence=confidence,
+            mask_sigma=mask.sigma,
+            provenance=provenance,
+        )

@@ -1,4 +1,7 @@
-"""From a spec (plain, JSON-ready dict of the command line's options) to a pipeline; the same in every worker process."""
+"""From a spec (plain, JSON-ready dict of the command line's options) to a pipeline; the same in every worker
+process.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -13,12 +16,16 @@ from data_prep.sources import open_source
 
 
 def _filters(spec: dict[str, Any]) -> list[Stage]:
-    return filters.build_filters(filters.chosen(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec))
+    return filters.build_filters(
+        filters.chosen(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec)
+    )
 
 
 def build_selectors(spec: dict[str, Any]) -> list[Selector]:
     """The selectors of `spec`: choices that need all pictures at once."""
-    return filters.build_selectors(filters.chosen(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec))
+    return filters.build_selectors(
+        filters.chosen(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec)
+    )
 
 
 def build_signatures(spec: dict[str, Any]) -> Signatures:
@@ -28,8 +35,12 @@ def build_signatures(spec: dict[str, Any]) -> Signatures:
 
 def build_pipeline(spec: dict[str, Any], reasons: dict[str, str] | None = None) -> Pipeline:
     """Source and stages of `spec`; `reasons`: what the selectors left out (data_prep.selection). Raises SourceError."""
-    stages: list[Stage] = [*_filters(spec), *build_model_stages(spec, parse_overrides(spec.get("set") or ())), Level(),
-                           Measure(spec.get("cloud_points", 128))]
+    stages: list[Stage] = [
+        *_filters(spec),
+        *build_model_stages(spec, parse_overrides(spec.get("set") or ())),
+        Level(),
+        Measure(spec.get("cloud_points", 128)),
+    ]
     selectors = build_selectors(spec)
     if selectors:
         stages.insert(0, Chosen(reasons or {}, [s.config() for s in selectors]))

@@ -1,4 +1,7 @@
-"""Multimodal chat models behind one call: any OpenAI-compatible endpoint, or a local checkpoint through transformers."""
+"""Multimodal chat models behind one call: any OpenAI-compatible endpoint, or a local checkpoint through
+transformers.
+"""
+
 from __future__ import annotations
 
 import base64
@@ -27,7 +30,9 @@ class ChatError(Exception):
 
 
 class ChatModel(Protocol):
-    """Text from one instruction and some pictures uint8 [h, w, 3]; greedy. `concurrency`: calls that may run at the same time."""
+    """Text from one instruction and some pictures uint8 [h, w, 3]; greedy. `concurrency`: calls that may run at the
+    same time.
+    """
 
     name: str
     concurrency: int
@@ -41,8 +46,10 @@ class ChatModel(Protocol):
 
 @dataclasses.dataclass
 class EndpointSettings:
-    """`url` up to and with /v1; `model` as the server calls it; the key, if one is needed, is in the environment variable `key_variable`.
-    `timeout_s` bounds one call as a whole; `tries` calls are made before it counts as failed, with growing pauses from `pause_s`."""
+    """`url` up to and with /v1; `model` as the server calls it; the key, if one is needed, is in the environment
+    variable `key_variable`. `timeout_s` bounds one call as a whole; `tries` calls are made before it counts as failed,
+    with growing pauses from `pause_s`.
+    """
 
     url: str = ""
     model: str = ""
@@ -79,9 +86,19 @@ class Endpoint:
 
     def ask(self, system: str, text: str, pictures: list[np.ndarray]) -> str:
         s = self.settings
-        parts: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": _jpeg(p, s.long_side)}} for p in pictures]
-        body = {"model": s.model, "temperature": 0, "seed": 0, "max_tokens": s.max_tokens,
-                "messages": [{"role": "system", "content": system}, {"role": "user", "content": [*parts, {"type": "text", "text": text}]}]}
+        parts: list[dict[str, Any]] = [
+            {"type": "image_url", "image_url": {"url": _jpeg(p, s.long_side)}} for p in pictures
+        ]
+        body = {
+            "model": s.model,
+            "temperature": 0,
+            "seed": 0,
+            "max_tokens": s.max_tokens,
+            "messages": [
+                {"role": "system", "content": system},
+                {"role": "user", "content": [*parts, {"type": "text", "text": text}]},
+            ],
+        }
         headers = {"Content-Type": "application/json"}
         if os.environ.get(s.key_variable):
             headers["Authorization"] = f"Bearer {os.environ[s.key_variable]}"
@@ -101,7 +118,11 @@ class Endpoint:
                 problem = f"no answer within {s.timeout_s:g} s"
             except (OSError, http.client.HTTPException) as error:
                 reason = getattr(error, "reason", error)
-                problem = f"no answer within {s.timeout_s:g} s" if isinstance(reason, TimeoutError) else f"{type(reason).__name__}"
+                problem = (
+                    f"no answer within {s.timeout_s:g} s"
+                    if isinstance(reason, TimeoutError)
+                    else f"{type(reason).__name__}"
+                )
             except ValueError as error:
                 problem = str(error)
         raise ChatError(f"endpoint failed: {problem}")
@@ -158,12 +179,20 @@ class LocalChat:
         for image in images:
             image.thumbnail((self.settings.long_side,) * 2, Image.Resampling.LANCZOS)
         content = [*({"type": "image", "image": i} for i in images), {"type": "text", "text": text}]
-        messages = [{"role": "system", "content": [{"type": "text", "text": system}]}, {"role": "user", "content": content}]
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": system}]},
+            {"role": "user", "content": content},
+        ]
         try:
-            inputs = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt")
-            inputs = {k: v.to(self.settings.device, model.dtype) if v.is_floating_point() else v.to(self.settings.device) for k, v in inputs.items()}
+            inputs = processor.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            )
+            inputs = {
+                k: v.to(self.settings.device, model.dtype) if v.is_floating_point() else v.to(self.settings.device)
+                for k, v in inputs.items()
+            }
             with torch.inference_mode():
                 tokens = model.generate(**inputs, max_new_tokens=self.settings.max_tokens, do_sample=False)
         except torch.OutOfMemoryError:
             raise ChatError("does not fit into the device's memory") from None
-        return processor.batch_decode(tokens[:, inputs["input_ids"].shape[1]:], skip_special_tokens=True)[0]
+        return processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)[0]

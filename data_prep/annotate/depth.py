@@ -1,8 +1,10 @@
 """Dense depth from one picture: Depth Anything V2 through transformers, metric (indoor or outdoor) or relative.
 
-The metric checkpoints give metres up to their range (indoor 20, outdoor 80); the relative ones give inverse depth up to an unknown scale and
-shift, which is turned into something that orders pixels as depth does and is flagged "relative": it never feeds a number.
+The metric checkpoints give metres up to their range (indoor 20, outdoor 80); the relative ones give inverse depth up to
+an unknown scale and shift, which is turned into something that orders pixels as depth does and is flagged "relative":
+it never feeds a number.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -15,15 +17,17 @@ from data_prep.annotate.base import DepthEstimate
 from data_prep.annotate.weights import ModelSettings, from_pretrained, identity, in_batches, processor_from
 from data_prep.sources.base import BadItem, DepthNoise
 
-SATURATED = 0.98          # share of a model's range beyond which a depth only says "at least so far"
-_NEAREST = 0.1            # of the disparity's range: keeps the farthest pixel's relative depth finite
+SATURATED = 0.98  # share of a model's range beyond which a depth only says "at least so far"
+_NEAREST = 0.1  # of the disparity's range: keeps the farthest pixel's relative depth finite
 
 
 @dataclasses.dataclass
 class DepthSettings(ModelSettings):
-    """`noise`: relative error of a pixel against its neighbours, `bias`: relative error of the scale that a whole picture shares, one
-    standard deviation each. The defaults are about what the metric models' authors report as AbsRel on data they were not trained on,
-    split between the two; set them from your own pictures where you have measured any."""
+    """`noise`: relative error of a pixel against its neighbours, `bias`: relative error of the scale that a whole
+    picture shares, one standard deviation each. The defaults are about what the metric models' authors report as AbsRel
+    on data they were not trained on, split between the two; set them from your own pictures where you have measured
+    any.
+    """
 
     noise: float = 0.05
     bias: float = 0.10
@@ -36,7 +40,9 @@ def clean(depth: np.ndarray, farthest: float = np.inf) -> np.ndarray:
 
 
 def order_from_disparity(disparity: np.ndarray) -> np.ndarray:
-    """Relative depth [h, w] in 0.9 to 10, farther is greater, from inverse depth known up to scale and shift; 0 where it is not finite."""
+    """Relative depth [h, w] in 0.9 to 10, farther is greater, from inverse depth known up to scale and shift; 0 where
+    it is not finite.
+    """
     good = np.isfinite(disparity)
     if not good.any():
         return np.zeros(disparity.shape, np.float32)
@@ -70,11 +76,15 @@ class DepthAnything:
         groups = [pictures] if len({p.shape for p in pictures}) == 1 else [[p] for p in pictures]
         out: list[DepthEstimate | BadItem] = []
         for group in groups:
-            inputs = processor(images=[np.ascontiguousarray(p) for p in group], return_tensors="pt").to(self.settings.device)
+            inputs = processor(images=[np.ascontiguousarray(p) for p in group], return_tensors="pt").to(
+                self.settings.device
+            )
             raw = model(pixel_values=inputs["pixel_values"].to(model.dtype)).predicted_depth.float()
             for picture, single in zip(group, raw):
                 size = picture.shape[:2]
-                whole = torch.nn.functional.interpolate(single[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]
+                whole = torch.nn.functional.interpolate(
+                    single[None, None], size=size, mode="bilinear", align_corners=False
+                )[0, 0]
                 out.append(self._estimate(whole.cpu().numpy(), model.config))
         return out
 

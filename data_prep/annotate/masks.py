@@ -1,4 +1,5 @@
 """Masks of proposals: Segment Anything from boxes, then rules for quality, stability and overlap."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -12,15 +13,17 @@ from data_prep.annotate.sam import THRESHOLD, SegmentAnything
 from data_prep.annotate.weights import ModelSettings, find_weights, identity, in_batches
 from data_prep.sources.base import BadItem
 
-LOW_RESOLUTION = 256          # the side of SAM's own mask
+LOW_RESOLUTION = 256  # the side of SAM's own mask
 
 
 @dataclasses.dataclass
 class MaskSettings(ModelSettings):
-    """Thresholds: predicted IoU and stability (IoU of the masks cut at +`offset` and -`offset` logits) as in segment-anything's automatic
-    masks, a little lower since a box says more than a point; the mask must fill its box (IoU of mask box and proposal). Of two masks that
-    overlap more than `most_overlap` (IoU) the better stays; one that lies inside another by `most_inside` of itself is a part and goes
-    (SpatialRGPT removes contained masks). `most_area`: share of the picture; `most`: objects a picture, best first."""
+    """Thresholds: predicted IoU and stability (IoU of the masks cut at +`offset` and -`offset` logits) as in
+    segment-anything's automatic masks, a little lower since a box says more than a point; the mask must fill its box
+    (IoU of mask box and proposal). Of two masks that overlap more than `most_overlap` (IoU) the better stays; one that
+    lies inside another by `most_inside` of itself is a part and goes (SpatialRGPT removes contained masks).
+    `most_area`: share of the picture; `most`: objects a picture, best first.
+    """
 
     least_quality: float = 0.8
     least_stability: float = 0.9
@@ -43,16 +46,20 @@ def _fits(mask: np.ndarray, box: tuple[float, ...]) -> float:
     return float(inner / max(sum(area) - inner, 1e-9))
 
 
-def without_overlap(masks: list[Mask | Rejected], most_overlap: float, most_inside: float, most: int) -> list[Mask | Rejected]:
+def without_overlap(
+    masks: list[Mask | Rejected], most_overlap: float, most_inside: float, most: int
+) -> list[Mask | Rejected]:
     """The masks with duplicates, parts and surplus ones rejected: best (score times stability) first, ties by order."""
     out = list(masks)
-    order = sorted((i for i, m in enumerate(masks) if isinstance(m, Mask)), key=lambda i: (-masks[i].score * masks[i].stability, i))  # type: ignore[union-attr]
-    areas = {i: int(masks[i].mask.sum()) for i in order}                          # type: ignore[union-attr]
+    order = sorted(
+        (i for i, m in enumerate(masks) if isinstance(m, Mask)), key=lambda i: (-masks[i].score * masks[i].stability, i)
+    )  # type: ignore[union-attr]
+    areas = {i: int(masks[i].mask.sum()) for i in order}  # type: ignore[union-attr]
     kept: list[int] = []
     for i in order:
-        mine = masks[i].mask                                                      # type: ignore[union-attr]
+        mine = masks[i].mask  # type: ignore[union-attr]
         for j in kept:
-            shared = int((mine & masks[j].mask).sum())                            # type: ignore[union-attr]
+            shared = int((mine & masks[j].mask).sum())  # type: ignore[union-attr]
             if shared > most_overlap * (areas[i] + areas[j] - shared):
                 out[i] = Rejected("the same as a better mask")
                 break
@@ -60,7 +67,11 @@ def without_overlap(masks: list[Mask | Rejected], most_overlap: float, most_insi
             kept.append(i)
     for i in kept:
         for j in kept:
-            if areas[i] < areas[j] and isinstance(out[j], Mask) and int((masks[i].mask & masks[j].mask).sum()) > most_inside * areas[i]:  # type: ignore[union-attr]
+            if (
+                areas[i] < areas[j]
+                and isinstance(out[j], Mask)
+                and int((masks[i].mask & masks[j].mask).sum()) > most_inside * areas[i]
+            ):  # type: ignore[union-attr]
                 out[i] = Rejected("part of another mask")
                 break
     for i in [i for i in kept if isinstance(out[i], Mask)][most:]:
@@ -82,7 +93,9 @@ class SamMasker:
     def model(self) -> SegmentAnything:
         return SegmentAnything(self.settings)
 
-    def masks(self, pictures: list[np.ndarray], proposals: list[list[Proposal]]) -> list[list[Mask | Rejected] | BadItem]:
+    def masks(
+        self, pictures: list[np.ndarray], proposals: list[list[Proposal]]
+    ) -> list[list[Mask | Rejected] | BadItem]:
         return in_batches(list(zip(pictures, proposals, strict=True)), self.settings.batch_size, self._masks)
 
     def _masks(self, batch: list[tuple[np.ndarray, list[Proposal]]]) -> list[list[Mask | Rejected]]:
@@ -97,7 +110,7 @@ class SamMasker:
         s, (height, width) = self.settings, picture.shape[:2]
         found: list[Mask | Rejected] = []
         for first in range(0, len(proposals), s.boxes_at_once):
-            some = proposals[first: first + s.boxes_at_once]
+            some = proposals[first : first + s.boxes_at_once]
             logits, quality = self.model.logits(embedding, np.array([p.box for p in some]), height, width)
             inner, outer = (logits > THRESHOLD + s.offset).sum((1, 2)), (logits > THRESHOLD - s.offset).sum((1, 2))
             stability = (inner / outer.clamp(min=1)).cpu().numpy()
@@ -117,6 +130,7 @@ class SamMasker:
             return Rejected(f"stability below {s.least_stability:g}")
         if _fits(mask, proposal.box) < s.least_box:
             return Rejected("does not fit its box")
-        # One cell of SAM's own 256-pixel mask is this many pixels of the picture; its edge is known to about half of one.
+        # One cell of SAM's own 256-pixel mask is this many pixels of the picture; its edge is known to about half of
+        # one.
         sigma = max(1.5, 0.5 * max(mask.shape) / LOW_RESOLUTION)
         return Mask(mask, float(np.clip(quality, 0, 1)), float(stability), sigma)

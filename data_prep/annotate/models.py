@@ -1,4 +1,5 @@
 """From the command line's options to the stages with models in them; each family is asked for by naming its weights."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +8,11 @@ from data_prep.annotate.base import CameraEstimator, CameraStage, Captioner, Dep
 from data_prep.annotate.settings import make
 from data_prep.annotate.weights import ModelError, find_weights
 
-RUNNING = {"device": "cpu", "precision": "float32", "model_batch": 1}      # options that all models share, and their defaults
+RUNNING = {
+    "device": "cpu",
+    "precision": "float32",
+    "model_batch": 1,
+}  # options that all models share, and their defaults
 
 
 def running(spec: dict[str, Any]) -> dict[str, Any]:
@@ -24,7 +29,9 @@ def _is_depth_pro(weights: str) -> bool:
     try:
         return json.loads(path.read_text()).get("model_type") == "depth_pro"
     except (OSError, ValueError, AttributeError):
-        raise ModelError(f"{weights} has no readable config.json: depth models are directories in transformers' format") from None
+        raise ModelError(
+            f"{weights} has no readable config.json: depth models are directories in transformers' format"
+        ) from None
 
 
 def build_depth(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> DepthEstimator | None:
@@ -39,8 +46,12 @@ def build_depth(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> D
     return DepthPro(settings) if _is_depth_pro(weights) else DepthAnything(settings)
 
 
-def build_camera(spec: dict[str, Any], overrides: dict[str, dict[str, str]], depth: DepthEstimator | None) -> CameraEstimator | None:
-    """The chain that `spec["camera"]` names: megasam:DIRECTORY, Depth Pro's weights, default (or default:DEGREES), with commas between them."""
+def build_camera(
+    spec: dict[str, Any], overrides: dict[str, dict[str, str]], depth: DepthEstimator | None
+) -> CameraEstimator | None:
+    """The chain that `spec["camera"]` names: megasam:DIRECTORY, Depth Pro's weights, default (or default:DEGREES), with
+    commas between them.
+    """
     from data_prep.annotate.camera import CameraChain, DefaultCamera, MegaSam
     from data_prep.annotate.depth import DepthSettings
     from data_prep.annotate.depth_pro import DepthPro
@@ -55,11 +66,16 @@ def build_camera(spec: dict[str, Any], overrides: dict[str, dict[str, str]], dep
             except (ValueError, TypeError):
                 raise ModelError(f"camera: {name!r}: write default or default:DEGREES") from None
         elif isinstance(depth, DepthPro) and depth.settings.weights == name:
-            chain.append(depth)                     # one copy of the weights serves both
+            chain.append(depth)  # one copy of the weights serves both
         elif _is_depth_pro(name):
-            chain.append(DepthPro(make("camera", overrides.get("camera", {}), DepthSettings, weights=name, **running(spec))[0]))
+            chain.append(
+                DepthPro(make("camera", overrides.get("camera", {}), DepthSettings, weights=name, **running(spec))[0])
+            )
         else:
-            raise ModelError(f"camera: {name} is no Depth Pro checkpoint; others that know the field of view are megasam:DIRECTORY and default")
+            raise ModelError(
+                f"camera: {name} is no Depth Pro checkpoint; others that know the field of view are megasam:DIRECTORY"
+                " and default"
+            )
     if not chain:
         return None
     return chain[0] if len(chain) == 1 else CameraChain(chain)
@@ -88,16 +104,27 @@ def build_objects(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) ->
     if len(missing) == 3:
         return None
     if missing:
-        raise ModelError(f"objects need --proposals, --masks and --captions together; missing: {', '.join('--' + m for m in missing)}")
+        raise ModelError(
+            "objects need --proposals, --masks and --captions together; missing:"
+            f" {', '.join('--' + m for m in missing)}"
+        )
     common = running(spec)
-    proposer = RpnProposer(make("proposals", overrides.get("proposals", {}), ProposalSettings, weights=spec["proposals"], **common)[0])
+    proposer = RpnProposer(
+        make("proposals", overrides.get("proposals", {}), ProposalSettings, weights=spec["proposals"], **common)[0]
+    )
     masker = SamMasker(make("masks", overrides.get("masks", {}), MaskSettings, weights=spec["masks"], **common)[0])
     return ObjectsStage(proposer, masker, build_captioner(spec, overrides))
 
 
 def build_model_stages(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> list[Any]:
-    """Depth, camera and objects stages of those models that the spec names, in this order. Raises ModelError, SourceError."""
+    """Depth, camera and objects stages of those models that the spec names, in this order. Raises ModelError,
+    SourceError.
+    """
     depth = build_depth(spec, overrides)
     camera = build_camera(spec, overrides, depth)
     objects = build_objects(spec, overrides)
-    return [stage for stage in (DepthStage(depth) if depth else None, CameraStage(camera) if camera else None, objects) if stage is not None]
+    return [
+        stage
+        for stage in (DepthStage(depth) if depth else None, CameraStage(camera) if camera else None, objects)
+        if stage is not None
+    ]

@@ -1,4 +1,7 @@
-"""Object proposals: the region proposal network of torchvision's Faster R-CNN (its class head is thrown away), tuned for recall."""
+"""Object proposals: the region proposal network of torchvision's Faster R-CNN (its class head is thrown away), tuned
+for recall.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,17 +12,32 @@ import numpy as np
 
 from data_prep.annotate.base import Proposal
 from data_prep.annotate.torchvision_ops import ensure
-from data_prep.annotate.weights import ModelError, ModelSettings, find_weights, identity, in_batches, place, read_tensors
+from data_prep.annotate.weights import (
+    ModelError,
+    ModelSettings,
+    find_weights,
+    identity,
+    in_batches,
+    place,
+    read_tensors,
+)
 from data_prep.sources.base import BadItem
 
-BUILDERS = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2", "fasterrcnn_resnet50_fpn")
+BUILDERS = (
+    "fasterrcnn_mobilenet_v3_large_320_fpn",
+    "fasterrcnn_mobilenet_v3_large_fpn",
+    "fasterrcnn_resnet50_fpn_v2",
+    "fasterrcnn_resnet50_fpn",
+)
 
 
 @dataclasses.dataclass
 class ProposalSettings(ModelSettings):
-    """`weights`: a file of torchvision's (its name begins with the builder's, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth), or a
-    directory or hub repository with one such file. `least_score` and the shares of the picture bound what is kept; `suppress`: greatest
-    overlap (IoU) between two proposals; `most`: proposals a picture, best first; sides in pixels (0: the builder's own)."""
+    """`weights`: a file of torchvision's (its name begins with the builder's, e.g.
+    fasterrcnn_resnet50_fpn_coco-258fb6c6.pth), or a directory or hub repository with one such file. `least_score` and
+    the shares of the picture bound what is kept; `suppress`: greatest overlap (IoU) between two proposals; `most`:
+    proposals a picture, best first; sides in pixels (0: the builder's own).
+    """
 
     least_score: float = 0.3
     most_area: float = 0.75
@@ -36,7 +54,9 @@ class RpnProposer:
     def __init__(self, settings: ProposalSettings):
         self.settings, self.name = settings, f"torchvision RPN {settings.weights}"
         self.path = find_weights(settings.weights)
-        files = sorted([*self.path.glob("*.pth"), *self.path.glob("*.safetensors")]) if self.path.is_dir() else [self.path]
+        files = (
+            sorted([*self.path.glob("*.pth"), *self.path.glob("*.safetensors")]) if self.path.is_dir() else [self.path]
+        )
         named = [(f, b) for f in files for b in BUILDERS if f.name.startswith(b)]
         if not named:
             raise ModelError(f"proposals: no file of {settings.weights} is named after one of {', '.join(BUILDERS)}")
@@ -57,7 +77,9 @@ class RpnProposer:
         try:
             model.load_state_dict(tensors)
         except RuntimeError as error:
-            raise ModelError(f"proposals: {self.path} does not fit {self.builder}: {' '.join(str(error).split())[:200]}") from None
+            raise ModelError(
+                f"proposals: {self.path} does not fit {self.builder}: {' '.join(str(error).split())[:200]}"
+            ) from None
         return place(model, self.settings)
 
     def propose(self, pictures: list[np.ndarray]) -> list[list[Proposal] | BadItem]:
@@ -69,7 +91,9 @@ class RpnProposer:
         from torchvision.ops import nms
 
         model, dtype = self.model, getattr(torch, self.settings.precision)
-        tensors = [torch.from_numpy(np.array(p)).permute(2, 0, 1).to(self.settings.device).to(dtype) / 255 for p in pictures]
+        tensors = [
+            torch.from_numpy(np.array(p)).permute(2, 0, 1).to(self.settings.device).to(dtype) / 255 for p in pictures
+        ]
         images, _ = model.transform(tensors)
         features = list(model.backbone(images.tensors).values())
         rpn = model.rpn
@@ -78,7 +102,9 @@ class RpnProposer:
         levels = [o[0].numel() for o in objectness]
         flat, deltas = concat_box_prediction_layers(objectness, deltas)
         boxes = rpn.box_coder.decode(deltas.float(), anchors).view(len(pictures), -1, 4)
-        found = rpn.filter_proposals(boxes, flat.float(), images.image_sizes, levels)     # its forward() would throw the scores away
+        found = rpn.filter_proposals(
+            boxes, flat.float(), images.image_sizes, levels
+        )  # its forward() would throw the scores away
         out = []
         for picture, size, box, score in zip(pictures, images.image_sizes, *found):
             height, width = picture.shape[:2]
@@ -88,8 +114,17 @@ class RpnProposer:
         return out
 
     def _choose(self, boxes: np.ndarray, scores: np.ndarray, width: int, height: int) -> list[Proposal]:
-        """The best proposals that are neither too small nor nearly the whole picture. boxes [n, 4], scores [n], best first."""
+        """The best proposals that are neither too small nor nearly the whole picture. boxes [n, 4], scores [n], best
+        first.
+        """
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        good = (scores >= self.settings.least_score) & (area >= self.settings.least_pixels) & (area <= self.settings.most_area * width * height)
+        good = (
+            (scores >= self.settings.least_score)
+            & (area >= self.settings.least_pixels)
+            & (area <= self.settings.most_area * width * height)
+        )
         good &= np.isfinite(boxes).all(1)
-        return [Proposal(tuple(float(v) for v in boxes[i]), float(scores[i])) for i in np.flatnonzero(good)[: self.settings.most]]  # type: ignore[arg-type]
+        return [
+            Proposal(tuple(float(v) for v in boxes[i]), float(scores[i]))
+            for i in np.flatnonzero(good)[: self.settings.most]
+        ]  # type: ignore[arg-type]

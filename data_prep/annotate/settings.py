@@ -1,4 +1,7 @@
-"""Settings of filters and models as dataclasses, overridden on the command line by --set=GROUP.KEY=VALUE; an unknown key names the nearest."""
+"""Settings of filters and models as dataclasses, overridden on the command line by --set=GROUP.KEY=VALUE; an unknown
+key names the nearest.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -26,7 +29,9 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, str]]:
         if not equals or not dot or not key:
             raise SourceError(f"--set={text}: write GROUP.KEY=VALUE, for example --set=quality.least_contrast=0.03")
         if group not in GROUPS:
-            raise SourceError(f"--set={text}: no group {group!r}, the nearest is {_nearest(group, GROUPS)!r} (of {', '.join(GROUPS)})")
+            raise SourceError(
+                f"--set={text}: no group {group!r}, the nearest is {_nearest(group, GROUPS)!r} (of {', '.join(GROUPS)})"
+            )
         out.setdefault(group, {})[key] = value
     return out
 
@@ -43,13 +48,17 @@ def _convert(group: str, key: str, text: str, like: Any) -> Any:
 
 
 def make(group: str, overrides: dict[str, str], *kinds: type, **given: Any) -> list[Any]:
-    """One instance of each of the dataclasses `kinds` that share a group's keys: defaults, then `given`, then `overrides` (text). Lists are
-    written with semicolons. Raises SourceError for a key that none of them has, or a value of another kind."""
+    """One instance of each of the dataclasses `kinds` that share a group's keys: defaults, then `given`, then
+    `overrides` (text). Lists are written with semicolons. Raises SourceError for a key that none of them has, or a
+    value of another kind.
+    """
     fields = [{f.name: f.default for f in dataclasses.fields(kind)} for kind in kinds]
     known = sorted({key for one in fields for key in one})
     for key in overrides:
         if key not in known:
-            raise SourceError(f"--set={group}.{key}: no such setting, the nearest is {_nearest(key, known)!r} (of {', '.join(known)})")
+            raise SourceError(
+                f"--set={group}.{key}: no such setting, the nearest is {_nearest(key, known)!r} (of {', '.join(known)})"
+            )
     out = []
     for kind, own in zip(kinds, fields):
         values = {k: v for k, v in given.items() if k in own}

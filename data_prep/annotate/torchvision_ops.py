@@ -1,7 +1,10 @@
-"""torchvision whose compiled operators do not fit the installed PyTorch (the published wheel wants CUDA's): box suppression in NumPy instead.
+"""torchvision whose compiled operators do not fit the installed PyTorch (the published wheel wants CUDA's): box
+suppression in NumPy instead.
 
-`ensure()` before the first import of torchvision. It does nothing where the real operators load, or where torchvision is not installed.
+`ensure()` before the first import of torchvision. It does nothing where the real operators load, or where torchvision
+is not installed.
 """
+
 from __future__ import annotations
 
 import contextlib
@@ -14,10 +17,15 @@ import numpy as np
 
 
 def nms(boxes: Any, scores: Any, iou_threshold: float) -> Any:
-    """Indices int64 [k] of the boxes [n, 4] that survive greedy non-maximum suppression, best score first: torchvision.ops.nms."""
+    """Indices int64 [k] of the boxes [n, 4] that survive greedy non-maximum suppression, best score first:
+    torchvision.ops.nms.
+    """
     import torch
 
-    corners, order = boxes.detach().cpu().float().numpy(), scores.detach().cpu().float().argsort(descending=True, stable=True).numpy()
+    corners, order = (
+        boxes.detach().cpu().float().numpy(),
+        scores.detach().cpu().float().argsort(descending=True, stable=True).numpy(),
+    )
     areas = (corners[:, 2] - corners[:, 0]) * (corners[:, 3] - corners[:, 1])
     kept = []
     while len(order):
@@ -58,7 +66,7 @@ def ensure() -> tuple[Any, ...]:
         full = f"torchvision::{name}"
         if not torch._C._dispatch_has_kernel(full):
             library = torch.library.Library("torchvision", "FRAGMENT")
-            with contextlib.suppress(RuntimeError):         # declared by someone else, but without a kernel
+            with contextlib.suppress(RuntimeError):  # declared by someone else, but without a kernel
                 library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
             kept.append(library)
         if not torch._C._dispatch_has_kernel_for_dispatch_key(full, "CPU"):
@@ -67,5 +75,5 @@ def ensure() -> tuple[Any, ...]:
             kept.append(library)
     import torchvision.extension
 
-    torchvision.extension._has_ops = lambda: True           # its guard asks for all operators; only these two are called here
+    torchvision.extension._has_ops = lambda: True  # its guard asks for all operators; only these two are called here
     return tuple(kept)

@@ -1,4 +1,7 @@
-"""Where weights come from, and how every model runs: device, precision, batch size. Weights are read as tensors only, never as code."""
+"""Where weights come from, and how every model runs: device, precision, batch size. Weights are read as tensors only,
+never as code.
+"""
+
 from __future__ import annotations
 
 import contextlib
@@ -15,13 +18,17 @@ _FILES = ["*.json", "*.safetensors", "*.pth", "*.txt", "*.model", "*.jinja"]
 
 
 class ModelError(SourceError):
-    """A model cannot be used at all (no weights, another architecture); the message is one line that says what to do."""
+    """A model cannot be used at all (no weights, another architecture); the message is one line that says what to
+    do.
+    """
 
 
 @dataclasses.dataclass
 class ModelSettings:
-    """Of every model. `weights`: hub name (owner/name), or a local directory or file. `batch_size` pictures at once: 1 gives the same bits
-    whatever the number of workers and wherever a run is resumed; more is faster on a GPU, and equal up to rounding."""
+    """Of every model. `weights`: hub name (owner/name), or a local directory or file. `batch_size` pictures at once: 1
+    gives the same bits whatever the number of workers and wherever a run is resumed; more is faster on a GPU, and equal
+    up to rounding.
+    """
 
     weights: str = ""
     device: str = "cpu"
@@ -37,7 +44,14 @@ class ModelSettings:
 
 def identity(kind: str, settings: Any) -> dict[str, Any]:
     """JSON-ready part of a dataset's identity: every setting but those that only say where and how fast it runs."""
-    return {"model": kind, **{k: v for k, v in dataclasses.asdict(settings).items() if k not in ("device", "batch_size", "concurrency", "timeout_s")}}
+    return {
+        "model": kind,
+        **{
+            k: v
+            for k, v in dataclasses.asdict(settings).items()
+            if k not in ("device", "batch_size", "concurrency", "timeout_s")
+        },
+    }
 
 
 def find_weights(name: str) -> Path:
@@ -51,18 +65,24 @@ def find_weights(name: str) -> Path:
         from huggingface_hub import snapshot_download
 
         return Path(snapshot_download(name, allow_patterns=_FILES))
-    except Exception as error:        # the hub's client raises its own, requests' and the operating system's errors
-        raise ModelError(f"weights {name} can be had neither here nor from the hub: {' '.join(str(error).split())[:160]}") from None
+    except Exception as error:  # the hub's client raises its own, requests' and the operating system's errors
+        raise ModelError(
+            f"weights {name} can be had neither here nor from the hub: {' '.join(str(error).split())[:160]}"
+        ) from None
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """State dict of a .safetensors or .pth file, or of the one such file in a directory; pickles are read as tensors only. Raises ModelError."""
+    """State dict of a .safetensors or .pth file, or of the one such file in a directory; pickles are read as tensors
+    only. Raises ModelError.
+    """
     import torch
 
     if path.is_dir():
         files = sorted([*path.glob("*.safetensors"), *path.glob("*.pth")])
         if len(files) != 1:
-            raise ModelError(f"{path} holds {len(files)} weight files (.safetensors, .pth) where one is needed: name the file")
+            raise ModelError(
+                f"{path} holds {len(files)} weight files (.safetensors, .pth) where one is needed: name the file"
+            )
         path = files[0]
     try:
         if path.suffix == ".safetensors":
@@ -70,7 +90,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:        # pickle, zip and safetensors each raise errors of their own for a damaged file
+    except Exception as error:  # pickle, zip and safetensors each raise errors of their own for a damaged file
         raise ModelError(f"{path} cannot be read as weights: {' '.join(str(error).split())[:160]}") from None
 
 
@@ -81,11 +101,15 @@ def place(model: Any, settings: ModelSettings) -> Any:
     try:
         return model.eval().requires_grad_(False).to(settings.device, getattr(torch, settings.precision))
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"device {settings.device} cannot hold {settings.weights}: {' '.join(str(error).split())[:160]}") from None
+        raise ModelError(
+            f"device {settings.device} cannot hold {settings.weights}: {' '.join(str(error).split())[:160]}"
+        ) from None
 
 
 def from_pretrained(auto: str, settings: ModelSettings, what: str) -> tuple[Any, Path]:
-    """(model, directory) through the transformers class named `auto`: safetensors, no remote code. Raises ModelError."""
+    """(model, directory) through the transformers class named `auto`: safetensors, no remote code. Raises
+    ModelError.
+    """
     ensure()
     import transformers
 
@@ -94,8 +118,10 @@ def from_pretrained(auto: str, settings: ModelSettings, what: str) -> tuple[Any,
     try:
         with _quiet():
             model = getattr(transformers, auto).from_pretrained(folder, use_safetensors=True, trust_remote_code=False)
-    except Exception as error:        # transformers raises many kinds for wrong or damaged directories
-        raise ModelError(f"{settings.weights} cannot be loaded for {what}: {' '.join(str(error).split())[:200]}") from None
+    except Exception as error:  # transformers raises many kinds for wrong or damaged directories
+        raise ModelError(
+            f"{settings.weights} cannot be loaded for {what}: {' '.join(str(error).split())[:200]}"
+        ) from None
     return place(model, settings), folder
 
 
@@ -106,7 +132,9 @@ def processor_from(auto: str, folder: Path, what: str) -> Any:
     try:
         return getattr(transformers, auto).from_pretrained(folder, trust_remote_code=False)
     except Exception as error:
-        raise ModelError(f"{folder} has no usable {auto} files for {what}: {' '.join(str(error).split())[:160]}") from None
+        raise ModelError(
+            f"{folder} has no usable {auto} files for {what}: {' '.join(str(error).split())[:160]}"
+        ) from None
 
 
 @contextlib.contextmanager
@@ -121,12 +149,13 @@ def _quiet() -> Iterator[None]:
 
 
 def in_batches(items: list[Any], size: int, call: Callable[[list[Any]], list[Any]]) -> list[Any]:
-    """One result an item from `call`, which is given at most `size` items at once; a batch that does not fit into the device's memory is
-    halved, and an item that does not fit alone becomes a BadItem."""
+    """One result an item from `call`, which is given at most `size` items at once; a batch that does not fit into the
+    device's memory is halved, and an item that does not fit alone becomes a BadItem.
+    """
     import torch
 
     out: list[Any] = []
-    pending = [items[i: i + size] for i in range(0, len(items), size)]
+    pending = [items[i : i + size] for i in range(0, len(items), size)]
     while pending:
         batch = pending.pop(0)
         try:
@@ -136,5 +165,5 @@ def in_batches(items: list[Any], size: int, call: Callable[[list[Any]], list[Any
             if len(batch) == 1:
                 out.append(BadItem("does not fit into the device's memory"))
             else:
-                pending[:0] = [batch[: len(batch) // 2], batch[len(batch) // 2:]]
+                pending[:0] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
     return out

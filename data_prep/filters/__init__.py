@@ -1,6 +1,10 @@
-"""What is left out before annotation, and why: quality statistics, CLIP, near-duplicates, leakage, balance (Li 2025, 3.1.1).
+"""What is left out before annotation, and why: quality statistics, CLIP, near-duplicates, leakage, balance (Li 2025,
+3.1.1).
 
-Quality and CLIP judge a picture alone (stages); duplicates, leakage and balance look at all that are left (selectors)."""
+Quality and CLIP judge a picture alone (stages); duplicates, leakage and balance look at all that are left
+(selectors).
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -21,7 +25,9 @@ def chosen(text: str) -> tuple[str, ...]:
 
 
 def build_filters(names: tuple[str, ...], overrides: dict[str, dict[str, str]], running: dict[str, Any]) -> list[Any]:
-    """The stages among `names`; `running`: device, precision and batch_size of those with a model. Raises SourceError."""
+    """The stages among `names`; `running`: device, precision and batch_size of those with a model. Raises
+    SourceError.
+    """
     from data_prep.annotate.settings import make
     from data_prep.filters.clip import ClipFilter, ClipSettings
     from data_prep.filters.quality import QualityFilter, QualitySettings
@@ -36,6 +42,9 @@ def build_selectors(names: tuple[str, ...], overrides: dict[str, dict[str, str]]
     from data_prep.filters.balance import Balance, BalanceSettings
     from data_prep.filters.duplicates import DuplicateSettings, Leakage, LeakageSettings, NearDuplicates
 
-    kinds: dict[str, Any] = {"duplicates": (NearDuplicates, DuplicateSettings), "leakage": (Leakage, LeakageSettings),
-                             "balance": (Balance, BalanceSettings)}
+    kinds: dict[str, Any] = {
+        "duplicates": (NearDuplicates, DuplicateSettings),
+        "leakage": (Leakage, LeakageSettings),
+        "balance": (Balance, BalanceSettings),
+    }
     return [kinds[n][0](make(n, overrides.get(n, {}), kinds[n][1], **running)[0]) for n in names if n in kinds]

@@ -1,4 +1,7 @@
-"""Class-balanced sampling: CLIP names each picture's scene, main object and shooting condition, and common classes give way to rare ones."""
+"""Class-balanced sampling: CLIP names each picture's scene, main object and shooting condition, and common classes give
+way to rare ones.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -12,17 +15,54 @@ from data_prep.annotate.weights import ModelSettings, find_weights, identity
 from data_prep.filters.clip import shared_clip
 from data_prep.sources.base import BadItem, Frame, SourceError
 
-SCENES = ("living room", "bedroom", "kitchen", "bathroom", "office", "shop or warehouse", "classroom or hall", "street", "road from a car",
-          "park or garden", "landscape", "building from outside", "table top")
-OBJECTS = ("furniture", "people", "vehicles", "animals", "food and dishes", "plants", "electronics", "tools and machines", "toys", "books and papers",
-           "clothes", "boxes and containers", "buildings")
-CONDITIONS = ("taken in bright daylight", "taken under a cloudy sky", "taken at night", "taken indoors by lamp light",
-              "taken indoors by window light", "taken against the light", "taken from above", "taken from very near", "taken from far away")
+SCENES = (
+    "living room",
+    "bedroom",
+    "kitchen",
+    "bathroom",
+    "office",
+    "shop or warehouse",
+    "classroom or hall",
+    "street",
+    "road from a car",
+    "park or garden",
+    "landscape",
+    "building from outside",
+    "table top",
+)
+OBJECTS = (
+    "furniture",
+    "people",
+    "vehicles",
+    "animals",
+    "food and dishes",
+    "plants",
+    "electronics",
+    "tools and machines",
+    "toys",
+    "books and papers",
+    "clothes",
+    "boxes and containers",
+    "buildings",
+)
+CONDITIONS = (
+    "taken in bright daylight",
+    "taken under a cloudy sky",
+    "taken at night",
+    "taken indoors by lamp light",
+    "taken indoors by window light",
+    "taken against the light",
+    "taken from above",
+    "taken from very near",
+    "taken from far away",
+)
 
 
 @dataclasses.dataclass
 class BalanceSettings(ModelSettings):
-    """`keep`: share of the pictures that stays; the classes of the three axes may be replaced (separated by semicolons)."""
+    """`keep`: share of the pictures that stays; the classes of the three axes may be replaced (separated by
+    semicolons).
+    """
 
     weights: str = "openai/clip-vit-base-patch32"
     keep: float = 0.7
@@ -32,14 +72,17 @@ class BalanceSettings(ModelSettings):
 
 
 class Balance:
-    """Selector: takes pictures one by one, each time from the cell (scene, object, condition) whose classes have been taken least; within
-    a cell in the order of the ids' hashes."""
+    """Selector: takes pictures one by one, each time from the cell (scene, object, condition) whose classes have been
+    taken least; within a cell in the order of the ids' hashes.
+    """
 
     name = "balance"
 
     def __init__(self, settings: BalanceSettings):
         if not 0 < settings.keep <= 1:
-            raise SourceError(f"balance.keep is the share of pictures that stays: between 0 and 1, not {settings.keep:g}")
+            raise SourceError(
+                f"balance.keep is the share of pictures that stays: between 0 and 1, not {settings.keep:g}"
+            )
         self.settings = settings
         find_weights(settings.weights)
         self.axes = {"scene": settings.scenes, "object": settings.objects, "condition": settings.conditions}
@@ -49,8 +92,11 @@ class Balance:
         return {"selector": self.name, **identity("clip", self.settings)}
 
     def signature(self, frame: Frame) -> list[int]:
-        sentences = (*(f"a photo of a {c}" for c in self.settings.scenes), *(f"a photo of {c}" for c in self.settings.objects),
-                     *(f"a photo {c}" for c in self.settings.conditions))
+        sentences = (
+            *(f"a photo of a {c}" for c in self.settings.scenes),
+            *(f"a photo of {c}" for c in self.settings.objects),
+            *(f"a photo {c}" for c in self.settings.conditions),
+        )
         logits = self.clip.logits([frame.rgb], sentences)[0]
         if isinstance(logits, BadItem):
             raise logits

@@ -1,4 +1,7 @@
-"""What a picture is of, by CLIP's zero-shot comparison with sentences: the filter for pictures without visible space."""
+"""What a picture is of, by CLIP's zero-shot comparison with sentences: the filter for pictures without visible
+space.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -7,22 +10,49 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.annotate.weights import ModelSettings, find_weights, from_pretrained, identity, in_batches, processor_from
+from data_prep.annotate.weights import (
+    ModelSettings,
+    find_weights,
+    from_pretrained,
+    identity,
+    in_batches,
+    processor_from,
+)
 from data_prep.pipeline import Dropped
 from data_prep.sources.base import BadItem, Frame, SourceError
 
-INCLUDE = ("a photo of a room with furniture", "a photo of several objects on a table", "a photo of a street with cars and buildings",
-           "a photo of an indoor scene with several objects", "a photo of an outdoor scene with several objects", "a photo of a landscape",
-           "a photo of people in a place", "a photo of a shop, warehouse or workshop", "a photo of an animal in its surroundings",
-           "a photo of food and dishes on a table")
-EXCLUDE = ("a page of text", "a screenshot of a computer or phone", "a logo", "a plain background", "a diagram or chart", "a map",
-           "a cartoon or drawing", "an abstract pattern", "a collage of several pictures", "a close-up of a texture")
+INCLUDE = (
+    "a photo of a room with furniture",
+    "a photo of several objects on a table",
+    "a photo of a street with cars and buildings",
+    "a photo of an indoor scene with several objects",
+    "a photo of an outdoor scene with several objects",
+    "a photo of a landscape",
+    "a photo of people in a place",
+    "a photo of a shop, warehouse or workshop",
+    "a photo of an animal in its surroundings",
+    "a photo of food and dishes on a table",
+)
+EXCLUDE = (
+    "a page of text",
+    "a screenshot of a computer or phone",
+    "a logo",
+    "a plain background",
+    "a diagram or chart",
+    "a map",
+    "a cartoon or drawing",
+    "an abstract pattern",
+    "a collage of several pictures",
+    "a close-up of a texture",
+)
 
 
 @dataclasses.dataclass
 class ClipSettings(ModelSettings):
-    """The best-matching sentence must be one of `include` and none of `exclude` (VQASynth's rule), by at least `least_margin` of
-    probability over the best of the others' side. Both lists may be replaced (separated by semicolons)."""
+    """The best-matching sentence must be one of `include` and none of `exclude` (VQASynth's rule), by at least
+    `least_margin` of probability over the best of the others' side. Both lists may be replaced (separated by
+    semicolons).
+    """
 
     weights: str = "openai/clip-vit-base-patch32"
     include: tuple[str, ...] = INCLUDE
@@ -40,13 +70,21 @@ class Clip:
     @functools.cached_property
     def loaded(self) -> tuple[Any, Any, Any]:
         model, folder = from_pretrained("CLIPModel", self.settings, "the CLIP filter")
-        return model, processor_from("CLIPImageProcessor", folder, "the CLIP filter"), processor_from("AutoTokenizer", folder, "the CLIP filter")
+        return (
+            model,
+            processor_from("CLIPImageProcessor", folder, "the CLIP filter"),
+            processor_from("AutoTokenizer", folder, "the CLIP filter"),
+        )
 
     def _text(self, sentences: tuple[str, ...]) -> Any:
         if sentences not in self._texts:
             model, _, tokenizer = self.loaded
-            inputs = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt").to(self.settings.device)
-            pooled = model.text_model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).pooler_output
+            inputs = tokenizer(list(sentences), padding=True, truncation=True, return_tensors="pt").to(
+                self.settings.device
+            )
+            pooled = model.text_model(
+                input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]
+            ).pooler_output
             features = model.text_projection(pooled).float()
             self._texts[sentences] = features / features.norm(dim=-1, keepdim=True)
         return self._texts[sentences]
@@ -56,7 +94,9 @@ class Clip:
 
         def call(batch: list[np.ndarray]) -> list[np.ndarray]:
             model, processor, _ = self.loaded
-            pixels = processor(images=[np.ascontiguousarray(p) for p in batch], return_tensors="pt")["pixel_values"].to(self.settings.device, model.dtype)
+            pixels = processor(images=[np.ascontiguousarray(p) for p in batch], return_tensors="pt")["pixel_values"].to(
+                self.settings.device, model.dtype
+            )
             features = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output).float()
             features = features / features.norm(dim=-1, keepdim=True)
             return list((model.logit_scale.float().exp() * features @ self._text(sentences).T).cpu().numpy())
@@ -99,7 +139,10 @@ class ClipFilter:
     def batch(self, frames: list[Frame]) -> list[Exception | None]:
         s = self.settings
         logits = self.clip.logits([f.rgb for f in frames], (*s.include, *s.exclude))
-        return [one if isinstance(one, BadItem) else self._judge(frame, softmax(one)) for frame, one in zip(frames, logits, strict=True)]
+        return [
+            one if isinstance(one, BadItem) else self._judge(frame, softmax(one))
+            for frame, one in zip(frames, logits, strict=True)
+        ]
 
     def _judge(self, frame: Frame, shares: np.ndarray) -> Exception | None:
         s, split = self.settings, len(self.settings.include)

@@ -1,4 +1,5 @@
 """Choices by perceptual hash: near-duplicates among the pictures, and pictures that also serve in an evaluation."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,8 +20,9 @@ from data_prep.sources.video import VideoFrames
 
 @dataclasses.dataclass
 class DuplicateSettings:
-    """Two pictures are near-duplicates when their hashes differ in at most `most_bits` of 64 and their thumbnails by at most `most_color`
-    of 255; the first stays."""
+    """Two pictures are near-duplicates when their hashes differ in at most `most_bits` of 64 and their thumbnails by at
+    most `most_color` of 255; the first stays.
+    """
 
     most_bits: int = 6
     most_color: float = 12.0
@@ -53,8 +55,10 @@ class NearDuplicates:
 
 @dataclasses.dataclass
 class LeakageSettings:
-    """`pictures`: folders (separated by semicolons) that hold evaluation pictures at any depth: picture files, videos (a frame every
-    `every` seconds) and parquet files with pictures in them. Limits as for near-duplicates, wider, and mirrored pictures count too."""
+    """`pictures`: folders (separated by semicolons) that hold evaluation pictures at any depth: picture files, videos
+    (a frame every `every` seconds) and parquet files with pictures in them. Limits as for near-duplicates, wider, and
+    mirrored pictures count too.
+    """
 
     pictures: tuple[str, ...] = ()
     every: float = 2.0
@@ -63,8 +67,9 @@ class LeakageSettings:
 
 
 class Leakage:
-    """Selector: leaves out what nearly equals an evaluation picture or its mirror image. Raises SourceError where there is nothing to
-    compare with."""
+    """Selector: leaves out what nearly equals an evaluation picture or its mirror image. Raises SourceError where there
+    is nothing to compare with.
+    """
 
     name = "leakage"
 
@@ -74,8 +79,15 @@ class Leakage:
             raise SourceError("leakage: no evaluation pictures: name their folders with --set=leakage.pictures=DIR;DIR")
 
     def config(self) -> dict[str, Any]:
-        listing = hashlib.sha256("\n".join(f"{p.name} {p.stat().st_size}" for _, p in self.files).encode()).hexdigest()[:16]
-        return {"selector": self.name, **dataclasses.asdict(self.settings), "pictures": list(self.settings.pictures), "files": listing}
+        listing = hashlib.sha256("\n".join(f"{p.name} {p.stat().st_size}" for _, p in self.files).encode()).hexdigest()[
+            :16
+        ]
+        return {
+            "selector": self.name,
+            **dataclasses.asdict(self.settings),
+            "pictures": list(self.settings.pictures),
+            "files": listing,
+        }
 
     def signature(self, frame: Frame) -> str:
         return fingerprint(frame.rgb).pack()
@@ -87,7 +99,10 @@ class Leakage:
                 known.add(f"{path.relative_to(root)}{name}", fingerprint(rgb))
                 known.add(f"{path.relative_to(root)}{name} (mirrored)", fingerprint(np.ascontiguousarray(rgb[:, ::-1])))
         if not known.names:
-            raise SourceError(f"leakage: none of the {len(self.files)} files in {'; '.join(self.settings.pictures)} holds a readable picture")
+            raise SourceError(
+                f"leakage: none of the {len(self.files)} files in {'; '.join(self.settings.pictures)} holds a readable"
+                " picture"
+            )
         out = []
         for packed in signatures:
             like, bits = known.nearest(Print.unpack(packed), self.settings.most_bits, self.settings.most_color)
@@ -124,7 +139,9 @@ def _pictures(path: Path, every: float) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _in_parquet(path: Path) -> Iterator[tuple[str, bytes]]:
-    """(row and column, bytes) of every picture in a parquet file: columns of bytes, of {"bytes": ...}, or of lists of either."""
+    """(row and column, bytes) of every picture in a parquet file: columns of bytes, of {"bytes": ...}, or of lists of
+    either.
+    """
     import pyarrow
     import pyarrow.parquet
 

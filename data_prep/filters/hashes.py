@@ -1,4 +1,5 @@
 """Perceptual signatures of pictures that survive resizing, recompression and slight changes of light."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -20,8 +21,9 @@ _DCT = _cosines()
 
 @dataclasses.dataclass(frozen=True)
 class Print:
-    """`bits`: 64-bit hash of the lowest frequencies of luma (pHash); `colors`: uint8 [108], a 6 x 6 thumbnail, against hashes that agree
-    by chance."""
+    """`bits`: 64-bit hash of the lowest frequencies of luma (pHash); `colors`: uint8 [108], a 6 x 6 thumbnail, against
+    hashes that agree by chance.
+    """
 
     bits: int
     colors: bytes
@@ -38,9 +40,12 @@ def fingerprint(rgb: np.ndarray) -> Print:
     """Of a picture uint8 [h, w, 3]."""
     image = Image.fromarray(rgb)
     luma = np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX), np.float64)
-    low = (_DCT @ luma @ _DCT.T)[:_LOW, 1: _LOW + 1]
+    low = (_DCT @ luma @ _DCT.T)[:_LOW, 1 : _LOW + 1]
     bits = (low > np.median(low)).ravel()
-    return Print(int("".join("01"[int(b)] for b in bits), 2), np.asarray(image.resize((_THUMB, _THUMB), Image.Resampling.BOX)).tobytes())
+    return Print(
+        int("".join("01"[int(b)] for b in bits), 2),
+        np.asarray(image.resize((_THUMB, _THUMB), Image.Resampling.BOX)).tobytes(),
+    )
 
 
 class Prints:
@@ -53,13 +58,17 @@ class Prints:
     def add(self, name: str, one: Print) -> None:
         n = len(self.names)
         if n == len(self._bits):
-            self._bits, self._colors = np.concatenate([self._bits, self._bits]), np.concatenate([self._colors, self._colors])
+            self._bits, self._colors = (
+                np.concatenate([self._bits, self._bits]),
+                np.concatenate([self._colors, self._colors]),
+            )
         self._bits[n], self._colors[n] = one.bits, np.frombuffer(one.colors, np.uint8)
         self.names.append(name)
 
     def nearest(self, one: Print, most_bits: int, most_color: float) -> tuple[str, int]:
-        """(name, differing bits) of the nearest print within both limits (`most_color`: mean absolute difference of thumbnails after their
-        means are made equal, of 255), or ("", 65)."""
+        """(name, differing bits) of the nearest print within both limits (`most_color`: mean absolute difference of
+        thumbnails after their means are made equal, of 255), or ("", 65).
+        """
         n = len(self.names)
         distance = np.bitwise_count(self._bits[:n] ^ np.uint64(one.bits))
         close = np.flatnonzero(distance <= most_bits)

@@ -1,7 +1,9 @@
 """From depth, mask and intrinsics to points: unprojection, mask erosion, outlier removal, depth statistics.
 
-Camera frame: x right, y down, z forward (depth), pixel centres at whole numbers. Depth is along the optical axis, not along the ray.
+Camera frame: x right, y down, z forward (depth), pixel centres at whole numbers. Depth is along the optical axis, not
+along the ray.
 """
+
 from __future__ import annotations
 
 import numpy as np
@@ -12,7 +14,9 @@ def valid_depth(depth: np.ndarray) -> np.ndarray:
     return np.isfinite(depth) & (depth > 0)
 
 
-def unproject(depth: np.ndarray, intrinsics: tuple[float, float, float, float], mask: np.ndarray | None = None) -> np.ndarray:
+def unproject(
+    depth: np.ndarray, intrinsics: tuple[float, float, float, float], mask: np.ndarray | None = None
+) -> np.ndarray:
     """Points float32 [n, 3] of the valid pixels (inside `mask`), row by row."""
     keep = valid_depth(depth)
     if mask is not None:
@@ -21,7 +25,9 @@ def unproject(depth: np.ndarray, intrinsics: tuple[float, float, float, float], 
     return lift(rows, columns, depth[rows, columns], intrinsics)
 
 
-def lift(rows: np.ndarray, columns: np.ndarray, depth: np.ndarray, intrinsics: tuple[float, float, float, float]) -> np.ndarray:
+def lift(
+    rows: np.ndarray, columns: np.ndarray, depth: np.ndarray, intrinsics: tuple[float, float, float, float]
+) -> np.ndarray:
     """Points float32 [n, 3] of pixels (rows [n], columns [n]) at depths [n]."""
     fx, fy, cx, cy = intrinsics
     return np.stack([(columns - cx) / fx * depth, (rows - cy) / fy * depth, depth], -1).astype(np.float32)
@@ -36,7 +42,9 @@ def erode(mask: np.ndarray, steps: int = 1) -> np.ndarray:
 
 
 def core(mask: np.ndarray, least: int = 24, share: float = 0.4) -> np.ndarray:
-    """The mask eroded by 1 to 3 pixels, as far as at least `least` pixels and `share` of it remain: depth edges are where depth lies."""
+    """The mask eroded by 1 to 3 pixels, as far as at least `least` pixels and `share` of it remain: depth edges are
+    where depth lies.
+    """
     best, full = mask, int(mask.sum())
     for _ in range(3 if full > 2500 else 1):
         inner = erode(best)
@@ -55,9 +63,12 @@ def _at(ordered: np.ndarray, share: float) -> float:
 
 
 def inliers(depths: np.ndarray, spread: float = 6.0, floor: float = 0.02) -> np.ndarray:
-    """bool [n]: depths within `spread` robust deviations (1.4826 MAD, at least `floor` of the median) of the main body of depths.
+    """bool [n]: depths within `spread` robust deviations (1.4826 MAD, at least `floor` of the median) of the main body
+    of depths.
 
-    A mask that leaks onto the background gives two groups of depths far apart: the larger group is kept (split at the widest gap)."""
+    A mask that leaks onto the background gives two groups of depths far apart: the larger group is kept (split at the
+    widest gap).
+    """
     keep = np.ones(len(depths), bool)
     if len(depths) < 8:
         return keep
@@ -67,7 +78,7 @@ def inliers(depths: np.ndarray, spread: float = 6.0, floor: float = 0.02) -> np.
     if gaps[cut] > max(0.08 * order[cut], 0.1 * (order[-1] - order[0]) + 12 * float(np.median(gaps))):
         near = cut + 1 >= len(order) / 2
         keep = depths <= order[cut] if near else depths > order[cut]
-        order = order[: cut + 1] if near else order[cut + 1:]
+        order = order[: cut + 1] if near else order[cut + 1 :]
     middle = _at(order, 0.5)
     scale = max(1.4826 * _at(np.sort(np.abs(order - middle)), 0.5), floor * middle)
     return keep & (np.abs(depths - middle) <= spread * scale)

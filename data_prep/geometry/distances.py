@@ -1,4 +1,5 @@
 """Distances between two objects: between the centres of their boxes and between the nearest points that can be seen."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,8 +14,10 @@ from spatial_jax.data.records import SceneObject
 
 @dataclasses.dataclass
 class Distance:
-    """Metres, with one standard deviation each. `centre`: between box centres; `horizontal` and `vertical`: its parts (vertical is positive
-    when the second is higher); `nearest`: between the nearest visible points, nan without clouds."""
+    """Metres, with one standard deviation each. `centre`: between box centres; `horizontal` and `vertical`: its parts
+    (vertical is positive when the second is higher); `nearest`: between the nearest visible points, nan without
+    clouds.
+    """
 
     centre: float
     centre_sigma: float
@@ -46,7 +49,9 @@ class Solid:
 
 
 def solid_distance(a: Solid, b: Solid, tolerance: float, iterations: int) -> float:
-    """Distance of two boxes by alternating projection (0 when they touch), until a step gains less than `tolerance` metres."""
+    """Distance of two boxes by alternating projection (0 when they touch), until a step gains less than `tolerance`
+    metres.
+    """
     point, previous = b.middle, math.inf
     for _ in range(iterations):
         on_a = a.nearest_to(point)
@@ -67,7 +72,9 @@ def _spacing(cloud: np.ndarray) -> float:
 
 
 def pair_distance(a: SceneObject, b: SceneObject, gravity: tuple[float, ...] = ()) -> Distance:
-    """Distances between two objects of a record. A shared depth bias moves both alike: only its share of the distance remains."""
+    """Distances between two objects of a record. A shared depth bias moves both alike: only its share of the distance
+    remains.
+    """
     first, second = np.array(a.center, np.float64), np.array(b.center, np.float64)
     step = second - first
     centre = float(np.linalg.norm(step))
@@ -81,4 +88,11 @@ def pair_distance(a: SceneObject, b: SceneObject, gravity: tuple[float, ...] = (
     spread = [0.5 * _spacing(c) for c in clouds]
     depth = [e.get("depth", 0.0) for e in errors]
     nearest_sigma = float(np.sqrt(sum(v**2 for v in (*spread, *depth))))
-    return Distance(centre, float(np.sqrt(sum(parts))), float(np.sqrt(max(0.0, centre**2 - vertical**2))), vertical, nearest, nearest_sigma)
+    return Distance(
+        centre,
+        float(np.sqrt(sum(parts))),
+        float(np.sqrt(max(0.0, centre**2 - vertical**2))),
+        vertical,
+        nearest,
+        nearest_sigma,
+    )

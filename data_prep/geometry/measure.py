@@ -1,4 +1,5 @@
 """Fills an object's measures from depth, mask and intrinsics; what the source already knows is left as it is."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -22,8 +23,9 @@ def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def local_mean(depth: np.ndarray, use: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
-    """Depth [h, w] averaged over the 3 x 3 pixels around that are in `use` and differ by less than `tolerance` [h, w]: noise falls by up
-    to three, edges stay."""
+    """Depth [h, w] averaged over the 3 x 3 pixels around that are in `use` and differ by less than `tolerance` [h, w]:
+    noise falls by up to three, edges stay.
+    """
     total, count = np.where(use, depth, 0), use.astype(np.float32)
     padded, valid = np.pad(depth, 1), np.pad(use, 1)
     height, width = depth.shape
@@ -31,14 +33,16 @@ def local_mean(depth: np.ndarray, use: np.ndarray, tolerance: np.ndarray) -> np.
         for dx in (0, 1, 2):
             if (dy, dx) == (1, 1):
                 continue
-            other = padded[dy: dy + height, dx: dx + width]
-            near = valid[dy: dy + height, dx: dx + width] & (np.abs(other - depth) < tolerance)
+            other = padded[dy : dy + height, dx : dx + width]
+            near = valid[dy : dy + height, dx : dx + width] & (np.abs(other - depth) < tolerance)
             total, count = total + np.where(near, other, 0), count + near
     return np.where(use, total / np.maximum(count, 1), depth).astype(np.float32)
 
 
 def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS) -> None:
-    """Box of the mask, depth statistics, cloud sample and, where the source does not know them, the oriented box; every uncertainty."""
+    """Box of the mask, depth statistics, cloud sample and, where the source does not know them, the oriented box; every
+    uncertainty.
+    """
     if thing.mask is None or not thing.mask.any():
         return
     left, top, right, bottom = (int(v) for v in mask_box(thing.mask))
@@ -55,17 +59,23 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
     thing.depth = depth_statistics(depths)
     if not len(depths):
         return
-    sigma = median_sigma(frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"])
+    sigma = median_sigma(
+        frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"]
+    )
     thing.uncertainty = {"depth_median": sigma, "depth": sigma}
     if frame.intrinsics is None or frame.depth_flag != "metric":
-        return                                          # a cloud of relative depth is bent: order is all it can give
+        return  # a cloud of relative depth is bent: order is all it can give
     thing.points = sample(lift(rows[keep] + top, columns[keep] + left, depths, frame.intrinsics), points)
     if thing.center is None:
         _measure_box(frame, thing, np.where(valid, depth, 0), (float(depths.min()), float(depths.max())), (left, top))
 
 
-def _measure_box(frame: Frame, thing: ObjectDraft, depth: np.ndarray, span: tuple[float, float], corner: tuple[int, int]) -> None:
-    """Oriented box of the mask's points whose depth lies within the span of the inliers (with a little room for the rim)."""
+def _measure_box(
+    frame: Frame, thing: ObjectDraft, depth: np.ndarray, span: tuple[float, float], corner: tuple[int, int]
+) -> None:
+    """Oriented box of the mask's points whose depth lies within the span of the inliers (with a little room for the
+    rim).
+    """
     assert frame.intrinsics is not None
     slack = 0.35 * (span[1] - span[0]) + 0.03 * span[1]
     use = (depth > span[0] - slack) & (depth < span[1] + slack)
@@ -80,8 +90,11 @@ def _measure_box(frame: Frame, thing: ObjectDraft, depth: np.ndarray, span: tupl
     box = fit_box(cloud, frame.gravity, pixel, float(noise[rows, columns].mean()) / 3)
     thing.center, thing.extent, thing.rotation = box.center, box.extent, box.rotation
     thing.uncertainty.update(
-        box_sigma(box, frame.depth_noise, thing.depth["median"], len(rows), pixel, thing.mask_sigma, leak(cloud, box)))
-    thing.provenance["measures"] = "depth, mask and intrinsics; unseen back estimated" if box.hidden else "depth, mask and intrinsics"
+        box_sigma(box, frame.depth_noise, thing.depth["median"], len(rows), pixel, thing.mask_sigma, leak(cloud, box))
+    )
+    thing.provenance["measures"] = (
+        "depth, mask and intrinsics; unseen back estimated" if box.hidden else "depth, mask and intrinsics"
+    )
 
 
 class Level:
@@ -102,7 +115,7 @@ class Level:
             frame.provenance["gravity"] = f"floor plane: {floor.share:.0%} of the points, rms {floor.rms:.3f}"
             return
         top = fit_floor(cloud, most_below=1.0, least_share=0.25, most_tilt=45.0)
-        if top is not None:                             # a table top or shelf is level too, though it is no floor
+        if top is not None:  # a table top or shelf is level too, though it is no floor
             frame.gravity = -top.normal
             frame.provenance["gravity"] = f"level surface: {top.share:.0%} of the points, rms {top.rms:.3f}"
 

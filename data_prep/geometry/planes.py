@@ -1,4 +1,5 @@
 """The floor, found in a cloud by RANSAC, and gravity from it."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,8 +11,9 @@ from data_prep.geometry.boxes import CAMERA_DOWN
 
 @dataclasses.dataclass
 class Plane:
-    """n.x + d = 0 with unit `normal` [3] pointing up (against gravity), positive above. `share`: of the points, how many lie on it;
-    `rms`: their root mean square distance from it, metres."""
+    """n.x + d = 0 with unit `normal` [3] pointing up (against gravity), positive above. `share`: of the points, how
+    many lie on it; `rms`: their root mean square distance from it, metres.
+    """
 
     normal: np.ndarray
     d: float
@@ -27,13 +29,23 @@ def _tolerance(points: np.ndarray, relative: float) -> np.ndarray:
     return np.maximum(0.01, relative * points[:, 2])
 
 
-def fit_floor(points: np.ndarray, *, tries: int = 400, relative: float = 0.01, least_share: float = 0.06, most_tilt: float = 55.0,
-              most_below: float = 0.04, seed: int = 0) -> Plane | None:
+def fit_floor(
+    points: np.ndarray,
+    *,
+    tries: int = 400,
+    relative: float = 0.01,
+    least_share: float = 0.06,
+    most_tilt: float = 55.0,
+    most_below: float = 0.04,
+    seed: int = 0,
+) -> Plane | None:
     """The floor of a cloud [n, 3] (camera frame), or None.
 
-    Of the planes through three points that are tilted by less than `most_tilt` degrees from level for a camera held upright, the one with most points
-    on it (within 1 cm or `relative` of their depth) among those with at most `most_below` of the points clearly below: a floor has
-    nothing under it. Accepted with `least_share` of all points on it; refined by least squares."""
+    Of the planes through three points that are tilted by less than `most_tilt` degrees from level for a camera held
+    upright, the one with most points on it (within 1 cm or `relative` of their depth) among those with at most
+    `most_below` of the points clearly below: a floor has nothing under it. Accepted with `least_share` of all points on
+    it; refined by least squares.
+    """
     if len(points) < 100:
         return None
     points = points[np.linspace(0, len(points) - 1, min(len(points), 3000)).astype(int)].astype(np.float64)
@@ -53,7 +65,7 @@ def fit_floor(points: np.ndarray, *, tries: int = 400, relative: float = 0.01, l
     heights = points @ normals.T + offsets
     on = (np.abs(heights) < tolerance[:, None]).mean(0)
     below = (heights < -3 * tolerance[:, None]).mean(0)
-    on[(below > most_below) | (offsets <= 0)] = 0              # the camera is above the floor
+    on[(below > most_below) | (offsets <= 0)] = 0  # the camera is above the floor
     best = int(np.argmax(on))
     if on[best] < least_share:
         return None

@@ -1,10 +1,12 @@
-"""A page of a dataset, for looking at it: scenes with boxes, masks, depth, point cloud and measures; questions with truth and margins.
+"""A page of a dataset, for looking at it: scenes with boxes, masks, depth, point cloud and measures; questions with
+truth and margins.
 
     python -m data_prep.inspect runs/scenes
     python -m data_prep.inspect runs/questions --limit=200 --out=questions.html
 
 The page is one file without any request; everything from the data is escaped.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -20,11 +22,17 @@ from spatial_jax.pages import ExampleFolder
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser("python -m data_prep.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(
+        "python -m data_prep.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     p.add_argument("dataset", help="directory of a scene or question dataset")
     p.add_argument("--out", help="the page (default: inspect.html in the dataset's directory)")
     p.add_argument("--limit", type=int, default=0, help="records shown (default: 24 scenes, 120 questions)")
-    p.add_argument("--scenes", default="", help="scene dataset of the questions, to draw objects and depth (default: the one they were made from)")
+    p.add_argument(
+        "--scenes",
+        default="",
+        help="scene dataset of the questions, to draw objects and depth (default: the one they were made from)",
+    )
     p.add_argument("--seed", type=int, default=0, help="which records are drawn")
     return p
 
@@ -40,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
         elif "question" in folder.fields:
             page = questions_page(Records(folder, QuestionRecord), args.limit or 120, args.seed, args.scenes)
         else:
-            raise ValueError(f"{args.dataset}: neither scenes nor questions (fields {', '.join(sorted(folder.fields)[:6])})")
+            raise ValueError(
+                f"{args.dataset}: neither scenes nor questions (fields {', '.join(sorted(folder.fields)[:6])})"
+            )
         page.write(out)
     except ValueError as error:
         print(f"inspect: {error}", file=sys.stderr)

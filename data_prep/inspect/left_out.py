@@ -1,4 +1,5 @@
 """What was left out: reasons a stage with counts, and examples."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -8,23 +9,37 @@ from typing import Any
 from data_prep.inspect.records import config_of, parsed
 from spatial_jax.pages import Child, Html, bar_list, details, picture, tag
 
-EXAMPLES = 6               # of a reason, as pictures
+EXAMPLES = 6  # of a reason, as pictures
 
 
 def left_out(folder: Path, manifest: Mapping[str, Any]) -> list[Child]:
     """Reasons a stage with counts, and examples: the picture where the source folder still has it, else its name."""
-    rows = [(str(stage), str(reason), int(count)) for stage, reasons in (manifest.get("reasons") or {}).items() for reason, count in reasons.items()]
+    rows = [
+        (str(stage), str(reason), int(count))
+        for stage, reasons in (manifest.get("reasons") or {}).items()
+        for reason, count in reasons.items()
+    ]
     examples = _skipped(folder)
     if not rows and not examples:
         return []
     source = config_of(manifest).get("source")
     root = Path(str(source.get("path") or "/nonexistent") if isinstance(source, dict) else "/nonexistent")
-    parts: list[Child] = [bar_list([(f"{stage}: {reason}", float(count)) for stage, reason, count in sorted(rows, key=lambda r: -r[2])[:40]],
-                                   value=lambda v: f"{v:,.0f}", kind="warn")]
+    parts: list[Child] = [
+        bar_list(
+            [(f"{stage}: {reason}", float(count)) for stage, reason, count in sorted(rows, key=lambda r: -r[2])[:40]],
+            value=lambda v: f"{v:,.0f}",
+            kind="warn",
+        )
+    ]
     for (stage, reason), items in sorted(examples.items(), key=lambda entry: -len(entry[1]))[:30]:
         shown = [_thumbnail(root, item) for item in items[:EXAMPLES]]
-        parts.append(details(f"{stage}: {reason} ({len(items)})", tag("div", shown, class_="pictures"),
-                             tag("p", tag("small", ", ".join(items[EXAMPLES:60]))) if len(items) > EXAMPLES else None))
+        parts.append(
+            details(
+                f"{stage}: {reason} ({len(items)})",
+                tag("div", shown, class_="pictures"),
+                tag("p", tag("small", ", ".join(items[EXAMPLES:60]))) if len(items) > EXAMPLES else None,
+            )
+        )
     return parts
 
 
@@ -37,9 +52,12 @@ def _skipped(folder: Path) -> dict[tuple[str, str], list[str]]:
             entry = parsed(line)
             if not entry:
                 continue
-            common = str(entry.get("reason") or "").partition(" | ")[0]         # what follows belongs to this item alone
-            reasons = [(str(entry.get("stage", "")), f"{entry.get('kind')}: {common}")] if common else \
-                [("repaired", str(note)) for note in entry.get("notes", ())]
+            common = str(entry.get("reason") or "").partition(" | ")[0]  # what follows belongs to this item alone
+            reasons = (
+                [(str(entry.get("stage", "")), f"{entry.get('kind')}: {common}")]
+                if common
+                else [("repaired", str(note)) for note in entry.get("notes", ())]
+            )
             for key in reasons:
                 out.setdefault(key, []).append(str(entry.get("item", "")))
     return out

@@ -1,4 +1,7 @@
-"""The page of a question dataset: questions on their pictures with truth, margin and measure, and the answers' distribution a family."""
+"""The page of a question dataset: questions on their pictures with truth, margin and measure, and the answers'
+distribution a family.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -39,25 +42,57 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
     for place, q in records.scan():
         margin = parsed(q.meta).get("margin", math.nan)
         families.setdefault(q.family or q.question_type, []).append(
-            (place, q.split, _shown(q.answer), q.hops, float(margin) if isinstance(margin, (int, float)) else math.nan, q.question_type))
+            (
+                place,
+                q.split,
+                _shown(q.answer),
+                q.hops,
+                float(margin) if isinstance(margin, (int, float)) else math.nan,
+                q.question_type,
+            )
+        )
     page = Page(f"Questions: {records.folder.folder.name}", str(records.folder.folder), kicker="data_prep inspect")
     manifest = records.folder.manifest
     books = records.folder.folder / "report.json"
     extra = parsed(books.read_text(errors="replace")) if books.is_file() else {}
     cards = split_cards(records, "questions")
-    page.section("Overview", number_cards([*cards, (len(families), "families", "")]), damage_box(records),
-                 family_table(families, extra.get("rows") or []), made_with(manifest))
-    page.section("Answers", tag("div", [answer_card(name, rows) for name, rows in sorted(families.items())], class_="items grid"),
-                 lead="How often each answer is right, by family. A policy that never looks should gain nothing here.")
-    not_asked = sorted(((str(k), float(v)) for k, v in (extra.get("not_asked") or {}).items() if isinstance(v, (int, float))), key=lambda e: -e[1])
-    bars = bar_list(not_asked[:30], value=lambda v: f"{v:,.0f}", kind="warn") if not_asked else callout("good", "Every candidate was asked.")
-    page.section("Not asked", bars, *left_out(records.folder.folder, manifest),
-                 lead="Candidates that did not clear a margin or would have tilted the balance.")
+    page.section(
+        "Overview",
+        number_cards([*cards, (len(families), "families", "")]),
+        damage_box(records),
+        family_table(families, extra.get("rows") or []),
+        made_with(manifest),
+    )
+    page.section(
+        "Answers",
+        tag("div", [answer_card(name, rows) for name, rows in sorted(families.items())], class_="items grid"),
+        lead="How often each answer is right, by family. A policy that never looks should gain nothing here.",
+    )
+    not_asked = sorted(
+        ((str(k), float(v)) for k, v in (extra.get("not_asked") or {}).items() if isinstance(v, (int, float))),
+        key=lambda e: -e[1],
+    )
+    bars = (
+        bar_list(not_asked[:30], value=lambda v: f"{v:,.0f}", kind="warn")
+        if not_asked
+        else callout("good", "Every candidate was asked.")
+    )
+    page.section(
+        "Not asked",
+        bars,
+        *left_out(records.folder.folder, manifest),
+        lead="Candidates that did not clear a margin or would have tilted the balance.",
+    )
     shown = [q for place in _drawn(families, limit, seed) if (q := records.get(place)) is not None]
     known = find_scenes(scenes or str(config_of(manifest).get("scenes", "")), {q.scene_id for q in shown})
     items = [(question_card(q, known.get(q.scene_id)), _question_text(q), q.family or q.question_type) for q in shown]
-    page.section("Questions", searchable(items, groups=sorted(families), placeholder="search question, answer, object, scene…", class_="items grid"),
-                 lead=f"{len(shown)} of {len(records.places):,}, drawn at random, the families in turn.")
+    page.section(
+        "Questions",
+        searchable(
+            items, groups=sorted(families), placeholder="search question, answer, object, scene…", class_="items grid"
+        ),
+        lead=f"{len(shown)} of {len(records.places):,}, drawn at random, the families in turn.",
+    )
     return page
 
 
@@ -75,7 +110,9 @@ def _shown(text: str) -> str:
 def _question_text(q: QuestionRecord) -> str:
     meta = parsed(q.meta)
     captions = map(str, meta.get("captions", ()))
-    return " ".join([q.question_id, _shown(q.question), q.answer, q.family, q.question_type, q.scene_id, q.split, *captions])
+    return " ".join(
+        [q.question_id, _shown(q.question), q.answer, q.family, q.question_type, q.scene_id, q.split, *captions]
+    )
 
 
 def family_table(families: Mapping[str, Sequence[tuple[Any, ...]]], prior_rows: Iterable[Mapping[str, Any]]) -> Html:
@@ -87,14 +124,29 @@ def family_table(families: Mapping[str, Sequence[tuple[Any, ...]]], prior_rows: 
         top, count = answers.most_common(1)[0]
         margins = sorted(e[4] for e in entries if math.isfinite(e[4]))
         prior = priors.get((name, "train")) or priors.get((name, "heldout")) or {}
-        blind = max((float(prior[k]) for k in ("constant", "words", "constant_any") if isinstance(prior.get(k), (int, float))), default=math.nan)
+        blind = max(
+            (float(prior[k]) for k in ("constant", "words", "constant_any") if isinstance(prior.get(k), (int, float))),
+            default=math.nan,
+        )
         chance = prior.get("chance")
         types = collections.Counter(e[5] for e in entries)
-        rows.append([name, f"{len(entries):,}", ", ".join(f"{k} {v}" if len(types) > 1 else k for k, v in types.most_common()),
-                     f"{np.mean([e[3] for e in entries]):.1f}", short(margins[len(margins) // 2]) if margins else "–",
-                     f"{chance:.2f}" if isinstance(chance, (int, float)) else "–", f"{blind:.2f}" if math.isfinite(blind) else "–",
-                     tag("span", top, tag("small", f"  {100 * count / len(entries):.0f} %"))])
-    return table(["family", "count", "type", "hops", "median margin", "chance", "blind", "most frequent answer"], rows, numeric=(1, 3, 4, 5, 6))
+        rows.append(
+            [
+                name,
+                f"{len(entries):,}",
+                ", ".join(f"{k} {v}" if len(types) > 1 else k for k, v in types.most_common()),
+                f"{np.mean([e[3] for e in entries]):.1f}",
+                short(margins[len(margins) // 2]) if margins else "–",
+                f"{chance:.2f}" if isinstance(chance, (int, float)) else "–",
+                f"{blind:.2f}" if math.isfinite(blind) else "–",
+                tag("span", top, tag("small", f"  {100 * count / len(entries):.0f} %")),
+            ]
+        )
+    return table(
+        ["family", "count", "type", "hops", "median margin", "chance", "blind", "most frequent answer"],
+        rows,
+        numeric=(1, 3, 4, 5, 6),
+    )
 
 
 def answer_card(name: str, rows: Sequence[tuple[Any, ...]]) -> Html:
@@ -110,11 +162,21 @@ def answer_card(name: str, rows: Sequence[tuple[Any, ...]]) -> Html:
     if len(numbers) == len(rows) and len(answers) > 8:
         body = histogram(numbers, bins=24)
     else:
-        body = tag("div", bar_list([(a, c / len(rows)) for a, c in answers.most_common(8)], value=lambda v: f"{100 * v:.0f} %", full=0.5),
-                   tag("p", tag("small", f"and {len(answers) - 8} more")) if len(answers) > 8 else None)
+        body = tag(
+            "div",
+            bar_list(
+                [(a, c / len(rows)) for a, c in answers.most_common(8)], value=lambda v: f"{100 * v:.0f} %", full=0.5
+            ),
+            tag("p", tag("small", f"and {len(answers) - 8} more")) if len(answers) > 8 else None,
+        )
     margins = [row[4] for row in rows]
-    return tag("div", tag("h4", f"{name} ({len(rows):,})"), body, histogram(margins, title="margins", height=60) if len(set(margins)) > 4 else None,
-               class_="item")
+    return tag(
+        "div",
+        tag("h4", f"{name} ({len(rows):,})"),
+        body,
+        histogram(margins, title="margins", height=60) if len(set(margins)) > 4 else None,
+        class_="item",
+    )
 
 
 def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
@@ -123,32 +185,65 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
     boxes: list[Box] = []
     if scene is not None:
         named = {str(o) for o in meta.get("objects", ())}
-        boxes = [Box(o.box, o.caption or o.name, color=i, title=_object_title(o)) for i, o in enumerate(scene.objects) if o.object_id in named]
+        boxes = [
+            Box(o.box, o.caption or o.name, color=i, title=_object_title(o))
+            for i, o in enumerate(scene.objects)
+            if o.object_id in named
+        ]
     if q.question_type == "box":
-        numbers = [float(v) for v in _shown(q.answer).strip("[] ").replace(",", " ").split() if v.replace(".", "", 1).lstrip("-").isdigit()]
+        numbers = [
+            float(v)
+            for v in _shown(q.answer).strip("[] ").replace(",", " ").split()
+            if v.replace(".", "", 1).lstrip("-").isdigit()
+        ]
         boxes = [Box(numbers, "truth", "truth")] if len(numbers) == 4 else boxes
     sizes = list(zip(q.widths, q.heights))
-    frames: list[Child] = [picture(data, boxes=boxes if i == 0 else (), frame=sizes[i] if i < len(sizes) else None, max_side=420)
-                           for i, data in enumerate(q.images[:16])]
-    chips = [chip(q.family), chip(q.question_type), chip(f"{q.hops} hops") if q.hops > 1 else None, split_chip(q.split),
-             chip(f"margin {short(float(meta['margin']))}") if isinstance(meta.get("margin"), (int, float)) else None,
-             chip(f"± {short(float(meta['uncertainty']))}") if isinstance(meta.get("uncertainty"), (int, float)) and meta["uncertainty"] else None]
+    frames: list[Child] = [
+        picture(data, boxes=boxes if i == 0 else (), frame=sizes[i] if i < len(sizes) else None, max_side=420)
+        for i, data in enumerate(q.images[:16])
+    ]
+    chips = [
+        chip(q.family),
+        chip(q.question_type),
+        chip(f"{q.hops} hops") if q.hops > 1 else None,
+        split_chip(q.split),
+        chip(f"margin {short(float(meta['margin']))}") if isinstance(meta.get("margin"), (int, float)) else None,
+        (
+            chip(f"± {short(float(meta['uncertainty']))}")
+            if isinstance(meta.get("uncertainty"), (int, float)) and meta["uncertainty"]
+            else None
+        ),
+    ]
     truth = _shown(q.answer) + (f" {q.unit}" if q.unit else "")
     options = [o for o in q.options if _shown(o) not in _shown(q.question)]
     listed: Html | None = None
     if options and q.question_type == "mcq":
-        listed = tag("ul", [tag("li", f"{chr(65 + i)}. {_shown(o)}") for i, o in enumerate(q.options)], class_="options")
+        listed = tag(
+            "ul", [tag("li", f"{chr(65 + i)}. {_shown(o)}") for i, o in enumerate(q.options)], class_="options"
+        )
     elif options:
         listed = tag("p", tag("small", "one of: ", ", ".join(_shown(o) for o in q.options)))
-    measured = {"rule_inputs": meta.get("rule_inputs"), "objects": meta.get("captions"), "reward": parsed(q.reward),
-                "difficulty": parsed(q.difficulty), "template": q.template_id, "seed": q.seed, "scene": q.scene_id,
-                "id": q.question_id, "source": q.source}
+    measured = {
+        "rule_inputs": meta.get("rule_inputs"),
+        "objects": meta.get("captions"),
+        "reward": parsed(q.reward),
+        "difficulty": parsed(q.difficulty),
+        "template": q.template_id,
+        "seed": q.seed,
+        "scene": q.scene_id,
+        "id": q.question_id,
+        "source": q.source,
+    }
     facts = json.dumps({k: v for k, v in measured.items() if v not in (None, {}, "")}, indent=1, ensure_ascii=False)
-    return tag("div", tag("div", frames, class_="pictures") if len(frames) > 1 else frames or tag("p", "no picture", class_="broken"),
-               tag("p", [c for c in chips if c], class_="meta"), tag("p", _shown(q.question).replace("<image>", "🖼"), class_="question"),
-               listed,
-               tag("p", "Truth  ", tag("b", truth), class_="truth-line"),
-               details("What the measure was", tag("pre", facts)))
+    return tag(
+        "div",
+        tag("div", frames, class_="pictures") if len(frames) > 1 else frames or tag("p", "no picture", class_="broken"),
+        tag("p", [c for c in chips if c], class_="meta"),
+        tag("p", _shown(q.question).replace("<image>", "🖼"), class_="question"),
+        listed,
+        tag("p", "Truth  ", tag("b", truth), class_="truth-line"),
+        details("What the measure was", tag("pre", facts)),
+    )
 
 
 def _object_title(o: SceneObject) -> str:

@@ -1,4 +1,5 @@
 """Reading a dataset for a page: any record, with damage counted, and the small parts that both pages share."""
+
 from __future__ import annotations
 
 import json
@@ -9,7 +10,7 @@ from typing import Any
 from spatial_jax.data.records import from_example
 from spatial_jax.pages import ExampleFolder, Html, callout, chip, details, tag
 
-SCANNED = 20_000           # records read for the counts, at most
+SCANNED = 20_000  # records read for the counts, at most
 
 
 class Records:
@@ -29,7 +30,7 @@ class Records:
 
     def scan(self) -> Iterator[tuple[tuple[str, int], Any]]:
         """Places and records, every n-th one when there are more than SCANNED."""
-        for place in self.places[::max(1, math.ceil(len(self.places) / SCANNED))]:
+        for place in self.places[:: max(1, math.ceil(len(self.places) / SCANNED))]:
             record = self.get(place)
             if record is not None:
                 yield place, record
@@ -63,9 +64,15 @@ def split_chip(split: str) -> Html:
 
 def made_with(manifest: Mapping[str, Any]) -> Html | None:
     """The dataset's whole configuration, folded."""
-    return details("How it was made", tag("pre", json.dumps(manifest.get("identity", {}), indent=1))) if manifest else None
+    return (
+        details("How it was made", tag("pre", json.dumps(manifest.get("identity", {}), indent=1))) if manifest else None
+    )
 
 
 def damage_box(records: Records) -> Html | None:
     problems = list(dict.fromkeys(records.damaged))
-    return callout("bad", f"Damaged: {len(problems)}", tag("ul", [tag("li", p) for p in problems[:12]])) if problems else None
+    return (
+        callout("bad", f"Damaged: {len(problems)}", tag("ul", [tag("li", p) for p in problems[:12]]))
+        if problems
+        else None
+    )

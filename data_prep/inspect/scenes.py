@@ -1,4 +1,7 @@
-"""The page of a scene dataset: boxes, masks, depth, the cloud from a second viewpoint, measures with their uncertainty."""
+"""The page of a scene dataset: boxes, masks, depth, the cloud from a second viewpoint, measures with their
+uncertainty.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -56,19 +59,38 @@ def scenes_page(records: Records, limit: int, seed: int) -> Page:
     manifest = records.folder.manifest
     items = manifest.get("items") or {}
     cards = split_cards(records, "scenes")
-    cards += [(f"{sum(objects_a_scene):,}", "objects", f"{np.mean(objects_a_scene):.1f} a scene" if objects_a_scene else ""),
-              (f"{items.get('dropped', 0):,}", "dropped by filters", ""), (f"{items.get('failed', 0):,}", "failed", "")]
-    spread = tag("div", histogram(depths, title="Depth of objects", unit=""), histogram(objects_a_scene, title="Objects a scene"), class_="plots")
+    cards += [
+        (f"{sum(objects_a_scene):,}", "objects", f"{np.mean(objects_a_scene):.1f} a scene" if objects_a_scene else ""),
+        (f"{items.get('dropped', 0):,}", "dropped by filters", ""),
+        (f"{items.get('failed', 0):,}", "failed", ""),
+    ]
+    spread = tag(
+        "div",
+        histogram(depths, title="Depth of objects", unit=""),
+        histogram(objects_a_scene, title="Objects a scene"),
+        class_="plots",
+    )
     origins = tag("div", [chip(f"{key}: {n:,}") for key, n in origin.most_common()], class_="chips")
     listed = details("Names of objects", bar_list([(n, float(c)) for n, c in names.most_common(30)])) if names else None
-    page.section("Overview", number_cards(cards), damage_box(records), origins, spread if depths else None, listed, made_with(manifest))
+    page.section(
+        "Overview",
+        number_cards(cards),
+        damage_box(records),
+        origins,
+        spread if depths else None,
+        listed,
+        made_with(manifest),
+    )
     out = left_out(records.folder.folder, manifest) or [callout("good", "Nothing was left out.")]
     page.section("Left out", *out, lead="What each stage dropped, could not do or repaired, and why.")
     chosen = sorted(random.Random(seed).sample(places, min(limit, len(places))), key=lambda p: (p[0] != "train", p))
     shown = [scene for place in chosen if (scene := records.get(place)) is not None]
     cards_html = [(scene_card(scene), _scene_text(scene), scene.split) for scene in shown]
-    page.section("Scenes", searchable(cards_html, groups=sorted({s.split for s in shown}), placeholder="search object, scene, tag…"),
-                 lead=f"{len(shown)} of {len(records.places):,}, drawn at random.")
+    page.section(
+        "Scenes",
+        searchable(cards_html, groups=sorted({s.split for s in shown}), placeholder="search object, scene, tag…"),
+        lead=f"{len(shown)} of {len(records.places):,}, drawn at random.",
+    )
     return page
 
 
@@ -78,7 +100,10 @@ def _scene_text(scene: SceneRecord) -> str:
 
 def scene_card(scene: SceneRecord) -> Html:
     """Picture with boxes and masks, depth, the cloud from a second viewpoint, and every object's measures."""
-    boxes = [Box(o.box, o.caption or o.name, color=i, title=f"{o.caption} ({o.confidence:.2f})") for i, o in enumerate(scene.objects)]
+    boxes = [
+        Box(o.box, o.caption or o.name, color=i, title=f"{o.caption} ({o.confidence:.2f})")
+        for i, o in enumerate(scene.objects)
+    ]
     frame = (scene.width, scene.height)
     masks, colors, notes = [], [], []
     for i, thing in enumerate(scene.objects):
@@ -90,12 +115,17 @@ def scene_card(scene: SceneRecord) -> Html:
             notes.append(f"object {thing.object_id}: {error}")
             continue
         if mask.shape != (scene.height, scene.width):
-            notes.append(f"object {thing.object_id}: mask is {mask.shape[1]}x{mask.shape[0]}, the picture {scene.width}x{scene.height}")
+            notes.append(
+                f"object {thing.object_id}: mask is {mask.shape[1]}x{mask.shape[0]}, the picture"
+                f" {scene.width}x{scene.height}"
+            )
             continue
         masks.append(mask)
         colors.append(i)
     unit = "m" if scene.depth_flag == "metric" else ""
-    views: list[Child] = [picture(scene.image, boxes=boxes, frame=frame, masks=mask_layer(masks, colors), caption="boxes and masks")]
+    views: list[Child] = [
+        picture(scene.image, boxes=boxes, frame=frame, masks=mask_layer(masks, colors), caption="boxes and masks")
+    ]
     depth = None
     if scene.depth_png:
         try:
@@ -106,11 +136,21 @@ def scene_card(scene: SceneRecord) -> Html:
     cloud = second_view(scene, depth)
     if cloud is not None:
         views.append(picture(cloud, caption="from a second viewpoint", max_side=420))
-    chips = [split_chip(scene.split), chip(f"{scene.width}×{scene.height}"), chip(f"depth {scene.depth_flag}"),
-             chip(f"camera {scene.intrinsics_source}"), *[chip(t) for t in scene.tags[:6]]]
-    return tag("div", tag("p", tag("b", scene.scene_id), chips, class_="meta"), tag("div", views, class_="pictures wide"),
-               measures(scene, unit) if scene.objects else tag("p", "No objects.", class_="quiet"),
-               tag("ul", [tag("li", note) for note in notes]) if notes else None, details("Camera and provenance", _provenance(scene)))
+    chips = [
+        split_chip(scene.split),
+        chip(f"{scene.width}×{scene.height}"),
+        chip(f"depth {scene.depth_flag}"),
+        chip(f"camera {scene.intrinsics_source}"),
+        *[chip(t) for t in scene.tags[:6]],
+    ]
+    return tag(
+        "div",
+        tag("p", tag("b", scene.scene_id), chips, class_="meta"),
+        tag("div", views, class_="pictures wide"),
+        measures(scene, unit) if scene.objects else tag("p", "No objects.", class_="quiet"),
+        tag("ul", [tag("li", note) for note in notes]) if notes else None,
+        details("Camera and provenance", _provenance(scene)),
+    )
 
 
 def measures(scene: SceneRecord, unit: str) -> Html:
@@ -118,13 +158,26 @@ def measures(scene: SceneRecord, unit: str) -> Html:
     rows = []
     for i, o in enumerate(scene.objects):
         sd = parsed(o.uncertainty)
-        size = " × ".join(_with(v, sd.get(f"extent_{k}")) for k, v in enumerate(o.extent)) if all(map(known, o.extent)) else "–"
+        size = (
+            " × ".join(_with(v, sd.get(f"extent_{k}")) for k, v in enumerate(o.extent))
+            if all(map(known, o.extent))
+            else "–"
+        )
         center = ", ".join(short(v) for v in o.center) if all(map(known, o.center)) else "–"
         center += f" ± {short(sd['center'])}" if known(sd.get("center", math.nan)) else ""
         spread = f"{short(o.depth_q20)} to {short(o.depth_q80)}" if known(o.depth_q20) else "–"
-        rows.append([tag("span", tag("i", class_=f"key c{i % 8}"), o.caption or o.name), _with(o.depth_median, sd.get("depth_median")), spread, size,
-                     center, f"{100 * o.visible_fraction:.0f} %", f"{o.confidence:.2f}",
-                     tag("small", ", ".join(sorted({str(v) for v in parsed(o.provenance).values()})))])
+        rows.append(
+            [
+                tag("span", tag("i", class_=f"key c{i % 8}"), o.caption or o.name),
+                _with(o.depth_median, sd.get("depth_median")),
+                spread,
+                size,
+                center,
+                f"{100 * o.visible_fraction:.0f} %",
+                f"{o.confidence:.2f}",
+                tag("small", ", ".join(sorted({str(v) for v in parsed(o.provenance).values()}))),
+            ]
+        )
     mark = f" ({unit})" if unit else ""
     heads = ["object", f"depth{mark}", "20 to 80 %", f"size{mark}", f"centre{mark}", "visible", "confidence", "from"]
     return table(heads, rows, numeric=(1, 2, 5, 6))
@@ -137,8 +190,14 @@ def _with(value: float, sd: Any) -> str:
 
 
 def second_view(scene: SceneRecord, depth: np.ndarray | None) -> Any:
-    """The cloud (from depth, else from the objects' points) with the objects' boxes, from the side and above; None without geometry."""
-    cuboids = [Cuboid(o.center, o.extent, np.array(o.rotation), i) for i, o in enumerate(scene.objects) if all(map(known, (*o.center, *o.extent)))]
+    """The cloud (from depth, else from the objects' points) with the objects' boxes, from the side and above; None
+    without geometry.
+    """
+    cuboids = [
+        Cuboid(o.center, o.extent, np.array(o.rotation), i)
+        for i, o in enumerate(scene.objects)
+        if all(map(known, (*o.center, *o.extent)))
+    ]
     if depth is not None and len(scene.intrinsics) == 4:
         try:
             colors = np.asarray(open_picture(scene.image).resize((depth.shape[1], depth.shape[0])))
@@ -152,7 +211,11 @@ def second_view(scene: SceneRecord, depth: np.ndarray | None) -> Any:
             return None
         points, rows, columns = unproject(depth, (fx * sx, fy * sy, cx * sx, cy * sy), step)
         size = (480, int(np.clip(480 * depth.shape[0] / depth.shape[1], 240, 520)))
-        return render_cloud(points, colors[rows, columns], cuboids=cuboids, gravity=scene.gravity, size=size) if len(points) else None
+        return (
+            render_cloud(points, colors[rows, columns], cuboids=cuboids, gravity=scene.gravity, size=size)
+            if len(points)
+            else None
+        )
     clouds = [(o.cloud(), i) for i, o in enumerate(scene.objects) if len(o.points) % 6 == 0 and o.points]
     if not clouds:
         return None
@@ -162,7 +225,13 @@ def second_view(scene: SceneRecord, depth: np.ndarray | None) -> Any:
 
 
 def _provenance(scene: SceneRecord) -> Html:
-    facts = {"source": scene.source, "content_hash": scene.content_hash, "intrinsics": [round(v, 2) for v in scene.intrinsics],
-             "gravity": [round(v, 3) for v in scene.gravity], "floor": [round(v, 3) for v in scene.floor], "provenance": parsed(scene.provenance),
-             "meta": parsed(scene.meta)}
+    facts = {
+        "source": scene.source,
+        "content_hash": scene.content_hash,
+        "intrinsics": [round(v, 2) for v in scene.intrinsics],
+        "gravity": [round(v, 3) for v in scene.gravity],
+        "floor": [round(v, 3) for v in scene.floor],
+        "provenance": parsed(scene.provenance),
+        "meta": parsed(scene.meta),
+    }
     return tag("pre", json.dumps(facts, indent=1, ensure_ascii=False))

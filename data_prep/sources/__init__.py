@@ -1,4 +1,5 @@
 """Where pictures come from; `open_source` makes the source that a spec (the command line's options) names."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -7,7 +8,17 @@ from data_prep.sources.base import BadItem, DepthNoise, Frame, ObjectDraft, Sour
 
 SOURCES = ("rendered", "folder", "stereo", "rgbd", "video", "tfds")
 
-__all__ = ["SOURCES", "BadItem", "DepthNoise", "Frame", "ObjectDraft", "Source", "SourceError", "open_source", "split_of"]
+__all__ = [
+    "SOURCES",
+    "BadItem",
+    "DepthNoise",
+    "Frame",
+    "ObjectDraft",
+    "Source",
+    "SourceError",
+    "open_source",
+    "split_of",
+]
 
 
 def open_source(spec: dict[str, Any]) -> Source:
@@ -17,7 +28,9 @@ def open_source(spec: dict[str, Any]) -> Source:
         from data_prep.sources.rendered import RenderedScenes
 
         noise = DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None
-        return RenderedScenes(spec["preset"], spec["count"], spec["seed"], spec.get("width", 0), spec.get("height", 0), noise)
+        return RenderedScenes(
+            spec["preset"], spec["count"], spec["seed"], spec.get("width", 0), spec.get("height", 0), noise
+        )
     if kind == "folder":
         from data_prep.sources.folder import PictureFolder
 
@@ -30,8 +43,15 @@ def open_source(spec: dict[str, Any]) -> Source:
         from data_prep.sources.rgbd import RgbdFolder
 
         camera = tuple(spec["intrinsics"]) if spec.get("intrinsics") else None
-        return RgbdFolder(_needed(spec, "path"), spec.get("convention", "generic"), camera, spec.get("depth_scale", 0.0),      # type: ignore[arg-type]
-                          spec.get("relative", False), spec.get("limit", 0), spec.get("by_frame", False))
+        return RgbdFolder(
+            _needed(spec, "path"),
+            spec.get("convention", "generic"),
+            camera,
+            spec.get("depth_scale", 0.0),  # type: ignore[arg-type]
+            spec.get("relative", False),
+            spec.get("limit", 0),
+            spec.get("by_frame", False),
+        )
     if kind == "video":
         from data_prep.sources.video import VideoFrames
 
@@ -39,8 +59,14 @@ def open_source(spec: dict[str, Any]) -> Source:
     if kind == "tfds":
         from data_prep.sources.tfds_source import TfdsImages
 
-        return TfdsImages(_needed(spec, "name"), spec.get("tfds_split", "train"), spec.get("data_dir", ""), spec.get("metric", False),
-                          spec.get("group", ""), spec.get("limit", 0))
+        return TfdsImages(
+            _needed(spec, "name"),
+            spec.get("tfds_split", "train"),
+            spec.get("data_dir", ""),
+            spec.get("metric", False),
+            spec.get("group", ""),
+            spec.get("limit", 0),
+        )
     raise SourceError(f"no source named {kind!r}: choose one of {', '.join(SOURCES)}")
 
 

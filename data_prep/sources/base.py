@@ -1,4 +1,5 @@
 """What every source gives: items by number, each a `Frame` with whatever geometry the source truly knows."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,13 +14,17 @@ class BadItem(Exception):
 
 
 class SourceError(Exception):
-    """The source as a whole cannot be used (no such folder, nothing in it); the message is one line that says what to do."""
+    """The source as a whole cannot be used (no such folder, nothing in it); the message is one line that says what to
+    do.
+    """
 
 
 @dataclasses.dataclass
 class ObjectDraft:
-    """An object on its way to a record. `mask` bool [h, w]; center [3], extent [3] metres and rotation [3, 3] (columns are the box's
-    axes, the third along gravity, pointing up) in the camera frame where the source knows them, else None and measured later."""
+    """An object on its way to a record. `mask` bool [h, w]; center [3], extent [3] metres and rotation [3, 3] (columns
+    are the box's axes, the third along gravity, pointing up) in the camera frame where the source knows them, else None
+    and measured later.
+    """
 
     name: str
     caption: str
@@ -27,20 +32,22 @@ class ObjectDraft:
     box: tuple[float, float, float, float] | None = None
     confidence: float = 1.0
     visible_fraction: float = 1.0
-    mask_sigma: float = 1.5                           # error of the mask's edge, pixels, one standard deviation
+    mask_sigma: float = 1.5  # error of the mask's edge, pixels, one standard deviation
     center: np.ndarray | None = None
     extent: np.ndarray | None = None
     rotation: np.ndarray | None = None
-    points: np.ndarray | None = None                  # [n, 3] sample of its cloud, camera frame
-    depth: dict[str, float] = dataclasses.field(default_factory=dict)        # median, q20, q80, rel_std
+    points: np.ndarray | None = None  # [n, 3] sample of its cloud, camera frame
+    depth: dict[str, float] = dataclasses.field(default_factory=dict)  # median, q20, q80, rel_std
     uncertainty: dict[str, float] = dataclasses.field(default_factory=dict)
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass
 class DepthNoise:
-    """One standard deviation of a depth z: sqrt(constant^2 + (linear z)^2 + (quadratic z^2)^2), metres; pixels nearer than `correlation`
-    pixels share their error. `bias`: relative error that a whole picture shares (a wrong scale), one standard deviation."""
+    """One standard deviation of a depth z: sqrt(constant^2 + (linear z)^2 + (quadratic z^2)^2), metres; pixels nearer
+    than `correlation` pixels share their error. `bias`: relative error that a whole picture shares (a wrong scale), one
+    standard deviation.
+    """
 
     constant: float = 0.0
     linear: float = 0.0
@@ -55,8 +62,10 @@ class DepthNoise:
 
 @dataclasses.dataclass
 class Frame:
-    """A picture on its way to a record. `rgb` uint8 [h, w, 3] upright; `encoded`: the same picture as JPEG or PNG bytes, when the source
-    has it so; `depth` float32 [h, w] along the optical axis, 0 or NaN where invalid; `split_key`: frames with one key share a split."""
+    """A picture on its way to a record. `rgb` uint8 [h, w, 3] upright; `encoded`: the same picture as JPEG or PNG
+    bytes, when the source has it so; `depth` float32 [h, w] along the optical axis, 0 or NaN where invalid;
+    `split_key`: frames with one key share a split.
+    """
 
     item_id: str
     source: str
@@ -74,8 +83,8 @@ class Frame:
     tags: tuple[str, ...] = ()
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
-    notes: list[str] = dataclasses.field(default_factory=list)              # what was repaired on the way in, e.g. "CMYK converted"
-    exif: dict[str, float] = dataclasses.field(default_factory=dict)         # focal_35mm, focal_mm, ... when the file has them
+    notes: list[str] = dataclasses.field(default_factory=list)  # what was repaired on the way in, e.g. "CMYK converted"
+    exif: dict[str, float] = dataclasses.field(default_factory=dict)  # focal_35mm, focal_mm, ... when the file has them
 
     @property
     def height(self) -> int:
@@ -102,11 +111,15 @@ class Source(Protocol):
         ...
 
     def config(self) -> dict[str, Any]:
-        """What the source was made from, JSON-ready: part of the dataset's identity, so a resume can tell that it is the same."""
+        """What the source was made from, JSON-ready: part of the dataset's identity, so a resume can tell that it is
+        the same.
+        """
         ...
 
 
 def split_of(key: str, heldout_percent: int = 10) -> str:
-    """"heldout" for `heldout_percent` of all keys, by hash, else "train": the same key falls in the same split in every dataset."""
+    """ "heldout" for `heldout_percent` of all keys, by hash, else "train": the same key falls in the same split in
+    every dataset.
+    """
     number = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
     return "heldout" if number % 100 < heldout_percent else "train"

@@ -1,4 +1,5 @@
 """Folders of pictures, and the photos that come inside the scikit-image and scikit-learn packages."""
+
 from __future__ import annotations
 
 import hashlib
@@ -14,10 +15,22 @@ from PIL import Image
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.pictures import EXTENSIONS, open_picture
 
-# The photos among the pictures that the packages carry (the rest are test patterns, microscope slides and scanned text).
+# The photos among the pictures that the packages carry (the rest are test patterns, microscope slides and scanned
+# text).
 PACKAGES = {
-    "skimage": ("skimage", "data", ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "motorcycle_left.png",
-                                      "motorcycle_right.png", "rocket.jpg")),
+    "skimage": (
+        "skimage",
+        "data",
+        (
+            "astronaut.png",
+            "camera.png",
+            "chelsea.png",
+            "coffee.png",
+            "motorcycle_left.png",
+            "motorcycle_right.png",
+            "rocket.jpg",
+        ),
+    ),
     "sklearn": ("sklearn", "datasets/images", ("china.jpg", "flower.jpg")),
 }
 
@@ -37,7 +50,9 @@ def _package_files(names: str) -> list[tuple[str, Any]]:
 
 
 def walk(root: Any, extensions: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
-    """(path relative to `root`, path) of every visible file below `root` (an epath), sorted; `extensions` in lower case, empty for any."""
+    """(path relative to `root`, path) of every visible file below `root` (an epath), sorted; `extensions` in lower
+    case, empty for any.
+    """
     found, pending = [], [root]
     while pending:
         for entry in pending.pop().iterdir():
@@ -64,13 +79,17 @@ def list_pictures(path: str) -> list[tuple[str, Any]]:
 
 
 class PictureFolder:
-    """Every picture under a folder (local or gs://), or `package:skimage,sklearn`. Photos that are pixel for pixel the same share a split."""
+    """Every picture under a folder (local or gs://), or `package:skimage,sklearn`. Photos that are pixel for pixel the
+    same share a split.
+    """
 
     name = "folder"
 
     def __init__(self, path: str, max_side: int = 0, count: int = 0):
         self.path, self.max_side = path, max_side
-        self.files = _package_files(path.removeprefix("package:")) if path.startswith("package:") else list_pictures(path)
+        self.files = (
+            _package_files(path.removeprefix("package:")) if path.startswith("package:") else list_pictures(path)
+        )
         if count:
             self.files = self.files[:count]
         self._many_frames: dict[str, int] = {}
@@ -92,8 +111,16 @@ class PictureFolder:
         except OSError as error:
             raise BadItem(f"cannot be read: {error.strerror or error}") from None
         key = item.removesuffix("_left.png").removesuffix("_right.png") if self.path.startswith("package:") else ""
-        frame = Frame(item, self.name, stored_pixels(picture.rgb, picture.encoded), picture.encoded, key, tags=("photo",), notes=picture.notes,
-                      provenance={"path": str(path)})
+        frame = Frame(
+            item,
+            self.name,
+            stored_pixels(picture.rgb, picture.encoded),
+            picture.encoded,
+            key,
+            tags=("photo",),
+            notes=picture.notes,
+            provenance={"path": str(path)},
+        )
         intrinsics = picture.exif_intrinsics()
         if intrinsics is not None:
             frame.intrinsics, frame.intrinsics_source = intrinsics, "exif"
@@ -102,7 +129,9 @@ class PictureFolder:
 
 
 def stored_pixels(rgb: np.ndarray, encoded: bytes) -> np.ndarray:
-    """The pixels that a reader of `encoded` will see: a picture that had to be encoded again as JPEG is decoded back."""
+    """The pixels that a reader of `encoded` will see: a picture that had to be encoded again as JPEG is decoded
+    back.
+    """
     if not encoded.startswith(b"\xff\xd8"):
         return rgb
     return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))

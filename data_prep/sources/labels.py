@@ -1,4 +1,5 @@
 """Objects that a list of frames names itself: labels drawn by hand or that came with the data."""
+
 from __future__ import annotations
 
 import io
@@ -12,9 +13,11 @@ from data_prep.sources.base import BadItem, ObjectDraft
 
 
 def labelled_objects(labels: Any, width: int, height: int, read: Callable[[str], bytes]) -> list[ObjectDraft]:
-    """Drafts of [{"caption", "name" (default: the caption), and "mask": a file whose non-zero pixels are the object, or "polygon": [[x, y], ...],
-    or "box": [x1, y1, x2, y2]}]; coordinates in pixels from the top left corner. Of a box alone no mask is made, so nothing metric is
-    measured on it. `read` gives a file's bytes by its name in the list. BadItem names the label that cannot be used."""
+    """Drafts of [{"caption", "name" (default: the caption), and "mask": a file whose non-zero pixels are the object, or
+    "polygon": [[x, y], ...], or "box": [x1, y1, x2, y2]}]; coordinates in pixels from the top left corner. Of a box
+    alone no mask is made, so nothing metric is measured on it. `read` gives a file's bytes by its name in the list.
+    BadItem names the label that cannot be used.
+    """
     if not isinstance(labels, list):
         raise BadItem("objects of the frame list are not a list")
     out = []
@@ -28,10 +31,21 @@ def labelled_objects(labels: Any, width: int, height: int, read: Callable[[str],
         if mask is None and box is None:
             raise BadItem(f"object {number} of the frame list ({caption}) has neither mask, polygon nor box")
         if not caption or (mask is not None and (mask.shape != (height, width) or not mask.any())):
-            raise BadItem(f"object {number} of the frame list ({caption}) has no caption, or its mask is empty or not of the picture's size")
+            raise BadItem(
+                f"object {number} of the frame list ({caption}) has no caption, or its mask is empty or not of the"
+                " picture's size"
+            )
         if box is not None and not (len(box) == 4 and 0 <= box[0] < box[2] <= width and 0 <= box[1] < box[3] <= height):
             raise BadItem(f"object {number} of the frame list ({caption}) has a box outside the picture: {box}")
-        out.append(ObjectDraft(str(label.get("name", caption)), caption, mask, box, provenance={"mask": "frame list", "caption": "frame list"}))
+        out.append(
+            ObjectDraft(
+                str(label.get("name", caption)),
+                caption,
+                mask,
+                box,
+                provenance={"mask": "frame list", "caption": "frame list"},
+            )
+        )
     return out
 
 

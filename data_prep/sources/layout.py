@@ -1,8 +1,10 @@
 """Random rooms: a camera, several things on the floor, on stands and on shelves, all drawn from one seed.
 
-Depth, size and place in the picture are drawn apart from each other (a thing's place in the picture first, then its depth, then its
-own size), so that neither height in the picture nor apparent size alone gives depth away: a big far thing next to a small near one occurs.
+Depth, size and place in the picture are drawn apart from each other (a thing's place in the picture first, then its
+depth, then its own size), so that neither height in the picture nor apparent size alone gives depth away: a big far
+thing next to a small near one occurs.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,34 +29,68 @@ class Preset:
     objects: tuple[int, int]
     kinds: tuple[str, ...]
     colours: tuple[str, ...]
-    size: tuple[float, float] | None            # of every kind alike; None: each kind's own range
+    size: tuple[float, float] | None  # of every kind alike; None: each kind's own range
     depth: tuple[float, float] = (1.3, 6.0)
     field_of_view: tuple[float, float] = (50.0, 75.0)
     camera_height: tuple[float, float] = (1.0, 1.9)
     pitch: tuple[float, float] = (8.0, 26.0)
     roll: float = 0.0
-    least_pixels: float = 0.085                 # smallest apparent side, share of the picture's height
+    least_pixels: float = 0.085  # smallest apparent side, share of the picture's height
     most_pixels: float = 0.55
-    overlap: float = 0.45                       # largest share of a thing's rectangle that one other may cover
+    overlap: float = 0.45  # largest share of a thing's rectangle that one other may cover
     distinct_colours: bool = True
-    contrast: float = 0.8                       # brightness of a texture's dark parts
-    smooth: bool = False                        # antialiased edges
-    truncate: float = 0.0                       # share of an apparent side that may lie outside the picture
-    raised: float = 0.55                        # share of the things that stand on something
-    paired: float = 0.0                         # share of the rooms whose things are of two kinds: else hardly anything is there to count
+    contrast: float = 0.8  # brightness of a texture's dark parts
+    smooth: bool = False  # antialiased edges
+    truncate: float = 0.0  # share of an apparent side that may lie outside the picture
+    raised: float = 0.55  # share of the things that stand on something
+    paired: float = 0.0  # share of the rooms whose things are of two kinds: else hardly anything is there to count
 
 
 PRESETS = {
-    "plain": Preset(112, 112, (2, 4), PLAIN_KINDS, tuple(COLOURS)[:6], (0.45, 1.0), (1.4, 5.6), (52.0, 68.0), (1.3, 1.7), (12.0, 20.0),
-                    least_pixels=0.12, raised=0.3),
-    "rich": Preset(448, 448, (4, 8), tuple(KINDS), tuple(COLOURS), None, (1.2, 7.0), (45.0, 80.0), (0.9, 2.1), (3.0, 30.0), 3.0,
-                   0.045, 0.6, 0.6, False, 0.6, True, 0.25, 0.5, 0.5),
+    "plain": Preset(
+        112,
+        112,
+        (2, 4),
+        PLAIN_KINDS,
+        tuple(COLOURS)[:6],
+        (0.45, 1.0),
+        (1.4, 5.6),
+        (52.0, 68.0),
+        (1.3, 1.7),
+        (12.0, 20.0),
+        least_pixels=0.12,
+        raised=0.3,
+    ),
+    "rich": Preset(
+        448,
+        448,
+        (4, 8),
+        tuple(KINDS),
+        tuple(COLOURS),
+        None,
+        (1.2, 7.0),
+        (45.0, 80.0),
+        (0.9, 2.1),
+        (3.0, 30.0),
+        3.0,
+        0.045,
+        0.6,
+        0.6,
+        False,
+        0.6,
+        True,
+        0.25,
+        0.5,
+        0.5,
+    ),
 }
 
 
 @dataclasses.dataclass
 class Body:
-    """A thing of the room in its own frame (z up, standing on z = 0) and its place: yaw about z (radians), then `position` [3]."""
+    """A thing of the room in its own frame (z up, standing on z = 0) and its place: yaw about z (radians), then
+    `position` [3].
+    """
 
     kind: str
     colour: str
@@ -69,7 +105,7 @@ class Body:
     def __post_init__(self) -> None:
         self.low, self.high = bounds(self.solids)
         c, s = np.cos(self.yaw), np.sin(self.yaw)
-        self.turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])     # own frame to world
+        self.turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])  # own frame to world
 
     @property
     def corners(self) -> np.ndarray:
@@ -84,7 +120,9 @@ class Body:
 
 @dataclasses.dataclass
 class Room:
-    """A camera, the bodies, the walls ([2, 3] low and high corner of the inner room), the lamp's direction and the surfaces' looks."""
+    """A camera, the bodies, the walls ([2, 3] low and high corner of the inner room), the lamp's direction and the
+    surfaces' looks.
+    """
 
     camera: Camera
     bodies: list[Body]
@@ -98,14 +136,19 @@ class Room:
 def _camera(preset: Preset, rng: np.random.Generator) -> Camera:
     fov = np.radians(rng.uniform(*preset.field_of_view))
     focal = preset.width / 2 / np.tan(fov / 2)
-    center = ((preset.width - 1) / 2 + preset.width * rng.normal(0, 0.01), (preset.height - 1) / 2 + preset.height * rng.normal(0, 0.01))
+    center = (
+        (preset.width - 1) / 2 + preset.width * rng.normal(0, 0.01),
+        (preset.height - 1) / 2 + preset.height * rng.normal(0, 0.01),
+    )
     position = np.array([0.0, 0.0, rng.uniform(*preset.camera_height)])
     pitch, roll = np.radians(rng.uniform(*preset.pitch)), np.radians(rng.uniform(-1, 1) * preset.roll)
     return look(preset.width, preset.height, focal, center, position, rng.uniform(-0.5, 0.5), pitch, roll)
 
 
 def _stand(height: float, radius: float, rng: np.random.Generator) -> list[Primitive]:
-    """Something to stand on, `height` metres high: a block, a column or a small table; a shelf board when it is far above the floor."""
+    """Something to stand on, `height` metres high: a block, a column or a small table; a shelf board when it is far
+    above the floor.
+    """
     pick = rng.integers(4)
     top = radius * rng.uniform(1.05, 1.35)
     if pick == 0 or height < 0.12:
@@ -130,7 +173,9 @@ class _Candidate:
 
 
 def _candidates(preset: Preset, camera: Camera, rng: np.random.Generator, count: int) -> Iterator[_Candidate]:
-    """Of `count` independent draws those that are neither too small nor too large in the picture, nor under the floor or above reach."""
+    """Of `count` independent draws those that are neither too small nor too large in the picture, nor under the floor
+    or above reach.
+    """
     draw = rng.random((7, count))
     kinds = (draw[0] * len(preset.kinds)).astype(int)
     colours = (draw[1] * len(preset.colours)).astype(int)
@@ -144,7 +189,11 @@ def _candidates(preset: Preset, camera: Camera, rng: np.random.Generator, count:
     base = position[:, 2] - size / 2
     raised = draw[6] < preset.raised
     position[:, 2] = np.where(raised, base, 0.0)
-    good = (apparent >= preset.least_pixels) & (apparent <= preset.most_pixels) & (~raised | ((base > 0.08) & (base < 1.7)))
+    good = (
+        (apparent >= preset.least_pixels)
+        & (apparent <= preset.most_pixels)
+        & (~raised | ((base > 0.08) & (base < 1.7)))
+    )
     for i in np.flatnonzero(good):
         yield _Candidate(preset.kinds[kinds[i]], preset.colours[colours[i]], float(size[i]), position[i])
 
@@ -186,8 +235,13 @@ def _appearance(rng: np.random.Generator) -> dict:
     floors = ((176, 168, 158), (196, 176, 150), (150, 152, 156), (186, 182, 170))
     walls = ((222, 216, 206), (206, 212, 216), (214, 206, 196), (226, 224, 220))
     woods = ((128, 102, 78), (104, 88, 76), (120, 116, 112))
-    return {"floor": floors[rng.integers(len(floors))], "wall": walls[rng.integers(len(walls))], "tile": float(rng.uniform(0.35, 0.7)),
-            "floor_texture": ("checker", "stripes", "plain")[rng.integers(3)], "wood": woods[rng.integers(len(woods))]}
+    return {
+        "floor": floors[rng.integers(len(floors))],
+        "wall": walls[rng.integers(len(walls))],
+        "tile": float(rng.uniform(0.35, 0.7)),
+        "floor_texture": ("checker", "stripes", "plain")[rng.integers(3)],
+        "wood": woods[rng.integers(len(woods))],
+    }
 
 
 def _free(thing: _Candidate, bodies: list[Body], preset: Preset) -> bool:
@@ -196,7 +250,9 @@ def _free(thing: _Candidate, bodies: list[Body], preset: Preset) -> bool:
     if preset.distinct_colours and any(b.colour == thing.colour for b in others):
         return False
     alike = [b.size for b in others if (b.kind, b.colour) == (thing.kind, thing.colour)]
-    return len(alike) < 2 and all(max(thing.size / s, s / thing.size) >= 1.5 for s in alike)     # "small red mug", "large red mug"
+    return len(alike) < 2 and all(
+        max(thing.size / s, s / thing.size) >= 1.5 for s in alike
+    )  # "small red mug", "large red mug"
 
 
 def _furnish(preset: Preset, camera: Camera, looks: dict, wanted: int, rng: np.random.Generator) -> list[Body]:
@@ -209,8 +265,16 @@ def _furnish(preset: Preset, camera: Camera, looks: dict, wanted: int, rng: np.r
         if not _free(thing, bodies, preset):
             continue
         texture = TEXTURES[rng.integers(len(TEXTURES))]
-        body = Body(thing.kind, thing.colour, COLOURS[thing.colour], texture, build(thing.kind, thing.size, rng), thing.position,
-                    float(rng.uniform(0, 2 * np.pi)), thing.size)
+        body = Body(
+            thing.kind,
+            thing.colour,
+            COLOURS[thing.colour],
+            texture,
+            build(thing.kind, thing.size, rng),
+            thing.position,
+            float(rng.uniform(0, 2 * np.pi)),
+            thing.size,
+        )
         rect = _rectangle(camera, body)
         if rect is None or not _fits(preset, rect, rectangles):
             continue
@@ -218,8 +282,17 @@ def _furnish(preset: Preset, camera: Camera, looks: dict, wanted: int, rng: np.r
         if any(math.hypot(x - b.position[0], y - b.position[1]) < body.reach * 1.4 + b.reach + 0.03 for b in bodies):
             continue
         if height > 0:
-            stand = Body("stand", "", looks["wood"], "plain", _stand(height, body.reach, rng), np.array([x, y, 0.0]), body.yaw, height,
-                         is_object=False)
+            stand = Body(
+                "stand",
+                "",
+                looks["wood"],
+                "plain",
+                _stand(height, body.reach, rng),
+                np.array([x, y, 0.0]),
+                body.yaw,
+                height,
+                is_object=False,
+            )
             if _rectangle(camera, stand) is None:
                 continue
             bodies.append(stand)
@@ -229,7 +302,9 @@ def _furnish(preset: Preset, camera: Camera, looks: dict, wanted: int, rng: np.r
 
 
 def random_room(preset: Preset, rng: np.random.Generator) -> Room:
-    """A room drawn from `rng`: preset.objects[0] to preset.objects[1] things, each wholly (or nearly) in view, none inside another."""
+    """A room drawn from `rng`: preset.objects[0] to preset.objects[1] things, each wholly (or nearly) in view, none
+    inside another.
+    """
     if preset.paired and rng.random() < preset.paired:
         preset = dataclasses.replace(preset, kinds=tuple(rng.choice(preset.kinds, 2, replace=False).tolist()))
     while True:
@@ -241,4 +316,12 @@ def random_room(preset: Preset, rng: np.random.Generator) -> Room:
             break
     angle, lean = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 0.7)
     light = np.array([np.cos(angle) * lean, np.sin(angle) * lean, 1.0])
-    return Room(camera, bodies, _walls(camera, bodies, rng), light / np.linalg.norm(light), looks, preset.contrast, preset.smooth)
+    return Room(
+        camera,
+        bodies,
+        _walls(camera, bodies, rng),
+        light / np.linalg.norm(light),
+        looks,
+        preset.contrast,
+        preset.smooth,
+    )

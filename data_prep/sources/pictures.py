@@ -1,4 +1,7 @@
-"""Opens a picture file that may be anything: what can be repaired is repaired and named, the rest is a BadItem with one clear line."""
+"""Opens a picture file that may be anything: what can be repaired is repaired and named, the rest is a BadItem with one
+clear line.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,12 +16,14 @@ from data_prep.sources.base import BadItem
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic")
 LEAST_SIDE = 32
 MOST_PIXELS = 100_000_000
-_DIAGONAL_35MM = 43.2666          # millimetres, the diagonal that 35-mm-equivalent focal lengths refer to
+_DIAGONAL_35MM = 43.2666  # millimetres, the diagonal that 35-mm-equivalent focal lengths refer to
 
 
 @dataclasses.dataclass
 class Picture:
-    """rgb uint8 [h, w, 3], upright; `encoded`: JPEG or PNG bytes of exactly it; `notes`: repairs; `focal_35mm`: from EXIF, or 0."""
+    """rgb uint8 [h, w, 3], upright; `encoded`: JPEG or PNG bytes of exactly it; `notes`: repairs; `focal_35mm`: from
+    EXIF, or 0.
+    """
 
     rgb: np.ndarray
     encoded: bytes
@@ -46,7 +51,7 @@ def _eight_bits(image: Image.Image, notes: list[str]) -> Image.Image:
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         flat = Image.new("RGBA", image.size, (255, 255, 255, 255))
         flat.alpha_composite(image.convert("RGBA"))
-        if image.convert("RGBA").getextrema()[3][0] < 255:          # type: ignore[index]
+        if image.convert("RGBA").getextrema()[3][0] < 255:  # type: ignore[index]
             notes.append("transparency flattened over white")
         return flat.convert("RGB")
     if image.mode not in ("RGB", "L", "1", "P"):
@@ -71,7 +76,9 @@ def _focal_35mm(image: Image.Image) -> float:
     return value if np.isfinite(value) else 0.0
 
 
-def open_picture(data: bytes, *, max_side: int = 0, least_side: int = LEAST_SIDE, most_pixels: int = MOST_PIXELS) -> Picture:
+def open_picture(
+    data: bytes, *, max_side: int = 0, least_side: int = LEAST_SIDE, most_pixels: int = MOST_PIXELS
+) -> Picture:
     """Decodes picture bytes. `max_side`: larger pictures are shrunk to it (0: never). Raises BadItem."""
     if not data:
         raise BadItem("the file is empty")
@@ -81,7 +88,10 @@ def open_picture(data: bytes, *, max_side: int = 0, least_side: int = LEAST_SIDE
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data))
             if image.width * image.height > most_pixels:
-                raise BadItem(f"{image.width}x{image.height} pixels are more than the {most_pixels} allowed (a decompression bomb?)")
+                raise BadItem(
+                    f"{image.width}x{image.height} pixels are more than the {most_pixels} allowed (a decompression"
+                    " bomb?)"
+                )
             if min(image.size) < least_side:
                 raise BadItem(f"{image.width}x{image.height} pixels: a side is shorter than {least_side}")
             plain = image.format in ("JPEG", "PNG") and image.mode == "RGB" and "transparency" not in image.info
@@ -91,7 +101,7 @@ def open_picture(data: bytes, *, max_side: int = 0, least_side: int = LEAST_SIDE
                 plain = plain and image.format != "PNG"
             image.load()
             if image.format == "PNG":
-                Image.open(io.BytesIO(data)).verify()           # load() alone lets flipped bytes pass
+                Image.open(io.BytesIO(data)).verify()  # load() alone lets flipped bytes pass
             focal = _focal_35mm(image)
             turned = ImageOps.exif_transpose(image)
     except BadItem:
@@ -115,7 +125,9 @@ def open_picture(data: bytes, *, max_side: int = 0, least_side: int = LEAST_SIDE
 
 
 def _encode(image: Image.Image, was: str) -> bytes:
-    """JPEG (quality 95) for what was lossy already, PNG for the rest. The JPEG's own pixels then differ by a rounding from `image`."""
+    """JPEG (quality 95) for what was lossy already, PNG for the rest. The JPEG's own pixels then differ by a rounding
+    from `image`.
+    """
     out = io.BytesIO()
     if was in ("JPEG", "WEBP", "MPO", "AVIF", "HEIF"):
         image.save(out, "JPEG", quality=95, subsampling=0)

@@ -1,7 +1,9 @@
 """Renders a Room: colours, metric depth, who owns each pixel and how much of each body is visible.
 
-One ray a pixel against the solids of each body, only inside the body's rectangle; everything is array arithmetic over rectangles.
+One ray a pixel against the solids of each body, only inside the body's rectangle; everything is array arithmetic over
+rectangles.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -12,14 +14,22 @@ import numpy as np
 from data_prep.sources.layout import Body, Room
 from data_prep.sources.primitives import corners, intersect, normals
 
-_TONES = {"light": (240, 234, 220), "metal": (150, 152, 158), "leaf": (52, 120, 48), "screen": (28, 34, 46), "wood": (124, 98, 74)}
+_TONES = {
+    "light": (240, 234, 220),
+    "metal": (150, 152, 158),
+    "leaf": (52, 120, 48),
+    "screen": (28, 34, 46),
+    "wood": (124, 98, 74),
+}
 _AMBIENT, _DIRECT = 0.52, 0.56
 
 
 @dataclasses.dataclass
 class Rendering:
-    """rgb uint8 [h, w, 3]; depth float32 [h, w], metres along the optical axis; owner int16 [h, w], index into room.bodies or -1;
-    silhouette [bodies]: pixels each body would cover if nothing stood before it and the picture had no edge."""
+    """rgb uint8 [h, w, 3]; depth float32 [h, w], metres along the optical axis; owner int16 [h, w], index into
+    room.bodies or -1; silhouette [bodies]: pixels each body would cover if nothing stood before it and the picture had
+    no edge.
+    """
 
     rgb: np.ndarray
     depth: np.ndarray
@@ -27,14 +37,19 @@ class Rendering:
     silhouette: np.ndarray
 
 
-Rectangle = tuple[int, int, int, int]      # left, top, right, bottom; right and bottom excluded
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
 
 
 def _rectangle(pixels: np.ndarray, margin: int = 1) -> Rectangle:
     """Whole pixels around the positions [n, 2]."""
     left, top = pixels.min(0).tolist()
     right, bottom = pixels.max(0).tolist()
-    return math.floor(left) - margin, math.floor(top) - margin, math.ceil(right) + margin + 1, math.ceil(bottom) + margin + 1
+    return (
+        math.floor(left) - margin,
+        math.floor(top) - margin,
+        math.ceil(right) + margin + 1,
+        math.ceil(bottom) + margin + 1,
+    )
 
 
 def _common(a: Rectangle, b: Rectangle) -> Rectangle:
@@ -51,18 +66,25 @@ def _view(a: Rectangle, left: int = 0, top: int = 0) -> tuple[slice, slice]:
 
 
 def _cast_body(room: Room, body: Body) -> tuple[Rectangle, np.ndarray, np.ndarray]:
-    """Rectangle, depth [h, w] (inf where missed) and index of the solid [h, w] of one body alone; may reach beyond the picture."""
+    """Rectangle, depth [h, w] (inf where missed) and index of the solid [h, w] of one body alone; may reach beyond the
+    picture.
+    """
     camera = room.camera
     boxes = corners(body.solids)
     pixels = camera.project((boxes @ body.turn.T + body.position).reshape(-1, 3))
-    beyond = (-(camera.width // 2), -(camera.height // 2), camera.width + camera.width // 2, camera.height + camera.height // 2)
+    beyond = (
+        -(camera.width // 2),
+        -(camera.height // 2),
+        camera.width + camera.width // 2,
+        camera.height + camera.height // 2,
+    )
     rect = _common(_rectangle(pixels), beyond)
     shape = (max(0, rect[3] - rect[1]), max(0, rect[2] - rect[0]))
     depth, solid = np.full(shape, np.inf, np.float32), np.zeros(shape, np.int8)
     turn = body.turn.T @ camera.rotation.T
     origin = tuple(((camera.position - body.position) @ body.turn).astype(np.float32))
     for index, part in enumerate(body.solids):
-        sub = _common(rect, _rectangle(pixels[8 * index: 8 * index + 8]))
+        sub = _common(rect, _rectangle(pixels[8 * index : 8 * index + 8]))
         if _empty(sub):
             continue
         t = intersect(part, origin, camera.rays(turn, *sub))
@@ -94,16 +116,26 @@ def _shade_walls(room: Room) -> tuple[np.ndarray, np.ndarray]:
     depth = np.minimum(to_wall, to_z)
     rgb = np.empty((*depth.shape, 3), np.float32)
     height = z * depth + np.float32(camera.position[2])
-    side = np.where(to_x < to_y, np.maximum(-np.sign(x) * np.float32(light[0]), 0), np.maximum(-np.sign(y) * np.float32(light[1]), 0))
+    side = np.where(
+        to_x < to_y,
+        np.maximum(-np.sign(x) * np.float32(light[0]), 0),
+        np.maximum(-np.sign(y) * np.float32(light[1]), 0),
+    )
     tone = np.float32(_AMBIENT + 0.22) + np.float32(0.25) * side + np.float32(0.1 / room.walls[1, 2]) * height
-    tone[height < 0.1] *= np.float32(0.72)                     # a skirting board marks where wall meets floor
+    tone[height < 0.1] *= np.float32(0.72)  # a skirting board marks where wall meets floor
     level = to_z < to_wall
     tone[level] = 0.95
     for channel, value in enumerate(looks["wall"]):
         np.multiply(tone, np.float32(value), out=rgb[..., channel])
     floor = level & (z < 0)
     near = depth[floor]
-    points = np.stack([x[floor] * near + np.float32(camera.position[0]), y[floor] * near + np.float32(camera.position[1]), np.zeros_like(near)])
+    points = np.stack(
+        [
+            x[floor] * near + np.float32(camera.position[0]),
+            y[floor] * near + np.float32(camera.position[1]),
+            np.zeros_like(near),
+        ]
+    )
     tone = _pattern(looks["floor_texture"], points, looks["tile"], 0.84) * np.float32(_AMBIENT + _DIRECT * light[2])
     rgb[floor] = tone[:, None] * np.array(looks["floor"], np.float32)
     return rgb, depth
@@ -122,7 +154,13 @@ def _shade_body(room: Room, body: Body, points: np.ndarray, solid: np.ndarray) -
         normal, cap = normals(part, points[:, here])
         facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
         tone = np.float32(_AMBIENT) + np.float32(0.08) * normal[2] + np.float32(_DIRECT) * np.maximum(facing, 0)
-        base = main if part.tone == "main" else main * np.float32(0.55) if part.tone == "dark" else np.array(_TONES[part.tone], np.float32)
+        base = (
+            main
+            if part.tone == "main"
+            else main * np.float32(0.55)
+            if part.tone == "dark"
+            else np.array(_TONES[part.tone], np.float32)
+        )
         if not body.is_object and part.tone == "wood":
             base = main
         if part.tone == "main" and pattern is not None:
@@ -152,7 +190,7 @@ def _shadow(room: Room, body: Body, depth: np.ndarray, rgb: np.ndarray, owner: n
     place = depth[view]
     start = tuple(o + d * place for o, d in zip(origin, camera.rays(turn, *rect)))
     light = tuple((room.light @ body.turn).astype(np.float32))
-    least = 0.15 * float(body.high[0] + body.high[1])           # slimmer parts cast no shadow worth its price
+    least = 0.15 * float(body.high[0] + body.high[1])  # slimmer parts cast no shadow worth its price
     dark = np.zeros(place.shape, bool)
     for part in body.solids:
         if part.half[0] + part.half[1] > least:
@@ -164,8 +202,12 @@ def _shadow(room: Room, body: Body, depth: np.ndarray, rgb: np.ndarray, owner: n
 def _soften(rgb: np.ndarray, owner: np.ndarray) -> None:
     """Blends pixels at the outlines of bodies with their neighbours, in place: cheap antialiasing."""
     edge = np.zeros(owner.shape, bool)
-    edge[1:-1, 1:-1] = ((owner[1:-1, 1:-1] != owner[:-2, 1:-1]) | (owner[1:-1, 1:-1] != owner[2:, 1:-1])
-                        | (owner[1:-1, 1:-1] != owner[1:-1, :-2]) | (owner[1:-1, 1:-1] != owner[1:-1, 2:]))
+    edge[1:-1, 1:-1] = (
+        (owner[1:-1, 1:-1] != owner[:-2, 1:-1])
+        | (owner[1:-1, 1:-1] != owner[2:, 1:-1])
+        | (owner[1:-1, 1:-1] != owner[1:-1, :-2])
+        | (owner[1:-1, 1:-1] != owner[1:-1, 2:])
+    )
     rows, columns = np.nonzero(edge)
     around = rgb[rows - 1, columns] + rgb[rows + 1, columns] + rgb[rows, columns - 1] + rgb[rows, columns + 1]
     rgb[rows, columns] = 0.4 * rgb[rows, columns] + 0.15 * around
@@ -205,12 +247,20 @@ def _render(room: Room) -> Rendering:
         turn = (body.turn.T @ camera.rotation.T).astype(np.float32)
         near = depth[view][rows, columns]
         ray = np.empty((3, rows.size), np.float32)
-        ray[0], ray[1], ray[2] = (columns + (seen[0] - camera.cx)) / camera.fx, (rows + (seen[1] - camera.cy)) / camera.fy, 1
+        ray[0], ray[1], ray[2] = (
+            (columns + (seen[0] - camera.cx)) / camera.fx,
+            (rows + (seen[1] - camera.cy)) / camera.fy,
+            1,
+        )
         local = turn @ (ray * near) + ((camera.position - body.position) @ body.turn).astype(np.float32)[:, None]
-        rgb[view][rows, columns] = _shade_body(room, body, local, solid[rows + (seen[1] - rect[1]), columns + (seen[0] - rect[0])])
+        rgb[view][rows, columns] = _shade_body(
+            room, body, local, solid[rows + (seen[1] - rect[1]), columns + (seen[0] - rect[0])]
+        )
     for index, body in enumerate(room.bodies):
         _shadow(room, body, depth, rgb, owner, index)
     if room.smooth:
         _soften(rgb, owner)
-    rgb *= (np.float32(1.06) - np.float32(0.045) * np.minimum(depth, 9))[..., None]      # the lamp is near the camera: far things are dimmer
+    rgb *= (np.float32(1.06) - np.float32(0.045) * np.minimum(depth, 9))[
+        ..., None
+    ]  # the lamp is near the camera: far things are dimmer
     return Rendering(np.minimum(rgb, 255, out=rgb).astype(np.uint8), depth, owner, silhouette)

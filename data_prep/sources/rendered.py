@@ -1,4 +1,7 @@
-"""Rendered scenes: everyday things on a floor between walls, with exactly known geometry. Scene i of seed s depends on nothing else."""
+"""Rendered scenes: everyday things on a floor between walls, with exactly known geometry. Scene i of seed s depends on
+nothing else.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,12 +13,14 @@ from data_prep.sources.base import BadItem, DepthNoise, Frame, ObjectDraft, Sour
 from data_prep.sources.layout import PRESETS, Body, Preset, Room, random_room
 from data_prep.sources.raycast import Rendering, render
 
-LEAST_VISIBLE = 0.35        # a thing seen less than this has the whole room drawn again
+LEAST_VISIBLE = 0.35  # a thing seen less than this has the whole room drawn again
 LEAST_PIXELS = 24
 
 
 def captions(bodies: list[Body]) -> list[str]:
-    """Descriptions that are unique in the picture: colour and kind, with "small" or "large" where two are alike but for their size."""
+    """Descriptions that are unique in the picture: colour and kind, with "small" or "large" where two are alike but for
+    their size.
+    """
     names = [f"{b.colour} {b.kind}" for b in bodies]
     out = []
     for body, name in zip(bodies, names):
@@ -25,7 +30,9 @@ def captions(bodies: list[Body]) -> list[str]:
 
 
 def _axes(camera_turn: np.ndarray, body: Body) -> tuple[np.ndarray, np.ndarray]:
-    """Exact rotation [3, 3] (columns in the camera frame) and extent [3] of the body's box: longer side, shorter side, height."""
+    """Exact rotation [3, 3] (columns in the camera frame) and extent [3] of the body's box: longer side, shorter side,
+    height.
+    """
     extent = body.high - body.low
     rotation = camera_turn @ body.turn
     if extent[0] < extent[1]:
@@ -44,24 +51,43 @@ def _draft(room: Room, drawn: Rendering, index: int, caption: str) -> ObjectDraf
     rotation, extent = _axes(room.camera.rotation, body)
     middle = body.turn @ ((body.low + body.high) / 2) + body.position
     return ObjectDraft(
-        name=body.kind, caption=caption, mask=mask, visible_fraction=min(1.0, fraction), mask_sigma=0.0,
-        center=room.camera.to_camera(middle[None])[0], extent=extent,
-        rotation=rotation, provenance={"box": "rendered", "mask": "rendered", "caption": "rendered", "measures": "closed form"})
+        name=body.kind,
+        caption=caption,
+        mask=mask,
+        visible_fraction=min(1.0, fraction),
+        mask_sigma=0.0,
+        center=room.camera.to_camera(middle[None])[0],
+        extent=extent,
+        rotation=rotation,
+        provenance={"box": "rendered", "mask": "rendered", "caption": "rendered", "measures": "closed form"},
+    )
 
 
 class RenderedScenes:
-    """Source of `count` rendered scenes. `preset`: "plain" (small pictures, few clear shapes) or "rich"; `width`, `height` override its
-    picture size; `noise`: simulated depth noise, added to the depth that is stored (the closed form stays in the objects)."""
+    """Source of `count` rendered scenes. `preset`: "plain" (small pictures, few clear shapes) or "rich"; `width`,
+    `height` override its picture size; `noise`: simulated depth noise, added to the depth that is stored (the closed
+    form stays in the objects).
+    """
 
     name = "rendered"
 
-    def __init__(self, preset: str = "plain", count: int = 1000, seed: int = 0, width: int = 0, height: int = 0, noise: DepthNoise | None = None):
+    def __init__(
+        self,
+        preset: str = "plain",
+        count: int = 1000,
+        seed: int = 0,
+        width: int = 0,
+        height: int = 0,
+        noise: DepthNoise | None = None,
+    ):
         if preset not in PRESETS:
             raise SourceError(f"no preset named {preset!r}: choose one of {', '.join(PRESETS)}")
         if count < 1:
             raise SourceError(f"--count must be 1 or more, not {count}")
         self.preset_name, self.count, self.seed, self.noise = preset, count, seed, noise
-        self.preset: Preset = dataclasses.replace(PRESETS[preset], width=width or PRESETS[preset].width, height=height or PRESETS[preset].height)
+        self.preset: Preset = dataclasses.replace(
+            PRESETS[preset], width=width or PRESETS[preset].width, height=height or PRESETS[preset].height
+        )
 
     def __len__(self) -> int:
         return self.count
@@ -71,10 +97,18 @@ class RenderedScenes:
 
     def config(self) -> dict[str, Any]:
         noise = dataclasses.asdict(self.noise) if self.noise else None
-        return {"source": self.name, "preset": self.preset_name, "seed": self.seed, "size": [self.preset.width, self.preset.height], "noise": noise}
+        return {
+            "source": self.name,
+            "preset": self.preset_name,
+            "seed": self.seed,
+            "size": [self.preset.width, self.preset.height],
+            "noise": noise,
+        }
 
     def draw(self, index: int) -> tuple[Room, Rendering, list[tuple[int, ObjectDraft]]]:
-        """Room, rendering and (body index, object) pairs of scene `index`; rooms where a thing is hardly seen are drawn again."""
+        """Room, rendering and (body index, object) pairs of scene `index`; rooms where a thing is hardly seen are drawn
+        again.
+        """
         rng = np.random.default_rng([self.seed, index])
         for _ in range(200):
             room = random_room(self.preset, rng)
@@ -93,11 +127,34 @@ class RenderedScenes:
             noise = self.noise
             rng = np.random.default_rng([self.seed, index, 1])
             shared = 1 + noise.bias * rng.standard_normal()
-            depth = np.maximum(depth * shared + noise.sigma(depth) * rng.standard_normal(depth.shape), 1e-3).astype(np.float32)
-        truth = [{"object": k, "kind": room.bodies[i].kind, "colour": room.bodies[i].colour, "texture": room.bodies[i].texture,
-                  "size": round(room.bodies[i].size, 4), "raised": round(float(room.bodies[i].position[2]), 4)} for k, (i, _) in enumerate(things)]
+            depth = np.maximum(depth * shared + noise.sigma(depth) * rng.standard_normal(depth.shape), 1e-3).astype(
+                np.float32
+            )
+        truth = [
+            {
+                "object": k,
+                "kind": room.bodies[i].kind,
+                "colour": room.bodies[i].colour,
+                "texture": room.bodies[i].texture,
+                "size": round(room.bodies[i].size, 4),
+                "raised": round(float(room.bodies[i].position[2]), 4),
+            }
+            for k, (i, _) in enumerate(things)
+        ]
         return Frame(
-            item_id=self.item_id(index), source=self.name, rgb=drawn.rgb, split_key=self.item_id(index), depth=depth, depth_flag="metric",
-            depth_noise=noise, intrinsics=(camera.fx, camera.fy, camera.cx, camera.cy), intrinsics_source="rendered", gravity=camera.gravity,
-            floor=camera.floor, objects=[d for _, d in things], tags=("indoor", "rendered", self.preset_name),
-            provenance={"depth": "rendered", "intrinsics": "rendered", "gravity": "rendered"}, meta={"preset": self.preset_name, "truth": truth})
+            item_id=self.item_id(index),
+            source=self.name,
+            rgb=drawn.rgb,
+            split_key=self.item_id(index),
+            depth=depth,
+            depth_flag="metric",
+            depth_noise=noise,
+            intrinsics=(camera.fx, camera.fy, camera.cx, camera.cy),
+            intrinsics_source="rendered",
+            gravity=camera.gravity,
+            floor=camera.floor,
+            objects=[d for _, d in things],
+            tags=("indoor", "rendered", self.preset_name),
+            provenance={"depth": "rendered", "intrinsics": "rendered", "gravity": "rendered"},
+            meta={"preset": self.preset_name, "truth": truth},
+        )

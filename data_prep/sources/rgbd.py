@@ -1,4 +1,5 @@
 """Folders of colour and depth pictures in the conventions of TUM, NYU, KITTI and DIODE, or any other by options."""
+
 from __future__ import annotations
 
 import fnmatch
@@ -22,7 +23,9 @@ from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
 
 
 def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.ndarray:
-    """float32 depth [h, w] in metres (0 invalid) of PNG, NPY, NPZ ("depth_m" or "depth", optional "mask") or HDF5 ("depth") bytes."""
+    """float32 depth [h, w] in metres (0 invalid) of PNG, NPY, NPZ ("depth_m" or "depth", optional "mask") or HDF5
+    ("depth") bytes.
+    """
     try:
         if name.endswith(".npz"):
             with np.load(io.BytesIO(data), allow_pickle=False) as file:
@@ -50,7 +53,9 @@ def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.nd
     except BadItem:
         raise
     except Exception as error:
-        raise BadItem(f"{name} cannot be decoded: {' '.join(str(error).split())[:120] or type(error).__name__}") from None
+        raise BadItem(
+            f"{name} cannot be decoded: {' '.join(str(error).split())[:120] or type(error).__name__}"
+        ) from None
     values = _flat(values)
     if values.ndim != 2:
         raise BadItem(f"{name} has shape {values.shape}, not height x width")
@@ -76,16 +81,26 @@ def _check(intrinsics: Any, where: str) -> Intrinsics:
 class RgbdFolder:
     """Colour and depth files under `path` (local or gs://), paired by `convention`.
 
-    `intrinsics` and `depth_scale` (metres a count) override the convention's; a list of frames in `*annotations*.json` or `frames.json`
-    ({"files": [{"rgb", "depth", "cam_in", "depth_scale" (counts a metre), "objects" (as `labelled_objects` reads them)}]}) overrides both
-    and names what is in the pictures. `relative`: depth is only up to scale.
-    TUM's rgb.txt and depth.txt pair files by time; KITTI's camera comes from its calibration files.
-    Frames of one folder share a split, so that a sequence never stands on both sides; with `by_frame` each frame is split by itself."""
+    `intrinsics` and `depth_scale` (metres a count) override the convention's; a list of frames in `*annotations*.json`
+    or `frames.json` ({"files": [{"rgb", "depth", "cam_in", "depth_scale" (counts a metre), "objects" (as
+    `labelled_objects` reads them)}]}) overrides both and names what is in the pictures. `relative`: depth is only up to
+    scale. TUM's rgb.txt and depth.txt pair files by time; KITTI's camera comes from its calibration files. Frames of
+    one folder share a split, so that a sequence never stands on both sides; with `by_frame` each frame is split by
+    itself.
+    """
 
     name = "rgbd"
 
-    def __init__(self, path: str, convention: str = "generic", intrinsics: Intrinsics | None = None, depth_scale: float = 0.0,
-                 relative: bool = False, count: int = 0, by_frame: bool = False):
+    def __init__(
+        self,
+        path: str,
+        convention: str = "generic",
+        intrinsics: Intrinsics | None = None,
+        depth_scale: float = 0.0,
+        relative: bool = False,
+        count: int = 0,
+        by_frame: bool = False,
+    ):
         if convention not in CONVENTIONS:
             raise SourceError(f"no convention named {convention!r}: choose one of {', '.join(CONVENTIONS)}")
         self.root = epath.Path(path).expanduser()
@@ -97,23 +112,32 @@ class RgbdFolder:
         self.known = set(files)
         self.listed = self._listed(files)
         self.stamped = self._stamped(files)
-        pairs = [(f, d) for f in files if any(_matches(f, p) for p in self.convention.colour) and (d := self._depth_of(f))]
+        pairs = [
+            (f, d) for f in files if any(_matches(f, p) for p in self.convention.colour) and (d := self._depth_of(f))
+        ]
         if not pairs:
-            raise SourceError(f"no colour picture with depth in {path} (convention {convention}: {' or '.join(self.convention.colour)} with "
-                              f"{' or '.join(self.convention.depth)})")
+            raise SourceError(
+                f"no colour picture with depth in {path} (convention {convention}:"
+                f" {' or '.join(self.convention.colour)} with {' or '.join(self.convention.depth)})"
+            )
         self.pairs = pairs[:count] if count else pairs
 
     def _listed(self, files: list[str]) -> dict[str, dict[str, Any]]:
         """Entries of the folder's own list of frames, by the colour file's name."""
         out: dict[str, dict[str, Any]] = {}
         for name in files:
-            if fnmatch.fnmatch(posixpath.basename(name), "*annotations*.json") or posixpath.basename(name) == "frames.json":
+            if (
+                fnmatch.fnmatch(posixpath.basename(name), "*annotations*.json")
+                or posixpath.basename(name) == "frames.json"
+            ):
                 try:
                     for entry in json.loads((self.root / name).read_text())["files"]:
                         out[posixpath.basename(entry["rgb"])] = entry
                         out[posixpath.basename(entry["rgb"]).replace(".png", ".rgb.png")] = entry
                 except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise SourceError(f"{self.path}/{name} is not a list of frames: {type(error).__name__} {error}") from None
+                    raise SourceError(
+                        f"{self.path}/{name} is not a list of frames: {type(error).__name__} {error}"
+                    ) from None
         return out
 
     def _depth_of(self, colour: str) -> str:
@@ -121,32 +145,52 @@ class RgbdFolder:
             return self.stamped[colour]
         folder, base = posixpath.split(colour)
         stem = posixpath.splitext(base)[0]
-        names = {"stem": stem, "tail": stem.partition("_")[2], "head": base.partition(".")[0],
-                 "swap": re.sub("(?<![A-Z])(image|img|rgb|color)", "depth", stem, count=1)}
+        names = {
+            "stem": stem,
+            "tail": stem.partition("_")[2],
+            "head": base.partition(".")[0],
+            "swap": re.sub("(?<![A-Z])(image|img|rgb|color)", "depth", stem, count=1),
+        }
         named = self.listed.get(base, {}).get("depth", "")
         candidates = [posixpath.join(folder, posixpath.basename(named))] if named else []
         candidates += [posixpath.normpath(posixpath.join(folder, p.format(**names))) for p in self.convention.depth]
         return next((c for c in candidates if c in self.known and c != colour), "")
 
     def _stamped(self, files: list[str]) -> dict[str, str]:
-        """Depth file of each colour file by TUM's lists of time stamps, for every sequence below the folder that has them."""
+        """Depth file of each colour file by TUM's lists of time stamps, for every sequence below the folder that has
+        them.
+        """
         out: dict[str, str] = {}
         for name in files:
             folder, base = posixpath.split(name)
             partner = posixpath.join(folder, "depth.txt")
             if base == "rgb.txt" and partner in self.known:
-                pairs = associate(read_stamps((self.root / name).read_text()), read_stamps((self.root / partner).read_text()))
+                pairs = associate(
+                    read_stamps((self.root / name).read_text()), read_stamps((self.root / partner).read_text())
+                )
                 out.update({posixpath.join(folder, c): posixpath.join(folder, d) for c, d in pairs.items()})
         return {c: d for c, d in out.items() if d in self.known}
 
     def _calibration(self, colour: str) -> Intrinsics | None:
-        """KITTI's camera of a frame: its own intrinsics file, else the calib_cam_to_cam.txt of its folder or the nearest one above."""
+        """KITTI's camera of a frame: its own intrinsics file, else the calib_cam_to_cam.txt of its folder or the
+        nearest one above.
+        """
         folder, base = posixpath.split(colour)
         stem = posixpath.splitext(base)[0]
-        places = [posixpath.normpath(posixpath.join(folder, p)) for p in (f"../intrinsics/{stem}.txt", "calib_cam_to_cam.txt",
-                  "../calib_cam_to_cam.txt", "../../calib_cam_to_cam.txt", "../../../calib_cam_to_cam.txt")]
+        places = [
+            posixpath.normpath(posixpath.join(folder, p))
+            for p in (
+                f"../intrinsics/{stem}.txt",
+                "calib_cam_to_cam.txt",
+                "../calib_cam_to_cam.txt",
+                "../../calib_cam_to_cam.txt",
+                "../../../calib_cam_to_cam.txt",
+            )
+        ]
         found = next((p for p in places if p in self.known), "")
-        return kitti_intrinsics((self.root / found).read_text(), "03" if "image_03" in colour else "02") if found else None
+        return (
+            kitti_intrinsics((self.root / found).read_text(), "03" if "image_03" in colour else "02") if found else None
+        )
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -157,8 +201,16 @@ class RgbdFolder:
     def config(self) -> dict[str, Any]:
         parts = [*(f"{c} {d}" for c, d in self.pairs), json.dumps(self.listed, sort_keys=True) if self.listed else ""]
         listing = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-        return {"source": self.name, "path": self.path, "convention": self.kind, "intrinsics": self.intrinsics, "depth_scale": self.depth_scale,
-                "relative": self.relative, "files": listing, "by_frame": self.by_frame}
+        return {
+            "source": self.name,
+            "path": self.path,
+            "convention": self.kind,
+            "intrinsics": self.intrinsics,
+            "depth_scale": self.depth_scale,
+            "relative": self.relative,
+            "files": listing,
+            "by_frame": self.by_frame,
+        }
 
     def _scale(self, entry: dict[str, Any]) -> float:
         if entry.get("depth_scale"):
@@ -176,8 +228,11 @@ class RgbdFolder:
         if rule.intrinsics is None or rule.size is None:
             return None
         if abs(width / height - rule.size[0] / rule.size[1]) > 0.01:
-            raise BadItem(f"{width}x{height} has not the shape of {self.kind}'s camera ({rule.size[0]}x{rule.size[1]}): give --intrinsics")
-        return tuple(v * width / rule.size[0] for v in rule.intrinsics)       # type: ignore[return-value]
+            raise BadItem(
+                f"{width}x{height} has not the shape of {self.kind}'s camera ({rule.size[0]}x{rule.size[1]}): give"
+                " --intrinsics"
+            )
+        return tuple(v * width / rule.size[0] for v in rule.intrinsics)  # type: ignore[return-value]
 
     def load(self, index: int) -> Frame:
         colour, depth_name = self.pairs[index]
@@ -189,18 +244,26 @@ class RgbdFolder:
             stem = posixpath.splitext(colour)[0]
             mask = next((m for m in (p.format(stem=stem) for p in rule.mask) if m in self.known), "")
             mask_data = (self.root / mask).read_bytes() if mask else b""
-            objects = labelled_objects(entry.get("objects", []), picture.rgb.shape[1], picture.rgb.shape[0], lambda name: (self.root / name).read_bytes())
+            objects = labelled_objects(
+                entry.get("objects", []),
+                picture.rgb.shape[1],
+                picture.rgb.shape[0],
+                lambda name: (self.root / name).read_bytes(),
+            )
         except OSError as error:
             raise BadItem(f"cannot be read: {error.strerror or error}") from None
         scale = 1.0 if depth_name.endswith((".npy", ".npz", ".h5")) and not self.depth_scale else self._scale(entry)
         depth = read_depth(data, depth_name, scale, mask_data)
         height, width = picture.rgb.shape[:2]
         if depth.shape != (height, width):
-            raise BadItem(f"depth is {depth.shape[1]}x{depth.shape[0]}, the picture {width}x{height}: they must be registered to each other")
+            raise BadItem(
+                f"depth is {depth.shape[1]}x{depth.shape[0]}, the picture {width}x{height}: they must be registered to"
+                " each other"
+            )
         depth[depth > rule.most] = 0
         if rule.border:
             edge = np.zeros_like(depth, bool)
-            edge[rule.border: -rule.border, rule.border: -rule.border] = True
+            edge[rule.border : -rule.border, rule.border : -rule.border] = True
             depth = np.where(edge, depth, 0)
         if not (depth > 0).any():
             raise BadItem(f"{depth_name} has no valid depth")
@@ -208,12 +271,24 @@ class RgbdFolder:
         key = f"{self.root.name}/{colour if self.by_frame else posixpath.dirname(colour)}"
         camera_from = "frame list" if entry.get("cam_in") else "option" if self.intrinsics else rule.source
         return Frame(
-            colour, self.name, stored_pixels(picture.rgb, picture.encoded), picture.encoded, key, depth, "relative" if self.relative else "metric",
-            rule.noise, intrinsics, "sensor" if intrinsics else "none", objects=objects, tags=("photo", *rule.tags), notes=picture.notes,
-            provenance={"depth": rule.source or "file", "depth_file": depth_name, "intrinsics": camera_from})
+            colour,
+            self.name,
+            stored_pixels(picture.rgb, picture.encoded),
+            picture.encoded,
+            key,
+            depth,
+            "relative" if self.relative else "metric",
+            rule.noise,
+            intrinsics,
+            "sensor" if intrinsics else "none",
+            objects=objects,
+            tags=("photo", *rule.tags),
+            notes=picture.notes,
+            provenance={"depth": rule.source or "file", "depth_file": depth_name, "intrinsics": camera_from},
+        )
 
 
 def _matches(path: str, pattern: str) -> bool:
     """Whether a relative path ends as the pattern says, folder by folder; `**/` stands for any depth."""
     parts, wanted = path.split("/"), pattern.removeprefix("**/").split("/")
-    return len(parts) >= len(wanted) and all(fnmatch.fnmatch(p, w) for p, w in zip(parts[-len(wanted):], wanted))
+    return len(parts) >= len(wanted) and all(fnmatch.fnmatch(p, w) for p, w in zip(parts[-len(wanted) :], wanted))

@@ -1,4 +1,5 @@
 """Small text files that come with RGB-D sequences: TUM's lists of time stamps and KITTI's calibration."""
+
 from __future__ import annotations
 
 import re
@@ -19,9 +20,12 @@ def read_stamps(text: str) -> list[tuple[float, str]]:
     return sorted(out)
 
 
-def associate(colour: list[tuple[float, str]], depth: list[tuple[float, str]], most_apart: float = 0.02) -> dict[str, str]:
-    """Depth file of each colour file: closest in time and less than `most_apart` seconds away, closest pairs first, none used twice (as
-    TUM's associate.py does it)."""
+def associate(
+    colour: list[tuple[float, str]], depth: list[tuple[float, str]], most_apart: float = 0.02
+) -> dict[str, str]:
+    """Depth file of each colour file: closest in time and less than `most_apart` seconds away, closest pairs first,
+    none used twice (as TUM's associate.py does it).
+    """
     pairs, first = [], 0
     for time, name in colour:
         while first < len(depth) and depth[first][0] < time - most_apart:
@@ -40,8 +44,9 @@ def associate(colour: list[tuple[float, str]], depth: list[tuple[float, str]], m
 
 
 def kitti_intrinsics(text: str, camera: str = "02") -> Intrinsics | None:
-    """fx, fy, cx, cy of a rectified camera from calib_cam_to_cam.txt (line P_rect_02: a 3 x 4 matrix), or from the nine numbers of a
-    depth-completion intrinsics file; None when the text holds neither."""
+    """fx, fy, cx, cy of a rectified camera from calib_cam_to_cam.txt (line P_rect_02: a 3 x 4 matrix), or from the nine
+    numbers of a depth-completion intrinsics file; None when the text holds neither.
+    """
     match = re.search(rf"^P_rect_{camera}:\s*(.+)$", text, re.MULTILINE)
     row = 4 if match else 3
     try:

@@ -1,4 +1,5 @@
 """Any TFDS dataset with an image feature, read without TensorFlow (its files must be ArrayRecord)."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -15,31 +16,50 @@ METRIC = {"nyu_depth_v2": "nyu"}
 
 
 class TfdsImages:
-    """Pictures of a prepared TFDS dataset, by name (`nyu_depth_v2`) or directory; with depth where the dataset has a "depth" feature.
+    """Pictures of a prepared TFDS dataset, by name (`nyu_depth_v2`) or directory; with depth where the dataset has a
+    "depth" feature.
 
-    Depth is metric for datasets in METRIC or with `metric=True`, else it is flagged relative. All pictures of one split of the dataset that
-    carry the same `group` feature (if named) share a split here."""
+    Depth is metric for datasets in METRIC or with `metric=True`, else it is flagged relative. All pictures of one split
+    of the dataset that carry the same `group` feature (if named) share a split here.
+    """
 
     name = "tfds"
 
-    def __init__(self, dataset: str, split: str = "train", data_dir: str = "", metric: bool = False, group: str = "", count: int = 0):
+    def __init__(
+        self,
+        dataset: str,
+        split: str = "train",
+        data_dir: str = "",
+        metric: bool = False,
+        group: str = "",
+        count: int = 0,
+    ):
         import tensorflow_datasets as tfds
 
         self.dataset, self.split, self.data_dir, self.group = dataset, split, data_dir, group
         self.metric = metric or dataset.partition("/")[0].partition(":")[0] in METRIC
         try:
-            builder = tfds.builder_from_directory(dataset) if "/" in dataset and dataset.startswith((".", "/", "~", "gs:")) else tfds.builder(
-                dataset, data_dir=data_dir or None, file_format="array_record", try_gcs=False)
+            builder = (
+                tfds.builder_from_directory(dataset)
+                if "/" in dataset and dataset.startswith((".", "/", "~", "gs:"))
+                else tfds.builder(dataset, data_dir=data_dir or None, file_format="array_record", try_gcs=False)
+            )
             self.features = builder.info.features
-            self.image = next((k for k, f in self.features.items() if isinstance(f, tfds.features.Image) and k != "depth"), "")
-            self.data = builder.as_data_source(split=split, decoders={self.image: tfds.decode.SkipDecoding()} if self.image else None)
+            self.image = next(
+                (k for k, f in self.features.items() if isinstance(f, tfds.features.Image) and k != "depth"), ""
+            )
+            self.data = builder.as_data_source(
+                split=split, decoders={self.image: tfds.decode.SkipDecoding()} if self.image else None
+            )
             try:
                 self.data[0]
-            except ImportError:                         # no encoded bytes to be had (TFDS's mock data): take decoded pixels
+            except ImportError:  # no encoded bytes to be had (TFDS's mock data): take decoded pixels
                 self.data = builder.as_data_source(split=split)
         except Exception as error:
-            raise SourceError(f"TFDS dataset {dataset} split {split} cannot be opened: {' '.join(str(error).split())[:200]}; prepare it first with "
-                              f"tfds build {dataset} --file_format=array_record") from None
+            raise SourceError(
+                f"TFDS dataset {dataset} split {split} cannot be opened: {' '.join(str(error).split())[:200]}; prepare"
+                f" it first with tfds build {dataset} --file_format=array_record"
+            ) from None
         if not self.image:
             raise SourceError(f"TFDS dataset {dataset} has no image feature (it has {', '.join(self.features)})")
         self.size = min(len(self.data), count) if count else len(self.data)
@@ -51,14 +71,26 @@ class TfdsImages:
         return f"{self.dataset}/{self.split}/{index:08d}"
 
     def config(self) -> dict[str, Any]:
-        return {"source": self.name, "dataset": self.dataset, "split": self.split, "metric": self.metric, "group": self.group}
+        return {
+            "source": self.name,
+            "dataset": self.dataset,
+            "split": self.split,
+            "metric": self.metric,
+            "group": self.group,
+        }
 
     def load(self, index: int) -> Frame:
         example = self.data[index]
         raw = example[self.image]
         if isinstance(raw, bytes):
             picture = open_picture(raw)
-            frame = Frame(self.item_id(index), self.name, stored_pixels(picture.rgb, picture.encoded), picture.encoded, notes=picture.notes)
+            frame = Frame(
+                self.item_id(index),
+                self.name,
+                stored_pixels(picture.rgb, picture.encoded),
+                picture.encoded,
+                notes=picture.notes,
+            )
         else:
             pixels = np.asarray(raw)
             pixels = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels[..., :3])
@@ -84,4 +116,4 @@ class TfdsImages:
         frame.depth_noise = rule.noise if rule else DepthNoise(0.005, 0.0, 0.003, 0.01)
         if rule and rule.intrinsics and rule.size:
             scale = frame.width / rule.size[0]
-            frame.intrinsics, frame.intrinsics_source = tuple(v * scale for v in rule.intrinsics), "sensor"     # type: ignore[assignment]
+            frame.intrinsics, frame.intrinsics_source = tuple(v * scale for v in rule.intrinsics), "sensor"  # type: ignore[assignment]

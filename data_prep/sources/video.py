@@ -1,4 +1,5 @@
 """Frames of video files at fixed times; all frames of a video share a split."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -32,7 +33,9 @@ def _duration(path: Any) -> float:
 
 
 class VideoFrames:
-    """One frame every `every` seconds of a video file, or of each video in a folder; the id of a frame is FILE#t=SECONDS."""
+    """One frame every `every` seconds of a video file, or of each video in a folder; the id of a frame is
+    FILE#t=SECONDS.
+    """
 
     name = "video"
 
@@ -52,7 +55,7 @@ class VideoFrames:
             try:
                 times = np.arange(0, max(_duration(file), 1e-3), every)
             except BadItem:
-                times = np.zeros(1)                 # the item itself will say what is wrong with the file
+                times = np.zeros(1)  # the item itself will say what is wrong with the file
             self.items += [(base, file, float(t)) for t in times]
         if count:
             self.items = self.items[:count]
@@ -77,9 +80,18 @@ class VideoFrames:
                 video.seek(int(time / stream.time_base), stream=stream)
                 for frame in video.decode(stream):
                     if frame.time is not None and frame.time >= time - 1e-3:
-                        turned = np.rot90(frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90) % 4)
-                        return Frame(self.item_id(index), self.name, np.ascontiguousarray(turned), split_key=base, tags=("video",),
-                                     provenance={"path": str(path)}, meta={"time": round(float(frame.time), 4), "video": base})
+                        turned = np.rot90(
+                            frame.to_ndarray(format="rgb24"), round(getattr(frame, "rotation", 0) / 90) % 4
+                        )
+                        return Frame(
+                            self.item_id(index),
+                            self.name,
+                            np.ascontiguousarray(turned),
+                            split_key=base,
+                            tags=("video",),
+                            provenance={"path": str(path)},
+                            meta={"time": round(float(frame.time), 4), "video": base},
+                        )
         except (av.error.FFmpegError, IndexError) as error:
             raise BadItem(f"cannot be decoded at {time:.2f} s: {' '.join(str(error).split())[:120]}") from None
         raise BadItem(f"ends before {time:.2f} s")

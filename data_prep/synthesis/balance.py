@@ -1,7 +1,11 @@
-"""Keeps answers balanced while questions are chosen: no option, side, slot, number or named object is right more often than its share.
+"""Keeps answers balanced while questions are chosen: no option, side, slot, number or named object is right more often
+than its share.
 
-Without it a question is answered from its words alone: tables are closer than pictures, small things stand in front. Each draft brings
-facts (key, value, number of values); a draft whose value is already ahead of its share by more than a slack is refused."""
+Without it a question is answered from its words alone: tables are closer than pictures, small things stand in front.
+Each draft brings facts (key, value, number of values); a draft whose value is already ahead of its share by more than a
+slack is refused.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -13,9 +17,10 @@ from data_prep.synthesis.draft import Draft, Fact
 
 
 class Balance:
-    """Counts of what was right so far, a split at a time. A value may be ahead of its share by `slack` + `tube` * sqrt(total) answers:
-    inside the tube the choice is free, so that balance does not become a pattern of its own (an exactly balanced word is a hint: what was
-    right too often so far would be wrong next)."""
+    """Counts of what was right so far, a split at a time. A value may be ahead of its share by `slack` + `tube` *
+    sqrt(total) answers: inside the tube the choice is free, so that balance does not become a pattern of its own (an
+    exactly balanced word is a hint: what was right too often so far would be wrong next).
+    """
 
     def __init__(self, slack: float = 1.0, tube: float = 0.3):
         self.slack, self.tube = slack, tube
@@ -32,7 +37,9 @@ class Balance:
         return True
 
     def pick(self, split: str, drafts: Iterator[Draft]) -> Draft | None:
-        """The first draft that fits, counted; None when the drafts run out. Families give them in random order, so the first is a fair one."""
+        """The first draft that fits, counted; None when the drafts run out. Families give them in random order, so the
+        first is a fair one.
+        """
         return next((draft for draft in drafts if self.take(split, draft.facts)), None)
 
     def take(self, split: str, facts: Sequence[Fact]) -> bool:

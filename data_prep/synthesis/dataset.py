@@ -1,4 +1,5 @@
 """Reading scene datasets and writing question datasets."""
+
 from __future__ import annotations
 
 import collections
@@ -26,7 +27,10 @@ class SceneDataset:
         import tensorflow_datasets as tfds
 
         if "://" not in directory and not Path(directory, "dataset_info.json").is_file():
-            raise DatasetError(f"{directory}: no finished scene dataset there (no dataset_info.json); make one with python -m data_prep.annotate")
+            raise DatasetError(
+                f"{directory}: no finished scene dataset there (no dataset_info.json); make one with python -m"
+                " data_prep.annotate"
+            )
         try:
             builder = tfds.builder_from_directory(directory)
             splits = sorted(builder.info.splits, key=lambda s: (s != "train", s))
@@ -47,7 +51,8 @@ class SceneDataset:
                 try:
                     return from_example(SceneRecord, source[index])
                 except Exception as error:
-                    return f"{split} scene {index}: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"[:200]
+                    first = str(error).splitlines()[0] if str(error) else ""
+                    return f"{split} scene {index}: {type(error).__name__}: {first}"[:200]
             index -= len(source)
         raise IndexError(index)
 
@@ -63,7 +68,9 @@ class SceneDataset:
 
 
 class QuestionWriter:
-    """Writes question records in order. A run that was stopped is repeated from its seed; what is on disk already is passed over."""
+    """Writes question records in order. A run that was stopped is repeated from its seed; what is on disk already is
+    passed over.
+    """
 
     def __init__(self, out: str, config: dict[str, Any], shard_records: int = 1000):
         features = question_features()
@@ -78,7 +85,11 @@ class QuestionWriter:
 
     def write(self, record: QuestionRecord) -> None:
         """Appends one record."""
-        self._append(lambda index: Outcome(index, record.question_id, "record", record.split, example=self._serialize(to_example(record))))
+        self._append(
+            lambda index: Outcome(
+                index, record.question_id, "record", record.split, example=self._serialize(to_example(record))
+            )
+        )
 
     def skip(self, item_id: str, stage: str, reason: str) -> None:
         """Notes an item that gave no question, with the reason."""
@@ -114,8 +125,16 @@ def write_questions(out: str, config: dict[str, Any], records: Iterable[Question
         writer.close()
 
 
-def print_report(out: str, manifest: dict[str, Any], rows: Sequence[dict[str, Any]], reasons: collections.Counter[str], seconds: float) -> None:
-    """What a verb says at its end: the table of answer priors, why questions were not asked, and how many were written."""
+def print_report(
+    out: str,
+    manifest: dict[str, Any],
+    rows: Sequence[dict[str, Any]],
+    reasons: collections.Counter[str],
+    seconds: float,
+) -> None:
+    """What a verb says at its end: the table of answer priors, why questions were not asked, and how many were
+    written.
+    """
     print(format_table(rows))
     if reasons:
         print("not asked: " + "; ".join(f"{reason} {n}" for reason, n in reasons.most_common(20)))

@@ -1,4 +1,7 @@
-"""A question before it is chosen (`Draft`), the wordings it is drawn from (`Form`), and its way into a QuestionRecord."""
+"""A question before it is chosen (`Draft`), the wordings it is drawn from (`Form`), and its way into a
+QuestionRecord.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,11 +20,13 @@ LETTERS = "ABCDEFGH"
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """One form of a family: its wordings, the short ones first, and answer sentences. `first_id` keeps template ids unique in the family."""
+    """One form of a family: its wordings, the short ones first, and answer sentences. `first_id` keeps template ids
+    unique in the family.
+    """
 
     name: str
     first_id: int
-    plain: tuple[str, ...]                   # short wordings, for small models too
+    plain: tuple[str, ...]  # short wordings, for small models too
     full: tuple[str, ...]
     sentences: tuple[str, ...] = ("{answer}", "The answer is {answer}.", "It is {answer}.", "That would be {answer}.")
 
@@ -59,7 +64,9 @@ class Draft:
 
 
 def name_facts(key: tuple, pairs: Sequence[tuple[Thing, Any]], values: int) -> list[Fact]:
-    """Facts that keep named objects from giving answers away: one for each caption, and for each class word that is not the caption."""
+    """Facts that keep named objects from giving answers away: one for each caption, and for each class word that is not
+    the caption.
+    """
     facts: list[Fact] = []
     for thing, value in pairs:
         facts.append((key + ("caption", thing.caption), value, values))
@@ -76,35 +83,98 @@ def versus_fact(key: tuple, winner: Thing, loser: Thing) -> list[Fact]:
     return [(key + ("versus", first, second), winner.name, 2)]
 
 
-def choice(family: str, form: Form, view: SceneView, rng: random.Random, options: Options, *, names: dict[str, str], answers: Sequence[str],
-           right: int, objects: tuple[Thing, ...], margin: float, rule_inputs: dict[str, Any], facts: Sequence[Fact], hops: int = 1,
-           letters: bool = True) -> Draft:
-    """A question with a closed set of answers: as words, or (profile "full", at random) with lettered options in random order."""
+def choice(
+    family: str,
+    form: Form,
+    view: SceneView,
+    rng: random.Random,
+    options: Options,
+    *,
+    names: dict[str, str],
+    answers: Sequence[str],
+    right: int,
+    objects: tuple[Thing, ...],
+    margin: float,
+    rule_inputs: dict[str, Any],
+    facts: Sequence[Fact],
+    hops: int = 1,
+    letters: bool = True,
+) -> Draft:
+    """A question with a closed set of answers: as words, or (profile "full", at random) with lettered options in random
+    order.
+    """
     template_id, wording = form.pick(rng, options)
     question, answer, kind, texts = wording.format(**names), answers[right], "word", tuple(answers)
     key = (family, form.name)
-    extra: list[Fact] = [(key + ("answer", texts), answer, len(texts))] if not objects or answer not in {o.caption for o in objects} else []
+    extra: list[Fact] = (
+        [(key + ("answer", texts), answer, len(texts))]
+        if not objects or answer not in {o.caption for o in objects}
+        else []
+    )
     if letters and not options.plain and len(answers) <= len(LETTERS) and rng.random() < options.letters:
         order = list(range(len(answers)))
         rng.shuffle(order)
         texts = tuple(answers[i] for i in order)
         slot = order.index(right)
-        question += "\n" + "\n".join(f"{LETTERS[i]}. {text}" for i, text in enumerate(texts)) + "\nAnswer with the letter of the right option."
+        question += (
+            "\n"
+            + "\n".join(f"{LETTERS[i]}. {text}" for i, text in enumerate(texts))
+            + "\nAnswer with the letter of the right option."
+        )
         answer, kind = LETTERS[slot], "mcq"
         extra.append((key + ("letter",), slot, len(texts)))
     elif extra == []:
         extra.append((key + ("slot",), right, len(texts)))
-    return Draft(family, form, template_id, question, kind, answer, {"kind": "choice"}, margin, objects, rule_inputs, texts,
-                 facts=(*facts, *extra), hops=hops)
+    return Draft(
+        family,
+        form,
+        template_id,
+        question,
+        kind,
+        answer,
+        {"kind": "choice"},
+        margin,
+        objects,
+        rule_inputs,
+        texts,
+        facts=(*facts, *extra),
+        hops=hops,
+    )
 
 
-def number(family: str, form: Form, rng: random.Random, options: Options, *, names: dict[str, str], answer: str, unit: str,
-           reward: dict[str, Any], objects: tuple[Thing, ...], rule_inputs: dict[str, Any], margin: float = 1.0, facts: Sequence[Fact] = (),
-           uncertainty: float = 0.0) -> Draft:
+def number(
+    family: str,
+    form: Form,
+    rng: random.Random,
+    options: Options,
+    *,
+    names: dict[str, str],
+    answer: str,
+    unit: str,
+    reward: dict[str, Any],
+    objects: tuple[Thing, ...],
+    rule_inputs: dict[str, Any],
+    margin: float = 1.0,
+    facts: Sequence[Fact] = (),
+    uncertainty: float = 0.0,
+) -> Draft:
     """A question whose answer is a number in `unit`."""
     template_id, wording = form.pick(rng, options)
-    return Draft(family, form, template_id, wording.format(**names), "number", answer, reward, margin, objects, rule_inputs, unit=unit,
-                 facts=tuple(facts), uncertainty=uncertainty)
+    return Draft(
+        family,
+        form,
+        template_id,
+        wording.format(**names),
+        "number",
+        answer,
+        reward,
+        margin,
+        objects,
+        rule_inputs,
+        unit=unit,
+        facts=tuple(facts),
+        uncertainty=uncertainty,
+    )
 
 
 def mixed(rng: random.Random, *parts: Iterator[Draft]) -> Iterator[Draft]:
@@ -136,17 +206,42 @@ def _plain_numbers(value: Any) -> Any:
 def finish(draft: Draft, view: SceneView, seed: int, rng: random.Random) -> QuestionRecord:
     """The draft as a QuestionRecord with the scene's picture, its identity and everything needed to check it again."""
     scene = view.scene
-    identity = hashlib.sha1(f"{view.scene_id}\n{draft.family}\n{draft.question}\n{draft.answer}".encode()).hexdigest()[:12]
+    identity = hashlib.sha1(f"{view.scene_id}\n{draft.family}\n{draft.question}\n{draft.answer}".encode()).hexdigest()[
+        :12
+    ]
     sentence = draft.form.sentences[int(rng.random() * len(draft.form.sentences))]
     shown = draft.options[LETTERS.index(draft.answer)] if draft.question_type == "mcq" else draft.answer
     meta = {
-        "form": draft.form.name, "margin": rounded(draft.margin), "objects": [o.object_id for o in draft.objects],
-        "captions": [o.caption for o in draft.objects], "rule_inputs": _plain_numbers(draft.rule_inputs),
-        "uncertainty": rounded(draft.uncertainty), "sentence": sentence.replace("{answer}", shown), "depth_flag": scene.depth_flag,
-        "intrinsics_source": scene.intrinsics_source, "generator_version": GENERATOR_VERSION, "provenance": "template",
+        "form": draft.form.name,
+        "margin": rounded(draft.margin),
+        "objects": [o.object_id for o in draft.objects],
+        "captions": [o.caption for o in draft.objects],
+        "rule_inputs": _plain_numbers(draft.rule_inputs),
+        "uncertainty": rounded(draft.uncertainty),
+        "sentence": sentence.replace("{answer}", shown),
+        "depth_flag": scene.depth_flag,
+        "intrinsics_source": scene.intrinsics_source,
+        "generator_version": GENERATOR_VERSION,
+        "provenance": "template",
     }
     return QuestionRecord(
-        question_id=f"{view.scene_id}/{draft.family}/{identity}", source=scene.source, split=scene.split, scene_id=scene.scene_id,
-        images=(scene.image,), widths=(scene.width,), heights=(scene.height,), question=draft.question, question_type=draft.question_type,
-        answer=draft.answer, options=draft.options, unit=draft.unit, reward=json.dumps(draft.reward), family=draft.family,
-        template_id=draft.template_id, hops=draft.hops, seed=seed, meta=json.dumps(meta), tags=scene.tags)
+        question_id=f"{view.scene_id}/{draft.family}/{identity}",
+        source=scene.source,
+        split=scene.split,
+        scene_id=scene.scene_id,
+        images=(scene.image,),
+        widths=(scene.width,),
+        heights=(scene.height,),
+        question=draft.question,
+        question_type=draft.question_type,
+        answer=draft.answer,
+        options=draft.options,
+        unit=draft.unit,
+        reward=json.dumps(draft.reward),
+        family=draft.family,
+        template_id=draft.template_id,
+        hops=draft.hops,
+        seed=seed,
+        meta=json.dumps(meta),
+        tags=scene.tags,
+    )

@@ -1,7 +1,10 @@
 """Whether a reworded question still asks exactly what the template asked. Strict: a doubtful text is refused.
 
-What must survive: every number and placeholder in order, every object name (same times, same order of first mention), units, option lines,
-marks, the words that decide the answer (left, closer, centre, longest, ...), and the kind of question (which one / yes or no / a number)."""
+What must survive: every number and placeholder in order, every object name (same times, same order of first mention),
+units, option lines, marks, the words that decide the answer (left, closer, centre, longest, ...), and the kind of
+question (which one / yes or no / a number).
+"""
+
 from __future__ import annotations
 
 import re
@@ -16,24 +19,68 @@ _URL = re.compile(r"https?:|www\.|\\boxed|```|system prompt|as an ai|i cannot|i 
 
 # Words of one concept are exchangeable; a concept that appears or vanishes changes the question.
 _CONCEPTS = {
-    "left": ("left", "leftmost"), "right": ("right", "rightmost"), "above": ("above", "higher", "top", "over", "upper", "highest"),
+    "left": ("left", "leftmost"),
+    "right": ("right", "rightmost"),
+    "above": ("above", "higher", "top", "over", "upper", "highest"),
     "below": ("below", "lower", "bottom", "under", "beneath", "lowest", "underneath"),
-    "near": ("closer", "nearer", "closest", "nearest", "smaller depth", "smallest depth", "shorter distance", "shortest distance",
-    "increasing depth"),
-    "far": ("farther", "further away", "farthest", "furthest", "more distant", "most distant", "greater depth", "greatest depth", "longer distance",
-            "decreasing depth"),
-    "tall": ("taller", "tall", "height", "heights", "high", "vertical extent"), "short": ("shorter", "less tall", "smaller height"),
-    "longest": ("longest", "largest", "greatest", "longest side"), "center": ("center", "centre", "centers", "centres", "middle"),
+    "near": (
+        "closer",
+        "nearer",
+        "closest",
+        "nearest",
+        "smaller depth",
+        "smallest depth",
+        "shorter distance",
+        "shortest distance",
+        "increasing depth",
+    ),
+    "far": (
+        "farther",
+        "further away",
+        "farthest",
+        "furthest",
+        "more distant",
+        "most distant",
+        "greater depth",
+        "greatest depth",
+        "longer distance",
+        "decreasing depth",
+    ),
+    "tall": ("taller", "tall", "height", "heights", "high", "vertical extent"),
+    "short": ("shorter", "less tall", "smaller height"),
+    "longest": ("longest", "largest", "greatest", "longest side"),
+    "center": ("center", "centre", "centers", "centres", "middle"),
     "closest points": ("closest point", "closest points", "nearest points", "closest visible points", "surfaces"),
     "horizontal": ("horizontal", "horizontally", "from above", "ignoring height", "along the floor"),
     "vertical": ("vertical", "vertically", "height lie"),
-    "front": ("front", "ahead", "foreground"), "back": ("back", "behind", "background"), "between": ("between", "apart"),
-    "count": ("how many", "number of", "count"), "view": ("field of view", "angle of view"), "focal": ("focal length", "fx"),
+    "front": ("front", "ahead", "foreground"),
+    "back": ("back", "behind", "background"),
+    "between": ("between", "apart"),
+    "count": ("how many", "number of", "count"),
+    "view": ("field of view", "angle of view"),
+    "focal": ("focal length", "fx"),
 }
 _NEGATIONS = re.compile(
-    r"\b(?:not|no|never|except|other than|isn't|aren't|doesn't|don't|opposite|least|without|neither|unless|instead of|wrong)\b", re.IGNORECASE)
-_UNITS = ("metre", "meter", "centimetre", "centimeter", "square met", "degree", "pixel", "inch", "feet", "foot", "millimet", "kilomet", "yard",
-    "mile")
+    r"\b(?:not|no|never|except|other than|isn't|aren't|doesn't|don't|opposite|least|without|neither|unless|instead"
+    r" of|wrong)\b",
+    re.IGNORECASE,
+)
+_UNITS = (
+    "metre",
+    "meter",
+    "centimetre",
+    "centimeter",
+    "square met",
+    "degree",
+    "pixel",
+    "inch",
+    "feet",
+    "foot",
+    "millimet",
+    "kilomet",
+    "yard",
+    "mile",
+)
 _UNIT_SIGNS = re.compile(r"\b(m|cm|mm|km|px|ft|in)\b")
 _ASKS_CHOICE = re.compile(r"\b(which|what|whose|name|tell|choose|or|pick|identify)\b", re.IGNORECASE)
 
@@ -59,12 +106,17 @@ def _units(text: str) -> set[str]:
     low = text.lower()
     found = {u.replace("metre", "meter").replace("centimetre", "centimeter") for u in _UNITS if u in low}
     sign = {"m": "meter", "cm": "centimeter", "px": "pixel"}
-    return {{"centimeter": "cm", "meter": "m"}.get(u, u) for u in found | {sign.get(s, s) for s in _UNIT_SIGNS.findall(low)} if not (
-        u == "meter" and "centimeter" in found and not re.search(r"(?<!centi)met(?:er|re)", low))}
+    return {
+        {"centimeter": "cm", "meter": "m"}.get(u, u)
+        for u in found | {sign.get(s, s) for s in _UNIT_SIGNS.findall(low)}
+        if not (u == "meter" and "centimeter" in found and not re.search(r"(?<!centi)met(?:er|re)", low))
+    }
 
 
-def unfaithful(original: str, text: str, *, names: Sequence[str] = (), answer: str = "", options: Sequence[str] = ()) -> str:
-    """"" if `text` may replace `original`, else the reason, short enough to be counted by."""
+def unfaithful(
+    original: str, text: str, *, names: Sequence[str] = (), answer: str = "", options: Sequence[str] = ()
+) -> str:
+    """ "" if `text` may replace `original`, else the reason, short enough to be counted by."""
     if not text or len(text) > MOST_GROWTH * len(original) + 80 or len(text) < 0.4 * len(original):
         return "length out of bounds"
     if text == original:
@@ -73,7 +125,11 @@ def unfaithful(original: str, text: str, *, names: Sequence[str] = (), answer: s
         return "holds something foreign"
     if _MARK.findall(text) != _MARK.findall(original):
         return "marks changed"
-    if _PLACEHOLDER.findall(text) != _PLACEHOLDER.findall(original) or "{" in _PLACEHOLDER.sub("", text) or "}" in _PLACEHOLDER.sub("", text):
+    if (
+        _PLACEHOLDER.findall(text) != _PLACEHOLDER.findall(original)
+        or "{" in _PLACEHOLDER.sub("", text)
+        or "}" in _PLACEHOLDER.sub("", text)
+    ):
         return "coordinates changed"
     if _OPTION_LINE.findall(text) != _OPTION_LINE.findall(original):
         return "options changed"
@@ -107,6 +163,8 @@ def _same_question(base: str, body: str, names: Sequence[str], answer: str, opti
     words = [o for o in options if o.lower() in low_base and o not in mentioned]
     if any(o.lower() not in low_body for o in words):
         return "answer words lost"
-    if low_body.count("answer") > low_base.count("answer") + 1 or re.search(r"\b(the answer is|correct answer)\b", low_body):
+    if low_body.count("answer") > low_base.count("answer") + 1 or re.search(
+        r"\b(the answer is|correct answer)\b", low_body
+    ):
         return "gives an answer"
     return ""

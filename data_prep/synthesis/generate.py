@@ -1,4 +1,7 @@
-"""Scenes in, question records out: candidates a family and scene, the balance's choice, and counts of everything that was not asked."""
+"""Scenes in, question records out: candidates a family and scene, the balance's choice, and counts of everything that
+was not asked.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -14,7 +17,9 @@ from spatial_jax.data.records import QuestionRecord, SceneRecord
 
 
 class _Pool:
-    """One family's candidate questions of a scene, drawn as needed; knows whether there were any and passes over repetitions."""
+    """One family's candidate questions of a scene, drawn as needed; knows whether there were any and passes over
+    repetitions.
+    """
 
     def __init__(self, family: Family, view: SceneView, options: Options, seed: int):
         self._drafts = iter(family.generate(view, random.Random(f"{seed}/{view.scene_id}/{family.name}"), options))
@@ -25,14 +30,26 @@ class _Pool:
         for draft in self._drafts:
             self.seen += 1
             about = set(draft.objects)
-            if not any(d.question == draft.question or (d.form is draft.form and set(d.objects) == about) for d in self.asked):
+            if not any(
+                d.question == draft.question or (d.form is draft.form and set(d.objects) == about) for d in self.asked
+            ):
                 yield draft
 
 
 class Generator:
-    """Draws questions from a stream of scenes. One instance keeps the balance over the whole stream, so order matters and is the caller's."""
+    """Draws questions from a stream of scenes. One instance keeps the balance over the whole stream, so order matters
+    and is the caller's.
+    """
 
-    def __init__(self, families: Sequence[Family], options: Options, *, per_scene: int = 6, seed: int = 0, weights: dict[str, float] | None = None):
+    def __init__(
+        self,
+        families: Sequence[Family],
+        options: Options,
+        *,
+        per_scene: int = 6,
+        seed: int = 0,
+        weights: dict[str, float] | None = None,
+    ):
         self.families, self.options, self.per_scene, self.seed = list(families), options, per_scene, seed
         self.weights = weights or {}
         self.balance = Balance()
@@ -51,7 +68,9 @@ class Generator:
         return [finish(draft, view, self.seed, rng) for draft in chosen]
 
     def _next(self, split: str, pools: dict[str, _Pool]) -> Draft | None:
-        """The next question: from the family that is furthest behind its share, if the balance finds one of its drafts good."""
+        """The next question: from the family that is furthest behind its share, if the balance finds one of its drafts
+        good.
+        """
         for name in sorted(pools, key=lambda name: self._asked[split, name] / self.weights.get(name, 1.0)):
             pool = pools[name]
             draft = self.balance.pick(split, iter(pool))

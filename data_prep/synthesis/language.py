@@ -1,7 +1,11 @@
-"""Language variation by an LLM: questions reworded or made more complex, kept only if nothing that decides the answer has changed.
+"""Language variation by an LLM: questions reworded or made more complex, kept only if nothing that decides the answer
+has changed.
 
-The endpoint (OpenAI-compatible chat completions) is untrusted: its text is data, checked by strict rules, and anything else is thrown away
-with a counted reason. Replies are cached on disk by (model, instruction, question), so a second run needs no endpoint and gives the same bytes."""
+The endpoint (OpenAI-compatible chat completions) is untrusted: its text is data, checked by strict rules, and anything
+else is thrown away with a counted reason. Replies are cached on disk by (model, instruction, question), so a second run
+needs no endpoint and gives the same bytes.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -23,13 +27,18 @@ from spatial_jax.data.records import QuestionRecord
 
 STYLES = {
     "reword": "Rewrite the question in other words.",
-    "complicate": "Rewrite the question as a longer, more elaborate sentence, as a curious person might ask it. Add no new fact.",
+    "complicate": (
+        "Rewrite the question as a longer, more elaborate sentence, as a curious person might ask it. Add no new fact."
+    ),
 }
-RULES = ("Keep every number, every object name, every unit, every option line, everything in curly braces and every <image> mark exactly as it is, "
-         "and the objects in the same order. Do not answer it. Do not change what is asked. Reply with the rewritten question only.")
+RULES = (
+    "Keep every number, every object name, every unit, every option line, everything in curly braces and every <image>"
+    " mark exactly as it is, and the objects in the same order. Do not answer it. Do not change what is asked. Reply"
+    " with the rewritten question only."
+)
 PROMPT_VERSION = "1"
 MOST_BYTES = 64 << 10
-MOST_FAILURES = 5                # in a row: then the endpoint is taken to be down
+MOST_FAILURES = 5  # in a row: then the endpoint is taken to be down
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +53,17 @@ class Endpoint:
 
     def ask(self, style: str, question: str) -> str:
         """The model's reply; raises OSError (also for timeouts), ValueError for a reply of another form."""
-        body = json.dumps({"model": self.model, "temperature": self.temperature, "max_tokens": 512, "messages": [
-            {"role": "system", "content": f"{STYLES[style]} {RULES}"}, {"role": "user", "content": question}]}).encode()
+        body = json.dumps(
+            {
+                "model": self.model,
+                "temperature": self.temperature,
+                "max_tokens": 512,
+                "messages": [
+                    {"role": "system", "content": f"{STYLES[style]} {RULES}"},
+                    {"role": "user", "content": question},
+                ],
+            }
+        ).encode()
         headers = {"Content-Type": "application/json"}
         if key := os.environ.get(self.key_env):
             headers["Authorization"] = f"Bearer {key}"
@@ -57,7 +75,9 @@ class Endpoint:
 
 
 def _fetch_within(request: urllib.request.Request, timeout: float) -> bytes:
-    """The body within `timeout` seconds in all (urlopen's own limit starts again with every byte that a slow server sends)."""
+    """The body within `timeout` seconds in all (urlopen's own limit starts again with every byte that a slow server
+    sends).
+    """
     results: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
 
     def work() -> None:
@@ -117,11 +137,23 @@ class Cache:
 
 
 class Variation:
-    """Turns records into reworded ones where the endpoint (or the cache) gives a faithful text, and leaves them as they are otherwise.
+    """Turns records into reworded ones where the endpoint (or the cache) gives a faithful text, and leaves them as they
+    are otherwise.
 
-    `share` of the questions are tried, chosen by hash. `endpoint` None: the cache alone. `reasons` counts why questions stayed as they were."""
+    `share` of the questions are tried, chosen by hash. `endpoint` None: the cache alone. `reasons` counts why questions
+    stayed as they were.
+    """
 
-    def __init__(self, cache: Cache, endpoint: Endpoint | None, *, model: str = "", share: float = 0.5, seed: int = 0, workers: int = 8):
+    def __init__(
+        self,
+        cache: Cache,
+        endpoint: Endpoint | None,
+        *,
+        model: str = "",
+        share: float = 0.5,
+        seed: int = 0,
+        workers: int = 8,
+    ):
         self.cache, self.endpoint, self.share, self.seed, self.workers = cache, endpoint, share, seed, workers
         self.model = model or (endpoint.model if endpoint else "")
         self.reasons: collections.Counter[str] = collections.Counter()
@@ -139,7 +171,7 @@ class Variation:
         yield from self._batch(batch)
 
     def _style(self, record: QuestionRecord) -> str | None:
-        draw = int(hashlib.sha256(f"{self.seed}/{record.question_id}".encode()).hexdigest()[:8], 16) / 2 ** 32
+        draw = int(hashlib.sha256(f"{self.seed}/{record.question_id}".encode()).hexdigest()[:8], 16) / 2**32
         if draw >= self.share:
             return None
         return "reword" if draw < 0.6 * self.share else "complicate"
@@ -167,8 +199,11 @@ class Variation:
         except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, urllib.error.URLError) as error:
             self._failures += 1
             if self._failures == MOST_FAILURES:
-                print(f"language endpoint {self.endpoint.base_url} failed {MOST_FAILURES} times in a row ({type(error).__name__}); going on with "
-                      "template wordings", flush=True)
+                print(
+                    f"language endpoint {self.endpoint.base_url} failed {MOST_FAILURES} times in a row"
+                    f" ({type(error).__name__}); going on with template wordings",
+                    flush=True,
+                )
             return None
         self._failures = 0
         return reply
@@ -180,10 +215,15 @@ class Variation:
             return record
         text = reply.strip()
         meta = json.loads(record.meta)
-        problem = unfaithful(record.question, text, names=meta.get("captions", ()), answer=record.answer, options=record.options)
+        problem = unfaithful(
+            record.question, text, names=meta.get("captions", ()), answer=record.answer, options=record.options
+        )
         if problem:
             self.reasons[problem] += 1
             return record
         self.changed += 1
-        meta |= {"provenance": "llm", "language": {"model": self.model, "style": style, "template_question": record.question}}
+        meta |= {
+            "provenance": "llm",
+            "language": {"model": self.model, "style": style, "template_question": record.question},
+        }
         return dataclasses.replace(record, question=text, meta=json.dumps(meta))

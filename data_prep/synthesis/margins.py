@@ -1,6 +1,9 @@
 """The rules that decide whether two measures are far enough apart to be asked about.
 
-Each rule returns (sign or winner, margin): margin is the measure over its threshold, so 1.0 is the limit and None means "do not ask"."""
+Each rule returns (sign or winner, margin): margin is the measure over its threshold, so 1.0 is the limit and None means
+"do not ask".
+"""
+
 from __future__ import annotations
 
 import math
@@ -34,7 +37,9 @@ def bearing(view: SceneView, a: Thing, axis: str, options: Options) -> tuple[int
 
 
 def ray_length(view: SceneView, a: Thing) -> float:
-    """Distance from the camera to the object's middle (not along the optical axis); plain depth when the camera is unknown."""
+    """Distance from the camera to the object's middle (not along the optical axis); plain depth when the camera is
+    unknown.
+    """
     if not view.intrinsics:
         return a.depth
     fx, fy, cx, cy = view.intrinsics
@@ -43,8 +48,9 @@ def ray_length(view: SceneView, a: Thing) -> float:
 
 
 def depth_order(view: SceneView, a: Thing, b: Thing, options: Options) -> tuple[int, float] | None:
-    """(-1 if a is closer than b, else +1; margin): ratio of medians, disjoint [q20, q80], the stated uncertainty, and the same order
-    along the ray as along the optical axis (wide cameras differ)."""
+    """(-1 if a is closer than b, else +1; margin): ratio of medians, disjoint [q20, q80], the stated uncertainty, and
+    the same order along the ray as along the optical axis (wide cameras differ).
+    """
     if not (a.has_depth and b.has_depth) or "z" in a.hints or "z" in b.hints:
         return None
     near, far = (a, b) if a.depth < b.depth else (b, a)
@@ -69,7 +75,9 @@ def ratio_order(x: float, y: float, limit: float, sd: float = 0.0, sigmas: float
 
 
 def certain(value: float, sd: float, options: Options) -> bool:
-    """Whether a number's stated standard deviation is small enough to ask for it (nan: not stated wrongly, so refused)."""
+    """Whether a number's stated standard deviation is small enough to ask for it (nan: not stated wrongly, so
+    refused).
+    """
     return value > 0 and sd <= options.max_relative_sd * value
 
 

@@ -1,4 +1,5 @@
 """How numbers and the camera are written in questions and answers."""
+
 from __future__ import annotations
 
 from data_prep.synthesis.options import Options
@@ -7,7 +8,9 @@ from spatial_jax.data.records import coordinate
 
 
 def metres(value: float, options: Options) -> str:
-    """A length in metres, rounded to 5 % or better: two decimals below ten metres (plain: one decimal from one metre on)."""
+    """A length in metres, rounded to 5 % or better: two decimals below ten metres (plain: one decimal from one metre
+    on).
+    """
     decimals = 1 if value >= (1 if options.plain else 10) else 2
     return f"{value:.{decimals}f}"
 
@@ -22,8 +25,11 @@ def camera_text(view: SceneView, options: Options) -> str:
     fx, fy, cx, cy = view.intrinsics
     if options.plain:
         return f"f {coordinate('x', fx, 1)}"
-    return (f"fx = {coordinate('x', fx, 1)}, fy = {coordinate('y', fy, 1)}, cx = {coordinate('x', cx, 1)}, cy = {coordinate('y', cy, 1)} pixels "
-            f"for an image of {coordinate('x', view.width)} x {coordinate('y', view.height)}")
+    return (
+        f"fx = {coordinate('x', fx, 1)}, fy = {coordinate('y', fy, 1)}, cx = {coordinate('x', cx, 1)}, cy ="
+        f" {coordinate('y', cy, 1)} pixels for an image of {coordinate('x', view.width)} x"
+        f" {coordinate('y', view.height)}"
+    )
 
 
 def box_text(box: tuple[float, float, float, float]) -> str:

@@ -1,4 +1,5 @@
 """What may be asked: profile, wordings, and the margins that an answer must clear before its question is asked."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,27 +11,28 @@ PROFILES = ("plain", "full")
 class Options:
     """Options of the template generator. Margins follow Li 2025's default set: no near-ties, no unsure measures.
 
-    profile "plain" has short wordings and word answers (for small models); "full" has every wording, long forms and lettered options.
-    wordings > 0 keeps only the first so many wordings of each form (the short ones come first)."""
+    profile "plain" has short wordings and word answers (for small models); "full" has every wording, long forms and
+    lettered options. wordings > 0 keeps only the first so many wordings of each form (the short ones come first).
+    """
 
     profile: str = "full"
     wordings: int = 0
-    letters: float = 0.5                 # share of choice questions with lettered options (profile "full" only)
-    pool: int = 8                        # candidate questions a family and scene that the balance chooses from
-    bearing_margin: float = 0.15         # offset of the box centre from the picture's centre, fraction of that side
-    gap_of_extent: float = 0.10          # centre gap of a pair, fraction of the larger extent along the axis
-    gap_of_side: float = 0.05            # ... and fraction of the picture's side
-    max_overlap: float = 0.5             # overlap of the two intervals, fraction of the smaller
-    depth_ratio: float = 1.15            # far over near
-    size_ratio: float = 1.2              # larger over smaller
-    distance_ratio: float = 1.2          # farther over nearer, between objects
-    max_depth_spread: float = 0.10       # robust spread of depth inside a mask over its median, for absolute depth
-    max_relative_sd: float = 0.10        # standard deviation of a measure over its value, where it is stated
-    min_visible: float = 0.7             # visible fraction for sizes
-    angle_margin: float = 15.0           # degrees from the boundary of a direction's sector
+    letters: float = 0.5  # share of choice questions with lettered options (profile "full" only)
+    pool: int = 8  # candidate questions a family and scene that the balance chooses from
+    bearing_margin: float = 0.15  # offset of the box centre from the picture's centre, fraction of that side
+    gap_of_extent: float = 0.10  # centre gap of a pair, fraction of the larger extent along the axis
+    gap_of_side: float = 0.05  # ... and fraction of the picture's side
+    max_overlap: float = 0.5  # overlap of the two intervals, fraction of the smaller
+    depth_ratio: float = 1.15  # far over near
+    size_ratio: float = 1.2  # larger over smaller
+    distance_ratio: float = 1.2  # farther over nearer, between objects
+    max_depth_spread: float = 0.10  # robust spread of depth inside a mask over its median, for absolute depth
+    max_relative_sd: float = 0.10  # standard deviation of a measure over its value, where it is stated
+    min_visible: float = 0.7  # visible fraction for sizes
+    angle_margin: float = 15.0  # degrees from the boundary of a direction's sector
     min_confidence: float = 0.5
-    min_side: float = 0.02               # smallest box side, fraction of the picture's side (and at least 4 pixels)
-    sigmas: float = 2.0                  # a comparison must also clear so many standard deviations where they are stated
+    min_side: float = 0.02  # smallest box side, fraction of the picture's side (and at least 4 pixels)
+    sigmas: float = 2.0  # a comparison must also clear so many standard deviations where they are stated
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:

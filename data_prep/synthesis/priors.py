@@ -1,8 +1,10 @@
 """How far a question is answered without looking: the best constant answer, and what its words alone give away.
 
-The word baseline is a naive Bayes model over the question's words, the named objects and the option's place. On "train" it is fitted on half of
-the scenes and scored on the other half, both ways; on other splits it is fitted on all of "train", as a policy would be.
-Where options exist, a good set keeps it within 5 points of chance."""
+The word baseline is a naive Bayes model over the question's words, the named objects and the option's place. On "train"
+it is fitted on half of the scenes and scored on the other half, both ways; on other splits it is fitted on all of
+"train", as a policy would be. Where options exist, a good set keeps it within 5 points of chance.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -21,17 +23,46 @@ _WORD = re.compile(r"[a-z']+")
 
 def _slim(record: QuestionRecord) -> dict[str, Any]:
     meta = json.loads(record.meta)
-    return {"scene": record.scene_id, "family": record.family, "form": meta.get("form", ""), "question": record.question, "answer": record.answer,
-            "options": record.options, "type": record.question_type, "captions": meta.get("captions", [])}
+    return {
+        "scene": record.scene_id,
+        "family": record.family,
+        "form": meta.get("form", ""),
+        "question": record.question,
+        "answer": record.answer,
+        "options": record.options,
+        "type": record.question_type,
+        "captions": meta.get("captions", []),
+    }
 
 
 def _features(item: dict[str, Any], option: int) -> list[str]:
-    """Binary features of (question, option): where the option stands, which words it has, and they with the question's other words."""
+    """Binary features of (question, option): where the option stands, which words it has, and they with the question's
+    other words.
+    """
     text = item["options"][option].lower()
     question = item["question"].lower()
     key = f"{item['form']}"
-    predicate = next((w for w in ("further left", "further right", "to the left of", "to the right of", "higher", "lower", "above", "below")
-                      if w in question), "") if item["family"] == "relation" else ""
+    predicate = (
+        next(
+            (
+                w
+                for w in (
+                    "further left",
+                    "further right",
+                    "to the left of",
+                    "to the right of",
+                    "higher",
+                    "lower",
+                    "above",
+                    "below",
+                )
+                if w in question
+            ),
+            "",
+        )
+        if item["family"] == "relation"
+        else ""
+    )
     key += "/" + predicate
     place = [f"{key} slot {option}"]
     mine = [f"{key} says {text}"] + [f"{key} word {w}" for w in _WORD.findall(text)]
@@ -77,14 +108,27 @@ class PriorTable:
             self._items[record.split, record.family].append(_slim(record))
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a split and family; `chance`, `constant` and `words` are fractions right, None where there are no options."""
-        return [self._row(split, name, items) for (split, name), items in sorted(self._items.items(), key=lambda kv: (kv[0][0] != "train", kv[0]))]
+        """One dict a split and family; `chance`, `constant` and `words` are fractions right, None where there are no
+        options.
+        """
+        return [
+            self._row(split, name, items)
+            for (split, name), items in sorted(self._items.items(), key=lambda kv: (kv[0][0] != "train", kv[0]))
+        ]
 
     def _row(self, split: str, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         answers = collections.Counter(i["answer"] for i in items)
         closed = _closed(items)
-        row: dict[str, Any] = {"split": split, "family": name, "count": len(items), "answers": answers.most_common(6), "constant_any":
-                               answers.most_common(1)[0][1] / len(items), "chance": None, "constant": None, "words": None}
+        row: dict[str, Any] = {
+            "split": split,
+            "family": name,
+            "count": len(items),
+            "answers": answers.most_common(6),
+            "constant_any": answers.most_common(1)[0][1] / len(items),
+            "chance": None,
+            "constant": None,
+            "words": None,
+        }
         if closed:
             row["chance"] = sum(1 / len(i["options"]) for i in closed) / len(closed)
             row["constant"] = _constant(closed)
@@ -100,8 +144,12 @@ class PriorTable:
 
 
 def _closed(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [dict(i, right=_right(i)) for i in items
-            if len(i["options"]) > 1 and (i["answer"] in i["options"] or (i["type"] == "mcq" and i["answer"] in LETTERS[:len(i["options"])]))]
+    return [
+        dict(i, right=_right(i))
+        for i in items
+        if len(i["options"]) > 1
+        and (i["answer"] in i["options"] or (i["type"] == "mcq" and i["answer"] in LETTERS[: len(i["options"])]))
+    ]
 
 
 def _right(item: dict[str, Any]) -> int:
@@ -127,5 +175,7 @@ def format_table(rows: Sequence[dict[str, Any]]) -> str:
     for r in rows:
         share = [f"{r[k]:.3f}" if r[k] is not None else "-" for k in ("chance", "constant", "words")]
         answers = ", ".join(f"{a[:24]} {n / r['count']:.0%}" for a, n in r["answers"][:4])
-        lines.append(f"{r['split']:8} {r['family']:13} {r['count']:7d} {share[0]:>7} {share[1]:>8} {share[2]:>6}  {answers}")
+        lines.append(
+            f"{r['split']:8} {r['family']:13} {r['count']:7d} {share[0]:>7} {share[1]:>8} {share[2]:>6}  {answers}"
+        )
     return "\n".join(lines)

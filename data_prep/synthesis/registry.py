@@ -1,4 +1,7 @@
-"""The question families by name. A family is one function (view, rng, options) -> drafts, registered with an example."""
+"""The question families by name. A family is one function (view, rng, options) -> drafts, registered with an
+example.
+"""
+
 from __future__ import annotations
 
 import dataclasses

@@ -1,4 +1,7 @@
-"""Small geometry in the camera frame (x right, y down, z forward), relative to a unit gravity vector that points down. Metres."""
+"""Small geometry in the camera frame (x right, y down, z forward), relative to a unit gravity vector that points down.
+Metres.
+"""
+
 from __future__ import annotations
 
 import math
@@ -22,7 +25,9 @@ def minus(a: Vector, b: Vector) -> Vector:
 def vertical_extent(thing: Thing, gravity: tuple[float, ...]) -> float:
     """Height of the oriented box along gravity."""
     r = thing.rotation
-    return sum(thing.extent[i] * abs(r[i] * gravity[0] + r[3 + i] * gravity[1] + r[6 + i] * gravity[2]) for i in range(3))
+    return sum(
+        thing.extent[i] * abs(r[i] * gravity[0] + r[3 + i] * gravity[1] + r[6 + i] * gravity[2]) for i in range(3)
+    )
 
 
 def drop(a: Vector, b: Vector, gravity: tuple[float, ...]) -> float:
@@ -41,8 +46,9 @@ def horizontal_distance(a: Vector, b: Vector, gravity: tuple[float, ...]) -> flo
 
 
 def turn(stand: Vector, face: Vector, target: Vector, gravity: tuple[float, ...]) -> float | None:
-    """Angle in degrees from the facing direction to the target, seen from above: 0 ahead, +90 right, -90 left, 180 behind.
-    None when one of the two directions is shorter than 20 cm on the floor."""
+    """Angle in degrees from the facing direction to the target, seen from above: 0 ahead, +90 right, -90 left, 180
+    behind. None when one of the two directions is shorter than 20 cm on the floor.
+    """
     f = horizontal(minus(face, stand), gravity)
     t = horizontal(minus(target, stand), gravity)
     if math.hypot(*f) < 0.2 or math.hypot(*t) < 0.2:
@@ -58,12 +64,13 @@ def solid(thing: Thing) -> Solid:
 
 
 def nearest_distance(a: Thing, b: Thing) -> tuple[float, float] | None:
-    """(distance, one standard deviation) between the visible surfaces of two things: at least their boxes' distance, at most that of their
-    sampled clouds, which miss tips and rims. None when the two bounds are more than 15 % apart."""
+    """(distance, one standard deviation) between the visible surfaces of two things: at least their boxes' distance, at
+    most that of their sampled clouds, which miss tips and rims. None when the two bounds are more than 15 % apart.
+    """
     cloud_a, cloud_b = a.cloud().astype(np.float64), b.cloud().astype(np.float64)
     if len(cloud_a) < 64 or len(cloud_b) < 64 or not (a.has_extent and b.has_extent):
         return None
-    squares = (cloud_a ** 2).sum(1)[:, None] + (cloud_b ** 2).sum(1) - 2 * cloud_a @ cloud_b.T       # a few hundred points each
+    squares = (cloud_a**2).sum(1)[:, None] + (cloud_b**2).sum(1) - 2 * cloud_a @ cloud_b.T  # a few hundred points each
     most = math.sqrt(max(0.0, float(squares.min())))
     least = solid_distance(solid(a), solid(b), 1e-4, 60)
     return ((most + least) / 2, (most - least) / math.sqrt(12)) if 0 <= most - least <= 0.15 * most else None

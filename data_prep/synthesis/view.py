@@ -1,4 +1,5 @@
 """A scene as the question families read it: plain floats, usable objects only, and why the others were left out."""
+
 from __future__ import annotations
 
 import collections
@@ -26,27 +27,29 @@ _HINT = re.compile("|".join(rf"(?P<{axis}>\b(?:{words})\b)" for axis, words in _
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Thing:
-    """One usable object. Pixels of the stored picture; metres (or relative units) in the camera frame x right, y down, z forward."""
+    """One usable object. Pixels of the stored picture; metres (or relative units) in the camera frame x right, y down,
+    z forward.
+    """
 
     object_id: str
     name: str
-    caption: str                 # without article, e.g. "red ball"
+    caption: str  # without article, e.g. "red ball"
     box: tuple[float, float, float, float]
-    u: float                     # box centre
+    u: float  # box centre
     v: float
     width: float
     height: float
     visible: float
-    depth: float                 # median inside the mask; nan when unknown
-    near: float                  # 20 % quantile
-    far: float                   # 80 % quantile
+    depth: float  # median inside the mask; nan when unknown
+    near: float  # 20 % quantile
+    far: float  # 80 % quantile
     spread: float
     center: tuple[float, float, float]
     extent: tuple[float, float, float]
     rotation: tuple[float, ...]
-    sd: dict[str, float]         # measure -> one standard deviation
+    sd: dict[str, float]  # measure -> one standard deviation
     raw: SceneObject
-    hints: frozenset[str] = frozenset()   # what its caption gives away: "x", "y", "z" (depth), "h" (size)
+    hints: frozenset[str] = frozenset()  # what its caption gives away: "x", "y", "z" (depth), "h" (size)
 
     @property
     def has_depth(self) -> bool:
@@ -115,7 +118,13 @@ def _refuse(item: SceneObject, scene: SceneRecord, options: Options) -> str:
     if item.confidence < options.min_confidence:
         return "object below the confidence limit"
     x1, y1, x2, y2 = item.box
-    if not all(map(math.isfinite, item.box)) or x1 < -0.5 or y1 < -0.5 or x2 > scene.width + 0.5 or y2 > scene.height + 0.5:
+    if (
+        not all(map(math.isfinite, item.box))
+        or x1 < -0.5
+        or y1 < -0.5
+        or x2 > scene.width + 0.5
+        or y2 > scene.height + 0.5
+    ):
         return "box outside the picture"
     if x2 - x1 < max(4, options.min_side * scene.width) or y2 - y1 < max(4, options.min_side * scene.height):
         return "object too small"
@@ -132,7 +141,9 @@ def clean_caption(caption: str) -> str:
 
 
 def _hints(caption: str) -> frozenset[str]:
-    """What the caption's own words say of the object's place or size: "the chair on the left" must not be asked for left or right."""
+    """What the caption's own words say of the object's place or size: "the chair on the left" must not be asked for
+    left or right.
+    """
     return frozenset(m.lastgroup for m in _HINT.finditer(caption) if m.lastgroup)
 
 
@@ -152,6 +163,23 @@ def _deviations(text: str) -> dict[str, float]:
 def _thing(item: SceneObject) -> Thing:
     x1, y1, x2, y2 = item.box
     return Thing(
-        item.object_id, item.name.strip().lower(), clean_caption(item.caption), item.box, (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1,
-        item.visible_fraction, item.depth_median, item.depth_q20, item.depth_q80, item.depth_rel_std, item.center, item.extent,
-        item.rotation, _deviations(item.uncertainty), item, _hints(item.caption))
+        item.object_id,
+        item.name.strip().lower(),
+        clean_caption(item.caption),
+        item.box,
+        (x1 + x2) / 2,
+        (y1 + y2) / 2,
+        x2 - x1,
+        y2 - y1,
+        item.visible_fraction,
+        item.depth_median,
+        item.depth_q20,
+        item.depth_q80,
+        item.depth_rel_std,
+        item.center,
+        item.extent,
+        item.rotation,
+        _deviations(item.uncertainty),
+        item,
+        _hints(item.caption),
+    )

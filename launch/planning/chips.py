@@ -1,4 +1,5 @@
 """Chips and topologies, with the peak rates that their vendor publishes (a chip, dense bf16)."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -46,7 +47,9 @@ class Topology:
         """ValueError, one line, for what is not a topology."""
         family, _, shape = text.partition(":")
         if family not in CHIPS:
-            raise ValueError(f"--topology={text}: unknown chip {family!r}; use one of {', '.join(CHIPS)}, e.g. v5p:4x4x4 or cpu:8")
+            raise ValueError(
+                f"--topology={text}: unknown chip {family!r}; use one of {', '.join(CHIPS)}, e.g. v5p:4x4x4 or cpu:8"
+            )
         try:
             sizes = tuple(int(n) for n in (shape or "1").split("x"))
         except ValueError:
@@ -68,7 +71,9 @@ class Topology:
         return self.family not in ("cpu", "gpu")
 
     def devices(self) -> list[jax.Device]:
-        """Compile-only devices of a TPU; the machine's own otherwise. RuntimeError when there are not enough or libtpu is missing."""
+        """Compile-only devices of a TPU; the machine's own otherwise. RuntimeError when there are not enough or libtpu
+        is missing.
+        """
         if self.is_tpu:
             from jax.experimental import topologies
 
@@ -77,8 +82,13 @@ class Topology:
                 return list(topologies.get_topology_desc(platform="tpu", topology_name=name).devices)
             except Exception as error:
                 first = str(error).splitlines()[0]
-                raise RuntimeError(f"no TPU compiler for {name}: {first}; is libtpu installed (constraints.txt) and is it a real topology?") from error
+                raise RuntimeError(
+                    f"no TPU compiler for {name}: {first}; is libtpu installed (constraints.txt) and is it a real"
+                    " topology?"
+                ) from error
         devices = jax.devices(self.family)
         if len(devices) < self.chips:
-            raise RuntimeError(f"--topology={self.family}:{self.chips} needs {self.chips} devices, there are {len(devices)}")
-        return devices[:self.chips]
+            raise RuntimeError(
+                f"--topology={self.family}:{self.chips} needs {self.chips} devices, there are {len(devices)}"
+            )
+        return devices[: self.chips]

@@ -1,5 +1,7 @@
-"""FLOPs of a traced program, loops counted as often as they run: what the compiler's own count gets wrong (it takes the body of a scan once
-and leaves kernels out)."""
+"""FLOPs of a traced program, loops counted as often as they run: what the compiler's own count gets wrong (it takes the
+body of a scan once and leaves kernels out).
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,15 +12,17 @@ from typing import Any
 import jax.extend.core as core
 import numpy as np
 
-# Matrix products over visible pairs: scores and values forward; dq repeats the scores and adds two; dkv repeats them and adds three.
+# Matrix products over visible pairs: scores and values forward; dq repeats the scores and adds two; dkv repeats them
+# and adds three.
 KERNEL_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}
 
 
 @dataclasses.dataclass
 class Work:
-    """Matrix products of a whole program over all devices. `flops` of dense products, `kernel_flops` of attention kernels; `weights` bytes of
-    two-dimensional operands, which every device reads whole after gathering, `activations` bytes of the others, which are shared out;
-    `kernels`: runs of each Pallas kernel."""
+    """Matrix products of a whole program over all devices. `flops` of dense products, `kernel_flops` of attention
+    kernels; `weights` bytes of two-dimensional operands, which every device reads whole after gathering, `activations`
+    bytes of the others, which are shared out; `kernels`: runs of each Pallas kernel.
+    """
 
     flops: float = 0.0
     kernel_flops: float = 0.0
@@ -66,9 +70,17 @@ def _add(work: Work, other: Work, times: float) -> None:
 
 
 def _shards(eqn: Any) -> float:
-    """Parts that a shard_map cuts its inputs into: axes that no input is cut over do the same work everywhere, which counts once."""
+    """Parts that a shard_map cuts its inputs into: axes that no input is cut over do the same work everywhere, which
+    counts once.
+    """
     mesh = eqn.params["mesh"]
-    used = {axis for spec in eqn.params["in_specs"] for part in spec if part is not None for axis in ((part,) if isinstance(part, str) else part)}
+    used = {
+        axis
+        for spec in eqn.params["in_specs"]
+        for part in spec
+        if part is not None
+        for axis in ((part,) if isinstance(part, str) else part)
+    }
     return math.prod(mesh.shape[axis] for axis in used)
 
 
@@ -89,9 +101,15 @@ def _kernel(eqn: Any, times: float, work: Work, pairs: Callable[[str, int, int],
     name = str(eqn.params.get("name") or eqn.params.get("name_and_src_info") or "pallas").split(" ")[0]
     work.kernels[name] = work.kernels.get(name, 0.0) + times
     kind = next((k for k in ("dkv", "dq", "fwd") if k in name), None)
-    blocks = [v.aval for v in eqn.invars if (v.aval.ndim >= 3 and np.issubdtype(v.aval.dtype, np.floating)) or str(v.aval.dtype) == "bfloat16"]
+    blocks = [
+        v.aval
+        for v in eqn.invars
+        if (v.aval.ndim >= 3 and np.issubdtype(v.aval.dtype, np.floating)) or str(v.aval.dtype) == "bfloat16"
+    ]
     if kind is None or len(blocks) < 2:
         return
     q, k = blocks[:2]
-    rows = math.prod(q.shape[:-2])            # batch and heads
-    work.kernel_flops += times * 2.0 * KERNEL_PRODUCTS[kind] * rows * q.shape[-1] * pairs(name, q.shape[-2], k.shape[-2])
+    rows = math.prod(q.shape[:-2])  # batch and heads
+    work.kernel_flops += (
+        times * 2.0 * KERNEL_PRODUCTS[kind] * rows * q.shape[-1] * pairs(name, q.shape[-2], k.shape[-2])
+    )

@@ -1,4 +1,5 @@
 """Collectives and kernels of a compiled program, read from its scheduled text."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -8,12 +9,28 @@ import re
 from collections.abc import Mapping
 
 KINDS = ("all-gather", "all-reduce", "reduce-scatter", "all-to-all", "collective-permute")
-_BITS = {"pred": 8, "s8": 8, "u8": 8, "s16": 16, "u16": 16, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32, "s64": 64, "u64": 64, "f64": 64}
+_BITS = {
+    "pred": 8,
+    "s8": 8,
+    "u8": 8,
+    "s16": 16,
+    "u16": 16,
+    "bf16": 16,
+    "f16": 16,
+    "s32": 32,
+    "u32": 32,
+    "f32": 32,
+    "s64": 64,
+    "u64": 64,
+    "f64": 64,
+}
 _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
-_END = re.compile(r'^\}(, execution_thread="\w+")?\s*$')        # of a computation; those of a sparse core name their thread
+_END = re.compile(r'^\}(, execution_thread="\w+")?\s*$')  # of a computation; those of a sparse core name their thread
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _OP = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(")
-_CALLED = re.compile(r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=\{?((?:%[\w.\-]+(?:, )?)+)\}?")
+_CALLED = re.compile(
+    r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=\{?((?:%[\w.\-]+(?:, )?)+)\}?"
+)
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 _CONDITION = re.compile(r"condition=%?([\w.\-]+)")
 _CHANNEL = re.compile(r"channel_id=(\d+)")
@@ -23,8 +40,9 @@ _BOUND = re.compile(r" s32\[\]\S* constant\((\d+)\)")
 
 @dataclasses.dataclass(frozen=True)
 class Collective:
-    """One collective of a program: result bytes a device (all of its arrays), its largest array, devices of a group, and how often a run
-    executes it."""
+    """One collective of a program: result bytes a device (all of its arrays), its largest array, devices of a group,
+    and how often a run executes it.
+    """
 
     kind: str
     shape: str
@@ -37,7 +55,9 @@ def collectives(text: str) -> list[Collective]:
     """All of them, with the rounds of the loops around them (1 where the compiler does not know the number)."""
     bodies, entry = _computations(text)
     if not entry:
-        raise RuntimeError("the compiler's text of the program has no ENTRY computation: its collectives cannot be read")
+        raise RuntimeError(
+            "the compiler's text of the program has no ENTRY computation: its collectives cannot be read"
+        )
     times: dict[str, float] = dict.fromkeys(bodies, 0.0)
 
     def visit(name: str, factor: float) -> None:
@@ -56,16 +76,20 @@ def collectives(text: str) -> list[Collective]:
         for line in lines:
             if times[name] and (match := _OP.search(line)):
                 shapes, kind = _SHAPE.findall(match.group(1)), match.group(2)
-                # A collective that runs beside others' work is cut into fusions, with one channel, shape and origin in all of them. A channel
-                # alone does not tell: all that shard_map writes have the same.
+                # A collective that runs beside others' work is cut into fusions, with one channel, shape and origin in
+                # all of them. A channel alone does not tell: all that shard_map writes have the same.
                 if channel := _CHANNEL.search(line):
                     origin = _ORIGIN.search(line)
-                    if pieces.setdefault((channel.group(), str(shapes), origin.group() if origin else ""), name) != name:
+                    if (
+                        pieces.setdefault((channel.group(), str(shapes), origin.group() if origin else ""), name)
+                        != name
+                    ):
                         continue
                 if match.group(3) and kind != "all-reduce":
-                    # An asynchronous start returns (operands, results, a context of scalars); of all-reduce only results.
+                    # An asynchronous start returns (operands, results, a context of scalars); of all-reduce only
+                    # results.
                     shapes = [shape for shape in shapes if shape[1]]
-                    shapes = shapes[len(shapes) // 2:] or shapes
+                    shapes = shapes[len(shapes) // 2 :] or shapes
                 size, group = sum(_size(*shape) for shape in shapes), _group(line)
                 if kind == "all-reduce" and "all-reduce-scatter" in name:
                     # How TPU programs write a reduce-scatter: a fusion of an all-reduce and the slice that stays.
@@ -76,8 +100,9 @@ def collectives(text: str) -> list[Collective]:
 
 
 def _trips(line: str, bodies: Mapping[str, list[str]]) -> int:
-    """Rounds of a while loop: as the compiler notes them, else the constant that its whole condition is a comparison with (a scan's); 1 where
-    neither tells, as of decoding, which may stop at any token."""
+    """Rounds of a while loop: as the compiler notes them, else the constant that its whole condition is a comparison
+    with (a scan's); 1 where neither tells, as of decoding, which may stop at any token.
+    """
     if noted := _TRIPS.search(line):
         return int(noted.group(1))
     condition = _CONDITION.search(line)
@@ -92,7 +117,9 @@ def kernel_calls(text: str) -> int:
 
 
 def by_axis(found: list[Collective], mesh: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """kind -> axes -> bytes a device of one run. Axes are told by the size of the groups; of several that fit, the first is named."""
+    """kind -> axes -> bytes a device of one run. Axes are told by the size of the groups; of several that fit, the
+    first is named.
+    """
     out: dict[str, dict[str, float]] = {}
     for one in found:
         axes = out.setdefault(one.kind, {})
@@ -119,7 +146,7 @@ def _computations(text: str) -> tuple[dict[str, list[str]], str]:
             current = bodies.setdefault(match.group(1), [])
             if line.startswith("ENTRY"):
                 entry = match.group(1)
-        elif _END.match(line):                      # the whole line: a kernel's metadata may have lines that begin with one
+        elif _END.match(line):  # the whole line: a kernel's metadata may have lines that begin with one
             current = None
         elif current is not None:
             current.append(line)

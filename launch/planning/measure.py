@@ -1,4 +1,5 @@
 """One program compiled for a topology, and what was read from it."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,9 +18,11 @@ from spatial_jax.training.setup import Setup
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """Numbers are those of one call on one device, unless named otherwise. `resident_gib`: arrays that stay on the device beside the
-    program's own (moments while gradients are computed, the reference while sampling); `total_gib` is what must fit. `model_ratio`:
-    FLOPs over the model's own (no padding, no recomputation), None where there is nothing to compare with. Seconds are rooflines."""
+    """Numbers are those of one call on one device, unless named otherwise. `resident_gib`: arrays that stay on the
+    device beside the program's own (moments while gradients are computed, the reference while sampling); `total_gib` is
+    what must fit. `model_ratio`: FLOPs over the model's own (no padding, no recomputation), None where there is nothing
+    to compare with. Seconds are rooflines.
+    """
 
     program: str
     calls_a_step: float
@@ -56,16 +59,33 @@ def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> M
     sizes = {} if mesh is None else dict(mesh.shape)
     found = hlo.collectives(text)
     largest = max(found, key=lambda c: c.bytes, default=None)
-    own = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes + memory.temp_size_in_bytes
+    own = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+    )
     resident = resident_bytes(program, setup)
     hbm = done.weights / sizes.get("tensor", 1) + done.activations / devices
     useful = model_flops(program, setup, work)
     return Measured(
-        program.name, program.calls, memory.argument_size_in_bytes / GIB, memory.temp_size_in_bytes / GIB,
-        getattr(memory, "peak_memory_in_bytes", 0) / GIB, resident / GIB, (own + resident) / GIB, done.flops / devices,
-        done.kernel_flops / devices, (done.flops + done.kernel_flops) / useful if useful else None, hbm, hlo.by_axis(found, sizes),
-        f"{largest.kind} {largest.shape}" if largest else "", {name: runs / devices for name, runs in done.kernels.items()},
-        roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found), round(seconds, 1))
+        program.name,
+        program.calls,
+        memory.argument_size_in_bytes / GIB,
+        memory.temp_size_in_bytes / GIB,
+        getattr(memory, "peak_memory_in_bytes", 0) / GIB,
+        resident / GIB,
+        (own + resident) / GIB,
+        done.flops / devices,
+        done.kernel_flops / devices,
+        (done.flops + done.kernel_flops) / useful if useful else None,
+        hbm,
+        hlo.by_axis(found, sizes),
+        f"{largest.kind} {largest.shape}" if largest else "",
+        {name: runs / devices for name, runs in done.kernels.items()},
+        roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found),
+        round(seconds, 1),
+    )
 
 
 def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo.Collective]) -> dict[str, float]:
@@ -73,9 +93,15 @@ def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo
     chip = topology.chip
     if chip.flops is None or chip.hbm_rate is None or chip.link_rate is None:
         return {}
-    moved = sum(c.bytes * c.times * (2 if c.kind == "all-reduce" else c.group if c.kind == "reduce-scatter" else 1) for c in found)
-    return {"compute": flops * chip.devices / chip.flops, "memory": hbm_bytes * chip.devices / chip.hbm_rate,
-            "links": moved * chip.devices / chip.link_rate}
+    moved = sum(
+        c.bytes * c.times * (2 if c.kind == "all-reduce" else c.group if c.kind == "reduce-scatter" else 1)
+        for c in found
+    )
+    return {
+        "compute": flops * chip.devices / chip.flops,
+        "memory": hbm_bytes * chip.devices / chip.hbm_rate,
+        "links": moved * chip.devices / chip.link_rate,
+    }
 
 
 def resident_bytes(program: Program, setup: Setup) -> float:
@@ -91,6 +117,7 @@ def resident_bytes(program: Program, setup: Setup) -> float:
 
 def tree_bytes(tree: Any) -> float:
     """Bytes of a tree of shapes on one device."""
+
     def one(leaf):
         shape = leaf.sharding.shard_shape(leaf.shape) if getattr(leaf, "sharding", None) is not None else leaf.shape
         size = leaf.dtype.itemsize
@@ -102,7 +129,9 @@ def tree_bytes(tree: Any) -> float:
 
 
 def visible_pairs(program: Program, queries: int, keys: int) -> float:
-    """(query, key) pairs that an attention kernel's mask shows in one row: a group's, a prompt's, or a picture's frame."""
+    """(query, key) pairs that an attention kernel's mask shows in one row: a group's, a prompt's, or a picture's
+    frame.
+    """
     p, g, t = program.row
     if abs(p + g * t - queries) < 128:
         return p * (p + 1) / 2 + g * (t * p + t * (t + 1) / 2)
@@ -116,7 +145,7 @@ def model_flops(program: Program, setup: Setup, work: Work) -> float:
     window = vision.window_tokens**2 * vision.merge_unit
     answers = (work.answer_tokens,) * program.row[1]
     n = work.pictures
-    group = GroupTokens(len(prompt), answers, n * h * w, n * (h * w)**2, n * h * w * window)
+    group = GroupTokens(len(prompt), answers, n * h * w, n * (h * w) ** 2, n * h * w * window)
     shape = model_shape(config_to_hf(setup.policy.config))
     if program.name == "update":
         return training_flops(shape, [group] * program.rows, freeze_vision="vision" in setup.run.model.freeze)

@@ -1,4 +1,5 @@
 """The committed plans: each recipe on the topologies it is meant for, one process after another."""
+
 from __future__ import annotations
 
 import json
@@ -13,20 +14,45 @@ RESULTS = Path("benchmarks/results/plans")
 LI_7B, LI_3B = "configs/li2025_qwen2_5_vl_7b.py", "configs/li2025_qwen2_5_vl_3b.py"
 # (recipe, topology, settings beside the recipe's own)
 PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    # Over 16 ways every width of the model (3,584 and the tower's 1,280) is a multiple of a tile's 16 rows; over 64 the TPU compiler
-    # writes gathers and scatters of weights as all-reduces of the whole, twice the traffic or more. On v5e the state fits only over 64.
+    # Over 16 ways every width of the model (3,584 and the tower's 1,280) is a multiple of a tile's 16 rows; over 64 the
+    # TPU compiler writes gathers and scatters of weights as all-reduces of the whole, twice the traffic or more. On v5e
+    # the state fits only over 64.
     (LI_7B, "v5p:4x4x4", ("--config.run.micro_answers=8", "--config.mesh.data=4", "--config.rollout.max_slots=4096")),
     (LI_7B, "v6e:8x8", ("--config.run.micro_answers=2", "--config.mesh.data=4", "--config.rollout.max_slots=2048")),
     (LI_7B, "v5e:8x8", ("--config.run.micro_answers=1",)),
-    (LI_3B, "v5e:4x4", ("--config.run.micro_answers=1", "--config.run.micro_prompts=16", "--config.rollout.max_slots=256")),
+    (
+        LI_3B,
+        "v5e:4x4",
+        ("--config.run.micro_answers=1", "--config.run.micro_prompts=16", "--config.rollout.max_slots=256"),
+    ),
     # A video of 16 frames: the tower takes them in pairs.
     ("configs/vsgrpo_qwen2_vl_2b.py", "v5e:4x4", ("--pictures=8",)),
     ("configs/spatial_ssrl_qwen2_5_vl_7b.py", "v5p:4x4x4", ("--config.mesh.data=4",)),
-    ("configs/vsgrpo_qwen2_vl_7b.py:sft", "v5e:8x8", ("--pictures=8", "--config.mesh.data=2", "--config.mesh.tensor=2", "--config.run.micro_prompts=32")),
-    (LI_7B, "v5e:16x16", ("--config.run.micro_answers=1", "--config.run.micro_prompts=256", "--config.rollout.max_slots=2048",
-                          "--config.mesh.data=4")),
-    (LI_7B, "tpu7x:4x4x4", ("--config.run.micro_answers=8", "--config.run.micro_prompts=128", "--config.rollout.max_slots=4096",
-                            "--config.mesh.data=8")),
+    (
+        "configs/vsgrpo_qwen2_vl_7b.py:sft",
+        "v5e:8x8",
+        ("--pictures=8", "--config.mesh.data=2", "--config.mesh.tensor=2", "--config.run.micro_prompts=32"),
+    ),
+    (
+        LI_7B,
+        "v5e:16x16",
+        (
+            "--config.run.micro_answers=1",
+            "--config.run.micro_prompts=256",
+            "--config.rollout.max_slots=2048",
+            "--config.mesh.data=4",
+        ),
+    ),
+    (
+        LI_7B,
+        "tpu7x:4x4x4",
+        (
+            "--config.run.micro_answers=8",
+            "--config.run.micro_prompts=128",
+            "--config.rollout.max_slots=4096",
+            "--config.mesh.data=8",
+        ),
+    ),
 )
 
 
@@ -44,8 +70,18 @@ def remake(force: bool) -> int:
         earlier: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {"complete": False, "missing": []}
         if not earlier["complete"]:
             print(f"[{count + 1}/{len(PROOFS)}] {recipe} on {topology}", flush=True)
-            subprocess.run([sys.executable, "launch/plan.py", f"--config={recipe}", f"--topology={topology}", f"--out={out}",
-                            f"--programs={','.join(earlier['missing'])}", *settings], check=False)
+            subprocess.run(
+                [
+                    sys.executable,
+                    "launch/plan.py",
+                    f"--config={recipe}",
+                    f"--topology={topology}",
+                    f"--out={out}",
+                    f"--programs={','.join(earlier['missing'])}",
+                    *settings,
+                ],
+                check=False,
+            )
     records = [json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))]
     (RESULTS / "table.md").write_text(table(records))
     return 0 if all(record["fits"] and record["complete"] for record in records) else 1
@@ -53,17 +89,27 @@ def remake(force: bool) -> int:
 
 def table(records: list[dict]) -> str:
     """Markdown: a line a plan."""
-    lines = ["Made by `python launch/plan.py --proofs`: compiled by the TPU compiler, not run. Seconds are rooflines from public peak rates, "
-             "every answer at its longest and its cache at that length from the first token on.", "",
-             "| recipe | topology | mesh | prompts x answers x tokens | GiB a device | of | update FLOPs / model's | step at least | fits |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = [
+        (
+            "Made by `python launch/plan.py --proofs`: compiled by the TPU compiler, not run. Seconds are rooflines"
+            " from public peak rates, every answer at its longest and its cache at that length from the first token on."
+        ),
+        "",
+        (
+            "| recipe | topology | mesh | prompts x answers x tokens | GiB a device | of | update FLOPs / model's |"
+            " step at least | fits |"
+        ),
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
     for r in records:
         batch, update = r["batch"], r["programs"].get("update", {})
         mesh = " x ".join(f"{name} {size}" for name, size in r["mesh"].items() if size > 1)
         ratio = f"{update['model_ratio']:.2f}" if update.get("model_ratio") else "-"
-        step = seconds(r['step']['seconds_at_least']) if "step" in r else "-"
+        step = seconds(r["step"]["seconds_at_least"]) if "step" in r else "-"
         verdict = ("yes" if r["fits"] else "NO") + ("" if r["complete"] else f", of {', '.join(r['programs'])} alone")
         work = f"{batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']}"
-        lines.append(f"| {r['config'].removeprefix('configs/')} | {r['topology']} | {mesh} | {work} | "
-                     f"{r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {verdict} |")
+        lines.append(
+            f"| {r['config'].removeprefix('configs/')} | {r['topology']} | {mesh} | {work} | {r['largest_gib']:.1f}"
+            f" ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {verdict} |"
+        )
     return "\n".join(lines) + "\n"

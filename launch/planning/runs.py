@@ -1,4 +1,5 @@
 """From a recipe to a plan: the abstract run on the topology's mesh, each of its programs compiled and measured."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -18,7 +19,14 @@ from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.parallel.rules import batch_parts
-from spatial_jax.training.abstract import Program, Work, abstract_setup, most_pixels, rollout_programs, training_programs
+from spatial_jax.training.abstract import (
+    Program,
+    Work,
+    abstract_setup,
+    most_pixels,
+    rollout_programs,
+    training_programs,
+)
 from spatial_jax.training.setup import Setup
 
 
@@ -83,10 +91,16 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
         ways = batch_parts(mesh)
         if run.run.micro_prompts % ways:
             fitting = math.lcm(run.run.micro_prompts, ways)
-            raise ValueError(f"config.run.micro_prompts = {run.run.micro_prompts} does not divide over data x fsdp = {ways} devices, which would each "
-                             f"do all of it; use --config.run.micro_prompts={fitting} or a larger tensor axis")
+            raise ValueError(
+                f"config.run.micro_prompts = {run.run.micro_prompts} does not divide over data x fsdp = {ways} devices,"
+                f" which would each do all of it; use --config.run.micro_prompts={fitting} or a larger tensor axis"
+            )
     pixels = request.pixels or most_pixels(run, model.vision, request.pictures)
-    return name, abstract_setup(run, model, mesh), Work(pixels, request.answer_tokens or run.rollout.total_tokens, request.pictures)
+    return (
+        name,
+        abstract_setup(run, model, mesh),
+        Work(pixels, request.answer_tokens or run.rollout.total_tokens, request.pictures),
+    )
 
 
 def programs_of(setup: Setup, work: Work) -> list[Program]:
@@ -97,18 +111,29 @@ def programs_of(setup: Setup, work: Work) -> list[Program]:
     return programs
 
 
-def plan(request: Request, say: Callable[[str], None] = lambda line: None, earlier: dict[str, Any] | None = None,
-         save: Callable[[dict[str, Any]], None] = lambda record: None) -> dict[str, Any]:
-    """Compiles everything and returns the record of the plan; `save` is called with what there is of it after each program. Of `earlier`, the record
-    of a plan of the same run, it takes the programs that are not asked for. DoesNotFit where a program has no room, RuntimeError where the
-    compiler refuses one otherwise."""
+def plan(
+    request: Request,
+    say: Callable[[str], None] = lambda line: None,
+    earlier: dict[str, Any] | None = None,
+    save: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> dict[str, Any]:
+    """Compiles everything and returns the record of the plan; `save` is called with what there is of it after each
+    program. Of `earlier`, the record of a plan of the same run, it takes the programs that are not asked for.
+    DoesNotFit where a program has no room, RuntimeError where the compiler refuses one otherwise.
+    """
     name, setup, work = setup_of(request)
     facts = plan_facts(request.file, name, request.topology, setup, work)
     with target_platform("tpu" if request.topology.is_tpu else request.topology.family):
         everything = programs_of(setup, work)
         if unknown := set(request.programs) - {p.name for p in everything}:
-            raise ValueError(f"--programs: this recipe has {', '.join(p.name for p in everything)}, not {', '.join(sorted(unknown))}")
-        kept = earlier["programs"] if request.programs and earlier and all(earlier.get(key) == value for key, value in facts.items()) else {}
+            raise ValueError(
+                f"--programs: this recipe has {', '.join(p.name for p in everything)}, not {', '.join(sorted(unknown))}"
+            )
+        kept = (
+            earlier["programs"]
+            if request.programs and earlier and all(earlier.get(key) == value for key, value in facts.items())
+            else {}
+        )
         measured = {name: Measured(**numbers) for name, numbers in kept.items() if name not in request.programs}
 
         def record() -> dict[str, Any]:
@@ -126,7 +151,9 @@ def plan(request: Request, say: Callable[[str], None] = lambda line: None, earli
                 if "RESOURCE_EXHAUSTED" in str(error):
                     raise DoesNotFit(program.name, f"{program.name} does not fit: {refusal(str(error))}") from error
                 raise RuntimeError(f"{program.name} does not compile: {refusal(str(error))}") from error
-            say(f"  {measured[program.name].compile_seconds:.0f} s, {measured[program.name].total_gib:.2f} GiB a device")
+            say(
+                f"  {measured[program.name].compile_seconds:.0f} s, {measured[program.name].total_gib:.2f} GiB a device"
+            )
             save(record())
         return record()
 

@@ -1,4 +1,5 @@
 """Configurations around a recipe: the nearest that fits, and a ranking of those that do."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -12,7 +13,9 @@ from launch.planning.runs import Request, plan
 
 
 def alternatives(request: Request) -> Iterator[dict[str, Any]]:
-    """Settings to change, the least intrusive first: recomputation, shorter rows, smaller micro-batches, smaller moments."""
+    """Settings to change, the least intrusive first: recomputation, shorter rows, smaller micro-batches, smaller
+    moments.
+    """
     config, chips = request.config, request.topology.chips * request.topology.chip.devices
     settings: dict[str, Any] = {}
     if config.model.remat != "full":
@@ -39,7 +42,9 @@ def alternatives(request: Request) -> Iterator[dict[str, Any]]:
 
 
 def nearest(request: Request, program: str) -> str:
-    """One line: the first alternative in which `program`, the one that did not fit, does, as flags of the command line."""
+    """One line: the first alternative in which `program`, the one that did not fit, does, as flags of the command
+    line.
+    """
     alone = dataclasses.replace(request, programs=(program,))
     for settings in alternatives(request):
         try:
@@ -57,12 +62,20 @@ def candidates(request: Request) -> Iterator[dict[str, Any]]:
         ways = devices // tensor
         if devices % (tensor * data) or request.config.run.update_prompts % ways:
             continue
-        for answers in ((0,) if request.config.run.method != "grpo" else (0, max(group // 4, 1))):
-            yield {"mesh__data": data, "mesh__fsdp": ways // data, "mesh__tensor": tensor, "run__micro_prompts": ways, "run__micro_answers": answers}
+        for answers in (0,) if request.config.run.method != "grpo" else (0, max(group // 4, 1)):
+            yield {
+                "mesh__data": data,
+                "mesh__fsdp": ways // data,
+                "mesh__tensor": tensor,
+                "run__micro_prompts": ways,
+                "run__micro_answers": answers,
+            }
 
 
 def ranking(request: Request, say: Callable[[str], None] = lambda line: None) -> str:
-    """A line for each candidate, by least seconds of its programs in a step; then those that do not fit or compile, with the reason."""
+    """A line for each candidate, by least seconds of its programs in a step; then those that do not fit or compile,
+    with the reason.
+    """
     rows: list[tuple[float, str]] = []
     tried, began = list(candidates(request)), time.monotonic()
     for count, settings in enumerate(tried):
@@ -76,8 +89,12 @@ def ranking(request: Request, say: Callable[[str], None] = lambda line: None) ->
         least = sum(max(m["seconds"].values(), default=0.0) * m["calls_a_step"] for m in record["programs"].values())
         verdict = "does not fit" if record["fits"] is False else f"at least {seconds(least)} a step"
         part = "" if record["complete"] else f" of {', '.join(record['programs'])}"
-        rows.append((float("inf") if record["fits"] is False else least,
-                     f"{as_flags(settings)}: {verdict}{part}, {record['largest_gib']:.1f} GiB ({record['largest_program']})"))
+        rows.append(
+            (
+                float("inf") if record["fits"] is False else least,
+                f"{as_flags(settings)}: {verdict}{part}, {record['largest_gib']:.1f} GiB ({record['largest_program']})",
+            )
+        )
     return "\n".join(line for _, line in sorted(rows))
 
 

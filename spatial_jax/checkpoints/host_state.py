@@ -1,4 +1,7 @@
-"""The host's part of a checkpoint as JSON: iterator states, curriculum, pending refills. Exact round trip or a named error."""
+"""The host's part of a checkpoint as JSON: iterator states, curriculum, pending refills. Exact round trip or a named
+error.
+"""
+
 from __future__ import annotations
 
 import base64
@@ -26,7 +29,10 @@ def _encode(value: Any, path: str) -> Any:
             if not isinstance(key, str) or key == _BYTES:
                 raise TypeError(f"{path} has the key {key!r}; JSON keeps only text keys (and {_BYTES!r} is taken)")
         return {key: _encode(item, f"{path}[{key!r}]") for key, item in value.items()}
-    raise TypeError(f"{path} is a {type(value).__name__}; a checkpoint's host state takes None, bool, int, float, str, bytes, list and dict")
+    raise TypeError(
+        f"{path} is a {type(value).__name__}; a checkpoint's host state takes None, bool, int, float, str, bytes, list"
+        " and dict"
+    )
 
 
 def _decode(pairs: dict) -> Any:
@@ -34,8 +40,9 @@ def _decode(pairs: dict) -> Any:
 
 
 def encode_host_state(state: Any) -> bytes:
-    """UTF-8 JSON of nested dicts (text keys), lists, numbers, text, bytes and None. Tuples come back as lists. TypeError names the place
-    of anything else."""
+    """UTF-8 JSON of nested dicts (text keys), lists, numbers, text, bytes and None. Tuples come back as lists.
+    TypeError names the place of anything else.
+    """
     return json.dumps(_encode(state, "host_state"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 

@@ -1,4 +1,7 @@
-"""A state as a flat dict of named arrays, and back: what is stored does not depend on the Python classes of the tree."""
+"""A state as a flat dict of named arrays, and back: what is stored does not depend on the Python classes of the
+tree.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,8 +17,10 @@ def _is_key(leaf: Any) -> bool:
 
 def _named(tree: Any) -> list[tuple[str, Any]]:
     """(name, leaf) in the tree's order; a name is the path joined by "/". ValueError when two leaves have one name."""
-    pairs = [(jax.tree_util.keystr(path, simple=True, separator="/") or "value", leaf)
-             for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
+    pairs = [
+        (jax.tree_util.keystr(path, simple=True, separator="/") or "value", leaf)
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+    ]
     names = [name for name, _ in pairs]
     if len(set(names)) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
@@ -58,25 +63,36 @@ def match_leaves(like: Any, stored: dict[str, list], partial: bool, where: str) 
     wanted = {name: _stored_form(leaf) for name, leaf in _named(like)}
     missing, extra = sorted(set(wanted) - set(stored)), sorted(set(stored) - set(wanted))
     if missing:
-        raise ValueError(f"{where} holds no leaf {missing[0]!r} ({len(missing)} missing); restore it with the config that wrote it")
+        raise ValueError(
+            f"{where} holds no leaf {missing[0]!r} ({len(missing)} missing); restore it with the config that wrote it"
+        )
     if extra and not partial:
-        raise ValueError(f"{where} holds a leaf {extra[0]!r} that the state asked for has not ({len(extra)} of them); "
-                         "restore it with the config that wrote it, or pass partial=True to leave the rest")
+        raise ValueError(
+            f"{where} holds a leaf {extra[0]!r} that the state asked for has not ({len(extra)} of them); "
+            "restore it with the config that wrote it, or pass partial=True to leave the rest"
+        )
     for name, (shape, dtype) in wanted.items():
         if list(shape) != list(stored[name][0]) or str(dtype) != stored[name][1]:
-            raise ValueError(f"{where}: leaf {name!r} is {stored[name][1]}{stored[name][0]} there and {dtype}{list(shape)} in the state "
-                             "asked for; restore it with the config that wrote it")
+            raise ValueError(
+                f"{where}: leaf {name!r} is {stored[name][1]}{stored[name][0]} there and {dtype}{list(shape)} in the"
+                " state asked for; restore it with the config that wrote it"
+            )
 
 
 def restore_arguments(like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(item, restore_args) for Orbax: a leaf with a sharding comes back as a jax.Array with it, any other as np.ndarray."""
+    """(item, restore_args) for Orbax: a leaf with a sharding comes back as a jax.Array with it, any other as
+    np.ndarray.
+    """
     item, arguments = {}, {}
     for name, leaf in _named(like):
         shape, dtype = _stored_form(leaf)
         sharding = None if _is_key(leaf) else getattr(leaf, "sharding", None)
         item[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
-        arguments[name] = (ocp.ArrayRestoreArgs(sharding=sharding, global_shape=shape, dtype=dtype) if sharding is not None
-                           else ocp.RestoreArgs(restore_type=np.ndarray, dtype=dtype))
+        arguments[name] = (
+            ocp.ArrayRestoreArgs(sharding=sharding, global_shape=shape, dtype=dtype)
+            if sharding is not None
+            else ocp.RestoreArgs(restore_type=np.ndarray, dtype=dtype)
+        )
     return item, arguments
 
 

@@ -1,8 +1,10 @@
-"""Saves and restores everything a resume needs, in one place. A save is complete or invisible; a restore is exact or a named error.
+"""Saves and restores everything a resume needs, in one place. A save is complete or invisible; a restore is exact or a
+named error.
 
-A checkpoint is a directory `checkpoints/STEP` (or `STEP.ATTEMPT` when a step is saved again): `state/` is Orbax's, `host/` holds each
-process's JSON, and `manifest.json`, written last, makes it visible.
+A checkpoint is a directory `checkpoints/STEP` (or `STEP.ATTEMPT` when a step is saved again): `state/` is Orbax's,
+`host/` holds each process's JSON, and `manifest.json`, written last, makes it visible.
 """
+
 from __future__ import annotations
 
 import itertools
@@ -20,7 +22,14 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from spatial_jax.checkpoints.host_state import decode_host_state, encode_host_state
-from spatial_jax.checkpoints.leaves import describe_leaves, everything, from_leaves, match_leaves, restore_arguments, to_leaves
+from spatial_jax.checkpoints.leaves import (
+    describe_leaves,
+    everything,
+    from_leaves,
+    match_leaves,
+    restore_arguments,
+    to_leaves,
+)
 from spatial_jax.checkpoints.manifest import (
     NAME,
     CheckpointDamaged,
@@ -39,11 +48,15 @@ log = logging.getLogger(__name__)
 class CheckpointManager:
     """Checkpoints of a run, under `workdir`/checkpoints (a local or shared folder, or gs://).
 
-    keep: how many of the newest stay; keep_every: steps divisible by it stay for ever (0: none). asynchronous: `save` returns once the
-    arrays are copied from the devices and the rest happens on a thread; an error there is raised by the next save, wait or close.
-    With several processes every method is called by all of them, on a folder they share."""
+    keep: how many of the newest stay; keep_every: steps divisible by it stay for ever (0: none). asynchronous: `save`
+    returns once the arrays are copied from the devices and the rest happens on a thread; an error there is raised by
+    the next save, wait or close. With several processes every method is called by all of them, on a folder they
+    share.
+    """
 
-    def __init__(self, workdir: str, *, keep: int = 3, keep_every: int = 0, asynchronous: bool = True, timeout: float = 1200.0):
+    def __init__(
+        self, workdir: str, *, keep: int = 3, keep_every: int = 0, asynchronous: bool = True, timeout: float = 1200.0
+    ):
         if keep < 1:
             raise ValueError(f"keep = {keep}; at least one checkpoint must be kept")
         self.directory = epath.Path(workdir).expanduser().resolve() / "checkpoints"
@@ -55,7 +68,7 @@ class CheckpointManager:
         self._cleaned = False
         self.last_save: dict[str, float] = {}
 
-    # ---- what there is -------------------------------------------------------------------------------------------------------------
+    # ---- what there is
 
     def _attempts(self) -> list[tuple[int, int, epath.Path, bool]]:
         """(step, attempt, path, visible) of every checkpoint directory, in order."""
@@ -79,11 +92,15 @@ class CheckpointManager:
         """Directory of a step's complete checkpoint. FileNotFoundError, naming the steps there are."""
         paths = [path for found, _, path, visible in self._attempts() if visible and found == step]
         if not paths:
-            raise FileNotFoundError(f"no checkpoint of step {step} in {self.directory}; complete ones: {self.all_steps() or 'none'}")
+            raise FileNotFoundError(
+                f"no checkpoint of step {step} in {self.directory}; complete ones: {self.all_steps() or 'none'}"
+            )
         return paths[-1]
 
     def problem(self, step: int) -> str | None:
-        """What is damaged in a step's checkpoint, None when every byte is as it was written. Reads all of it, each process its share."""
+        """What is damaged in a step's checkpoint, None when every byte is as it was written. Reads all of it, each
+        process its share.
+        """
         try:
             found = find_damage(self.path(step), read_manifest(self.path(step)), self._process, self._processes)
         except CheckpointDamaged as error:
@@ -94,11 +111,13 @@ class CheckpointManager:
             multihost_utils.process_allgather(np.array(True))
         return found
 
-    # ---- saving --------------------------------------------------------------------------------------------------------------------
+    # ---- saving
 
     def save(self, step: int, state: Any, host_state: Any = None, *, wait: bool = False) -> None:
-        """Saves `state` (pytree of jax or NumPy arrays, typed PRNG keys, numbers) and this process's `host_state` (JSON values and
-        bytes). Donating the arrays right afterwards is safe. An earlier save that still runs is waited for."""
+        """Saves `state` (pytree of jax or NumPy arrays, typed PRNG keys, numbers) and this process's `host_state` (JSON
+        values and bytes). Donating the arrays right afterwards is safe. An earlier save that still runs is waited
+        for.
+        """
         began = time.monotonic()
         self.wait()
         encoded = encode_host_state(host_state)
@@ -106,10 +125,14 @@ class CheckpointManager:
         described = describe_leaves(leaves)
         directory = self._new_directory(step)
         if self._orbax is None:
-            self._orbax = ocp.AsyncCheckpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True), timeout_secs=int(self.timeout))
+            self._orbax = ocp.AsyncCheckpointer(
+                ocp.PyTreeCheckpointHandler(use_ocdbt=True), timeout_secs=int(self.timeout)
+            )
         self._orbax.save(directory / "state", args=ocp.args.PyTreeSave(leaves))
         self.last_save = {"step": step, "blocked_s": time.monotonic() - began}
-        self._thread = threading.Thread(target=self._finish_quietly, args=(step, directory, encoded, described), name=f"checkpoint-{step}")
+        self._thread = threading.Thread(
+            target=self._finish_quietly, args=(step, directory, encoded, described), name=f"checkpoint-{step}"
+        )
         self._thread.start()
         if wait or not self.asynchronous:
             self.wait()
@@ -144,7 +167,9 @@ class CheckpointManager:
             ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=int(self.timeout * 1000))
 
     def _new_directory(self, step: int) -> epath.Path:
-        """A fresh directory for this save. Remains of saves that were killed go first: one writer, so nothing of them is in use."""
+        """A fresh directory for this save. Remains of saves that were killed go first: one writer, so nothing of them
+        is in use.
+        """
         self._barrier()
         attempts = self._attempts()
         number = 1 + max((attempt for found, attempt, _, _ in attempts if found == step), default=-1)
@@ -170,7 +195,9 @@ class CheckpointManager:
         self.last_save["background_s"] = time.monotonic() - began
 
     def _finish(self, step: int, directory: epath.Path, encoded: bytes, described: dict[str, list]) -> None:
-        """Waits for Orbax, adds this process's host state, hashes the files together, and makes the checkpoint visible."""
+        """Waits for Orbax, adds this process's host state, hashes the files together, and makes the checkpoint
+        visible.
+        """
         assert self._orbax is not None
         self._orbax.wait_until_finished()
         write_atomically(directory / "host" / f"process_{self._process:05d}.json", encoded)
@@ -184,7 +211,7 @@ class CheckpointManager:
 
     def _drop_old(self, step: int, directory: epath.Path) -> None:
         """Applies `keep` and `keep_every`. The manifest goes first, so what a kill leaves of a removal is invisible."""
-        kept = set(self.all_steps()[-self.keep:]) | {step}
+        kept = set(self.all_steps()[-self.keep :]) | {step}
         for found, _, path, visible in self._attempts():
             forever = self.keep_every and found % self.keep_every == 0
             superseded = found == step and path != directory
@@ -192,17 +219,26 @@ class CheckpointManager:
                 (path / NAME).unlink()
                 path.rmtree()
 
-    # ---- restoring -----------------------------------------------------------------------------------------------------------------
+    # ---- restoring
 
-    def restore(self, step: int | None = None, like: Any = None, *, partial: bool = False, fallback: bool = False,
-                any_processes: bool = False) -> tuple[Any, Any]:
+    def restore(
+        self,
+        step: int | None = None,
+        like: Any = None,
+        *,
+        partial: bool = False,
+        fallback: bool = False,
+        any_processes: bool = False,
+    ) -> tuple[Any, Any]:
         """(state, host_state) of `step` (None: the newest), after every file was compared with its checksum.
 
-        like: pytree of arrays or jax.ShapeDtypeStruct; a leaf with a sharding comes back on it, whatever mesh it was saved from, any other
-        leaf as NumPy. None gives a flat dict name -> np.ndarray. partial: `like` may hold only some of the leaves (evaluation needs the
-        parameters alone). fallback: go back to the newest intact checkpoint instead of raising. any_processes: take the first process's
-        host state when the number of processes has changed.
-        Raises FileNotFoundError (none there), CheckpointDamaged (names the damage and an intact step), ValueError (another model)."""
+        like: pytree of arrays or jax.ShapeDtypeStruct; a leaf with a sharding comes back on it, whatever mesh it was
+        saved from, any other leaf as NumPy. None gives a flat dict name -> np.ndarray. partial: `like` may hold only
+        some of the leaves (evaluation needs the parameters alone). fallback: go back to the newest intact checkpoint
+        instead of raising. any_processes: take the first process's host state when the number of processes has changed.
+        Raises FileNotFoundError (none there), CheckpointDamaged (names the damage and an intact step), ValueError
+        (another model).
+        """
         self.wait()
         if step is None:
             step = self.latest()
@@ -218,8 +254,13 @@ class CheckpointManager:
             match_leaves(like, stored, partial, f"checkpoint {directory}")
         item, arguments = everything(stored) if like is None else restore_arguments(like)
         with ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=True)) as reader:
-            leaves = reader.restore(directory / "state", args=ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True))
-        return (leaves if like is None else from_leaves(like, leaves)), self._host_state(directory, manifest, any_processes)
+            leaves = reader.restore(
+                directory / "state",
+                args=ocp.args.PyTreeRestore(item=item, restore_args=arguments, partial_restore=True),
+            )
+        return (leaves if like is None else from_leaves(like, leaves)), self._host_state(
+            directory, manifest, any_processes
+        )
 
     def _step_after_damage(self, step: int, problem: str, fallback: bool) -> int:
         intact = next((s for s in reversed(self.all_steps()) if s < step and self.problem(s) is None), None)
@@ -227,20 +268,27 @@ class CheckpointManager:
         if intact is None:
             raise CheckpointDamaged(f"{message}; there is no intact checkpoint before it")
         if not fallback:
-            raise CheckpointDamaged(f"{message}; the one before it, step {intact}, is intact: restore step {intact} or remove the damaged one")
+            raise CheckpointDamaged(
+                f"{message}; the one before it, step {intact}, is intact: restore step {intact} or remove the"
+                " damaged one"
+            )
         log.warning("%s; going back to step %d", message, intact)
         return intact
 
     def _host_state(self, directory: epath.Path, manifest: dict[str, Any], any_processes: bool) -> Any:
         written = int(manifest["processes"])
         if written != self._processes and not any_processes:
-            raise ValueError(f"checkpoint {directory} was written by {written} processes and this run has {self._processes}; data positions "
-                             "are per process: pass any_processes=True to take the first one's for all")
+            raise ValueError(
+                f"checkpoint {directory} was written by {written} processes and this run has {self._processes}; data"
+                " positions are per process: pass any_processes=True to take the first one's for all"
+            )
         number = self._process if written == self._processes else 0
         return decode_host_state((directory / "host" / f"process_{number:05d}.json").read_bytes())
 
 
-def restore_or_start(manager: CheckpointManager, like: Any, start: Callable[[], tuple[Any, Any]], **options: Any) -> tuple[Any, Any, int | None]:
+def restore_or_start(
+    manager: CheckpointManager, like: Any, start: Callable[[], tuple[Any, Any]], **options: Any
+) -> tuple[Any, Any, int | None]:
     """(state, host_state, step): the newest checkpoint, or `start()` and step None where there is none."""
     step = manager.latest()
     if step is None:

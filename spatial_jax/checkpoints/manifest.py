@@ -1,7 +1,9 @@
-"""A checkpoint's manifest: every file with its size and sha256, every leaf with its shape. Written last, it makes the checkpoint visible.
+"""A checkpoint's manifest: every file with its size and sha256, every leaf with its shape. Written last, it makes the
+checkpoint visible.
 
 Orbax restores a flipped byte without a word, so every file is read and compared before anything is restored from it.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -18,7 +20,9 @@ _BLOCK = 1 << 22
 
 
 class CheckpointDamaged(Exception):
-    """A checkpoint's files are not those that were written; the message names the file and an intact checkpoint, if there is one."""
+    """A checkpoint's files are not those that were written; the message names the file and an intact checkpoint, if
+    there is one.
+    """
 
 
 def list_files(directory: epath.Path) -> list[str]:
@@ -63,7 +67,7 @@ def _digest(body: dict[str, Any]) -> str:
 
 def write_atomically(path: epath.Path, data: bytes) -> None:
     """The file appears complete or not at all."""
-    if "://" in str(path):                     # object stores write whole objects
+    if "://" in str(path):  # object stores write whole objects
         path.write_bytes(data)
         return
     temporary = f"{path}.tmp"
@@ -110,7 +114,9 @@ def read_manifest(directory: epath.Path) -> dict[str, Any]:
 
 
 def find_damage(directory: epath.Path, manifest: dict[str, Any], process: int = 0, processes: int = 1) -> str | None:
-    """The first difference between this process's share of the files and the manifest, in words; None when there is none."""
+    """The first difference between this process's share of the files and the manifest, in words; None when there is
+    none.
+    """
     present, share = set(list_files(directory)), list(manifest["files"])[process::processes]
     for name in share:
         size = manifest["files"][name][0]

@@ -1,4 +1,5 @@
 """SIGTERM: the loop finishes its step, saves and leaves with a code that tells the launcher to start it again."""
+
 from __future__ import annotations
 
 import os
@@ -34,8 +35,9 @@ class PreemptionGuard:
         return self.received is not None
 
     def should_stop(self) -> bool:
-        """Whether any process was asked to stop. With several processes all must call it at the same step (it is a collective), so that
-        they save the same one."""
+        """Whether any process was asked to stop. With several processes all must call it at the same step (it is a
+        collective), so that they save the same one.
+        """
         import jax
 
         if jax.process_count() == 1:

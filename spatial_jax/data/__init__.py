@@ -1,4 +1,5 @@
 """Question datasets to samples: the record schema, sources, prompts, the Grain pipeline. Names load on first use."""
+
 from __future__ import annotations
 
 import importlib

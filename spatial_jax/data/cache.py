@@ -1,4 +1,5 @@
 """A least-recently-used store bounded by bytes, safe for several threads."""
+
 from __future__ import annotations
 
 import threading
@@ -8,7 +9,9 @@ from typing import Any
 
 
 class ByteCache:
-    """Values by key, at most `limit` bytes in all (0 keeps nothing); the oldest used goes first. A value larger than the limit is not kept."""
+    """Values by key, at most `limit` bytes in all (0 keeps nothing); the oldest used goes first. A value larger than
+    the limit is not kept.
+    """
 
     def __init__(self, limit: int):
         self.limit, self.used, self.hits, self.misses = limit, 0, 0, 0
@@ -19,10 +22,10 @@ class ByteCache:
         return len(self._values)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"limit": self.limit}            # a worker process starts with an empty cache
+        return {"limit": self.limit}  # a worker process starts with an empty cache
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["limit"])           # type: ignore[misc]
+        self.__init__(state["limit"])  # type: ignore[misc]
 
     def get(self, key: Hashable) -> Any:
         """The value, or None."""

@@ -1,4 +1,7 @@
-"""Texts of the drawing protocol (ViLaSR, arXiv 2506.09965): the system message, a picture's number, and the turn that shows what was drawn."""
+"""Texts of the drawing protocol (ViLaSR, arXiv 2506.09965): the system message, a picture's number, and the turn that
+shows what was drawn.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -16,15 +19,16 @@ or
 ```json
 [{"index": 1, "start_point_2d": [x, y], "end_point_2d": [x, y], "label": "name"}]
 ```
-Object Mapper draws boxes, Path Tracer lines from start to end. "index" is the number of the picture to draw on; a copy with your drawing comes \
-back under the next number. A label that is drawn again replaces its earlier drawing.
+Object Mapper draws boxes, Path Tracer lines from start to end. "index" is the number of the picture to \
+draw on; a copy with your drawing comes back under the next number. A label that is drawn \
+again replaces its earlier drawing.
 
 To end, write your thought and the answer:
 <think> what you conclude </think> Action: Answer
 <answer> the answer </answer>
 
-Coordinates are pixels of the picture: (0, 0) is its upper left corner, (width, height) its lower right. Look at every drawing that comes back; where \
-it is misplaced, draw it again before you go on."""
+Coordinates are pixels of the picture: (0, 0) is its upper left corner, (width, height) its lower right. \
+Look at every drawing that comes back; where it is misplaced, draw it again before you go on."""
 
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 GO_ON = "Go on thinking, and check what was drawn."
@@ -37,7 +41,8 @@ def index_line(number: int, size: tuple[int, int]) -> str:
 
 
 def shown_turn(first: int, sizes: Sequence[tuple[int, int]], last: bool) -> str:
-    """Chat markup after a policy's closed turn: a user's turn with the new pictures, numbered from `first`, and the next turn's opening.
-    `last`: the policy must answer in it."""
+    """Chat markup after a policy's closed turn: a user's turn with the new pictures, numbered from `first`, and the
+    next turn's opening. `last`: the policy must answer in it.
+    """
     pictures = "".join(VISION + index_line(first + i, size) for i, size in enumerate(sizes))
     return f"\n<|im_start|>user\n{pictures}{ANSWER_NOW if last else GO_ON}<|im_end|>\n<|im_start|>assistant\n"

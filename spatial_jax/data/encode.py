@@ -1,4 +1,7 @@
-"""One question record to one sample: the record in the model's pixels, its encoded prompt, the tokens a supervised example teaches."""
+"""One question record to one sample: the record in the model's pixels, its encoded prompt, the tokens a supervised
+example teaches.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,8 +22,9 @@ from spatial_jax.processing.video import Video
 class Sample:
     """A question ready for rollout or a supervised step.
 
-    record: coordinates already in pixels of the resized pictures; prompt: see EncodedPrompt; dataset: name of its source;
-    index: its place in the split; target: the supervised response's text; target_ids int32 [t]: its tokens, ended by the end token.
+    record: coordinates already in pixels of the resized pictures; prompt: see EncodedPrompt; dataset: name of its
+    source; index: its place in the split; target: the supervised response's text; target_ids int32 [t]: its tokens,
+    ended by the end token.
     """
 
     record: QuestionRecord
@@ -43,7 +47,9 @@ class Sample:
 class SampleEncoder:
     """Records to Samples, with a memory of the last `cache_bytes` of them.
 
-    `__call__` leaves the pixels uint8 (a quarter of the memory, in the cache and between processes); `finish` normalises them."""
+    `__call__` leaves the pixels uint8 (a quarter of the memory, in the cache and between processes); `finish`
+    normalises them.
+    """
 
     def __init__(self, processor: Processor, style: PromptStyle | None = None, cache_bytes: int = 0):
         self.processor, self.style, self.cache = processor, style or PromptStyle(), ByteCache(cache_bytes)
@@ -55,22 +61,33 @@ class SampleEncoder:
         sample = self.cache.get(key)
         if sample is None:
             record = source[position]
-            sample = record if isinstance(record, Unusable) else self.encode(record, source.name, index, source.locate(index))
+            sample = (
+                record
+                if isinstance(record, Unusable)
+                else self.encode(record, source.name, index, source.locate(index))
+            )
             if isinstance(sample, Sample):
                 self.cache.put(key, sample, sample.nbytes)
         return sample
 
     def encode(self, record: QuestionRecord, dataset: str = "", index: int = 0, where: str = "") -> Sample | Unusable:
-        """A Sample, or an Unusable that says what is wrong with the record (a picture that cannot be decoded, a mark without a picture)."""
+        """A Sample, or an Unusable that says what is wrong with the record (a picture that cannot be decoded, a mark
+        without a picture).
+        """
         try:
             resolved, sizes = self.resolved(record)
             pictures = [load_image(data, f"picture {i + 1}") for i, data in enumerate(record.images)]
             for number, (picture, width, height) in enumerate(zip(pictures, record.widths, record.heights), 1):
                 if picture.size != (width, height):
-                    raise ValueError(f"picture {number} has {picture.size[0]}x{picture.size[1]} pixels where the record says {width}x{height}")
+                    raise ValueError(
+                        f"picture {number} has {picture.size[0]}x{picture.size[1]} pixels where the record says"
+                        f" {width}x{height}"
+                    )
             messages = build_messages(resolved, self.style, sizes)
             if shows_video(record, self.style.mode):
-                prompt = self.processor.encode(messages, videos=[Video(pictures, **video_facts(record))], normalise=False)
+                prompt = self.processor.encode(
+                    messages, videos=[Video(pictures, **video_facts(record))], normalise=False
+                )
             else:
                 prompt = self.processor.encode(messages, images=pictures, normalise=False)
             target = target_text(resolved, self.style.mode)
@@ -87,25 +104,36 @@ class SampleEncoder:
         return sample if prompt is sample.prompt else dataclasses.replace(sample, prompt=prompt)
 
     def measure(self, record: QuestionRecord) -> tuple[int, int, int]:
-        """(prompt tokens, patches, target tokens) without decoding a picture. Raises ValueError like `encode` would refuse."""
+        """(prompt tokens, patches, target tokens) without decoding a picture. Raises ValueError like `encode` would
+        refuse.
+        """
         resolved, seen = self.resolved(record)
         messages = build_messages(resolved, self.style, seen)
         sizes = list(zip(record.widths, record.heights))
         if shows_video(record, self.style.mode):
-            tokens, patches = self.processor.measure(messages, videos=[(Video(record.images, **video_facts(record)), sizes[0])])
+            tokens, patches = self.processor.measure(
+                messages, videos=[(Video(record.images, **video_facts(record)), sizes[0])]
+            )
         else:
             tokens, patches = self.processor.measure(messages, sizes)
         return tokens, patches, len(self.processor.tokenizer.encode(target_text(resolved, self.style.mode))) + 1
 
     def resolved(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
-        """The record in pixels of its pictures as the model sees them, and their (width, height). ValueError where their numbers differ."""
+        """The record in pixels of its pictures as the model sees them, and their (width, height). ValueError where
+        their numbers differ.
+        """
         sizes = self._sizes(record)
         return resolve(record, sizes), sizes
 
     def _sizes(self, record: QuestionRecord) -> list[tuple[int, int]]:
         if len(record.images) != len(record.widths) or len(record.images) != len(record.heights):
-            raise ValueError(f"{len(record.images)} pictures but {len(record.widths)} widths and {len(record.heights)} heights")
+            raise ValueError(
+                f"{len(record.images)} pictures but {len(record.widths)} widths and {len(record.heights)} heights"
+            )
         if shows_video(record, self.style.mode):
             clip = Video(record.images)
-            return [self.processor.video_size(len(clip), width, height) for width, height in zip(record.widths, record.heights)]
+            return [
+                self.processor.video_size(len(clip), width, height)
+                for width, height in zip(record.widths, record.heights)
+            ]
         return [self.processor.model_size(width, height) for width, height in zip(record.widths, record.heights)]

@@ -1,4 +1,7 @@
-"""A policy that starts from nothing: a tokenizer trained on the datasets' own texts and random weights, in the Hugging Face layout."""
+"""A policy that starts from nothing: a tokenizer trained on the datasets' own texts and random weights, in the Hugging
+Face layout.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,11 +20,24 @@ from spatial_jax.processing.fresh import train_tokenizer
 
 
 def tiny_qwen2_5_vl(vocab_size: int) -> ModelConfig:
-    """A Qwen2.5-VL of about 2 M parameters for 112x112 pictures: four decoder layers, a four-layer tower whose last block of each pair
-    sees the whole picture."""
+    """A Qwen2.5-VL of about 2 M parameters for 112x112 pictures: four decoder layers, a four-layer tower whose last
+    block of each pair sees the whole picture.
+    """
     text = TextConfig(vocab_size, 128, 256, 6, 4, 2, 32, 1e-6, 100.0, (2, 6, 8), initializer_range=0.04)
-    vision = VisionConfig("qwen2_5_vl", 4, 128, 320, 4, 128, "silu", 14, window_size=112, full_attention_blocks=(1, 3), tokens_per_second=2.0,
-                          initializer_range=0.04)
+    vision = VisionConfig(
+        "qwen2_5_vl",
+        4,
+        128,
+        320,
+        4,
+        128,
+        "silu",
+        14,
+        window_size=112,
+        full_attention_blocks=(1, 3),
+        tokens_per_second=2.0,
+        initializer_range=0.04,
+    )
     return ModelConfig("qwen2_5_vl", text, vision, tie_word_embeddings=True)
 
 
@@ -29,7 +45,9 @@ SIZES = {"tiny": tiny_qwen2_5_vl}
 
 
 def dataset_texts(directories: Sequence[str], style: PromptStyle, most: int = 20000) -> Iterator[str]:
-    """Questions and answers of the train splits, at most `most` a dataset; and the words of the chat template, which every prompt holds."""
+    """Questions and answers of the train splits, at most `most` a dataset; and the words of the chat template, which
+    every prompt holds.
+    """
     yield from ["system\n", "user\n", "assistant\n"] * most
     for directory in directories:
         source = open_questions(directory, "train")
@@ -41,10 +59,20 @@ def dataset_texts(directories: Sequence[str], style: PromptStyle, most: int = 20
                 yield target_text(record, style.mode)
 
 
-def make_fresh(size: str, directories: Sequence[str], directory: str | Path, *, vocab_size: int = 512, mode: str = "bare", seed: int = 0,
-               dtype: str = "float32") -> ModelConfig:
-    """Writes a random policy with a tokenizer of its own to `directory`: a small one of SIZES, or one of a published shape (a rehearsal of
-    memory and speed without the weights; its vocabulary keeps the published length). ValueError for an unknown size."""
+def make_fresh(
+    size: str,
+    directories: Sequence[str],
+    directory: str | Path,
+    *,
+    vocab_size: int = 512,
+    mode: str = "bare",
+    seed: int = 0,
+    dtype: str = "float32",
+) -> ModelConfig:
+    """Writes a random policy with a tokenizer of its own to `directory`: a small one of SIZES, or one of a published
+    shape (a rehearsal of memory and speed without the weights; its vocabulary keeps the published length). ValueError
+    for an unknown size.
+    """
     small = size in SIZES
     if not small and size not in published_names():
         raise ValueError(f"no fresh policy of size {size!r}; use one of {', '.join([*SIZES, *published_names()])}")
@@ -63,6 +91,8 @@ def make_like(other: str | Path, directory: str | Path, *, seed: int = 0, dtype:
     return config
 
 
-def _write_random(config: ModelConfig, directory: str | Path, processor_files: str | Path, seed: int, dtype: str) -> None:
+def _write_random(
+    config: ModelConfig, directory: str | Path, processor_files: str | Path, seed: int, dtype: str
+) -> None:
     params = split_model(QwenVL(config, rngs=nnx.Rngs(seed)))[1]
     save_pretrained((config, params), directory, processor_files_from=processor_files, dtype=dtype)

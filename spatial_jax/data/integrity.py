@@ -1,4 +1,7 @@
-"""Are a dataset's shards what the writer left? A damaged ArrayRecord file reads as empty without a word, so counts and sums are compared."""
+"""Are a dataset's shards what the writer left? A damaged ArrayRecord file reads as empty without a word, so counts and
+sums are compared.
+"""
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -21,16 +24,19 @@ class Shard:
     path: Path
     records: int
     problem: str = ""
-    readable: bool = True       # False: none of its records can be read
+    readable: bool = True  # False: none of its records can be read
 
 
 def check_shards(directory: Path, shards: list[tuple[str, int]], split: str, checksums: bool = True) -> list[Shard]:
-    """Looks at every shard (file name, records) of a split: presence, size and sha256 by manifest.json where there is one, record count.
+    """Looks at every shard (file name, records) of a split: presence, size and sha256 by manifest.json where there is
+    one, record count.
 
     A shard whose count is right but whose sum is not stays readable: its damaged records are skipped one by one."""
     stated = {entry["file"]: entry for entry in _manifest(directory).get("splits", {}).get(split, {}).get("shards", [])}
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        return list(pool.map(lambda shard: _check(directory / shard[0], shard[1], stated.get(shard[0]), checksums), shards))
+        return list(
+            pool.map(lambda shard: _check(directory / shard[0], shard[1], stated.get(shard[0]), checksums), shards)
+        )
 
 
 def _manifest(directory: Path) -> dict[str, Any]:
@@ -40,7 +46,9 @@ def _manifest(directory: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except ValueError as error:
-        raise DatasetError(f"{path}: not valid JSON ({error}); copy the dataset again or run data_prep again") from error
+        raise DatasetError(
+            f"{path}: not valid JSON ({error}); copy the dataset again or run data_prep again"
+        ) from error
 
 
 def _check(path: Path, records: int, stated: dict[str, Any] | None, checksums: bool) -> Shard:
@@ -54,7 +62,7 @@ def _check(path: Path, records: int, stated: dict[str, Any] | None, checksums: b
     if stated and stated.get("bytes") not in (None, size):
         return Shard(path, records, f"has {size} bytes where manifest.json says {stated['bytes']}", False)
     found = 0
-    with contextlib.suppress(RuntimeError):     # a garbage file opens, and only says so when closed
+    with contextlib.suppress(RuntimeError):  # a garbage file opens, and only says so when closed
         reader = array_record_module.ArrayRecordReader(str(path))
         found = reader.num_records() if reader.ok() else 0
         reader.close()

@@ -1,9 +1,11 @@
-"""Samples without end: shuffled, repeated, sharded by process, encoded in threads or worker processes, mixed by weights that may change.
+"""Samples without end: shuffled, repeated, sharded by process, encoded in threads or worker processes, mixed by weights
+that may change.
 
-Grain gives shuffling, order and workers: element k of a stream is a pure function of (seed, k), the same for any number of threads, workers
-or restarts. So an iterator's whole state is how many elements each stream has given; restoring it is exact in the middle of an epoch,
-also with another number of workers.
+Grain gives shuffling, order and workers: element k of a stream is a pure function of (seed, k), the same for any number
+of threads, workers or restarts. So an iterator's whole state is how many elements each stream has given; restoring it
+is exact in the middle of an epoch, also with another number of workers.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -26,9 +28,11 @@ STATE_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class PipelineSettings:
-    """How samples are made: by `workers` processes in all (at least one a dataset), or when that is 0 by `threads` a dataset, which is right
-    for small pictures and for what fits the cache (threads share it, worker processes do not). `buffer`: samples made ahead a dataset;
-    `together`: questions of one scene that follow each other (1: every question on its own)."""
+    """How samples are made: by `workers` processes in all (at least one a dataset), or when that is 0 by `threads` a
+    dataset, which is right for small pictures and for what fits the cache (threads share it, worker processes do not).
+    `buffer`: samples made ahead a dataset; `together`: questions of one scene that follow each other (1: every question
+    on its own).
+    """
 
     seed: int = 0
     shuffle: bool = True
@@ -60,14 +64,18 @@ class _EncodeAndFinish(_EncodeAt):
 
 
 def stream_positions(size: int, settings: PipelineSettings, stream: int = 0) -> grain.MapDataset:
-    """Endless positions 0 ... size - 1 of one process: every epoch in a new order, each process its own part, parts of equal size."""
+    """Endless positions 0 ... size - 1 of one process: every epoch in a new order, each process its own part, parts of
+    equal size.
+    """
     share = size // settings.process_count
     if share == 0:
-        raise DatasetError(f"{size} records cannot be shared among {settings.process_count} processes; use a larger dataset")
+        raise DatasetError(
+            f"{size} records cannot be shared among {settings.process_count} processes; use a larger dataset"
+        )
     positions = grain.MapDataset.range(size)
     if settings.shuffle:
         positions = positions.shuffle(seed=settings.seed * 1009 + stream)
-    return positions[settings.process_index:share * settings.process_count:settings.process_count].repeat()
+    return positions[settings.process_index : share * settings.process_count : settings.process_count].repeat()
 
 
 class _Stream:
@@ -104,28 +112,42 @@ class _Stream:
             iterator.close()
 
     def _dataset(self) -> grain.IterDataset:
-        rest = self.positions[self.consumed:] if self.consumed else self.positions
+        rest = self.positions[self.consumed :] if self.consumed else self.positions
         if self.settings.workers == 0:
-            options = grain.ReadOptions(num_threads=self.settings.threads, prefetch_buffer_size=self.settings.buffer if self.settings.threads else 0)
+            options = grain.ReadOptions(
+                num_threads=self.settings.threads,
+                prefetch_buffer_size=self.settings.buffer if self.settings.threads else 0,
+            )
             return rest.map(_EncodeAndFinish(self.source, self.encoder)).to_iter_dataset(options)
         _parse_flags()
         count = self.settings.workers
         encoder = SampleEncoder(self.encoder.processor, self.encoder.style, self.encoder.cache.limit // count)
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
         made = rest.map(_EncodeAt(self.source, encoder)).to_iter_dataset(options)
-        made = made.mp_prefetch(grain.MultiprocessingOptions(num_workers=count, per_worker_buffer_size=max(1, self.settings.buffer // count)))
+        made = made.mp_prefetch(
+            grain.MultiprocessingOptions(
+                num_workers=count, per_worker_buffer_size=max(1, self.settings.buffer // count)
+            )
+        )
         return grain.experimental.ThreadPrefetchIterDataset(made.map(self.encoder.finish), prefetch_buffer_size=4)
 
 
 class QuestionPipeline:
     """An endless iterator of Samples over one or more question datasets.
 
-    `weights`: share of each dataset (default: by size); assign `pipeline.weights` at any time. `accept`: a function of the record that may
-    pass a sample over (a curriculum's retired questions); assign at any time. `skipped` counts unusable records, `passed_over` refused ones.
+    `weights`: share of each dataset (default: by size); assign `pipeline.weights` at any time. `accept`: a function of
+    the record that may pass a sample over (a curriculum's retired questions); assign at any time. `skipped` counts
+    unusable records, `passed_over` refused ones.
     """
 
-    def __init__(self, sources: Sequence[QuestionSource], encoder: SampleEncoder, settings: PipelineSettings | None = None,
-                 weights: Sequence[float] = (), accept: Callable[[QuestionRecord], bool] | None = None):
+    def __init__(
+        self,
+        sources: Sequence[QuestionSource],
+        encoder: SampleEncoder,
+        settings: PipelineSettings | None = None,
+        weights: Sequence[float] = (),
+        accept: Callable[[QuestionRecord], bool] | None = None,
+    ):
         if not sources:
             raise DatasetError("no dataset given; name at least one folder that data_prep.synthesize wrote")
         settings = settings or PipelineSettings()
@@ -144,7 +166,10 @@ class QuestionPipeline:
     def weights(self, values: Sequence[float]) -> None:
         given = np.asarray(values, np.float64)
         if given.shape != (len(self.sources),) or not np.isfinite(given).all() or (given < 0).any() or given.sum() <= 0:
-            raise ValueError(f"mixture weights {list(values)}: give one finite number >= 0 for each of the {len(self.sources)} datasets, not all 0")
+            raise ValueError(
+                f"mixture weights {list(values)}: give one finite number >= 0 for each of the {len(self.sources)}"
+                " datasets, not all 0"
+            )
         self._weights = tuple((given / given.sum()).tolist())
 
     def __iter__(self) -> QuestionPipeline:
@@ -162,15 +187,19 @@ class QuestionPipeline:
                 return sample
             else:
                 self.passed_over += 1
-        raise DatasetError(f"{stream.source.directory}: none of {tries} samples in a row could be used ({self.skipped.total} records are broken, "
-                           f"the curriculum passed over {self.passed_over}); check the dataset or the curriculum")
+        raise DatasetError(
+            f"{stream.source.directory}: none of {tries} samples in a row could be used ({self.skipped.total} records"
+            f" are broken, the curriculum passed over {self.passed_over}); check the dataset or the curriculum"
+        )
 
     def take(self, count: int) -> list[Sample]:
         """The next `count` samples."""
         return [next(self) for _ in range(count)]
 
     def sample(self, dataset: str, index: int) -> Sample:
-        """The sample at `index` of the split of the dataset of that name, as the stream gives it. DatasetError where it cannot be made."""
+        """The sample at `index` of the split of the dataset of that name, as the stream gives it. DatasetError where it
+        cannot be made.
+        """
         for source in self.sources:
             position = int(np.searchsorted(source.indices, index))
             if source.name == dataset and position < len(source) and source.indices[position] == index:
@@ -178,23 +207,42 @@ class QuestionPipeline:
                 if isinstance(sample, Sample):
                     return sample
                 raise DatasetError(f"{sample.where}: {sample.reason}")
-        raise DatasetError(f"{dataset}: no usable record {index} any more; resume with the data that the checkpoint was made with")
+        raise DatasetError(
+            f"{dataset}: no usable record {index} any more; resume with the data that the checkpoint was made with"
+        )
 
     def get_state(self) -> dict[str, Any]:
         """JSON-ready state: everything that the next samples depend on."""
-        return {"version": STATE_VERSION, "identity": self._identity(), "draws": self.draws,
-                "consumed": [s.consumed for s in self._streams], "weights": list(self._weights), "passed_over": self.passed_over}
+        return {
+            "version": STATE_VERSION,
+            "identity": self._identity(),
+            "draws": self.draws,
+            "consumed": [s.consumed for s in self._streams],
+            "weights": list(self._weights),
+            "passed_over": self.passed_over,
+        }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Continues exactly where `get_state` was taken. Raises ValueError when the datasets, seed or number of processes differ."""
+        """Continues exactly where `get_state` was taken. Raises ValueError when the datasets, seed or number of
+        processes differ.
+        """
         if state.get("version") != STATE_VERSION:
-            raise ValueError(f"iterator state of version {state.get('version')}, this code reads {STATE_VERSION}; resume with the code that wrote it")
+            raise ValueError(
+                f"iterator state of version {state.get('version')}, this code reads {STATE_VERSION}; resume with the"
+                " code that wrote it"
+            )
         mine = self._identity()
         for key, value in mine.items():
             if state["identity"].get(key) != value:
-                raise ValueError(f"the checkpoint's data differ: {key} was {state['identity'].get(key)}, is {value}; "
-                                 "resume with the same data settings, or start a new run from the exported weights")
-        self.draws, self.passed_over, self.weights = int(state["draws"]), int(state.get("passed_over", 0)), state["weights"]
+                raise ValueError(
+                    f"the checkpoint's data differ: {key} was {state['identity'].get(key)}, is {value}; "
+                    "resume with the same data settings, or start a new run from the exported weights"
+                )
+        self.draws, self.passed_over, self.weights = (
+            int(state["draws"]),
+            int(state.get("passed_over", 0)),
+            state["weights"],
+        )
         for stream, consumed in zip(self._streams, state["consumed"]):
             stream.seek(int(consumed))
 
@@ -209,8 +257,13 @@ class QuestionPipeline:
         return [s.consumed * self.settings.process_count / s.epoch for s in self._streams]
 
     def _identity(self) -> dict[str, Any]:
-        return {"datasets": [[s.name, s.split, len(s)] for s in self.sources], "seed": self.settings.seed, "shuffle": self.settings.shuffle,
-                "together": self.settings.together, "process": [self.settings.process_index, self.settings.process_count]}
+        return {
+            "datasets": [[s.name, s.split, len(s)] for s in self.sources],
+            "seed": self.settings.seed,
+            "shuffle": self.settings.shuffle,
+            "together": self.settings.together,
+            "process": [self.settings.process_index, self.settings.process_count],
+        }
 
     def _choose(self) -> int:
         if len(self._streams) == 1:

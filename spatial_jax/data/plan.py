@@ -1,4 +1,7 @@
-"""The token and patch plan: every record is measured against the buckets before step 0, and those that do not fit are named."""
+"""The token and patch plan: every record is measured against the buckets before step 0, and those that do not fit are
+named.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -16,8 +19,11 @@ from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource, Unusable
 
 log = logging.getLogger(__name__)
-_CURES = (("prompt tokens", "lower max_pixels or add a prompt bucket"), ("patches", "lower max_pixels or add a patch bucket"),
-          ("target tokens", "add an answer bucket"))
+_CURES = (
+    ("prompt tokens", "lower max_pixels or add a prompt bucket"),
+    ("patches", "lower max_pixels or add a patch bucket"),
+    ("target tokens", "add an answer bucket"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +37,9 @@ class Offender:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SamplePlan:
-    """What a source's records need: prompt tokens, patches and target tokens [n] int32 (0 for offenders), and the offenders."""
+    """What a source's records need: prompt tokens, patches and target tokens [n] int32 (0 for offenders), and the
+    offenders.
+    """
 
     source: QuestionSource
     tokens: np.ndarray
@@ -42,18 +50,24 @@ class SamplePlan:
     def usable(self) -> QuestionSource:
         """The source without its offenders. Raises DatasetError when nothing is left."""
         if len(self.offenders) == len(self.source):
-            raise DatasetError(f"{self.source.directory}: no record of split {self.source.split} can be used; "
-                               f"the first: {self.offenders[0].where}: {self.offenders[0].reason}")
+            raise DatasetError(
+                f"{self.source.directory}: no record of split {self.source.split} can be used; "
+                f"the first: {self.offenders[0].where}: {self.offenders[0].reason}"
+            )
         return self.source.without([o.position for o in self.offenders]) if self.offenders else self.source
 
     def summary(self) -> str:
         """One line for the console: counts, and the 50th, 95th and 100th percentile of tokens and patches."""
+
         def spread(values: np.ndarray) -> str:
             used = values[self.tokens > 0]
             return "/".join(str(int(v)) for v in np.percentile(used, (50, 95, 100))) if used.size else "-"
 
-        return (f"{self.source.name} {self.source.split}: {len(self.source)} records, {len(self.offenders)} left out; "
-                f"median/95 %/max prompt tokens {spread(self.tokens)}, patches {spread(self.patches)}, target tokens {spread(self.targets)}")
+        return (
+            f"{self.source.name} {self.source.split}: {len(self.source)} records, {len(self.offenders)} left out;"
+            f" median/95 %/max prompt tokens {spread(self.tokens)}, patches {spread(self.patches)}, target tokens"
+            f" {spread(self.targets)}"
+        )
 
     def report(self, shown: int = 5) -> None:
         """Logs the summary, the offenders by reason, and the first few by name."""
@@ -65,11 +79,19 @@ class SamplePlan:
             log.warning("  %s: %s", offender.where, offender.reason)
 
 
-def plan_samples(source: QuestionSource, encoder: SampleEncoder, *, max_prompt_tokens: int, max_patches: int | None = None,
-                 max_target_tokens: int | None = None, threads: int = 2,
-                 check: Callable[[QuestionRecord], None] | None = None) -> SamplePlan:
-    """Measures every record (no picture is decoded): about 1 ms a record. Limits are the largest buckets; `check` raises ValueError for
-    a record that must not be used for another reason."""
+def plan_samples(
+    source: QuestionSource,
+    encoder: SampleEncoder,
+    *,
+    max_prompt_tokens: int,
+    max_patches: int | None = None,
+    max_target_tokens: int | None = None,
+    threads: int = 2,
+    check: Callable[[QuestionRecord], None] | None = None,
+) -> SamplePlan:
+    """Measures every record (no picture is decoded): about 1 ms a record. Limits are the largest buckets; `check`
+    raises ValueError for a record that must not be used for another reason.
+    """
     limits = (max_prompt_tokens, max_patches, max_target_tokens)
 
     def look(position: int) -> tuple[tuple[int, int, int], str]:
@@ -91,5 +113,7 @@ def plan_samples(source: QuestionSource, encoder: SampleEncoder, *, max_prompt_t
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         rows = list(pool.map(look, range(len(source)), chunksize=64))
     needs = np.asarray([row[0] for row in rows], np.int32).reshape(-1, 3)
-    offenders = tuple(Offender(i, source.locate(int(source.indices[i])), row[1]) for i, row in enumerate(rows) if row[1])
+    offenders = tuple(
+        Offender(i, source.locate(int(source.indices[i])), row[1]) for i, row in enumerate(rows) if row[1]
+    )
     return SamplePlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders)

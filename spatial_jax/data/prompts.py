@@ -1,10 +1,12 @@
 """A question record as chat messages, and the answer a supervised example teaches.
 
-Prompt modes (vsGRPO's vanilla, think and observe; Spatial-SSRL's boxed answer): what the response must look like. The reward's `format` of
-the same name checks it; "vanilla" asks for the bare answer (format "none"); "bare" adds nothing to the question, neither an instruction
-nor lettered options, for questions that say by themselves how to answer; "drawing" lets the policy draw on the pictures over several turns
-(data/drawing.py), so it numbers them, and the frames of a video are pictures.
+Prompt modes (vsGRPO's vanilla, think and observe; Spatial-SSRL's boxed answer): what the response must look like. The
+reward's `format` of the same name checks it; "vanilla" asks for the bare answer (format "none"); "bare" adds nothing to
+the question, neither an instruction nor lettered options, for questions that say by themselves how to answer; "drawing"
+lets the policy draw on the pictures over several turns (data/drawing.py), so it numbers them, and the frames of a video
+are pictures.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -22,28 +24,41 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARK = re.compile(r"<image>|<video>")
 _UNITS = {"m": "metres", "cm": "centimetres", "m2": "square metres", "px": "pixels", "deg": "degrees"}
 _FORMS = {
-    "mcq": "the letter of the right option", "number": "a number", "box": "the box [x1, y1, x2, y2] in pixels",
-    "order": "the order, separated by commas", "word": "one or two words", "direction": "one or two words", "free": "",
+    "mcq": "the letter of the right option",
+    "number": "a number",
+    "box": "the box [x1, y1, x2, y2] in pixels",
+    "order": "the order, separated by commas",
+    "word": "one or two words",
+    "direction": "one or two words",
+    "free": "",
 }
 _WRAP = {
     "answer_tag": "Write {form} inside <answer></answer>.",
     "think_answer": "First think it through inside <think></think>, then write {form} inside <answer></answer>.",
-    "observe_answer": "First describe what you see inside <observe></observe>, then write {form} inside <answer></answer>.",
+    "observe_answer": (
+        "First describe what you see inside <observe></observe>, then write {form} inside <answer></answer>."
+    ),
     "think_boxed": "First think it through inside <think></think>, then put {form} in \\boxed{{}}.",
     "drawing": "Begin to think; in your last reply write {form} inside <answer></answer>.",
 }
 _TARGETS = {
-    # A leading space: words of the question and of the answer are then the same tokens, which a small model copies far sooner.
-    "bare": " {answer}", "vanilla": "{answer}", "answer_tag": "<answer>{answer}</answer>",
+    # A leading space: words of the question and of the answer are then the same tokens, which a small model copies far
+    # sooner.
+    "bare": " {answer}",
+    "vanilla": "{answer}",
+    "answer_tag": "<answer>{answer}</answer>",
     "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
-    "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>", "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
+    "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>",
+    "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
     "drawing": "<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptStyle:
-    """How records are asked: the mode, and a system text (None: the chat template's own, or the drawing protocol; "": an empty system turn)."""
+    """How records are asked: the mode, and a system text (None: the chat template's own, or the drawing protocol; "":
+    an empty system turn).
+    """
 
     mode: str = "vanilla"
     system: str | None = None
@@ -57,7 +72,9 @@ DEFAULT_STYLE = PromptStyle()
 
 
 def instruction(mode: str, question_type: str = "free", unit: str = "", question: str = "") -> str:
-    """The sentence that follows the question; "" where the question itself says how to answer and the mode asks for nothing more."""
+    """The sentence that follows the question; "" where the question itself says how to answer and the mode asks for
+    nothing more.
+    """
     if mode == "bare":
         return ""
     form = _FORMS.get(question_type, "")
@@ -70,7 +87,9 @@ def instruction(mode: str, question_type: str = "free", unit: str = "", question
 
 
 def question_text(record: QuestionRecord, mode: str) -> str:
-    """The question, its lettered options where it does not list them itself, and the instruction; <image> marks are left in."""
+    """The question, its lettered options where it does not list them itself, and the instruction; <image> marks are
+    left in.
+    """
     text = record.question
     if mode == "bare":
         return text
@@ -80,9 +99,11 @@ def question_text(record: QuestionRecord, mode: str) -> str:
     return f"{text}\n{hint}" if hint else text
 
 
-def build_messages(record: QuestionRecord, style: PromptStyle = DEFAULT_STYLE, sizes: Sequence[tuple[int, int]] = ()) -> list[dict[str, Any]]:
-    """Chat messages with {"type": "image"} or {"type": "video"} parts at the question's marks; without marks the pictures come first. `sizes`:
-    (width, height) of each picture as the model sees it, which only "drawing" tells.
+def build_messages(
+    record: QuestionRecord, style: PromptStyle = DEFAULT_STYLE, sizes: Sequence[tuple[int, int]] = ()
+) -> list[dict[str, Any]]:
+    """Chat messages with {"type": "image"} or {"type": "video"} parts at the question's marks; without marks the
+    pictures come first. `sizes`: (width, height) of each picture as the model sees it, which only "drawing" tells.
 
     Raises ValueError when marks and pictures do not match."""
     what = "video" if shows_video(record, style.mode) else "image"
@@ -100,7 +121,7 @@ def build_messages(record: QuestionRecord, style: PromptStyle = DEFAULT_STYLE, s
         raise ValueError(f"the question has {marks} <image> marks but {count} {what}(s)")
     at = 0
     for match, number in zip(_MARK.finditer(text), numbers):
-        content += _text_part(text[at:match.start()]) + [{"type": what}, *number]
+        content += _text_part(text[at : match.start()]) + [{"type": what}, *number]
         at = match.end()
     content += _text_part(text[at:])
     turn = {"role": "user", "content": content}
@@ -114,7 +135,9 @@ def shows_video(record: QuestionRecord, mode: str) -> bool:
 
 
 def is_video(record: QuestionRecord) -> bool:
-    """Whether the record's pictures are the frames of one video: meta holds {"video": {"fps", "indices", "total"}} (all optional)."""
+    """Whether the record's pictures are the frames of one video: meta holds {"video": {"fps", "indices", "total"}} (all
+    optional).
+    """
     return "video" in record.meta and isinstance(json.loads(record.meta).get("video"), dict)
 
 
@@ -126,15 +149,22 @@ def video_facts(record: QuestionRecord) -> dict[str, Any]:
 
 
 def answer_text(record: QuestionRecord) -> str:
-    """What a perfect policy writes as the bare answer: the letter of the right option for lettered questions, else the record's answer."""
-    if record.question_type == "mcq" and record.answer in record.options and record.answer not in LETTERS[:len(record.options)]:
+    """What a perfect policy writes as the bare answer: the letter of the right option for lettered questions, else the
+    record's answer.
+    """
+    if (
+        record.question_type == "mcq"
+        and record.answer in record.options
+        and record.answer not in LETTERS[: len(record.options)]
+    ):
         return LETTERS[record.options.index(record.answer)]
     return record.answer
 
 
 def target_text(record: QuestionRecord, mode: str) -> str:
-    """The response that supervised fine-tuning teaches. The thought is the record's own (meta "thought", else its answer sentence "sentence",
-    else one plain sentence)."""
+    """The response that supervised fine-tuning teaches. The thought is the record's own (meta "thought", else its
+    answer sentence "sentence", else one plain sentence).
+    """
     meta = json.loads(record.meta)
     answer = record.answer if mode == "bare" else answer_text(record)
     thought = meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."

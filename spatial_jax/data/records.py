@@ -1,11 +1,14 @@
-"""The two records that travel from pictures to training: `SceneRecord` (a picture and what is known of it) and `QuestionRecord`.
+"""The two records that travel from pictures to training: `SceneRecord` (a picture and what is known of it) and
+`QuestionRecord`.
 
 Pure Python and NumPy: this is the one file of spatial_jax that data_prep shares. Both records are stored as TFDS-format
 ArrayRecord; `scene_features()` and `question_features()` give the TFDS features, `to_example` / `from_example` convert.
 
-Coordinates inside a question's texts are written in pixels of the stored picture as `{x:12.5}` or `{y:7}` (`{x.1:12.5}` keeps one
-decimal); `resolve` turns them into pixels of the resized picture that the model sees, so boxes, points and intrinsics always match it.
+Coordinates inside a question's texts are written in pixels of the stored picture as `{x:12.5}` or `{y:7}` (`{x.1:12.5}`
+keeps one decimal); `resolve` turns them into pixels of the resized picture that the model sees, so boxes, points and
+intrinsics always match it.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -25,26 +28,37 @@ _COORDINATE = re.compile(r"\{([xy])(?:\.(\d))?:(-?\d+(?:\.\d+)?)\}")
 
 @dataclasses.dataclass(frozen=True)
 class SceneObject:
-    """One object of a scene. Lengths in metres (or arbitrary units when the scene's depth_flag is "relative"), camera frame
-    x right, y down, z forward; boxes [x1, y1, x2, y2] in pixels of the stored picture."""
+    """One object of a scene. Lengths in metres (or arbitrary units when the scene's depth_flag is "relative"), camera
+    frame x right, y down, z forward; boxes [x1, y1, x2, y2] in pixels of the stored picture.
+    """
 
     object_id: str
-    name: str                                   # class word, e.g. "chair"
-    caption: str                                # description that is unique in the picture
+    name: str  # class word, e.g. "chair"
+    caption: str  # description that is unique in the picture
     box: tuple[float, float, float, float]
-    mask_png: bytes = b""                       # 8-bit PNG of the picture's size, 255 inside; empty when unknown
+    mask_png: bytes = b""  # 8-bit PNG of the picture's size, 255 inside; empty when unknown
     confidence: float = 1.0
-    visible_fraction: float = 1.0               # 1.0 when unknown
+    visible_fraction: float = 1.0  # 1.0 when unknown
     depth_median: float = float("nan")
     depth_q20: float = float("nan")
     depth_q80: float = float("nan")
-    depth_rel_std: float = float("nan")         # robust spread of depth inside the mask over its median
-    center: tuple[float, float, float] = (float("nan"),) * 3      # centre of the oriented box, camera frame
-    extent: tuple[float, float, float] = (float("nan"),) * 3      # full side lengths of the oriented box
-    rotation: tuple[float, ...] = (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0)  # row-major, columns are the box's axes in the camera frame
-    uncertainty: str = "{}"                     # JSON: measure -> one standard deviation, same unit
-    points: bytes = b""                         # float16 [n, 3] C-order sample of its cloud, camera frame
-    provenance: str = "{}"                      # JSON: which model or source gave box, mask, caption, ...
+    depth_rel_std: float = float("nan")  # robust spread of depth inside the mask over its median
+    center: tuple[float, float, float] = (float("nan"),) * 3  # centre of the oriented box, camera frame
+    extent: tuple[float, float, float] = (float("nan"),) * 3  # full side lengths of the oriented box
+    rotation: tuple[float, ...] = (
+        1.0,
+        0,
+        0,
+        0,
+        1.0,
+        0,
+        0,
+        0,
+        1.0,
+    )  # row-major, columns are the box's axes in the camera frame
+    uncertainty: str = "{}"  # JSON: measure -> one standard deviation, same unit
+    points: bytes = b""  # float16 [n, 3] C-order sample of its cloud, camera frame
+    provenance: str = "{}"  # JSON: which model or source gave box, mask, caption, ...
 
     def cloud(self) -> np.ndarray:
         """float32 [n, 3] points of the object, camera frame."""
@@ -57,22 +71,22 @@ class SceneRecord:
 
     scene_id: str
     source: str
-    split: str                                  # "train" or "heldout"
-    image: bytes                                # encoded JPEG or PNG, EXIF rotation already applied
+    split: str  # "train" or "heldout"
+    image: bytes  # encoded JPEG or PNG, EXIF rotation already applied
     width: int
     height: int
-    content_hash: str                           # sha256 of the decoded RGB bytes
+    content_hash: str  # sha256 of the decoded RGB bytes
     objects: tuple[SceneObject, ...] = ()
-    depth_png: bytes = b""                      # 16-bit PNG, value * depth_scale = depth; 0 is invalid
-    depth_scale: float = 0.0                    # metres (or relative units) per count
-    depth_flag: str = "none"                    # one of DEPTH_FLAGS
-    intrinsics: tuple[float, ...] = ()          # fx, fy, cx, cy in pixels of the stored picture; empty when unknown
-    intrinsics_source: str = "none"             # exif | sensor | rendered | estimated | default | none
-    gravity: tuple[float, ...] = ()             # unit vector pointing down, camera frame; empty when unknown
-    floor: tuple[float, ...] = ()               # plane n.x + d = 0, (nx, ny, nz, d), camera frame; empty when unknown
+    depth_png: bytes = b""  # 16-bit PNG, value * depth_scale = depth; 0 is invalid
+    depth_scale: float = 0.0  # metres (or relative units) per count
+    depth_flag: str = "none"  # one of DEPTH_FLAGS
+    intrinsics: tuple[float, ...] = ()  # fx, fy, cx, cy in pixels of the stored picture; empty when unknown
+    intrinsics_source: str = "none"  # exif | sensor | rendered | estimated | default | none
+    gravity: tuple[float, ...] = ()  # unit vector pointing down, camera frame; empty when unknown
+    floor: tuple[float, ...] = ()  # plane n.x + d = 0, (nx, ny, nz, d), camera frame; empty when unknown
     tags: tuple[str, ...] = ()
-    provenance: str = "{}"                      # JSON
-    meta: str = "{}"                            # JSON
+    provenance: str = "{}"  # JSON
+    meta: str = "{}"  # JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,21 +97,21 @@ class QuestionRecord:
     source: str
     split: str
     scene_id: str
-    images: tuple[bytes, ...]                   # encoded pictures, in the order of the question's <image> marks
+    images: tuple[bytes, ...]  # encoded pictures, in the order of the question's <image> marks
     widths: tuple[int, ...]
     heights: tuple[int, ...]
-    question: str                               # may hold coordinates; <image> marks are optional (default: pictures first)
-    question_type: str                          # one of QUESTION_TYPES
-    answer: str                                 # the canonical short answer, what a perfect policy writes
+    question: str  # may hold coordinates; <image> marks are optional (default: pictures first)
+    question_type: str  # one of QUESTION_TYPES
+    answer: str  # the canonical short answer, what a perfect policy writes
     options: tuple[str, ...] = ()
-    unit: str = ""                              # "", m, cm, m2, px, deg
-    reward: str = "{}"                          # JSON: {"kind": ..., parameters}
+    unit: str = ""  # "", m, cm, m2, px, deg
+    reward: str = "{}"  # JSON: {"kind": ..., parameters}
     family: str = ""
     template_id: int = 0
     hops: int = 1
     seed: int = 0
-    meta: str = "{}"                            # JSON: margin, uncertainty, objects, rule_inputs, generator_version
-    difficulty: str = "{}"                      # JSON: pass_k, n, model, timestamp
+    meta: str = "{}"  # JSON: margin, uncertainty, objects, rule_inputs, generator_version
+    difficulty: str = "{}"  # JSON: pass_k, n, model, timestamp
     tags: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -126,8 +140,9 @@ def resolve_text(text: str, scale_x: float, scale_y: float) -> str:
 
 
 def resolve(record: QuestionRecord, model_sizes: list[tuple[int, int]]) -> QuestionRecord:
-    """The record in the pixels of the pictures the model sees: `model_sizes` are (width, height) after the processor's resize.
-    Texts refer to the first picture's frame."""
+    """The record in the pixels of the pictures the model sees: `model_sizes` are (width, height) after the processor's
+    resize. Texts refer to the first picture's frame.
+    """
     if not record.images:
         return record
     scale_x = model_sizes[0][0] / record.widths[0]
@@ -149,17 +164,46 @@ def scene_features() -> Any:
     text, real, whole = f.Text(), f.Scalar(np.float32), f.Scalar(np.int64)
     vector = f.Tensor(shape=(None,), dtype=np.float32)
     obj = {
-        "object_id": text, "name": text, "caption": text, "box": f.Tensor(shape=(4,), dtype=np.float32), "mask_png": text,
-        "confidence": real, "visible_fraction": real, "depth_median": real, "depth_q20": real, "depth_q80": real,
-        "depth_rel_std": real, "center": f.Tensor(shape=(3,), dtype=np.float32), "extent": f.Tensor(shape=(3,), dtype=np.float32),
-        "rotation": f.Tensor(shape=(9,), dtype=np.float32), "uncertainty": text, "points": text, "provenance": text,
+        "object_id": text,
+        "name": text,
+        "caption": text,
+        "box": f.Tensor(shape=(4,), dtype=np.float32),
+        "mask_png": text,
+        "confidence": real,
+        "visible_fraction": real,
+        "depth_median": real,
+        "depth_q20": real,
+        "depth_q80": real,
+        "depth_rel_std": real,
+        "center": f.Tensor(shape=(3,), dtype=np.float32),
+        "extent": f.Tensor(shape=(3,), dtype=np.float32),
+        "rotation": f.Tensor(shape=(9,), dtype=np.float32),
+        "uncertainty": text,
+        "points": text,
+        "provenance": text,
     }
-    return f.FeaturesDict({
-        "scene_id": text, "source": text, "split": text, "image": f.Image(shape=(None, None, 3)), "width": whole, "height": whole,
-        "content_hash": text, "objects": f.Sequence(obj), "depth_png": text, "depth_scale": real, "depth_flag": text,
-        "intrinsics": vector, "intrinsics_source": text, "gravity": vector, "floor": vector, "tags": f.Sequence(text),
-        "provenance": text, "meta": text,
-    })
+    return f.FeaturesDict(
+        {
+            "scene_id": text,
+            "source": text,
+            "split": text,
+            "image": f.Image(shape=(None, None, 3)),
+            "width": whole,
+            "height": whole,
+            "content_hash": text,
+            "objects": f.Sequence(obj),
+            "depth_png": text,
+            "depth_scale": real,
+            "depth_flag": text,
+            "intrinsics": vector,
+            "intrinsics_source": text,
+            "gravity": vector,
+            "floor": vector,
+            "tags": f.Sequence(text),
+            "provenance": text,
+            "meta": text,
+        }
+    )
 
 
 def question_features() -> Any:
@@ -168,19 +212,39 @@ def question_features() -> Any:
 
     f = tfds.features
     text, whole = f.Text(), f.Scalar(np.int64)
-    return f.FeaturesDict({
-        "question_id": text, "source": text, "split": text, "scene_id": text, "images": f.Sequence(f.Image(shape=(None, None, 3))),
-        "widths": f.Sequence(whole), "heights": f.Sequence(whole), "question": text, "question_type": text, "answer": text,
-        "options": f.Sequence(text), "unit": text, "reward": text, "family": text, "template_id": whole, "hops": whole, "seed": whole,
-        "meta": text, "difficulty": text, "tags": f.Sequence(text),
-    })
+    return f.FeaturesDict(
+        {
+            "question_id": text,
+            "source": text,
+            "split": text,
+            "scene_id": text,
+            "images": f.Sequence(f.Image(shape=(None, None, 3))),
+            "widths": f.Sequence(whole),
+            "heights": f.Sequence(whole),
+            "question": text,
+            "question_type": text,
+            "answer": text,
+            "options": f.Sequence(text),
+            "unit": text,
+            "reward": text,
+            "family": text,
+            "template_id": whole,
+            "hops": whole,
+            "seed": whole,
+            "meta": text,
+            "difficulty": text,
+            "tags": f.Sequence(text),
+        }
+    )
 
 
 _BYTE_FIELDS = {"mask_png", "points", "depth_png"}
 
 
 def to_example(record: SceneRecord | QuestionRecord) -> dict[str, Any]:
-    """The nested dict that TFDS's writer takes (pictures as file objects of encoded bytes, so nothing is re-encoded)."""
+    """The nested dict that TFDS's writer takes (pictures as file objects of encoded bytes, so nothing is
+    re-encoded).
+    """
     example: dict[str, Any] = {}
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
@@ -221,7 +285,11 @@ def from_example(kind: type, example: dict[str, Any]) -> Any:
         raw = example[field.name]
         if field.name == "objects":
             columns = {f.name: raw[f.name] for f in dataclasses.fields(SceneObject)} if isinstance(raw, dict) else None
-            rows = [{k: v[i] for k, v in columns.items()} for i in range(len(columns["object_id"]))] if columns else list(raw)
+            rows = (
+                [{k: v[i] for k, v in columns.items()} for i in range(len(columns["object_id"]))]
+                if columns
+                else list(raw)
+            )
             values["objects"] = tuple(from_example(SceneObject, row) for row in rows)
         elif field.name == "image":
             values["image"] = bytes(raw)

@@ -1,4 +1,5 @@
 """Scene datasets as training data for the vision tower: pictures, and what stands at each of their visual tokens."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -15,18 +16,20 @@ from spatial_jax.data.records import SceneObject, SceneRecord, from_example
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
 
-COVERED = 0.15              # share of a token's area that an object must cover to name it
-NAMES = 8                   # tokens of objects' names in the text after the picture, at most
+COVERED = 0.15  # share of a token's area that an object must cover to name it
+NAMES = 8  # tokens of objects' names in the text after the picture, at most
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SceneLabels:
-    """An encoded picture, followed by a text that names its objects, with what is true of its visual tokens and of the named objects.
+    """An encoded picture, followed by a text that names its objects, with what is true of its visual tokens and of the
+    named objects.
 
     words int32 [visual tokens, w]: ids of the covering object's caption (last w words), -1 where nothing stands;
-    places int32 [visual tokens, 3]: ids of left or right, of top or bottom (of the covering object's middle, else of the token's own) and
-    of the digit of whole metres to the object; -1 where that is not known;
-    name_at int32 [NAMES]: where in the prompt the tokens of names are, -1 fills up; name_places int32 [NAMES, 3]: the place of the named."""
+    places int32 [visual tokens, 3]: ids of left or right, of top or bottom (of the covering object's middle, else of
+    the token's own) and of the digit of whole metres to the object; -1 where that is not known; name_at int32 [NAMES]:
+    where in the prompt the tokens of names are, -1 fills up; name_places int32 [NAMES, 3]: the place of the named.
+    """
 
     prompt: EncodedPrompt
     words: np.ndarray
@@ -37,7 +40,9 @@ class SceneLabels:
     @property
     def nbytes(self) -> int:
         """Memory in bytes."""
-        return self.prompt.nbytes + self.words.nbytes + self.places.nbytes + self.name_at.nbytes + self.name_places.nbytes
+        return (
+            self.prompt.nbytes + self.words.nbytes + self.places.nbytes + self.name_at.nbytes + self.name_places.nbytes
+        )
 
 
 def open_scenes(directory: str | Path, split: str = "train"):
@@ -45,20 +50,29 @@ def open_scenes(directory: str | Path, split: str = "train"):
     import tensorflow_datasets as tfds
 
     if not (Path(directory) / "dataset_info.json").is_file():
-        raise DatasetError(f"{directory}: no dataset here (dataset_info.json is missing); give a folder that data_prep.annotate finished")
-    return tfds.builder_from_directory(str(directory)).as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+        raise DatasetError(
+            f"{directory}: no dataset here (dataset_info.json is missing); give a folder that data_prep.annotate"
+            " finished"
+        )
+    return tfds.builder_from_directory(str(directory)).as_data_source(
+        split, decoders={"image": tfds.decode.SkipDecoding()}
+    )
 
 
 def label_scene(scene: SceneRecord, processor: Processor, rng: np.random.Generator, words: int = 2) -> SceneLabels:
-    """Names each visual token of the scene's picture by the object whose mask covers most of it, where it covers at least COVERED, says
-    where in the picture and how far away it is, and asks after the objects by their captions, in random order."""
+    """Names each visual token of the scene's picture by the object whose mask covers most of it, where it covers at
+    least COVERED, says where in the picture and how far away it is, and asks after the objects by their captions, in
+    random order.
+    """
     asked = [scene.objects[i] for i in rng.permutation(len(scene.objects))]
     prompt, at = _prompt_of_names([item.caption for item in asked], scene.image, processor)
     merge = processor.config.vision.spatial_merge_size
     rows, cols = (int(n) // merge for n in prompt.grid_thw[0][1:])
     best = np.zeros((rows, cols))
     labels = np.full((rows, cols, words), -1, np.int32)
-    places = np.array([[place_ids(processor, (c + 0.5) / cols, (r + 0.5) / rows) for c in range(cols)] for r in range(rows)], np.int32)
+    places = np.array(
+        [[place_ids(processor, (c + 0.5) / cols, (r + 0.5) / rows) for c in range(cols)] for r in range(rows)], np.int32
+    )
     for item in scene.objects:
         if not item.mask_png:
             continue
@@ -70,17 +84,24 @@ def label_scene(scene: SceneRecord, processor: Processor, rng: np.random.Generat
         best = np.where(wins, share, best)
     named = [(place, object_place(scene, item, processor)) for item, span in zip(asked, at) for place in span][:NAMES]
     named += [(-1, [-1] * 3)] * (NAMES - len(named))
-    return SceneLabels(prompt, labels.reshape(-1, words), places.reshape(-1, 3), np.array([n[0] for n in named], np.int32),
-                       np.array([n[1] for n in named], np.int32))
+    return SceneLabels(
+        prompt,
+        labels.reshape(-1, words),
+        places.reshape(-1, 3),
+        np.array([n[0] for n in named], np.int32),
+        np.array([n[1] for n in named], np.int32),
+    )
 
 
 def _prompt_of_names(captions: Sequence[str], image: bytes, processor: Processor) -> tuple[EncodedPrompt, list[range]]:
-    """(prompt that shows the picture and then says "the red ball, the blue box", where the tokens of each caption are in it)."""
+    """(prompt that shows the picture and then says "the red ball, the blue box", where the tokens of each caption are
+    in it).
+    """
     parts = [f" the {caption}" for caption in captions]
     content = [{"type": "image"}, {"type": "text", "text": ",".join(parts)}]
     prompt = processor.encode([{"role": "user", "content": content}], [image], normalise=False)
-    start = int(np.flatnonzero(prompt.type_ids)[-1]) + 2            # the picture's last token, its end mark, then the text
-    ends = [start + len(processor.tokenizer.encode(",".join(parts[:i + 1]))) for i in range(len(parts))]
+    start = int(np.flatnonzero(prompt.type_ids)[-1]) + 2  # the picture's last token, its end mark, then the text
+    ends = [start + len(processor.tokenizer.encode(",".join(parts[: i + 1]))) for i in range(len(parts))]
     sizes = [len(processor.tokenizer.encode(f" {caption}")) for caption in captions]
     return prompt, [range(end - size, end) for end, size in zip(ends, sizes)]
 
@@ -99,12 +120,16 @@ def caption_ids(caption: str, processor: Processor, words: int) -> Sequence[int]
 
 
 def place_ids(processor: Processor, x: float, y: float, depth: float = math.nan) -> Sequence[int]:
-    """Token ids of "left" or "right" and "top" or "bottom" for a place given as shares of the picture, and of the digit of whole metres;
-    -1 for a depth that is unknown or has two digits."""
+    """Token ids of "left" or "right" and "top" or "bottom" for a place given as shares of the picture, and of the digit
+    of whole metres; -1 for a depth that is unknown or has two digits.
+    """
     encode = processor.tokenizer.encode
     metres = math.floor(round(depth, 1)) if 0 < depth < 9.9 else -1
-    return [int(encode(" left" if x < 0.5 else " right")[0]), int(encode(" top" if y < 0.5 else " bottom")[0]),
-            int(encode(str(metres))[0]) if metres >= 0 else -1]
+    return [
+        int(encode(" left" if x < 0.5 else " right")[0]),
+        int(encode(" top" if y < 0.5 else " bottom")[0]),
+        int(encode(str(metres))[0]) if metres >= 0 else -1,
+    ]
 
 
 def scene_at(source, index: int) -> SceneRecord:

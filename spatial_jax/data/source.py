@@ -1,4 +1,7 @@
-"""Question datasets as random-access sources: TFDS-format ArrayRecord, pictures left encoded, damaged shards and records named and counted."""
+"""Question datasets as random-access sources: TFDS-format ArrayRecord, pictures left encoded, damaged shards and
+records named and counted.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -26,10 +29,12 @@ class Unusable:
 
 
 class QuestionSource:
-    """Records of one split by position. `source[i]` is a QuestionRecord, or an `Unusable` that says which record is broken and why.
+    """Records of one split by position. `source[i]` is a QuestionRecord, or an `Unusable` that says which record is
+    broken and why.
 
-    Positions are 0 ... len - 1 over the records that are left after damaged shards, excluded records and other families are taken out;
-    `indices[i]` is the record's place in the split."""
+    Positions are 0 ... len - 1 over the records that are left after damaged shards, excluded records and other families
+    are taken out; `indices[i]` is the record's place in the split.
+    """
 
     def __init__(self, directory: Path, split: str, shards: list[Shard], indices: np.ndarray):
         self.directory, self.split, self.shards, self.indices = directory, split, shards, indices
@@ -45,7 +50,7 @@ class QuestionSource:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=threading.Lock())
 
-    def __repr__(self) -> str:      # Grain prints it
+    def __repr__(self) -> str:  # Grain prints it
         return f"QuestionSource({self.directory}, {self.split}, {len(self)} records)"
 
     @property
@@ -57,14 +62,17 @@ class QuestionSource:
         index = int(self.indices[position])
         try:
             return from_example(QuestionRecord, self._data()[index])
-        except Exception as error:      # whatever a flipped bit makes of TFDS, protobuf or ArrayRecord
-            return Unusable(self.locate(index), f"cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''})")
+        except Exception as error:  # whatever a flipped bit makes of TFDS, protobuf or ArrayRecord
+            return Unusable(
+                self.locate(index),
+                f"cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''})",
+            )
 
     def __iter__(self) -> Iterator[QuestionRecord | Unusable]:
         return (self[i] for i in range(len(self)))
 
     def locate(self, index: int) -> str:
-        """"FILE record N" of the record at `index` of the split."""
+        """ "FILE record N" of the record at `index` of the split."""
         for shard in self.shards:
             if index < shard.records:
                 return f"{shard.path} record {index}"
@@ -76,16 +84,22 @@ class QuestionSource:
         return QuestionSource(self.directory, self.split, self.shards, np.delete(self.indices, list(positions)))
 
     def of_families(self, families: Collection[str]) -> QuestionSource:
-        """The source with only the records of these question families. Raises DatasetError naming the families there are."""
+        """The source with only the records of these question families. Raises DatasetError naming the families there
+        are.
+        """
         found = self.column("family")
         keep = np.isin(found, list(families))
         if not keep.any():
             there = ", ".join(sorted(set(found)))
-            raise DatasetError(f"{self.directory}: no record of {', '.join(sorted(families))} in split {self.split}; there are {there}")
+            raise DatasetError(
+                f"{self.directory}: no record of {', '.join(sorted(families))} in split {self.split}; there are {there}"
+            )
         return QuestionSource(self.directory, self.split, self.shards, self.indices[keep])
 
     def column(self, field: str) -> np.ndarray:
-        """One text field of every record, in order ("" where a record cannot be read). Nothing else of the records is parsed."""
+        """One text field of every record, in order ("" where a record cannot be read). Nothing else of the records is
+        parsed.
+        """
         return np.asarray([self._text(position, field) for position in range(len(self))], dtype=object)
 
     def _text(self, position: int, field: str) -> str:
@@ -94,7 +108,9 @@ class QuestionSource:
         try:
             raw = self._data().data_source[int(self.indices[position])]
             return tf_example_pb2.Example.FromString(raw).features.feature[field].bytes_list.value[0].decode()
-        except Exception:       # whatever a flipped bit makes of protobuf or ArrayRecord; reading the record itself names the damage
+        except (
+            Exception
+        ):  # whatever a flipped bit makes of protobuf or ArrayRecord; reading the record itself names the damage
             return ""
 
     def _data(self) -> Any:
@@ -105,8 +121,11 @@ class QuestionSource:
         return self._open
 
 
-def open_questions(directory: str | Path, split: str = "train", *, families: Collection[str] = (), checksums: bool = True) -> QuestionSource:
-    """Opens a question dataset. Damaged shards are named in the log and left out; `checksums=False` skips the sha256 comparison.
+def open_questions(
+    directory: str | Path, split: str = "train", *, families: Collection[str] = (), checksums: bool = True
+) -> QuestionSource:
+    """Opens a question dataset. Damaged shards are named in the log and left out; `checksums=False` skips the sha256
+    comparison.
 
     Raises DatasetError when the folder holds no dataset, not this split, or nothing readable."""
     path = Path(directory)
@@ -116,19 +135,33 @@ def open_questions(directory: str | Path, split: str = "train", *, families: Col
         raise DatasetError(f"{path}: no split {split!r}; there are {', '.join(builder.info.splits) or 'none'}")
     if "question" not in builder.info.features:
         fields = ", ".join(list(builder.info.features)[:6])
-        raise DatasetError(f"{path}: not a question dataset (fields {fields}); give one that data_prep.synthesize wrote")
+        raise DatasetError(
+            f"{path}: not a question dataset (fields {fields}); give one that data_prep.synthesize wrote"
+        )
     names = [Path(file).name for file in info.filenames] if hasattr(info, "filenames") else []
     shards = check_shards(path, sorted(zip(names, info.shard_lengths)), split, checksums)
     good, start = [], 0
     for shard in shards:
         if shard.problem:
-            log.warning("%s: shard %s %s; %s", path, shard.path.name, shard.problem,
-                        "its damaged records are skipped" if shard.readable else f"its {shard.records} records are left out, copy it again")
+            log.warning(
+                "%s: shard %s %s; %s",
+                path,
+                shard.path.name,
+                shard.problem,
+                (
+                    "its damaged records are skipped"
+                    if shard.readable
+                    else f"its {shard.records} records are left out, copy it again"
+                ),
+            )
         if shard.readable:
             good.append(np.arange(start, start + shard.records))
         start += shard.records
     if not good:
-        raise DatasetError(f"{path}: no shard of split {split} can be read ({shards[0].path.name} {shards[0].problem}); copy the dataset again")
+        raise DatasetError(
+            f"{path}: no shard of split {split} can be read ({shards[0].path.name} {shards[0].problem}); copy the"
+            " dataset again"
+        )
     source = QuestionSource(path, split, shards, np.concatenate(good))
     return source.of_families(families) if families else source
 
@@ -137,7 +170,9 @@ def _builder(path: Path) -> Any:
     import tensorflow_datasets as tfds
 
     if not (path / "dataset_info.json").is_file():
-        raise DatasetError(f"{path}: no dataset here (dataset_info.json is missing); give a folder that data_prep.synthesize finished")
+        raise DatasetError(
+            f"{path}: no dataset here (dataset_info.json is missing); give a folder that data_prep.synthesize finished"
+        )
     return tfds.builder_from_directory(str(path))
 
 

@@ -1,4 +1,5 @@
 """The numbered pictures of a conversation: those it began with, and every one that was drawn since."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,9 +17,10 @@ class Entry:
 
 
 class Album:
-    """Pictures are numbered from 1: the given ones first, then the drawn ones as they come. A drawing is made from the clean original and the
-    merged list, so that what was moved leaves no trace (ViLaSR's code draws on the drawn picture). `labels` has every label's place, which
-    its colour goes by."""
+    """Pictures are numbered from 1: the given ones first, then the drawn ones as they come. A drawing is made from the
+    clean original and the merged list, so that what was moved leaves no trace (ViLaSR's code draws on the drawn
+    picture). `labels` has every label's place, which its colour goes by.
+    """
 
     def __init__(self, count: int):
         self.entries = [Entry(i) for i in range(count)]
@@ -26,9 +28,11 @@ class Album:
         self._seen: set[tuple[object, ...]] = set()
 
     def draw(self, operations: Sequence[Operation], most: int) -> list[int]:
-        """Carries out one turn's operations; the places in `entries` of the new pictures, one for each picture that was drawn on. An operation
-        takes the place of the one of its kind and label, others of the picture stay. DrawingError for a picture that is not there, more than
-        `most` pictures in all, or a turn that only repeats what was drawn before."""
+        """Carries out one turn's operations; the places in `entries` of the new pictures, one for each picture that was
+        drawn on. An operation takes the place of the one of its kind and label, others of the picture stay.
+        DrawingError for a picture that is not there, more than `most` pictures in all, or a turn that only repeats what
+        was drawn before.
+        """
         by_picture: dict[int, list[Operation]] = {}
         for operation in operations:
             if operation.index > len(self.entries):

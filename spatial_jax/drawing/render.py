@@ -1,4 +1,7 @@
-"""Operations onto a picture, as ViLaSR draws them: outlines of 4 pixels with their label inside, paths from a red to a blue dot."""
+"""Operations onto a picture, as ViLaSR draws them: outlines of 4 pixels with their label inside, paths from a red to a
+blue dot.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -7,7 +10,23 @@ from PIL import Image, ImageDraw
 
 from spatial_jax.drawing.operations import Operation
 
-COLOURS = ("red", "green", "blue", "yellow", "orange", "pink", "purple", "brown", "gray", "beige", "turquoise", "cyan", "magenta", "lime", "navy")
+COLOURS = (
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "orange",
+    "pink",
+    "purple",
+    "brown",
+    "gray",
+    "beige",
+    "turquoise",
+    "cyan",
+    "magenta",
+    "lime",
+    "navy",
+)
 WIDTH, RADIUS = 4, 4
 # Of a box's label from its upper left corner.
 TEXT_OFFSET = (8, 6)
@@ -15,8 +34,9 @@ LONGEST_LABEL = 60
 
 
 def render(picture: Image.Image, operations: Sequence[Operation], labels: Mapping[str, int]) -> Image.Image:
-    """A copy of an RGB picture with the operations on it, boxes first. A label's colour is by its place in `labels`, so that it keeps it over
-    a conversation. What lies outside the picture is cut off."""
+    """A copy of an RGB picture with the operations on it, boxes first. A label's colour is by its place in `labels`, so
+    that it keeps it over a conversation. What lies outside the picture is cut off.
+    """
     drawn = picture.copy()
     pen = ImageDraw.Draw(drawn)
     for operation in (o for o in operations if o.kind == "box"):

@@ -1,4 +1,7 @@
-"""Evaluation: public spatial benchmarks with their official scoring, and any data_prep dataset as a benchmark. Names load on first use."""
+"""Evaluation: public spatial benchmarks with their official scoring, and any data_prep dataset as a benchmark. Names
+load on first use.
+"""
+
 from __future__ import annotations
 
 import importlib

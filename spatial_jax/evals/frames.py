@@ -1,4 +1,5 @@
 """Frames of a benchmark's video: evenly spaced, chosen by number, only those decoded."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -14,8 +15,9 @@ def frame_places(total: int, count: int) -> list[int]:
 
 
 def read_frames(path: str | Path, count: int) -> Video:
-    """A Video of `count` evenly spaced frames of a file, with their indices, the clip's rate and length. ValueError for a file that
-    cannot be read."""
+    """A Video of `count` evenly spaced frames of a file, with their indices, the clip's rate and length. ValueError for
+    a file that cannot be read.
+    """
     path = Path(path)
     if not path.exists():
         raise ValueError(f"{path}: no such video")

@@ -1,4 +1,5 @@
 """Requests in, responses saved: the policy's answers through the rollout engine, resumable in the middle."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -27,9 +28,10 @@ Waiting = tuple["Request", dict[str, Any], EncodedPrompt]
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One question: its id, its place in the whole list (which seeds its samples), and how to encode it. `encode` returns the prompt and
-    what to keep beside the responses (model_sizes, frames); it raises ValueError with one line for an item that cannot be asked. `pictures`:
-    encoded, for a policy that draws on them."""
+    """One question: its id, its place in the whole list (which seeds its samples), and how to encode it. `encode`
+    returns the prompt and what to keep beside the responses (model_sizes, frames); it raises ValueError with one line
+    for an item that cannot be asked. `pictures`: encoded, for a policy that draws on them.
+    """
 
     id: str
     place: int
@@ -38,7 +40,9 @@ class Request:
 
 
 def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
-    """The mesh of the settings for a model that divides over at most `ways` devices; None for one device. ValueError where it does not fit them."""
+    """The mesh of the settings for a model that divides over at most `ways` devices; None for one device. ValueError
+    where it does not fit them.
+    """
     axes = {"data": settings.data, "fsdp": settings.fsdp, "tensor": settings.tensor}
     if axes["tensor"] == -1:
         axes["tensor"] = math.gcd(ways, max(jax.device_count() // (max(axes["data"], 1) * max(axes["fsdp"], 1)), 1))
@@ -46,10 +50,19 @@ def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
 
 
 class Sampler:
-    """A policy that answers requests: weights, processor and engine. `drawing`: (replies, pictures) at most of one that draws between its
-    replies."""
+    """A policy that answers requests: weights, processor and engine. `drawing`: (replies, pictures) at most of one that
+    draws between its replies.
+    """
 
-    def __init__(self, params: Any, engine: Engine, processor: Processor, name: str, prompts_per_call: int = 64, drawing: tuple[int, int] | None = None):
+    def __init__(
+        self,
+        params: Any,
+        engine: Engine,
+        processor: Processor,
+        name: str,
+        prompts_per_call: int = 64,
+        drawing: tuple[int, int] | None = None,
+    ):
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
         self.prompts_per_call, self.drawing = prompts_per_call, drawing
 
@@ -61,21 +74,49 @@ class Sampler:
         mesh = engine_mesh(engine, tensor_ways(read_config(path)))
         dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
         loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=policy.position_rule)
-        processor = Processor.from_pretrained(path, min_pixels=policy.min_pixels, max_pixels=policy.max_pixels, position_rule=policy.position_rule,
-                                              video_max_pixels=policy.video_max_pixels)
-        rollout = Engine(loaded.graphdef, loaded.config, max_slots=engine.max_slots, prompt_buckets=engine.prompt_buckets,
-                         answer_buckets=engine.answer_buckets, pad_id=processor.pad_id, mesh=mesh)
+        processor = Processor.from_pretrained(
+            path,
+            min_pixels=policy.min_pixels,
+            max_pixels=policy.max_pixels,
+            position_rule=policy.position_rule,
+            video_max_pixels=policy.video_max_pixels,
+        )
+        rollout = Engine(
+            loaded.graphdef,
+            loaded.config,
+            max_slots=engine.max_slots,
+            prompt_buckets=engine.prompt_buckets,
+            answer_buckets=engine.answer_buckets,
+            pad_id=processor.pad_id,
+            mesh=mesh,
+        )
         drawing = (settings.sampling.turns, settings.sampling.max_pictures) if policy.prompt_mode == "drawing" else None
         return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call, drawing)
 
-    def sampling(self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0) -> SamplingParams:
+    def sampling(
+        self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0
+    ) -> SamplingParams:
         """SamplingParams with this policy's end tokens, and without its picture tokens."""
-        return SamplingParams(max_new_tokens, temperature=temperature, top_p=top_p, top_k=top_k, seed=seed, stop_ids=tuple(self.processor.eos_ids),
-                              banned_ids=tuple(self.processor.banned_ids))
+        return SamplingParams(
+            max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            seed=seed,
+            stop_ids=tuple(self.processor.eos_ids),
+            banned_ids=tuple(self.processor.banned_ids),
+        )
 
-    def respond(self, requests: Sequence[Request], samples: int, sampling: SamplingParams, log: ResponseLog | None = None,
-                progress: Callable[[int, int], None] | None = None) -> dict[str, dict[str, Any]]:
-        """id -> {"responses": [text], "finish", "lengths", ...} of every request, in `log` as they come; what `log` holds already is kept.
+    def respond(
+        self,
+        requests: Sequence[Request],
+        samples: int,
+        sampling: SamplingParams,
+        log: ResponseLog | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> dict[str, dict[str, Any]]:
+        """id -> {"responses": [text], "finish", "lengths", ...} of every request, in `log` as they come; what `log`
+        holds already is kept.
 
         A request that cannot be encoded gets {"responses": [], "error": line}."""
         rows: dict[str, dict[str, Any]] = dict(log.rows) if log else {}
@@ -88,7 +129,8 @@ class Sampler:
             if log and jax.process_index() == 0:
                 log.add(row)
 
-        # Prompts wait in one queue a length bucket, so that every call but the last of a bucket has the same static shapes.
+        # Prompts wait in one queue a length bucket, so that every call but the last of a bucket has the same static
+        # shapes.
         queues: dict[int, list[Waiting]] = {}
         full: set[int] = set()
         for request in todo:
@@ -119,8 +161,17 @@ class Sampler:
             logging.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
         return rows
 
-    def _generate(self, waiting: list[Waiting], samples: int, sampling: SamplingParams, keep: Callable[[dict[str, Any]], None], pad: bool) -> None:
-        """One engine call. `pad` repeats the last prompt until the call has the shape of the full ones, so that nothing is compiled anew."""
+    def _generate(
+        self,
+        waiting: list[Waiting],
+        samples: int,
+        sampling: SamplingParams,
+        keep: Callable[[dict[str, Any]], None],
+        pad: bool,
+    ) -> None:
+        """One engine call. `pad` repeats the last prompt until the call has the shape of the full ones, so that nothing
+        is compiled anew.
+        """
         prompts = [prompt for _, _, prompt in waiting]
         if pad:
             rows = min(1 << (self.prompts_per_call - 1).bit_length(), max(self.engine.max_slots // samples, 1))
@@ -130,9 +181,20 @@ class Sampler:
             if index >= len(waiting):
                 return
             request, extra, prompt = waiting[index]
-            texts = [conversation(t, self.processor) if self.drawing else self.processor.decode([int(i) for i in t.tokens]) for t in group]
-            keep({"id": request.id, "responses": texts, "finish": [t.finish_reason for t in group], "lengths": [len(t.tokens) for t in group],
-                  "model_sizes": [list(size) for size in prompt.model_sizes], **extra})
+            texts = [
+                conversation(t, self.processor) if self.drawing else self.processor.decode([int(i) for i in t.tokens])
+                for t in group
+            ]
+            keep(
+                {
+                    "id": request.id,
+                    "responses": texts,
+                    "finish": [t.finish_reason for t in group],
+                    "lengths": [len(t.tokens) for t in group],
+                    "model_sizes": [list(size) for size in prompt.model_sizes],
+                    **extra,
+                }
+            )
 
         places = [request.place for request, _, _ in waiting]
         places += places[-1:] * (len(prompts) - len(places))
@@ -141,6 +203,18 @@ class Sampler:
             self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=places)
             return
         turns, most = self.drawing
-        environment = DrawingEnvironment(self.processor, prompts, pictures + pictures[-1:] * (len(prompts) - len(pictures)), turns=turns, most=most)
-        run_turns(self.engine, self.params, prompts, samples, sampling, environment, max_turns=turns, max_tokens=max(self.engine.answer_buckets),
-                  prompt_ids=places, on_finish=finish)
+        environment = DrawingEnvironment(
+            self.processor, prompts, pictures + pictures[-1:] * (len(prompts) - len(pictures)), turns=turns, most=most
+        )
+        run_turns(
+            self.engine,
+            self.params,
+            prompts,
+            samples,
+            sampling,
+            environment,
+            max_turns=turns,
+            max_tokens=max(self.engine.answer_buckets),
+            prompt_ids=places,
+            on_finish=finish,
+        )

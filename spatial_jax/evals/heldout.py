@@ -1,8 +1,10 @@
-"""Any data_prep dataset as a benchmark of its own question families, with the answers a blind guesser would give beside it.
+"""Any data_prep dataset as a benchmark of its own question families, with the answers a blind guesser would give beside
+it.
 
-Records and responses in, a result (see results.py) out. Scoring is the training reward itself, so the number here is what the
-policy was trained for; accuracy is `rewards.is_correct` of the same record.
+Records and responses in, a result (see results.py) out. Scoring is the training reward itself, so the number here is
+what the policy was trained for; accuracy is `rewards.is_correct` of the same record.
 """
+
 from __future__ import annotations
 
 import json
@@ -17,28 +19,35 @@ from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
 from spatial_jax.rewards import extract_answer, outcome_many, parse_box, parse_choice, parse_number
 
-MAX_CANDIDATES = 20        # constants tried by the blind guesser, a family
-MAX_PROBES = 80            # train records on which they are tried, a family
-NEIGHBOURS = 8             # train questions that vote for a held-out question's blind answer
+MAX_CANDIDATES = 20  # constants tried by the blind guesser, a family
+MAX_PROBES = 80  # train records on which they are tried, a family
+NEIGHBOURS = 8  # train questions that vote for a held-out question's blind answer
 
 _WORD = re.compile(r"[a-z]+")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
 
 
 def resolved_dict(record: QuestionRecord, model_sizes: Sequence[Sequence[int]] | None) -> dict[str, Any]:
-    """The record as rewards take it, in pixels of the pictures the model saw (of the stored ones when the sizes are not known)."""
+    """The record as rewards take it, in pixels of the pictures the model saw (of the stored ones when the sizes are not
+    known).
+    """
     sizes = [tuple(s) for s in model_sizes] if model_sizes else list(zip(record.widths, record.heights))
-    return resolve(record, sizes).as_dict()      # type: ignore[arg-type]
+    return resolve(record, sizes).as_dict()  # type: ignore[arg-type]
 
 
 def scored_item(record: Mapping[str, Any], responses: Sequence[str]) -> ScoredItem:
-    """One resolved record with the scores of its responses; a sample without a score (a judge that timed out) is nan, not 0."""
+    """One resolved record with the scores of its responses; a sample without a score (a judge that timed out) is nan,
+    not 0.
+    """
     outcomes = outcome_many([(record["reward"], response, record) for response in responses])
     return ScoredItem(
-        id=str(record["question_id"]), family=_family(record), scene=str(record["scene_id"]),
+        id=str(record["question_id"]),
+        family=_family(record),
+        scene=str(record["scene_id"]),
         scores=tuple(float("nan") if o.reward is None else float(o.reward) for o in outcomes),
         correct=tuple(float("nan") if o.correct is None else float(o.correct) for o in outcomes),
-        parsed=tuple(parsed_answer(record, r) for r in responses))
+        parsed=tuple(parsed_answer(record, r) for r in responses),
+    )
 
 
 def _family(record: Mapping[str, Any]) -> str:
@@ -46,7 +55,9 @@ def _family(record: Mapping[str, Any]) -> str:
 
 
 def parsed_answer(record: Mapping[str, Any], response: str) -> Any:
-    """What the rewards' parsers find in a response for the record's kind of question, None when nothing of that kind stands in it."""
+    """What the rewards' parsers find in a response for the record's kind of question, None when nothing of that kind
+    stands in it.
+    """
     answer = extract_answer(response, record["reward"].get("format", "none"))
     if answer is None or not answer.strip():
         return None
@@ -61,39 +72,69 @@ def parsed_answer(record: Mapping[str, Any], response: str) -> Any:
 
 
 _FORMS = {
-    "none": "{}", "answer_tag": "<answer>{}</answer>", "think_answer": "<think>seen</think><answer>{}</answer>",
-    "observe_answer": "<observe>seen</observe><answer>{}</answer>", "think_boxed": "<think>seen</think>\\boxed{{{}}}",
+    "none": "{}",
+    "answer_tag": "<answer>{}</answer>",
+    "think_answer": "<think>seen</think><answer>{}</answer>",
+    "observe_answer": "<observe>seen</observe><answer>{}</answer>",
+    "think_boxed": "<think>seen</think>\\boxed{{{}}}",
     "drawing": "<think>seen</think> Action: Answer\n<answer>{}</answer>",
 }
 
 
 def perfect_response(record: Mapping[str, Any], answer: str | None = None) -> str:
-    """The record's answer (or another one) in the form that its reward asks for: what an oracle or a blind guesser writes."""
+    """The record's answer (or another one) in the form that its reward asks for: what an oracle or a blind guesser
+    writes.
+    """
     form = _FORMS.get(record["reward"].get("format", "none"), "{}")
     return form.format(record["answer"] if answer is None else answer)
 
 
-_OWN_TRUTH = ("choice", "number", "mra", "depth", "word", "order", "iou", "direction")       # score by answer, options and unit alone
+_OWN_TRUTH = (
+    "choice",
+    "number",
+    "mra",
+    "depth",
+    "word",
+    "order",
+    "iou",
+    "direction",
+)  # score by answer, options and unit alone
 
 
-def _blind_outcome(record: Mapping[str, Any], answer: str, known: dict[Any, tuple[float, float]]) -> tuple[float, float]:
+def _blind_outcome(
+    record: Mapping[str, Any], answer: str, known: dict[Any, tuple[float, float]]
+) -> tuple[float, float]:
     """(reward, 1.0 if right) of a blind answer, zeros when it cannot be scored; `known` remembers equal cases."""
     spec = record["reward"]
-    key = (json.dumps(spec, sort_keys=True), answer, record["answer"], record["unit"], tuple(record["options"]),
-           "" if spec.get("kind") in _OWN_TRUTH else record["question_id"])
+    key = (
+        json.dumps(spec, sort_keys=True),
+        answer,
+        record["answer"],
+        record["unit"],
+        tuple(record["options"]),
+        "" if spec.get("kind") in _OWN_TRUTH else record["question_id"],
+    )
     if key not in known:
         outcome = outcome_many([(spec, perfect_response(record, answer), record)])[0]
         known[key] = float(outcome.reward or 0.0), float(bool(outcome.correct))
     return known[key]
 
 
-def evaluate_heldout(name: str, records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]],
-                     train: Sequence[QuestionRecord] = (), *, model_sizes: Sequence[Any] | None = None,
-                     extra: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The result of responses[i] (the samples) to records[i], with the blind priors of `train`'s records when those are given.
+def evaluate_heldout(
+    name: str,
+    records: Sequence[QuestionRecord],
+    responses: Sequence[Sequence[str]],
+    train: Sequence[QuestionRecord] = (),
+    *,
+    model_sizes: Sequence[Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The result of responses[i] (the samples) to records[i], with the blind priors of `train`'s records when those are
+    given.
 
-    Metrics: overall (mean reward over items), macro (over families), accuracy, unparsed, pass@k; "prior" holds the same overall
-    reward for the best constant answer and for the answers of the most similar train questions, chosen without any picture.
+    Metrics: overall (mean reward over items), macro (over families), accuracy, unparsed, pass@k; "prior" holds the same
+    overall reward for the best constant answer and for the answers of the most similar train questions, chosen without
+    any picture.
     """
     if len(records) != len(responses):
         raise ValueError(f"{name}: {len(records)} records but {len(responses)} lists of responses")
@@ -105,9 +146,12 @@ def evaluate_heldout(name: str, records: Sequence[QuestionRecord], responses: Se
     return result
 
 
-def add_prior(result: dict[str, Any], records: Sequence[Mapping[str, Any]], priors: Mapping[str, Sequence[float]]) -> None:
-    """Writes each blind guesser's means into the result's families ("prior_KIND", "prior_accuracy_KIND") and over all items into "prior"
-    (KIND, accuracy_KIND)."""
+def add_prior(
+    result: dict[str, Any], records: Sequence[Mapping[str, Any]], priors: Mapping[str, Sequence[float]]
+) -> None:
+    """Writes each blind guesser's means into the result's families ("prior_KIND", "prior_accuracy_KIND") and over all
+    items into "prior" (KIND, accuracy_KIND).
+    """
     families = [_family(r) for r in records]
     result["prior"] = {}
     for kind, values in priors.items():
@@ -117,9 +161,11 @@ def add_prior(result: dict[str, Any], records: Sequence[Mapping[str, Any]], prio
 
 
 def blind_priors(heldout: Sequence[Mapping[str, Any]], train: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Scores on `heldout` of two guessers that see no picture: "constant", the best single answer a family, and "words", the answer
-    that the most similar train questions of the family agree on (options known by how often each text was right). Rewards under these
-    names, accuracies under "accuracy_" + name. A family without train records scores 0."""
+    """Scores on `heldout` of two guessers that see no picture: "constant", the best single answer a family, and
+    "words", the answer that the most similar train questions of the family agree on (options known by how often each
+    text was right). Rewards under these names, accuracies under "accuracy_" + name. A family without train records
+    scores 0.
+    """
     by_family: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for record in train:
         by_family[_family(record)].append(record)
@@ -129,7 +175,9 @@ def blind_priors(heldout: Sequence[Mapping[str, Any]], train: Sequence[Mapping[s
         guesser = guessers.get(_family(record))
         for name in ("constant", "words"):
             answer = None if guesser is None else guesser.constant if name == "constant" else guesser.by_words(record)
-            reward, right = (0.0, 0.0) if guesser is None or answer is None else _blind_outcome(record, answer, guesser.known)
+            reward, right = (
+                (0.0, 0.0) if guesser is None or answer is None else _blind_outcome(record, answer, guesser.known)
+            )
             out[name].append(reward)
             out[f"accuracy_{name}"].append(right)
     return out
@@ -176,7 +224,10 @@ class _Guesser:
         common = [a for a, _ in answers.most_common(MAX_CANDIDATES // 2)]
         numbers = sorted(float(a) for a in answers.elements() if _NUMBER.fullmatch(a.strip()))
         if numbers:
-            common += [f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}" for v in np.quantile(numbers, np.linspace(0.05, 0.95, MAX_CANDIDATES // 2))]
+            common += [
+                f"{v:.3g}" if abs(v) < 1000 else f"{v:.0f}"
+                for v in np.quantile(numbers, np.linspace(0.05, 0.95, MAX_CANDIDATES // 2))
+            ]
         elif any(r["options"] for r in self.records):
             common += [chr(65 + i) for i in range(max(len(r["options"]) for r in self.records))]
         return list(dict.fromkeys(common))
@@ -192,7 +243,7 @@ class _Guesser:
         for word in _words(record):
             if word in self.index:
                 overlap[self.index[word]] += self.idf[word]
-        chosen = np.argsort(-overlap / self.norms ** 0.5, kind="stable")[:NEIGHBOURS]
+        chosen = np.argsort(-overlap / self.norms**0.5, kind="stable")[:NEIGHBOURS]
         near = [self.records[i] for i in chosen]
         numbers = [float(r["answer"]) for r in near if _NUMBER.fullmatch(r["answer"].strip())]
         if numbers and len(numbers) == len(near):
@@ -212,9 +263,22 @@ def _option_text(record: Mapping[str, Any]) -> str:
     return answer.lower()
 
 
-def gallery_rows(records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]], result: Mapping[str, Any]) -> list[dict[str, Any]]:
+def gallery_rows(
+    records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]], result: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """One dict a question for the evaluation page: question, options, answer, family, responses, score."""
     scores = {item["id"]: item["score"] for item in result["items"]}
-    return [{"id": r.question_id, "family": r.family, "question": r.question, "options": list(r.options), "answer": r.answer,
-             "responses": list(answers), "score": scores.get(r.question_id), "images": list(r.images), "meta": json.loads(r.meta)}
-            for r, answers in zip(records, responses)]
+    return [
+        {
+            "id": r.question_id,
+            "family": r.family,
+            "question": r.question,
+            "options": list(r.options),
+            "answer": r.answer,
+            "responses": list(answers),
+            "score": scores.get(r.question_id),
+            "images": list(r.images),
+            "meta": json.loads(r.meta),
+        }
+        for r, answers in zip(records, responses)
+    ]

@@ -1,8 +1,9 @@
 """Means with 95 % bootstrap intervals that resample scenes, paired differences, and unbiased pass@k.
 
-Questions about one picture stand or fall together, so the unit that is drawn with replacement is the scene, not the item.
-Everything is a ratio of sums; the sums of all replicates are one matrix product.
+Questions about one picture stand or fall together, so the unit that is drawn with replacement is the scene, not the
+item. Everything is a ratio of sums; the sums of all replicates are one matrix product.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -70,8 +71,9 @@ def build_cells(values: np.ndarray, categories: Sequence[str]) -> dict[str, Cell
     return cells
 
 
-def bootstrap_cells(values: np.ndarray, categories: Sequence[str], scenes: Sequence[str], replicates: int = REPLICATES,
-                    seed: int = 0) -> dict[str, Cell]:
+def bootstrap_cells(
+    values: np.ndarray, categories: Sequence[str], scenes: Sequence[str], replicates: int = REPLICATES, seed: int = 0
+) -> dict[str, Cell]:
     """Category -> Cell of arrays [replicates]: the same scenes drawn for every category."""
     index, weights = scene_weights(scenes, replicates, seed)
     labels = np.asarray(categories, dtype=object)
@@ -96,25 +98,35 @@ def interval(samples: np.ndarray, level: float = 0.95) -> list[float]:
     return [float(low), float(high)]
 
 
-def mean_interval(values: np.ndarray, scenes: Sequence[str], replicates: int = REPLICATES, seed: int = 0) -> list[float]:
+def mean_interval(
+    values: np.ndarray, scenes: Sequence[str], replicates: int = REPLICATES, seed: int = 0
+) -> list[float]:
     """95 % interval of the mean of values [n] (nan = left out), scenes resampled."""
     cells = bootstrap_cells(values, ["all"] * len(scenes), scenes, replicates, seed)
     return interval(np.asarray(cells["all"].mean)) if cells else [float("nan")] * 2
 
 
-def aggregate_interval(values: np.ndarray, categories: Sequence[str], scenes: Sequence[str],
-                       aggregate: Callable[[Mapping[str, Cell]], Mapping[str, np.ndarray | float]],
-                       replicates: int = REPLICATES, seed: int = 0) -> tuple[dict[str, float], dict[str, list[float]]]:
+def aggregate_interval(
+    values: np.ndarray,
+    categories: Sequence[str],
+    scenes: Sequence[str],
+    aggregate: Callable[[Mapping[str, Cell]], Mapping[str, np.ndarray | float]],
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> tuple[dict[str, float], dict[str, list[float]]]:
     """(metric -> value, metric -> interval) of any aggregate written with Cell arithmetic."""
     point = {name: float(v) for name, v in aggregate(build_cells(values, categories)).items()}
     drawn = aggregate(bootstrap_cells(values, categories, scenes, replicates, seed))
     return point, {name: interval(np.asarray(v)) for name, v in drawn.items() if np.ndim(v)}
 
 
-def paired_difference(a: np.ndarray, b: np.ndarray, scenes: Sequence[str], replicates: int = REPLICATES, seed: int = 0) -> dict[str, float]:
+def paired_difference(
+    a: np.ndarray, b: np.ndarray, scenes: Sequence[str], replicates: int = REPLICATES, seed: int = 0
+) -> dict[str, float]:
     """mean(b - a) of values on the same items [n], its 95 % interval and a two-sided p-value.
 
-    p is the exact-style sign-flip test by scene: how often random signs on the scenes' summed differences reach the seen size.
+    p is the exact-style sign-flip test by scene: how often random signs on the scenes' summed differences reach the
+    seen size.
     """
     difference = np.asarray(b, np.float64) - np.asarray(a, np.float64)
     index, _ = scene_weights(scenes, 1, seed)
@@ -123,8 +135,14 @@ def paired_difference(a: np.ndarray, b: np.ndarray, scenes: Sequence[str], repli
     signs = rng.integers(0, 2, size=(max(replicates, 2), len(sums))) * 2.0 - 1.0
     reached = np.abs(signs @ sums) >= abs(sums.sum()) - 1e-12
     low, high = mean_interval(difference, scenes, replicates, seed)
-    return {"difference": float(difference.mean()), "low": low, "high": high,
-            "p": float((reached.sum() + 1) / (len(reached) + 1)), "n": len(difference), "scenes": len(sums)}
+    return {
+        "difference": float(difference.mean()),
+        "low": low,
+        "high": high,
+        "p": float((reached.sum() + 1) / (len(reached) + 1)),
+        "n": len(difference),
+        "scenes": len(sums),
+    }
 
 
 def pass_at_k(right: int, n: int, k: int) -> float:

@@ -1,4 +1,6 @@
-"""Does a training set hold a benchmark's pictures? Exact by pixels, near by a perceptual hash, and scenes by their id."""
+"""Does a training set hold a benchmark's pictures? Exact by pixels, near by a perceptual hash, and scenes by their
+id.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,9 @@ NEAR = 6  # bits of 64 in which two hashes of one picture may differ (resize, JP
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """64-bit DCT hash: signs of the 8x8 lowest frequencies of the 32x32 grey picture against their median. Resizing and recompression
-    change few bits."""
+    """64-bit DCT hash: signs of the 8x8 lowest frequencies of the 32x32 grey picture against their median. Resizing and
+    recompression change few bits.
+    """
     grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.LANCZOS), np.float64)
     basis = np.cos(np.pi / 32 * np.outer(np.arange(8), np.arange(32) + 0.5))
     low = (basis @ grey @ basis.T).ravel()
@@ -55,9 +58,12 @@ def _open(source: Any) -> Image.Image | None:
         return None
 
 
-def find_leaks(training: Iterable[tuple[str, str, bytes]], items: Sequence[Mapping[str, Any]], *, near: int = NEAR) -> dict[str, Any]:
-    """{"items", "pictures", "training", "unreadable", "exact": [...], "near": [...], "scenes": [...]}; each leak names the benchmark's item, the
-    training record and the distance in bits."""
+def find_leaks(
+    training: Iterable[tuple[str, str, bytes]], items: Sequence[Mapping[str, Any]], *, near: int = NEAR
+) -> dict[str, Any]:
+    """{"items", "pictures", "training", "unreadable", "exact": [...], "near": [...], "scenes": [...]}; each leak names
+    the benchmark's item, the training record and the distance in bits.
+    """
     pictures: dict[Any, tuple[str, int, str]] = {}
     unreadable = 0
     for item in items:
@@ -71,7 +77,10 @@ def find_leaks(training: Iterable[tuple[str, str, bytes]], items: Sequence[Mappi
                 pictures[source] = (str(item["id"]), perceptual_hash(image), pixel_hash(image))
     scenes = {str(item["scene"]): str(item["id"]) for item in items if item.get("scene")}
     hashes = np.array([h for _, h, _ in pictures.values()], np.uint64)
-    names, exact_of = [name for name, _, _ in pictures.values()], {digest: name for name, _, digest in pictures.values()}
+    names, exact_of = (
+        [name for name, _, _ in pictures.values()],
+        {digest: name for name, _, digest in pictures.values()},
+    )
     out: dict[str, Any] = {
         "items": len(items),
         "pictures": len(pictures),
@@ -105,12 +114,18 @@ def find_leaks(training: Iterable[tuple[str, str, bytes]], items: Sequence[Mappi
 
 def leak_text(name: str, leaks: Mapping[str, Any], shown: int = 10) -> str:
     """A few lines: how much was compared, what was found."""
-    compared = f"{name}: {leaks['pictures']} pictures of {leaks['items']} items against {leaks['training']} training pictures"
-    found = f"{len(leaks['exact'])} identical, {len(leaks['near'])} near (look at them), {len(leaks['scenes'])} scenes of the same id"
+    compared = (
+        f"{name}: {leaks['pictures']} pictures of {leaks['items']} items against {leaks['training']} training pictures"
+    )
+    found = (
+        f"{len(leaks['exact'])} identical, {len(leaks['near'])} near (look at them), {len(leaks['scenes'])} scenes of"
+        " the same id"
+    )
     lines = [f"{compared}: {found}, {leaks['unreadable']} unreadable"]
     for kind in ("exact", "near", "scenes"):
         lines += [
-            f"  {kind}: item {leak['item']} = training record {leak['record']}" + (f" ({leak['bits']} bits apart)" if kind == "near" else "")
+            f"  {kind}: item {leak['item']} = training record {leak['record']}"
+            + (f" ({leak['bits']} bits apart)" if kind == "near" else "")
             for leak in leaks[kind][:shown]
         ]
     return "\n".join(lines)

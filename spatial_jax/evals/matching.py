@@ -1,16 +1,22 @@
-"""Reading an option letter out of a response: VLMEvalKit's `can_infer`, lmms-eval's letter rules, and small shared pieces.
+"""Reading an option letter out of a response: VLMEvalKit's `can_infer`, lmms-eval's letter rules, and small shared
+pieces.
 
-These follow the harnesses' behaviour, oddities included, because published numbers were made with them. VLMEvalKit's second family
-(spatial_bench) is in matching_spatial.py.
+These follow the harnesses' behaviour, oddities included, because published numbers were made with them. VLMEvalKit's
+second family (spatial_bench) is in matching_spatial.py.
 """
+
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
 
 _BLANKED = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
-_REFUSALS = ("Sorry, I can't help with images of people yet.", "I can't process this file.",
-             "I'm sorry, but without the image provided", "Cannot determine the answer")
+_REFUSALS = (
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
 _ANSWER_IS = re.compile(r"(?:correct )?answer is \**([A-D])\b", re.IGNORECASE)
 _LEADING = re.compile(r"[(\s]*([A-Z])[).\s]*", re.IGNORECASE)
 
@@ -54,20 +60,49 @@ def can_infer(response: str, choices: Mapping[str, object]) -> str:
 
 
 def leading_letter(response: str) -> str:
-    """lmms-eval (CV-Bench, BLINK, EmbSpatial): the letter at the very start, any case; "The ..." gives T. "" when there is none."""
+    """lmms-eval (CV-Bench, BLINK, EmbSpatial): the letter at the very start, any case; "The ..." gives T. "" when there
+    is none.
+    """
     match = _LEADING.match(response.strip())
     return match.group(1).upper() if match else ""
 
 
-_PHRASES = ("the answer is", "answer is", "the correct answer is", "correct answer is", "the best answer is", "best answer is",
-            "the correct option is", "correct option is", "the best option is", "best option is", "the choice is", "choice is",
-            "the correct choice is", "correct choice is", "i choose", "i select", "i pick", "my answer is", "my choice is",
-            "옵션", "정답은", "답은", "답:", "答案是", "答案为", "选", "答えは")
+_PHRASES = (
+    "the answer is",
+    "answer is",
+    "the correct answer is",
+    "correct answer is",
+    "the best answer is",
+    "best answer is",
+    "the correct option is",
+    "correct option is",
+    "the best option is",
+    "best option is",
+    "the choice is",
+    "choice is",
+    "the correct choice is",
+    "correct choice is",
+    "i choose",
+    "i select",
+    "i pick",
+    "my answer is",
+    "my choice is",
+    "옵션",
+    "정답은",
+    "답은",
+    "답:",
+    "答案是",
+    "答案为",
+    "选",
+    "答えは",
+)
 
 
 def ranked_letter(response: str, choices: Sequence[str] = "ABCDEFGH") -> str:
-    """lmms-eval's shared extractor: every place where a letter stands in some format is a candidate; the format ranks first (start or
-    end of the text, answer phrase, "(A)", "A.", "A:", "A)", "A "), then the later position. "" when no letter occurs at all."""
+    """lmms-eval's shared extractor: every place where a letter stands in some format is a candidate; the format ranks
+    first (start or end of the text, answer phrase, "(A)", "A.", "A:", "A)", "A "), then the later position. "" when no
+    letter occurs at all.
+    """
     if not response or not response.strip():
         return ""
     text = response.strip()
@@ -94,9 +129,19 @@ def ranked_letter(response: str, choices: Sequence[str] = "ABCDEFGH") -> str:
     return max(found, key=lambda f: (f[0], f[1]))[2] if found else ""
 
 
-_RANKED_PATTERNS = tuple(re.compile(p) for p in (
-    r"^([A-D])[.\s)]", r"^([A-D])$", r"[Aa]nswer[:\s]+([A-D])", r"[Tt]he answer is[:\s]+([A-D])", r"[Mm]y answer is[:\s]+([A-D])",
-    r"\(([A-D])\)", r"([A-D])\.", r"\b([A-D])\b"))
+_RANKED_PATTERNS = tuple(
+    re.compile(p)
+    for p in (
+        r"^([A-D])[.\s)]",
+        r"^([A-D])$",
+        r"[Aa]nswer[:\s]+([A-D])",
+        r"[Tt]he answer is[:\s]+([A-D])",
+        r"[Mm]y answer is[:\s]+([A-D])",
+        r"\(([A-D])\)",
+        r"([A-D])\.",
+        r"\b([A-D])\b",
+    )
+)
 
 
 def pattern_letter(response: str) -> str | None:
@@ -113,28 +158,33 @@ _WORD_LETTER = re.compile(r"\b([A-D])\b", re.IGNORECASE)
 
 
 def last_line_letter(response: str) -> str | None:
-    """ViewSpatial-Bench: first standalone A-D of any case (the article "a" too) in the last line; a trailing newline leaves none."""
+    """ViewSpatial-Bench: first standalone A-D of any case (the article "a" too) in the last line; a trailing newline
+    leaves none.
+    """
     match = _WORD_LETTER.search(response.rsplit("\n", 1)[-1])
     return match.group(1).upper() if match else None
 
 
 def closed_braces(text: str) -> str:
     """The text up to its last "}": what may hold a {...}; patterns that look for one then run in linear time."""
-    return text[:text.rfind("}") + 1]
+    return text[: text.rfind("}") + 1]
 
 
 def answer_tag(response: str) -> str | None:
-    """Content of the first <answer>...</answer>; None without the opening tag, the string "None" when it is not closed (SpatialLadder)."""
+    """Content of the first <answer>...</answer>; None without the opening tag, the string "None" when it is not closed
+    (SpatialLadder).
+    """
     start = response.find("<answer>")
     if start < 0:
         return None
     end = response.find("</answer>", start)
-    return response[start + 8:end] if end >= 0 else "None"
+    return response[start + 8 : end] if end >= 0 else "None"
 
 
 def ladder_letter(response: str, *, thinking: bool = False) -> str:
-    """SpatialLadder: with `thinking` the <answer> content; "Answer:" removed; the first blank-separated word if it is A-D with an
-    optional dot (case-sensitive), else the whole stripped text."""
+    """SpatialLadder: with `thinking` the <answer> content; "Answer:" removed; the first blank-separated word if it is
+    A-D with an optional dot (case-sensitive), else the whole stripped text.
+    """
     text = response
     if thinking:
         tagged = answer_tag(response)

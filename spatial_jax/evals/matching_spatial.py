@@ -2,6 +2,7 @@
 
 Used there for VSI-Bench, SPAR-Bench, SPBench, MMSI, ViewSpatial, MindCube, EmbSpatial and OmniSpatial.
 """
+
 from __future__ import annotations
 
 import re
@@ -15,18 +16,23 @@ _OPEN = r"<\s*answer\b[^>]{0,300}>\s*"
 _CLOSE = re.compile(r"<\s*/\s*answer\s*>", re.IGNORECASE)
 _BLOCK_LETTER = re.compile(_OPEN + r"([A-J])", re.IGNORECASE)
 _BLOCK_NUMBER = re.compile(_OPEN + rf"({_NUMBER_TEXT})(?:[^\d<][^<]*)?<\s*/\s*answer\s*>", re.IGNORECASE)
-_BEFORE_TAG = tuple(re.compile(rf"(?<![A-Za-z])[(\[{{（【]?\s*([A-F])\s*[)\]}}）】]?\s*</\s*{tag}\s*>", re.IGNORECASE) for tag in ("answer", "think"))
+_BEFORE_TAG = tuple(
+    re.compile(rf"(?<![A-Za-z])[(\[{{（【]?\s*([A-F])\s*[)\]}}）】]?\s*</\s*{tag}\s*>", re.IGNORECASE)
+    for tag in ("answer", "think")
+)
 _END_THINK = re.compile(r"</\s*think\s*>", re.IGNORECASE)
 _START_THINK = re.compile(r"<\s*think\s*>", re.IGNORECASE)
 _OPTION_LINE = re.compile(r"^[*_>\-\s]*(?:option|选项)\s+[A-J]\s*[:：]", re.IGNORECASE)
 _ONLY_LETTER = re.compile(r"\s*[*_`>（）\[\]【】()]*\s*([A-Fa-f])\s*[*_`（）\[\]【】()]*\s*")
 _LABEL = re.compile(r"\s*([A-F])\s*[.．:：)\]】、-]\s+", re.IGNORECASE)
-# The published forms also allow brackets and blanks before a letter and blanks after it; whatever those take, these shorter ones match the
-# same letters, in linear time.
+# The published forms also allow brackets and blanks before a letter and blanks after it; whatever those take, these
+# shorter ones match the same letters, in linear time.
 _INLINE = re.compile(r"(?<![A-Za-z])([A-F])[*_`）\]})]*(?=$|[\s.,:;!?)\]】》」』，。；、：）])")
 _PHRASE = re.compile(
     r"(?:final\s*answer|the\s*answer\s*is|answer(?:\s*is)?|correct\s*answer|答案|最终答案|结论|所以|因此|我选(?:择)?|选择|选)"
-    r"\s*[:：>＝=]?\s*[(\[{（【]?\s*([A-F])\s*[)\]}）】]?(?:\b|[.)、。])", re.IGNORECASE)
+    r"\s*[:：>＝=]?\s*[(\[{（【]?\s*([A-F])\s*[)\]}）】]?(?:\b|[.)、。])",
+    re.IGNORECASE,
+)
 _ANYWHERE = re.compile(r"(?<![A-Za-z])([A-F])(?![A-Za-z])")
 _NUMBER_WORD = re.compile(r"\b(" + "|".join(sorted(UNITS_TO_TWENTY, key=len, reverse=True)) + r")\b", re.IGNORECASE)
 _BLANKS = re.compile(r"(\s)\s+")
@@ -53,7 +59,7 @@ def after_think(text: str) -> str:
     for pattern in (_END_THINK, _START_THINK):
         marks = list(pattern.finditer(text))
         if marks:
-            return text[marks[-1].end():].strip()
+            return text[marks[-1].end() :].strip()
     return text
 
 
@@ -83,14 +89,17 @@ def match_option(response: str) -> str | bool:
 
 
 def option_score(response: str, gold: str) -> tuple[float, str | None]:
-    """(score, letter or None): both sides read by `match_option`, compared as lower-case strings (False equals False, as there)."""
+    """(score, letter or None): both sides read by `match_option`, compared as lower-case strings (False equals False,
+    as there).
+    """
     predicted, truth = match_option(response), match_option(str(gold).strip())
     return float(str(predicted).lower() == str(truth).lower()), str(predicted) if predicted else None
 
 
 def match_number(response: str) -> float | None:
-    """The number VLMEvalKit reads: number words up to twenty become digits one by one ("twenty-one" ends in -1), then the number that
-    starts <answer>, else the last one after the thinking, else the last of the text."""
+    """The number VLMEvalKit reads: number words up to twenty become digits one by one ("twenty-one" ends in -1), then
+    the number that starts <answer>, else the last one after the thinking, else the last of the text.
+    """
     text = _NUMBER_WORD.sub(lambda m: str(UNITS_TO_TWENTY[m.group(1).lower()]), _ZERO_WIDTH.sub("", response.strip()))
     if text.startswith("[") and text.endswith("]"):
         text = text[1:-1].split(",")[0]

@@ -1,8 +1,10 @@
-"""Mean relative accuracy (Yang et al., Thinking in Space, arXiv 2412.14171) in float64 with the published expression, and its variants.
+"""Mean relative accuracy (Yang et al., Thinking in Space, arXiv 2412.14171) in float64 with the published expression,
+and its variants.
 
 The thresholds are numpy.linspace(.5, .95, int((.95 - .5) / .05 + 2)): ten values whose last bits decide boundary cases
 (1.35 against 1 scores .3, not .4), so they are never rewritten as decimals and never computed in float32.
 """
+
 from __future__ import annotations
 
 import math
@@ -10,7 +12,7 @@ import math
 import numpy as np
 
 THRESHOLDS = np.linspace(0.5, 0.95, int((0.95 - 0.5) / 0.05 + 2))
-_LIMITS = [float(v) for v in 1 - THRESHOLDS]                      # sorted from .5 down to .05
+_LIMITS = [float(v) for v in 1 - THRESHOLDS]  # sorted from .5 down to .05
 
 
 def _share(error: float, strict: bool = False) -> float:
@@ -42,7 +44,9 @@ def mra_vilasr(prediction: float, truth: float, *, strict: bool = False) -> floa
 
 
 def mra_spatial_ssrl(prediction: float, truth: float) -> float:
-    """Spatial-SSRL's check_accuracy: twenty thetas from .5, strict, over ten; a negative truth can exceed 1. Any error scores 0."""
+    """Spatial-SSRL's check_accuracy: twenty thetas from .5, strict, over ten; a negative truth can exceed 1. Any error
+    scores 0.
+    """
     try:
         error = abs(prediction - truth) / truth
     except (ZeroDivisionError, OverflowError):
@@ -51,7 +55,9 @@ def mra_spatial_ssrl(prediction: float, truth: float) -> float:
 
 
 def to_float(text: object) -> float | None:
-    """Python's float(), None where it fails: takes "1e3", "1_000", "inf", "nan" and unicode digits, as the official scripts do."""
+    """Python's float(), None where it fails: takes "1e3", "1_000", "inf", "nan" and unicode digits, as the official
+    scripts do.
+    """
     try:
         return float(text)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

@@ -1,10 +1,32 @@
 """English number words and the first number of a text, as the harnesses read them."""
+
 from __future__ import annotations
 
 import re
 
-_UNITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
-          "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty")
+_UNITS = (
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+)
 UNITS_TO_TWENTY = {word: value for value, word in enumerate(_UNITS)}
 _TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
@@ -29,7 +51,9 @@ def words_to_number(phrase: str) -> int:
 
 
 def first_number(text: str) -> float | None:
-    """lmms-eval's VSI-Bench rule: the first number token or English number phrase of the text ("3,500" is 3), None without any."""
+    """lmms-eval's VSI-Bench rule: the first number token or English number phrase of the text ("3,500" is 3), None
+    without any.
+    """
     match = _FIRST.search(text)
     if not match:
         return None

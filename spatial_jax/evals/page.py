@@ -1,4 +1,6 @@
-"""The evaluation page: numbers with intervals and the blind prior, then questions with their pictures and every response."""
+"""The evaluation page: numbers with intervals and the blind prior, then questions with their pictures and every
+response.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,21 @@ from typing import Any
 
 from spatial_jax.data import QuestionRecord
 from spatial_jax.evals.responses import read_responses
-from spatial_jax.pages import Estimate, Html, Page, callout, chip, details, estimate_cell, interval_bar, number_cards, picture, searchable, table, tag
+from spatial_jax.pages import (
+    Estimate,
+    Html,
+    Page,
+    callout,
+    chip,
+    details,
+    estimate_cell,
+    interval_bar,
+    number_cards,
+    picture,
+    searchable,
+    table,
+    tag,
+)
 
 MAX_ITEMS = 240  # items shown with pictures and responses, spread over families and over right and wrong
 MAX_TEXT = 4000
@@ -27,7 +43,10 @@ def write_page(
     title = f"{result.get('title') or result['benchmark']}"
     page = Page(
         title,
-        subtitle=f"{result.get('model', '')} · {result['n']} items · {result['samples']} answer(s) each · scoring {result['scoring']}",
+        subtitle=(
+            f"{result.get('model', '')} · {result['n']} items · {result['samples']} answer(s) each · scoring"
+            f" {result['scoring']}"
+        ),
         kicker="spatial_jax evaluation",
     )
     page.section(
@@ -65,7 +84,13 @@ def _cards(result: Mapping[str, Any]) -> Html:
     cards: list[tuple[object, object, object]] = [(main.text(1), first, main.interval(1))]
     prior = result.get("prior") or {}
     for name, value in prior.items():
-        cards.append((f"{100 * _value(value):.1f}", "blind guesser" if name == "overall" else f"blind guesser ({name})", "no picture seen"))
+        cards.append(
+            (
+                f"{100 * _value(value):.1f}",
+                "blind guesser" if name == "overall" else f"blind guesser ({name})",
+                "no picture seen",
+            )
+        )
     for name in ("accuracy", "unparsed"):
         if not math.isnan(_value(metrics.get(name))):
             cards.append((f"{100 * _value(metrics[name]):.1f}", name, ""))
@@ -75,8 +100,13 @@ def _cards(result: Mapping[str, Any]) -> Html:
 
 
 def _families(result: Mapping[str, Any]) -> Html:
-    priors = sorted({k for row in result["families"].values() for k in row if k.startswith("prior_") and k != "prior_answer"})
-    ks = sorted({k for row in result["families"].values() for k in row if k.startswith("pass@") and k != "pass@1"}, key=lambda k: int(k[5:]))
+    priors = sorted(
+        {k for row in result["families"].values() for k in row if k.startswith("prior_") and k != "prior_answer"}
+    )
+    ks = sorted(
+        {k for row in result["families"].values() for k in row if k.startswith("pass@") and k != "pass@1"},
+        key=lambda k: int(k[5:]),
+    )
     rows = []
     for name, row in result["families"].items():
         reward, right = _estimate(row["reward"], row["reward_ci"]), _estimate(row["accuracy"], row["accuracy_ci"])
@@ -102,7 +132,11 @@ def _remarks(result: Mapping[str, Any]) -> list[Html]:
         out.append(callout("note", "As published", tag("p", result["note"])))
     left = [
         f"{result[k]} {text}"
-        for k, text in (("failed", "could not be asked and score 0"), ("left_out", "could not be scored"), ("unanswered", "have no response"))
+        for k, text in (
+            ("failed", "could not be asked and score 0"),
+            ("left_out", "could not be scored"),
+            ("unanswered", "have no response"),
+        )
         if result.get(k)
     ]
     if left:
@@ -116,8 +150,9 @@ def _remarks(result: Mapping[str, Any]) -> list[Html]:
                 "Option order",
                 tag(
                     "p",
-                    f"{text}. Right under every order {100 * rotation['circular']:.1f}, under any {100 * rotation['any']:.1f}; "
-                    f"{100 * rotation['changed']:.1f} % of items change with the order of their options.",
+                    f"{text}. Right under every order {100 * rotation['circular']:.1f}, under any"
+                    f" {100 * rotation['any']:.1f}; {100 * rotation['changed']:.1f} % of items change with the order of"
+                    " their options.",
                 ),
             )
         )
@@ -154,7 +189,9 @@ def _record_view(record: QuestionRecord) -> dict[str, Any]:
     }
 
 
-def _shown(result: Mapping[str, Any], views: Sequence[Mapping[str, Any]], limit: int) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+def _shown(
+    result: Mapping[str, Any], views: Sequence[Mapping[str, Any]], limit: int
+) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     by_id = {view["id"]: view for view in views}
     groups: dict[tuple[str, bool], list[Mapping[str, Any]]] = {}
     for item in result["items"]:
@@ -174,7 +211,9 @@ def _entry(view: Mapping[str, Any], item: Mapping[str, Any], row: Mapping[str, A
     kind = "good" if score >= 0.999 else "bad" if score <= 0.001 else "warn"
     texts = [str(t)[:MAX_TEXT] for t in row.get("responses", [])]
     answers = (
-        tag("ol", [tag("li", tag("pre", text)) for text in texts[:16]]) if texts else tag("p", row.get("error") or "no response kept", class_="quiet")
+        tag("ol", [tag("li", tag("pre", text)) for text in texts[:16]])
+        if texts
+        else tag("p", row.get("error") or "no response kept", class_="quiet")
     )
     body = tag(
         "div",

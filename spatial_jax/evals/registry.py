@@ -1,4 +1,5 @@
 """The benchmarks by name, and `score_response`, the pure scorer of one response."""
+
 from __future__ import annotations
 
 import difflib
@@ -9,11 +10,42 @@ from typing import Any
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, missing
 
-_NAMES = ("cv_bench", "vsi_bench", "spar_bench", "spbench", "mmsi_bench", "viewspatial", "sat_real", "blink", "srbench_3d", "spatial457",
-          "spatial_eval", "q_spatial", "whatsup", "embspatial", "realworldqa", "mindcube", "vsr", "spatialrgpt_bench", "omnispatial", "general_qa")
-_ALIASES = {"3dsrbench": "srbench_3d", "viewspatial_bench": "viewspatial", "spatialeval": "spatial_eval", "qspatial": "q_spatial", "sat": "sat_real",
-            "embspatial_bench": "embspatial", "spatialrgpt": "spatialrgpt_bench", "cvbench": "cv_bench", "vsibench": "vsi_bench",
-            "mmsi": "mmsi_bench", "sparbench": "spar_bench", "omni_spatial": "omnispatial"}
+_NAMES = (
+    "cv_bench",
+    "vsi_bench",
+    "spar_bench",
+    "spbench",
+    "mmsi_bench",
+    "viewspatial",
+    "sat_real",
+    "blink",
+    "srbench_3d",
+    "spatial457",
+    "spatial_eval",
+    "q_spatial",
+    "whatsup",
+    "embspatial",
+    "realworldqa",
+    "mindcube",
+    "vsr",
+    "spatialrgpt_bench",
+    "omnispatial",
+    "general_qa",
+)
+_ALIASES = {
+    "3dsrbench": "srbench_3d",
+    "viewspatial_bench": "viewspatial",
+    "spatialeval": "spatial_eval",
+    "qspatial": "q_spatial",
+    "sat": "sat_real",
+    "embspatial_bench": "embspatial",
+    "spatialrgpt": "spatialrgpt_bench",
+    "cvbench": "cv_bench",
+    "vsibench": "vsi_bench",
+    "mmsi": "mmsi_bench",
+    "sparbench": "spar_bench",
+    "omni_spatial": "omnispatial",
+}
 
 
 def benchmark_names() -> tuple[str, ...]:
@@ -61,11 +93,15 @@ def check_item(benchmark: Benchmark, item: Item) -> None:
     for field in benchmark.required:
         value = item.get(field)
         if value is None or (isinstance(value, (str, float)) and missing(value)):
-            raise ItemError(f"{benchmark.name}: item {item.get('id', '?')} lacks {field!r}; it needs {', '.join(benchmark.required)}")
+            raise ItemError(
+                f"{benchmark.name}: item {item.get('id', '?')} lacks {field!r}; it needs"
+                f" {', '.join(benchmark.required)}"
+            )
 
 
 def score_response(benchmark: str, response: str | None, item: Item, scoring: str = "official") -> dict[str, Any]:
-    """{"score": float, "parsed": what the rule read, None when nothing} of one response to one item (its published fields).
+    """{"score": float, "parsed": what the rule read, None when nothing} of one response to one item (its published
+    fields).
 
     A missing response counts as the empty text. ValueError (ItemError) for an item that cannot be scored."""
     chosen = get_benchmark(benchmark)
@@ -74,5 +110,7 @@ def score_response(benchmark: str, response: str | None, item: Item, scoring: st
     try:
         score, parsed = chosen.score("" if response is None else str(response), item, scoring)
     except (KeyError, IndexError, TypeError) as error:
-        raise ItemError(f"{chosen.name}: item {item.get('id', '?')} cannot be scored ({type(error).__name__}: {error})") from error
+        raise ItemError(
+            f"{chosen.name}: item {item.get('id', '?')} cannot be scored ({type(error).__name__}: {error})"
+        ) from error
     return {"score": float(score), "parsed": parsed}

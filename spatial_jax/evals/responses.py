@@ -1,10 +1,13 @@
-"""The responses file: one JSON line an item, written when all its samples are there, so an interrupted run goes on where it stopped.
+"""The responses file: one JSON line an item, written when all its samples are there, so an interrupted run goes on
+where it stopped.
 
-Our lines: {"id", "responses": [text], "finish": ["stop"|"length"], "lengths": [tokens], "model_sizes": [[w, h]], "frames": [...], "error"}.
-Any model's file is read too: {"id", "response"} lines (several lines of one id are its samples), with "prediction", "output",
-"full_prediction" or "answer_text" for "response" and "idx", "index", "question_id" for "id"; a JSON list of the same objects works as
-well. A line may carry its item under "item"; then no data set is needed to score it.
+Our lines: {"id", "responses": [text], "finish": ["stop"|"length"], "lengths": [tokens], "model_sizes": [[w, h]],
+"frames": [...], "error"}. Any model's file is read too: {"id", "response"} lines (several lines of one id are its
+samples), with "prediction", "output", "full_prediction" or "answer_text" for "response" and "idx", "index",
+"question_id" for "id"; a JSON list of the same objects works as well. A line may carry its item under "item"; then no
+data set is needed to score it.
 """
+
 from __future__ import annotations
 
 import hashlib
@@ -26,7 +29,8 @@ def fingerprint(settings: Mapping[str, Any]) -> str:
 class ResponseLog:
     """Append-only responses.jsonl with its settings on the first line.
 
-    Opening an existing file reads what is there; a last line cut by a kill is dropped. A file made with other settings is an error.
+    Opening an existing file reads what is there; a last line cut by a kill is dropped. A file made with other settings
+    is an error.
     """
 
     def __init__(self, path: str | os.PathLike, settings: Mapping[str, Any]):
@@ -53,8 +57,10 @@ class ResponseLog:
                     break
                 if number == 0:
                     if row.get("fingerprint") != head["fingerprint"]:
-                        raise ValueError(f"{self.path}: holds responses of other settings ({_first_difference(row, head)}); "
-                                         "give another --out or remove the file")
+                        raise ValueError(
+                            f"{self.path}: holds responses of other settings ({_first_difference(row, head)}); "
+                            "give another --out or remove the file"
+                        )
                 else:
                     self.rows[row["id"]] = row
                 good += len(line)
@@ -108,7 +114,9 @@ def read_responses(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
             rows[name]["responses"] += answers
         else:
             rows[name] = {**row, "id": name, "responses": answers}
-            if "full_prediction" in row and "prediction" in row:      # BLINK's own layout: the judge's reading beside the text
+            if (
+                "full_prediction" in row and "prediction" in row
+            ):  # BLINK's own layout: the judge's reading beside the text
                 rows[name].setdefault("judge", row["prediction"])
     return rows
 
@@ -129,7 +137,7 @@ def _objects(path: Path, text: str) -> Iterable[tuple[str, dict[str, Any]]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             if number >= len(lines) - 1 and not text.endswith("\n"):
-                return                                      # the last line of an interrupted run
+                return  # the last line of an interrupted run
             raise ValueError(f"{path}: line {number} is not JSON; one object a line is needed") from error
         if not isinstance(row, dict):
             raise ValueError(f"{path}: line {number} is not an object")

@@ -1,8 +1,10 @@
-"""A result: what one model scored on one benchmark, with intervals, as a JSON file, a console table, and compared with another.
+"""A result: what one model scored on one benchmark, with intervals, as a JSON file, a console table, and compared with
+another.
 
-Schema of eval/NAME.json: benchmark, scoring, model, sampling, n, samples, metrics {name: value}, intervals {name: [low, high]},
-families {family: {n, scenes, reward, reward_ci, accuracy, accuracy_ci, unparsed, pass@k, prior_...}}, prior {metric: value},
-items [{id, family, scene, score, correct}], responses (path of the responses), plus whatever the benchmark adds under "notes".
+Schema of eval/NAME.json: benchmark, scoring, model, sampling, n, samples, metrics {name: value}, intervals {name: [low,
+high]}, families {family: {n, scenes, reward, reward_ci, accuracy, accuracy_ci, unparsed, pass@k, prior_...}}, prior
+{metric: value}, items [{id, family, scene, score, correct}], responses (path of the responses), plus whatever the
+benchmark adds under "notes".
 """
 
 from __future__ import annotations
@@ -17,7 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.evals.intervals import Cell, aggregate_interval, best_at_k, mean_interval, paired_difference, powers_of_two
+from spatial_jax.evals.intervals import (
+    Cell,
+    aggregate_interval,
+    best_at_k,
+    mean_interval,
+    paired_difference,
+    powers_of_two,
+)
 
 Aggregate = Callable[[Mapping[str, Cell]], Mapping[str, Any]]
 
@@ -46,7 +55,9 @@ def _unparsed(items: Sequence[ScoredItem]) -> float:
 
 
 def best_of(items: Sequence[ScoredItem], k: int, field: str) -> float:
-    """Mean over items of the expected best of k samples ("correct": pass@k, "scores": best@k); excluded samples are left out."""
+    """Mean over items of the expected best of k samples ("correct": pass@k, "scores": best@k); excluded samples are
+    left out.
+    """
     values = []
     for item in items:
         kept = [v for v in getattr(item, field) if not math.isnan(v)]
@@ -56,7 +67,9 @@ def best_of(items: Sequence[ScoredItem], k: int, field: str) -> float:
 
 
 def family_row(items: Sequence[ScoredItem]) -> dict[str, Any]:
-    """n, scenes, mean reward and accuracy with intervals over scenes, unparsed rate, pass@k and best@k of some items."""
+    """n, scenes, mean reward and accuracy with intervals over scenes, unparsed rate, pass@k and best@k of some
+    items.
+    """
     scenes = [item.scene for item in items]
     rewards = np.array([_nanmean(item.scores) for item in items])
     correct = np.array([_nanmean(item.correct) for item in items])
@@ -86,20 +99,31 @@ def default_aggregate(cells: Mapping[str, Cell]) -> dict[str, Any]:
 
 
 def summarise(
-    benchmark: str, items: Sequence[ScoredItem], *, scoring: str, aggregate: Aggregate = default_aggregate, extra: Mapping[str, Any] | None = None
+    benchmark: str,
+    items: Sequence[ScoredItem],
+    *,
+    scoring: str,
+    aggregate: Aggregate = default_aggregate,
+    extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The result dict of scored items; `aggregate` makes the metrics out of the cells, once for the value and once for its interval."""
+    """The result dict of scored items; `aggregate` makes the metrics out of the cells, once for the value and once for
+    its interval.
+    """
     if not items:
         raise ValueError(f"{benchmark}: no scored items; are the responses' ids those of the data's items?")
     values = np.array([_nanmean(item.scores) for item in items])
-    metrics, intervals = aggregate_interval(values, [i.cell or i.family for i in items], [i.scene for i in items], aggregate)
+    metrics, intervals = aggregate_interval(
+        values, [i.cell or i.family for i in items], [i.scene for i in items], aggregate
+    )
     metrics["accuracy"] = _nanmean([_nanmean(item.correct) for item in items])
     metrics["unparsed"] = _unparsed(items)
     samples = max(len(item.scores) for item in items)
     if samples > 1:
         for k in powers_of_two(samples):
             metrics[f"pass@{k}"] = best_of(items, k, "correct")
-    families = {name: family_row([i for i in items if i.family == name]) for name in dict.fromkeys(i.family for i in items)}
+    families = {
+        name: family_row([i for i in items if i.family == name]) for name in dict.fromkeys(i.family for i in items)
+    }
     return {
         "benchmark": benchmark,
         "scoring": scoring,
@@ -108,8 +132,17 @@ def summarise(
         "metrics": metrics,
         "intervals": intervals,
         "families": families,
-        "items": [{"id": i.id, "family": i.family, "scene": i.scene, "score": _nanmean(i.scores), "correct": _nanmean(i.correct),
-                   "answers": sum(not math.isnan(c) for c in i.correct)} for i in items],
+        "items": [
+            {
+                "id": i.id,
+                "family": i.family,
+                "scene": i.scene,
+                "score": _nanmean(i.scores),
+                "correct": _nanmean(i.correct),
+                "answers": sum(not math.isnan(c) for c in i.correct),
+            }
+            for i in items
+        ],
         **(extra or {}),
     }
 
@@ -151,13 +184,15 @@ def read_result(path: str | os.PathLike) -> dict[str, Any]:
 def compare(a: Mapping[str, Any] | str | os.PathLike, b: Mapping[str, Any] | str | os.PathLike) -> dict[str, Any]:
     """Paired comparison of two results on the same items: b minus a, by family and "overall".
 
-    Returns {"a", "b", "n", "only_a", "only_b", "families": {family: {"score": ..., "correct": ...}}, "overall": {...}}, each entry
-    as `paired_difference` gives it, scenes resampled. Items that only one of them has are left out and counted.
+    Returns {"a", "b", "n", "only_a", "only_b", "families": {family: {"score": ..., "correct": ...}}, "overall": {...}},
+    each entry as `paired_difference` gives it, scenes resampled. Items that only one of them has are left out and
+    counted.
     """
     a, b = (read_result(r) if isinstance(r, (str, os.PathLike)) else r for r in (a, b))
     if a["benchmark"] != b["benchmark"] or a.get("scoring") != b.get("scoring"):
         raise ValueError(
-            f"compare needs one benchmark and one scoring, got {a['benchmark']} ({a.get('scoring')}) and {b['benchmark']} ({b.get('scoring')})"
+            f"compare needs one benchmark and one scoring, got {a['benchmark']} ({a.get('scoring')}) and"
+            f" {b['benchmark']} ({b.get('scoring')})"
         )
     left, right = ({item["id"]: item for item in result["items"]} for result in (a, b))
     common = [key for key in left if key in right]
@@ -171,10 +206,17 @@ def compare(a: Mapping[str, Any] | str | os.PathLike, b: Mapping[str, Any] | str
             pairs = [p for p in pairs if not any(v is None or math.isnan(v) for v in p[:2])]
             if pairs:
                 first, second, scenes = zip(*pairs)
-                out[field] = {"a": float(np.mean(first)), "b": float(np.mean(second)), **paired_difference(np.array(first), np.array(second), scenes)}
+                out[field] = {
+                    "a": float(np.mean(first)),
+                    "b": float(np.mean(second)),
+                    **paired_difference(np.array(first), np.array(second), scenes),
+                }
         return out
 
-    families = {f: entry([k for k in common if left[k]["family"] == f]) for f in dict.fromkeys(left[k]["family"] for k in common)}
+    families = {
+        f: entry([k for k in common if left[k]["family"] == f])
+        for f in dict.fromkeys(left[k]["family"] for k in common)
+    }
     return {
         "a": a.get("model", "a"),
         "b": b.get("model", "b"),
@@ -193,13 +235,20 @@ def _percent(value: Any) -> str:
 
 
 def _range(bounds: Any) -> str:
-    return "" if not bounds or bounds[0] is None or math.isnan(bounds[0]) else f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
+    return (
+        ""
+        if not bounds or bounds[0] is None or math.isnan(bounds[0])
+        else f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
+    )
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:
     """Text table: first column left, the rest right aligned, a rule under the head."""
     widths = [max(len(row[c]) for row in rows) for c in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) if c == 0 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths))).rstrip() for row in rows]
+    lines = [
+        "  ".join(cell.ljust(w) if c == 0 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths))).rstrip()
+        for row in rows
+    ]
     return "\n".join([lines[0], "-" * len(lines[0])] + lines[1:])
 
 
@@ -207,19 +256,34 @@ def result_table(result: Mapping[str, Any]) -> str:
     """Console table of a result: scores x100 with 95 % intervals, the blind prior beside each."""
     ks = [key for key in next(iter(result["families"].values()), {}) if key.startswith("pass@") and key != "pass@1"]
     priors = [
-        key for key in next(iter(result["families"].values()), {}) if key.startswith("prior_") and "answer" not in key and "accuracy" not in key
+        key
+        for key in next(iter(result["families"].values()), {})
+        if key.startswith("prior_") and "answer" not in key and "accuracy" not in key
     ]
-    rows = [["family", "n", "score", "95 %", "accuracy", "95 %"] + ks + [p.replace("_", " ") for p in priors] + ["unparsed"]]
+    rows = [
+        ["family", "n", "score", "95 %", "accuracy", "95 %"] + ks + [p.replace("_", " ") for p in priors] + ["unparsed"]
+    ]
     for name, row in result["families"].items():
         rows.append(
-            [name, str(row["n"]), _percent(row["reward"]), _range(row["reward_ci"]), _percent(row["accuracy"]), _range(row["accuracy_ci"])]
+            [
+                name,
+                str(row["n"]),
+                _percent(row["reward"]),
+                _range(row["reward_ci"]),
+                _percent(row["accuracy"]),
+                _range(row["accuracy_ci"]),
+            ]
             + [_percent(row.get(k)) for k in ks + priors]
             + [_percent(row["unparsed"])]
         )
-    head = f"{result['benchmark']}: {result['n']} items, {result['samples']} sample(s) each, scoring {result['scoring']}"
+    head = (
+        f"{result['benchmark']}: {result['n']} items, {result['samples']} sample(s) each, scoring {result['scoring']}"
+    )
     intervals = result.get("intervals", {})
     shown = {name: value for name, value in result["metrics"].items() if name not in result["families"]}
-    tail = "  ".join(f"{name} {_percent(value)} {_range(intervals.get(name))}".rstrip() for name, value in shown.items())
+    tail = "  ".join(
+        f"{name} {_percent(value)} {_range(intervals.get(name))}".rstrip() for name, value in shown.items()
+    )
     prior = result.get("prior") or {}
     blind = "blind prior: " + "  ".join(f"{name} {_percent(value)}" for name, value in prior.items()) if prior else ""
     return "\n".join(line for line in (head, align(rows), tail, blind) if line)
@@ -243,5 +307,9 @@ def compare_table(comparison: Mapping[str, Any]) -> str:
                 ]
             )
     head = f"{comparison['benchmark']} (scoring {comparison['scoring']}): {comparison['n']} items that both have"
-    left = f"; {comparison['only_a']} only in a, {comparison['only_b']} only in b" if comparison["only_a"] or comparison["only_b"] else ""
+    left = (
+        f"; {comparison['only_a']} only in a, {comparison['only_b']} only in b"
+        if comparison["only_a"] or comparison["only_b"]
+        else ""
+    )
     return f"a = {comparison['a']}\nb = {comparison['b']}\n{head}{left}\n" + align(rows)

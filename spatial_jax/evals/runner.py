@@ -1,4 +1,7 @@
-"""A whole evaluation: items to requests, responses to a result, the result to a file. One function for public benchmarks, one for self-built sets."""
+"""A whole evaluation: items to requests, responses to a result, the result to a file. One function for public
+benchmarks, one for self-built sets.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -23,7 +26,7 @@ from spatial_jax.processing import EncodedPrompt
 from spatial_jax.rewards.base import OWN_FORMAT
 
 HELDOUT_TOKENS = 256
-DRAWING_TOKENS = 1024                           # of a reply
+DRAWING_TOKENS = 1024  # of a reply
 Progress = Callable[[int, int], None]
 
 
@@ -52,17 +55,23 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         assert not isinstance(finished, Unusable)
         return finished.prompt, {}
 
-    return [Request(record.question_id, place, lambda r=record: encode(r), record.images) for place, record in enumerate(records)]  # type: ignore[misc]
+    return [
+        Request(record.question_id, place, lambda r=record: encode(r), record.images)
+        for place, record in enumerate(records)
+    ]  # type: ignore[misc]
 
 
-def load_records(directories: Sequence[str | Path], split: str, families: Sequence[str] = (), limit: int = 0) -> list[QuestionRecord]:
-    """Readable records of a split of all datasets, spread evenly over it when there are more than `limit` (0: all). Unreadable ones and
-    repeated ids are left out and counted in the log."""
+def load_records(
+    directories: Sequence[str | Path], split: str, families: Sequence[str] = (), limit: int = 0
+) -> list[QuestionRecord]:
+    """Readable records of a split of all datasets, spread evenly over it when there are more than `limit` (0: all).
+    Unreadable ones and repeated ids are left out and counted in the log.
+    """
     sources, problems = [], []
     for directory in directories:
         try:
             sources.append(open_questions(directory, split, checksums=False))
-        except DatasetError as error:       # a handful of photos may all be training photos; the other datasets still count
+        except DatasetError as error:  # a handful of photos may all be training photos; the other datasets still count
             problems.append(error)
             logging.warning("left out: %s", error)
     if not sources:
@@ -79,7 +88,12 @@ def load_records(directories: Sequence[str | Path], split: str, families: Sequen
         elif not families or record.family in families:
             kept[record.question_id] = record
     if skipped:
-        logging.warning("%d of %d records of split %s left out (unreadable, or their id is there already)", skipped, len(places), split)
+        logging.warning(
+            "%d of %d records of split %s left out (unreadable, or their id is there already)",
+            skipped,
+            len(places),
+            split,
+        )
     if families and not kept:
         raise ValueError(f"no record of {', '.join(families)} in split {split} of {', '.join(map(str, directories))}")
     records = list(kept.values())
@@ -89,7 +103,11 @@ def load_records(directories: Sequence[str | Path], split: str, families: Sequen
 def drawn_form(record: QuestionRecord) -> QuestionRecord:
     """The record scored by its last turn's answer, as a policy that draws gives it."""
     reward = json.loads(record.reward)
-    return record if reward.get("kind") in OWN_FORMAT else dataclasses.replace(record, reward=json.dumps({**reward, "format": "drawing"}))
+    return (
+        record
+        if reward.get("kind") in OWN_FORMAT
+        else dataclasses.replace(record, reward=json.dumps({**reward, "format": "drawing"}))
+    )
 
 
 def without_pictures(record: QuestionRecord) -> QuestionRecord:
@@ -97,26 +115,49 @@ def without_pictures(record: QuestionRecord) -> QuestionRecord:
     return dataclasses.replace(record, images=tuple(b"" for _ in record.images))
 
 
-def run_heldout(sampler: Sampler, records: Sequence[QuestionRecord], settings: EvalSettings, *, name: str = "heldout",
-                train: Sequence[QuestionRecord] = (), responses: str | Path | None = None, out: str | Path | None = None,
-                progress: Progress | None = None) -> dict[str, Any]:
-    """Answers and scores self-built questions. `train`: records of the training split, for the blind priors; `responses`: the file in which
-    answers are kept as they come (an interrupted run goes on there); `out`: where the result JSON goes."""
+def run_heldout(
+    sampler: Sampler,
+    records: Sequence[QuestionRecord],
+    settings: EvalSettings,
+    *,
+    name: str = "heldout",
+    train: Sequence[QuestionRecord] = (),
+    responses: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Answers and scores self-built questions. `train`: records of the training split, for the blind priors;
+    `responses`: the file in which answers are kept as they come (an interrupted run goes on there); `out`: where the
+    result JSON goes.
+    """
     chosen, drawing = settings.sampling, settings.policy.prompt_mode == "drawing"
     if drawing:
         records = [drawn_form(record) for record in records]
     tokens = chosen.max_new_tokens or (DRAWING_TOKENS if drawing else HELDOUT_TOKENS)
-    sampling = sampler.sampling(max_new_tokens=tokens, temperature=chosen.temperature, top_p=chosen.top_p, top_k=chosen.top_k, seed=chosen.seed)
+    sampling = sampler.sampling(
+        max_new_tokens=tokens, temperature=chosen.temperature, top_p=chosen.top_p, top_k=chosen.top_k, seed=chosen.seed
+    )
     log = ResponseLog(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
     try:
-        rows = sampler.respond(record_requests(records, sampler, PromptStyle(settings.policy.prompt_mode, settings.policy.system)), chosen.samples,
-                               sampling, log, progress)
+        rows = sampler.respond(
+            record_requests(records, sampler, PromptStyle(settings.policy.prompt_mode, settings.policy.system)),
+            chosen.samples,
+            sampling,
+            log,
+            progress,
+        )
     finally:
         if log:
             log.close()
     kept = [rows[r.question_id] for r in records]
-    result = evaluate_heldout(name, records, [row["responses"] or [""] * chosen.samples for row in kept], train,
-                              model_sizes=[row.get("model_sizes") for row in kept], extra=_extra(sampler, settings, responses, kept))
+    result = evaluate_heldout(
+        name,
+        records,
+        [row["responses"] or [""] * chosen.samples for row in kept],
+        train,
+        model_sizes=[row.get("model_sizes") for row in kept],
+        extra=_extra(sampler, settings, responses, kept),
+    )
     if out:
         write_result(out, result)
     return result
@@ -124,36 +165,57 @@ def run_heldout(sampler: Sampler, records: Sequence[QuestionRecord], settings: E
 
 def greedy_settings(settings: EvalSettings) -> EvalSettings:
     """The same settings with one greedy answer an item."""
-    return dataclasses.replace(settings, sampling=dataclasses.replace(settings.sampling, samples=1, temperature=0.0, top_p=1.0, top_k=0))
+    return dataclasses.replace(
+        settings, sampling=dataclasses.replace(settings.sampling, samples=1, temperature=0.0, top_p=1.0, top_k=0)
+    )
 
 
 def _log_settings(sampler: Sampler, settings: EvalSettings, name: str, scoring: str) -> dict[str, Any]:
-    return {"model": sampler.name, "benchmark": name, "prompt_of": scoring, "policy": dataclasses.asdict(settings.policy),
-            "sampling": dataclasses.asdict(settings.sampling)}
+    return {
+        "model": sampler.name,
+        "benchmark": name,
+        "prompt_of": scoring,
+        "policy": dataclasses.asdict(settings.policy),
+        "sampling": dataclasses.asdict(settings.sampling),
+    }
 
 
-def _extra(sampler: Sampler, settings: EvalSettings, responses: str | Path | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _extra(
+    sampler: Sampler, settings: EvalSettings, responses: str | Path | None, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
     lengths = [n for row in rows for n in row.get("lengths", [])]
     cut = [f == "length" for row in rows for f in row.get("finish", [])]
-    return {"model": sampler.name, "sampling": dataclasses.asdict(settings.sampling), "policy": dataclasses.asdict(settings.policy),
-            "responses": str(responses) if responses else None, "failed": sum(bool(row.get("error")) for row in rows),
-            "mean_tokens": sum(lengths) / len(lengths) if lengths else None, "truncated": sum(cut) / len(cut) if cut else None}
+    return {
+        "model": sampler.name,
+        "sampling": dataclasses.asdict(settings.sampling),
+        "policy": dataclasses.asdict(settings.policy),
+        "responses": str(responses) if responses else None,
+        "failed": sum(bool(row.get("error")) for row in rows),
+        "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
+        "truncated": sum(cut) / len(cut) if cut else None,
+    }
 
 
 def item_messages(text: str, pictures: int, videos: int, system: str | None = None) -> list[dict[str, Any]]:
-    """Chat messages of a benchmark's prompt: pictures at its <image> marks, or before the text when it has none; a video before the text."""
+    """Chat messages of a benchmark's prompt: pictures at its <image> marks, or before the text when it has none; a
+    video before the text.
+    """
     content: list[dict[str, Any]] = [{"type": "video"}] * videos
     parts = text.split("<image>")
     if len(parts) - 1 == pictures and pictures:
         for i, part in enumerate(parts):
-            content += ([{"type": "text", "text": part}] if part else []) + ([{"type": "image"}] if i < pictures else [])
+            content += ([{"type": "text", "text": part}] if part else []) + (
+                [{"type": "image"}] if i < pictures else []
+            )
     else:
         content += [{"type": "image"}] * pictures + [{"type": "text", "text": text.replace("<image>", "")}]
     turn = {"role": "user", "content": content}
     return [turn] if system is None else [{"role": "system", "content": system}, turn]
 
 
-def item_requests(name: str, items: Sequence[Mapping[str, Any]], sampler: Sampler, scoring: str, settings: EvalSettings) -> list[Request]:
+def item_requests(
+    name: str, items: Sequence[Mapping[str, Any]], sampler: Sampler, scoring: str, settings: EvalSettings
+) -> list[Request]:
     """Requests for a benchmark's items; frames of a video are chosen once and recorded with the responses."""
     benchmark = get_benchmark(name)
 
@@ -182,24 +244,49 @@ def resized(image: Any, size: tuple[int, int]) -> Any:
     from PIL import Image
 
     from spatial_jax.processing import load_image
+
     return load_image(image).resize(size, Image.Resampling.BICUBIC)
 
 
-def run_benchmark(sampler: Sampler, name: str, items: Sequence[Mapping[str, Any]], settings: EvalSettings, *, scoring: str = "official",
-                  rotations: int = 1, responses: str | Path | None = None, out: str | Path | None = None,
-                  progress: Progress | None = None) -> dict[str, Any]:
-    """Answers and scores a public benchmark's items; arguments as `run_heldout`, rotations > 1 also asks with rotated options."""
+def run_benchmark(
+    sampler: Sampler,
+    name: str,
+    items: Sequence[Mapping[str, Any]],
+    settings: EvalSettings,
+    *,
+    scoring: str = "official",
+    rotations: int = 1,
+    responses: str | Path | None = None,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Answers and scores a public benchmark's items; arguments as `run_heldout`, rotations > 1 also asks with rotated
+    options.
+    """
     benchmark, chosen = get_benchmark(name), settings.sampling
     items = rotated_items(name, items, rotations)
-    sampling = sampler.sampling(max_new_tokens=chosen.max_new_tokens or benchmark.max_new_tokens, temperature=chosen.temperature, top_p=chosen.top_p,
-                                top_k=chosen.top_k, seed=chosen.seed)
+    sampling = sampler.sampling(
+        max_new_tokens=chosen.max_new_tokens or benchmark.max_new_tokens,
+        temperature=chosen.temperature,
+        top_p=chosen.top_p,
+        top_k=chosen.top_k,
+        seed=chosen.seed,
+    )
     log = ResponseLog(responses, _log_settings(sampler, settings, name, scoring)) if responses else None
     try:
-        rows = sampler.respond(item_requests(name, items, sampler, scoring, settings), chosen.samples, sampling, log, progress)
+        rows = sampler.respond(
+            item_requests(name, items, sampler, scoring, settings), chosen.samples, sampling, log, progress
+        )
     finally:
         if log:
             log.close()
-    result = evaluate_responses(name, items, rows, scoring=scoring, extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items]))
+    result = evaluate_responses(
+        name,
+        items,
+        rows,
+        scoring=scoring,
+        extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items]),
+    )
     if out:
         write_result(out, result)
     return result

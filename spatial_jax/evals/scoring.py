@@ -1,4 +1,6 @@
-"""Responses of a whole benchmark to a result: scoring, aggregation with intervals, group metrics, blind prior, robustness to option order."""
+"""Responses of a whole benchmark to a result: scoring, aggregation with intervals, group metrics, blind prior,
+robustness to option order.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,9 @@ def evaluate_responses(
 ) -> dict[str, Any]:
     """The result (results.py) of responses to a benchmark's items.
 
-    rows: id -> {"responses": [text, ...]} (responses.py). Items without a row are left out and counted; items that could not be asked
-    ("error") score 0; items that cannot be scored are left out with one line each (the first few) and a count.
+    rows: id -> {"responses": [text, ...]} (responses.py). Items without a row are left out and counted; items that
+    could not be asked ("error") score 0; items that cannot be scored are left out with one line each (the first few)
+    and a count.
     """
     benchmark = get_benchmark(name)
     check_scoring(benchmark, scoring)
@@ -48,9 +51,13 @@ def evaluate_responses(
             if problems <= MAX_SHOWN:
                 logging.warning("left out: %s", error)
     if problems or unanswered:
-        logging.warning("%s: %d items left out, %d without a response, %d scored", name, problems, unanswered, len(scored))
+        logging.warning(
+            "%s: %d items left out, %d without a response, %d scored", name, problems, unanswered, len(scored)
+        )
     if not scored:
-        raise ValueError(f"{name}: nothing to score; none of the {len(rows)} responses' ids is one of the {len(items)} items' ids")
+        raise ValueError(
+            f"{name}: nothing to score; none of the {len(rows)} responses' ids is one of the {len(items)} items' ids"
+        )
     first = [s for s in scored if "@r" not in s.id]
 
     def aggregate(cells: Mapping[str, Cell]) -> Mapping[str, Any]:
@@ -61,7 +68,10 @@ def evaluate_responses(
     plain = [(i, s) for i, s in zip(used, scored) if "@r" not in s.id]
     if benchmark.derived:
         _add_derived(
-            result, benchmark.derived([i for i, _ in plain], [(_mean(s.scores), s.parsed[0] if s.parsed else None) for _, s in plain], scoring)
+            result,
+            benchmark.derived(
+                [i for i, _ in plain], [(_mean(s.scores), s.parsed[0] if s.parsed else None) for _, s in plain], scoring
+            ),
         )
     if len(first) < len(scored):
         result["rotation"] = rotation_robustness(scored)
@@ -117,8 +127,9 @@ def rotated_items(name: str, items: Sequence[Mapping[str, Any]], rotations: int)
 
 
 def rotation_robustness(scored: Sequence[ScoredItem]) -> dict[str, Any]:
-    """Of items asked with their options rotated: accuracy a rotation, how many items are right under all (circular) and under any, and how
-    many change between them."""
+    """Of items asked with their options rotated: accuracy a rotation, how many items are right under all (circular) and
+    under any, and how many change between them.
+    """
     groups: dict[str, dict[int, float]] = {}
     scenes = {}
     for item in scored:
@@ -139,8 +150,9 @@ def rotation_robustness(scored: Sequence[ScoredItem]) -> dict[str, Any]:
 
 
 def blind_candidates(benchmark: Benchmark, items: Sequence[Mapping[str, Any]], scoring: str) -> list[str]:
-    """Constant answers that a guesser without pictures may try in one category: the letters (or the benchmark's own), the commonest gold
-    answers, quantiles of numeric ones."""
+    """Constant answers that a guesser without pictures may try in one category: the letters (or the benchmark's own),
+    the commonest gold answers, quantiles of numeric ones.
+    """
     texts = [str(t) for item in items[:50] for t in (benchmark.guesses(item) if benchmark.guesses else LETTERS)]
     golds = []
     for item in items:
@@ -160,8 +172,12 @@ def blind_candidates(benchmark: Benchmark, items: Sequence[Mapping[str, Any]], s
     return list(dict.fromkeys(texts + common))[:40]
 
 
-def _add_blind_prior(result: dict[str, Any], benchmark: Benchmark, items: Sequence[Mapping[str, Any]], scoring: str) -> dict[str, float]:
-    """The best constant answer a category, chosen on the benchmark itself (an upper bound for a guesser that knows the answers' counts)."""
+def _add_blind_prior(
+    result: dict[str, Any], benchmark: Benchmark, items: Sequence[Mapping[str, Any]], scoring: str
+) -> dict[str, float]:
+    """The best constant answer a category, chosen on the benchmark itself (an upper bound for a guesser that knows the
+    answers' counts).
+    """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for item in items:
         groups.setdefault(benchmark.category(item), []).append(item)
@@ -181,7 +197,11 @@ def _add_blind_prior(result: dict[str, Any], benchmark: Benchmark, items: Sequen
             row["prior_answer"] = best
     cells = [benchmark.cell(i) if benchmark.cell else benchmark.category(i) for i in items]
     point, _ = aggregate_interval(
-        np.array([values[str(i["id"])] for i in items]), cells, [str(i["id"]) for i in items], lambda c: benchmark.aggregate(c, scoring), replicates=2
+        np.array([values[str(i["id"])] for i in items]),
+        cells,
+        [str(i["id"]) for i in items],
+        lambda c: benchmark.aggregate(c, scoring),
+        replicates=2,
     )
     return {name: value for name, value in point.items() if name in ("overall", "macro", "2D", "3D")} or point
 

@@ -1,4 +1,7 @@
-"""What an evaluation can be told, as frozen dataclasses; `spatial_jax.evaluate` fills them from configs/eval_spatial.py and its flags."""
+"""What an evaluation can be told, as frozen dataclasses; `spatial_jax.evaluate` fills them from configs/eval_spatial.py
+and its flags.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -9,13 +12,15 @@ from typing import Literal
 class PolicySettings:
     """How the policy is loaded and how it sees."""
 
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"      # auto: bfloat16, on a CPU float32
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16, on a CPU float32
     position_rule: Literal["4.57", "hf5"] = "4.57"
-    min_pixels: int | None = None               # None: the checkpoint's
+    min_pixels: int | None = None  # None: the checkpoint's
     max_pixels: int | None = 1003520
-    video_max_pixels: int | None = 200704       # of one frame (of the whole clip for Qwen3-VL)
-    system: str | None = None                   # system message; None: the chat template's own
-    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"] = "vanilla"   # self-built sets only
+    video_max_pixels: int | None = 200704  # of one frame (of the whole clip for Qwen3-VL)
+    system: str | None = None  # system message; None: the chat template's own
+    prompt_mode: Literal[
+        "bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"
+    ] = "vanilla"  # self-built sets only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,10 +32,10 @@ class SamplingSettings:
     top_p: float = 1.0
     top_k: int = 0
     seed: int = 0
-    max_new_tokens: int = 0                     # 0: each benchmark's own limit, 256 for self-built sets
-    turns: int = 10                             # replies at most under prompt_mode "drawing"; all of them fit engine.answer_buckets' largest
-    max_pictures: int = 45                      # a drawing policy may come to (ViLaSR's)
-    frames: int = 0                             # frames of a video; 0: each benchmark's own
+    max_new_tokens: int = 0  # 0: each benchmark's own limit, 256 for self-built sets
+    turns: int = 10  # replies at most under prompt_mode "drawing"; all of them fit engine.answer_buckets' largest
+    max_pictures: int = 45  # a drawing policy may come to (ViLaSR's)
+    frames: int = 0  # frames of a video; 0: each benchmark's own
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +43,12 @@ class EngineSettings:
     """The rollout engine and its mesh."""
 
     max_slots: int = 256
-    prompts_per_call: int = 64                  # prompts encoded and handed over at a time
+    prompts_per_call: int = 64  # prompts encoded and handed over at a time
     prompt_buckets: tuple[int, ...] = (128, 256, 512, 1024, 2048, 4096, 8192)
     answer_buckets: tuple[int, ...] = (32, 128, 512, 1024, 4096)
-    data: int = -1                              # mesh axes; -1: what remains; all 1: one device, no mesh
-    fsdp: int = 1                               # for weights that are too large otherwise: they are gathered for every token
-    tensor: int = -1                            # devices around one copy of the weights; -1: as many as the model divides over
+    data: int = -1  # mesh axes; -1: what remains; all 1: one device, no mesh
+    fsdp: int = 1  # for weights that are too large otherwise: they are gathered for every token
+    tensor: int = -1  # devices around one copy of the weights; -1: as many as the model divides over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,4 +64,7 @@ class EvalSettings:
         if self.sampling.samples < 1:
             raise ValueError(f"sampling.samples = {self.sampling.samples}; it must be at least 1")
         if self.sampling.samples > 1 and self.sampling.temperature == 0:
-            raise ValueError(f"sampling.samples = {self.sampling.samples} with temperature 0 would repeat one answer; set --temperature 1.0")
+            raise ValueError(
+                f"sampling.samples = {self.sampling.samples} with temperature 0 would repeat one answer; set"
+                " --temperature 1.0"
+            )

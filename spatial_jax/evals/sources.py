@@ -25,7 +25,8 @@ class SourceError(ValueError):
 
 
 def locate(source: str, hub: str = "") -> Path:
-    """Directory or file of a benchmark. `source` is a path or a hub dataset name ("owner/name"); "" takes the benchmark's own.
+    """Directory or file of a benchmark. `source` is a path or a hub dataset name ("owner/name"); "" takes the
+    benchmark's own.
 
     Raises SourceError naming what to do when there is neither.
     """
@@ -35,7 +36,9 @@ def locate(source: str, hub: str = "") -> Path:
     if not name:
         raise SourceError("no files given and the benchmark is not on the hub; give --data DIR")
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise SourceError(f"{name}: no such file or directory; give --data a directory of the published files or a hub name")
+        raise SourceError(
+            f"{name}: no such file or directory; give --data a directory of the published files or a hub name"
+        )
     from huggingface_hub import snapshot_download
 
     try:
@@ -48,14 +51,23 @@ def locate(source: str, hub: str = "") -> Path:
 
 
 def data_files(root: Path, patterns: Sequence[str] = ("*",)) -> list[Path]:
-    """Data files under `root` matching the first of `patterns` that matches any; the first suffix of SUFFIXES that is there wins."""
+    """Data files under `root` matching the first of `patterns` that matches any; the first suffix of SUFFIXES that is
+    there wins.
+    """
     if root.is_file():
         return [root]
-    every = sorted(p for p in root.rglob("*") if p.suffix in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(root).parts))
+    every = sorted(
+        p
+        for p in root.rglob("*")
+        if p.suffix in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(root).parts)
+    )
     for pattern in patterns:
         for suffix in SUFFIXES:
             chosen = [
-                p for p in every if p.suffix == suffix and (fnmatch.fnmatch(p.name, pattern) or fnmatch.fnmatch(str(p.relative_to(root)), pattern))
+                p
+                for p in every
+                if p.suffix == suffix
+                and (fnmatch.fnmatch(p.name, pattern) or fnmatch.fnmatch(str(p.relative_to(root)), pattern))
             ]
             if chosen:
                 return chosen
@@ -92,7 +104,9 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         else:
             content = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(content, dict):
-                content = next((content[k] for k in ("questions", "data", "items") if isinstance(content.get(k), list)), None)
+                content = next(
+                    (content[k] for k in ("questions", "data", "items") if isinstance(content.get(k), list)), None
+                )
             if not isinstance(content, list):
                 raise SourceError(f"{path}: holds no list of items")
             yield from (row if isinstance(row, dict) else {"row": row} for row in content)
@@ -128,8 +142,10 @@ def as_list(value: Any) -> list[Any]:
 
 
 def picture(value: Any, root: str, *folders: str) -> bytes | str | None:
-    """Encoded bytes, or the path of a picture, out of any of the published forms: {"bytes", "path"}, bytes, base64 text, a path
-    relative to the files (tried under `folders` too). A path that does not exist is returned as it is; opening it reports it."""
+    """Encoded bytes, or the path of a picture, out of any of the published forms: {"bytes", "path"}, bytes, base64
+    text, a path relative to the files (tried under `folders` too). A path that does not exist is returned as it is;
+    opening it reports it.
+    """
     if value is None:
         return None
     if isinstance(value, dict):

@@ -1,7 +1,9 @@
-"""The papers' tables out of evaluation results: Li 2025's four columns, vsGRPO's VSI-Bench row, Spatial-SSRL's seven, ViLaSR's.
+"""The papers' tables out of evaluation results: Li 2025's four columns, vsGRPO's VSI-Bench row, Spatial-SSRL's seven,
+ViLaSR's.
 
-Li publishes no list of subcategories; the mapping here is written into every table (specs of each column), scores are compared as
-deltas. A column is the unweighted mean of the subcategories that are there ("macro"), the mean over their items stands beside it.
+Li publishes no list of subcategories; the mapping here is written into every table (specs of each column), scores are
+compared as deltas. A column is the unweighted mean of the subcategories that are there ("macro"), the mean over their
+items stands beside it.
 """
 
 from __future__ import annotations
@@ -39,7 +41,14 @@ class Table:
 
 
 _DIRECTIONS = ("object_rel_direction_easy", "object_rel_direction_medium", "object_rel_direction_hard")
-_RELATIONS_3D = ("height_higher", "location_above", "location_next_to", "orientation_in_front_of", "orientation_on_the_left", "orientation_viewpoint")
+_RELATIONS_3D = (
+    "height_higher",
+    "location_above",
+    "location_next_to",
+    "orientation_in_front_of",
+    "orientation_on_the_left",
+    "orientation_viewpoint",
+)
 
 
 def _vsi(*columns: tuple[str, str]) -> dict[str, tuple[Part, ...]]:
@@ -83,7 +92,10 @@ TABLES: dict[str, Table] = {
             "SAT-7B": (64.2, 41.1, 45.1, 40.6),
             "Li 2025": (67.8, 58.3, 53.7, 55.8),
         },
-        note="The paper lists no subcategories: this mapping is ours, so compare differences between models, not the published numbers.",
+        note=(
+            "The paper lists no subcategories: this mapping is ours, so compare differences between models, not the"
+            " published numbers."
+        ),
     ),
     "vsgrpo": Table(
         "vsGRPO (arXiv 2504.00883): VSI-Bench",
@@ -124,7 +136,10 @@ TABLES: dict[str, Table] = {
             "Spatial-SSRL-7B": (53.34, 56.53, 64.03, 54.46, 90.61, 37.81, 39.29),
         },
         average=True,
-        note="The paper scores What'sUp and VSI-Bench with its own scripts (--scoring=spatial_ssrl), the others with VLMEvalKit.",
+        note=(
+            "The paper scores What'sUp and VSI-Bench with its own scripts (--scoring=spatial_ssrl), the others with"
+            " VLMEvalKit."
+        ),
     ),
     "vilasr": Table(
         "ViLaSR (arXiv 2506.09965)",
@@ -136,7 +151,10 @@ TABLES: dict[str, Table] = {
             "MMSI": (Part("mmsi_bench", metric="overall"),),
         },
         {"ViLaSR-7B": (float("nan"), 98.2, 45.4, 37.6, 30.2)},
-        note="The paper's maze set is its own (2,000 items); here the column is SpatialEval's maze task. VSI with --scoring=vilasr.",
+        note=(
+            "The paper's maze set is its own (2,000 items); here the column is SpatialEval's maze task. VSI with"
+            " --scoring=vilasr."
+        ),
     ),
 }
 
@@ -149,7 +167,11 @@ def _part_value(part: Part, results: Mapping[str, Mapping[str, Any]]) -> tuple[f
     if part.metric:
         value = result["metrics"].get(part.metric)
         return None if value is None else (float(value), float(value), int(result["n"]))
-    rows = [row for name, row in result["families"].items() if (not part.families or name in part.families) and row["reward"] is not None]
+    rows = [
+        row
+        for name, row in result["families"].items()
+        if (not part.families or name in part.families) and row["reward"] is not None
+    ]
     if not rows:
         return None
     rewards, counts = np.array([r["reward"] for r in rows], float), np.array([r["n"] for r in rows], float)
@@ -157,8 +179,10 @@ def _part_value(part: Part, results: Mapping[str, Mapping[str, Any]]) -> tuple[f
 
 
 def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A row a model: {"name", "title", "scorings", "columns": [...], "rows": {model: {column: {"macro", "micro", "n", "parts": {...}}}},
-    "missing": {model: [part labels]}, "mapping", "published", "note"}. Values x100. ValueError for an unknown table or no usable result."""
+    """A row a model: {"name", "title", "scorings", "columns": [...], "rows": {model: {column: {"macro", "micro", "n",
+    "parts": {...}}}}, "missing": {model: [part labels]}, "mapping", "published", "note"}. Values x100. ValueError for
+    an unknown table or no usable result.
+    """
     if name not in TABLES:
         raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
     table = TABLES[name]
@@ -187,7 +211,8 @@ def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, An
             rows[model] = cells
     if not rows:
         raise ValueError(
-            f"table {name}: none of the results is of its benchmarks ({', '.join(sorted({p.benchmark for c in table.columns.values() for p in c}))})"
+            f"table {name}: none of the results is of its benchmarks"
+            f" ({', '.join(sorted({p.benchmark for c in table.columns.values() for p in c}))})"
         )
     return {
         "name": name,
@@ -214,14 +239,17 @@ def _with_average(values: list[float | None], average: bool) -> list[float | Non
 
 
 def table_text(table: Mapping[str, Any]) -> str:
-    """The table for a console: macro (micro) a column, the published rows below, the mapping, what is missing, and the scoring of every number."""
+    """The table for a console: macro (micro) a column, the published rows below, the mapping, what is missing, and the
+    scoring of every number.
+    """
     average = bool(table["average"])
     rows = [["model", *table["columns"], *(["Avg"] if average else [])]]
     for model, cells in table["rows"].items():
         macro = _with_average([cells[c]["macro"] for c in table["columns"]], average)
         micro = [cells[c]["micro"] for c in table["columns"]]
         texts = [
-            _number(v) + (f" ({_number(micro[i])})" if i < len(micro) and len(cells[table["columns"][i]]["parts"]) > 1 else "")
+            _number(v)
+            + (f" ({_number(micro[i])})" if i < len(micro) and len(cells[table["columns"][i]]["parts"]) > 1 else "")
             for i, v in enumerate(macro)
         ]
         rows.append([model, *texts])
@@ -233,5 +261,9 @@ def table_text(table: Mapping[str, Any]) -> str:
         "column = unweighted mean of its parts (in brackets: mean over items); scoring " + "; ".join(table["scorings"]),
     ]
     lines += [f"  {column}: {'; '.join(parts)}" for column, parts in table["mapping"].items()]
-    lines += [f"  not there for {model}: {'; '.join(labels)}" for model, labels in table["missing"].items() if labels and model in table["rows"]]
+    lines += [
+        f"  not there for {model}: {'; '.join(labels)}"
+        for model, labels in table["missing"].items()
+        if labels and model in table["rows"]
+    ]
     return "\n".join(lines + ([table["note"]] if table["note"] else []))

@@ -1,4 +1,7 @@
-"""Metrics: one writer with many sinks, timers, alarms, FLOPs, and the gallery of rollouts. Imports neither JAX nor TensorBoard by itself."""
+"""Metrics: one writer with many sinks, timers, alarms, FLOPs, and the gallery of rollouts. Imports neither JAX nor
+TensorBoard by itself.
+"""
+
 from spatial_jax.metrics.alarms import Alarm, AlarmLimits, AlarmSpan, AlarmWatch, check_alarms, scan_alarms
 from spatial_jax.metrics.flops import (
     PEAK_FLOPS,
@@ -18,7 +21,32 @@ from spatial_jax.metrics.timing import PhaseTimer, Progress
 from spatial_jax.metrics.writer import MetricsWriter, is_primary, read_metrics
 
 __all__ = [
-    "NAMES", "PEAK_FLOPS", "Alarm", "AlarmLimits", "AlarmSpan", "AlarmWatch", "GroupTokens", "MetricName", "MetricsWriter", "ModelShape",
-    "PhaseTimer", "Progress", "check_alarms", "duration", "format_value", "forward_flops", "is_primary", "mfu", "model_shape", "peak_flops",
-    "read_gallery", "read_metrics", "read_pass_rate_history", "scan_alarms", "training_flops", "vision_flops", "write_gallery", "write_pass_rates",
+    "NAMES",
+    "PEAK_FLOPS",
+    "Alarm",
+    "AlarmLimits",
+    "AlarmSpan",
+    "AlarmWatch",
+    "GroupTokens",
+    "MetricName",
+    "MetricsWriter",
+    "ModelShape",
+    "PhaseTimer",
+    "Progress",
+    "check_alarms",
+    "duration",
+    "format_value",
+    "forward_flops",
+    "is_primary",
+    "mfu",
+    "model_shape",
+    "peak_flops",
+    "read_gallery",
+    "read_metrics",
+    "read_pass_rate_history",
+    "scan_alarms",
+    "training_flops",
+    "vision_flops",
+    "write_gallery",
+    "write_pass_rates",
 ]

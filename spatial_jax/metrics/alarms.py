@@ -1,7 +1,9 @@
 """Alarms that name themselves and say what to do: pure functions over recent rows of metrics.
 
-Each takes rows (oldest first, the last one is now) and limits, and returns an Alarm or None. A metric that is not logged raises none.
+Each takes rows (oldest first, the last one is now) and limits, and returns an Alarm or None. A metric that is not
+logged raises none.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,18 +21,18 @@ Rows = Sequence[Mapping[str, Any]]
 class AlarmLimits:
     """Where each alarm starts. The gap band is the usual one for bf16: mean below 0.02, mean ratio within 2 % of 1."""
 
-    window: int = 200                  # rows that count as recent
-    smooth: int = 5                    # rows averaged for "now" and for "then"
-    entropy_floor: float = 0.02        # nats
-    entropy_share: float = 0.33        # of the window's start
-    format_share: float = 0.5          # readable answers
-    format_drop: float = 0.3           # below the window's best
-    length_factor: float = 2.0         # times the window's start
-    length_minimum: float = 24.0       # tokens; shorter answers never explode
+    window: int = 200  # rows that count as recent
+    smooth: int = 5  # rows averaged for "now" and for "then"
+    entropy_floor: float = 0.02  # nats
+    entropy_share: float = 0.33  # of the window's start
+    format_share: float = 0.5  # readable answers
+    format_drop: float = 0.3  # below the window's best
+    length_factor: float = 2.0  # times the window's start
+    length_minimum: float = 24.0  # tokens; shorter answers never explode
     truncated_share: float = 0.25
     no_gradient_share: float = 0.7
     gap_mean: float = 0.02
-    gap_ratio: float = 0.02            # |mean ratio - 1|
+    gap_ratio: float = 0.02  # |mean ratio - 1|
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,9 +67,15 @@ def entropy_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm |
     limit = max(limits.entropy_floor, limits.entropy_share * then if then > 0 else 0.0)
     if now >= limit:
         return None
-    return _alarm("entropy collapse", rows, now, limit, f"entropy is {format_value(now)} nats, was {format_value(then)}",
-                  "Answers no longer differ, so groups teach little: lower the learning rate, raise the upper clip (clip-higher) or the "
-                  "sampling temperature, or add an entropy bonus.")
+    return _alarm(
+        "entropy collapse",
+        rows,
+        now,
+        limit,
+        f"entropy is {format_value(now)} nats, was {format_value(then)}",
+        "Answers no longer differ, so groups teach little: lower the learning rate, raise the upper clip (clip-higher)"
+        " or the sampling temperature, or add an entropy bonus.",
+    )
 
 
 def format_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
@@ -79,10 +87,15 @@ def format_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | 
     limit = max(limits.format_share, best - limits.format_drop)
     if now >= limit:
         return None
-    return _alarm("format collapse", rows, now, limit,
-                  f"only {format_value(now, '%')} of the answers can be read, best was {format_value(best, '%')}",
-                  "Look at the gallery's unreadable answers; restart from a checkpoint before the fall with a lower learning rate, or weigh "
-                  "the format in the reward.")
+    return _alarm(
+        "format collapse",
+        rows,
+        now,
+        limit,
+        f"only {format_value(now, '%')} of the answers can be read, best was {format_value(best, '%')}",
+        "Look at the gallery's unreadable answers; restart from a checkpoint before the fall with a lower learning"
+        " rate, or weigh the format in the reward.",
+    )
 
 
 def length_explosion(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
@@ -90,12 +103,24 @@ def length_explosion(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm |
     now, then = _now_and_then(rows, "length/mean", limits)
     cut, _ = _now_and_then(rows, "length/truncated", limits)
     if not math.isnan(now) and now > max(limits.length_minimum, limits.length_factor * then):
-        return _alarm("length explosion", rows, now, max(limits.length_minimum, limits.length_factor * then),
-                      f"answers have {format_value(now, 'tokens')} tokens, had {format_value(then, 'tokens')}",
-                      "Check that length does not pay (aggregate by token, penalise overlong answers) and look for repetition in the gallery.")
+        return _alarm(
+            "length explosion",
+            rows,
+            now,
+            max(limits.length_minimum, limits.length_factor * then),
+            f"answers have {format_value(now, 'tokens')} tokens, had {format_value(then, 'tokens')}",
+            "Check that length does not pay (aggregate by token, penalise overlong answers) and look for repetition in"
+            " the gallery.",
+        )
     if not math.isnan(cut) and cut > limits.truncated_share:
-        return _alarm("length explosion", rows, cut, limits.truncated_share, f"{format_value(cut, '%')} of the answers are cut at the limit",
-                      "Raise the answer limit, or penalise overlong answers softly before it.")
+        return _alarm(
+            "length explosion",
+            rows,
+            cut,
+            limits.truncated_share,
+            f"{format_value(cut, '%')} of the answers are cut at the limit",
+            "Raise the answer limit, or penalise overlong answers softly before it.",
+        )
     return None
 
 
@@ -105,43 +130,87 @@ def no_gradient(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None
     if math.isnan(now) or now <= limits.no_gradient_share:
         return None
     passed, _ = _now_and_then(rows, "pass_rate", limits)
-    hint = ("" if math.isnan(passed) else "Questions are too easy: filter solved ones or add hops. " if passed > 0.5
-            else "Questions are too hard: longer cold start or easier families first. ")
-    return _alarm("no gradient", rows, now, limits.no_gradient_share,
-                  f"{format_value(now, '%')} of the groups were rewarded all the same and taught nothing",
-                  hint + "Turn on the online filter (refill zero-variance groups) or raise the group size.")
+    hint = (
+        ""
+        if math.isnan(passed)
+        else (
+            "Questions are too easy: filter solved ones or add hops. "
+            if passed > 0.5
+            else "Questions are too hard: longer cold start or easier families first. "
+        )
+    )
+    return _alarm(
+        "no gradient",
+        rows,
+        now,
+        limits.no_gradient_share,
+        f"{format_value(now, '%')} of the groups were rewarded all the same and taught nothing",
+        hint + "Turn on the online filter (refill zero-variance groups) or raise the group size.",
+    )
 
 
 def gap_out_of_band(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
     """Sampler and trainer disagree on the log-probability of the same tokens."""
     gap, _ = _now_and_then(rows, "gap/mean", limits)
     ratio, _ = _now_and_then(rows, "gap/ratio_mean", limits)
-    advice = "Sampler and trainer must see the same weights, positions and masks: replay one rollout through both; meanwhile use the importance cap."
+    advice = (
+        "Sampler and trainer must see the same weights, positions and masks: replay one rollout through both; meanwhile"
+        " use the importance cap."
+    )
     if not math.isnan(gap) and abs(gap) > limits.gap_mean:
-        return _alarm("sampler gap out of band", rows, gap, limits.gap_mean,
-                      f"mean |log-prob gap| is {format_value(gap)}, the band ends at {format_value(limits.gap_mean)}", advice)
+        return _alarm(
+            "sampler gap out of band",
+            rows,
+            gap,
+            limits.gap_mean,
+            f"mean |log-prob gap| is {format_value(gap)}, the band ends at {format_value(limits.gap_mean)}",
+            advice,
+        )
     if not math.isnan(ratio) and abs(ratio - 1) > limits.gap_ratio:
-        return _alarm("sampler gap out of band", rows, abs(ratio - 1), limits.gap_ratio, f"mean ratio is {ratio:.4f} instead of 1", advice)
+        return _alarm(
+            "sampler gap out of band",
+            rows,
+            abs(ratio - 1),
+            limits.gap_ratio,
+            f"mean ratio is {ratio:.4f} instead of 1",
+            advice,
+        )
     return None
 
 
 def not_finite(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
     """A loss, reward or gradient that is no number."""
-    bad = [key for key in ("loss", "grad_norm", "reward/mean", "kl/reference")
-           if isinstance(rows[-1].get(key), float) and not math.isfinite(rows[-1][key])]
+    bad = [
+        key
+        for key in ("loss", "grad_norm", "reward/mean", "kl/reference")
+        if isinstance(rows[-1].get(key), float) and not math.isfinite(rows[-1][key])
+    ]
     if not bad:
         return None
-    return _alarm("not finite", rows, math.inf, 0.0, f"{', '.join(bad)} is not finite",
-                  "The step should have been skipped; find the batch in the gallery, lower the learning rate, check rewards for NaN.")
+    return _alarm(
+        "not finite",
+        rows,
+        math.inf,
+        0.0,
+        f"{', '.join(bad)} is not finite",
+        "The step should have been skipped; find the batch in the gallery, lower the learning rate, check rewards for"
+        " NaN.",
+    )
 
 
 RULES: tuple[Callable[[Rows, AlarmLimits], Alarm | None], ...] = (
-    entropy_collapse, format_collapse, length_explosion, no_gradient, gap_out_of_band, not_finite)
+    entropy_collapse,
+    format_collapse,
+    length_explosion,
+    no_gradient,
+    gap_out_of_band,
+    not_finite,
+)
 
 
 def check_alarms(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> list[Alarm]:
     """Alarms that hold at the last of `rows`."""
-    recent = rows[-limits.window:]
+    recent = rows[-limits.window :]
     return [alarm for rule in RULES if recent and (alarm := rule(recent, limits)) is not None]
 
 
@@ -150,7 +219,7 @@ def scan_alarms(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> list[AlarmSp
     open_spans: dict[str, AlarmSpan] = {}
     done: list[AlarmSpan] = []
     for end in range(1, len(rows) + 1):
-        now = {alarm.name: alarm for alarm in check_alarms(rows[max(0, end - limits.window):end], limits)}
+        now = {alarm.name: alarm for alarm in check_alarms(rows[max(0, end - limits.window) : end], limits)}
         for name in [name for name in open_spans if name not in now]:
             done.append(open_spans.pop(name))
         for name, alarm in now.items():
@@ -161,7 +230,9 @@ def scan_alarms(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> list[AlarmSp
 
 
 class AlarmWatch:
-    """Keeps recent rows of a running run; `update` returns the alarms to tell now: new ones, and old ones again every `repeat` steps."""
+    """Keeps recent rows of a running run; `update` returns the alarms to tell now: new ones, and old ones again every
+    `repeat` steps.
+    """
 
     def __init__(self, limits: AlarmLimits = AlarmLimits(), repeat: int = 50):
         self._limits, self._repeat = limits, repeat
@@ -200,10 +271,10 @@ def _mean(values: Sequence[float]) -> float:
 def _means(rows: Rows, key: str, width: int) -> list[float]:
     """Running means over `width` logged values (fewer at the start)."""
     values = _finite(value_of(row, key) for row in rows)
-    return [_mean(values[max(0, i + 1 - width):i + 1]) for i in range(len(values))]
+    return [_mean(values[max(0, i + 1 - width) : i + 1]) for i in range(len(values))]
 
 
 def _now_and_then(rows: Rows, key: str, limits: AlarmLimits) -> tuple[float, float]:
     """Means of the last and of the first `smooth` values in the window; NaN when the metric is missing."""
     values = _finite(value_of(row, key) for row in rows)
-    return _mean(values[-limits.smooth:]), _mean(values[:limits.smooth])
+    return _mean(values[-limits.smooth :]), _mean(values[: limits.smooth])

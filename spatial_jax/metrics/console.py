@@ -1,4 +1,5 @@
 """A step as two readable lines, and a table every N steps."""
+
 from __future__ import annotations
 
 import math
@@ -9,8 +10,19 @@ from typing import Any, TextIO
 from spatial_jax.metrics.names import NAMES, below, duration, format_value, value_of
 from spatial_jax.metrics.timing import Progress
 
-FIRST_LINE = ("reward/mean", "eval/reward", "pass_rate", "loss", "accuracy", "kl/reference", "entropy", "clip/fraction", "length/mean", "length/truncated",
-              "group/no_gradient")
+FIRST_LINE = (
+    "reward/mean",
+    "eval/reward",
+    "pass_rate",
+    "loss",
+    "accuracy",
+    "kl/reference",
+    "entropy",
+    "clip/fraction",
+    "length/mean",
+    "length/truncated",
+    "group/no_gradient",
+)
 SECOND_LINE = ("tokens_per_second", "mfu", "gap/mean", "grad_norm", "learning_rate")
 _ENTRIES = {entry.key: entry for entry in NAMES}
 _BARS = "▁▂▃▄▅▆▇█"
@@ -31,7 +43,7 @@ class Console:
             self._progress = Progress(self._total or 0, done=step)
         else:
             self._progress.update(step)
-        self._rows = [*self._rows, dict(row)][-2 * max(self._every, 1):]
+        self._rows = [*self._rows, dict(row)][-2 * max(self._every, 1) :]
         seconds_left = self._progress.seconds_left if self._total else math.inf
         self._print("\n".join(step_lines(row, self._total, seconds_left)))
         if self._every and step and step % self._every == 0 and len(self._rows) > 1:
@@ -43,7 +55,7 @@ class Console:
     def _print(self, text: str) -> None:
         try:
             print(text, file=self._stream, flush=True)
-        except UnicodeEncodeError:               # a console without UTF-8 loses the marks, not the run
+        except UnicodeEncodeError:  # a console without UTF-8 loses the marks, not the run
             print(text.encode("ascii", "replace").decode(), file=self._stream, flush=True)
 
 
@@ -51,16 +63,24 @@ def step_lines(row: Mapping[str, Any], total_steps: int | None = None, seconds_l
     """Two lines: what was learned; seconds a phase, speed and time left."""
     head = f"{row.get('phase', 'step')} {row['step']}" + (f"/{total_steps}" if total_steps else "")
     first = [f"{_ENTRIES[key].short} {_shown(row, key)}" for key in FIRST_LINE if not math.isnan(value_of(row, key))]
-    first += [f"{key} NOT FINITE" for key in FIRST_LINE if isinstance(row.get(key), float) and not math.isfinite(row[key])]
+    first += [
+        f"{key} NOT FINITE" for key in FIRST_LINE if isinstance(row.get(key), float) and not math.isfinite(row[key])
+    ]
     phases = sorted(below(row, "time").items(), key=lambda item: -item[1])
     step_seconds = value_of(row, "time/step")
     times = ", ".join(f"{name} {duration(seconds)}" for name, seconds in phases[:5] if seconds >= 0.005)
-    second = [] if math.isnan(step_seconds) and not times else [
-        "" if math.isnan(step_seconds) else duration(step_seconds), f"({times})" if times else ""]
+    second = (
+        []
+        if math.isnan(step_seconds) and not times
+        else ["" if math.isnan(step_seconds) else duration(step_seconds), f"({times})" if times else ""]
+    )
     speeds = [f"{_ENTRIES[key].short} {_shown(row, key)}" for key in SECOND_LINE if not math.isnan(value_of(row, key))]
     left = [f"{duration(seconds_left)} left"] if math.isfinite(seconds_left) and seconds_left > 0 else []
     pad = " " * max(len(head), 14)
-    return [f"{head:<14}  {'  '.join(first)}", f"{pad}  {'  '.join([' '.join(filter(None, second))] * bool(second) + speeds + left)}"]
+    return [
+        f"{head:<14}  {'  '.join(first)}",
+        f"{pad}  {'  '.join([' '.join(filter(None, second))] * bool(second) + speeds + left)}",
+    ]
 
 
 def table(rows: Sequence[Mapping[str, Any]], window: int) -> str:
@@ -76,8 +96,10 @@ def table(rows: Sequence[Mapping[str, Any]], window: int) -> str:
         old = [v for v in (value_of(row, entry.key) for row in before) if not math.isnan(v)]
         change = mean - sum(old) / len(old) if old else math.nan
         shown = "" if math.isnan(change) else ("+" if change >= 0 else "-") + format_value(abs(change), entry.unit)
-        lines.append(f"  {entry.label:<26}{format_value(finite[-1], entry.unit):>10}{format_value(mean, entry.unit):>10}{shown:>10}"
-                     f"   {sparkline(values)}")
+        lines.append(
+            f"  {entry.label:<26}{format_value(finite[-1], entry.unit):>10}{format_value(mean, entry.unit):>10}"
+            f"{shown:>10}   {sparkline(values)}"
+        )
     rule = "  " + "-" * (max(len(line) for line in lines) - 2)
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 
@@ -89,7 +111,7 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
         return ""
     low, high = min(finite), max(finite)
     count = min(width, len(finite))
-    chunks = [finite[i * len(finite) // count:(i + 1) * len(finite) // count] for i in range(count)]
+    chunks = [finite[i * len(finite) // count : (i + 1) * len(finite) // count] for i in range(count)]
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((sum(chunk) / len(chunk) - low) * scale)] for chunk in chunks)
 

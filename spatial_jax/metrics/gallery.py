@@ -1,4 +1,5 @@
 """The gallery of a run: groups of answers with their pictures, small enough to keep, written while training goes on."""
+
 from __future__ import annotations
 
 import hashlib
@@ -15,13 +16,18 @@ MAX_SIDE = 640
 _BYTES = (bytes, bytearray, memoryview)
 
 
-def write_gallery(workdir: str | os.PathLike, step: int, entries: Iterable[Mapping[str, Any]], *, primary: bool | None = None) -> Path | None:
-    """Writes `workdir/gallery/step_XXXXXX.jsonl` (atomically) and the pictures beside it; on process 0 only. Returns its path.
+def write_gallery(
+    workdir: str | os.PathLike, step: int, entries: Iterable[Mapping[str, Any]], *, primary: bool | None = None
+) -> Path | None:
+    """Writes `workdir/gallery/step_XXXXXX.jsonl` (atomically) and the pictures beside it; on process 0 only. Returns
+    its path.
 
-    Each entry is a group: {"record": QuestionRecord.as_dict(), "answers": [{"text", "reward", "advantage", "correct", "finish_reason",
-    "length", "drawn": pictures, optional}, ...], "phase": str, "images": optional}. Pictures come from `images` (encoded bytes, PIL or uint8
-    [h, w, 3]) or from record["images"]; bytes never reach the JSON, and equal pictures are stored once. The record's coordinates must be those
-    of the picture at `model_size` [width, height] where given (else of the stored picture)."""
+    Each entry is a group: {"record": QuestionRecord.as_dict(), "answers": [{"text", "reward", "advantage", "correct",
+    "finish_reason", "length", "drawn": pictures, optional}, ...], "phase": str, "images": optional}. Pictures come from
+    `images` (encoded bytes, PIL or uint8 [h, w, 3]) or from record["images"]; bytes never reach the JSON, and equal
+    pictures are stored once. The record's coordinates must be those of the picture at `model_size` [width, height]
+    where given (else of the stored picture).
+    """
     if not (is_primary() if primary is None else primary):
         return None
     folder = Path(workdir) / "gallery"
@@ -33,7 +39,10 @@ def write_gallery(workdir: str | os.PathLike, step: int, entries: Iterable[Mappi
         pictures = images if images is not None else record.get("images", ())
         names = [_store(folder, picture) for picture in pictures]
         record["images"] = []
-        answers = [{**answer, "drawn": [_store(folder, picture) for picture in answer.get("drawn", ())]} for answer in entry["answers"]]
+        answers = [
+            {**answer, "drawn": [_store(folder, picture) for picture in answer.get("drawn", ())]}
+            for answer in entry["answers"]
+        ]
         row = {**entry, "record": record, "images": names, "answers": answers}
         lines.append(json.dumps(_strict(_plain(_without_bytes(row))), ensure_ascii=False))
     path = folder / f"step_{step:06d}.jsonl"
@@ -44,7 +53,9 @@ def write_gallery(workdir: str | os.PathLike, step: int, entries: Iterable[Mappi
 
 
 def read_gallery(workdir: str | os.PathLike) -> list[dict[str, Any]]:
-    """Entries of all steps, oldest first, each with its "step" and with "images" as paths that exist; damaged lines are left out."""
+    """Entries of all steps, oldest first, each with its "step" and with "images" as paths that exist; damaged lines are
+    left out.
+    """
     out = []
     for path in sorted((Path(workdir) / "gallery").glob("step_*.jsonl")):
         step = int(path.stem.split("_")[1]) if path.stem.split("_")[1].isdigit() else 0
@@ -67,14 +78,18 @@ def _existing(workdir: Path, names: Iterable[str]) -> list[str]:
     root = workdir.resolve()
     found = []
     for name in names:
-        path = next((p for p in ((root / str(name)).resolve(), (root / "gallery" / str(name)).resolve()) if p.is_file()), None)
+        path = next(
+            (p for p in ((root / str(name)).resolve(), (root / "gallery" / str(name)).resolve()) if p.is_file()), None
+        )
         if path is not None and root in path.parents:
             found.append(str(path))
     return found
 
 
 def _store(folder: Path, picture: Any) -> str:
-    """Saves a picture under the hash of its content (at most MAX_SIDE pixels a side); returns its path relative to the run."""
+    """Saves a picture under the hash of its content (at most MAX_SIDE pixels a side); returns its path relative to the
+    run.
+    """
     from PIL import Image
 
     if isinstance(picture, (str, os.PathLike)):

@@ -1,4 +1,5 @@
 """The pass-rate map of a run: for every question that was tried, how often its answers were correct."""
+
 from __future__ import annotations
 
 import json
@@ -10,17 +11,22 @@ from typing import Any
 from spatial_jax.metrics.writer import is_primary
 
 
-def write_pass_rates(workdir: str | os.PathLike, step: int, rows: Iterable[Mapping[str, Any]], *, primary: bool | None = None) -> Path | None:
-    """Writes `workdir/pass_rates/step_XXXXXX.jsonl` (atomically; process 0 only) from rows {"id", "family", "hops", "rate", "n", "state"}:
-    `rate` in [0, 1] over `n` answers, `state` e.g. "active", "solved", "too hard"."""
+def write_pass_rates(
+    workdir: str | os.PathLike, step: int, rows: Iterable[Mapping[str, Any]], *, primary: bool | None = None
+) -> Path | None:
+    """Writes `workdir/pass_rates/step_XXXXXX.jsonl` (atomically; process 0 only) from rows {"id", "family", "hops",
+    "rate", "n", "state"}: `rate` in [0, 1] over `n` answers, `state` e.g. "active", "solved", "too hard".
+    """
     if not (is_primary() if primary is None else primary):
         return None
     path = Path(workdir) / "pass_rates" / f"step_{step:06d}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
     keys = ("id", "family", "hops", "rate", "n", "state")
-    temporary.write_text("".join(json.dumps({key: row[key] for key in keys if key in row}, ensure_ascii=False) + "\n" for row in rows),
-                         encoding="utf-8")
+    temporary.write_text(
+        "".join(json.dumps({key: row[key] for key in keys if key in row}, ensure_ascii=False) + "\n" for row in rows),
+        encoding="utf-8",
+    )
     os.replace(temporary, path)
     return path
 

@@ -1,4 +1,5 @@
 """Seconds a phase, rate and time left."""
+
 from __future__ import annotations
 
 import contextlib
@@ -15,11 +16,13 @@ from spatial_jax.metrics.names import duration
 
 
 class PhaseTimer:
-    """Adds up wall time a phase: `with timer("rollout"): ...`. Phases may overlap (rewards run on host threads while decoding goes on),
-    so they need not add up to the step.
+    """Adds up wall time a phase: `with timer("rollout"): ...`. Phases may overlap (rewards run on host threads while
+    decoding goes on), so they need not add up to the step.
 
-    limit: seconds after which a phase that has not ended is named in the log, with where every thread stands, once; 0: never. On a pod that
-    is how one learns which process waits for which: a collective that another process never enters ends by itself only after long."""
+    limit: seconds after which a phase that has not ended is named in the log, with where every thread stands, once; 0:
+    never. On a pod that is how one learns which process waits for which: a collective that another process never enters
+    ends by itself only after long.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter, limit: float = 0.0):
         self._clock, self._limit = clock, limit
@@ -63,13 +66,22 @@ def _late(phase: str, limit: float) -> None:
     places = []
     for ident, frame in sys._current_frames().items():
         if ident != threading.get_ident():
-            stack = [f"{f.name} ({Path(f.filename).name}:{f.lineno})" for f in reversed(traceback.extract_stack(frame)[-6:])]
+            stack = [
+                f"{f.name} ({Path(f.filename).name}:{f.lineno})" for f in reversed(traceback.extract_stack(frame)[-6:])
+            ]
             places.append(f"  {names.get(ident, ident)}: {' < '.join(stack)}")
-    logging.getLogger(__name__).error("phase %r has not ended after %.0f s (config.log.watchdog_s); threads stand at\n%s", phase, limit, "\n".join(places))
+    logging.getLogger(__name__).error(
+        "phase %r has not ended after %.0f s (config.log.watchdog_s); threads stand at\n%s",
+        phase,
+        limit,
+        "\n".join(places),
+    )
 
 
 class Progress:
-    """Rate and time left of `total` things, from the last `window` reports (so that a slow first step, which compiles, soon stops counting)."""
+    """Rate and time left of `total` things, from the last `window` reports (so that a slow first step, which compiles,
+    soon stops counting).
+    """
 
     def __init__(self, total: int, done: int = 0, window: int = 20, clock: Callable[[], float] = time.monotonic):
         self.total, self.done = total, done
@@ -87,7 +99,7 @@ class Progress:
         """Things a second over the window; 0 before the first report."""
         marks = list(self._marks)
         if len(marks) > 2:
-            marks = marks[1:]                    # the oldest interval holds compilation as long as it is in the window
+            marks = marks[1:]  # the oldest interval holds compilation as long as it is in the window
         seconds = marks[-1][0] - marks[0][0]
         return (marks[-1][1] - marks[0][1]) / seconds if seconds > 0 else 0.0
 

@@ -1,4 +1,5 @@
 """One writer, three sinks: metrics.jsonl (the record that report reads), the console, TensorBoard."""
+
 from __future__ import annotations
 
 import json
@@ -17,7 +18,9 @@ _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
 def is_primary() -> bool:
-    """True on the process that writes. Asks JAX only when the program already uses it: a page or a data tool never starts a backend."""
+    """True on the process that writes. Asks JAX only when the program already uses it: a page or a data tool never
+    starts a backend.
+    """
     jax = sys.modules.get("jax")
     return jax is None or jax.process_index() == 0
 
@@ -30,13 +33,23 @@ class MetricsWriter:
       sinks: any of "jsonl", "console", "tensorboard".
       total_steps: for the time left on the console.
       table_every: steps between the console's tables; 0 for none.
-      resume_step: when a run resumes, the last step whose row stays; later rows (written by the killed process after its last checkpoint)
+      resume_step: when a run resumes, the last step whose row stays; later rows (written by the killed process after
+      its last checkpoint)
         are cut. None keeps what is there. A torn last line is always cut.
     """
 
-    def __init__(self, workdir: str | os.PathLike, sinks: Sequence[str] = SINKS, *, total_steps: int | None = None, table_every: int = 20,
-                 resume_step: int | None = None, stream: TextIO | None = None, primary: bool | None = None,
-                 clock: Callable[[], float] = time.time):
+    def __init__(
+        self,
+        workdir: str | os.PathLike,
+        sinks: Sequence[str] = SINKS,
+        *,
+        total_steps: int | None = None,
+        table_every: int = 20,
+        resume_step: int | None = None,
+        stream: TextIO | None = None,
+        primary: bool | None = None,
+        clock: Callable[[], float] = time.time,
+    ):
         unknown = sorted(set(sinks) - set(SINKS))
         if unknown:
             raise ValueError(f"metrics: unknown sink {unknown[0]!r}; choose from {', '.join(SINKS)}")
@@ -58,10 +71,16 @@ class MetricsWriter:
             self._board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=purge, flush_secs=30)
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
-        """One row. Values are numbers (Python, NumPy, JAX scalars), strings, or lists and dicts of them; only numbers reach TensorBoard."""
+        """One row. Values are numbers (Python, NumPy, JAX scalars), strings, or lists and dicts of them; only numbers
+        reach TensorBoard.
+        """
         if self._file is None and self._console is None and self._board is None:
             return
-        row = {"step": int(step), "time": round(self._clock(), 3), **{key: _plain(value) for key, value in values.items()}}
+        row = {
+            "step": int(step),
+            "time": round(self._clock(), 3),
+            **{key: _plain(value) for key, value in values.items()},
+        }
         if self._file is not None:
             # One unbuffered write a line: a killed process loses at most the row it was writing.
             self._file.write((json.dumps(_strict(row), ensure_ascii=False, allow_nan=False) + "\n").encode())
@@ -97,7 +116,7 @@ def cut_after(path: Path, last_step: int | None) -> None:
         return
     old = path.read_bytes()
     kept = []
-    for line in old.split(b"\n")[:-1]:           # what follows the last newline is empty or torn
+    for line in old.split(b"\n")[:-1]:  # what follows the last newline is empty or torn
         try:
             step = json.loads(line)["step"]
         except (ValueError, KeyError, TypeError):
@@ -112,8 +131,9 @@ def cut_after(path: Path, last_step: int | None) -> None:
 
 
 def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
-    """Rows of a metrics.jsonl (the file or its run's directory), of a running run too; lines that are no rows are left out.
-    When a step occurs twice the later row counts."""
+    """Rows of a metrics.jsonl (the file or its run's directory), of a running run too; lines that are no rows are left
+    out. When a step occurs twice the later row counts.
+    """
     path = Path(path)
     path = path / "metrics.jsonl" if path.is_dir() else path
     rows: dict[tuple[Any, int], dict[str, Any]] = {}
@@ -126,7 +146,8 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
         except (ValueError, KeyError, TypeError):
             continue
         rows[row.get("phase"), step] = {
-            key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()}
+            key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()
+        }
     return list(rows.values())
 
 

@@ -1,4 +1,5 @@
 """Architecture of a policy: frozen dataclasses, and the published sizes by name."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,7 +11,9 @@ POSITION_RULES = ("4.57", "hf5")
 
 @dataclasses.dataclass(frozen=True)
 class TextConfig:
-    """The decoder. Sizes in elements; `mrope_section` counts frequencies of (time, height, width) and sums to head_dim / 2."""
+    """The decoder. Sizes in elements; `mrope_section` counts frequencies of (time, height, width) and sums to head_dim
+    / 2.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -31,7 +34,9 @@ class TextConfig:
 
 @dataclasses.dataclass(frozen=True)
 class VisionConfig:
-    """The vision tower. `window_size` is in pixels (0: no windows); `full_attention_blocks` lists the blocks that see a whole frame."""
+    """The vision tower. `window_size` is in pixels (0: no windows); `full_attention_blocks` lists the blocks that see a
+    whole frame.
+    """
 
     family: str
     depth: int
@@ -78,8 +83,9 @@ class VisionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A whole policy. `position_rule`: where text continues after a video, "4.57" (as the checkpoints were trained) or "hf5"
-    (transformers 5.23); they differ only when a video's time ids outrun its height and width."""
+    """A whole policy. `position_rule`: where text continues after a video, "4.57" (as the checkpoints were trained) or
+    "hf5" (transformers 5.23); they differ only when a video's time ids outrun its height and width.
+    """
 
     family: str
     text: TextConfig
@@ -98,36 +104,97 @@ class ModelConfig:
         if self.family not in FAMILIES:
             raise ValueError(f"ModelConfig.family: {self.family!r} is not supported; use one of {', '.join(FAMILIES)}")
         if self.position_rule not in POSITION_RULES:
-            raise ValueError(f"ModelConfig.position_rule: {self.position_rule!r} is unknown; use one of {', '.join(POSITION_RULES)}")
+            raise ValueError(
+                f"ModelConfig.position_rule: {self.position_rule!r} is unknown; use one of {', '.join(POSITION_RULES)}"
+            )
         text, vision = self.text, self.vision
         if text.num_heads % text.num_kv_heads:
-            raise ValueError(f"TextConfig: num_heads {text.num_heads} is not a multiple of num_kv_heads {text.num_kv_heads}")
+            raise ValueError(
+                f"TextConfig: num_heads {text.num_heads} is not a multiple of num_kv_heads {text.num_kv_heads}"
+            )
         if sum(text.mrope_section) * 2 != text.head_dim:
-            raise ValueError(f"TextConfig: mrope_section {text.mrope_section} must sum to head_dim / 2 = {text.head_dim // 2}")
+            raise ValueError(
+                f"TextConfig: mrope_section {text.mrope_section} must sum to head_dim / 2 = {text.head_dim // 2}"
+            )
         if vision.out_hidden_size != text.hidden_size:
-            raise ValueError(f"VisionConfig: out_hidden_size {vision.out_hidden_size} differs from the decoder's width {text.hidden_size}")
+            raise ValueError(
+                f"VisionConfig: out_hidden_size {vision.out_hidden_size} differs from the decoder's width"
+                f" {text.hidden_size}"
+            )
         if vision.hidden_size % vision.num_heads or vision.head_dim % 4:
-            raise ValueError(f"VisionConfig: hidden_size {vision.hidden_size} must give num_heads {vision.num_heads} heads of a multiple of 4")
+            raise ValueError(
+                f"VisionConfig: hidden_size {vision.hidden_size} must give num_heads {vision.num_heads} heads of a"
+                " multiple of 4"
+            )
 
 
-def _qwen2(family: str, width: int, ffn: int, layers: int, heads: int, kv: int, vocab: int, tie: bool, positions: int,
-           vision_ffn: int) -> ModelConfig:
-    text = TextConfig(vocab, width, ffn, layers, heads, kv, 128, 1e-6, 1e6, (16, 24, 24), max_position_embeddings=positions)
-    common: dict[str, Any] = {"depth": 32, "hidden_size": 1280, "num_heads": 16, "out_hidden_size": width, "patch_size": 14}
+def _qwen2(
+    family: str,
+    width: int,
+    ffn: int,
+    layers: int,
+    heads: int,
+    kv: int,
+    vocab: int,
+    tie: bool,
+    positions: int,
+    vision_ffn: int,
+) -> ModelConfig:
+    text = TextConfig(
+        vocab, width, ffn, layers, heads, kv, 128, 1e-6, 1e6, (16, 24, 24), max_position_embeddings=positions
+    )
+    common: dict[str, Any] = {
+        "depth": 32,
+        "hidden_size": 1280,
+        "num_heads": 16,
+        "out_hidden_size": width,
+        "patch_size": 14,
+    }
     if family == "qwen2_vl":
         vision = VisionConfig(family, intermediate_size=5120, hidden_act="quick_gelu", **common)
     else:
-        vision = VisionConfig(family, intermediate_size=vision_ffn, hidden_act="silu", window_size=112, full_attention_blocks=(7, 15, 23, 31),
-                              tokens_per_second=2.0, **common)
+        vision = VisionConfig(
+            family,
+            intermediate_size=vision_ffn,
+            hidden_act="silu",
+            window_size=112,
+            full_attention_blocks=(7, 15, 23, 31),
+            tokens_per_second=2.0,
+            **common,
+        )
     return ModelConfig(family, text, vision, tie)
 
 
 def _qwen3(width: int, ffn: int, layers: int, heads: int, tie: bool, large_tower: bool) -> ModelConfig:
-    text = TextConfig(151936, width, ffn, layers, heads, 8, 128, 1e-6, 5e6, (24, 20, 20), mrope_interleaved=True, qkv_bias=False, qk_norm=True,
-                      max_position_embeddings=262144)
+    text = TextConfig(
+        151936,
+        width,
+        ffn,
+        layers,
+        heads,
+        8,
+        128,
+        1e-6,
+        5e6,
+        (24, 20, 20),
+        mrope_interleaved=True,
+        qkv_bias=False,
+        qk_norm=True,
+        max_position_embeddings=262144,
+    )
     depth, hidden, vision_ffn, taps = (27, 1152, 4304, (8, 16, 24)) if large_tower else (24, 1024, 4096, (5, 11, 17))
-    vision = VisionConfig("qwen3_vl", depth, hidden, vision_ffn, 16, width, "gelu_pytorch_tanh", 16,
-                          num_position_embeddings=2304, deepstack_blocks=taps)
+    vision = VisionConfig(
+        "qwen3_vl",
+        depth,
+        hidden,
+        vision_ffn,
+        16,
+        width,
+        "gelu_pytorch_tanh",
+        16,
+        num_position_embeddings=2304,
+        deepstack_blocks=taps,
+    )
     return ModelConfig("qwen3_vl", text, vision, tie)
 
 

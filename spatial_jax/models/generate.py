@@ -1,4 +1,7 @@
-"""Greedy decoding with one row a sequence: the plain loop that parity tests and the benchmark use. Sampling for training is rollout's."""
+"""Greedy decoding with one row a sequence: the plain loop that parity tests and the benchmark use. Sampling for
+training is rollout's.
+"""
+
 from __future__ import annotations
 
 from typing import Any
@@ -12,17 +15,25 @@ from spatial_jax.ops.attention import attention, reference_attention
 
 
 def prompt_hidden(model: QwenVL, batch: PromptBatch, attend: Any = None, remat: str = "none") -> tuple[jax.Array, Any]:
-    """Hidden states [b, p, d] of padded prompts (either side) and what `attend` keeps; plain causal attention by default."""
+    """Hidden states [b, p, d] of padded prompts (either side) and what `attend` keeps; plain causal attention by
+    default.
+    """
+
     def causal(q, k, v, _):
         return attention(q, k, v, causal=True, kv_valid=batch.valid), None
 
     features = None if batch.vision is None else model.encode_vision(batch.vision, remat)
     x = model.embed(batch.tokens, batch.feature_index, features)
-    return model.run_layers(x, batch.positions, attend or causal, None, model.deepstack(batch.feature_index, features), remat)
+    return model.run_layers(
+        x, batch.positions, attend or causal, None, model.deepstack(batch.feature_index, features), remat
+    )
 
 
-def greedy(model: QwenVL, batch: PromptBatch, max_new_tokens: int, banned: jax.Array | None, eos: jax.Array | None, pad_id: int) -> jax.Array:
+def greedy(
+    model: QwenVL, batch: PromptBatch, max_new_tokens: int, banned: jax.Array | None, eos: jax.Array | None, pad_id: int
+) -> jax.Array:
     """[b, max_new_tokens] most likely tokens. banned, eos: int32 ids or None; after an EOS a row holds pad_id."""
+
     def keep(q, k, v, _):
         return attention(q, k, v, causal=True, kv_valid=batch.valid), (k, v)
 
@@ -50,13 +61,16 @@ def greedy(model: QwenVL, batch: PromptBatch, max_new_tokens: int, banned: jax.A
         visible = jnp.concatenate([visible, jnp.ones((rows, 1, 1), bool)], axis=-1)
 
         def attend(q, k, v, cache):
-            # The layer only returns its new column; writing it once for all layers spares a copy of the whole cache a step.
+            # The layer only returns its new column; writing it once for all layers spares a copy of the whole cache a
+            # step.
             keys, values = (jnp.concatenate([old, new], axis=1) for old, new in zip(cache, (k, v)))
             return reference_attention(q, keys, values, visible), (k, v)
 
         positions = jnp.broadcast_to(batch.next_position[None, :, None] + t - 1, (3, rows, 1))
         hidden, columns_new = model.run_layers(model.embed(previous), positions, attend, caches)
-        caches = jax.tree.map(lambda whole, new: jax.lax.dynamic_update_slice_in_dim(whole, new, length + t - 1, 2), caches, columns_new)
+        caches = jax.tree.map(
+            lambda whole, new: jax.lax.dynamic_update_slice_in_dim(whole, new, length + t - 1, 2), caches, columns_new
+        )
         token, done = choose(hidden[:, 0], done)
         return tokens.at[:, t].set(token), done, caches
 

@@ -1,8 +1,10 @@
 """Log-probabilities of a group's answers with the prompt passed through the network once.
 
-A row is [prompt | answer 1 | ... | answer g]: p + g * (t - 1) tokens instead of g * (p + t). The value and the gradient are those of
-the plain layout (one row an answer) to rounding; `plain_logprobs` is that layout, kept as the reference of tests and benchmarks.
+A row is [prompt | answer 1 | ... | answer g]: p + g * (t - 1) tokens instead of g * (p + t). The value and the gradient
+are those of the plain layout (one row an answer) to rounding; `plain_logprobs` is that layout, kept as the reference of
+tests and benchmarks.
 """
+
 from __future__ import annotations
 
 import jax.numpy as jnp
@@ -14,9 +16,15 @@ from spatial_jax.ops.logprob import token_logprobs
 from spatial_jax.ops.shared_prefix import causal_attention, group_attention
 
 
-def encode_pictures(model: QwenVL, prompts: PromptBatch, answers: AnswerBatch | None = None, remat: str = "none") -> VisionFeatures | None:
+def encode_pictures(
+    model: QwenVL, prompts: PromptBatch, answers: AnswerBatch | None = None, remat: str = "none"
+) -> VisionFeatures | None:
     """Features of the prompts' pictures followed by those of the answers' later turns; None when there are none."""
-    parts = [model.encode_vision(batch.vision, remat) for batch in (prompts, answers) if batch is not None and batch.vision is not None]
+    parts = [
+        model.encode_vision(batch.vision, remat)
+        for batch in (prompts, answers)
+        if batch is not None and batch.vision is not None
+    ]
     if len(parts) < 2:
         return parts[0] if parts else None
     deepstack = None if parts[0].deepstack is None else jnp.concatenate([p.deepstack for p in parts], axis=1)
@@ -45,8 +53,9 @@ def group_logprobs(
 ) -> tuple[Float[Array, "b g t"], Float[Array, "b g t"]]:
     """(log-probability, entropy) of every answer token, float32 [b, g, t]; padding holds finite numbers to be masked.
 
-    The prompt and its pictures pass once a group; answers see the prompt and themselves. features: `encode_pictures` computed before
-    (a frozen tower). remat: a policy of models/remat.py for the decoder and the tower. g = 1 serves SFT and DPO.
+    The prompt and its pictures pass once a group; answers see the prompt and themselves. features: `encode_pictures`
+    computed before (a frozen tower). remat: a policy of models/remat.py for the decoder and the tower. g = 1 serves SFT
+    and DPO.
     """
     b, p = prompts.tokens.shape
     g, t = answers.tokens.shape[1:]
@@ -62,12 +71,22 @@ def group_logprobs(
     def attend(q, k, v, cache):
         return group_attention(q, k, v, prompts.valid, answer_valid), cache
 
-    hidden, _ = model.run_layers(model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat)
+    hidden, _ = model.run_layers(
+        model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat
+    )
     own = hidden[:, p:].reshape(b, g, t_in, -1)[:, :, : t - 1]
-    first = jnp.broadcast_to(hidden[:, p - 1, None, None], (b, g, 1, hidden.shape[-1]))  # left padding puts every prompt's end at p - 1
+    first = jnp.broadcast_to(
+        hidden[:, p - 1, None, None], (b, g, 1, hidden.shape[-1])
+    )  # left padding puts every prompt's end at p - 1
     predictors = jnp.concatenate([first, own], axis=2)
     logp, entropy = token_logprobs(
-        predictors.reshape(b * g * t, -1), model.head(), answers.tokens.reshape(-1), temperature=temperature, banned_ids=banned_ids, chunk=chunk)
+        predictors.reshape(b * g * t, -1),
+        model.head(),
+        answers.tokens.reshape(-1),
+        temperature=temperature,
+        banned_ids=banned_ids,
+        chunk=chunk,
+    )
     return logp.reshape(b, g, t), entropy.reshape(b, g, t)
 
 
@@ -101,8 +120,16 @@ def plain_logprobs(
     def attend(q, k, v, cache):
         return causal_attention(q, k, v, valid), cache
 
-    hidden, _ = model.run_layers(model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat)
+    hidden, _ = model.run_layers(
+        model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat
+    )
     predictors = hidden[:, p - 1 : p + t - 1].reshape(b * g * t, -1)
     logp, entropy = token_logprobs(
-        predictors, model.head(), answers.tokens.reshape(-1), temperature=temperature, banned_ids=banned_ids, chunk=chunk)
+        predictors,
+        model.head(),
+        answers.tokens.reshape(-1),
+        temperature=temperature,
+        banned_ids=banned_ids,
+        chunk=chunk,
+    )
     return logp.reshape(b, g, t), entropy.reshape(b, g, t)

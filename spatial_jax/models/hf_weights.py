@@ -1,8 +1,9 @@
 """Hugging Face checkpoints to parameters and back, one tensor at a time.
 
-Spellings: "v4" (`visual.*`, `model.*`: published Qwen2-VL and Qwen2.5-VL) and "v5" (`model.visual.*`, `model.language_model.*`: Qwen3-VL and
-in-memory names). Both are read; both can be written, bit for bit.
+Spellings: "v4" (`visual.*`, `model.*`: published Qwen2-VL and Qwen2.5-VL) and "v5" (`model.visual.*`,
+`model.language_model.*`: Qwen3-VL and in-memory names). Both are read; both can be written, bit for bit.
 """
+
 from __future__ import annotations
 
 import collections
@@ -25,10 +26,21 @@ from spatial_jax.models.safetensors_io import Checkpoint, write_safetensors
 from spatial_jax.models.trees import nest
 
 # First match wins. Canonical prefixes: visual., text., lm_head.
-_IMPORT = [(re.compile(pattern), name) for pattern, name in (
-    (r"^model\.visual\.", "visual."), (r"^visual\.", "visual."), (r"^model\.language_model\.", "text."), (r"^language_model\.model\.", "text."),
-    (r"^language_model\.lm_head\.", "lm_head."), (r"^model\.", "text."))]
-_EXPORT = {"v4": {"visual.": "visual.", "text.": "model."}, "v5": {"visual.": "model.visual.", "text.": "model.language_model."}}
+_IMPORT = [
+    (re.compile(pattern), name)
+    for pattern, name in (
+        (r"^model\.visual\.", "visual."),
+        (r"^visual\.", "visual."),
+        (r"^model\.language_model\.", "text."),
+        (r"^language_model\.model\.", "text."),
+        (r"^language_model\.lm_head\.", "lm_head."),
+        (r"^model\.", "text."),
+    )
+]
+_EXPORT = {
+    "v4": {"visual.": "visual.", "text.": "model."},
+    "v5": {"visual.": "model.visual.", "text.": "model.language_model."},
+}
 SHARD_BYTES = 4 * 2**30
 
 
@@ -44,7 +56,7 @@ def published_name(canonical: str, style: str) -> str:
     """A canonical name in the "v4" or "v5" spelling."""
     for prefix, replacement in _EXPORT[style].items():
         if canonical.startswith(prefix):
-            return replacement + canonical[len(prefix):]
+            return replacement + canonical[len(prefix) :]
     return canonical
 
 
@@ -52,7 +64,7 @@ def to_layout(spec: ParamSpec, tensor: np.ndarray) -> np.ndarray:
     """A checkpoint tensor in the parameter's shape (linear weights are transposed to inputs first)."""
     if not spec.in_axes:
         return tensor.reshape(spec.shape)
-    inputs = int(np.prod(spec.shape[:spec.in_axes]))
+    inputs = int(np.prod(spec.shape[: spec.in_axes]))
     return tensor.reshape(-1, inputs).T.reshape(spec.shape)
 
 
@@ -60,7 +72,7 @@ def from_layout(spec: ParamSpec, array: np.ndarray) -> np.ndarray:
     """The inverse of `to_layout`."""
     if not spec.in_axes:
         return array.reshape(spec.hf_shape)
-    inputs = int(np.prod(spec.shape[:spec.in_axes]))
+    inputs = int(np.prod(spec.shape[: spec.in_axes]))
     return array.reshape(inputs, -1).T.reshape(spec.hf_shape)
 
 
@@ -84,15 +96,18 @@ def check_tensors(checkpoint: Checkpoint, config: ModelConfig) -> dict[str, str]
         found[canonical] = name
     problems += [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
     if problems:
-        raise ValueError(f"{checkpoint.directory}: {len(problems)} tensors do not fit config.json: " + "; ".join(problems))
+        raise ValueError(
+            f"{checkpoint.directory}: {len(problems)} tensors do not fit config.json: " + "; ".join(problems)
+        )
     return found
 
 
 def load_params(checkpoint: Checkpoint, config: ModelConfig, dtype: Any = None, shardings: Any = None) -> nnx.State:
     """Parameters of a checkpoint, as a State of arrays; dtype None keeps the files' types.
 
-    With `shardings` (a State of shardings), or on an accelerator, each tensor goes to its devices as it is read: at any time the host holds
-    one tensor and its transpose besides what the devices hold. On a CPU without `shardings`, where both are one memory, it is one stack.
+    With `shardings` (a State of shardings), or on an accelerator, each tensor goes to its devices as it is read: at any
+    time the host holds one tensor and its transpose besides what the devices hold. On a CPU without `shardings`, where
+    both are one memory, it is one stack.
     """
     names = check_tensors(checkpoint, config)
     alone = None if jax.default_backend() == "cpu" else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
@@ -103,8 +118,11 @@ def load_params(checkpoint: Checkpoint, config: ModelConfig, dtype: Any = None, 
         sharding: Any = alone if shardings is None else shardings
         for key in () if shardings is None else spec.path:
             sharding = sharding[key]
-        leaves[spec.path] = _load_local(spec, checkpoint, files, target) if sharding is None else _load_sharded(
-            spec, checkpoint, files, target, sharding)
+        leaves[spec.path] = (
+            _load_local(spec, checkpoint, files, target)
+            if sharding is None
+            else _load_sharded(spec, checkpoint, files, target, sharding)
+        )
     return nnx.State(nest(leaves))
 
 
@@ -132,14 +150,20 @@ def _load_sharded(spec: ParamSpec, checkpoint: Checkpoint, files: list[str], dty
     if isinstance(sharding, jax.sharding.NamedSharding):
         layer = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(*sharding.spec[1:]))
     stacked = jax.jit(lambda: jnp.zeros(spec.full_shape, dtype), out_shardings=sharding)()
-    put = jax.jit(lambda whole, part, i: jax.lax.dynamic_update_index_in_dim(whole, part, i, 0), donate_argnums=0, out_shardings=sharding)
+    put = jax.jit(
+        lambda whole, part, i: jax.lax.dynamic_update_index_in_dim(whole, part, i, 0),
+        donate_argnums=0,
+        out_shardings=sharding,
+    )
     for i, name in enumerate(files):
         # Waiting keeps one tensor on the host at a time.
         stacked = jax.block_until_ready(put(stacked, place(name, layer), i))
     return stacked
 
 
-def _export_plan(config: ModelConfig, params: Any, style: str, dtype: Any) -> list[tuple[str, ParamSpec, int, np.dtype, Any]]:
+def _export_plan(
+    config: ModelConfig, params: Any, style: str, dtype: Any
+) -> list[tuple[str, ParamSpec, int, np.dtype, Any]]:
     plan = []
     for spec in param_specs(config):
         leaf = params
@@ -157,12 +181,19 @@ def _on_host(array: Any) -> np.ndarray:
     return np.asarray(jax.device_get(array))
 
 
-def save_params(directory: str | os.PathLike, config: ModelConfig, params: Any, style: str | None = None, dtype: Any = None,
-                shard_bytes: int = SHARD_BYTES) -> list[Path]:
+def save_params(
+    directory: str | os.PathLike,
+    config: ModelConfig,
+    params: Any,
+    style: str | None = None,
+    dtype: Any = None,
+    shard_bytes: int = SHARD_BYTES,
+) -> list[Path]:
     """Writes model*.safetensors (several with an index when larger than `shard_bytes`); returns the files.
 
-    style: "v4" or "v5" spelling, by default the published one of the family; dtype None keeps the parameters' types. Where several processes
-    hold parts of the parameters all must call it: tensors are gathered one by one, and process 0 writes.
+    style: "v4" or "v5" spelling, by default the published one of the family; dtype None keeps the parameters' types.
+    Where several processes hold parts of the parameters all must call it: tensors are gathered one by one, and process
+    0 writes.
     """
     style = style or ("v5" if config.family == "qwen3_vl" else "v4")
     if style not in _EXPORT:
@@ -189,15 +220,21 @@ def save_params(directory: str | os.PathLike, config: ModelConfig, params: Any, 
     for number, shard in enumerate(shards, 1):
         name = "model.safetensors" if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         if writes:
-            write_safetensors(directory / name, [(n, spec.hf_shape, target) for n, spec, _, target, _ in shard], tensors(shard))
+            write_safetensors(
+                directory / name, [(n, spec.hf_shape, target) for n, spec, _, target, _ in shard], tensors(shard)
+            )
         else:
-            collections.deque(tensors(shard), maxlen=0)         # its part in the gathering
+            collections.deque(tensors(shard), maxlen=0)  # its part in the gathering
         files.append(directory / name)
     index = directory / "model.safetensors.index.json"
     if writes and len(shards) > 1:
         weight_map = {item[0]: file.name for file, shard in zip(files, shards) for item in shard}
         index.write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2))
-    stale = [path for path in directory.glob("model*.safetensors*") if writes and path not in files and (path != index or len(shards) == 1)]
+    stale = [
+        path
+        for path in directory.glob("model*.safetensors*")
+        if writes and path not in files and (path != index or len(shards) == 1)
+    ]
     for path in stale:
         path.unlink()
     return files

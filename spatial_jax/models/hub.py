@@ -1,4 +1,5 @@
 """Where a checkpoint's files are: a local directory, or a hub name that is downloaded first."""
+
 from __future__ import annotations
 
 import os
@@ -9,16 +10,23 @@ WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja")
 
 
 def checkpoint_directory(name: str | os.PathLike) -> Path:
-    """The local directory of `name`: itself, or the downloaded files of a hub name ("owner/name"). FileNotFoundError when neither."""
+    """The local directory of `name`: itself, or the downloaded files of a hub name ("owner/name"). FileNotFoundError
+    when neither.
+    """
     path = Path(name)
     if path.is_dir():
         return path
     text = str(name)
     if text.count("/") != 1 or text.startswith((".", "/", "~")):
-        raise FileNotFoundError(f"{text}: no such folder; give a checkpoint's folder in the Hugging Face layout, or a hub name (owner/name)")
+        raise FileNotFoundError(
+            f"{text}: no such folder; give a checkpoint's folder in the Hugging Face layout, or a hub name (owner/name)"
+        )
     from huggingface_hub import snapshot_download
+
     try:
         return Path(snapshot_download(text, allow_patterns=list(WANTED)))
-    except Exception as error:      # offline, unknown, gated: the hub's client has an exception for each
-        raise FileNotFoundError(f"{text}: neither a local folder nor to be had from the hub ({type(error).__name__}); "
-                                "check the name and the network, or download it and give the folder") from error
+    except Exception as error:  # offline, unknown, gated: the hub's client has an exception for each
+        raise FileNotFoundError(
+            f"{text}: neither a local folder nor to be had from the hub ({type(error).__name__}); "
+            "check the name and the network, or download it and give the folder"
+        ) from error

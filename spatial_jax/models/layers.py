@@ -1,4 +1,5 @@
 """The few layers that the tower and the decoder are made of: pure functions of nested dicts of arrays."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -23,7 +24,8 @@ class Compute:
 
 
 def linear(p: Params, x: jax.Array, compute: Compute, in_axes: int = 1) -> jax.Array:
-    """x [..., inputs] times kernel [inputs, outputs] plus bias; `in_axes` trailing axes of x are inputs, outputs keep the kernel's shape.
+    """x [..., inputs] times kernel [inputs, outputs] plus bias; `in_axes` trailing axes of x are inputs, outputs keep
+    the kernel's shape.
 
     With lora_a [inputs, r] and lora_b [r, outputs] beside the kernel, their product is added.
     """
@@ -42,7 +44,9 @@ def _contract(x: jax.Array, kernel: jax.Array, in_axes: int) -> jax.Array:
 
 
 def rms_norm(p: Params, x: jax.Array, eps: float) -> jax.Array:
-    """RMSNorm over the last axis: float32 inside, cast back before the weight is applied (the order that bfloat16 parity needs)."""
+    """RMSNorm over the last axis: float32 inside, cast back before the weight is applied (the order that bfloat16
+    parity needs).
+    """
     wide = x.astype(wide_dtype(x.dtype))
     normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
     return normed.astype(x.dtype) * p["scale"].astype(x.dtype)
@@ -71,8 +75,9 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
 
 @jax.custom_vjp
 def lookup(table: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Rows of table [v, d] at tokens [b, ...]. For the gradient each device adds up its own tokens' rows in float32 and the devices' sums meet
-    once; left to the compiler, the table's gradient would be gathered before it is added to."""
+    """Rows of table [v, d] at tokens [b, ...]. For the gradient each device adds up its own tokens' rows in float32 and
+    the devices' sums meet once; left to the compiler, the table's gradient would be gathered before it is added to.
+    """
     return jnp.take(table, tokens, axis=0)
 
 
@@ -85,7 +90,8 @@ def _lookup_backward(residuals, cotangent):
     ways = batch_ways() if tokens.ndim > 1 and tokens.shape[0] % batch_ways() == 0 else 1
     parts = constrain(jnp.zeros((ways, *table.shape), wide_dtype(table.dtype)), ("batch", "vocab", None))
     own = jax.vmap(lambda part, rows, values: part.at[rows].add(values))(
-        parts, tokens.reshape(ways, -1), cotangent.reshape(ways, -1, table.shape[1]).astype(parts.dtype))
+        parts, tokens.reshape(ways, -1), cotangent.reshape(ways, -1, table.shape[1]).astype(parts.dtype)
+    )
     return sum_parts(constrain(own, ("batch", "vocab", None)), ("vocab", "embed")).astype(table.dtype), None
 
 
@@ -93,22 +99,26 @@ lookup.defvjp(_lookup_forward, _lookup_backward)
 
 
 def in_parts(x: jax.Array, parts: int, *axes: str | None) -> jax.Array:
-    """[N, ...] -> [parts, N / parts, ...], each part on the device that holds its rows; axes: logical names of the axes after N."""
+    """[N, ...] -> [parts, N / parts, ...], each part on the device that holds its rows; axes: logical names of the axes
+    after N.
+    """
     x = x.reshape(parts, x.shape[0] // parts, *x.shape[1:])
     return constrain(x, ("patches", None, *(axes or (None,) * (x.ndim - 2)))) if parts > 1 else x
 
 
 def take_parts(x: jax.Array, index: jax.Array) -> jax.Array:
-    """Rows of x [N, ...] by index [S, m] within each of S parts -> [S * m, ...]. The parts are a batch of the gather, so that a device that
-    holds a part needs no other's rows."""
+    """Rows of x [N, ...] by index [S, m] within each of S parts -> [S * m, ...]. The parts are a batch of the gather,
+    so that a device that holds a part needs no other's rows.
+    """
     rows = jax.vmap(lambda part, rows: part[rows])(in_parts(x, len(index)), index)
     return rows.reshape(-1, *x.shape[1:])
 
 
 @jax.custom_vjp
 def gather_rows(x: jax.Array, index: jax.Array, inverse: jax.Array) -> jax.Array:
-    """Rows of x [S, n, ...] by index [S, m] within each part -> [S, m, ...], zero where index is out of range. `inverse` [S, n] is the index of
-    the way back, so that the gradient is a gather too."""
+    """Rows of x [S, n, ...] by index [S, m] within each part -> [S, m, ...], zero where index is out of range.
+    `inverse` [S, n] is the index of the way back, so that the gradient is a gather too.
+    """
     return jax.vmap(lambda part, rows: part.at[rows].get(mode="fill", fill_value=0))(x, index)
 
 

@@ -1,8 +1,11 @@
-"""Every parameter of a policy in one table: its place in the tree, shape, logical axes, checkpoint name and initialisation.
+"""Every parameter of a policy in one table: its place in the tree, shape, logical axes, checkpoint name and
+initialisation.
 
 Import, export, sharding, LoRA and initialisation all read this table. Stacked parameters carry a leading axis "layers".
-Checkpoint names here are canonical: "visual.*", "text.*", "lm_head.weight"; hf_weights.py maps the published spellings onto them.
+Checkpoint names here are canonical: "visual.*", "text.*", "lm_head.weight"; hf_weights.py maps the published spellings
+onto them.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -44,17 +47,27 @@ class _Table:
         self.path, self.hf, self.stack = path, hf, stack
         self.specs: list[ParamSpec] = []
 
-    def add(self, name: str, leaf: str, shape, axes, hf_name: str, hf_shape=None, in_axes: int = 0, init: str = "normal"):
+    def add(
+        self, name: str, leaf: str, shape, axes, hf_name: str, hf_shape=None, in_axes: int = 0, init: str = "normal"
+    ):
         path = (*self.path, name, leaf) if name else (*self.path, leaf)
-        self.specs.append(ParamSpec(path, tuple(shape), tuple(axes), self.hf + hf_name, tuple(hf_shape or shape), in_axes, self.stack, init))
+        self.specs.append(
+            ParamSpec(
+                path, tuple(shape), tuple(axes), self.hf + hf_name, tuple(hf_shape or shape), in_axes, self.stack, init
+            )
+        )
 
-    def linear(self, name: str, inputs: dict[str, int], outputs: dict[str | None, int], hf_name: str, bias: bool, hf_shape=None):
+    def linear(
+        self, name: str, inputs: dict[str, int], outputs: dict[str | None, int], hf_name: str, bias: bool, hf_shape=None
+    ):
         """A kernel (inputs..., outputs...) and, if wanted, its bias; the dicts give axis names and sizes."""
         shape, axes = (*inputs.values(), *outputs.values()), (*inputs, *outputs)
         flat_in, flat_out = math.prod(inputs.values()), math.prod(outputs.values())
         self.add(name, "kernel", shape, axes, f"{hf_name}.weight", hf_shape or (flat_out, flat_in), in_axes=len(inputs))
         if bias:
-            self.add(name, "bias", tuple(outputs.values()), tuple(outputs), f"{hf_name}.bias", (flat_out,), init="zeros")
+            self.add(
+                name, "bias", tuple(outputs.values()), tuple(outputs), f"{hf_name}.bias", (flat_out,), init="zeros"
+            )
 
     def norm(self, name: str, size: int, axis: str | None, hf_name: str, bias: bool = False):
         self.add(name, "scale", (size,), (axis,), f"{hf_name}.weight", init="ones")
@@ -63,7 +76,14 @@ class _Table:
 
 
 def _text_specs(text: TextConfig, tied: bool) -> list[ParamSpec]:
-    d, f, h, k, hd, v = text.hidden_size, text.intermediate_size, text.num_heads, text.num_kv_heads, text.head_dim, text.vocab_size
+    d, f, h, k, hd, v = (
+        text.hidden_size,
+        text.intermediate_size,
+        text.num_heads,
+        text.num_kv_heads,
+        text.head_dim,
+        text.vocab_size,
+    )
     top = _Table(("text",), "text.")
     top.add("embed", "embedding", (v, d), ("vocab", "embed"), "embed_tokens.weight")
     top.norm("norm", d, "norm", "norm")
@@ -100,7 +120,9 @@ def _vision_specs(vision: VisionConfig) -> list[ParamSpec]:
     conv = (d, vision.in_channels, vision.temporal_patch_size, vision.patch_size, vision.patch_size)
     top.linear("patch_embed", {"patch": vision.patch_dim}, {"vision_embed": d}, "patch_embed.proj", qwen3, conv)
     if vision.num_position_embeddings:
-        top.add("pos_embed", "embedding", (vision.num_position_embeddings, d), (None, "vision_embed"), "pos_embed.weight")
+        top.add(
+            "pos_embed", "embedding", (vision.num_position_embeddings, d), (None, "vision_embed"), "pos_embed.weight"
+        )
     blocks = _Table(("vision", "blocks"), "visual.blocks.{i}.", vision.depth)
     blocks.norm("norm1", d, "norm", "norm1", norm_bias)
     blocks.linear("qkv", {"vision_embed": d}, {"qkv": 3, "vision_heads": h, "head_dim": hd}, "attn.qkv", True)

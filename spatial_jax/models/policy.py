@@ -1,4 +1,7 @@
-"""A policy to script against: load, logits, positions, greedy, save. NumPy in and out, in the layout of transformers' processors."""
+"""A policy to script against: load, logits, positions, greedy, save. NumPy in and out, in the layout of transformers'
+processors.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,9 +31,20 @@ from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.vision_plan import plan_vision
 from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, use_mesh
 
-PROCESSOR_FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json", "added_tokens.json",
-                   "preprocessor_config.json", "video_preprocessor_config.json", "processor_config.json", "chat_template.json",
-                   "chat_template.jinja", "generation_config.json")
+PROCESSOR_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "processor_config.json",
+    "chat_template.json",
+    "chat_template.jinja",
+    "generation_config.json",
+)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
@@ -48,7 +62,9 @@ def _greedy(graphdef, mesh, params, batch: PromptBatch, max_new_tokens: int, ban
 
 @dataclasses.dataclass
 class Policy:
-    """Weights with their configuration. `graphdef` and `params` are what `nnx.merge` takes; `params` is a State of plain arrays."""
+    """Weights with their configuration. `graphdef` and `params` are what `nnx.merge` takes; `params` is a State of
+    plain arrays.
+    """
 
     config: ModelConfig
     graphdef: nnx.GraphDef
@@ -60,10 +76,21 @@ class Policy:
     def model(self) -> QwenVL:
         return nnx.merge(self.graphdef, self.params)
 
-    def batch(self, input_ids, attention_mask=None, pixel_values=None, image_grid_thw=None, pixel_values_videos=None, video_grid_thw=None,
-              second_per_grid_ts=None, mm_token_type_ids=None) -> PromptBatch:
-        """The arguments of transformers' processors as a PromptBatch with NumPy leaves (padding on either side). mm_token_type_ids is not
-        needed: the token ids say it. ValueError when grids, pixels and tokens do not fit each other."""
+    def batch(
+        self,
+        input_ids,
+        attention_mask=None,
+        pixel_values=None,
+        image_grid_thw=None,
+        pixel_values_videos=None,
+        video_grid_thw=None,
+        second_per_grid_ts=None,
+        mm_token_type_ids=None,
+    ) -> PromptBatch:
+        """The arguments of transformers' processors as a PromptBatch with NumPy leaves (padding on either side).
+        mm_token_type_ids is not needed: the token ids say it. ValueError when grids, pixels and tokens do not fit each
+        other.
+        """
         config = self.config
         tokens: Any = np.asarray(input_ids).astype(np.int32)  # NumPy arrays stand where device arrays will
         if tokens.ndim != 2:
@@ -75,7 +102,10 @@ class Policy:
         positions, following = batch_positions(tokens, config, valid, images, videos, second_per_grid_ts)
         feature_index: Any = np.full(tokens.shape, -1, np.int32)
         pixels, grids, offset = [], [], 0
-        for token_id, values, grid in ((config.image_token_id, pixel_values, images), (config.video_token_id, pixel_values_videos, videos)):
+        for token_id, values, grid in (
+            (config.image_token_id, pixel_values, images),
+            (config.video_token_id, pixel_values_videos, videos),
+        ):
             if grid is None or not len(grid):
                 continue
             where = (tokens == token_id) & valid
@@ -86,24 +116,73 @@ class Policy:
         vision = plan_vision(np.concatenate(pixels), np.concatenate(grids), config.vision) if pixels else None
         return PromptBatch(tokens, valid, positions, feature_index, following, vision)
 
-    def logits(self, input_ids, attention_mask=None, pixel_values=None, image_grid_thw=None, pixel_values_videos=None, video_grid_thw=None,
-               second_per_grid_ts=None, mm_token_type_ids=None) -> np.ndarray:
+    def logits(
+        self,
+        input_ids,
+        attention_mask=None,
+        pixel_values=None,
+        image_grid_thw=None,
+        pixel_values_videos=None,
+        video_grid_thw=None,
+        second_per_grid_ts=None,
+        mm_token_type_ids=None,
+    ) -> np.ndarray:
         """[b, s, v] logits, float32 (float64 for a float64 policy). Rows at padding are meaningless."""
-        batch = self.batch(input_ids, attention_mask, pixel_values, image_grid_thw, pixel_values_videos, video_grid_thw, second_per_grid_ts)
+        batch = self.batch(
+            input_ids,
+            attention_mask,
+            pixel_values,
+            image_grid_thw,
+            pixel_values_videos,
+            video_grid_thw,
+            second_per_grid_ts,
+        )
         with self._precision():
             out = np.asarray(_logits(self.graphdef, self.mesh, self.params, batch))
         return out if out.dtype == np.float64 else out.astype(np.float32)
 
-    def positions(self, input_ids, attention_mask=None, pixel_values=None, image_grid_thw=None, pixel_values_videos=None, video_grid_thw=None,
-                  second_per_grid_ts=None, mm_token_type_ids=None) -> np.ndarray:
+    def positions(
+        self,
+        input_ids,
+        attention_mask=None,
+        pixel_values=None,
+        image_grid_thw=None,
+        pixel_values_videos=None,
+        video_grid_thw=None,
+        second_per_grid_ts=None,
+        mm_token_type_ids=None,
+    ) -> np.ndarray:
         """[3, b, s] int32 M-RoPE ids (time, height, width), 0 at padding, by the policy's position rule."""
-        return batch_positions(input_ids, self.config, attention_mask, image_grid_thw, video_grid_thw, second_per_grid_ts)[0]
+        return batch_positions(
+            input_ids, self.config, attention_mask, image_grid_thw, video_grid_thw, second_per_grid_ts
+        )[0]
 
-    def greedy(self, input_ids, attention_mask=None, pixel_values=None, image_grid_thw=None, pixel_values_videos=None, video_grid_thw=None,
-               second_per_grid_ts=None, max_new_tokens: int = 32, banned_ids: Sequence[int] = (), eos_ids: Sequence[int] | None = None,
-               mm_token_type_ids=None) -> np.ndarray:
-        """[b, n] most likely continuations. With eos_ids a row stops at the first of them and is filled with the pad id."""
-        batch = self.batch(input_ids, attention_mask, pixel_values, image_grid_thw, pixel_values_videos, video_grid_thw, second_per_grid_ts)
+    def greedy(
+        self,
+        input_ids,
+        attention_mask=None,
+        pixel_values=None,
+        image_grid_thw=None,
+        pixel_values_videos=None,
+        video_grid_thw=None,
+        second_per_grid_ts=None,
+        max_new_tokens: int = 32,
+        banned_ids: Sequence[int] = (),
+        eos_ids: Sequence[int] | None = None,
+        mm_token_type_ids=None,
+    ) -> np.ndarray:
+        """[b, n] most likely continuations. With eos_ids a row stops at the first of them and is filled with the pad
+        id.
+        """
+        batch = self.batch(
+            input_ids,
+            attention_mask,
+            pixel_values,
+            image_grid_thw,
+            pixel_values_videos,
+            video_grid_thw,
+            second_per_grid_ts,
+        )
         banned = np.asarray(banned_ids, np.int32) if len(banned_ids) else None
         eos = None if eos_ids is None else np.asarray(eos_ids, np.int32)
         pad = self.config.pad_token_id if self.config.pad_token_id is not None else 0
@@ -131,15 +210,25 @@ def read_config(directory: str | os.PathLike, position_rule: str = "4.57") -> Mo
         raise ValueError(f"{path}: not valid JSON ({error})") from None
 
 
-def load_pretrained(directory: str | os.PathLike, dtype: str = "float32", mesh: Mesh | None = None, *, rules: Rules = DEFAULT_RULES,
-                    param_dtype: str | None = None, position_rule: str = "4.57") -> Policy:
+def load_pretrained(
+    directory: str | os.PathLike,
+    dtype: str = "float32",
+    mesh: Mesh | None = None,
+    *,
+    rules: Rules = DEFAULT_RULES,
+    param_dtype: str | None = None,
+    position_rule: str = "4.57",
+) -> Policy:
     """A policy from a Hugging Face directory (config.json, *.safetensors in either key spelling), or from a hub name.
 
-    dtype: type of activations and, unless param_dtype is given, of the parameters; mesh: where to shard the parameters, by `rules`;
-    position_rule: "4.57" or "hf5". Errors: FileNotFoundError, or ValueError that lists every tensor that does not fit.
+    dtype: type of activations and, unless param_dtype is given, of the parameters; mesh: where to shard the parameters,
+    by `rules`; position_rule: "4.57" or "hf5". Errors: FileNotFoundError, or ValueError that lists every tensor that
+    does not fit.
     """
     if "float64" in (dtype, param_dtype) and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
-        raise ValueError('load_pretrained: dtype="float64" needs jax.config.update("jax_enable_x64", True) before any array is made')
+        raise ValueError(
+            'load_pretrained: dtype="float64" needs jax.config.update("jax_enable_x64", True) before any array is made'
+        )
     directory = checkpoint_directory(directory)
     config = read_config(directory, position_rule)
     stored = param_dtype or dtype
@@ -149,12 +238,20 @@ def load_pretrained(directory: str | os.PathLike, dtype: str = "float32", mesh: 
     return Policy(config, graphdef, params, directory, mesh)
 
 
-def save_pretrained(policy: Policy | tuple[ModelConfig, Any], directory: str | os.PathLike, processor_files_from: str | os.PathLike | None = None,
-                    *, style: str | None = None, dtype: str | None = None) -> Path:
-    """Writes config.json and safetensors that transformers 4.57 and 5.x load with the same logits; returns the directory.
+def save_pretrained(
+    policy: Policy | tuple[ModelConfig, Any],
+    directory: str | os.PathLike,
+    processor_files_from: str | os.PathLike | None = None,
+    *,
+    style: str | None = None,
+    dtype: str | None = None,
+) -> Path:
+    """Writes config.json and safetensors that transformers 4.57 and 5.x load with the same logits; returns the
+    directory.
 
-    policy: a Policy or (config, params); processor_files_from: a directory whose tokenizer and processor files are copied (by default the
-    one the policy came from); with several processes all call it and process 0 writes; style: "v4" or "v5" key spelling; dtype None keeps the parameters' type.
+    policy: a Policy or (config, params); processor_files_from: a directory whose tokenizer and processor files are
+    copied (by default the one the policy came from); with several processes all call it and process 0 writes; style:
+    "v4" or "v5" key spelling; dtype None keeps the parameters' type.
     """
     config, params = (policy.config, policy.params) if isinstance(policy, Policy) else policy
     source = processor_files_from or (policy.directory if isinstance(policy, Policy) else None)

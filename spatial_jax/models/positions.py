@@ -1,11 +1,14 @@
-"""M-RoPE position ids of token sequences, on the host in NumPy. The one position function of sampler, trainer and evaluation.
+"""M-RoPE position ids of token sequences, on the host in NumPy. The one position function of sampler, trainer and
+evaluation.
 
-Rules (Qwen2-VL report and the transformers sources): a text token has three equal ids and advances by one; a vision token of a run
-starting at `cur` has time id cur + floor(a * step), height id cur + row, width id cur + column, over merged rows and columns; step is 1,
-for Qwen2.5-VL videos tokens_per_second * seconds_per_grid. Qwen3-VL treats every time step of a video as its own run, since timestamps
-stand between them. After a run `cur` continues at 1 + the largest id of the run (rule "4.57", as the checkpoints were trained) or
-at cur + max(rows, columns) (rule "hf5", transformers 5.23).
+Rules (Qwen2-VL report and the transformers sources): a text token has three equal ids and advances by one; a vision
+token of a run starting at `cur` has time id cur + floor(a * step), height id cur + row, width id cur + column, over
+merged rows and columns; step is 1, for Qwen2.5-VL videos tokens_per_second * seconds_per_grid. Qwen3-VL treats every
+time step of a video as its own run, since timestamps stand between them. After a run `cur` continues at 1 + the largest
+id of the run (rule "4.57", as the checkpoints were trained) or at cur + max(rows, columns) (rule "hf5", transformers
+5.23).
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
@@ -27,8 +30,12 @@ def vision_run_positions(start: int, grid: Sequence[int], step: float, merge: in
     return ids.reshape(3, -1) + np.int32(start)
 
 
-def row_positions(type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequence[np.ndarray], config: ModelConfig,
-                  seconds_per_grid: Sequence[float] = ()) -> tuple[np.ndarray, int]:
+def row_positions(
+    type_ids: np.ndarray,
+    grids: Sequence[Sequence[int]] | Sequence[np.ndarray],
+    config: ModelConfig,
+    seconds_per_grid: Sequence[float] = (),
+) -> tuple[np.ndarray, int]:
     """Positions of one unpadded sequence.
 
     type_ids [s]: 0 text, 1 image token, 2 video token; grids: (t, h, w) of each picture or video in token order;
@@ -45,7 +52,7 @@ def row_positions(type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequenc
     while at < length:
         kind = int(type_ids[at])
         if kind == TEXT:
-            following = boundaries[np.searchsorted(boundaries, at, side="right"):]
+            following = boundaries[np.searchsorted(boundaries, at, side="right") :]
             end = int(following[0]) if following.size else length
             positions[:, at:end] = np.arange(cur, cur + end - at, dtype=np.int32)
             cur += end - at
@@ -53,23 +60,31 @@ def row_positions(type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequenc
             continue
         grid = next(runs, None)
         size = int(np.prod(grid)) // unit if grid is not None else 0
-        if grid is None or at + size > length or (type_ids[at:at + size] != kind).any():
-            raise ValueError(f"positions: vision tokens at index {at} do not match the grids {np.asarray(grids).tolist()}; "
-                             "never truncate a prompt inside a picture, and pass the grids in token order")
+        if grid is None or at + size > length or (type_ids[at : at + size] != kind).any():
+            raise ValueError(
+                f"positions: vision tokens at index {at} do not match the grids {np.asarray(grids).tolist()}; "
+                "never truncate a prompt inside a picture, and pass the grids in token order"
+            )
         step = 1.0
         if kind == VIDEO and config.family == "qwen2_5_vl":
             step = config.vision.tokens_per_second * float(next(seconds, 1.0))
         ids = vision_run_positions(cur, grid, step, merge)
-        positions[:, at:at + size] = ids
+        positions[:, at : at + size] = ids
         cur = int(ids.max()) + 1 if config.position_rule == "4.57" else cur + max(int(grid[1]), int(grid[2])) // merge
         at += size
     if next(runs, None) is not None:
-        raise ValueError(f"positions: there are more grids than vision runs in the tokens: {np.asarray(grids).tolist()}")
+        raise ValueError(
+            f"positions: there are more grids than vision runs in the tokens: {np.asarray(grids).tolist()}"
+        )
     return positions, cur
 
 
-def _runs(type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequence[np.ndarray], config: ModelConfig) -> Iterator[tuple[int, int, int]]:
-    """Grids as the tokens show them: Qwen3-VL's videos are one run a time step. A grid is a video's when its first token is."""
+def _runs(
+    type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequence[np.ndarray], config: ModelConfig
+) -> Iterator[tuple[int, int, int]]:
+    """Grids as the tokens show them: Qwen3-VL's videos are one run a time step. A grid is a video's when its first
+    token is.
+    """
     vision_types = type_ids[type_ids != TEXT]
     offset = 0
     for t, h, w in np.asarray(grids, np.int64).reshape(-1, 3).tolist():
@@ -79,21 +94,33 @@ def _runs(type_ids: np.ndarray, grids: Sequence[Sequence[int]] | Sequence[np.nda
 
 
 def token_types(input_ids: np.ndarray, config: ModelConfig) -> np.ndarray:
-    """uint8 like input_ids: 1 at image tokens, 2 at video tokens, else 0. Only for prompts: a sampled token is always text."""
-    return ((input_ids == config.image_token_id) * IMAGE + (input_ids == config.video_token_id) * VIDEO).astype(np.uint8)
+    """uint8 like input_ids: 1 at image tokens, 2 at video tokens, else 0. Only for prompts: a sampled token is always
+    text.
+    """
+    return ((input_ids == config.image_token_id) * IMAGE + (input_ids == config.video_token_id) * VIDEO).astype(
+        np.uint8
+    )
 
 
-def batch_positions(input_ids: np.ndarray, config: ModelConfig, attention_mask: np.ndarray | None = None,
-                    image_grid_thw: np.ndarray | None = None, video_grid_thw: np.ndarray | None = None,
-                    second_per_grid_ts: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of a padded batch in the layout of transformers' processors (grids in row order, images and videos apart).
+def batch_positions(
+    input_ids: np.ndarray,
+    config: ModelConfig,
+    attention_mask: np.ndarray | None = None,
+    image_grid_thw: np.ndarray | None = None,
+    video_grid_thw: np.ndarray | None = None,
+    second_per_grid_ts: Sequence[float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of a padded batch in the layout of transformers' processors (grids in row order, images and videos
+    apart).
 
     input_ids [b, s]; returns (int32 [3, b, s] with 0 at padding, int32 [b] id of each row's next token).
     """
     input_ids = np.asarray(input_ids)
     valid = np.ones(input_ids.shape, bool) if attention_mask is None else np.asarray(attention_mask).astype(bool)
-    kinds = {IMAGE: np.asarray(image_grid_thw if image_grid_thw is not None else [], np.int64).reshape(-1, 3),
-             VIDEO: np.asarray(video_grid_thw if video_grid_thw is not None else [], np.int64).reshape(-1, 3)}
+    kinds = {
+        IMAGE: np.asarray(image_grid_thw if image_grid_thw is not None else [], np.int64).reshape(-1, 3),
+        VIDEO: np.asarray(video_grid_thw if video_grid_thw is not None else [], np.int64).reshape(-1, 3),
+    }
     seconds = [1.0] * len(kinds[VIDEO]) if second_per_grid_ts is None else [float(x) for x in second_per_grid_ts]
     used = {IMAGE: 0, VIDEO: 0}
     positions = np.zeros((3, *input_ids.shape), np.int32)
@@ -102,21 +129,28 @@ def batch_positions(input_ids: np.ndarray, config: ModelConfig, attention_mask: 
         types = token_types(ids[valid[row]], config)
         first_video = used[VIDEO]
         grids = _grids_in_token_order(types, kinds, used, config.vision.merge_unit)
-        positions[:, row, valid[row]], following[row] = row_positions(types, grids, config, seconds[first_video:used[VIDEO]])
+        positions[:, row, valid[row]], following[row] = row_positions(
+            types, grids, config, seconds[first_video : used[VIDEO]]
+        )
     for kind, name in ((IMAGE, "image_grid_thw"), (VIDEO, "video_grid_thw")):
         if used[kind] != len(kinds[kind]):
             raise ValueError(f"{name}: {len(kinds[kind])} grids given but the tokens of the batch use {used[kind]}")
     return positions, following
 
 
-def _grids_in_token_order(types: np.ndarray, kinds: dict[int, np.ndarray], used: dict[int, int], unit: int) -> list[np.ndarray]:
+def _grids_in_token_order(
+    types: np.ndarray, kinds: dict[int, np.ndarray], used: dict[int, int], unit: int
+) -> list[np.ndarray]:
     """Takes this row's grids from the two lists in the order in which its tokens show them; advances `used`."""
     vision = types[types != TEXT]
     grids, at = [], 0
     while at < len(vision):
         kind = int(vision[at])
         if used[kind] >= len(kinds[kind]):
-            raise ValueError(f"{'image' if kind == IMAGE else 'video'}_grid_thw: the tokens show more than the {len(kinds[kind])} grids given")
+            raise ValueError(
+                f"{'image' if kind == IMAGE else 'video'}_grid_thw: the tokens show more than the {len(kinds[kind])}"
+                " grids given"
+            )
         grids.append(kinds[kind][used[kind]])
         used[kind] += 1
         at += int(grids[-1].prod()) // unit

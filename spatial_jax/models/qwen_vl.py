@@ -1,4 +1,5 @@
 """QwenVL: the policy network of the three families, one set of weights for training, prefill and decode."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,11 +28,13 @@ def _pure(module: nnx.Dict) -> dict[str, Any]:
 class QwenVL(nnx.Module):
     """Qwen2-VL, Qwen2.5-VL or Qwen3-VL. Layers are stacked: parameters of the decoder's layers have shape [L, ...].
 
-    dtype: type of activations; param_dtype: type of the stored parameters. `rngs=None` makes an abstract model (shapes only).
-    Every method is pure given the parameters; use `split_model` and `nnx.merge` at the edges of jit.
+    dtype: type of activations; param_dtype: type of the stored parameters. `rngs=None` makes an abstract model (shapes
+    only). Every method is pure given the parameters; use `split_model` and `nnx.merge` at the edges of jit.
     """
 
-    def __init__(self, config: ModelConfig, *, rngs: nnx.Rngs | None = None, dtype: Any = jnp.float32, param_dtype: Any = None):
+    def __init__(
+        self, config: ModelConfig, *, rngs: nnx.Rngs | None = None, dtype: Any = jnp.float32, param_dtype: Any = None
+    ):
         self.config = config
         self.dtype = jnp.dtype(dtype).name
         self.lora_scale = 1.0
@@ -52,15 +55,26 @@ class QwenVL(nnx.Module):
         """Features of all packed pictures, one row a token, in the order of the pictures."""
         return tower.run_tower(_pure(self.vision), vision, self.config.vision, self.compute, remat)
 
-    def embed(self, tokens: jax.Array, feature_index: jax.Array | None = None, features: VisionFeatures | jax.Array | None = None) -> jax.Array:
-        """Token embeddings [..., d] of tokens [...]; where feature_index >= 0 the picture's feature takes the token's place."""
+    def embed(
+        self,
+        tokens: jax.Array,
+        feature_index: jax.Array | None = None,
+        features: VisionFeatures | jax.Array | None = None,
+    ) -> jax.Array:
+        """Token embeddings [..., d] of tokens [...]; where feature_index >= 0 the picture's feature takes the token's
+        place.
+        """
         table = self.text["embed"]["embedding"][...]
         embedded = lookup(table, tokens).astype(self.dtype)
         if features is None or feature_index is None:
             return embedded
         if not isinstance(features, VisionFeatures):
             features = VisionFeatures(features)
-        return jnp.where((feature_index >= 0)[..., None], _own_rows(features.features.astype(self.dtype), feature_index, features.parts), embedded)
+        return jnp.where(
+            (feature_index >= 0)[..., None],
+            _own_rows(features.features.astype(self.dtype), feature_index, features.parts),
+            embedded,
+        )
 
     def deepstack(self, feature_index: jax.Array, features: VisionFeatures | None) -> jax.Array | None:
         """DeepStack rows at their tokens: [k, ..., d], zero at text; None for the families without."""
@@ -69,21 +83,34 @@ class QwenVL(nnx.Module):
         rows = jax.vmap(lambda tap: _own_rows(tap, feature_index, features.parts))(features.deepstack)
         return jnp.where((feature_index >= 0)[..., None], rows, 0)
 
-    def run_layers(self, x: jax.Array, positions: jax.Array, attend: decoder.Attend, caches: Any = None,
-                   deepstack: jax.Array | None = None, remat: str = "none", layers: int | None = None) -> tuple[jax.Array, Any]:
-        """All decoder layers on x [b, n, d], positions [3, b, n] -> (hidden [b, n, d] after the final norm, stacked new caches).
+    def run_layers(
+        self,
+        x: jax.Array,
+        positions: jax.Array,
+        attend: decoder.Attend,
+        caches: Any = None,
+        deepstack: jax.Array | None = None,
+        remat: str = "none",
+        layers: int | None = None,
+    ) -> tuple[jax.Array, Any]:
+        """All decoder layers on x [b, n, d], positions [3, b, n] -> (hidden [b, n, d] after the final norm, stacked new
+        caches).
 
-        attend(q [b, n, h, hd], k [b, n, kv, hd], v, cache of this layer) -> (out [b, n, h, hd], new cache of this layer); q and k come rotated.
-        caches: pytree with a leading axis [L], or None. deepstack [k, b, n, d]. remat: a policy of models/remat.py.
-        layers: only the first so many (None: all).
+        attend(q [b, n, h, hd], k [b, n, kv, hd], v, cache of this layer) -> (out [b, n, h, hd], new cache of this
+        layer); q and k come rotated. caches: pytree with a leading axis [L], or None. deepstack [k, b, n, d]. remat: a
+        policy of models/remat.py. layers: only the first so many (None: all).
         """
         weights = _pure(self.text)
         if layers is not None:
             weights = {**weights, "layers": jax.tree.map(lambda a: a[:layers], weights["layers"])}
-        return decoder.run_decoder(weights, x, positions, attend, caches, deepstack, self.config.text, self.compute, remat)
+        return decoder.run_decoder(
+            weights, x, positions, attend, caches, deepstack, self.config.text, self.compute, remat
+        )
 
     def head(self) -> jax.Array:
-        """The output matrix [d, v]: its own (with its adapter, if it has one), or a view of the embeddings when tied."""
+        """The output matrix [d, v]: its own (with its adapter, if it has one), or a view of the embeddings when
+        tied.
+        """
         if self.config.tie_word_embeddings:
             return self.text["embed"]["embedding"][...].T
         head = _pure(self.text["head"])
@@ -97,7 +124,9 @@ class QwenVL(nnx.Module):
 
 
 def _own_rows(features: jax.Array, feature_index: jax.Array, parts: int) -> jax.Array:
-    """features [n, d] at feature_index [b, ...], any row where it is negative. With several parts each prompt looks in its own part."""
+    """features [n, d] at feature_index [b, ...], any row where it is negative. With several parts each prompt looks in
+    its own part.
+    """
     index = jnp.maximum(feature_index, 0)
     if parts == 1:
         return features[index]
@@ -118,11 +147,15 @@ def _initial(spec: ParamSpec, config: ModelConfig, rngs: nnx.Rngs | None, dtype)
 
 
 def split_model(model: QwenVL) -> tuple[nnx.GraphDef, nnx.State]:
-    """(graphdef, params): params is a nested State of plain arrays, `nnx.merge(graphdef, params)` gives the model back."""
+    """(graphdef, params): params is a nested State of plain arrays, `nnx.merge(graphdef, params)` gives the model
+    back.
+    """
     graphdef, state = nnx.split(model)
     return graphdef, nnx.as_pure(state)
 
 
-def abstract_model(config: ModelConfig, dtype: Any = jnp.float32, param_dtype: Any = None) -> tuple[nnx.GraphDef, nnx.State]:
+def abstract_model(
+    config: ModelConfig, dtype: Any = jnp.float32, param_dtype: Any = None
+) -> tuple[nnx.GraphDef, nnx.State]:
     """(graphdef, params as ShapeDtypeStructs) without allocating anything."""
     return split_model(QwenVL(config, dtype=dtype, param_dtype=param_dtype))

@@ -1,4 +1,7 @@
-"""Reading and writing safetensors files tensor by tensor, with errors that name the file. No other weight format is read."""
+"""Reading and writing safetensors files tensor by tensor, with errors that name the file. No other weight format is
+read.
+"""
+
 from __future__ import annotations
 
 import json
@@ -11,8 +14,15 @@ import ml_dtypes
 import numpy as np
 
 DTYPES: dict[str, np.dtype] = {
-    "F64": np.dtype(np.float64), "F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16),
-    "I64": np.dtype(np.int64), "I32": np.dtype(np.int32), "I16": np.dtype(np.int16), "I8": np.dtype(np.int8), "U8": np.dtype(np.uint8),
+    "F64": np.dtype(np.float64),
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "I64": np.dtype(np.int64),
+    "I32": np.dtype(np.int32),
+    "I16": np.dtype(np.int16),
+    "I8": np.dtype(np.int8),
+    "U8": np.dtype(np.uint8),
     "BOOL": np.dtype(bool),
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
@@ -33,21 +43,32 @@ class SafetensorsFile:
                 header = json.loads(file.read(length))
                 self._check(header)
             except (ValueError, RecursionError) as error:
-                raise ValueError(f"{self.path}: its safetensors header is corrupt ({error}); download or copy it again") from None
+                raise ValueError(
+                    f"{self.path}: its safetensors header is corrupt ({error}); download or copy it again"
+                ) from None
         self.metadata = header.pop("__metadata__", {})
         self.entries: dict[str, tuple[np.dtype, tuple[int, ...], int]] = {}
         end = 0
         for name, entry in header.items():
             first, last = entry["data_offsets"]
             if entry["dtype"] not in DTYPES:
-                raise ValueError(f"{self.path}: tensor {name} has type {entry['dtype']}, which is not supported; convert it to BF16 or F32")
+                raise ValueError(
+                    f"{self.path}: tensor {name} has type {entry['dtype']}, which is not supported; convert it to BF16"
+                    " or F32"
+                )
             dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
             if last - first != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
-                raise ValueError(f"{self.path}: tensor {name} has {last - first} bytes, which do not fit shape {shape}; the file is corrupt")
+                raise ValueError(
+                    f"{self.path}: tensor {name} has {last - first} bytes, which do not fit shape {shape}; the file is"
+                    " corrupt"
+                )
             self.entries[name] = (dtype, shape, 8 + length + first)
             end = max(end, last)
         if 8 + length + end != size:
-            raise ValueError(f"{self.path}: {size} bytes, but its header promises {8 + length + end}; it is truncated, download or copy it again")
+            raise ValueError(
+                f"{self.path}: {size} bytes, but its header promises {8 + length + end}; it is truncated, download or"
+                " copy it again"
+            )
 
     @staticmethod
     def _check(header: object) -> None:
@@ -74,17 +95,23 @@ class Checkpoint:
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory)
         if not self.directory.is_dir():
-            raise FileNotFoundError(f"{self.directory}: no such directory; give a folder with config.json and *.safetensors")
+            raise FileNotFoundError(
+                f"{self.directory}: no such directory; give a folder with config.json and *.safetensors"
+            )
         index = self.directory / "model.safetensors.index.json"
         if index.is_file():
             try:
                 names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(f"{index}: not an index of tensors ({type(error).__name__}: {error}); download or copy it again") from None
+                raise ValueError(
+                    f"{index}: not an index of tensors ({type(error).__name__}: {error}); download or copy it again"
+                ) from None
             if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):
                 raise ValueError(f"{index}: names files outside its folder; download it again")
             if missing := [name for name in names if not (self.directory / name).is_file()]:
-                raise FileNotFoundError(f"{self.directory}: {index.name} lists {', '.join(missing)}, not there; download them")
+                raise FileNotFoundError(
+                    f"{self.directory}: {index.name} lists {', '.join(missing)}, not there; download them"
+                )
             files = [self.directory / name for name in names]
         else:
             files = sorted(self.directory.glob("*.safetensors"))
@@ -105,8 +132,12 @@ class Checkpoint:
         return self._where[name].read(name)
 
 
-def write_safetensors(path: str | os.PathLike, entries: list[tuple[str, tuple[int, ...], np.dtype]], tensors: Iterator[np.ndarray]) -> None:
-    """Writes one file in the order of `entries` (name, shape, type), taking the tensors one at a time; complete or absent, never half."""
+def write_safetensors(
+    path: str | os.PathLike, entries: list[tuple[str, tuple[int, ...], np.dtype]], tensors: Iterator[np.ndarray]
+) -> None:
+    """Writes one file in the order of `entries` (name, shape, type), taking the tensors one at a time; complete or
+    absent, never half.
+    """
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     offset = 0
     for name, shape, dtype in entries:

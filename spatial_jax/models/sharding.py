@@ -1,4 +1,5 @@
 """Logical axes of every parameter of a policy, and their placement on a mesh."""
+
 from __future__ import annotations
 
 import math
@@ -21,10 +22,23 @@ def param_axes(config: ModelConfig, lora: LoraConfig | None = None) -> nnx.State
 
 
 def tensor_ways(config: ModelConfig) -> int:
-    """The largest size of a tensor axis that divides everything of the model that it shards: heads, key/value heads, hidden units, vocabulary."""
-    return math.gcd(*(size for spec in param_specs(config) for axis, size in zip(spec.axes, spec.shape) if axis and DEFAULT_RULES[axis] == "tensor"))
+    """The largest size of a tensor axis that divides everything of the model that it shards: heads, key/value heads,
+    hidden units, vocabulary.
+    """
+    return math.gcd(
+        *(
+            size
+            for spec in param_specs(config)
+            for axis, size in zip(spec.axes, spec.shape)
+            if axis and DEFAULT_RULES[axis] == "tensor"
+        )
+    )
 
 
-def model_shardings(config: ModelConfig, params: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES, lora: LoraConfig | None = None) -> nnx.State:
-    """NamedShardings of the parameters (arrays or shapes); ValueError names the parameter whose dimension does not divide."""
+def model_shardings(
+    config: ModelConfig, params: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES, lora: LoraConfig | None = None
+) -> nnx.State:
+    """NamedShardings of the parameters (arrays or shapes); ValueError names the parameter whose dimension does not
+    divide.
+    """
     return param_shardings(params, param_axes(config, lora), mesh, rules)

@@ -1,4 +1,5 @@
 """The decoder: one layer as a pure function, scanned over stacked parameters."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,8 +18,16 @@ from spatial_jax.parallel.rules import constrain
 Attend = Callable[[jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
 
 
-def decoder_layer(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, attend: Attend, cache: Any, config: TextConfig,
-                  compute: Compute) -> tuple[jax.Array, Any]:
+def decoder_layer(
+    p: Params,
+    x: jax.Array,
+    cos: jax.Array,
+    sin: jax.Array,
+    attend: Attend,
+    cache: Any,
+    config: TextConfig,
+    compute: Compute,
+) -> tuple[jax.Array, Any]:
     """One pre-norm layer: x [b, n, d] -> ([b, n, d], what `attend` keeps)."""
     eps = config.rms_norm_eps
     h = rms_norm(p["input_norm"], x, eps)
@@ -36,20 +45,33 @@ def decoder_layer(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, atten
     return constrain(x, ("batch", "sequence", "activation")), cache
 
 
-def run_decoder(p: Params, x: jax.Array, positions: jax.Array, attend: Attend, caches: Any, deepstack: jax.Array | None,
-                config: TextConfig, compute: Compute, policy: str) -> tuple[jax.Array, Any]:
+def run_decoder(
+    p: Params,
+    x: jax.Array,
+    positions: jax.Array,
+    attend: Attend,
+    caches: Any,
+    deepstack: jax.Array | None,
+    config: TextConfig,
+    compute: Compute,
+    policy: str,
+) -> tuple[jax.Array, Any]:
     """All layers and the final norm: x [b, n, d], positions [3, b, n] -> (hidden [b, n, d], stacked new caches).
 
     deepstack [k, b, n, d] is added after the first k layers.
     """
-    cos, sin = mrope_cos_sin(positions, config.mrope_section, config.mrope_interleaved, config.rope_theta, compute.dtype)
+    cos, sin = mrope_cos_sin(
+        positions, config.mrope_section, config.mrope_interleaved, config.rope_theta, compute.dtype
+    )
     taps = 0 if deepstack is None else deepstack.shape[0]
 
     def body(x, step):
         layer, cache, index = step
         x, cache = decoder_layer(layer, x, cos, sin, attend, cache, config, compute)
         if deepstack is not None:
-            x = jax.lax.cond(index < taps, lambda: x + deepstack[jnp.minimum(index, taps - 1)].astype(x.dtype), lambda: x)
+            x = jax.lax.cond(
+                index < taps, lambda: x + deepstack[jnp.minimum(index, taps - 1)].astype(x.dtype), lambda: x
+            )
         return x, cache
 
     indices = None if deepstack is None else jnp.arange(config.num_layers)

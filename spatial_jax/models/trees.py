@@ -1,4 +1,5 @@
 """Parameter trees by path."""
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping

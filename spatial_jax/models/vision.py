@@ -1,4 +1,5 @@
 """The vision tower on packed patches: windows and frames as blocks, every shape static."""
+
 from __future__ import annotations
 
 import itertools
@@ -8,7 +9,17 @@ import jax.numpy as jnp
 
 from spatial_jax.models.batch import BlockLayout, VisionArrays, VisionFeatures
 from spatial_jax.models.configs import VisionConfig
-from spatial_jax.models.layers import Compute, Params, activation, gather_rows, in_parts, layer_norm, linear, rms_norm, take_parts
+from spatial_jax.models.layers import (
+    Compute,
+    Params,
+    activation,
+    gather_rows,
+    in_parts,
+    layer_norm,
+    linear,
+    rms_norm,
+    take_parts,
+)
 from spatial_jax.models.remat import remat
 from spatial_jax.ops.attention import attention
 from spatial_jax.ops.rope import grid_cos_sin, rotate, wide_dtype
@@ -18,8 +29,12 @@ NORM_EPS = 1e-6
 HEADS = ("vision_heads", None)
 
 
-def block_attention(q: jax.Array, k: jax.Array, v: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array, parts: int = 1) -> jax.Array:
-    """q, k, v [N, h, d] -> [N, h, d], each row attending inside its block, or inside its segment of its part when there is no layout."""
+def block_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array, parts: int = 1
+) -> jax.Array:
+    """q, k, v [N, h, d] -> [N, h, d], each row attending inside its block, or inside its segment of its part when there
+    is no layout.
+    """
     if layout is None:
         q, k, v = (in_parts(a, parts, *HEADS) for a in (q, k, v))
         segments = in_parts(segment_ids, parts)
@@ -40,10 +55,20 @@ def _norm(p: Params, x: jax.Array, config: VisionConfig) -> jax.Array:
     return rms_norm(p, x, NORM_EPS) if config.rms_norm else layer_norm(p, x, NORM_EPS)
 
 
-def vision_block(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, layout: BlockLayout | None, segment_ids: jax.Array, parts: int,
-                 config: VisionConfig, compute: Compute) -> jax.Array:
+def vision_block(
+    p: Params,
+    x: jax.Array,
+    cos: jax.Array,
+    sin: jax.Array,
+    layout: BlockLayout | None,
+    segment_ids: jax.Array,
+    parts: int,
+    config: VisionConfig,
+    compute: Compute,
+) -> jax.Array:
     """One pre-norm block on packed patches, x [N, d]."""
-    # Pinned, the weights of a block are gathered; free, the compiler sums partial products of all patches over the devices instead.
+    # Pinned, the weights of a block are gathered; free, the compiler sums partial products of all patches over the
+    # devices instead.
     x = constrain(x, ("patches", None))
     qkv = constrain(linear(p["qkv"], _norm(p["norm1"], x, config), compute), ("patches", None, "vision_heads", None))
     q, k = rotate(qkv[:, 0], cos, sin), rotate(qkv[:, 1], cos, sin)
@@ -51,11 +76,15 @@ def vision_block(p: Params, x: jax.Array, cos: jax.Array, sin: jax.Array, layout
     h = _norm(p["norm2"], x, config)
     act = activation(config.hidden_act)
     if "gate_proj" in p:
-        return x + linear(p["down_proj"], act(linear(p["gate_proj"], h, compute)) * linear(p["up_proj"], h, compute), compute)
+        return x + linear(
+            p["down_proj"], act(linear(p["gate_proj"], h, compute)) * linear(p["up_proj"], h, compute), compute
+        )
     return x + linear(p["fc2"], act(linear(p["fc1"], h, compute)), compute)
 
 
-def merge(p: Params, x: jax.Array, config: VisionConfig, compute: Compute, norm_after_grouping: bool = False) -> jax.Array:
+def merge(
+    p: Params, x: jax.Array, config: VisionConfig, compute: Compute, norm_after_grouping: bool = False
+) -> jax.Array:
     """Merger: x [N, d] -> [N / m^2, out]; the DeepStack mergers normalise after grouping."""
     grouped = (x.shape[0] // config.merge_unit, config.merge_unit * config.hidden_size)
     if norm_after_grouping:
@@ -66,13 +95,19 @@ def merge(p: Params, x: jax.Array, config: VisionConfig, compute: Compute, norm_
 
 
 def scan_period(config: VisionConfig) -> int:
-    """Smallest number of blocks after which the pattern of window and full blocks repeats; the outer scan runs over such groups."""
+    """Smallest number of blocks after which the pattern of window and full blocks repeats; the outer scan runs over
+    such groups.
+    """
     pattern = [i in config.full_attention_blocks for i in range(config.depth)]
-    return next(p for p in range(1, config.depth + 1) if config.depth % p == 0 and pattern == pattern[:p] * (config.depth // p))
+    return next(
+        p for p in range(1, config.depth + 1) if config.depth % p == 0 and pattern == pattern[:p] * (config.depth // p)
+    )
 
 
 def position_embedding(table: jax.Array, vision: VisionArrays) -> jax.Array:
-    """Bilinear samples of the learned position table, [N, d] float32: table rows times float32 weights, summed in float32."""
+    """Bilinear samples of the learned position table, [N, d] float32: table rows times float32 weights, summed in
+    float32.
+    """
     wide = wide_dtype(table.dtype)
     rows = table[jnp.asarray(vision.tap_index)].astype(wide)
     return (rows * jnp.asarray(vision.tap_weight)[:, :, None].astype(wide)).sum(axis=0)
@@ -124,5 +159,10 @@ def run_tower(p: Params, vision: VisionArrays, config: VisionConfig, compute: Co
         features = take_parts(features, vision.token_order)
     deepstack = None
     if kept is not None:
-        deepstack = jnp.stack([merge(jax.tree.map(lambda a, j=j: a[j], p["deepstack"]), kept[j], config, compute, True) for j in range(len(taps))])
+        deepstack = jnp.stack(
+            [
+                merge(jax.tree.map(lambda a, j=j: a[j], p["deepstack"]), kept[j], config, compute, True)
+                for j in range(len(taps))
+            ]
+        )
     return VisionFeatures(features, deepstack, vision.parts)

@@ -1,8 +1,10 @@
 """Packs the patches of images and videos into one array with static index arrays, on the host in NumPy.
 
-The tower then needs no grid: windows and frames are gathered blocks (or plain reshapes when every block is full), padding is segment 0.
-Shapes depend on the bucket and on coarse counts only, so that the number of compiled programs stays small.
+The tower then needs no grid: windows and frames are gathered blocks (or plain reshapes when every block is full),
+padding is segment 0. Shapes depend on the bucket and on coarse counts only, so that the number of compiled programs
+stays small.
 """
+
 from __future__ import annotations
 
 import functools
@@ -22,8 +24,12 @@ def round_size(count: int) -> int:
 
 
 @functools.lru_cache(maxsize=512)
-def _frame_plan(h: int, w: int, merge: int, window_tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One frame of h x w patches in tower order: patch order [hw], rows [hw], cols [hw], window id of each patch [hw]."""
+def _frame_plan(
+    h: int, w: int, merge: int, window_tokens: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """One frame of h x w patches in tower order: patch order [hw], rows [hw], cols [hw], window id of each patch
+    [hw].
+    """
     lh, lw = h // merge, w // merge
     merged = np.arange(lh * lw).reshape(lh, lw)
     if window_tokens:
@@ -40,8 +46,13 @@ def _frame_plan(h: int, w: int, merge: int, window_tokens: int) -> tuple[np.ndar
     return patch_order, rows, cols, window_ids
 
 
-def _position_taps(rows: np.ndarray, cols: np.ndarray, heights: np.ndarray, widths: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Bilinear, corner-aligned taps into a side x side table: int32 [4, N], float32 [4, N] (float32 by definition, as in transformers)."""
+def _position_taps(
+    rows: np.ndarray, cols: np.ndarray, heights: np.ndarray, widths: np.ndarray, side: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bilinear, corner-aligned taps into a side x side table: int32 [4, N], float32 [4, N] (float32 by definition, as
+    in transformers).
+    """
+
     def axis(index, extent):
         scale = np.float32(side - 1) / np.maximum(extent - 1, 1).astype(np.float32)
         source = index.astype(np.float32) * scale
@@ -51,17 +62,22 @@ def _position_taps(rows: np.ndarray, cols: np.ndarray, heights: np.ndarray, widt
     top, bottom, down = axis(rows, heights)
     left, right, across = axis(cols, widths)
     one = np.float32(1)
-    index = np.stack([top * side + left, top * side + right, bottom * side + left, bottom * side + right]).astype(np.int32)
+    index = np.stack([top * side + left, top * side + right, bottom * side + left, bottom * side + right]).astype(
+        np.int32
+    )
     weight = np.stack([(one - down) * (one - across), (one - down) * across, down * (one - across), down * across])
     return index, weight.astype(np.float32)
 
 
-def _blocks(block_ids: Sequence[np.ndarray], counts: Sequence[np.ndarray], part: int, size: int, count: int) -> BlockLayout:
-    """Blocks of consecutive packed rows, a layout for each part of the pack: block_ids [n] non-decreasing ids of the part's real rows, counts
-    their sizes, padded to [count, size]; part: rows of a part."""
+def _blocks(
+    block_ids: Sequence[np.ndarray], counts: Sequence[np.ndarray], part: int, size: int, count: int
+) -> BlockLayout:
+    """Blocks of consecutive packed rows, a layout for each part of the pack: block_ids [n] non-decreasing ids of the
+    part's real rows, counts their sizes, padded to [count, size]; part: rows of a part.
+    """
     parts = len(counts)
     full = all((sizes == size).all() for sizes in counts)
-    index: Any = np.full((parts, count * size), part, np.int32)     # NumPy arrays stand where device arrays will
+    index: Any = np.full((parts, count * size), part, np.int32)  # NumPy arrays stand where device arrays will
     inverse: Any = np.full((parts, part), count * size, np.int32)
     valid: Any = np.zeros((parts, count * size), bool)
     for i, (ids, sizes) in enumerate(zip(block_ids, counts)):
@@ -69,7 +85,7 @@ def _blocks(block_ids: Sequence[np.ndarray], counts: Sequence[np.ndarray], part:
         slots = ids * size + np.arange(len(ids)) - starts[ids]
         valid[i, slots] = True
         index[i, slots] = np.arange(len(ids), dtype=np.int32)
-        inverse[i, :len(ids)] = slots
+        inverse[i, : len(ids)] = slots
     valid = None if valid.all() else valid.reshape(parts, count, size)
     if full and count * size == part:
         return BlockLayout(count, size, None, None, valid)
@@ -91,33 +107,50 @@ def _block_shape(counts: Sequence[np.ndarray], part: int, bucketed: bool, size: 
     return fill if most <= fill else round_size(most), largest
 
 
-def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vision_config: VisionConfig, *,
-                bucket: int | None = None, pictures: Sequence[int] | None = None) -> VisionArrays:
+def plan_vision(
+    pixel_values: np.ndarray,
+    grid_thw: Iterable[Iterable[int]],
+    vision_config: VisionConfig,
+    *,
+    bucket: int | None = None,
+    pictures: Sequence[int] | None = None,
+) -> VisionArrays:
     """VisionArrays (NumPy leaves) of packed pictures.
 
-    pixel_values [N, K] as transformers' processors give them (frames in merge-block order), grid_thw [m, 3] (t, h, w) in patches, images and
-    videos alike; bucket: rows to pad to (a multiple of merge^2). pictures: how many of the m pictures go into each of the pack's parts, which
-    are of equal size and know nothing of one another, so that devices can take one or several each; default: one part with all.
-    ValueError when the rows do not match the grids or exceed the bucket, or a part its share of it.
+    pixel_values [N, K] as transformers' processors give them (frames in merge-block order), grid_thw [m, 3] (t, h, w)
+    in patches, images and videos alike; bucket: rows to pad to (a multiple of merge^2). pictures: how many of the m
+    pictures go into each of the pack's parts, which are of equal size and know nothing of one another, so that devices
+    can take one or several each; default: one part with all. ValueError when the rows do not match the grids or exceed
+    the bucket, or a part its share of it.
     """
     config = vision_config
     pixel_values = np.asarray(pixel_values)
     grids = np.asarray(list(grid_thw) if not isinstance(grid_thw, np.ndarray) else grid_thw, np.int64).reshape(-1, 3)
     rows_given, expected = len(pixel_values), int(grids.prod(axis=1).sum())
     if rows_given != expected or pixel_values.shape[1] != config.patch_dim:
-        raise ValueError(f"plan_vision: pixel_values {pixel_values.shape} do not match grids {grids.tolist()}: need ({expected}, {config.patch_dim})")
+        raise ValueError(
+            f"plan_vision: pixel_values {pixel_values.shape} do not match grids {grids.tolist()}: need ({expected},"
+            f" {config.patch_dim})"
+        )
     if (grids[:, 1:] % config.spatial_merge_size).any():
-        raise ValueError(f"plan_vision: grids {grids.tolist()} must have sides that are multiples of {config.spatial_merge_size} patches")
+        raise ValueError(
+            f"plan_vision: grids {grids.tolist()} must have sides that are multiples of {config.spatial_merge_size}"
+            " patches"
+        )
     share = [len(grids)] if pictures is None else list(pictures)
     if sum(share) != len(grids) or (len(share) > 1 and bucket is None):
-        raise ValueError(f"plan_vision: parts of {share} pictures need a bucket and {sum(share)} grids, not {len(grids)}")
+        raise ValueError(
+            f"plan_vision: parts of {share} pictures need a bucket and {sum(share)} grids, not {len(grids)}"
+        )
     own = np.split(grids, np.cumsum(share)[:-1])
     needed = [int(g.prod(axis=1).sum()) for g in own]
     total, parts = bucket or expected, len(share)
     part = total // parts
     if part < max(needed) or total % (parts * config.merge_unit):
-        raise ValueError(f"plan_vision: bucket {total} must be a multiple of {parts * config.merge_unit} and hold {max(needed) * parts} patches; "
-                         "raise it or lower max_pixels")
+        raise ValueError(
+            f"plan_vision: bucket {total} must be a multiple of {parts * config.merge_unit} and hold"
+            f" {max(needed) * parts} patches; raise it or lower max_pixels"
+        )
 
     windowed = config.window_tokens > 0 and len(config.full_attention_blocks) < config.depth
     window = config.window_tokens if windowed else 0
@@ -127,7 +160,9 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
     rows: Any = np.zeros(total, np.int32)  # NumPy arrays stand where device arrays will
     cols: Any = np.zeros(total, np.int32)
     segments: Any = np.zeros(total, np.int32)
-    patches: Any = np.zeros((total, config.patch_dim), pixel_values.dtype if pixel_values.dtype == np.float64 else np.float32)
+    patches: Any = np.zeros(
+        (total, config.patch_dim), pixel_values.dtype if pixel_values.dtype == np.float64 else np.float32
+    )
     orders, frame_ids, window_ids = [], [], []
     begins = np.concatenate([[0], np.cumsum(needed)])
     values = pixel_values.astype(patches.dtype, copy=False)
@@ -138,7 +173,7 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
         rows[here], cols[here] = _joined([p[1] for p in plans[i]]), _joined([p[2] for p in plans[i]])
         frame_ids.append(np.repeat(np.arange(len(frames[i])), sizes[i]))
         segments[here] = frame_ids[i] + 1
-        np.take(values[begins[i]:begins[i + 1]], orders[i], axis=0, out=patches[here])
+        np.take(values[begins[i] : begins[i + 1]], orders[i], axis=0, out=patches[here])
         offsets = np.cumsum([0, *(int(p[3][-1]) + 1 for p in plans[i])])
         window_ids.append(_joined([p[3] + offset for p, offset in zip(plans[i], offsets)]))
 
@@ -149,9 +184,11 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
     token_order: Any = None
     if windowed:
         counts = [np.bincount(ids) for ids in window_ids]
-        count, size = _block_shape(counts, part, bucket is not None, config.window_tokens**2 * config.merge_unit if bucket else None)
+        count, size = _block_shape(
+            counts, part, bucket is not None, config.window_tokens**2 * config.merge_unit if bucket else None
+        )
         window_blocks = _blocks(window_ids, counts, part, size, count)
-        merged = [order[::config.merge_unit] // config.merge_unit for order in orders]
+        merged = [order[:: config.merge_unit] // config.merge_unit for order in orders]
         if bucket is not None or any((order != np.arange(len(order))).any() for order in merged):
             token_order = np.tile(np.arange(part // config.merge_unit, dtype=np.int32), (parts, 1))
             for i, order in enumerate(merged):
@@ -163,9 +200,14 @@ def plan_vision(pixel_values: np.ndarray, grid_thw: Iterable[Iterable[int]], vis
         widths = np.ones(total, np.int64)
         for i in range(parts):
             here = slice(i * part, i * part + needed[i])
-            heights[here], widths[here] = np.repeat([h for h, _ in frames[i]], sizes[i]), np.repeat([w for _, w in frames[i]], sizes[i])
+            heights[here], widths[here] = (
+                np.repeat([h for h, _ in frames[i]], sizes[i]),
+                np.repeat([w for _, w in frames[i]], sizes[i]),
+            )
         tap_index, tap_weight = _position_taps(rows, cols, heights, widths, int(config.num_position_embeddings**0.5))
-    return VisionArrays(patches, rows, cols, segments, frame_blocks, window_blocks, token_order, tap_index, tap_weight, parts)
+    return VisionArrays(
+        patches, rows, cols, segments, frame_blocks, window_blocks, token_order, tap_index, tap_weight, parts
+    )
 
 
 def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -1,1 +1,3 @@
-"""Device-side operations: attention, rotary embeddings, log-probabilities, sampling. Import the file you need; nothing is loaded here."""
+"""Device-side operations: attention, rotary embeddings, log-probabilities, sampling. Import the file you need; nothing
+is loaded here.
+"""

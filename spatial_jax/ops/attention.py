@@ -1,4 +1,5 @@
 """Attention with one meaning on every backend: grouped heads, causal order, key padding, segments."""
+
 from __future__ import annotations
 
 import contextlib
@@ -14,11 +15,19 @@ BACKENDS = ("auto", "xla", "splash", "cudnn")
 _platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("attention_platform", default=None)
 
 
-def attention_mask(n: int, m: int, *, causal: bool = False, kv_valid: jax.Array | None = None,
-                   q_segments: jax.Array | None = None, kv_segments: jax.Array | None = None) -> jax.Array | None:
+def attention_mask(
+    n: int,
+    m: int,
+    *,
+    causal: bool = False,
+    kv_valid: jax.Array | None = None,
+    q_segments: jax.Array | None = None,
+    kv_segments: jax.Array | None = None,
+) -> jax.Array | None:
     """bool, broadcastable to [b, n, m]: True where query may see key; None when everything is seen.
 
-    causal: query i sees keys up to i + (m - n); kv_valid [b, m]; segments int32 [b, n] and [b, m], 0 sees and is seen by nothing.
+    causal: query i sees keys up to i + (m - n); kv_valid [b, m]; segments int32 [b, n] and [b, m], 0 sees and is seen
+    by nothing.
     """
     mask = None
     if causal:
@@ -32,17 +41,21 @@ def attention_mask(n: int, m: int, *, causal: bool = False, kv_valid: jax.Array 
     return mask
 
 
-def reference_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None, scale: float | None = None) -> jax.Array:
-    """Plain softmax attention: q [b, n, h, d], k, v [b, m, k, d] with h a multiple of k, mask broadcastable to [b, n, m] -> [b, n, h, d].
+def reference_attention(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None = None, scale: float | None = None
+) -> jax.Array:
+    """Plain softmax attention: q [b, n, h, d], k, v [b, m, k, d] with h a multiple of k, mask broadcastable to [b, n,
+    m] -> [b, n, h, d].
 
-    Scores, softmax and sums in float32 (float64 for float64 inputs); the weights are cast to v's type before they meet v and normalised
-    after. A query that may see nothing gets the mean of the values, never NaN.
+    Scores, softmax and sums in float32 (float64 for float64 inputs); the weights are cast to v's type before they meet
+    v and normalised after. A query that may see nothing gets the mean of the values, never NaN.
     """
     b, n, h, d = q.shape
     kv = k.shape[2]
     group = h // kv
     wide = wide_dtype(q.dtype)
-    # Heads first, the queries of one kv head side by side: two plain batched matmuls, the fastest form on CPUs and GPUs alike.
+    # Heads first, the queries of one kv head side by side: two plain batched matmuls, the fastest form on CPUs and GPUs
+    # alike.
     q = q.reshape(b, n, kv, group, d).transpose(0, 2, 1, 3, 4).reshape(b, kv, n * group, d)
     k, v = k.transpose(0, 2, 3, 1), v.transpose(0, 2, 1, 3)
     scores = jnp.matmul(q, k, preferred_element_type=wide) * jnp.asarray(d**-0.5 if scale is None else scale, wide)
@@ -55,19 +68,30 @@ def reference_attention(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Arra
 
 
 def choose_backend(q: jax.Array, k: jax.Array, platform: str) -> str:
-    """What "auto" means: splash on TPUs from 256 queries and keys on, cuDNN on GPUs in half precision from 512 on (measured on an H100 with head
-    widths 128 and 80: 2 to 4 times as fast as XLA, benchmarks/results/gpu_attention.json), else XLA."""
+    """What "auto" means: splash on TPUs from 256 queries and keys on, cuDNN on GPUs in half precision from 512 on
+    (measured on an H100 with head widths 128 and 80: 2 to 4 times as fast as XLA,
+    benchmarks/results/gpu_attention.json), else XLA.
+    """
     n, m, d = q.shape[1], k.shape[1], q.shape[3]
     if platform == "tpu" and min(n, m) >= 256 and q.dtype in (jnp.bfloat16, jnp.float32):
         return "splash"
-    if platform in ("gpu", "cuda") and q.dtype in (jnp.bfloat16, jnp.float16) and d <= 128 and d % 8 == 0 and n == m >= 512 and n % 64 == 0:
+    if (
+        platform in ("gpu", "cuda")
+        and q.dtype in (jnp.bfloat16, jnp.float16)
+        and d <= 128
+        and d % 8 == 0
+        and n == m >= 512
+        and n % 64 == 0
+    ):
         return "cudnn"
     return "xla"
 
 
 @contextlib.contextmanager
 def target_platform(platform: str) -> Iterator[None]:
-    """Inside, "auto" chooses for `platform` ("tpu", "gpu", "cpu"), e.g. while compiling for TPUs on a machine that has none."""
+    """Inside, "auto" chooses for `platform` ("tpu", "gpu", "cpu"), e.g. while compiling for TPUs on a machine that has
+    none.
+    """
     token = _platform.set(platform)
     try:
         yield
@@ -80,12 +104,22 @@ def current_platform() -> str:
     return _platform.get() or jax.default_backend()
 
 
-def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False, kv_valid: jax.Array | None = None,
-              q_segments: jax.Array | None = None, kv_segments: jax.Array | None = None, scale: float | None = None,
-              backend: str = "auto") -> jax.Array:
+def attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    causal: bool = False,
+    kv_valid: jax.Array | None = None,
+    q_segments: jax.Array | None = None,
+    kv_segments: jax.Array | None = None,
+    scale: float | None = None,
+    backend: str = "auto",
+) -> jax.Array:
     """Attention of q [b, n, h, d] over k, v [b, m, kv heads, d] -> [b, n, h, d]. Masks as in `attention_mask`.
 
-    Rows of queries that see nothing (padding) hold unspecified finite numbers. backend: "auto", "xla", "splash" (TPU) or "cudnn" (GPU).
+    Rows of queries that see nothing (padding) hold unspecified finite numbers. backend: "auto", "xla", "splash" (TPU)
+    or "cudnn" (GPU).
     """
     if backend not in BACKENDS:
         raise ValueError(f"attention: backend {backend!r} is unknown; use one of {', '.join(BACKENDS)}")
@@ -95,8 +129,12 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool = False,
     if backend == "splash":
         from spatial_jax.ops.splash import splash_attention  # Pallas for TPU is slow to import and only needed there
 
-        return splash_attention(q, k, v, causal=causal, kv_valid=kv_valid, q_segments=q_segments, kv_segments=kv_segments, scale=scale)
-    mask = attention_mask(q.shape[1], k.shape[1], causal=causal, kv_valid=kv_valid, q_segments=q_segments, kv_segments=kv_segments)
+        return splash_attention(
+            q, k, v, causal=causal, kv_valid=kv_valid, q_segments=q_segments, kv_segments=kv_segments, scale=scale
+        )
+    mask = attention_mask(
+        q.shape[1], k.shape[1], causal=causal, kv_valid=kv_valid, q_segments=q_segments, kv_segments=kv_segments
+    )
     if backend == "cudnn":
         full = None if mask is None else jnp.broadcast_to(mask, (q.shape[0], q.shape[1], k.shape[1]))[:, None]
         return jax.nn.dot_product_attention(q, k, v, mask=full, scale=scale, implementation="cudnn")

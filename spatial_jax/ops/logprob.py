@@ -4,6 +4,7 @@ The vocabulary of the Qwen-VL family is 152k, so float32 logits of one token cos
 chunks of tokens; the backward pass recomputes a chunk's logits from the saved log-sum-exp. The same `scaled_logits`
 serves the sampler, so that temperature and banned ids mean the same thing on both sides.
 """
+
 from functools import partial
 
 import jax
@@ -31,9 +32,14 @@ def allowed_ids(vocab_size: int, banned_ids: tuple[int, ...]) -> Array:
 
 
 def scaled_logits(
-    hidden: Float[Array, "n d"], head: Float[Array, "d v"], temperature: Float[Array, ""] | float = 1.0, banned_ids: tuple[int, ...] = ()
+    hidden: Float[Array, "n d"],
+    head: Float[Array, "d v"],
+    temperature: Float[Array, ""] | float = 1.0,
+    banned_ids: tuple[int, ...] = (),
 ) -> Float[Array, "n v"]:
-    """float32 logits divided by the temperature, with the banned ids at -1e30; the one definition for sampler and trainer."""
+    """float32 logits divided by the temperature, with the banned ids at -1e30; the one definition for sampler and
+    trainer.
+    """
     logits = jnp.dot(hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32) / temperature
     if banned_ids:
         logits = jnp.where(allowed_ids(logits.shape[-1], banned_ids), logits, BANNED)
@@ -51,15 +57,18 @@ def token_logprobs(
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Log-probability of each target and entropy (nats) of each distribution, both float32 and differentiable.
 
-    A banned target has log-probability about -1e30 and no gradient: mask it out. At most `chunk` rows of logits live at once on a device:
-    on a mesh the rows of a chunk are shared out and each device has the whole width of the head, gathered once.
+    A banned target has log-probability about -1e30 and no gradient: mask it out. At most `chunk` rows of logits live at
+    once on a device: on a mesh the rows of a chunk are shared out and each device has the whole width of the head,
+    gathered once.
     """
     temperature = jnp.asarray(temperature, jnp.float32)
     return _token_logprobs(hidden, head, targets, temperature, tuple(sorted(set(banned_ids))), chunk * batch_ways())
 
 
 def _gathered(head: Array, dtype) -> Array:
-    """The head in the type of the products, its width on every device: a sharded width would be summed over devices for every chunk."""
+    """The head in the type of the products, its width on every device: a sharded width would be summed over devices for
+    every chunk.
+    """
     return constrain(head.astype(dtype), (None, "vocab"))
 
 
@@ -69,7 +78,9 @@ def _shared(x: Array) -> Array:
 
 
 def _chunks(n: int, chunk: int) -> tuple[int, int]:
-    """(number of chunks, rows a chunk); prefers a split without padding. Rows divide over the devices where `n` does."""
+    """(number of chunks, rows a chunk); prefers a split without padding. Rows divide over the devices where `n`
+    does.
+    """
     least, ways = -(-n // chunk), batch_ways()
     unit = ways if n % ways == 0 else 1
     for count in range(least, 2 * least + 1):
@@ -79,7 +90,9 @@ def _chunks(n: int, chunk: int) -> tuple[int, int]:
 
 
 def _split(x: Array, count: int, rows: int) -> Array:
-    """[n, ...] -> [count, rows, ...], rows strided, so that a token axis sharded over devices stays sharded inside every chunk."""
+    """[n, ...] -> [count, rows, ...], rows strided, so that a token axis sharded over devices stays sharded inside
+    every chunk.
+    """
     padded = jnp.pad(x, [(0, count * rows - x.shape[0])] + [(0, 0)] * (x.ndim - 1))
     return jnp.swapaxes(padded.reshape(rows, count, *x.shape[1:]), 0, 1)
 
@@ -109,6 +122,7 @@ def _forward(hidden, head, targets, temperature, banned_ids, chunk):
     if count == 1:
         logp, entropy, lse = _chunk_forward(_shared(hidden), whole, _shared(targets), temperature, banned_ids)
     else:
+
         def body(_, xs):
             return None, _chunk_forward(_shared(xs[0]), whole, _shared(xs[1]), temperature, banned_ids)
 
@@ -118,7 +132,9 @@ def _forward(hidden, head, targets, temperature, banned_ids, chunk):
 
 
 def _chunk_backward(hidden, head, targets, temperature, lse, entropy, d_logp, d_entropy, banned_ids):
-    """Gradients (logits, hidden) of one chunk: d logp / d logits = onehot - p, d entropy / d logits = -p (log p + entropy)."""
+    """Gradients (logits, hidden) of one chunk: d logp / d logits = onehot - p, d entropy / d logits = -p (log p +
+    entropy).
+    """
     logits = scaled_logits(hidden, head, temperature, banned_ids)
     log_p = logits - lse[:, None]
     p = jnp.exp(log_p)
@@ -136,7 +152,9 @@ def _head_gradient(hidden, d_logits, ways):
     split = (ways, hidden.shape[0] // ways)
     hidden = constrain(hidden.reshape(*split, -1), ("batch", None, None))
     d_logits = constrain(d_logits.reshape(*split, -1), ("batch", None, "vocab"))
-    return constrain(jnp.einsum("wrd,wrv->wdv", hidden, d_logits, preferred_element_type=jnp.float32), ("batch", None, "vocab"))
+    return constrain(
+        jnp.einsum("wrd,wrv->wdv", hidden, d_logits, preferred_element_type=jnp.float32), ("batch", None, "vocab")
+    )
 
 
 def _backward(banned_ids, chunk, residuals, cotangents):
@@ -144,12 +162,15 @@ def _backward(banned_ids, chunk, residuals, cotangents):
     d_logp, d_entropy = cotangents
     n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
-    # Each device sums its own rows' part of the head's gradient over the chunks; the devices' parts meet once, after the last chunk.
+    # Each device sums its own rows' part of the head's gradient over the chunks; the devices' parts meet once, after
+    # the last chunk.
     ways = batch_ways() if rows % batch_ways() == 0 else 1
 
     def one(xs):
         h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = (_shared(x) for x in xs)
-        d_logits, d_h = _chunk_backward(h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids)
+        d_logits, d_h = _chunk_backward(
+            h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids
+        )
         return _head_gradient(h, d_logits, ways), d_h
 
     def body(d_head, xs):

@@ -1,4 +1,5 @@
 """Rotary embeddings: angles from positions, and the rotate-half rotation."""
+
 from __future__ import annotations
 
 import jax
@@ -18,37 +19,51 @@ def inverse_frequencies(half: int, theta: float, dtype) -> np.ndarray:
 
 
 def mrope_axes(section: tuple[int, int, int], interleaved: bool) -> np.ndarray:
-    """int32 [head_dim / 2]: which of (time, height, width) drives each frequency. Sections follow each other (Qwen2-VL, 2.5) or interleave (3)."""
+    """int32 [head_dim / 2]: which of (time, height, width) drives each frequency. Sections follow each other (Qwen2-VL,
+    2.5) or interleave (3).
+    """
     half = sum(section)
     axes = np.zeros(half, np.int32)
     if interleaved:
         for axis in (1, 2):
-            axes[axis:3 * section[axis]:3] = axis
+            axes[axis : 3 * section[axis] : 3] = axis
     else:
-        axes[section[0]:section[0] + section[1]] = 1
-        axes[section[0] + section[1]:] = 2
+        axes[section[0] : section[0] + section[1]] = 1
+        axes[section[0] + section[1] :] = 2
     return axes
 
 
-def mrope_cos_sin(positions: jax.Array, section: tuple[int, int, int], interleaved: bool, theta: float, dtype) -> tuple[jax.Array, jax.Array]:
-    """positions [3, b, n] -> cos, sin [b, n, 1, head_dim / 2] in `dtype`; angles in float32 (float64 in a float64 model)."""
+def mrope_cos_sin(
+    positions: jax.Array, section: tuple[int, int, int], interleaved: bool, theta: float, dtype
+) -> tuple[jax.Array, jax.Array]:
+    """positions [3, b, n] -> cos, sin [b, n, 1, head_dim / 2] in `dtype`; angles in float32 (float64 in a float64
+    model).
+    """
     wide = wide_dtype(dtype)
     frequencies = inverse_frequencies(sum(section), theta, wide)
     axes = mrope_axes(section, interleaved)
-    chosen = jnp.where(axes == 0, positions[0][..., None], jnp.where(axes == 1, positions[1][..., None], positions[2][..., None]))
+    chosen = jnp.where(
+        axes == 0, positions[0][..., None], jnp.where(axes == 1, positions[1][..., None], positions[2][..., None])
+    )
     angles = chosen.astype(wide) * frequencies
     return jnp.cos(angles)[..., None, :].astype(dtype), jnp.sin(angles)[..., None, :].astype(dtype)
 
 
 def grid_cos_sin(rows: jax.Array, cols: jax.Array, head_dim: int, dtype) -> tuple[jax.Array, jax.Array]:
-    """Axial angles of patches: rows, cols [n] -> cos, sin [n, 1, head_dim / 2] in float32 (float64 in a float64 model), theta 10000."""
+    """Axial angles of patches: rows, cols [n] -> cos, sin [n, 1, head_dim / 2] in float32 (float64 in a float64 model),
+    theta 10000.
+    """
     wide = wide_dtype(dtype)
     frequencies = inverse_frequencies(head_dim // 4, 10000.0, wide)
-    angles = jnp.concatenate([rows[:, None].astype(wide) * frequencies, cols[:, None].astype(wide) * frequencies], axis=-1)
+    angles = jnp.concatenate(
+        [rows[:, None].astype(wide) * frequencies, cols[:, None].astype(wide) * frequencies], axis=-1
+    )
     return jnp.cos(angles)[:, None, :], jnp.sin(angles)[:, None, :]
 
 
 def rotate(x: jax.Array, cos: jax.Array, sin: jax.Array) -> jax.Array:
-    """Rotates x [..., heads, d]: its first half pairs with its second; cos, sin [..., 1, d / 2]; computed in their type, returned in x's."""
+    """Rotates x [..., heads, d]: its first half pairs with its second; cos, sin [..., 1, d / 2]; computed in their
+    type, returned in x's.
+    """
     first, second = jnp.split(x.astype(cos.dtype), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1).astype(x.dtype)

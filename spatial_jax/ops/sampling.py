@@ -1,9 +1,10 @@
 """Drawing tokens: keys that depend on the sample alone, truncation by top-k, top-p and min-p, Gumbel-argmax.
 
-The key of a token is a chain of fold-ins over (seed, step, prompt, sample, position), so the same sample draws the same noise
-in whatever slot, batch or device it is decoded. Truncation thresholds come from a bisection over the float's bit pattern:
-exact, without a sort, and only reductions over the vocabulary, which stay cheap when it is sharded.
+The key of a token is a chain of fold-ins over (seed, step, prompt, sample, position), so the same sample draws the same
+noise in whatever slot, batch or device it is decoded. Truncation thresholds come from a bisection over the float's bit
+pattern: exact, without a sort, and only reductions over the vocabulary, which stay cheap when it is sharded.
 """
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, UInt
@@ -14,7 +15,11 @@ _BITS_OF_ONE = 0x3F800000
 
 
 def sample_keys(
-    seed: Int[Array, ""] | int, step: Int[Array, ""] | int, prompts: UInt[Array, " n"], samples: UInt[Array, " n"], positions: UInt[Array, " n"]
+    seed: Int[Array, ""] | int,
+    step: Int[Array, ""] | int,
+    prompts: UInt[Array, " n"],
+    samples: UInt[Array, " n"],
+    positions: UInt[Array, " n"],
 ) -> Array:
     """One PRNG key a row, a function of (seed, step, prompt, sample, position in the answer) and nothing else."""
     base = jax.random.fold_in(jax.random.key(seed), step)
@@ -26,7 +31,9 @@ def sample_keys(
 
 
 def _keep_largest(probs: Float[Array, "n v"], weight: Float[Array, "n v"], target: float) -> Bool[Array, "n v"]:
-    """The fewest largest entries of `probs` whose summed `weight` reaches `target`; entries equal to the last one stay too."""
+    """The fewest largest entries of `probs` whose summed `weight` reaches `target`; entries equal to the last one stay
+    too.
+    """
     bits = jax.lax.bitcast_convert_type(probs, jnp.int32)  # the order of non-negative floats is the order of their bits
 
     def halve(_, bounds):
@@ -41,8 +48,11 @@ def _keep_largest(probs: Float[Array, "n v"], weight: Float[Array, "n v"], targe
     return bits >= low[:, None]
 
 
-def truncate_logits(logits: Float[Array, "n v"], *, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0) -> Float[Array, "n v"]:
-    """Logits with everything outside the top-k, then the nucleus, then min-p at -1e30; the order and meaning of transformers.
+def truncate_logits(
+    logits: Float[Array, "n v"], *, top_k: int = 0, top_p: float = 1.0, min_p: float = 0.0
+) -> Float[Array, "n v"]:
+    """Logits with everything outside the top-k, then the nucleus, then min-p at -1e30; the order and meaning of
+    transformers.
 
     Ties at a threshold are kept. 0, 1.0 and 0.0 switch the three off.
     """
@@ -63,7 +73,8 @@ def draw_tokens(
 ) -> tuple[Int[Array, " n"], Float[Array, " n"], Float[Array, " n"]]:
     """Tokens, their log-probability under the truncated distribution, and under the full softmax; all [n].
 
-    `logits` come from `scaled_logits`. Without keys the choice is greedy and both log-probabilities are the full softmax's.
+    `logits` come from `scaled_logits`. Without keys the choice is greedy and both log-probabilities are the full
+    softmax's.
     """
     full = jax.nn.log_softmax(logits, axis=-1)
     if keys is None:

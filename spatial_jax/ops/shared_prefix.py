@@ -1,13 +1,17 @@
 """Attention for groups of answers that share their prompt: the update's layout, and one decode step.
 
-Update: one row is [prompt | answer 1 | ... | answer g]. A prompt token sees the prompt before it; an answer token sees the whole
-prompt and its own answer before it. The two parts of an answer's softmax (a rectangle over the prompt, a causal triangle over
-itself) share one maximum and one sum, so nothing of size [row, row] exists and the result is the plain layout's to rounding.
+Update: one row is [prompt | answer 1 | ... | answer g]. A prompt token sees the prompt before it; an answer token sees
+the whole prompt and its own answer before it. The two parts of an answer's softmax (a rectangle over the prompt, a
+causal triangle over itself) share one maximum and one sum, so nothing of size [row, row] exists and the result is the
+plain layout's to rounding.
 
-Decode: the queries of all slots of a prompt read its keys in one matmul; the slots' own keys lie in a ring, one column a step.
+Decode: the queries of all slots of a prompt read its keys in one matmul; the slots' own keys lie in a ring, one column
+a step.
 
-All functions take rotated q [b, n, h, d], k and v [b, n, k, d] (grouped-query attention, h a multiple of k) and return [b, n, h, d].
+All functions take rotated q [b, n, h, d], k and v [b, n, k, d] (grouped-query attention, h a multiple of k) and return
+[b, n, h, d].
 """
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -36,7 +40,11 @@ def _weigh(weights: Array, v: Array) -> Array:
 def _heads_first(q: Array, kv_heads: int) -> Array:
     """[b, n, h, d] -> [b, k, n * (h / k), d]: queries of one kv head side by side, token-major."""
     b, n, h, d = q.shape
-    return q.reshape(b, n, kv_heads, h // kv_heads, d).transpose(0, 2, 1, 3, 4).reshape(b, kv_heads, n * (h // kv_heads), d)
+    return (
+        q.reshape(b, n, kv_heads, h // kv_heads, d)
+        .transpose(0, 2, 1, 3, 4)
+        .reshape(b, kv_heads, n * (h // kv_heads), d)
+    )
 
 
 def _heads_back(out: Array, n: int, h: int) -> Array:
@@ -46,9 +54,16 @@ def _heads_back(out: Array, n: int, h: int) -> Array:
 
 
 def causal_attention(
-    q: Float[Array, "b n h d"], k: Float[Array, "b n k d"], v: Float[Array, "b n k d"], valid: Bool[Array, "b n"], *, block: int = 512
+    q: Float[Array, "b n h d"],
+    k: Float[Array, "b n k d"],
+    v: Float[Array, "b n k d"],
+    valid: Bool[Array, "b n"],
+    *,
+    block: int = 512,
 ) -> Float[Array, "b n h d"]:
-    """Causal attention of left-padded rows; queries go block by block (recomputed in the backward pass) once n exceeds `block`."""
+    """Causal attention of left-padded rows; queries go block by block (recomputed in the backward pass) once n exceeds
+    `block`.
+    """
     b, n, h, d = q.shape
     kv = k.shape[2]
     backend = choose_backend(q, k, current_platform())
@@ -60,7 +75,9 @@ def causal_attention(
         rows = first + jnp.arange(q_block.shape[1])
         mask = (rows[:, None] >= jnp.arange(n)) & valid[:, None, None, :]
         mask = jnp.repeat(mask, h // kv, axis=2)
-        return _heads_back(_weigh(jax.nn.softmax(_scores(_heads_first(q_block, kv), k, mask), axis=-1), v), q_block.shape[1], h).astype(q.dtype)
+        return _heads_back(
+            _weigh(jax.nn.softmax(_scores(_heads_first(q_block, kv), k, mask), axis=-1), v), q_block.shape[1], h
+        ).astype(q.dtype)
 
     if n <= block:
         return attend(q, 0)
@@ -83,8 +100,8 @@ def answer_attention(
 ) -> Float[Array, "b g t h d"]:
     """Each answer token over its whole prompt and its own answer so far, one softmax over both.
 
-    The prompt's keys are read once for all g * t queries. Above `max_scores` score entries a prompt the answers go one at a time,
-    and inside an answer block by block, each block recomputed in the backward pass.
+    The prompt's keys are read once for all g * t queries. Above `max_scores` score entries a prompt the answers go one
+    at a time, and inside an answer block by block, each block recomputed in the backward pass.
     """
     b, g, t, h, d = q.shape
     kv, p = k.shape[3], prompt_k.shape[1]
@@ -123,7 +140,9 @@ def answer_attention(
 
         return jax.lax.map(one_block, (parts, jnp.arange(t // block) * block)).swapaxes(0, 1).reshape(b, t, h, d)
 
-    return jax.lax.map(one_answer, (q.swapaxes(0, 1), k.swapaxes(0, 1), v.swapaxes(0, 1), answer_valid.swapaxes(0, 1))).swapaxes(0, 1)
+    return jax.lax.map(
+        one_answer, (q.swapaxes(0, 1), k.swapaxes(0, 1), v.swapaxes(0, 1), answer_valid.swapaxes(0, 1))
+    ).swapaxes(0, 1)
 
 
 def group_attention(
@@ -134,7 +153,9 @@ def group_attention(
     answer_valid: Bool[Array, "b g t"],
     **limits,
 ) -> Float[Array, "b n h d"]:
-    """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t. On TPUs one splash kernel over the packed row."""
+    """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t. On TPUs one splash kernel over the
+    packed row.
+    """
     b, _, h, d = q.shape
     p, (g, t) = prompt_valid.shape[1], answer_valid.shape[1:]
     kv = k.shape[2]
@@ -142,18 +163,28 @@ def group_attention(
         from spatial_jax.ops.splash import splash_attention  # Pallas for TPU is slow to import and only needed there
 
         valid = jnp.concatenate([prompt_valid, answer_valid.reshape(b, g * t)], axis=1)
-        return splash_attention(q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=d**-0.5, group=(p, t))
+        return splash_attention(
+            q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=d**-0.5, group=(p, t)
+        )
     out_prompt = causal_attention(q[:, :p], k[:, :p], v[:, :p], prompt_valid)
     out_answers = answer_attention(
-        q[:, p:].reshape(b, g, t, h, d), k[:, p:].reshape(b, g, t, kv, d), v[:, p:].reshape(b, g, t, kv, d),
-        k[:, :p], v[:, :p], prompt_valid, answer_valid, **limits,
+        q[:, p:].reshape(b, g, t, h, d),
+        k[:, p:].reshape(b, g, t, kv, d),
+        v[:, p:].reshape(b, g, t, kv, d),
+        k[:, :p],
+        v[:, :p],
+        prompt_valid,
+        answer_valid,
+        **limits,
     )
     return jnp.concatenate([out_prompt, out_answers.reshape(b, g * t, h, d)], axis=1)
 
 
 @struct.dataclass
 class KeyValues:
-    """Cached keys and values [..., s, d]; int8 with one float32 scale a (token, head) [..., s], or any float dtype with scales None."""
+    """Cached keys and values [..., s, d]; int8 with one float32 scale a (token, head) [..., s], or any float dtype with
+    scales None.
+    """
 
     k: Array
     v: Array
@@ -162,7 +193,9 @@ class KeyValues:
 
 
 def store(k: Array, v: Array, dtype) -> KeyValues:
-    """Keys and values in the cache's dtype; int8 is symmetric, scaled by the largest magnitude of each head's vector."""
+    """Keys and values in the cache's dtype; int8 is symmetric, scaled by the largest magnitude of each head's
+    vector.
+    """
     if jnp.dtype(dtype) != jnp.int8:
         return KeyValues(k.astype(dtype), v.astype(dtype))
 
@@ -175,7 +208,9 @@ def store(k: Array, v: Array, dtype) -> KeyValues:
 
 
 def _cached_scores(q: Array, cache: KeyValues, mask: Array) -> Array:
-    scores = jnp.einsum("...qd,...sd->...qs", q, cache.k.astype(q.dtype), preferred_element_type=jnp.float32) * (q.shape[-1] ** -0.5)
+    scores = jnp.einsum("...qd,...sd->...qs", q, cache.k.astype(q.dtype), preferred_element_type=jnp.float32) * (
+        q.shape[-1] ** -0.5
+    )
     if cache.k_scale is not None:
         scores = scores * cache.k_scale[..., None, :]
     return jnp.where(mask, scores, MASKED)
@@ -184,7 +219,9 @@ def _cached_scores(q: Array, cache: KeyValues, mask: Array) -> Array:
 def _cached_values(weights: Array, cache: KeyValues, dtype) -> Array:
     if cache.v_scale is not None:
         weights = weights * cache.v_scale[..., None, :]
-    return jnp.einsum("...qs,...sd->...qd", weights.astype(dtype), cache.v.astype(dtype), preferred_element_type=jnp.float32)
+    return jnp.einsum(
+        "...qs,...sd->...qd", weights.astype(dtype), cache.v.astype(dtype), preferred_element_type=jnp.float32
+    )
 
 
 def decode_attention(
@@ -198,8 +235,8 @@ def decode_attention(
 ) -> Float[Array, "r w h d"]:
     """One new token in each of w slots of r prompts.
 
-    prompt holds [r, k, p, d], read once for the w slots together; answer holds [r, w, k, s, d], the slots' earlier tokens;
-    k, v are the new tokens' own. The three parts share one softmax.
+    prompt holds [r, k, p, d], read once for the w slots together; answer holds [r, w, k, s, d], the slots' earlier
+    tokens; k, v are the new tokens' own. The three parts share one softmax.
     """
     r, w, h, d = q.shape
     kv = k.shape[2]
@@ -207,9 +244,11 @@ def decode_attention(
     to_prompt = _cached_scores(_heads_first(q, kv), prompt, prompt_valid[:, None, None, :])  # [r, k, w * rep, p]
     to_prompt = to_prompt.reshape(r, kv, w, h // kv, -1).transpose(0, 2, 1, 3, 4)  # [r, w, k, rep, p]
     to_answer = _cached_scores(grouped, answer, answer_valid[:, :, None, None, :])  # [r, w, k, rep, s]
-    to_self = jnp.sum(grouped.astype(jnp.float32) * k[:, :, :, None].astype(jnp.float32), axis=-1) * (d ** -0.5)
+    to_self = jnp.sum(grouped.astype(jnp.float32) * k[:, :, :, None].astype(jnp.float32), axis=-1) * (d**-0.5)
     top = jnp.maximum(jnp.maximum(to_prompt.max(-1), to_answer.max(-1)), to_self)
-    to_prompt, to_answer, to_self = (jnp.exp(x) for x in (to_prompt - top[..., None], to_answer - top[..., None], to_self - top))
+    to_prompt, to_answer, to_self = (
+        jnp.exp(x) for x in (to_prompt - top[..., None], to_answer - top[..., None], to_self - top)
+    )
     total = to_prompt.sum(-1) + to_answer.sum(-1) + to_self
     from_prompt = _cached_values(to_prompt.transpose(0, 2, 1, 3, 4).reshape(r, kv, w * (h // kv), -1), prompt, q.dtype)
     out = from_prompt.reshape(r, kv, w, h // kv, d).transpose(0, 2, 1, 3, 4)
@@ -218,6 +257,8 @@ def decode_attention(
 
 
 def ring_valid(column: Int[Array, ""], lengths: Int[Array, "r w"], size: int) -> Bool[Array, "r w s"]:
-    """Which columns of the answer ring a slot may read when the current step writes `column` and the slot has `lengths` cached tokens."""
+    """Which columns of the answer ring a slot may read when the current step writes `column` and the slot has `lengths`
+    cached tokens.
+    """
     age = jnp.mod(column - jnp.arange(size), size)
     return (age >= 1) & (age <= lengths[..., None])

@@ -1,4 +1,5 @@
 """Splash attention (Pallas, TPU): block-sparse causal and segment masks, mapped over the shards of a mesh."""
+
 from __future__ import annotations
 
 import functools
@@ -23,22 +24,37 @@ def _round_up(n: int, multiple: int) -> int:
 def _kernel(heads: int, n: int, m: int, offset: int, causal: bool, group: tuple[int, int] | None, interpret: bool):
     mask = GroupMask(n, *group) if group else masks.CausalMask((n, m), offset) if causal else masks.FullMask((n, m))
     q, kv = (max(b for b in (128, 256, BLOCK) if size % b == 0) for size in (n, m))
-    sizes = kernel.BlockSizes(block_q=q, block_kv=kv, block_kv_compute=kv, block_q_dkv=q, block_kv_dkv=kv, block_kv_dkv_compute=kv,
-                              block_q_dq=q, block_kv_dq=kv)
-    return kernel.make_splash_mha(masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret)
+    sizes = kernel.BlockSizes(
+        block_q=q,
+        block_kv=kv,
+        block_kv_compute=kv,
+        block_q_dkv=q,
+        block_kv_dkv=kv,
+        block_kv_dkv_compute=kv,
+        block_q_dq=q,
+        block_kv_dq=kv,
+    )
+    return kernel.make_splash_mha(
+        masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
+    )
 
 
 class GroupMask(masks._ComputableMask):
-    """Rows [prompt | answer 1 | answer 2 | ...] of p and t tokens: causal, and an answer sees the prompt and itself only.
+    """Rows [prompt | answer 1 | answer 2 | ...] of p and t tokens: causal, and an answer sees the prompt and itself
+    only.
 
-    The kernel hands its mask one number a query: here the query's place with its place inside its answer in the lower bits, so that no
-    division is needed on the device. Both must fit 31 bits: rows of 2^18 tokens with answers of 8,192, of 2^17 with answers of 16,384.
+    The kernel hands its mask one number a query: here the query's place with its place inside its answer in the lower
+    bits, so that no division is needed on the device. Both must fit 31 bits: rows of 2^18 tokens with answers of 8,192,
+    of 2^17 with answers of 16,384.
     """
 
     def __init__(self, n: int, p: int, t: int):
         bits = max((t - 1).bit_length(), 13)
-        if n > 2**(31 - bits):
-            raise ValueError(f"splash attention of groups: rows of {n} tokens with answers of {t} have at most {2**(31 - bits)}; set config.run.micro_answers")
+        if n > 2 ** (31 - bits):
+            raise ValueError(
+                f"splash attention of groups: rows of {n} tokens with answers of {t} have at most {2 ** (31 - bits)};"
+                " set config.run.micro_answers"
+            )
 
         def visible(query, key):
             place = query >> bits
@@ -57,7 +73,9 @@ class GroupMask(masks._ComputableMask):
 
 
 def _segments(q: jax.Array, k: jax.Array, kv_valid, q_segments, kv_segments) -> tuple[jax.Array, jax.Array] | None:
-    """Key padding and segments as one pair of segment ids; padding queries meet padding keys, so that no row is empty."""
+    """Key padding and segments as one pair of segment ids; padding queries meet padding keys, so that no row is
+    empty.
+    """
     b, n, m = q.shape[0], q.shape[1], k.shape[1]
     if q_segments is None and kv_valid is None:
         return None
@@ -68,8 +86,9 @@ def _segments(q: jax.Array, k: jax.Array, kv_valid, q_segments, kv_segments) -> 
     return q_segments, kv_ids if kv_valid is None else jnp.where(kv_valid, kv_ids, 0)
 
 
-def _local(q, k, v, q_ids, kv_ids, *, n: int, m: int, causal: bool, group: tuple[int, int] | None,
-           interpret: bool) -> jax.Array:
+def _local(
+    q, k, v, q_ids, kv_ids, *, n: int, m: int, causal: bool, group: tuple[int, int] | None, interpret: bool
+) -> jax.Array:
     """One shard: q [b, n, h, d] and k, v [b, m, kv, d], already padded; n and m are the sizes before padding."""
     attend = _kernel(q.shape[2], q.shape[1], k.shape[1], m - n, causal, group, interpret)
     ids = kernel.SegmentIds(q=q_ids, kv=kv_ids)
@@ -79,15 +98,30 @@ def _local(q, k, v, q_ids, kv_ids, *, n: int, m: int, causal: bool, group: tuple
     return out.transpose(0, 2, 1, 3).astype(q.dtype)
 
 
-def splash_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool, kv_valid: jax.Array | None, q_segments: jax.Array | None,
-                     kv_segments: jax.Array | None, scale: float, interpret: bool = False, group: tuple[int, int] | None = None) -> jax.Array:
-    """`ops.attention.attention` by the splash kernel. Sequences are padded to 128; inside `use_mesh` batch and heads stay sharded.
+def splash_attention(
+    q: jax.Array,
+    k: jax.Array,
+    v: jax.Array,
+    *,
+    causal: bool,
+    kv_valid: jax.Array | None,
+    q_segments: jax.Array | None,
+    kv_segments: jax.Array | None,
+    scale: float,
+    interpret: bool = False,
+    group: tuple[int, int] | None = None,
+) -> jax.Array:
+    """`ops.attention.attention` by the splash kernel. Sequences are padded to 128; inside `use_mesh` batch and heads
+    stay sharded.
 
     group (p, t): the rows are a prompt and its answers, see GroupMask (`causal` is implied)."""
     b, n, h, d = q.shape
     m, kv = k.shape[1], k.shape[2]
     n_padded, m_padded = _round_up(n, LANES), _round_up(m, LANES)
-    pair = _segments(q, k, kv_valid, q_segments, kv_segments) or (jnp.ones((b, n), jnp.int32), jnp.ones((b, m), jnp.int32))
+    pair = _segments(q, k, kv_valid, q_segments, kv_segments) or (
+        jnp.ones((b, n), jnp.int32),
+        jnp.ones((b, m), jnp.int32),
+    )
     q_ids = jnp.pad(pair[0], ((0, 0), (0, n_padded - n)))
     kv_ids = jnp.pad(pair[1], ((0, 0), (0, m_padded - m)))
     q = jnp.pad(q * jnp.asarray(scale, q.dtype), ((0, 0), (0, n_padded - n), (0, 0), (0, 0)))
@@ -100,7 +134,9 @@ def splash_attention(q: jax.Array, k: jax.Array, v: jax.Array, *, causal: bool, 
         # Query heads may only be cut where their kv heads are.
         q_spec = PartitionSpec(kv_spec[0], None, kv_spec[2], None)
         rows = PartitionSpec(kv_spec[0], None)
-        local = jax.shard_map(local, mesh=mesh, in_specs=(q_spec, kv_spec, kv_spec, rows, rows), out_specs=q_spec, check_vma=False)
+        local = jax.shard_map(
+            local, mesh=mesh, in_specs=(q_spec, kv_spec, kv_spec, rows, rows), out_specs=q_spec, check_vma=False
+        )
     if h % kv:
         raise ValueError(f"splash_attention: {h} query heads are not a multiple of {kv} kv heads")
     return local(q, k, v, q_ids, kv_ids)[:, :n, :, :d]

@@ -1,7 +1,21 @@
 """Self-contained HTML pages: everything escaped, nothing loaded from anywhere, light and dark. No JAX."""
+
 from spatial_jax.pages.clouds import Cuboid, render_cloud, unproject
 from spatial_jax.pages.datasets import ExampleFolder
-from spatial_jax.pages.html import Child, Html, callout, chip, command, details, escape, join, number_cards, searchable, tabs, tag
+from spatial_jax.pages.html import (
+    Child,
+    Html,
+    callout,
+    chip,
+    command,
+    details,
+    escape,
+    join,
+    number_cards,
+    searchable,
+    tabs,
+    tag,
+)
 from spatial_jax.pages.page import Page
 from spatial_jax.pages.pictures import (
     Box,
@@ -17,7 +31,18 @@ from spatial_jax.pages.pictures import (
     read_mask,
     turbo,
 )
-from spatial_jax.pages.plots import Band, Series, bar_list, heatmap, histogram, legend, line_plot, short, smoothed, stacked_bars
+from spatial_jax.pages.plots import (
+    Band,
+    Series,
+    bar_list,
+    heatmap,
+    histogram,
+    legend,
+    line_plot,
+    short,
+    smoothed,
+    stacked_bars,
+)
 from spatial_jax.pages.tables import Estimate, change_cell, estimate_cell, interval_bar, table
 
 __all__ = [

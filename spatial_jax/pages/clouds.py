@@ -1,4 +1,5 @@
 """Point clouds seen from another viewpoint, rendered to a picture."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,7 +14,9 @@ from spatial_jax.pages.pictures import PALETTE
 
 @dataclasses.dataclass(frozen=True)
 class Cuboid:
-    """An oriented box in the camera frame: centre, full extents, rotation [3, 3] whose columns are its axes; `color` of the palette."""
+    """An oriented box in the camera frame: centre, full extents, rotation [3, 3] whose columns are its axes; `color` of
+    the palette.
+    """
 
     center: Sequence[float]
     extent: Sequence[float]
@@ -21,9 +24,13 @@ class Cuboid:
     color: int = 0
 
 
-def unproject(depth: np.ndarray, intrinsics: Sequence[float], step: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Depth [h, w] with (fx, fy, cx, cy) -> points [n, 3] (x right, y down, z forward) and their rows and columns, every `step` pixels."""
-    rows, columns = np.mgrid[0:depth.shape[0]:step, 0:depth.shape[1]:step]
+def unproject(
+    depth: np.ndarray, intrinsics: Sequence[float], step: int = 1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Depth [h, w] with (fx, fy, cx, cy) -> points [n, 3] (x right, y down, z forward) and their rows and columns,
+    every `step` pixels.
+    """
+    rows, columns = np.mgrid[0 : depth.shape[0] : step, 0 : depth.shape[1] : step]
     z = depth[rows, columns].astype(np.float64)
     keep = np.isfinite(z) & (z > 0)
     z, rows, columns = z[keep], rows[keep], columns[keep]
@@ -31,10 +38,19 @@ def unproject(depth: np.ndarray, intrinsics: Sequence[float], step: int = 1) -> 
     return np.stack([(columns - cx) / fx * z, (rows - cy) / fy * z, z], axis=1), rows, columns
 
 
-def render_cloud(points: np.ndarray, colors: np.ndarray, *, yaw: float = 28.0, pitch: float = 24.0, cuboids: Sequence[Cuboid] = (),
-                 size: tuple[int, int] = (560, 420), gravity: Sequence[float] = ()) -> Image.Image:
-    """The cloud [n, 3] in colours uint8 [n, 3] as a camera sees it that has walked `yaw` degrees to the side and `pitch` up around the
-    cloud's centre; cuboids as wireframes. `gravity` (unit vector down) levels the view first."""
+def render_cloud(
+    points: np.ndarray,
+    colors: np.ndarray,
+    *,
+    yaw: float = 28.0,
+    pitch: float = 24.0,
+    cuboids: Sequence[Cuboid] = (),
+    size: tuple[int, int] = (560, 420),
+    gravity: Sequence[float] = (),
+) -> Image.Image:
+    """The cloud [n, 3] in colours uint8 [n, 3] as a camera sees it that has walked `yaw` degrees to the side and
+    `pitch` up around the cloud's centre; cuboids as wireframes. `gravity` (unit vector down) levels the view first.
+    """
     width, height = size
     points = np.asarray(points, np.float64)
     finite = np.isfinite(points).all(axis=1)
@@ -97,7 +113,10 @@ def _wireframe(draw: ImageDraw.ImageDraw, cuboid: Cuboid, project: Callable[[np.
     if not all(math.isfinite(float(v)) for v in values):
         return
     signs = np.array([[sx, sy, sz] for sx in (-1, 1) for sy in (-1, 1) for sz in (-1, 1)], np.float64)
-    corners = np.asarray(cuboid.center) + (signs * np.asarray(cuboid.extent) / 2) @ np.asarray(cuboid.rotation, np.float64).reshape(3, 3).T
+    corners = (
+        np.asarray(cuboid.center)
+        + (signs * np.asarray(cuboid.extent) / 2) @ np.asarray(cuboid.rotation, np.float64).reshape(3, 3).T
+    )
     pixels = project(corners)
     color = PALETTE[cuboid.color % len(PALETTE)]
     for a in range(8):

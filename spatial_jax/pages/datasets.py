@@ -1,4 +1,7 @@
-"""Examples of a TFDS-format ArrayRecord folder, for showing: any record at random, pictures left encoded, damage named."""
+"""Examples of a TFDS-format ArrayRecord folder, for showing: any record at random, pictures left encoded, damage
+named.
+"""
+
 from __future__ import annotations
 
 import json
@@ -7,8 +10,8 @@ from typing import Any
 
 
 class ExampleFolder:
-    """A finished dataset directory. `splits` maps a split to its number of readable records; `problems` names what is damaged in one line
-    each (a damaged shard reads as empty without a word, so counts are compared with the books).
+    """A finished dataset directory. `splits` maps a split to its number of readable records; `problems` names what is
+    damaged in one line each (a damaged shard reads as empty without a word, so counts are compared with the books).
 
     Raises ValueError with one line when the folder holds no dataset."""
 
@@ -19,11 +22,16 @@ class ExampleFolder:
 
         self.folder = Path(folder)
         if not (self.folder / "dataset_info.json").is_file():
-            raise ValueError(f"{folder}: no finished dataset (dataset_info.json is missing); give the folder that data_prep wrote")
+            raise ValueError(
+                f"{folder}: no finished dataset (dataset_info.json is missing); give the folder that data_prep wrote"
+            )
         try:
             info = tfds.builder_from_directory(str(folder)).info
         except Exception as error:
-            raise ValueError(f"{folder}: cannot be opened as a dataset ({type(error).__name__}: {' '.join(str(error).split())[:160]})") from None
+            raise ValueError(
+                f"{folder}: cannot be opened as a dataset ({type(error).__name__}:"
+                f" {' '.join(str(error).split())[:160]})"
+            ) from None
         self.fields = set(info.features)
         self.manifest = _manifest(self.folder)
         self.problems: list[str] = []
@@ -36,7 +44,9 @@ class ExampleFolder:
                     reader = array_record_module.ArrayRecordReader(str(path))
                     found = reader.num_records() if reader.ok() else 0
                 if found != stated:
-                    self.problems.append(f"{Path(path).name} holds {found} of {stated} records: damaged or missing, copy it again")
+                    self.problems.append(
+                        f"{Path(path).name} holds {found} of {stated} records: damaged or missing, copy it again"
+                    )
                 if found:
                     self._shards.setdefault(split, []).append((reader, found))
         self.splits = {split: sum(count for _, count in shards) for split, shards in self._shards.items()}

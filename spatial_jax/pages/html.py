@@ -1,4 +1,5 @@
 """HTML by construction: `tag` escapes every text and attribute, so what comes from data can never become markup."""
+
 from __future__ import annotations
 
 import html
@@ -21,7 +22,10 @@ def escape(value: object) -> Html:
     """`value` as HTML text; control characters (which no HTML may hold) become a visible mark."""
     if isinstance(value, Html):
         return value
-    text = "".join(c if c in "\n\t" or (ord(c) >= 32 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) != 127) else "\ufffd" for c in str(value))
+    text = "".join(
+        c if c in "\n\t" or (ord(c) >= 32 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) != 127) else "\ufffd"
+        for c in str(value)
+    )
     return Html(html.escape(text, quote=True))
 
 
@@ -39,8 +43,10 @@ def join(*children: Child) -> Html:
 
 
 def tag(name: str, *children: Child, **attributes: Any) -> Html:
-    """`tag("p", "1 < 2", class_="lead")`. In attribute names a trailing underscore is dropped and others become hyphens; None and False
-    leave the attribute out, True writes it bare. SVG's viewBox and the like are written as they are."""
+    """`tag("p", "1 < 2", class_="lead")`. In attribute names a trailing underscore is dropped and others become
+    hyphens; None and False leave the attribute out, True writes it bare. SVG's viewBox and the like are written as they
+    are.
+    """
     written = []
     for key, value in attributes.items():
         if value is None or value is False:
@@ -65,8 +71,20 @@ def details(summary: Child, *children: Child, open_: bool = False, class_: str =
 
 def number_cards(cards: Iterable[tuple[object, object, object]]) -> Html:
     """Headline numbers: (value, label, remark) each."""
-    return tag("div", [tag("div", tag("b", value), tag("span", label), tag("small", remark) if remark else None, class_="card number")
-                       for value, label, remark in cards], class_="numbers")
+    return tag(
+        "div",
+        [
+            tag(
+                "div",
+                tag("b", value),
+                tag("span", label),
+                tag("small", remark) if remark else None,
+                class_="card number",
+            )
+            for value, label, remark in cards
+        ],
+        class_="numbers",
+    )
 
 
 def command(text: object) -> Html:
@@ -80,19 +98,46 @@ def callout(kind: str, title: object, *children: Child) -> Html:
 
 
 def tabs(panes: Iterable[tuple[object, Child]], shown: int = 0) -> Html:
-    """Panes behind buttons, pane `shown` first; without JavaScript all are shown. Boxes with a `pane` in the same item follow."""
+    """Panes behind buttons, pane `shown` first; without JavaScript all are shown. Boxes with a `pane` in the same item
+    follow.
+    """
     panes = list(panes)
-    buttons = [tag("button", label, type="button", data_pane=i, class_="on" if i == shown else None) for i, (label, _) in enumerate(panes)]
-    bodies = [tag("div", tag("h4", label, class_="pane-title"), body, class_="pane" + (" on" if i == shown else ""), data_pane=i)
-              for i, (label, body) in enumerate(panes)]
+    buttons = [
+        tag("button", label, type="button", data_pane=i, class_="on" if i == shown else None)
+        for i, (label, _) in enumerate(panes)
+    ]
+    bodies = [
+        tag(
+            "div",
+            tag("h4", label, class_="pane-title"),
+            body,
+            class_="pane" + (" on" if i == shown else ""),
+            data_pane=i,
+        )
+        for i, (label, body) in enumerate(panes)
+    ]
     return tag("div", tag("div", buttons, class_="tab-row") if len(panes) > 1 else None, bodies, class_="tabs")
 
 
-def searchable(items: Iterable[tuple[Child, str, str]], *, groups: Iterable[str] = (), placeholder: str = "filter…", class_: str = "items") -> Html:
+def searchable(
+    items: Iterable[tuple[Child, str, str]],
+    *,
+    groups: Iterable[str] = (),
+    placeholder: str = "filter…",
+    class_: str = "items",
+) -> Html:
     """Items with a filter box and a chip a group. Each item is (body, text that is searched, its group)."""
     items = list(items)
     chips = [tag("button", group, type="button", class_="chip", data_group=group) for group in groups]
-    bar = tag("div", tag("input", type="search", placeholder=placeholder, aria_label="filter"), tag("div", chips, class_="chips") if chips else None,
-              tag("span", f"{len(items)} shown", class_="count"), class_="filter-bar")
-    body = [tag("article", item, class_="item", data_search=text.lower()[:4000], data_group=group) for item, text, group in items]
+    bar = tag(
+        "div",
+        tag("input", type="search", placeholder=placeholder, aria_label="filter"),
+        tag("div", chips, class_="chips") if chips else None,
+        tag("span", f"{len(items)} shown", class_="count"),
+        class_="filter-bar",
+    )
+    body = [
+        tag("article", item, class_="item", data_search=text.lower()[:4000], data_group=group)
+        for item, text, group in items
+    ]
     return tag("div", bar, tag("div", body, class_=class_), class_="searchable")

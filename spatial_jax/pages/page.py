@@ -1,4 +1,5 @@
 """The page: one file with its style and script inside, no request to anywhere."""
+
 from __future__ import annotations
 
 import base64
@@ -15,13 +16,16 @@ _HERE = Path(__file__).parent
 class Page:
     """Collects sections and writes one self-contained HTML file.
 
-    A Content-Security-Policy inside the page allows no request and no script but the page's own (by its hash), so even a faulty
-    component could not run what a model wrote."""
+    A Content-Security-Policy inside the page allows no request and no script but the page's own (by its hash), so even
+    a faulty component could not run what a model wrote.
+    """
 
     def __init__(self, title: str, subtitle: Child = "", kicker: str = "spatial_jax", facts: Child = None):
         self.title = title
         below = tag("p", subtitle, class_="subtitle") if subtitle else None
-        self._head = tag("header", tag("div", tag("p", kicker, class_="kicker"), tag("h1", title), below, facts, class_="wrap"))
+        self._head = tag(
+            "header", tag("div", tag("p", kicker, class_="kicker"), tag("h1", title), below, facts, class_="wrap")
+        )
         self._sections: list[tuple[str, str, Html]] = []
 
     def section(self, title: str, *children: Child, lead: Child = None, anchor: str | None = None) -> None:
@@ -37,20 +41,36 @@ class Page:
         script = (_HERE / "page.js").read_text(encoding="utf-8")
         style = (_HERE / "page.css").read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-        policy = f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        policy = (
+            f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; base-uri"
+            " 'none'; form-action 'none'"
+        )
         links = [tag("a", title, href=f"#{name}") for name, title, _ in self._sections]
         body = join(
             self._head,
             tag("nav", tag("div", links, class_="wrap")) if len(links) > 1 else None,
             tag("main", [section for _, _, section in self._sections], class_="wrap"),
         )
-        return "\n".join([
-            "<!doctype html>", '<html lang="en">', "<head>", '<meta charset="utf-8">',
-            f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">', '<meta name="color-scheme" content="light dark">',
-            f"<title>{escape(self.title)}</title>", f"<style>\n{style}</style>", "</head>", "<body>", body,
-            f"<script>{script}</script>", "</body>", "</html>", "",
-        ])
+        return "\n".join(
+            [
+                "<!doctype html>",
+                '<html lang="en">',
+                "<head>",
+                '<meta charset="utf-8">',
+                f'<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">',
+                '<meta name="viewport" content="width=device-width, initial-scale=1">',
+                '<meta name="color-scheme" content="light dark">',
+                f"<title>{escape(self.title)}</title>",
+                f"<style>\n{style}</style>",
+                "</head>",
+                "<body>",
+                body,
+                f"<script>{script}</script>",
+                "</body>",
+                "</html>",
+                "",
+            ]
+        )
 
     def write(self, path: str | os.PathLike) -> Path:
         """Writes the document (atomically); returns its path."""

@@ -1,4 +1,5 @@
 """Pictures as data URIs, depth in colour, and boxes, points and masks drawn over them."""
+
 from __future__ import annotations
 
 import base64
@@ -17,18 +18,31 @@ from spatial_jax.pages.plots import short
 
 MAX_PIXELS = 60_000_000
 # Polynomial fit of the Turbo colour map (A. Mikhailov, Google AI blog 2019): red, green, blue in powers of the value.
-_TURBO = np.array([
-    [0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943],
-    [0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604],
-    [0.10667330, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973],
-])
-PALETTE = ((66, 133, 244), (245, 130, 49), (47, 170, 110), (214, 64, 130), (130, 100, 220), (0, 172, 193), (203, 163, 12), (150, 110, 90))
+_TURBO = np.array(
+    [
+        [0.13572138, 4.61539260, -42.66032258, 132.13108234, -152.94239396, 59.28637943],
+        [0.09140261, 2.19418839, 4.84296658, -14.18503333, 4.27729857, 2.82956604],
+        [0.10667330, 12.64194608, -60.58204836, 110.36276771, -89.90310912, 27.34824973],
+    ]
+)
+PALETTE = (
+    (66, 133, 244),
+    (245, 130, 49),
+    (47, 170, 110),
+    (214, 64, 130),
+    (130, 100, 220),
+    (0, 172, 193),
+    (203, 163, 12),
+    (150, 110, 90),
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Box:
-    """[x1, y1, x2, y2] in the picture's frame. `kind` is "truth", "answer", "wrong" or "object"; objects take a palette `color`. A box with
-    a `pane` belongs to that pane of the tabs beside it (`shown` tells whether it is the open one); `key` links it to the row of that key."""
+    """[x1, y1, x2, y2] in the picture's frame. `kind` is "truth", "answer", "wrong" or "object"; objects take a palette
+    `color`. A box with a `pane` belongs to that pane of the tabs beside it (`shown` tells whether it is the open one);
+    `key` links it to the row of that key.
+    """
 
     xyxy: Sequence[float]
     label: str = ""
@@ -53,7 +67,7 @@ class Point:
 def turbo(values: np.ndarray) -> np.ndarray:
     """[...] in [0, 1] -> uint8 [..., 3]: blue, green, yellow, red."""
     v = np.clip(np.asarray(values, np.float64), 0.0, 1.0)
-    powers = np.stack([v ** k for k in range(6)], axis=-1)
+    powers = np.stack([v**k for k in range(6)], axis=-1)
     return (np.clip(powers @ _TURBO.T, 0.0, 1.0) * 255).round().astype(np.uint8)
 
 
@@ -67,7 +81,9 @@ def depth_range(depth: np.ndarray) -> tuple[float, float]:
 
 
 def depth_colors(depth: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Depth [h, w] -> uint8 [h, w, 3]: near is red, far is blue, on a logarithmic scale; invalid pixels are a dark hatch."""
+    """Depth [h, w] -> uint8 [h, w, 3]: near is red, far is blue, on a logarithmic scale; invalid pixels are a dark
+    hatch.
+    """
     height, width = depth.shape
     rows, columns = np.mgrid[0:height, 0:width]
     hatch = np.where((((rows + columns) // 3) % 4 == 0)[..., None], 88, 62).astype(np.uint8)
@@ -86,8 +102,13 @@ def depth_legend(low: float, high: float, unit: str = "m") -> Html:
     stops = [turbo(np.array(0.95 - 0.9 * i / 10)) for i in range(11)]
     gradient = ", ".join(f"rgb({r},{g},{b})" for r, g, b in stops)
     middle = f"middle {short(math.sqrt(low * high))} {unit}"
-    return tag("div", tag("span", f"{short(low)} {unit}"), tag("i", style=f"background:linear-gradient(90deg,{gradient})", title=middle),
-               tag("span", f"{short(high)} {unit}"), class_="depth-legend")
+    return tag(
+        "div",
+        tag("span", f"{short(low)} {unit}"),
+        tag("i", style=f"background:linear-gradient(90deg,{gradient})", title=middle),
+        tag("span", f"{short(high)} {unit}"),
+        class_="depth-legend",
+    )
 
 
 def open_picture(source: Any) -> Image.Image:
@@ -109,7 +130,9 @@ def open_picture(source: Any) -> Image.Image:
 
 
 def data_uri(source: Any, max_side: int = 560) -> str:
-    """The picture inside a data URI, scaled down to `max_side` pixels at most (never up: small pictures are enlarged by the browser, crisply)."""
+    """The picture inside a data URI, scaled down to `max_side` pixels at most (never up: small pictures are enlarged by
+    the browser, crisply).
+    """
     image = source if isinstance(source, Image.Image) and source.mode in ("RGB", "RGBA") else open_picture(source)
     if max(image.size) > max_side:
         image = image.copy()
@@ -124,7 +147,9 @@ def data_uri(source: Any, max_side: int = 560) -> str:
 
 
 def mask_layer(masks: Sequence[np.ndarray], colors: Sequence[int] | None = None) -> Image.Image | None:
-    """Masks (bool [h, w] of one size) as one translucent RGBA picture, each in its palette colour with a brighter edge."""
+    """Masks (bool [h, w] of one size) as one translucent RGBA picture, each in its palette colour with a brighter
+    edge.
+    """
     if not masks:
         return None
     height, width = masks[0].shape
@@ -141,38 +166,87 @@ def mask_layer(masks: Sequence[np.ndarray], colors: Sequence[int] | None = None)
     return Image.fromarray(out, "RGBA")
 
 
-def picture(source: Any, *, boxes: Sequence[Box] = (), points: Sequence[Point] = (), frame: tuple[float, float] | None = None,
-            masks: Image.Image | None = None, caption: Child = None, max_side: int = 560) -> Html:
-    """A figure: the picture with boxes and points over it, placed in `frame` (width, height in the coordinates of the boxes; default the
-    picture's own size). Masks, boxes and points can be switched off by the reader. An unreadable picture becomes one line that says so."""
+def picture(
+    source: Any,
+    *,
+    boxes: Sequence[Box] = (),
+    points: Sequence[Point] = (),
+    frame: tuple[float, float] | None = None,
+    masks: Image.Image | None = None,
+    caption: Child = None,
+    max_side: int = 560,
+) -> Html:
+    """A figure: the picture with boxes and points over it, placed in `frame` (width, height in the coordinates of the
+    boxes; default the picture's own size). Masks, boxes and points can be switched off by the reader. An unreadable
+    picture becomes one line that says so.
+    """
     try:
         image = open_picture(source)
     except ValueError as error:
-        return tag("figure", tag("p", str(error), class_="broken"), tag("figcaption", caption) if caption else None, class_="picture")
+        return tag(
+            "figure",
+            tag("p", str(error), class_="broken"),
+            tag("figcaption", caption) if caption else None,
+            class_="picture",
+        )
     width, height = frame or image.size
     small = max(image.size) <= 200
-    layers: list[Child] = [tag("img", src=data_uri(image, max_side), alt="", loading="lazy", decoding="async", class_="crisp" if small else None)]
+    layers: list[Child] = [
+        tag(
+            "img",
+            src=data_uri(image, max_side),
+            alt="",
+            loading="lazy",
+            decoding="async",
+            class_="crisp" if small else None,
+        )
+    ]
     if masks is not None:
-        layers.append(tag("img", src=data_uri(masks, max_side), alt="", loading="lazy", class_="mask-layer crisp" if small else "mask-layer"))
+        layers.append(
+            tag(
+                "img",
+                src=data_uri(masks, max_side),
+                alt="",
+                loading="lazy",
+                class_="mask-layer crisp" if small else "mask-layer",
+            )
+        )
     marks = [mark for box in boxes if (mark := _box(box, width, height)) is not None]
     marks += [mark for point in points if (mark := _point(point, width, height)) is not None]
     if marks:
         layers.append(tag("div", marks, class_="marks"))
-    switches = [tag("button", name, type="button", data_layer=layer, class_="on") for name, layer, there in
-                (("masks", "mask-layer", masks is not None), ("marks", "marks", bool(marks))) if there]
+    switches = [
+        tag("button", name, type="button", data_layer=layer, class_="on")
+        for name, layer, there in (("masks", "mask-layer", masks is not None), ("marks", "marks", bool(marks)))
+        if there
+    ]
     stage = tag("div", layers, class_="stage", style=f"aspect-ratio:{image.width}/{image.height}")
-    return tag("figure", stage, tag("div", switches, class_="layers") if switches else None,
-               tag("figcaption", caption) if caption else None, class_="picture")
+    return tag(
+        "figure",
+        stage,
+        tag("div", switches, class_="layers") if switches else None,
+        tag("figcaption", caption) if caption else None,
+        class_="picture",
+    )
 
 
-def depth_picture(depth: np.ndarray, *, unit: str = "m", boxes: Sequence[Box] = (), frame: tuple[float, float] | None = None, caption: Child = None,
-                  max_side: int = 560) -> Html:
+def depth_picture(
+    depth: np.ndarray,
+    *,
+    unit: str = "m",
+    boxes: Sequence[Box] = (),
+    frame: tuple[float, float] | None = None,
+    caption: Child = None,
+    max_side: int = 560,
+) -> Html:
     """Depth [h, w] in colour with its scale; `frame` as in `picture`."""
     depth = np.asarray(depth, np.float32)
     low, high = depth_range(depth)
     colors = Image.fromarray(depth_colors(depth, low, high))
     text = tag("span", caption, depth_legend(low, high, unit))
-    return picture(colors, boxes=boxes, frame=frame or (depth.shape[1], depth.shape[0]), caption=text, max_side=max_side)
+    return picture(
+        colors, boxes=boxes, frame=frame or (depth.shape[1], depth.shape[0]), caption=text, max_side=max_side
+    )
 
 
 def read_depth(png: bytes, scale: float) -> np.ndarray:
@@ -208,12 +282,20 @@ def _box(box: Box, width: float, height: float) -> Html | None:
     if x2 < 0 or y2 < 0 or x1 > width or y1 > height:
         return None
     x1, x2, y1, y2 = max(0.0, x1), min(width, x2), max(0.0, y1), min(height, y2)
-    place = f"left:{100 * x1 / width:.2f}%;top:{100 * y1 / height:.2f}%;width:{100 * (x2 - x1) / width:.2f}%;height:{100 * (y2 - y1) / height:.2f}%"
+    corner = f"left:{100 * x1 / width:.2f}%;top:{100 * y1 / height:.2f}%"
+    place = f"{corner};width:{100 * (x2 - x1) / width:.2f}%;height:{100 * (y2 - y1) / height:.2f}%"
     side = ("" if y1 > 0.08 * height else " below") + (" right" if (x1 + x2) / 2 > 0.7 * width else "")
     label = tag("span", box.label, class_="label") if box.label else None
     hidden = "" if box.shown else " off"
-    return tag("i", label, class_=f"box {box.kind} c{box.color % 8}{side}{hidden}", style=place, title=box.title or box.label or None,
-               data_pane=box.pane, data_key=box.key)
+    return tag(
+        "i",
+        label,
+        class_=f"box {box.kind} c{box.color % 8}{side}{hidden}",
+        style=place,
+        title=box.title or box.label or None,
+        data_pane=box.pane,
+        data_key=box.key,
+    )
 
 
 def _point(point: Point, width: float, height: float) -> Html | None:
@@ -224,4 +306,9 @@ def _point(point: Point, width: float, height: float) -> Html | None:
     if not (math.isfinite(x) and math.isfinite(y)) or not (0 <= x <= width and 0 <= y <= height):
         return None
     label = tag("span", point.label, class_="label") if point.label else None
-    return tag("i", label, class_=f"point {point.kind} c{point.color % 8}", style=f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%")
+    return tag(
+        "i",
+        label,
+        class_=f"point {point.kind} c{point.color % 8}",
+        style=f"left:{100 * x / width:.2f}%;top:{100 * y / height:.2f}%",
+    )

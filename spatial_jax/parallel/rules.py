@@ -1,4 +1,5 @@
 """Logical axes to mesh axes: one table of rules for parameters and activations, checked before anything is placed."""
+
 from __future__ import annotations
 
 import contextlib
@@ -12,22 +13,44 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 Rules = Mapping[str, str | tuple[str, ...] | None]
 
-# Parameters shard their width over fsdp and their heads, hidden units or vocabulary over tensor; activations shard the batch.
+# Parameters shard their width over fsdp and their heads, hidden units or vocabulary over tensor; activations shard the
+# batch.
 DEFAULT_RULES: Rules = {
-    "batch": ("data", "fsdp"), "sequence": None, "activation": None, "patches": ("data", "fsdp"),
-    "embed": "fsdp", "vocab": "tensor", "heads": "tensor", "kv_heads": "tensor", "head_dim": None, "mlp": "tensor", "layers": None, "norm": None,
-    "patch": None, "vision_embed": "fsdp", "vision_heads": "tensor", "vision_mlp": "tensor", "qkv": None, "rank": None,
+    "batch": ("data", "fsdp"),
+    "sequence": None,
+    "activation": None,
+    "patches": ("data", "fsdp"),
+    "embed": "fsdp",
+    "vocab": "tensor",
+    "heads": "tensor",
+    "kv_heads": "tensor",
+    "head_dim": None,
+    "mlp": "tensor",
+    "layers": None,
+    "norm": None,
+    "patch": None,
+    "vision_embed": "fsdp",
+    "vision_heads": "tensor",
+    "vision_mlp": "tensor",
+    "qkv": None,
+    "rank": None,
 }
 
 _active: contextvars.ContextVar[tuple[Mesh, Rules] | None] = contextvars.ContextVar("spatial_jax_mesh", default=None)
 
 
-def partition_spec(axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh, rules: Rules = DEFAULT_RULES, name: str = "array",
-                   strict: bool = True) -> PartitionSpec:
+def partition_spec(
+    axes: Sequence[str | None],
+    shape: Sequence[int],
+    mesh: Mesh,
+    rules: Rules = DEFAULT_RULES,
+    name: str = "array",
+    strict: bool = True,
+) -> PartitionSpec:
     """The PartitionSpec of an array with these logical axes.
 
-    ValueError for an unknown logical or mesh axis, a mesh axis used twice, or a dimension that its mesh axes do not divide;
-    with strict=False such a dimension is left unsharded instead.
+    ValueError for an unknown logical or mesh axis, a mesh axis used twice, or a dimension that its mesh axes do not
+    divide; with strict=False such a dimension is left unsharded instead.
     """
     if len(axes) != len(shape):
         raise ValueError(f"{name}: {len(axes)} logical axes {tuple(axes)} for shape {tuple(shape)}")
@@ -39,17 +62,23 @@ def partition_spec(axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh,
         target = rules[axis] if axis is not None else None
         chosen = (target,) if isinstance(target, str) else tuple(target or ())
         if missing := [c for c in chosen if c not in mesh.shape]:
-            raise ValueError(f"{name}: the rule of {axis!r} names mesh axis {missing[0]!r}, but the mesh has {tuple(mesh.shape)}")
+            raise ValueError(
+                f"{name}: the rule of {axis!r} names mesh axis {missing[0]!r}, but the mesh has {tuple(mesh.shape)}"
+            )
         chosen = tuple(c for c in chosen if mesh.shape[c] > 1)
         if repeated := used.intersection(chosen):
-            raise ValueError(f"{name}: mesh axis {sorted(repeated)[0]!r} is used twice, for {axis!r} and before it in {tuple(axes)}")
+            raise ValueError(
+                f"{name}: mesh axis {sorted(repeated)[0]!r} is used twice, for {axis!r} and before it in {tuple(axes)}"
+            )
         ways = 1
         for c in chosen:
             ways *= mesh.shape[c]
         if size % ways:
             if strict:
-                raise ValueError(f"{name}: dimension {axis!r} of size {size} does not divide over {chosen} = {ways}; "
-                                 "choose another mesh shape")
+                raise ValueError(
+                    f"{name}: dimension {axis!r} of size {size} does not divide over {chosen} = {ways}; "
+                    "choose another mesh shape"
+                )
             chosen = ()
         used.update(chosen)
         entries.append(None if not chosen else chosen[0] if len(chosen) == 1 else chosen)
@@ -57,9 +86,15 @@ def partition_spec(axes: Sequence[str | None], shape: Sequence[int], mesh: Mesh,
 
 
 def param_shardings(shapes: Any, axes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> Any:
-    """NamedShardings of a parameter tree. shapes: arrays or ShapeDtypeStructs; axes: the same tree with tuples of logical axes."""
+    """NamedShardings of a parameter tree. shapes: arrays or ShapeDtypeStructs; axes: the same tree with tuples of
+    logical axes.
+    """
+
     def one(path, leaf, leaf_axes):
-        return NamedSharding(mesh, partition_spec(leaf_axes, leaf.shape, mesh, rules, jax.tree_util.keystr(path, simple=True, separator=".")))
+        return NamedSharding(
+            mesh,
+            partition_spec(leaf_axes, leaf.shape, mesh, rules, jax.tree_util.keystr(path, simple=True, separator=".")),
+        )
 
     return jax.tree_util.tree_map_with_path(one, shapes, axes)
 
@@ -71,8 +106,10 @@ def shard_params(params: Any, axes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULE
 
 @contextlib.contextmanager
 def use_mesh(mesh: Mesh | None, rules: Rules = DEFAULT_RULES) -> Iterator[None]:
-    """Inside, `constrain` pins activations to the mesh; wrap the traced function's body or the call that traces it. It goes around jax.grad, not
-    into the function that is differentiated: backward passes of our own are traced when that has returned."""
+    """Inside, `constrain` pins activations to the mesh; wrap the traced function's body or the call that traces it. It
+    goes around jax.grad, not into the function that is differentiated: backward passes of our own are traced when that
+    has returned.
+    """
     token = _active.set(None if mesh is None else (mesh, rules))
     try:
         yield
@@ -86,19 +123,25 @@ def active_mesh() -> tuple[Mesh, Rules] | None:
 
 
 def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
-    """x pinned to the active mesh by its logical axes; a dimension that does not divide stays free. Without a mesh: x itself."""
+    """x pinned to the active mesh by its logical axes; a dimension that does not divide stays free. Without a mesh: x
+    itself.
+    """
     active = _active.get()
     if active is None or active[0].size == 1:
         return x
     mesh, rules = active
-    return jax.lax.with_sharding_constraint(x, NamedSharding(mesh, partition_spec(axes, x.shape, mesh, rules, strict=False)))
+    return jax.lax.with_sharding_constraint(
+        x, NamedSharding(mesh, partition_spec(axes, x.shape, mesh, rules, strict=False))
+    )
 
 
 def sum_parts(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
-    """x [batch_ways(), ...], each device's own part of a sum, to the whole, placed by the logical `axes` of what remains. The parts meet one
-    mesh axis after another, the one that shards the whole (fsdp) first: it is scattered there, and only slices travel over the others. The
-    collectives are written out: left to the compiler, all of the head's gradient crosses fsdp twice, in an all-reduce. (A TPU compiler still does
-    so where a scatter would cut the last axis into other than whole tiles, as it would the embeddings' gradient.)"""
+    """x [batch_ways(), ...], each device's own part of a sum, to the whole, placed by the logical `axes` of what
+    remains. The parts meet one mesh axis after another, the one that shards the whole (fsdp) first: it is scattered
+    there, and only slices travel over the others. The collectives are written out: left to the compiler, all of the
+    head's gradient crosses fsdp twice, in an all-reduce. (A TPU compiler still does so where a scatter would cut the
+    last axis into other than whole tiles, as it would the embeddings' gradient.)
+    """
     active = _active.get()
     if active is None or x.shape[0] == 1:
         return constrain(x.sum(axis=0), axes)
@@ -110,7 +153,11 @@ def sum_parts(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     def meet(part: jax.Array) -> jax.Array:
         part = part[0]
         for name in reversed(names):
-            part = jax.lax.psum_scatter(part, name, scatter_dimension=spec.index(name), tiled=True) if name in spec else jax.lax.psum(part, name)
+            part = (
+                jax.lax.psum_scatter(part, name, scatter_dimension=spec.index(name), tiled=True)
+                if name in spec
+                else jax.lax.psum(part, name)
+            )
         return part
 
     return jax.shard_map(meet, mesh=mesh, in_specs=PartitionSpec(names, *rest), out_specs=spec)(x)

@@ -1,4 +1,7 @@
-"""Host side of a prompt: pictures, videos, chat template, positions, buckets; NumPy and PIL only. Names load on first use."""
+"""Host side of a prompt: pictures, videos, chat template, positions, buckets; NumPy and PIL only. Names load on first
+use.
+"""
+
 from __future__ import annotations
 
 import importlib

@@ -1,4 +1,5 @@
 """Encoded prompts and sampled answers to device batches of static shape."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,33 +18,51 @@ from spatial_jax.processing.vision_plan import plan_vision
 SHARE = 4
 
 
-def collate_prompts(prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, *, prompt_bucket: int, patch_bucket: int | None,
-                    pad_id: int, parts: int = 1) -> PromptBatch:
-    """b prompts as one PromptBatch (NumPy leaves): tokens padded on the left to `prompt_bucket`, all pictures packed into `patch_bucket`
-    rows (None: exactly as many as there are), `parts` equal parts with the pictures of b / parts prompts each (`choose_pack` tells both).
-    Raises ValueError naming the prompt that is too long, or the patches that do not fit."""
+def collate_prompts(
+    prompts: Sequence[EncodedPrompt],
+    vision_config: VisionConfig,
+    *,
+    prompt_bucket: int,
+    patch_bucket: int | None,
+    pad_id: int,
+    parts: int = 1,
+) -> PromptBatch:
+    """b prompts as one PromptBatch (NumPy leaves): tokens padded on the left to `prompt_bucket`, all pictures packed
+    into `patch_bucket` rows (None: exactly as many as there are), `parts` equal parts with the pictures of b / parts
+    prompts each (`choose_pack` tells both). Raises ValueError naming the prompt that is too long, or the patches that
+    do not fit.
+    """
     b = len(prompts)
     features_a_part = (patch_bucket or 0) // vision_config.merge_unit // parts if parts > 1 else 0
-    tokens: Any = np.full((b, prompt_bucket), pad_id, np.int32)     # NumPy arrays stand where device arrays will
+    tokens: Any = np.full((b, prompt_bucket), pad_id, np.int32)  # NumPy arrays stand where device arrays will
     valid: Any = np.zeros((b, prompt_bucket), bool)
     positions: Any = np.zeros((3, b, prompt_bucket), np.int32)
     features: Any = np.full((b, prompt_bucket), -1, np.int32)
     used = 0
     for row, prompt in enumerate(prompts):
         if len(prompt) > prompt_bucket:
-            raise ValueError(f"prompt {row} has {len(prompt)} tokens, the bucket {prompt_bucket}; raise the bucket or lower max_pixels")
+            raise ValueError(
+                f"prompt {row} has {len(prompt)} tokens, the bucket {prompt_bucket}; raise the bucket or lower"
+                " max_pixels"
+            )
         where = slice(prompt_bucket - len(prompt), prompt_bucket)
         tokens[row, where], valid[row, where], positions[:, row, where] = prompt.input_ids, True, prompt.positions
         if parts > 1 and row % (b // parts) == 0:
             used = row // (b // parts) * features_a_part
         features[row, where], used = _feature_rows(prompt.type_ids, used)
     following: Any = np.asarray([prompt.next_position for prompt in prompts], np.int32)
-    return PromptBatch(tokens, valid, positions, features, following, _pack(prompts, vision_config, patch_bucket, parts))
+    return PromptBatch(
+        tokens, valid, positions, features, following, _pack(prompts, vision_config, patch_bucket, parts)
+    )
 
 
-def choose_pack(prompts: Sequence[EncodedPrompt], buckets: Sequence[int], parts: int, what: str) -> tuple[int | None, int]:
-    """(rows, parts) of the pack of the prompts' pictures: in `parts` equal parts when the prompts divide and the fullest part leaves the pack
-    within the largest bucket, else in one. Rows are None without pictures. Raises ValueError naming `what` when no bucket holds them."""
+def choose_pack(
+    prompts: Sequence[EncodedPrompt], buckets: Sequence[int], parts: int, what: str
+) -> tuple[int | None, int]:
+    """(rows, parts) of the pack of the prompts' pictures: in `parts` equal parts when the prompts divide and the
+    fullest part leaves the pack within the largest bucket, else in one. Rows are None without pictures. Raises
+    ValueError naming `what` when no bucket holds them.
+    """
     patches = [prompt.patches for prompt in prompts]
     if not any(patches):
         return None, 1
@@ -55,30 +74,57 @@ def choose_pack(prompts: Sequence[EncodedPrompt], buckets: Sequence[int], parts:
     return choose_bucket(sum(patches), buckets, what), 1
 
 
-def collate_answers(answers: Sequence[Sequence[np.ndarray]], next_positions: Sequence[int], *, answer_bucket: int, pad_id: int,
-                    loss_masks: Sequence[Sequence[np.ndarray]] | None = None) -> AnswerBatch:
+def collate_answers(
+    answers: Sequence[Sequence[np.ndarray]],
+    next_positions: Sequence[int],
+    *,
+    answer_bucket: int,
+    pad_id: int,
+    loss_masks: Sequence[Sequence[np.ndarray]] | None = None,
+) -> AnswerBatch:
     """b groups of g plain answers (token ids) as one AnswerBatch, padded on the right to `answer_bucket`.
 
-    next_positions [b]: M-RoPE id of each prompt's first answer token; loss_masks: which tokens count (default: all of an answer).
-    Raises ValueError for groups of different size or an answer that is too long."""
-    turns = [[[AnswerTurn(np.asarray(answer, np.int32), None if loss_masks is None else np.asarray(loss_masks[i][j], bool))]
-              for j, answer in enumerate(group)] for i, group in enumerate(answers)]
+    next_positions [b]: M-RoPE id of each prompt's first answer token; loss_masks: which tokens count (default: all of
+    an answer). Raises ValueError for groups of different size or an answer that is too long.
+    """
+    turns = [
+        [
+            [
+                AnswerTurn(
+                    np.asarray(answer, np.int32), None if loss_masks is None else np.asarray(loss_masks[i][j], bool)
+                )
+            ]
+            for j, answer in enumerate(group)
+        ]
+        for i, group in enumerate(answers)
+    ]
     return collate_turns(turns, next_positions, None, answer_bucket=answer_bucket, patch_bucket=None, pad_id=pad_id)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AnswerTurn:
-    """A piece of an answer: sampled `tokens` int32 [n] with an optional `loss_mask` bool [n]; or, with `observation`, what the
-    environment showed next (its own tokens and pictures; never part of the loss; its positions are encoded from the turn's start)."""
+    """A piece of an answer: sampled `tokens` int32 [n] with an optional `loss_mask` bool [n]; or, with `observation`,
+    what the environment showed next (its own tokens and pictures; never part of the loss; its positions are encoded
+    from the turn's start).
+    """
 
     tokens: np.ndarray | None = None
     loss_mask: np.ndarray | None = None
     observation: EncodedPrompt | None = None
 
 
-def collate_turns(answers: Sequence[Sequence[Sequence[AnswerTurn]]], next_positions: Sequence[int], vision_config: VisionConfig | None, *,
-                  answer_bucket: int, patch_bucket: int | None, pad_id: int) -> AnswerBatch:
-    """b groups of g answers of several turns (drawing on the picture) as one AnswerBatch; pictures of later turns are packed together."""
+def collate_turns(
+    answers: Sequence[Sequence[Sequence[AnswerTurn]]],
+    next_positions: Sequence[int],
+    vision_config: VisionConfig | None,
+    *,
+    answer_bucket: int,
+    patch_bucket: int | None,
+    pad_id: int,
+) -> AnswerBatch:
+    """b groups of g answers of several turns (drawing on the picture) as one AnswerBatch; pictures of later turns are
+    packed together.
+    """
     b, g = len(answers), len(answers[0])
     tokens: Any = np.full((b, g, answer_bucket), pad_id, np.int32)
     valid: Any = np.zeros(tokens.shape, bool)
@@ -89,13 +135,18 @@ def collate_turns(answers: Sequence[Sequence[Sequence[AnswerTurn]]], next_positi
     used = 0
     for i, group in enumerate(answers):
         if len(group) != g:
-            raise ValueError(f"group {i} has {len(group)} answers, the first has {g}; all groups of a batch have one size")
+            raise ValueError(
+                f"group {i} has {len(group)} answers, the first has {g}; all groups of a batch have one size"
+            )
         for j, turns in enumerate(group):
             at, position = 0, int(next_positions[i])
             for turn in turns:
                 size = len(turn.observation) if turn.observation is not None else len(_given(turn.tokens, i, j))
                 if at + size > answer_bucket:
-                    raise ValueError(f"answer {j} of group {i} has more than {answer_bucket} tokens; raise the answer bucket or shorten answers")
+                    raise ValueError(
+                        f"answer {j} of group {i} has more than {answer_bucket} tokens; raise the answer bucket or"
+                        " shorten answers"
+                    )
                 where = (i, j, slice(at, at + size))
                 valid[where] = True
                 if turn.observation is not None:
@@ -128,7 +179,9 @@ def _feature_rows(type_ids: np.ndarray, used: int) -> tuple[np.ndarray, int]:
     return rows, used + int(vision.sum())
 
 
-def _pack(prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_bucket: int | None, parts: int = 1) -> VisionArrays | None:
+def _pack(
+    prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_bucket: int | None, parts: int = 1
+) -> VisionArrays | None:
     """All pictures of the prompts as one pack, None without pictures."""
     pixels = [prompt.pixel_values for prompt in prompts if prompt.pixel_values is not None]
     if not pixels:
@@ -137,5 +190,10 @@ def _pack(prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_b
         raise ValueError("pixel values are not normalised yet; pass the prompts through processor.normalise first")
     grids = np.concatenate([prompt.grid_thw for prompt in prompts if prompt.pixel_values is not None])
     count = [0 if prompt.pixel_values is None else len(prompt.grid_thw) for prompt in prompts]
-    return plan_vision(pixels[0] if len(pixels) == 1 else np.concatenate(pixels), grids, vision_config, bucket=patch_bucket,
-                       pictures=np.sum(np.reshape(count, (parts, -1)), axis=1).tolist())
+    return plan_vision(
+        pixels[0] if len(pixels) == 1 else np.concatenate(pixels),
+        grids,
+        vision_config,
+        bucket=patch_bucket,
+        pictures=np.sum(np.reshape(count, (parts, -1)), axis=1).tolist(),
+    )

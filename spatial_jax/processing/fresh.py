@@ -1,8 +1,10 @@
-"""Processor files for a policy that starts from nothing: a Qwen-style tokenizer trained on given texts, in the Hugging Face layout.
+"""Processor files for a policy that starts from nothing: a Qwen-style tokenizer trained on given texts, in the Hugging
+Face layout.
 
-The files load in transformers (AutoTokenizer, Qwen2_5_VLProcessor) with the same ids. Special tokens come last in the vocabulary, so
-their ids differ from the published ones: `train_tokenizer` returns them under config.json's names.
+The files load in transformers (AutoTokenizer, Qwen2_5_VLProcessor) with the same ids. Special tokens come last in the
+vocabulary, so their ids differ from the published ones: `train_tokenizer` returns them under config.json's names.
 """
+
 from __future__ import annotations
 
 import json
@@ -17,11 +19,34 @@ from tokenizers.trainers import BpeTrainer
 from spatial_jax.processing.tokenizer import byte_level
 
 # Qwen2.5-VL's added tokens in their order; True: skipped when decoding.
-SPECIAL_TOKENS = tuple((f"<|{name}|>", True) for name in (
-    "endoftext", "im_start", "im_end", "object_ref_start", "object_ref_end", "box_start", "box_end", "quad_start", "quad_end",
-    "vision_start", "vision_end", "vision_pad", "image_pad", "video_pad")) + (
-    ("<tool_call>", False), ("</tool_call>", False), ("<|fim_prefix|>", False), ("<|fim_middle|>", False), ("<|fim_suffix|>", False),
-    ("<|fim_pad|>", False), ("<|repo_name|>", False), ("<|file_sep|>", False))
+SPECIAL_TOKENS = tuple(
+    (f"<|{name}|>", True)
+    for name in (
+        "endoftext",
+        "im_start",
+        "im_end",
+        "object_ref_start",
+        "object_ref_end",
+        "box_start",
+        "box_end",
+        "quad_start",
+        "quad_end",
+        "vision_start",
+        "vision_end",
+        "vision_pad",
+        "image_pad",
+        "video_pad",
+    )
+) + (
+    ("<tool_call>", False),
+    ("</tool_call>", False),
+    ("<|fim_prefix|>", False),
+    ("<|fim_middle|>", False),
+    ("<|fim_suffix|>", False),
+    ("<|fim_pad|>", False),
+    ("<|repo_name|>", False),
+    ("<|file_sep|>", False),
+)
 QWEN3_TOKENS = (("<tool_response>", False), ("</tool_response>", False), ("<think>", False), ("</think>", False))
 
 _SYSTEM = """\
@@ -55,59 +80,127 @@ _TURNS = """\
 {{- '<|im_start|>assistant\\n' if add_generation_prompt }}"""
 # Qwen2-VL and Qwen2.5-VL put a system turn before a conversation without one; Qwen3-VL does not.
 CHAT_TEMPLATE, QWEN3_CHAT_TEMPLATE = _SYSTEM + _TURNS, _TURNS
-_PROCESSOR_CLASSES = {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor", "qwen3_vl": "Qwen3VLProcessor"}
+_PROCESSOR_CLASSES = {
+    "qwen2_vl": "Qwen2VLProcessor",
+    "qwen2_5_vl": "Qwen2_5_VLProcessor",
+    "qwen3_vl": "Qwen3VLProcessor",
+}
 
 
-def train_tokenizer(texts: Iterable[str], vocab_size: int, directory: str | Path, *, family: str = "qwen2_5_vl",
-                    min_pixels: int | None = None, max_pixels: int | None = None) -> dict[str, Any]:
-    """Trains a byte-level BPE of at most `vocab_size` tokens (special ones included) on `texts` and writes all processor files.
+def train_tokenizer(
+    texts: Iterable[str],
+    vocab_size: int,
+    directory: str | Path,
+    *,
+    family: str = "qwen2_5_vl",
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+) -> dict[str, Any]:
+    """Trains a byte-level BPE of at most `vocab_size` tokens (special ones included) on `texts` and writes all
+    processor files.
 
-    Returns the fields of config.json that follow from it: vocab_size, image_token_id, video_token_id, vision_start_token_id,
-    vision_end_token_id, bos_token_id, eos_token_id, pad_token_id. The same texts give the same files. ValueError when `vocab_size`
-    cannot hold the 256 bytes and the special tokens, or the family is unknown.
+    Returns the fields of config.json that follow from it: vocab_size, image_token_id, video_token_id,
+    vision_start_token_id, vision_end_token_id, bos_token_id, eos_token_id, pad_token_id. The same texts give the same
+    files. ValueError when `vocab_size` cannot hold the 256 bytes and the special tokens, or the family is unknown.
     """
     if family not in _PROCESSOR_CLASSES:
         raise ValueError(f"family {family!r} is unknown; use one of {', '.join(_PROCESSOR_CLASSES)}")
     special = SPECIAL_TOKENS + (QWEN3_TOKENS if family == "qwen3_vl" else ())
     if vocab_size < 256 + len(special):
-        raise ValueError(f"vocab_size {vocab_size} is too small; 256 bytes and {len(special)} special tokens need {256 + len(special)}")
+        raise ValueError(
+            f"vocab_size {vocab_size} is too small; 256 bytes and {len(special)} special tokens need"
+            f" {256 + len(special)}"
+        )
     tokenizer = byte_level(BPE())
-    tokenizer.train_from_iterator(texts, BpeTrainer(
-        vocab_size=vocab_size - len(special), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False))
+    tokenizer.train_from_iterator(
+        texts,
+        BpeTrainer(
+            vocab_size=vocab_size - len(special),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        ),
+    )
     for text, skipped in special:
-        (tokenizer.add_special_tokens if skipped else tokenizer.add_tokens)([AddedToken(text, special=skipped, normalized=False)])
+        (tokenizer.add_special_tokens if skipped else tokenizer.add_tokens)(
+            [AddedToken(text, special=skipped, normalized=False)]
+        )
     path = Path(directory)
     path.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path / "tokenizer.json"))
-    ids = {text: int(tokenizer.token_to_id(text) or 0) for text, _ in special}      # 0 never happens: bytes come first
+    ids = {text: int(tokenizer.token_to_id(text) or 0) for text, _ in special}  # 0 never happens: bytes come first
     template = QWEN3_CHAT_TEMPLATE if family == "qwen3_vl" else CHAT_TEMPLATE
     _write(path / "tokenizer_config.json", {**_tokenizer_config(family, special, ids), "chat_template": template})
-    _write(path / "chat_template.json", {"chat_template": template})       # where transformers' processors look
+    _write(path / "chat_template.json", {"chat_template": template})  # where transformers' processors look
     write_processor_files(path, family, min_pixels=min_pixels, max_pixels=max_pixels)
     eos, pad = ids["<|im_end|>"], ids["<|endoftext|>"]
-    _write(path / "generation_config.json", {"bos_token_id": pad, "do_sample": True, "eos_token_id": [eos, pad], "pad_token_id": pad,
-                                             "temperature": 1.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0})
-    return {"vocab_size": tokenizer.get_vocab_size(with_added_tokens=True), "image_token_id": ids["<|image_pad|>"],
-            "video_token_id": ids["<|video_pad|>"], "vision_start_token_id": ids["<|vision_start|>"],
-            "vision_end_token_id": ids["<|vision_end|>"], "bos_token_id": pad, "eos_token_id": eos, "pad_token_id": pad}
+    _write(
+        path / "generation_config.json",
+        {
+            "bos_token_id": pad,
+            "do_sample": True,
+            "eos_token_id": [eos, pad],
+            "pad_token_id": pad,
+            "temperature": 1.0,
+            "top_k": 0,
+            "top_p": 1.0,
+            "repetition_penalty": 1.0,
+        },
+    )
+    return {
+        "vocab_size": tokenizer.get_vocab_size(with_added_tokens=True),
+        "image_token_id": ids["<|image_pad|>"],
+        "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+        "vision_end_token_id": ids["<|vision_end|>"],
+        "bos_token_id": pad,
+        "eos_token_id": eos,
+        "pad_token_id": pad,
+    }
 
 
-def write_processor_files(directory: Path, family: str, *, min_pixels: int | None = None, max_pixels: int | None = None) -> None:
-    """preprocessor_config.json and video_preprocessor_config.json of a family, with the published limits unless others are given."""
+def write_processor_files(
+    directory: Path, family: str, *, min_pixels: int | None = None, max_pixels: int | None = None
+) -> None:
+    """preprocessor_config.json and video_preprocessor_config.json of a family, with the published limits unless others
+    are given.
+    """
     qwen3 = family == "qwen3_vl"
     side = 16 if qwen3 else 14
-    mean, std = ([0.5] * 3, [0.5] * 3) if qwen3 else ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    mean, std = (
+        ([0.5] * 3, [0.5] * 3) if qwen3 else ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
+    )
     low, high = (65536, 16777216) if qwen3 else (3136, 12845056)
-    common = {"processor_class": _PROCESSOR_CLASSES[family], "patch_size": side, "temporal_patch_size": 2, "merge_size": 2,
-              "image_mean": mean, "image_std": std, "do_resize": True, "do_rescale": True, "do_normalize": True, "do_convert_rgb": True,
-              "resample": 3, "rescale_factor": 1 / 255}
-    image = {**common, "image_processor_type": "Qwen2VLImageProcessor",
-             "size": {"shortest_edge": min_pixels or low, "longest_edge": max_pixels or high}}
-    if not qwen3:       # the spelling of the published files, which transformers 4 needs
+    common = {
+        "processor_class": _PROCESSOR_CLASSES[family],
+        "patch_size": side,
+        "temporal_patch_size": 2,
+        "merge_size": 2,
+        "image_mean": mean,
+        "image_std": std,
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
+        "do_convert_rgb": True,
+        "resample": 3,
+        "rescale_factor": 1 / 255,
+    }
+    image = {
+        **common,
+        "image_processor_type": "Qwen2VLImageProcessor",
+        "size": {"shortest_edge": min_pixels or low, "longest_edge": max_pixels or high},
+    }
+    if not qwen3:  # the spelling of the published files, which transformers 4 needs
         image |= {"min_pixels": min_pixels or low, "max_pixels": max_pixels or high}
     clip = (4096, 25165824) if qwen3 else (128 * 28 * 28, 768 * 28 * 28)
-    video = {**common, "video_processor_type": "Qwen3VLVideoProcessor" if qwen3 else "Qwen2VLVideoProcessor", "do_sample_frames": qwen3, "fps": 2.0,
-             "min_frames": 4, "max_frames": 768, "size": {"shortest_edge": clip[0], "longest_edge": clip[1]}}
+    video = {
+        **common,
+        "video_processor_type": "Qwen3VLVideoProcessor" if qwen3 else "Qwen2VLVideoProcessor",
+        "do_sample_frames": qwen3,
+        "fps": 2.0,
+        "min_frames": 4,
+        "max_frames": 768,
+        "size": {"shortest_edge": clip[0], "longest_edge": clip[1]},
+    }
     if not qwen3:
         video.pop("fps")
     _write(directory / "preprocessor_config.json", image)
@@ -117,11 +210,21 @@ def write_processor_files(directory: Path, family: str, *, min_pixels: int | Non
 def _tokenizer_config(family: str, special: tuple[tuple[str, bool], ...], ids: dict[str, int]) -> dict[str, Any]:
     flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     return {
-        "tokenizer_class": "Qwen2Tokenizer", "processor_class": _PROCESSOR_CLASSES[family],
-        "added_tokens_decoder": {str(ids[text]): {"content": text, **flags, "special": skipped} for text, skipped in special},
+        "tokenizer_class": "Qwen2Tokenizer",
+        "processor_class": _PROCESSOR_CLASSES[family],
+        "added_tokens_decoder": {
+            str(ids[text]): {"content": text, **flags, "special": skipped} for text, skipped in special
+        },
         "additional_special_tokens": [text for text, skipped in special[1:] if skipped],
-        "bos_token": None, "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "unk_token": None, "add_bos_token": False,
-        "add_prefix_space": False, "clean_up_tokenization_spaces": False, "errors": "replace", "model_max_length": 131072,
+        "bos_token": None,
+        "eos_token": "<|im_end|>",
+        "pad_token": "<|endoftext|>",
+        "unk_token": None,
+        "add_bos_token": False,
+        "add_prefix_space": False,
+        "clean_up_tokenization_spaces": False,
+        "errors": "replace",
+        "model_max_length": 131072,
         "split_special_tokens": False,
     }
 

@@ -1,8 +1,10 @@
 """Pictures to patches, with PIL and NumPy: decode, smart resize, bicubic, normalise, patch order of Qwen-VL.
 
-The resize is PIL's bicubic (fixed-point, horizontal pass first), what qwen-vl-utils and transformers' "slow" processors use. transformers'
-torchvision backend differs from it by at most 2 levels on a few pixels; pictures that need no resize are bit-equal in both.
+The resize is PIL's bicubic (fixed-point, horizontal pass first), what qwen-vl-utils and transformers' "slow" processors
+use. transformers' torchvision backend differs from it by at most 2 levels on a few pixels; pictures that need no resize
+are bit-equal in both.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -40,8 +42,10 @@ class ImageSettings:
 
 
 def load_image(source: Any, name: str = "picture") -> Image.Image:
-    """RGB picture from a path, encoded bytes, a PIL image or a uint8 array [h, w, 3 or 1]. Transparency is laid on white; files are
-    turned by their EXIF orientation. Raises ImageError naming `name` for what cannot be decoded, OSError for a file that cannot be read."""
+    """RGB picture from a path, encoded bytes, a PIL image or a uint8 array [h, w, 3 or 1]. Transparency is laid on
+    white; files are turned by their EXIF orientation. Raises ImageError naming `name` for what cannot be decoded,
+    OSError for a file that cannot be read.
+    """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim not in (2, 3):
             raise ImageError(f"{name}: an array must be uint8 [h, w, 3], not {source.dtype} {list(source.shape)}")
@@ -53,7 +57,10 @@ def load_image(source: Any, name: str = "picture") -> Image.Image:
         with open(name, "rb") as file:
             source = file.read()
     if not isinstance(source, (bytes, bytearray, memoryview)):
-        raise ImageError(f"{name}: {type(source).__name__} is not a picture; pass a path, encoded bytes, a PIL image or a uint8 array")
+        raise ImageError(
+            f"{name}: {type(source).__name__} is not a picture; pass a path, encoded bytes, a PIL image or a uint8"
+            " array"
+        )
     try:
         image = Image.open(io.BytesIO(source))
         image.load()
@@ -76,10 +83,14 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def smart_resize(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
-    """(height, width) of the resized picture: multiples of `factor`, area within the limits, aspect nearly kept (Qwen2-VL report and
-    transformers' `smart_resize`). Raises ImageError for a side of 0 or an aspect above 200."""
+    """(height, width) of the resized picture: multiples of `factor`, area within the limits, aspect nearly kept
+    (Qwen2-VL report and transformers' `smart_resize`). Raises ImageError for a side of 0 or an aspect above 200.
+    """
     if min(height, width) < 1 or max(height, width) / min(height, width) > MAX_ASPECT:
-        raise ImageError(f"a picture of {width}x{height} pixels cannot be used: sides must be at least 1 and their ratio at most {MAX_ASPECT}")
+        raise ImageError(
+            f"a picture of {width}x{height} pixels cannot be used: sides must be at least 1 and their ratio at most"
+            f" {MAX_ASPECT}"
+        )
     new_height, new_width = round(height / factor) * factor, round(width / factor) * factor
     if new_height * new_width > max_pixels:
         beta = math.sqrt(height * width / max_pixels)
@@ -102,9 +113,13 @@ def resize(image: Image.Image, width: int, height: int) -> Image.Image:
     return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.BICUBIC)
 
 
-def patchify(frames: np.ndarray, patch_size: int, temporal_patch_size: int, merge_size: int) -> tuple[np.ndarray, tuple[int, int, int]]:
-    """Frames uint8 [f, h, w, 3] to (uint8 [t * gh * gw, 3 * Tp * P * P], grid (t, gh, gw)); an incomplete last time step repeats the last
-    frame, and one picture is a time step by itself. Rows in merge-block order, columns channel, time, row, column."""
+def patchify(
+    frames: np.ndarray, patch_size: int, temporal_patch_size: int, merge_size: int
+) -> tuple[np.ndarray, tuple[int, int, int]]:
+    """Frames uint8 [f, h, w, 3] to (uint8 [t * gh * gw, 3 * Tp * P * P], grid (t, gh, gw)); an incomplete last time
+    step repeats the last frame, and one picture is a time step by itself. Rows in merge-block order, columns channel,
+    time, row, column.
+    """
     short = -len(frames) % temporal_patch_size
     if short and len(frames) > 1:
         frames = np.concatenate([frames, np.repeat(frames[-1:], short, axis=0)])
@@ -113,15 +128,17 @@ def patchify(frames: np.ndarray, patch_size: int, temporal_patch_size: int, merg
     t, tp = (1, 1) if single else (count // temporal_patch_size, temporal_patch_size)
     p, m = patch_size, merge_size
     gh, gw = height // p, width // p
-    planar = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))        # long contiguous rows make the big transpose cheap
+    planar = np.ascontiguousarray(frames.transpose(0, 3, 1, 2))  # long contiguous rows make the big transpose cheap
     blocks = planar.reshape(t, tp, channels, gh // m, m, p, gw // m, m, p).transpose(0, 3, 6, 4, 7, 2, 1, 5, 8)
     out = np.empty((t, gh // m, gw // m, m, m, channels, temporal_patch_size, p, p), np.uint8)
-    out[...] = blocks                                                   # a single picture is repeated over the time step
+    out[...] = blocks  # a single picture is repeated over the time step
     return out.reshape(t * gh * gw, -1), (t, gh, gw)
 
 
 def normalise(patches: np.ndarray, settings: ImageSettings) -> np.ndarray:
-    """uint8 [n, 3 * Tp * P * P] to float32: (x - 255 mean) / (255 std), in float32 as transformers' torchvision backend."""
+    """uint8 [n, 3 * Tp * P * P] to float32: (x - 255 mean) / (255 std), in float32 as transformers' torchvision
+    backend.
+    """
     mean = np.asarray(settings.mean, np.float32) * np.float32(255)
     std = np.asarray(settings.std, np.float32) * np.float32(255)
     out = np.empty(patches.shape, np.float32)

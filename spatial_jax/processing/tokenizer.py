@@ -1,7 +1,9 @@
 """The checkpoint's own tokenizer and chat template, through `tokenizers` and a sandboxed jinja2.
 
-transformers' AutoTokenizer gives the same ids (tested) but imports torch and takes seconds; worker processes start with this instead.
+transformers' AutoTokenizer gives the same ids (tested) but imports torch and takes seconds; worker processes start with
+this instead.
 """
+
 from __future__ import annotations
 
 import json
@@ -16,18 +18,22 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import BPE
 
 # The pre-tokenisation split of Qwen2's tokenizer: contractions, words, single digits, punctuation, line ends, spaces.
-SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-         r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 def byte_level(model: BPE) -> Tokenizer:
     """A Qwen-style tokenizer around `model`: NFC, Qwen's split, bytes as characters."""
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Split(Regex(SPLIT), behavior="isolated", invert=False),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-    ])
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(SPLIT), behavior="isolated", invert=False),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
@@ -53,28 +59,34 @@ class ChatTokenizer:
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> ChatTokenizer:
-        """Reads tokenizer.json (or vocab.json + merges.txt), tokenizer_config.json and the chat template of a checkpoint folder.
-        Raises FileNotFoundError or ValueError naming the file."""
+        """Reads tokenizer.json (or vocab.json + merges.txt), tokenizer_config.json and the chat template of a
+        checkpoint folder. Raises FileNotFoundError or ValueError naming the file.
+        """
         path = Path(directory)
         config = read_json(path / "tokenizer_config.json")
         if (path / "tokenizer.json").is_file():
             try:
                 tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
-            except Exception as error:      # tokenizers raises bare Exception
-                raise ValueError(f"{path / 'tokenizer.json'}: not a tokenizer ({error}); download or export the checkpoint again") from error
+            except Exception as error:  # tokenizers raises bare Exception
+                raise ValueError(
+                    f"{path / 'tokenizer.json'}: not a tokenizer ({error}); download or export the checkpoint again"
+                ) from error
         elif (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
             tokenizer = byte_level(BPE.from_file(str(path / "vocab.json"), str(path / "merges.txt")))
         else:
-            raise FileNotFoundError(f"{path}: neither tokenizer.json nor vocab.json and merges.txt; copy the checkpoint's tokenizer files there")
+            raise FileNotFoundError(
+                f"{path}: neither tokenizer.json nor vocab.json and merges.txt; copy the checkpoint's tokenizer files"
+                " there"
+            )
         known = tokenizer.get_added_tokens_decoder()
-        for index, token in sorted(((int(k), v) for k, v in config.get("added_tokens_decoder", {}).items())):
+        for index, token in sorted((int(k), v) for k, v in config.get("added_tokens_decoder", {}).items()):
             if index not in known:
                 flags = {k: token[k] for k in ("single_word", "lstrip", "rstrip", "normalized") if k in token}
                 tokenizer.add_tokens([AddedToken(token["content"], special=token.get("special", False), **flags)])
         return cls(tokenizer, _read_template(path, config), config)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_compiled": None}     # compiled templates do not pickle
+        return {**self.__dict__, "_compiled": None}  # compiled templates do not pickle
 
     def __len__(self) -> int:
         return self.backend.get_vocab_size(with_added_tokens=True)
@@ -95,13 +107,21 @@ class ChatTokenizer:
         """`decode` of every row."""
         return [self.decode(row, skip_special_tokens) for row in rows]
 
-    def apply_chat_template(self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = True, **variables: Any) -> str:
-        """The conversation as text with one pad token for every picture or video. ValueError when the template refuses it."""
+    def apply_chat_template(
+        self, messages: Sequence[dict[str, Any]], add_generation_prompt: bool = True, **variables: Any
+    ) -> str:
+        """The conversation as text with one pad token for every picture or video. ValueError when the template refuses
+        it.
+        """
         if self._compiled is None:
             self._compiled = _environment().from_string(self.chat_template)
-        special = {k: _content(v) for k, v in self.config.items() if k.endswith("_token") and isinstance(v, (str, dict))}
+        special = {
+            k: _content(v) for k, v in self.config.items() if k.endswith("_token") and isinstance(v, (str, dict))
+        }
         try:
-            return self._compiled.render(messages=list(messages), add_generation_prompt=add_generation_prompt, **special, **variables)
+            return self._compiled.render(
+                messages=list(messages), add_generation_prompt=add_generation_prompt, **special, **variables
+            )
         except jinja2.TemplateError as error:
             raise ValueError(f"chat template: {error}; check the roles and contents of the messages") from error
 
@@ -121,6 +141,7 @@ def _read_template(path: Path, tokenizer_config: dict[str, Any]) -> str:
         if template:
             return template
     from spatial_jax.processing.fresh import CHAT_TEMPLATE
+
     return CHAT_TEMPLATE
 
 
@@ -128,10 +149,18 @@ def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
     def refuse(message: str) -> None:
         raise jinja2.TemplateError(message)
 
-    def to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None, separators: Any = None, sort_keys: bool = False) -> str:
+    def to_json(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: int | None = None,
+        separators: Any = None,
+        sort_keys: bool = False,
+    ) -> str:
         return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols])
+    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+    )
     environment.filters["tojson"] = to_json
     environment.globals["raise_exception"] = refuse
     return environment

@@ -1,4 +1,7 @@
-"""Videos: which frames, at what size, with which timestamps. Rules of Qwen2-VL, Qwen2.5-VL and Qwen3-VL as transformers states them."""
+"""Videos: which frames, at what size, with which timestamps. Rules of Qwen2-VL, Qwen2.5-VL and Qwen3-VL as transformers
+states them.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -10,15 +13,25 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.processing.image import MAX_ASPECT, ImageError, ImageSettings, load_image, patchify, resize, smart_resize
+from spatial_jax.processing.image import (
+    MAX_ASPECT,
+    ImageError,
+    ImageSettings,
+    load_image,
+    patchify,
+    resize,
+    smart_resize,
+)
 
-DEFAULT_FPS = 24.0          # what transformers assumes when nobody says
+DEFAULT_FPS = 24.0  # what transformers assumes when nobody says
 SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif")
 
 
 @dataclasses.dataclass(frozen=True)
 class VideoSettings:
-    """What video_preprocessor_config.json says. Pixel limits are a frame's for Qwen2-VL and Qwen2.5-VL, the whole clip's for Qwen3-VL."""
+    """What video_preprocessor_config.json says. Pixel limits are a frame's for Qwen2-VL and Qwen2.5-VL, the whole
+    clip's for Qwen3-VL.
+    """
 
     image: ImageSettings
     whole_clip: bool
@@ -26,13 +39,14 @@ class VideoSettings:
     fps: float | None = 2.0
     min_frames: int = 4
     max_frames: int = 768
-    frame_count: int | None = None      # exact number of frames instead of a rate
+    frame_count: int | None = None  # exact number of frames instead of a rate
 
 
 @dataclasses.dataclass(frozen=True)
 class Video:
-    """A clip: `frames` are pictures (anything load_image takes) or one uint8 array [f, h, w, 3]; `fps` of the original clip;
-    `indices` of the frames in it and its `total` number of frames (default: these frames are the whole clip)."""
+    """A clip: `frames` are pictures (anything load_image takes) or one uint8 array [f, h, w, 3]; `fps` of the original
+    clip; `indices` of the frames in it and its `total` number of frames (default: these frames are the whole clip).
+    """
 
     frames: Any
     fps: float | None = None
@@ -60,23 +74,32 @@ def as_video(source: Any, name: str = "video") -> Video:
         video = source
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        video = Video([str(p) for p in sorted(path.iterdir()) if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")]) if path.is_dir() \
+        video = (
+            Video([str(p) for p in sorted(path.iterdir()) if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")])
+            if path.is_dir()
             else read_video(path)
+        )
     elif isinstance(source, (np.ndarray, Sequence)) and not isinstance(source, (bytes, bytearray)):
         video = Video(source)
     else:
-        raise ImageError(f"{name}: {type(source).__name__} is not a video; pass a path, a list of frames or an array [f, h, w, 3]")
+        raise ImageError(
+            f"{name}: {type(source).__name__} is not a video; pass a path, a list of frames or an array [f, h, w, 3]"
+        )
     if not len(video):
         raise ImageError(f"{name}: no frames")
     return video
 
 
 def read_video(path: str | os.PathLike[str]) -> Video:
-    """All frames of a video file as RGB arrays, with its rate (needs the `av` package). Raises ImageError for an unreadable file."""
+    """All frames of a video file as RGB arrays, with its rate (needs the `av` package). Raises ImageError for an
+    unreadable file.
+    """
     try:
         import av
     except ImportError as error:
-        raise ImageError(f"{path}: reading video files needs the package av (pip install av); or pass frames as pictures") from error
+        raise ImageError(
+            f"{path}: reading video files needs the package av (pip install av); or pass frames as pictures"
+        ) from error
     try:
         with av.open(os.fspath(path)) as container:
             stream = container.streams.video[0]
@@ -90,13 +113,15 @@ def read_video(path: str | os.PathLike[str]) -> Video:
 def choose_frames(total: int, fps: float | None, settings: VideoSettings) -> np.ndarray:
     """Indices of the frames to show, out of `total` at `fps` frames a second.
 
-    Qwen2-VL, Qwen2.5-VL: an even number n, arange(0, total, total / n); Qwen3-VL: round(linspace(0, total - 1, n)); n follows the wanted
-    rate, within min_frames and max_frames and never above `total`.
+    Qwen2-VL, Qwen2.5-VL: an even number n, arange(0, total, total / n); Qwen3-VL: round(linspace(0, total - 1, n)); n
+    follows the wanted rate, within min_frames and max_frames and never above `total`.
     """
     rate = fps if fps is not None else DEFAULT_FPS
     step = settings.image.temporal_patch_size
     if settings.whole_clip:
-        count = settings.frame_count or min(max(int(total / rate * (settings.fps or rate)), settings.min_frames), settings.max_frames, total)
+        count = settings.frame_count or min(
+            max(int(total / rate * (settings.fps or rate)), settings.min_frames), settings.max_frames, total
+        )
         return np.linspace(0, total - 1, min(count, total)).round().astype(int)
     if settings.frame_count is not None:
         count = min(round(settings.frame_count / step) * step, total)
@@ -131,23 +156,31 @@ def frame_size(count: int, height: int, width: int, settings: VideoSettings) -> 
         scale = max(factor / height, factor / width)
         height, width = int(height * scale), int(width * scale)
     if max(height, width) / min(height, width) > MAX_ASPECT:
-        raise ImageError(f"a video of {width}x{height} pixels cannot be used: the ratio of its sides must be at most {MAX_ASPECT}")
+        raise ImageError(
+            f"a video of {width}x{height} pixels cannot be used: the ratio of its sides must be at most {MAX_ASPECT}"
+        )
     volume = round(count / step) * step * round(height / factor) * factor * round(width / factor) * factor
     if volume > image.max_pixels:
         beta = math.sqrt(count * height * width / image.max_pixels)
-        return max(factor, math.floor(height / beta / factor) * factor), max(factor, math.floor(width / beta / factor) * factor)
+        return max(factor, math.floor(height / beta / factor) * factor), max(
+            factor, math.floor(width / beta / factor) * factor
+        )
     if volume < image.min_pixels:
         beta = math.sqrt(image.min_pixels / (count * height * width))
         return math.ceil(height * beta / factor) * factor, math.ceil(width * beta / factor) * factor
     return round(height / factor) * factor, round(width / factor) * factor
 
 
-def video_patches(video: Video, settings: VideoSettings, name: str = "video") -> tuple[np.ndarray, tuple[int, int, int]]:
+def video_patches(
+    video: Video, settings: VideoSettings, name: str = "video"
+) -> tuple[np.ndarray, tuple[int, int, int]]:
     """(uint8 patches [n, 3 * Tp * P * P], grid (t, gh, gw)) of the clip's frames, all of one size."""
     images = [load_image(frame, f"{name}, frame {i}") for i, frame in enumerate(video.frames)]
     sizes = {image.size for image in images}
     if len(sizes) > 1:
-        raise ImageError(f"{name}: its frames have different sizes {sorted(sizes)}; bring them to one size or pass them as pictures")
+        raise ImageError(
+            f"{name}: its frames have different sizes {sorted(sizes)}; bring them to one size or pass them as pictures"
+        )
     width, height = images[0].size
     new_height, new_width = frame_size(len(images), height, width, settings)
     frames = np.stack([np.asarray(resize(image, new_width, new_height)) for image in images])

@@ -1,4 +1,7 @@
-"""Rewards: response + record -> float. `score(spec, response, record)`; parsing lives apart, in `rewards.parsing`; no jax."""
+"""Rewards: response + record -> float. `score(spec, response, record)`; parsing lives apart, in `rewards.parsing`; no
+jax.
+"""
+
 from spatial_jax.rewards.base import RewardUnavailable, Score
 from spatial_jax.rewards.judge import Judge, JudgeConfig
 from spatial_jax.rewards.kinds import KINDS
@@ -7,8 +10,24 @@ from spatial_jax.rewards.kinds.iou import box_iou
 from spatial_jax.rewards.kinds.mra import mean_relative_accuracy
 from spatial_jax.rewards.kinds.overlong import overlong_penalty
 from spatial_jax.rewards.kinds.vsgrpo import min_relative
-from spatial_jax.rewards.parsing import extract_answer, matches_format, parse_box, parse_choice, parse_number, parse_order
-from spatial_jax.rewards.scoring import Outcome, check_record, complete_spec, evaluate, is_correct, outcome_many, score, score_many
+from spatial_jax.rewards.parsing import (
+    extract_answer,
+    matches_format,
+    parse_box,
+    parse_choice,
+    parse_number,
+    parse_order,
+)
+from spatial_jax.rewards.scoring import (
+    Outcome,
+    check_record,
+    complete_spec,
+    evaluate,
+    is_correct,
+    outcome_many,
+    score,
+    score_many,
+)
 
 __all__ = [
     "KINDS",

@@ -1,4 +1,5 @@
 """What a reward kind is: its spec's keys with their defaults, a check of the record, and the scoring function."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -14,19 +15,24 @@ Spec = Mapping[str, Any]
 
 
 class RewardUnavailable(Exception):
-    """No score could be had (the judge timed out, a user's function failed): the sample is excluded, it does not score 0."""
+    """No score could be had (the judge timed out, a user's function failed): the sample is excluded, it does not score
+    0.
+    """
 
 
 class Judgement(Protocol):
     """What the judge kind needs of a judge (see `judge.Judge`)."""
 
-    def correct(self, question: str, options: list[str], truth: str, answer: str, timeout: float | None = None) -> bool: ...
+    def correct(
+        self, question: str, options: list[str], truth: str, answer: str, timeout: float | None = None
+    ) -> bool: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """accuracy in [0, 1] is about the answer alone and is what filters and pass rates use; format is 1.0 where the response has the
-    asked form; reward is what the policy is trained on."""
+    """accuracy in [0, 1] is about the answer alone and is what filters and pass rates use; format is 1.0 where the
+    response has the asked form; reward is what the policy is trained on.
+    """
 
     reward: float
     accuracy: float
@@ -35,7 +41,9 @@ class Score:
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What scoring may use besides its inputs: a judge, and the time (time.monotonic()) by which the score is needed."""
+    """What scoring may use besides its inputs: a judge, and the time (time.monotonic()) by which the score is
+    needed.
+    """
 
     judge: Judgement | None = None
     until: float | None = None
@@ -44,14 +52,17 @@ class Context:
         """Seconds left, at most `timeout`. RewardUnavailable when there are none."""
         left = timeout if self.until is None else min(timeout, self.until - time.monotonic())
         if left <= 0:
-            raise RewardUnavailable("the deadline of the batch passed before this reward could run; raise rewards' deadline")
+            raise RewardUnavailable(
+                "the deadline of the batch passed before this reward could run; raise rewards' deadline"
+            )
         return left
 
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """A reward: `keys` its spec's own keys with defaults, `score(response, record, spec, context)`, `check(record, spec)` raises
-    ValueError where the record's truth cannot be scored against."""
+    """A reward: `keys` its spec's own keys with defaults, `score(response, record, spec, context)`, `check(record,
+    spec)` raises ValueError where the record's truth cannot be scored against.
+    """
 
     name: str
     keys: Mapping[str, Any]
@@ -62,16 +73,23 @@ class Kind:
 # A shorter question can be an ordinary part of an answer ("Left?").
 _MIN_ECHO = 12
 
-# These kinds define the form of a response themselves (their papers' predicates and weights): a run's format does not touch them.
+# These kinds define the form of a response themselves (their papers' predicates and weights): a run's format does not
+# touch them.
 OWN_FORMAT = ("ssrl", "vsgrpo", "vilasr", "user", "format", "overlong")
 COMMON_KEYS: dict[str, Any] = {"format": "none", "format_weight": 0.0, "correct_at": 0.5, "overlong": None}
 
 
-def answer_kind(name: str, keys: Mapping[str, Any], accuracy: Callable[[str, Record, Spec, Context], float],
-                check: Callable[[Record, Spec], Any]) -> Kind:
-    """A kind that scores the extracted answer: reward = (1 - format_weight) * accuracy + format_weight * format; under the format "drawing"
-    nothing where the accuracy is 0 (ViLaSR's gate: form alone earns nothing). A response without an answer has accuracy 0; so has one that
-    only repeats the question, which may list the objects in the true order."""
+def answer_kind(
+    name: str,
+    keys: Mapping[str, Any],
+    accuracy: Callable[[str, Record, Spec, Context], float],
+    check: Callable[[Record, Spec], Any],
+) -> Kind:
+    """A kind that scores the extracted answer: reward = (1 - format_weight) * accuracy + format_weight * format; under
+    the format "drawing" nothing where the accuracy is 0 (ViLaSR's gate: form alone earns nothing). A response without
+    an answer has accuracy 0; so has one that only repeats the question, which may list the objects in the true
+    order.
+    """
 
     def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
         answer = extract_answer(response, spec["format"])
@@ -88,7 +106,7 @@ def answer_kind(name: str, keys: Mapping[str, Any], accuracy: Callable[[str, Rec
 
 
 def nearest(key: str, known: Any) -> str:
-    """"; did you mean 'x'?" for the closest known key, or the list of them."""
+    """ "; did you mean 'x'?" for the closest known key, or the list of them."""
     close = difflib.get_close_matches(str(key), list(known), 1)
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known))}"
 
@@ -103,6 +121,10 @@ def check_common(spec: Spec) -> None:
     """The keys that every spec may carry."""
     check_choice(spec, "format", FORMATS)
     if not 0.0 <= float(spec["format_weight"]) <= 1.0:
-        raise ValueError(f"reward {spec['kind']}: format_weight = {spec['format_weight']!r}; it must lie between 0 and 1")
+        raise ValueError(
+            f"reward {spec['kind']}: format_weight = {spec['format_weight']!r}; it must lie between 0 and 1"
+        )
     if spec["format"] == "none" and float(spec["format_weight"]) > 0:
-        raise ValueError(f"reward {spec['kind']}: format_weight without a format would pay for any text; set format or leave it out")
+        raise ValueError(
+            f"reward {spec['kind']}: format_weight without a format would pay for any text; set format or leave it out"
+        )

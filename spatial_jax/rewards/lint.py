@@ -1,12 +1,13 @@
 """Reward lint: what each reward pays for empty, degenerate and adversarial answers.
 
     python -m spatial_jax.rewards.lint                                    # every kind, on a built-in question each
-    python -m spatial_jax.rewards.lint --dataset DIR --limit 50           # the real questions of a dataset, with their own rewards
+    python -m spatial_jax.rewards.lint --dataset DIR --limit 50           # a dataset's questions and their rewards
     python -m spatial_jax.rewards.lint --user my_reward.py:reward         # your own function
-    python -m spatial_jax.rewards.lint --spec '{"kind": "mra"}'           # one spec on the built-in question of its kind
+    python -m spatial_jax.rewards.lint --spec '{"kind": "mra"}'           # one spec on its kind's own question
 
 Exit code 1 when a degenerate answer pays, when the truth does not, or when a response takes longer than --seconds.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -27,8 +28,16 @@ TRACE = 0.01
 
 _OPTIONS = ("chair", "table", "lamp", "sofa bed")
 _QUESTIONS: dict[str, dict] = {
-    "mcq": {"question": "Which is closest? Options: A. chair B. table C. lamp D. sofa bed", "answer": "B", "options": _OPTIONS},
-    "number": {"question": "How far is the lamp in meters? The camera has fx = 525.0, fy = 525.0.", "answer": "3.5", "unit": "m"},
+    "mcq": {
+        "question": "Which is closest? Options: A. chair B. table C. lamp D. sofa bed",
+        "answer": "B",
+        "options": _OPTIONS,
+    },
+    "number": {
+        "question": "How far is the lamp in meters? The camera has fx = 525.0, fy = 525.0.",
+        "answer": "3.5",
+        "unit": "m",
+    },
     "count": {"question": "How many chairs are there?", "answer": "4", "question_type": "number"},
     "box": {"question": "Where is the lamp? The picture is 640 x 480 pixels.", "answer": "[100, 120, 260, 300]"},
     "order": {"question": "Order the pieces 1, 2 and 3.", "answer": "3-1-2"},
@@ -38,23 +47,41 @@ _QUESTIONS: dict[str, dict] = {
 
 
 def _question(name: str) -> dict:
-    return {"question_id": f"lint/{name}", "question_type": name, "options": (), "unit": "", "meta": {}, "response_tokens": 10, **_QUESTIONS[name]}
+    return {
+        "question_id": f"lint/{name}",
+        "question_type": name,
+        "options": (),
+        "unit": "",
+        "meta": {},
+        "response_tokens": 10,
+        **_QUESTIONS[name],
+    }
 
 
 def built_in(user: str = "") -> list[tuple[str, Spec, Record]]:
     """(label, spec, record) of every kind in the forms that recipes use."""
     cases: list[tuple[str, Spec, str]] = [
-        ("choice", {"kind": "choice"}, "mcq"), ("number", {"kind": "number"}, "count"), ("mra", {"kind": "mra"}, "number"),
-        ("depth", {"kind": "depth"}, "number"), ("depth tol", {"kind": "depth", "form": "tolerance"}, "number"),
-        ("iou", {"kind": "iou"}, "box"), ("order", {"kind": "order"}, "order"), ("word", {"kind": "word"}, "word"),
-        ("judge", {"kind": "judge"}, "free"), ("choice+think", {"kind": "choice", "format": "think_answer", "format_weight": 0.1}, "mcq"),
+        ("choice", {"kind": "choice"}, "mcq"),
+        ("number", {"kind": "number"}, "count"),
+        ("mra", {"kind": "mra"}, "number"),
+        ("depth", {"kind": "depth"}, "number"),
+        ("depth tol", {"kind": "depth", "form": "tolerance"}, "number"),
+        ("iou", {"kind": "iou"}, "box"),
+        ("order", {"kind": "order"}, "order"),
+        ("word", {"kind": "word"}, "word"),
+        ("judge", {"kind": "judge"}, "free"),
+        ("choice+think", {"kind": "choice", "format": "think_answer", "format_weight": 0.1}, "mcq"),
         ("mra+observe", {"kind": "mra", "format": "observe_answer", "format_weight": 0.1}, "number"),
         ("iou+boxed", {"kind": "iou", "format": "think_boxed", "format_weight": 0.1}, "box"),
         ("mra+drawing", {"kind": "mra", "format": "drawing", "format_weight": 0.5}, "number"),
         ("order+tag", {"kind": "order", "format": "answer_tag", "format_weight": 0.1}, "order"),
-        ("ssrl", {"kind": "ssrl"}, "mcq"), ("vilasr", {"kind": "vilasr"}, "mcq"), ("vilasr num", {"kind": "vilasr"}, "number"),
-        ("vsgrpo", {"kind": "vsgrpo"}, "number"), ("vsgrpo think", {"kind": "vsgrpo", "mode": "think"}, "number"),
-        ("format", {"kind": "format", "format": "think_answer"}, "mcq"), ("overlong", {"kind": "overlong"}, "mcq"),
+        ("ssrl", {"kind": "ssrl"}, "mcq"),
+        ("vilasr", {"kind": "vilasr"}, "mcq"),
+        ("vilasr num", {"kind": "vilasr"}, "number"),
+        ("vsgrpo", {"kind": "vsgrpo"}, "number"),
+        ("vsgrpo think", {"kind": "vsgrpo", "mode": "think"}, "number"),
+        ("format", {"kind": "format", "format": "think_answer"}, "mcq"),
+        ("overlong", {"kind": "overlong"}, "mcq"),
     ]
     if user:
         file, _, function = user.rpartition(":")
@@ -73,9 +100,12 @@ class Row:
     fault: str
 
 
-def lint_case(label: str, spec: Spec, record: Record, *, seconds: float = 5.0, context: Context | None = None, long: bool = True) -> list[Row]:
-    """A row for every attack on one spec and record (`long`: with those of a megabyte). `seconds` are of this thread's processor time, so
-    that a busy host is no fault. A spec or truth that cannot be scored is one row with its fault."""
+def lint_case(
+    label: str, spec: Spec, record: Record, *, seconds: float = 5.0, context: Context | None = None, long: bool = True
+) -> list[Row]:
+    """A row for every attack on one spec and record (`long`: with those of a megabyte). `seconds` are of this thread's
+    processor time, so that a busy host is no fault. A spec or truth that cannot be scored is one row with its fault.
+    """
     try:
         check_record(spec, record)
     except ValueError as error:
@@ -95,7 +125,9 @@ def lint_case(label: str, spec: Spec, record: Record, *, seconds: float = 5.0, c
     return rows
 
 
-def _fault(attack: Attack, spec: Spec, reward: float | None, accuracy: float, correct: bool, took: float, seconds: float) -> str:
+def _fault(
+    attack: Attack, spec: Spec, reward: float | None, accuracy: float, correct: bool, took: float, seconds: float
+) -> str:
     if took > seconds:
         return f"took {took:.1f} s"
     if reward is None:
@@ -121,19 +153,23 @@ def lint_records(records: Iterable[Record], *, seconds: float = 5.0, context: Co
 
 
 def table(rows: list[Row], columns: int = 11) -> str:
-    """Attacks down, rewards across, mean reward in the cells; "!" marks a fault, "-" an excluded sample, blank a case that does not apply.
-    More labels than `columns` make several tables."""
+    """Attacks down, rewards across, mean reward in the cells; "!" marks a fault, "-" an excluded sample, blank a case
+    that does not apply. More labels than `columns` make several tables.
+    """
     labels, names = list(dict.fromkeys(r.label for r in rows)), list(dict.fromkeys(r.attack.name for r in rows))
     cells: dict[tuple[str, str], list[Row]] = collections.defaultdict(list)
     for row in rows:
         cells[row.attack.name, row.label].append(row)
     lines = []
     for start in range(0, len(labels), columns):
-        part = labels[start:start + columns]
+        part = labels[start : start + columns]
         lines.append(" " * 28 + " ".join(f"{label[:12]:>12}" for label in part))
         for name in names:
             if any((name, label) in cells for label in part):
-                lines.append(f"{name[:27]:<28}" + " ".join(f"{_cell(cells.get((name, label), [])):>12}" for label in part).rstrip())
+                lines.append(
+                    f"{name[:27]:<28}"
+                    + " ".join(f"{_cell(cells.get((name, label), [])):>12}" for label in part).rstrip()
+                )
         lines.append("")
     return "\n".join(lines)
 
@@ -145,33 +181,47 @@ def _cell(rows: list[Row]) -> str:
 
 
 def read_questions(directory: str, split: str, limit: int) -> list[dict]:
-    """`limit` question records spread evenly over a dataset directory, as dicts, in the pixels of their stored pictures. DatasetError
-    where it cannot be read."""
+    """`limit` question records spread evenly over a dataset directory, as dicts, in the pixels of their stored
+    pictures. DatasetError where it cannot be read.
+    """
     from spatial_jax.data.records import QuestionRecord, resolve
     from spatial_jax.data.source import open_questions
 
     source = open_questions(directory, split, checksums=False)
     found = (source[len(source) * k // limit] for k in range(limit)) if limit < len(source) else iter(source)
-    return [resolve(record, list(zip(record.widths, record.heights))).as_dict() for record in found if isinstance(record, QuestionRecord)]
+    return [
+        resolve(record, list(zip(record.widths, record.heights))).as_dict()
+        for record in found
+        if isinstance(record, QuestionRecord)
+    ]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Prints the table and the faults; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], formatter_class=argparse.RawDescriptionHelpFormatter,
-                                     epilog=__doc__.split("\n", 2)[2])
+    parser = argparse.ArgumentParser(
+        description=__doc__.split("\n")[0],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=__doc__.split("\n", 2)[2],
+    )
     parser.add_argument("--dataset", help="directory of question records")
     parser.add_argument("--split", default="train")
     parser.add_argument("--limit", type=int, default=50, help="how many records, spread over the dataset")
     parser.add_argument("--user", default="", help="FILE:FUNCTION of a reward of your own")
     parser.add_argument("--spec", help="one reward spec as JSON")
-    parser.add_argument("--seconds", type=float, default=5.0, help="most processor time that a single response may take")
-    parser.add_argument("--judge-endpoint", help="OpenAI-compatible base URL; without it judged answers are shown as excluded")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="most processor time that a single response may take"
+    )
+    parser.add_argument(
+        "--judge-endpoint", help="OpenAI-compatible base URL; without it judged answers are shown as excluded"
+    )
     parser.add_argument("--judge-model", default="judge")
     options = parser.parse_args(arguments)
     judge = Judge(JudgeConfig(options.judge_endpoint, options.judge_model)) if options.judge_endpoint else None
     context = Context(judge=judge)
     if options.dataset:
-        rows = lint_records(read_questions(options.dataset, options.split, options.limit), seconds=options.seconds, context=context)
+        rows = lint_records(
+            read_questions(options.dataset, options.split, options.limit), seconds=options.seconds, context=context
+        )
     else:
         cases = built_in(options.user)
         if options.spec:
@@ -179,7 +229,11 @@ def main(arguments: list[str] | None = None) -> int:
             cases = [(label, spec, record) for label, base, record in cases if base["kind"] == spec.get("kind")][:1]
             if not cases:
                 parser.error(f"no built-in question for reward kind {spec.get('kind')!r}")
-        rows = [row for label, spec, record in cases for row in lint_case(label, spec, record, seconds=options.seconds, context=context)]
+        rows = [
+            row
+            for label, spec, record in cases
+            for row in lint_case(label, spec, record, seconds=options.seconds, context=context)
+        ]
     print(table(rows))
     faults = collections.Counter((row.label, row.attack.name, row.fault) for row in rows if row.fault)
     for (label, name, fault), count in faults.items():

@@ -1,4 +1,5 @@
 """`score`, `is_correct` and their batched forms: a spec, a response and its record in, a number out."""
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -6,15 +7,27 @@ import dataclasses
 import time
 from collections.abc import Iterable
 
-from spatial_jax.rewards.base import COMMON_KEYS, Context, Judgement, Kind, Record, RewardUnavailable, Score, Spec, check_common, nearest
+from spatial_jax.rewards.base import (
+    COMMON_KEYS,
+    Context,
+    Judgement,
+    Kind,
+    Record,
+    RewardUnavailable,
+    Score,
+    Spec,
+    check_common,
+    nearest,
+)
 from spatial_jax.rewards.kinds import KINDS
 from spatial_jax.rewards.kinds.overlong import check_limits, overlong_penalty, response_tokens
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of one response. `reward` and `correct` are None, and `error` says why, when it has no score: such a sample is left
-    out of its group's statistics, it does not count as 0."""
+    """What became of one response. `reward` and `correct` are None, and `error` says why, when it has no score: such a
+    sample is left out of its group's statistics, it does not count as 0.
+    """
 
     reward: float | None
     correct: bool | None
@@ -24,7 +37,9 @@ class Outcome:
 
 
 def complete_spec(spec: Spec) -> tuple[Kind, dict]:
-    """The kind that a spec names and the spec with every default filled in. ValueError for an unknown kind or key, naming the nearest."""
+    """The kind that a spec names and the spec with every default filled in. ValueError for an unknown kind or key,
+    naming the nearest.
+    """
     name = spec.get("kind")
     if name not in KINDS:
         raise ValueError(f"reward kind {name!r} is unknown; {nearest(str(name), KINDS)}")
@@ -41,7 +56,9 @@ def complete_spec(spec: Spec) -> tuple[Kind, dict]:
 
 
 def check_record(spec: Spec, record: Record) -> None:
-    """ValueError, naming the record, when its spec is wrong or its truth cannot be scored against. For checks before a run."""
+    """ValueError, naming the record, when its spec is wrong or its truth cannot be scored against. For checks before a
+    run.
+    """
     try:
         kind, full = complete_spec(spec)
         kind.check(record, full)
@@ -51,7 +68,9 @@ def check_record(spec: Spec, record: Record) -> None:
 
 
 def evaluate(spec: Spec, response: str, record: Record, context: Context | None = None) -> tuple[Score, bool]:
-    """The score with its parts, and whether the answer counts as right: accuracy (never the shaped reward) >= correct_at."""
+    """The score with its parts, and whether the answer counts as right: accuracy (never the shaped reward) >=
+    correct_at.
+    """
     kind, full = complete_spec(spec)
     result = kind.score(response, record, full, context or Context())
     if full["overlong"] is not None:
@@ -62,8 +81,10 @@ def evaluate(spec: Spec, response: str, record: Record, context: Context | None 
 
 
 def score(spec: Spec, response: str, record: Record, *, judge: Judgement | None = None) -> float:
-    """The reward of `response` (text) for `record` (QuestionRecord.as_dict(), resolved to the pixels the model sees) under `spec`
-    ({"kind": ..., parameters}). ValueError for a bad spec or truth; RewardUnavailable when a judge or a user's function gave none."""
+    """The reward of `response` (text) for `record` (QuestionRecord.as_dict(), resolved to the pixels the model sees)
+    under `spec` ({"kind": ..., parameters}). ValueError for a bad spec or truth; RewardUnavailable when a judge or a
+    user's function gave none.
+    """
     return evaluate(spec, response, record, Context(judge=judge))[0].reward
 
 
@@ -83,17 +104,25 @@ def _outcome(item: tuple[Spec, str, Record], context: Context) -> Outcome:
     return Outcome(result.reward, correct, result.accuracy, result.format)
 
 
-def outcome_many(items: Iterable[tuple[Spec, str, Record]], *, threads: int = 8, deadline: float | None = None,
-                 judge: Judgement | None = None) -> list[Outcome]:
-    """The outcome of each (spec, response, record), in order, on host threads. Whatever is not done `deadline` seconds from now has no
-    score; the call returns then and does not wait for stragglers."""
+def outcome_many(
+    items: Iterable[tuple[Spec, str, Record]],
+    *,
+    threads: int = 8,
+    deadline: float | None = None,
+    judge: Judgement | None = None,
+) -> list[Outcome]:
+    """The outcome of each (spec, response, record), in order, on host threads. Whatever is not done `deadline` seconds
+    from now has no score; the call returns then and does not wait for stragglers.
+    """
     items = list(items)
     until = None if deadline is None else time.monotonic() + deadline
     context = Context(judge=judge, until=until)
     waiting = {"judge", "user"}
     if threads <= 1 or not any(spec.get("kind") in waiting for spec, _, _ in items):
         # Rules are pure Python: threads would only contend for the interpreter.
-        return [_outcome(item, context) if until is None or time.monotonic() < until else _late(deadline) for item in items]
+        return [
+            _outcome(item, context) if until is None or time.monotonic() < until else _late(deadline) for item in items
+        ]
     pool = concurrent.futures.ThreadPoolExecutor(threads, thread_name_prefix="reward")
     try:
         futures = [pool.submit(_outcome, item, context) for item in items]
@@ -107,7 +136,12 @@ def _late(deadline: float | None) -> Outcome:
     return Outcome(None, None, error=f"no score within the batch's deadline of {deadline} s; the sample is excluded")
 
 
-def score_many(items: Iterable[tuple[Spec, str, Record]], *, threads: int = 8, deadline: float | None = None,
-               judge: Judgement | None = None) -> list[float | None]:
+def score_many(
+    items: Iterable[tuple[Spec, str, Record]],
+    *,
+    threads: int = 8,
+    deadline: float | None = None,
+    judge: Judgement | None = None,
+) -> list[float | None]:
     """`outcome_many`'s rewards: a float, or None for a sample that must be excluded."""
     return [outcome.reward for outcome in outcome_many(items, threads=threads, deadline=deadline, judge=judge)]

@@ -1,4 +1,7 @@
-"""Runs a user's reward function in worker processes that are killed at the deadline: Python cannot stop a thread that hangs."""
+"""Runs a user's reward function in worker processes that are killed at the deadline: Python cannot stop a thread that
+hangs.
+"""
+
 from __future__ import annotations
 
 import atexit
@@ -22,13 +25,19 @@ _HEADER = struct.Struct(">Q")
 
 
 class _Worker:
-    """One child process that has loaded one function and answers one call at a time. Its session is its own: a signal to the run's
-    process group (Ctrl-C, a launcher's SIGTERM) lets the run save with its scores in hand."""
+    """One child process that has loaded one function and answers one call at a time. Its session is its own: a signal
+    to the run's process group (Ctrl-C, a launcher's SIGTERM) lets the run save with its scores in hand.
+    """
 
     def __init__(self, file: str, function: str):
-        self.process = subprocess.Popen([sys.executable, "-P", _CHILD, file, function],
-                                        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, start_new_session=True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", _CHILD, file, function],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
 
     def call(self, payload: bytes, until: float) -> Any:
         assert self.process.stdin is not None and self.process.stdout is not None
@@ -50,7 +59,7 @@ def _write_quietly(stream: BinaryIO | Any, payload: bytes) -> None:
     try:
         view = memoryview(_HEADER.pack(len(payload)) + payload)
         while view:
-            view = view[stream.write(view):]
+            view = view[stream.write(view) :]
     except (OSError, ValueError):
         return
 
@@ -90,8 +99,9 @@ def stop_workers() -> None:
 
 
 def call_user_function(file: str, function: str, response: str, record: dict[str, Any], timeout: float) -> Any:
-    """What `function(response, record)` of `file` returns. RewardUnavailable when it raises, dies, or needs more than `timeout` seconds
-    (a new process's start, about 0.2 s, is within it)."""
+    """What `function(response, record)` of `file` returns. RewardUnavailable when it raises, dies, or needs more than
+    `timeout` seconds (a new process's start, about 0.2 s, is within it).
+    """
     file = os.path.abspath(file)
     if not os.path.isfile(file):
         raise ValueError(f"reward user: {file} does not exist; name the file that defines {function}")
@@ -105,10 +115,14 @@ def call_user_function(file: str, function: str, response: str, record: dict[str
         status, value = worker.call(pickle.dumps((response, record)), until)
     except TimeoutError:
         worker.kill()
-        raise RewardUnavailable(f"{file}:{function} took more than {timeout:.1f} s and was stopped; the sample is excluded") from None
+        raise RewardUnavailable(
+            f"{file}:{function} took more than {timeout:.1f} s and was stopped; the sample is excluded"
+        ) from None
     except (EOFError, OSError):
         worker.kill()
-        raise RewardUnavailable(f"{file}:{function}: its process ended (exit code {worker.process.returncode}); the sample is excluded") from None
+        raise RewardUnavailable(
+            f"{file}:{function}: its process ended (exit code {worker.process.returncode}); the sample is excluded"
+        ) from None
     workers.put(worker)
     if status == "invalid":
         raise ValueError(value)

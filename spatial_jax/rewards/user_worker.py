@@ -1,7 +1,10 @@
-"""The child process of `user_process`, run as a script: loads one function of one file and answers calls on its standard streams.
+"""The child process of `user_process`, run as a script: loads one function of one file and answers calls on its
+standard streams.
 
-A call is an 8-byte length and a pickled (response, record); the answer an 8-byte length and JSON [status, value]. Imports nothing of
-spatial_jax, so that it starts quickly."""
+A call is an 8-byte length and a pickled (response, record); the answer an 8-byte length and JSON [status, value].
+Imports nothing of spatial_jax, so that it starts quickly.
+"""
+
 import importlib.util
 import json
 import os
@@ -47,7 +50,9 @@ def leave_with(parent: int) -> None:
 
 
 def main(file: str, function: str) -> None:
-    """Serves until its input closes. What was standard output carries answers; the user's prints go to standard error."""
+    """Serves until its input closes. What was standard output carries answers; the user's prints go to standard
+    error.
+    """
     threading.Thread(target=leave_with, args=(os.getppid(),), daemon=True).start()
     source, target = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -1,4 +1,5 @@
 """Rewards of a group to advantages. NumPy, on the host; formulas from DeepSeekMath (GRPO), Dr. GRPO and RLOO."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -9,7 +10,8 @@ KINDS = ("grpo", "dr_grpo", "rloo")
 def constant_groups(rewards: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """True where all scored answers of a group have exactly the same reward (or at most one is scored), [b].
 
-    The comparison is max == min on the rewards as given, before any arithmetic: in float32 eight times 0.1 minus their mean is not 0.
+    The comparison is max == min on the rewards as given, before any arithmetic: in float32 eight times 0.1 minus their
+    mean is not 0.
     """
     rewards, scored = _scored(rewards, valid)
     high = np.max(np.where(scored, rewards, -np.inf), axis=-1)
@@ -22,8 +24,9 @@ def group_advantages(rewards, *, kind: str = "grpo", eps: float = 1e-6, valid: n
 
     kind: "grpo" (r - mean) / (std + eps) with the sample standard deviation (ddof 1); "dr_grpo" r - mean;
     "rloo" r - mean of the others. The kinds "dapo", "gspo" and "cispo" share GRPO's advantage.
-    valid: [b, g], False for an answer without a score (a judge that timed out); NaN means the same. Such answers take no part in the
-    group's statistics and get 0. A group of constant reward, or with fewer than two scored answers, is exactly 0.
+    valid: [b, g], False for an answer without a score (a judge that timed out); NaN means the same. Such answers take
+    no part in the group's statistics and get 0. A group of constant reward, or with fewer than two scored answers, is
+    exactly 0.
     """
     kind = {"dapo": "grpo", "gspo": "grpo", "cispo": "grpo"}.get(kind, kind)
     if kind not in KINDS:

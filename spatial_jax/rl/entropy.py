@@ -1,4 +1,5 @@
 """Entropy bonus with an adaptive coefficient (Skywork-OR1)."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -20,7 +21,9 @@ class EntropyConfig:
 
 
 class EntropyController:
-    """Holds the coefficient of the entropy bonus; `update` once a step with the batch's mean entropy, then `active` goes into the loss."""
+    """Holds the coefficient of the entropy bonus; `update` once a step with the batch's mean entropy, then `active`
+    goes into the loss.
+    """
 
     def __init__(self, config: EntropyConfig):
         self.config = config
@@ -33,7 +36,9 @@ class EntropyController:
         return self.coef if self._below or not self.config.adaptive else 0.0
 
     def update(self, entropy: float) -> float:
-        """One step of the controller with the mean token entropy just measured; returns `active`. A NaN changes nothing."""
+        """One step of the controller with the mean token entropy just measured; returns `active`. A NaN changes
+        nothing.
+        """
         if not self.config.adaptive or entropy != entropy:
             return self.active
         config = self.config

@@ -1,4 +1,7 @@
-"""Estimators of KL(policy || reference) from log-probabilities of the policy's own tokens (Schulman, "Approximating KL divergence")."""
+"""Estimators of KL(policy || reference) from log-probabilities of the policy's own tokens (Schulman, "Approximating KL
+divergence").
+"""
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -9,8 +12,8 @@ KINDS = ("k1", "k2", "k3")
 def kl_estimate(new_logp: Float[Array, "*n"], ref_logp: Float[Array, "*n"], kind: str = "k3") -> Float[Array, "*n"]:
     """Per-token estimate in nats, differentiable in new_logp.
 
-    With d = ref - new clamped to [-20, 20]: k1 = -d (unbiased, signed), k2 = d^2 / 2, k3 = exp(d) - d - 1 clamped to at most 10.
-    k1 and k2 take d unclamped.
+    With d = ref - new clamped to [-20, 20]: k1 = -d (unbiased, signed), k2 = d^2 / 2, k3 = exp(d) - d - 1 clamped to at
+    most 10. k1 and k2 take d unclamped.
     """
     difference = ref_logp - new_logp
     if kind == "k1":
@@ -24,6 +27,8 @@ def kl_estimate(new_logp: Float[Array, "*n"], ref_logp: Float[Array, "*n"], kind
 
 
 def penalised_rewards(rewards, sampled_logp, ref_logp, mask, coef: float, kind: str = "k1") -> np.ndarray:
-    """Rewards [b, g] minus coef times the answer's summed KL estimate; log-probabilities and mask [b, g, t]. NumPy; NaN rewards stay NaN."""
+    """Rewards [b, g] minus coef times the answer's summed KL estimate; log-probabilities and mask [b, g, t]. NumPy; NaN
+    rewards stay NaN.
+    """
     kl = np.asarray(kl_estimate(jnp.asarray(sampled_logp), jnp.asarray(ref_logp), kind))
     return np.asarray(rewards) - coef * np.where(np.asarray(mask, bool), kl, 0.0).sum(axis=-1)

@@ -1,9 +1,11 @@
 """Policy objectives on per-token log-probabilities: GRPO, Dr. GRPO, DAPO, GSPO, CISPO, RLOO.
 
-Everything here is a pure function of arrays. Losses come as sums and counts, so that the caller can split a global batch into
-micro-batches and devices any way and divide once: sum of losses over the global normaliser.
-Sources: DeepSeekMath (GRPO), DAPO, Dr. GRPO, GSPO, MiniMax-M1 (CISPO), Ahmadian et al. (RLOO), Yao et al. (truncated importance sampling).
+Everything here is a pure function of arrays. Losses come as sums and counts, so that the caller can split a global
+batch into micro-batches and devices any way and divide once: sum of losses over the global normaliser. Sources:
+DeepSeekMath (GRPO), DAPO, Dr. GRPO, GSPO, MiniMax-M1 (CISPO), Ahmadian et al. (RLOO), Yao et al. (truncated importance
+sampling).
 """
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -24,12 +26,14 @@ IS_LEVELS = ("token", "sequence")
 class ObjectiveConfig:
     """What the policy loss is made of; hashable, so it can be a static argument of jit.
 
-    kind:       the surrogate. grpo, dr_grpo and dapo share the clipped token ratio (they differ in advantage, aggregation, rewards);
-                gspo clips the geometric-mean ratio of the answer, rloo the ratio of the whole answer (as trl's RLOOTrainer);
-                cispo weighs log-probabilities by the clipped ratio without its gradient.
+    kind:       the surrogate. grpo, dr_grpo and dapo share the clipped token ratio (they differ in advantage,
+    aggregation, rewards);
+                gspo clips the geometric-mean ratio of the answer, rloo the ratio of the whole answer (as trl's
+                RLOOTrainer); cispo weighs log-probabilities by the clipped ratio without its gradient.
     clip_low, clip_high:  the ratio is clipped to [1 - clip_low, 1 + clip_high].
     dual_clip:  c > 1 bounds the loss of negative advantages at -A c (grpo, dr_grpo, dapo); None is off.
-    aggregate:  "token" mean over all tokens, "sequence" mean over answers of their token mean, "constant" sum / (answers * max_tokens).
+    aggregate:  "token" mean over all tokens, "sequence" mean over answers of their token mean, "constant" sum /
+    (answers * max_tokens).
                 Answers without a single trained token count nowhere.
     kl_coef, kl: weight and estimator of the KL to the reference in the loss (0 switches it off).
     is_cap:     cap of the weight exp(old - sampler log-prob), None is off; is_level: per "token" or per "sequence".
@@ -48,7 +52,11 @@ class ObjectiveConfig:
     max_tokens: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value, known in (("kind", self.kind, KINDS), ("aggregate", self.aggregate, AGGREGATES), ("is_level", self.is_level, IS_LEVELS)):
+        for name, value, known in (
+            ("kind", self.kind, KINDS),
+            ("aggregate", self.aggregate, AGGREGATES),
+            ("is_level", self.is_level, IS_LEVELS),
+        ):
             if value not in known:
                 raise ValueError(f"policy loss: unknown {name} {value!r}; use one of {', '.join(known)}")
         if self.dual_clip is not None and self.dual_clip <= 1.0:
@@ -59,8 +67,9 @@ class ObjectiveConfig:
 class PolicyBatch:
     """What a policy loss needs besides the new log-probabilities; leading axes may be [n] answers or [b, g].
 
-    advantages [...], mask [..., t] (tokens that train), old_logp [..., t] or None when strictly on-policy (the ratio is then 1 in value),
-    ref_logp [..., t] (needed when kl_coef > 0), rollout_logp [..., t] (needed when is_cap is set): the sampler's full-softmax values.
+    advantages [...], mask [..., t] (tokens that train), old_logp [..., t] or None when strictly on-policy (the ratio is
+    then 1 in value), ref_logp [..., t] (needed when kl_coef > 0), rollout_logp [..., t] (needed when is_cap is set):
+    the sampler's full-softmax values.
     """
 
     advantages: Array
@@ -71,12 +80,16 @@ class PolicyBatch:
 
 
 def _masked(x: Array, mask: Array) -> Array:
-    """x where the mask holds, else 0; unlike a product it stops NaN and huge values of masked tokens, in the gradient too."""
+    """x where the mask holds, else 0; unlike a product it stops NaN and huge values of masked tokens, in the gradient
+    too.
+    """
     return jnp.where(mask, x, 0.0)
 
 
 def _log_ratio(new_logp: Array, old_logp: Array, mask: Array, kind: str) -> Array:
-    """Log importance ratio of each token: its own, or its answer's (mean for gspo, sum for rloo) broadcast to its tokens."""
+    """Log importance ratio of each token: its own, or its answer's (mean for gspo, sum for rloo) broadcast to its
+    tokens.
+    """
     log_ratio = _masked(new_logp - old_logp, mask)
     if kind in ("gspo", "rloo"):
         total = jnp.sum(log_ratio, axis=-1, keepdims=True)
@@ -113,7 +126,9 @@ def surrogate(new_logp: Array, batch: PolicyBatch, cfg: ObjectiveConfig) -> tupl
             stats["is_weight"] = weight
             loss = loss * weight
     elif cfg.is_cap is not None:
-        raise ValueError("policy loss: is_cap needs rollout_logp, the sampler's log-probabilities; pass them or set is_cap to None")
+        raise ValueError(
+            "policy loss: is_cap needs rollout_logp, the sampler's log-probabilities; pass them or set is_cap to None"
+        )
     return _masked(loss, mask), stats
 
 
@@ -134,7 +149,9 @@ def token_weights(mask: Array, aggregate: str) -> Array:
 
 
 def normaliser(mask: Array, aggregate: str, max_tokens: int | None = None) -> Float[Array, ""]:
-    """What the summed loss of a batch is divided by; additive over any split of the batch, so compute it once for the global batch."""
+    """What the summed loss of a batch is divided by; additive over any split of the batch, so compute it once for the
+    global batch.
+    """
     if aggregate == "token":
         return jnp.sum(mask.astype(jnp.float32))
     sequences = jnp.sum(jnp.any(mask.astype(bool), axis=-1).astype(jnp.float32))
@@ -151,9 +168,10 @@ def objective(
 ) -> dict[str, Array]:
     """Sums over a (micro-)batch: {"loss", "count", "tokens", and one sum or max a metric}.
 
-    loss / count (count summed over the global batch) is policy loss + kl_coef * KL - entropy_coef * entropy, all aggregated alike.
-    Metrics: policy_loss and kl_ref use the aggregation (divide by count); entropy, ratio, kl_old, clip_high, clip_low, is_weight, sampler_gap
-    are token sums (divide by tokens); ratio_max and sampler_gap_max are maxima.
+    loss / count (count summed over the global batch) is policy loss + kl_coef * KL - entropy_coef * entropy, all
+    aggregated alike. Metrics: policy_loss and kl_ref use the aggregation (divide by count); entropy, ratio, kl_old,
+    clip_high, clip_low, is_weight, sampler_gap are token sums (divide by tokens); ratio_max and sampler_gap_max are
+    maxima.
     """
     mask = batch.mask.astype(bool)
     weights = token_weights(mask, cfg.aggregate)
@@ -166,7 +184,9 @@ def objective(
         if cfg.kl_coef:
             loss = loss + cfg.kl_coef * sums["kl_ref"]
     elif cfg.kl_coef:
-        raise ValueError("policy loss: kl_coef needs ref_logp, the reference's log-probabilities; pass them or set kl_coef to 0")
+        raise ValueError(
+            "policy loss: kl_coef needs ref_logp, the reference's log-probabilities; pass them or set kl_coef to 0"
+        )
     if entropy is not None:
         entropy = _masked(entropy, mask)
         loss = loss - entropy_coef * jnp.sum(entropy * weights)
@@ -177,7 +197,12 @@ def objective(
     if "sampler_gap" in stats:
         sums["sampler_gap_max"] = jnp.max(stats["sampler_gap"])
     sums = {name: jax.lax.stop_gradient(value) for name, value in sums.items()}
-    return {"loss": loss, "count": normaliser(mask, cfg.aggregate, cfg.max_tokens), "tokens": jnp.sum(mask.astype(jnp.float32)), **sums}
+    return {
+        "loss": loss,
+        "count": normaliser(mask, cfg.aggregate, cfg.max_tokens),
+        "tokens": jnp.sum(mask.astype(jnp.float32)),
+        **sums,
+    }
 
 
 AGGREGATED_METRICS = ("policy_loss", "kl_ref")
@@ -197,13 +222,32 @@ def metrics_from_sums(sums: dict) -> dict:
 
 
 def policy_loss(
-    new_logp, old_logp, advantages, mask, *, kind="grpo", clip_low=0.2, clip_high=0.2, dual_clip=None, aggregate="token",
-    ref_logp=None, kl_coef=0.0, kl="k3", rollout_logp=None, is_cap=None, is_level="token", max_tokens=None, entropy=None, entropy_coef=0.0,
+    new_logp,
+    old_logp,
+    advantages,
+    mask,
+    *,
+    kind="grpo",
+    clip_low=0.2,
+    clip_high=0.2,
+    dual_clip=None,
+    aggregate="token",
+    ref_logp=None,
+    kl_coef=0.0,
+    kl="k3",
+    rollout_logp=None,
+    is_cap=None,
+    is_level="token",
+    max_tokens=None,
+    entropy=None,
+    entropy_coef=0.0,
 ):
-    """(loss, metrics) of answers in rows: new_logp, old_logp, mask [n, t], advantages [n]; differentiable in new_logp (and entropy).
+    """(loss, metrics) of answers in rows: new_logp, old_logp, mask [n, t], advantages [n]; differentiable in new_logp
+    (and entropy).
 
-    The arguments are ObjectiveConfig's; old_logp None means strictly on-policy. cispo with clip_low=1 bounds the ratio from above only
-    (trl's form, whose epsilon_high is 1 + clip_high). rloo and gspo are defined with aggregate="sequence".
+    The arguments are ObjectiveConfig's; old_logp None means strictly on-policy. cispo with clip_low=1 bounds the ratio
+    from above only (trl's form, whose epsilon_high is 1 + clip_high). rloo and gspo are defined with
+    aggregate="sequence".
     """
     cfg = ObjectiveConfig(kind, clip_low, clip_high, dual_clip, aggregate, kl_coef, kl, is_cap, is_level, max_tokens)
     optional = [None if x is None else jnp.asarray(x) for x in (old_logp, ref_logp, rollout_logp)]

@@ -1,4 +1,7 @@
-"""How often each question is answered right: offline from k answers of a given policy, online as a moving average. Host code, JSON state."""
+"""How often each question is answered right: offline from k answers of a given policy, online as a moving average. Host
+code, JSON state.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -11,8 +14,10 @@ from typing import Any
 
 @dataclasses.dataclass
 class Entry:
-    """What is known of one question. `right` of `trials` answers, both decayed with every new group, so they follow the policy;
-    `state` active, solved or hard; put aside until step `until`, for the `rests`-th time; offline: pass rate before training."""
+    """What is known of one question. `right` of `trials` answers, both decayed with every new group, so they follow the
+    policy; `state` active, solved or hard; put aside until step `until`, for the `rests`-th time; offline: pass rate
+    before training.
+    """
 
     right: float = 0.0
     trials: float = 0.0
@@ -31,7 +36,9 @@ class Entry:
 
 
 class PassRateStore:
-    """Pass rates by record id. `decay` is the weight that earlier groups keep when a new one comes (0: only the last group counts)."""
+    """Pass rates by record id. `decay` is the weight that earlier groups keep when a new one comes (0: only the last
+    group counts).
+    """
 
     def __init__(self, decay: float = 0.5):
         if not 0.0 <= decay < 1.0:
@@ -49,7 +56,9 @@ class PassRateStore:
             entry = self.entries[record_id] = Entry()
         return entry
 
-    def observe(self, record_id: str, correct: Sequence[bool | None], step: int, family: str = "", hops: int = 1) -> Entry:
+    def observe(
+        self, record_id: str, correct: Sequence[bool | None], step: int, family: str = "", hops: int = 1
+    ) -> Entry:
         """Adds a group's answers; None (no score) is left out. Returns the entry."""
         entry = self.get(record_id)
         known = [bool(c) for c in correct if c is not None]
@@ -61,23 +70,31 @@ class PassRateStore:
         return entry
 
     def import_offline(self, rows: Iterable[Mapping[str, Any]]) -> int:
-        """Takes offline results, each with question_id, pass_k (right answers) and n (answers); returns how many were new. ValueError names
-        a row that is not such a result."""
+        """Takes offline results, each with question_id, pass_k (right answers) and n (answers); returns how many were
+        new. ValueError names a row that is not such a result.
+        """
         count = 0
         for number, row in enumerate(rows, 1):
             try:
                 name, right, trials = str(row["question_id"]), float(row["pass_k"]), float(row["n"])
             except (KeyError, TypeError, ValueError):
-                raise ValueError(f"offline pass rates, row {number}: needs question_id, pass_k and n, has {dict(row)!r}"[:300]) from None
+                raise ValueError(
+                    f"offline pass rates, row {number}: needs question_id, pass_k and n, has {dict(row)!r}"[:300]
+                ) from None
             if not (math.isfinite(right) and math.isfinite(trials) and 0 <= right <= trials and trials > 0):
-                raise ValueError(f"offline pass rates, row {number} ({name}): {right} right of {trials} answers is impossible")
+                raise ValueError(
+                    f"offline pass rates, row {number} ({name}): {right} right of {trials} answers is impossible"
+                )
             count += self.get(name).offline is None
             self.get(name).offline = right / trials
         return count
 
     def state_dict(self) -> dict[str, Any]:
         """JSON-ready; floats survive JSON exactly."""
-        return {"decay": self.decay, "entries": {name: list(dataclasses.astuple(entry)) for name, entry in self.entries.items()}}
+        return {
+            "decay": self.decay,
+            "entries": {name: list(dataclasses.astuple(entry)) for name, entry in self.entries.items()},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continues from `state_dict`'s result."""
@@ -86,8 +103,10 @@ class PassRateStore:
 
 
 def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
-    """Rows of a pass-rate file: one JSON object a line with question_id, pass_k, n (and model, timestamp); or of the result that
-    `python -m spatial_jax.evaluate --dataset=DIR --split=train --samples=K` wrote (NAME.json). ValueError names a bad line."""
+    """Rows of a pass-rate file: one JSON object a line with question_id, pass_k, n (and model, timestamp); or of the
+    result that `python -m spatial_jax.evaluate --dataset=DIR --split=train --samples=K` wrote (NAME.json). ValueError
+    names a bad line.
+    """
     text = Path(file).read_text(encoding="utf-8")
     try:
         result = json.loads(text)
@@ -95,16 +114,24 @@ def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
         result = None
     if isinstance(result, dict) and "items" in result:
         if not all("answers" in item for item in result["items"]):
-            raise ValueError(f"{file}: its items do not say how many answers they had; evaluate again with this version")
-        return [{"question_id": item["id"], "pass_k": round(item["correct"] * item["answers"]), "n": item["answers"]}
-                for item in result["items"] if item["answers"]]
+            raise ValueError(
+                f"{file}: its items do not say how many answers they had; evaluate again with this version"
+            )
+        return [
+            {"question_id": item["id"], "pass_k": round(item["correct"] * item["answers"]), "n": item["answers"]}
+            for item in result["items"]
+            if item["answers"]
+        ]
     rows = []
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():
             try:
                 rows.append(json.loads(line))
             except ValueError:
-                raise ValueError(f"{file}, line {number} is not JSON; the file holds one object a line with question_id, pass_k and n") from None
+                raise ValueError(
+                    f"{file}, line {number} is not JSON; the file holds one object a line with question_id, pass_k"
+                    " and n"
+                ) from None
     return rows
 
 

@@ -1,4 +1,7 @@
-"""The reference policy: when it is replaced by the current one, and how (frozen, every N steps, by KL, on a stalled validation, EMA)."""
+"""The reference policy: when it is replaced by the current one, and how (frozen, every N steps, by KL, on a stalled
+validation, EMA).
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -13,10 +16,12 @@ MODES = ("none", "every_n", "kl", "val_plateau", "ema")
 
 @dataclasses.dataclass(frozen=True)
 class ReferenceConfig:
-    """mode: "none" frozen; "every_n" replaced each `n` steps; "kl" when the KL to it exceeds `kl_threshold`; "val_plateau" after `patience`
-    validations without an improvement; "ema" moved by `ema` (weight of the old reference) each `n` steps.
+    """mode: "none" frozen; "every_n" replaced each `n` steps; "kl" when the KL to it exceeds `kl_threshold`;
+    "val_plateau" after `patience` validations without an improvement; "ema" moved by `ema` (weight of the old
+    reference) each `n` steps.
 
-    reset_optimizer: also start the optimizer anew at a replacement (ProRL v1). min_steps: fewest steps between two replacements.
+    reset_optimizer: also start the optimizer anew at a replacement (ProRL v1). min_steps: fewest steps between two
+    replacements.
     """
 
     mode: str = "none"
@@ -31,11 +36,16 @@ class ReferenceConfig:
         if self.mode not in MODES:
             raise ValueError(f"reference: unknown mode {self.mode!r}; use one of {', '.join(MODES)}")
         if self.n < 1 or self.patience < 1 or not 0.0 <= self.ema < 1.0:
-            raise ValueError(f"reference: need n >= 1, patience >= 1 and 0 <= ema < 1, got n={self.n}, patience={self.patience}, ema={self.ema}")
+            raise ValueError(
+                f"reference: need n >= 1, patience >= 1 and 0 <= ema < 1, got n={self.n}, patience={self.patience},"
+                f" ema={self.ema}"
+            )
 
 
 class ReferenceController:
-    """Decides, on the host, after which steps the reference is updated. Small state; `state_dict` goes into the checkpoint."""
+    """Decides, on the host, after which steps the reference is updated. Small state; `state_dict` goes into the
+    checkpoint.
+    """
 
     def __init__(self, config: ReferenceConfig):
         self.config = config
@@ -52,7 +62,9 @@ class ReferenceController:
             self._stalled += 1
 
     def due(self, step: int, kl: float | None = None) -> bool:
-        """Whether to update the reference after optimizer step `step` (1, 2, ...), whose mean KL to it was `kl`. Records the update."""
+        """Whether to update the reference after optimizer step `step` (1, 2, ...), whose mean KL to it was `kl`.
+        Records the update.
+        """
         config = self.config
         since = step - self.last_update
         due = {
@@ -77,7 +89,10 @@ class ReferenceController:
 
 @partial(jax.jit, donate_argnums=0)
 def blend_reference(reference: Any, params: Any, old_weight: jax.Array | float) -> Any:
-    """old_weight * reference + (1 - old_weight) * params leaf by leaf, in the reference's type; 0 is a copy. The old reference is donated."""
+    """old_weight * reference + (1 - old_weight) * params leaf by leaf, in the reference's type; 0 is a copy. The old
+    reference is donated.
+    """
+
     def blend(old, new):
         mixed = old_weight * old.astype(jnp.float32) + (1.0 - old_weight) * new.astype(jnp.float32)
         return mixed.astype(old.dtype)

@@ -1,4 +1,7 @@
-"""Which groups teach something, and filling a batch with them: groups without variance are dropped and replaced, all of it counted."""
+"""Which groups teach something, and filling a batch with them: groups without variance are dropped and replaced, all of
+it counted.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -11,9 +14,11 @@ REASONS = ("all_right", "all_wrong", "constant", "unscored")
 
 
 def drop_reason(accuracies: Sequence[float | None], correct: Sequence[bool | None]) -> str | None:
-    """Why a group gives no gradient worth having, None when it does. Judged on accuracy, the unshaped part of the reward: a solved group
-    whose answers differ only in length or format would train the policy on that alone. Equality is exact (max == min); a tolerance on
-    a standard deviation lets rounding through. Samples without a score are left out; fewer than two of the rest is "unscored"."""
+    """Why a group gives no gradient worth having, None when it does. Judged on accuracy, the unshaped part of the
+    reward: a solved group whose answers differ only in length or format would train the policy on that alone. Equality
+    is exact (max == min); a tolerance on a standard deviation lets rounding through. Samples without a score are left
+    out; fewer than two of the rest is "unscored".
+    """
     known = [a for a in accuracies if a is not None]
     if len(known) < 2:
         return "unscored"
@@ -34,15 +39,21 @@ class RefillCounts:
 
     def metrics(self) -> dict[str, float]:
         """For the log: share of groups without gradient, and counts by reason."""
-        values = {"groups/drawn": float(self.drawn), "groups/kept": float(self.kept), "groups/rounds": float(self.rounds),
-                  "groups/no_gradient_share": sum(self.dropped.values()) / self.drawn if self.drawn else 0.0}
+        values = {
+            "groups/drawn": float(self.drawn),
+            "groups/kept": float(self.kept),
+            "groups/rounds": float(self.rounds),
+            "groups/no_gradient_share": sum(self.dropped.values()) / self.drawn if self.drawn else 0.0,
+        }
         return values | {f"groups/dropped_{reason}": float(self.dropped[reason]) for reason in REASONS}
 
 
 class Refill(Generic[Group]):
-    """Fills a batch of `target` groups over at most `max_rounds` rounds of rollouts. Kept groups beyond the target are dropped: in the next
-    batch they would be an older policy's. When the rounds are used up the batch is as large as it is, down to nothing: `take` returns what
-    there is and the caller skips the step if that is empty. Between batches it holds nothing, so a checkpoint need not keep it."""
+    """Fills a batch of `target` groups over at most `max_rounds` rounds of rollouts. Kept groups beyond the target are
+    dropped: in the next batch they would be an older policy's. When the rounds are used up the batch is as large as it
+    is, down to nothing: `take` returns what there is and the caller skips the step if that is empty. Between batches it
+    holds nothing, so a checkpoint need not keep it.
+    """
 
     def __init__(self, target: int, max_rounds: int = 4):
         if target < 1 or max_rounds < 1:
@@ -52,8 +63,9 @@ class Refill(Generic[Group]):
         self.counts = RefillCounts()
 
     def need(self) -> int:
-        """Prompts to roll out next: what is missing, scaled by the share kept so far in this batch (at most doubled); 0 when the batch is
-        full or the rounds are used up."""
+        """Prompts to roll out next: what is missing, scaled by the share kept so far in this batch (at most doubled); 0
+        when the batch is full or the rounds are used up.
+        """
         missing = self.target - len(self.pending)
         if missing <= 0 or self.counts.rounds >= self.max_rounds:
             return 0
@@ -74,6 +86,6 @@ class Refill(Generic[Group]):
 
     def take(self) -> tuple[list[Group], RefillCounts]:
         """The batch (at most `target` groups, oldest first) and its counts; starts the next batch."""
-        batch, self.pending = self.pending[:self.target], []
+        batch, self.pending = self.pending[: self.target], []
         counts, self.counts = self.counts, RefillCounts()
         return batch, counts

@@ -1,12 +1,22 @@
-"""Rollouts: weights and prompts in, trajectories out. Prefill once a prompt, decode a group over one prompt cache, refill free slots."""
+"""Rollouts: weights and prompts in, trajectories out. Prefill once a prompt, decode a group over one prompt cache,
+refill free slots.
+"""
+
 from __future__ import annotations
 
 import importlib
 from typing import Any
 
 _WHERE = {
-    "Engine": "engine", "SamplingParams": "types", "Trajectory": "types", "Turn": "types", "run_turns": "turns", "extend": "turns",
-    "trajectory_batch": "batch", "weight_mover": "weights", "DrawingEnvironment": "environment",
+    "Engine": "engine",
+    "SamplingParams": "types",
+    "Trajectory": "types",
+    "Turn": "types",
+    "run_turns": "turns",
+    "extend": "turns",
+    "trajectory_batch": "batch",
+    "weight_mover": "weights",
+    "DrawingEnvironment": "environment",
 }
 __all__ = sorted(_WHERE)
 

@@ -1,4 +1,5 @@
 """The engine's jitted programs. Everything that touches the device is here; shapes are static, the state is donated."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,7 +20,9 @@ from spatial_jax.rollout.types import SamplingParams
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Static sizes of one call: rows r, slots w a row, samples g a prompt, prompt bucket p, answer bucket t, earlier turns s (0: none)."""
+    """Static sizes of one call: rows r, slots w a row, samples g a prompt, prompt bucket p, answer bucket t, earlier
+    turns s (0: none).
+    """
 
     rows: int
     slots: int
@@ -58,10 +61,12 @@ class DevicePrograms:
 
     def _traced(self, function):
         """The function with the mesh active while it is traced."""
+
         @functools.wraps(function)
         def inside(*args):
             with use_mesh(self.mesh, self.rules):
                 return function(*args)
+
         return inside
 
     def _merge(self, params):
@@ -69,12 +74,33 @@ class DevicePrograms:
         return model, jnp.dtype(model.dtype if self.kv_dtype is None else self.kv_dtype)
 
     def _empty(self, params, shape: Shape, ring: int) -> DecodeState:
-        return state.empty_state(self.config.text, rows=shape.rows, slots=shape.slots, samples=shape.samples, prompt=shape.prompt, ring=ring,
-                                 answer=shape.answer, kv_dtype=self._merge(params)[1])
+        return state.empty_state(
+            self.config.text,
+            rows=shape.rows,
+            slots=shape.slots,
+            samples=shape.samples,
+            prompt=shape.prompt,
+            ring=ring,
+            answer=shape.answer,
+            kv_dtype=self._merge(params)[1],
+        )
 
-    def _admit(self, params, decode_state, prompts, turns, turn_positions, rows, prompt_ids, draw: Draw, sampling: SamplingParams) -> DecodeState:
+    def _admit(
+        self,
+        params,
+        decode_state,
+        prompts,
+        turns,
+        turn_positions,
+        rows,
+        prompt_ids,
+        draw: Draw,
+        sampling: SamplingParams,
+    ) -> DecodeState:
         model, kv_dtype = self._merge(params)
-        return prefill.admit(model, decode_state, prompts, turns, turn_positions, rows, prompt_ids, draw, sampling, kv_dtype)
+        return prefill.admit(
+            model, decode_state, prompts, turns, turn_positions, rows, prompt_ids, draw, sampling, kv_dtype
+        )
 
     def _decode(self, params, decode_state, draw: Draw, free_rows, sampling: SamplingParams):
         model, kv_dtype = self._merge(params)
@@ -83,7 +109,9 @@ class DevicePrograms:
 
     def _collect(self, decode_state: DecodeState, rows) -> tuple:
         """(tokens [c, g, t], logp [c, g, t, 2], lengths [c, g], reason [c, g]) of the rows."""
-        return tuple(x[rows] for x in (decode_state.tokens, decode_state.logp, decode_state.lengths, decode_state.reason))
+        return tuple(
+            x[rows] for x in (decode_state.tokens, decode_state.logp, decode_state.lengths, decode_state.reason)
+        )
 
 
 def replicate(values: Any, mesh: Mesh | None) -> Any:

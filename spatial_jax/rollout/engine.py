@@ -1,8 +1,9 @@
 """The rollout engine: prompts in, trajectories out; continuous batching over rows of prompts and slots of samples.
 
-Host code; the device's part is rollout/device.py. With several processes every process calls `generate` with the same prompts (the whole
-global batch) and gets all trajectories.
+Host code; the device's part is rollout/device.py. With several processes every process calls `generate` with the same
+prompts (the whole global batch) and gets all trajectories.
 """
+
 from __future__ import annotations
 
 import collections
@@ -54,77 +55,127 @@ class _Call:
 class Engine:
     """Generates groups of answers. The parameters are an argument of every call, so a trainer hands over its newest.
 
-    max_slots: samples decoded at a time (rows * slots; at least a row a device); slots_per_prompt: slots of a row, None for the whole group at
-    once. Fewer slots than samples refill as samples end, so that one long answer does not hold its group's other slots.
-    prompt_buckets, answer_buckets, patch_buckets: static lengths; the answers' keys grow along answer_buckets.
-    kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens of one prefill program a device, bounds its memory.
-    pad_id fills unused token places; mesh: rows over data and fsdp, kv heads over tensor. place: brings the parameters of a call to the layout
-    that is sampled with (`weight_mover`); the copy lives as long as the call. None: they are in it.
+    max_slots: samples decoded at a time (rows * slots; at least a row a device); slots_per_prompt: slots of a row, None
+    for the whole group at once. Fewer slots than samples refill as samples end, so that one long answer does not hold
+    its group's other slots. prompt_buckets, answer_buckets, patch_buckets: static lengths; the answers' keys grow along
+    answer_buckets. kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens of one
+    prefill program a device, bounds its memory. pad_id fills unused token places; mesh: rows over data and fsdp, kv
+    heads over tensor. place: brings the parameters of a call to the layout that is sampled with (`weight_mover`); the
+    copy lives as long as the call. None: they are in it.
     """
 
     def __init__(
-        self, graphdef: nnx.GraphDef, model_config: ModelConfig, *, max_slots: int = 128, slots_per_prompt: int | None = None,
-        prompt_buckets: Sequence[int] = PROMPT_BUCKETS, answer_buckets: Sequence[int] = ANSWER_BUCKETS,
-        patch_buckets: Sequence[int] = PATCH_BUCKETS, kv_dtype: Any = None, max_prefill_tokens: int = 32768, pad_id: int | None = None,
-        mesh: Mesh | None = None, rules: Rules = DEFAULT_RULES, max_programs: int = 64,
+        self,
+        graphdef: nnx.GraphDef,
+        model_config: ModelConfig,
+        *,
+        max_slots: int = 128,
+        slots_per_prompt: int | None = None,
+        prompt_buckets: Sequence[int] = PROMPT_BUCKETS,
+        answer_buckets: Sequence[int] = ANSWER_BUCKETS,
+        patch_buckets: Sequence[int] = PATCH_BUCKETS,
+        kv_dtype: Any = None,
+        max_prefill_tokens: int = 32768,
+        pad_id: int | None = None,
+        mesh: Mesh | None = None,
+        rules: Rules = DEFAULT_RULES,
+        max_programs: int = 64,
         place: jax.stages.Wrapped | None = None,
     ):
         self.config, self.mesh, self.place = model_config, mesh, place
         self.max_slots, self.slots_per_prompt = max_slots, slots_per_prompt
         self.parts = batch_parts(mesh, rules)
         self.max_prefill_tokens = max_prefill_tokens * self.parts
-        self.prompt_buckets, self.answer_buckets, self.patch_buckets = (tuple(sorted(b)) for b in (prompt_buckets, answer_buckets, patch_buckets))
+        self.prompt_buckets, self.answer_buckets, self.patch_buckets = (
+            tuple(sorted(b)) for b in (prompt_buckets, answer_buckets, patch_buckets)
+        )
         self.pad_id = pad_id if pad_id is not None else model_config.pad_token_id or 0
         self.programs = Programs("rollout", max_programs)
         self.steps = 0  # decode steps of the last call: its cost, apart from the machine
         self.device = DevicePrograms(graphdef, model_config, kv_dtype, mesh, rules)
 
     def generate(
-        self, params: Any, prompts: Sequence[EncodedPrompt], group_size: int, sampling: SamplingParams, *, step: int = 0,
-        on_finish: OnFinish | None = None, prompt_ids: Sequence[int] | None = None,
+        self,
+        params: Any,
+        prompts: Sequence[EncodedPrompt],
+        group_size: int,
+        sampling: SamplingParams,
+        *,
+        step: int = 0,
+        on_finish: OnFinish | None = None,
+        prompt_ids: Sequence[int] | None = None,
     ) -> list[list[Trajectory]]:
         """group_size answers to each prompt, in the order of the prompts.
 
-        step and prompt_ids (default: 0, 1, ...) enter the random keys: pass the training step, and global ids when the prompts are a part of
-        a larger batch. on_finish(prompt index, group) is called as soon as a group is complete, while others still decode.
-        Raises ValueError for a prompt or answer length above the largest bucket.
+        step and prompt_ids (default: 0, 1, ...) enter the random keys: pass the training step, and global ids when the
+        prompts are a part of a larger batch. on_finish(prompt index, group) is called as soon as a group is complete,
+        while others still decode. Raises ValueError for a prompt or answer length above the largest bucket.
         """
         return self._generate(params, prompts, group_size, sampling, step, on_finish, prompt_ids, None)
 
     def continue_turns(
-        self, params: Any, prompts: Sequence[EncodedPrompt], earlier: Earlier, sampling: SamplingParams, *, step: int = 0,
-        prompt_ids: Sequence[int] | None = None, most: int = 0,
+        self,
+        params: Any,
+        prompts: Sequence[EncodedPrompt],
+        earlier: Earlier,
+        sampling: SamplingParams,
+        *,
+        step: int = 0,
+        prompt_ids: Sequence[int] | None = None,
+        most: int = 0,
     ) -> list[list[Trajectory]]:
-        """One more turn of each sample: earlier[i][j] are the turns so far of sample j of prompt i (one or more, g samples a prompt).
+        """One more turn of each sample: earlier[i][j] are the turns so far of sample j of prompt i (one or more, g
+        samples a prompt).
 
-        The prompt passes once a group; earlier turns (with their pictures) once a sample. The trajectories hold the new turn only. `most`: prompts
-        that such a call may have; programs are of that size, so that turns of fewer prompts need no others.
+        The prompt passes once a group; earlier turns (with their pictures) once a sample. The trajectories hold the new
+        turn only. `most`: prompts that such a call may have; programs are of that size, so that turns of fewer prompts
+        need no others.
         """
         sizes = {len(group) for group in earlier}
         if len(sizes) != 1 or len(earlier) != len(prompts):
-            raise ValueError(f"continue_turns: need one group of equal size a prompt, got {len(prompts)} prompts and group sizes {sorted(sizes)}")
+            raise ValueError(
+                f"continue_turns: need one group of equal size a prompt, got {len(prompts)} prompts and group sizes"
+                f" {sorted(sizes)}"
+            )
         return self._generate(params, prompts, sizes.pop(), sampling, step, None, prompt_ids, earlier, most)
 
-    def _generate(self, params, prompts, group_size, sampling, step, on_finish, prompt_ids, earlier, most=0) -> list[list[Trajectory]]:
+    def _generate(
+        self, params, prompts, group_size, sampling, step, on_finish, prompt_ids, earlier, most=0
+    ) -> list[list[Trajectory]]:
         ids = np.arange(len(prompts), dtype=np.uint32) if prompt_ids is None else np.asarray(prompt_ids, np.uint32)
         results: list[list[Trajectory]] = [[] for _ in prompts]
         classes: dict[tuple[int, int], list[int]] = collections.defaultdict(list)
         for index, prompt in enumerate(prompts):
             turns = 0 if earlier is None else max(earlier_length(sample) for sample in earlier[index])
-            classes[choose_bucket(len(prompt), self.prompt_buckets, f"prompt {index}: length"),
-                    choose_bucket(turns, self.answer_buckets, f"prompt {index}: earlier turns of length") if earlier is not None else 0].append(index)
-        draw = Draw(jnp.int32(sampling.max_new_tokens), jnp.float32(sampling.logit_temperature), jnp.uint32(sampling.seed % 2**32), jnp.uint32(step))
+            classes[
+                choose_bucket(len(prompt), self.prompt_buckets, f"prompt {index}: length"),
+                (
+                    choose_bucket(turns, self.answer_buckets, f"prompt {index}: earlier turns of length")
+                    if earlier is not None
+                    else 0
+                ),
+            ].append(index)
+        draw = Draw(
+            jnp.int32(sampling.max_new_tokens),
+            jnp.float32(sampling.logit_temperature),
+            jnp.uint32(sampling.seed % 2**32),
+            jnp.uint32(step),
+        )
         answer = choose_bucket(sampling.max_new_tokens, self.answer_buckets, "max_new_tokens")
         self.steps = 0
         if self.place is not None:
             params = self.place(params)
         for (bucket, turns), indices in sorted(classes.items()):
             shape = self.shape(max(len(indices), most), group_size, bucket, answer, turns)
-            self._run(_Call(params, prompts, ids, earlier, static_part(sampling), draw, shape, on_finish, results), indices)
+            self._run(
+                _Call(params, prompts, ids, earlier, static_part(sampling), draw, shape, on_finish, results), indices
+            )
         return results
 
     def shape(self, prompts: int, group_size: int, bucket: int, answer: int, turns: int = 0) -> Shape:
-        """Static sizes of decoding `prompts` prompts of one bucket. Rows divide over the devices: what does not is decoded whole on each."""
+        """Static sizes of decoding `prompts` prompts of one bucket. Rows divide over the devices: what does not is
+        decoded whole on each.
+        """
         slots = group_size if turns else min(group_size, self.slots_per_prompt or group_size)
         rows = min(_power_of_two(prompts), max(self.max_slots // slots, 1))
         return Shape(max(rows // self.parts, 1) * self.parts, slots, group_size, bucket, answer, turns)
@@ -146,11 +197,14 @@ class Engine:
         while queue or any(index is not None for index in held):
             if queue and None in held:
                 decode_state = self._admit(call, decode_state, queue, held)
-            # A free row has no prompt; count it as done, and wait for a quarter of the rows when more work or a listener waits.
+            # A free row has no prompt; count it as done, and wait for a quarter of the rows when more work or a
+            # listener waits.
             idle = sum(index is None for index in held)
             wait = min(idle + chunk, shape.rows) if queue or call.on_finish else shape.rows
             self.programs.note("decode", **shape.sizes(), ring=decode_state.ring, draw=call.sampling.kind)
-            decode_state, (done, full) = self.device.decode(call.params, decode_state, call.draw, np.int32(wait), call.sampling)
+            decode_state, (done, full) = self.device.decode(
+                call.params, decode_state, call.draw, np.int32(wait), call.sampling
+            )
             done, full = np.asarray(done), bool(full)
             finished = [row for row in range(shape.rows) if done[row] and held[row] is not None]
             self._collect(call, decode_state, finished, held)
@@ -163,12 +217,16 @@ class Engine:
         self.steps += int(decode_state.column)
 
     def _rings(self, shape: Shape) -> list[int]:
-        """Sizes the answers' ring may take: the answer buckets up to the longest total, from the first that holds the earlier turns."""
+        """Sizes the answers' ring may take: the answer buckets up to the longest total, from the first that holds the
+        earlier turns.
+        """
         total = shape.answer + shape.earlier
         smaller = [bucket for bucket in self.answer_buckets if shape.earlier < bucket < total]
         return [*smaller, total]
 
-    def _admit(self, call: _Call, decode_state: DecodeState, queue: collections.deque, held: list[int | None]) -> DecodeState:
+    def _admit(
+        self, call: _Call, decode_state: DecodeState, queue: collections.deque, held: list[int | None]
+    ) -> DecodeState:
         """Prompts from the queue into the free rows, in prefill batches of one of two sizes."""
         shape = call.shape
         largest = self.prefill_size(shape)
@@ -178,7 +236,7 @@ class Engine:
             small = max(largest // 4, min(self.parts, largest))
             size = small if count <= small else largest
             chosen = self._next_prompts(call, queue, min(count, size))
-            rows, free = free[:len(chosen)], free[len(chosen):]
+            rows, free = free[: len(chosen)], free[len(chosen) :]
             for row, index in zip(rows, chosen):
                 held[row] = index
             decode_state = self._admit_batch(call, decode_state, chosen, rows, size)
@@ -195,24 +253,57 @@ class Engine:
             chosen.append(queue.popleft())
         return chosen
 
-    def _admit_batch(self, call: _Call, decode_state: DecodeState, chosen: list[int], rows: list[int], size: int) -> DecodeState:
+    def _admit_batch(
+        self, call: _Call, decode_state: DecodeState, chosen: list[int], rows: list[int], size: int
+    ) -> DecodeState:
         shape = call.shape
-        filler = EncodedPrompt(np.full(1, self.pad_id, np.int32), np.zeros((3, 1), np.int32), 1, np.zeros(1, np.uint8), None,
-                               np.zeros((0, 3), np.int32), [])
+        filler = EncodedPrompt(
+            np.full(1, self.pad_id, np.int32),
+            np.zeros((3, 1), np.int32),
+            1,
+            np.zeros(1, np.uint8),
+            None,
+            np.zeros((0, 3), np.int32),
+            [],
+        )
         unused = size - len(chosen)
         prompts = [call.prompts[index] for index in chosen] + [filler] * unused
         bucket, parts = choose_pack(prompts, self.patch_buckets, self.parts, "patches of a prefill batch")
-        batch = collate_prompts(prompts, self.config.vision, prompt_bucket=shape.prompt, patch_bucket=bucket, pad_id=self.pad_id, parts=parts)
+        batch = collate_prompts(
+            prompts,
+            self.config.vision,
+            prompt_bucket=shape.prompt,
+            patch_bucket=bucket,
+            pad_id=self.pad_id,
+            parts=parts,
+        )
         turns = positions = None
         if call.earlier is not None:
-            samples = [call.earlier[index] for index in chosen] + [[[Turn(np.full(1, self.pad_id, np.int32))]] * shape.samples] * unused
-            turns, positions = collate_earlier(samples, batch.next_position, self.config.vision, length=shape.earlier,
-                                               patch_buckets=self.patch_buckets, pad_id=self.pad_id)
+            samples = [call.earlier[index] for index in chosen] + [
+                [[Turn(np.full(1, self.pad_id, np.int32))]] * shape.samples
+            ] * unused
+            turns, positions = collate_earlier(
+                samples,
+                batch.next_position,
+                self.config.vision,
+                length=shape.earlier,
+                patch_buckets=self.patch_buckets,
+                pad_id=self.pad_id,
+            )
         ids = np.concatenate([call.prompt_ids[chosen], np.zeros(unused, np.uint32)])
         where = np.asarray(rows + [shape.rows] * unused, np.int32)
-        self.programs.note("admit", **shape.sizes(), ring=decode_state.ring, batch=size, patches=bucket or 0,
-                           shown=0 if turns is None or turns.vision is None else len(turns.vision.patches), draw=call.sampling.kind)
-        return self.device.admit(call.params, decode_state, batch, turns, positions, where, ids, call.draw, call.sampling)
+        self.programs.note(
+            "admit",
+            **shape.sizes(),
+            ring=decode_state.ring,
+            batch=size,
+            patches=bucket or 0,
+            shown=0 if turns is None or turns.vision is None else len(turns.vision.patches),
+            draw=call.sampling.kind,
+        )
+        return self.device.admit(
+            call.params, decode_state, batch, turns, positions, where, ids, call.draw, call.sampling
+        )
 
     def _collect(self, call: _Call, decode_state: DecodeState, finished: list[int], held: list[int | None]) -> None:
         """The answers of finished rows to the host; the rows become free."""
@@ -227,11 +318,14 @@ class Engine:
             held[row] = None
             call.results[index] = [
                 _trajectory(tokens[place, j], logp[place, j], int(lengths[place, j]), int(reason[place, j]), index, j)
-                for j in range(call.shape.samples)]
+                for j in range(call.shape.samples)
+            ]
             if call.on_finish is not None:
                 call.on_finish(index, call.results[index])
 
 
 def _trajectory(tokens: np.ndarray, logp: np.ndarray, length: int, reason: int, prompt: int, sample: int) -> Trajectory:
     own = tokens[:length].copy()
-    return Trajectory.of_one_turn(own, logp[:length, 0].copy(), logp[:length, 1].copy(), "stop" if reason == STOP else "length", prompt, sample)
+    return Trajectory.of_one_turn(
+        own, logp[:length, 0].copy(), logp[:length, 1].copy(), "stop" if reason == STOP else "length", prompt, sample
+    )

@@ -1,4 +1,7 @@
-"""The drawing environment between a policy's turns: what it asked to be drawn comes back as pictures (ViLaSR, arXiv 2506.09965, 4)."""
+"""The drawing environment between a policy's turns: what it asked to be drawn comes back as pictures (ViLaSR, arXiv
+2506.09965, 4).
+"""
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -25,7 +28,9 @@ def turn_text(turn: Turn, processor: Processor) -> str:
 
 
 def conversation(trajectory: Trajectory, processor: Processor) -> str:
-    """The whole trajectory in chat markup from its first reply on, as rewards of several turns read it; pictures are left out."""
+    """The whole trajectory in chat markup from its first reply on, as rewards of several turns read it; pictures are
+    left out.
+    """
     parts = []
     for turn in trajectory.turns:
         if turn.observation is None:
@@ -36,11 +41,21 @@ def conversation(trajectory: Trajectory, processor: Processor) -> str:
 
 
 class DrawingEnvironment:
-    """Answers the samples of one rollout; see `run_turns`. `pictures`: of each prompt, encoded, in the prompt's order. A sample ends when it
-    gives an answer, asks for nothing that can be drawn, repeats itself, or asks for more than `most` pictures; it is told when its next reply
-    must be the answer: the `turns`-th, or once there are `most` pictures. Nothing is kept between calls: a sample's turns are played again."""
+    """Answers the samples of one rollout; see `run_turns`. `pictures`: of each prompt, encoded, in the prompt's order.
+    A sample ends when it gives an answer, asks for nothing that can be drawn, repeats itself, or asks for more than
+    `most` pictures; it is told when its next reply must be the answer: the `turns`-th, or once there are `most`
+    pictures. Nothing is kept between calls: a sample's turns are played again.
+    """
 
-    def __init__(self, processor: Processor, prompts: Sequence[EncodedPrompt], pictures: Sequence[Sequence[bytes]], *, turns: int, most: int):
+    def __init__(
+        self,
+        processor: Processor,
+        prompts: Sequence[EncodedPrompt],
+        pictures: Sequence[Sequence[bytes]],
+        *,
+        turns: int,
+        most: int,
+    ):
         self.processor, self.prompts, self.turns, self.most = processor, prompts, turns, most
         self._encoded, self._clean = pictures, [list[Image.Image]() for _ in prompts]
         self._end = processor.tokenizer.token_id("<|im_end|>")
@@ -86,15 +101,21 @@ class DrawingEnvironment:
 
 
 def played(said: Sequence[str], pictures: int, most: int) -> tuple[Album, list[int]]:
-    """The album after these turns on `pictures` pictures, and the places of what the last one drew. DrawingError as `Album.draw`."""
+    """The album after these turns on `pictures` pictures, and the places of what the last one drew. DrawingError as
+    `Album.draw`.
+    """
     album, new = Album(pictures), list[int]()
     for text in said:
         new = album.draw(parse(text), most)
     return album, new
 
 
-def answered(said: Sequence[str], sizes: Sequence[tuple[int, int]], turns: int, most: int) -> tuple[Album, list[int], str]:
-    """`played` on pictures of these (width, height), with the text of the turn that shows what the last one drew. DrawingError likewise."""
+def answered(
+    said: Sequence[str], sizes: Sequence[tuple[int, int]], turns: int, most: int
+) -> tuple[Album, list[int], str]:
+    """`played` on pictures of these (width, height), with the text of the turn that shows what the last one drew.
+    DrawingError likewise.
+    """
     album, new = played(said, len(sizes), most)
     last = len(said) + 1 >= turns or len(album.entries) >= most
     return album, new, shown_turn(new[0] + 1, [sizes[album.entries[i].original] for i in new], last)

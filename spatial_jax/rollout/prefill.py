@@ -1,4 +1,5 @@
 """Prefill: prompts (and earlier turns of their samples) into free rows, with the first new token of every sample."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -33,14 +34,20 @@ def prefill_prompts(model: QwenVL, prompts: PromptBatch, kv_dtype) -> tuple[Arra
     features = encode_pictures(model, prompts)
 
     def attend(q, k, v, _):
-        return causal_attention(q, k, v, prompts.valid), store(k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), kv_dtype)
+        return causal_attention(q, k, v, prompts.valid), store(
+            k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3), kv_dtype
+        )
 
     x = model.embed(prompts.tokens, prompts.feature_index, features)
-    hidden, cache = model.run_layers(x, prompts.positions, attend, None, model.deepstack(prompts.feature_index, features))
+    hidden, cache = model.run_layers(
+        x, prompts.positions, attend, None, model.deepstack(prompts.feature_index, features)
+    )
     return hidden[:, -1], cache
 
 
-def prefill_turns(model: QwenVL, prompts: PromptBatch, turns: AnswerBatch, kv_dtype) -> tuple[Array, KeyValues, KeyValues]:
+def prefill_turns(
+    model: QwenVL, prompts: PromptBatch, turns: AnswerBatch, kv_dtype
+) -> tuple[Array, KeyValues, KeyValues]:
     """(hidden [b, g, d] of each sample's last token, prompt cache [L, b, k, p, d], turns' cache [L, b, g, k, s, d]).
 
     turns: the samples' earlier turns, padded on the LEFT, so that each one's last token stands in the last column.
@@ -58,16 +65,28 @@ def prefill_turns(model: QwenVL, prompts: PromptBatch, turns: AnswerBatch, kv_dt
 
     def attend(q, k, v, _):
         prompt_kv = store(k[:, :p].transpose(0, 2, 1, 3), v[:, :p].transpose(0, 2, 1, 3), kv_dtype)
-        return group_attention(q, k, v, prompts.valid, turns.valid), (prompt_kv, store(of_turns(k), of_turns(v), kv_dtype))
+        return group_attention(q, k, v, prompts.valid, turns.valid), (
+            prompt_kv,
+            store(of_turns(k), of_turns(v), kv_dtype),
+        )
 
-    hidden, caches = model.run_layers(model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features))
+    hidden, caches = model.run_layers(
+        model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features)
+    )
     return hidden[:, p:].reshape(b, g, s, -1)[:, :, -1], *caches
 
 
 def draw_first(
-    model: QwenVL, hidden: Array, prompt_ids: UInt[Array, " b"], offsets: Int[Array, "b g"], draw: Draw, sampling: SamplingParams,
+    model: QwenVL,
+    hidden: Array,
+    prompt_ids: UInt[Array, " b"],
+    offsets: Int[Array, "b g"],
+    draw: Draw,
+    sampling: SamplingParams,
 ) -> tuple[Array, Array]:
-    """First new token [b, g] of every sample and its log-probabilities [b, g, 2]; hidden [b, d] shared by a group, or [b, g, d]."""
+    """First new token [b, g] of every sample and its log-probabilities [b, g, 2]; hidden [b, d] shared by a group, or
+    [b, g, d].
+    """
     b, g = offsets.shape
     head = model.head()
 
@@ -79,7 +98,12 @@ def draw_first(
         keys = None
         if sampling.temperature:
             keys = sample_keys(
-                draw.seed, draw.step, jnp.repeat(prompt_ids, G), samples.reshape(-1).astype(jnp.uint32), offsets.reshape(-1).astype(jnp.uint32))
+                draw.seed,
+                draw.step,
+                jnp.repeat(prompt_ids, G),
+                samples.reshape(-1).astype(jnp.uint32),
+                offsets.reshape(-1).astype(jnp.uint32),
+            )
         tokens, *logp = draw_tokens(logits, keys, top_k=sampling.top_k, top_p=sampling.top_p, min_p=sampling.min_p)
         return tokens.reshape(b, G), jnp.stack(logp, axis=-1).reshape(b, G, 2)
 
@@ -97,12 +121,21 @@ def draw_first(
 
 
 def admit(
-    model: QwenVL, state: DecodeState, prompts: PromptBatch, turns: AnswerBatch | None, turn_positions: Array | None, rows: Int[Array, " b"],
-    prompt_ids: UInt[Array, " b"], draw: Draw, sampling: SamplingParams, kv_dtype,
+    model: QwenVL,
+    state: DecodeState,
+    prompts: PromptBatch,
+    turns: AnswerBatch | None,
+    turn_positions: Array | None,
+    rows: Int[Array, " b"],
+    prompt_ids: UInt[Array, " b"],
+    draw: Draw,
+    sampling: SamplingParams,
+    kv_dtype,
 ) -> DecodeState:
     """The state with b prompts put into `rows` (a row number past the end drops that prompt: padding of the batch).
 
-    With turns (left-padded, [b, g, s]) each sample continues from its own earlier turns at turn_positions [b, g]; slots must equal samples.
+    With turns (left-padded, [b, g, s]) each sample continues from its own earlier turns at turn_positions [b, g]; slots
+    must equal samples.
     """
     b, g = len(rows), state.tokens.shape[1]
     if turns is None:
@@ -121,21 +154,35 @@ def admit(
 
     state = replace(
         state,
-        prompt_kv=jax.tree.map(lambda old, new: old.at[:, rows].set(new.astype(old.dtype), mode="drop"), state.prompt_kv, prompt_kv),
-        prompt_valid=put(state.prompt_valid, prompts.valid), prompt_id=put(state.prompt_id, prompt_ids),
+        prompt_kv=jax.tree.map(
+            lambda old, new: old.at[:, rows].set(new.astype(old.dtype), mode="drop"), state.prompt_kv, prompt_kv
+        ),
+        prompt_valid=put(state.prompt_valid, prompts.valid),
+        prompt_id=put(state.prompt_id, prompt_ids),
         next_position=put(state.next_position, prompts.next_position),
-        tokens=state.tokens.at[rows, :, 0].set(tokens, mode="drop"), logp=state.logp.at[rows, :, 0].set(logp, mode="drop"),
-        lengths=put(state.lengths, jnp.ones((b, g))), reason=put(state.reason, reason),
+        tokens=state.tokens.at[rows, :, 0].set(tokens, mode="drop"),
+        logp=state.logp.at[rows, :, 0].set(logp, mode="drop"),
+        lengths=put(state.lengths, jnp.ones((b, g))),
+        reason=put(state.reason, reason),
         order=put(state.order, jnp.argsort(done, axis=1, stable=True)),
-        pending=put(state.pending, jnp.sum(~done, axis=1)), taken=put(state.taken, jnp.zeros((b,))),
-        slot_active=put(state.slot_active, jnp.zeros((b, state.slot_active.shape[1]))))
+        pending=put(state.pending, jnp.sum(~done, axis=1)),
+        taken=put(state.taken, jnp.zeros((b,))),
+        slot_active=put(state.slot_active, jnp.zeros((b, state.slot_active.shape[1]))),
+    )
     if turns is None:
         return constrain_state(take_samples(state))
-    return constrain_state(replace(
-        state,
-        taken=put(state.taken, jnp.sum(~done, axis=1)), slot_active=put(state.slot_active, ~done),
-        slot_sample=put(state.slot_sample, jnp.broadcast_to(jnp.arange(g), (b, g))), slot_length=put(state.slot_length, jnp.ones((b, g))),
-        slot_start=put(state.slot_start, offsets), slot_base=put(state.slot_base, turn_positions), slot_token=put(state.slot_token, tokens)))
+    return constrain_state(
+        replace(
+            state,
+            taken=put(state.taken, jnp.sum(~done, axis=1)),
+            slot_active=put(state.slot_active, ~done),
+            slot_sample=put(state.slot_sample, jnp.broadcast_to(jnp.arange(g), (b, g))),
+            slot_length=put(state.slot_length, jnp.ones((b, g))),
+            slot_start=put(state.slot_start, offsets),
+            slot_base=put(state.slot_base, turn_positions),
+            slot_token=put(state.slot_token, tokens),
+        )
+    )
 
 
 def _place_turns(state: DecodeState, turn_kv: KeyValues, rows: Array) -> KeyValues:

@@ -1,4 +1,5 @@
 """Counting of compiled programs: every new combination of static shapes is announced once."""
+
 from __future__ import annotations
 
 from absl import logging
@@ -21,7 +22,9 @@ class Programs:
         logging.info("%s: compiles program %d: %s", self.owner, len(self.seen), name)
         if len(self.seen) > self.limit and not self._warned:
             self._warned = True
-            logging.warning("%s: more than %d programs; use fewer prompt, patch or answer buckets", self.owner, self.limit)
+            logging.warning(
+                "%s: more than %d programs; use fewer prompt, patch or answer buckets", self.owner, self.limit
+            )
 
     def __len__(self) -> int:
         return len(self.seen)

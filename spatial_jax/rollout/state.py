@@ -1,9 +1,10 @@
 """The device state of decoding: r rows of one prompt each, w slots a row, g samples a prompt.
 
-A slot decodes one sample at a time and takes its row's next sample when one ends; a row takes the next prompt of the queue when all its
-samples ended. Every step writes one column of the answers' ring of keys and values, the same column for all slots: a sample's tokens are
-the columns of the last steps, so no scatter and no per-sample pointer is needed.
+A slot decodes one sample at a time and takes its row's next sample when one ends; a row takes the next prompt of the
+queue when all its samples ended. Every step writes one column of the answers' ring of keys and values, the same column
+for all slots: a sample's tokens are the columns of the last steps, so no scatter and no per-sample pointer is needed.
 """
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -33,14 +34,15 @@ class Draw:
 
 @struct.dataclass
 class DecodeState:
-    """Letters: L layers, r rows, w slots, g samples, k kv heads, p prompt tokens, s ring columns, t answer tokens, d head width.
+    """Letters: L layers, r rows, w slots, g samples, k kv heads, p prompt tokens, s ring columns, t answer tokens, d
+    head width.
 
     prompt_kv [L, r, k, p, d], answer_kv [L, r, w, k, s, d]; prompt_valid [r, p]; column [] steps done so far;
     prompt_id [r] uint32 names the prompt in the random keys; next_position [r] M-RoPE id of a sample's first token;
     tokens [r, g, t], logp [r, g, t, 2] (sampler, full), lengths [r, g], reason [r, g] (0 running, 1 stop, 2 length);
     order [r, g] samples still to run first, pending [r] how many of them, taken [r] how many have had a slot;
-    slot_sample, slot_length (tokens so far), slot_start (tokens of earlier turns), slot_base (position of the first token),
-    slot_token (last token), slot_active, all [r, w].
+    slot_sample, slot_length (tokens so far), slot_start (tokens of earlier turns), slot_base (position of the first
+    token), slot_token (last token), slot_active, all [r, w].
     """
 
     prompt_kv: KeyValues
@@ -72,33 +74,60 @@ class DecodeState:
         return self.slot_active.shape[0]
 
 
-def empty_state(config: TextConfig, *, rows: int, slots: int, samples: int, prompt: int, ring: int, answer: int, kv_dtype: Any) -> DecodeState:
+def empty_state(
+    config: TextConfig, *, rows: int, slots: int, samples: int, prompt: int, ring: int, answer: int, kv_dtype: Any
+) -> DecodeState:
     """A state without any prompt; all rows free."""
     L, k, d = config.num_layers, config.num_kv_heads, config.head_dim
     prompt_shape, answer_shape = (L, rows, k, prompt, d), (L, rows, slots, k, ring, d)
     per_slot = jnp.zeros((rows, slots), jnp.int32)
     per_row = jnp.zeros((rows,), jnp.int32)
-    return constrain_state(DecodeState(
-        prompt_kv=store(jnp.zeros(prompt_shape, jnp.bfloat16), jnp.zeros(prompt_shape, jnp.bfloat16), kv_dtype),
-        answer_kv=store(jnp.zeros(answer_shape, jnp.bfloat16), jnp.zeros(answer_shape, jnp.bfloat16), kv_dtype),
-        prompt_valid=jnp.zeros((rows, prompt), bool), column=jnp.zeros((), jnp.int32), prompt_id=per_row.astype(jnp.uint32),
-        next_position=per_row, tokens=jnp.zeros((rows, samples, answer), jnp.int32), logp=jnp.zeros((rows, samples, answer, 2), jnp.float32),
-        lengths=jnp.zeros((rows, samples), jnp.int32), reason=jnp.zeros((rows, samples), jnp.int32), order=jnp.zeros((rows, samples), jnp.int32),
-        pending=per_row, taken=per_row, slot_sample=per_slot, slot_length=per_slot, slot_start=per_slot, slot_base=per_slot,
-        slot_token=per_slot, slot_active=per_slot.astype(bool)))
+    return constrain_state(
+        DecodeState(
+            prompt_kv=store(jnp.zeros(prompt_shape, jnp.bfloat16), jnp.zeros(prompt_shape, jnp.bfloat16), kv_dtype),
+            answer_kv=store(jnp.zeros(answer_shape, jnp.bfloat16), jnp.zeros(answer_shape, jnp.bfloat16), kv_dtype),
+            prompt_valid=jnp.zeros((rows, prompt), bool),
+            column=jnp.zeros((), jnp.int32),
+            prompt_id=per_row.astype(jnp.uint32),
+            next_position=per_row,
+            tokens=jnp.zeros((rows, samples, answer), jnp.int32),
+            logp=jnp.zeros((rows, samples, answer, 2), jnp.float32),
+            lengths=jnp.zeros((rows, samples), jnp.int32),
+            reason=jnp.zeros((rows, samples), jnp.int32),
+            order=jnp.zeros((rows, samples), jnp.int32),
+            pending=per_row,
+            taken=per_row,
+            slot_sample=per_slot,
+            slot_length=per_slot,
+            slot_start=per_slot,
+            slot_base=per_slot,
+            slot_token=per_slot,
+            slot_active=per_slot.astype(bool),
+        )
+    )
 
 
 def constrain_state(state: DecodeState) -> DecodeState:
     """Rows over the batch axes of the mesh, kv heads over tensor; nothing without a mesh."""
+
     def prompt_axes(x):
         return constrain(x, ("layers", "batch", "kv_heads") + (None,) * (x.ndim - 3))
 
     def answer_axes(x):
         return constrain(x, ("layers", "batch", None, "kv_heads") + (None,) * (x.ndim - 4))
 
-    rest = {name: getattr(state, name) for name in state.__dataclass_fields__ if name not in ("prompt_kv", "answer_kv", "column")}
+    rest = {
+        name: getattr(state, name)
+        for name in state.__dataclass_fields__
+        if name not in ("prompt_kv", "answer_kv", "column")
+    }
     rest = {name: constrain(x, ("batch",) + (None,) * (x.ndim - 1)) for name, x in rest.items()}
-    return replace(state, prompt_kv=jax.tree.map(prompt_axes, state.prompt_kv), answer_kv=jax.tree.map(answer_axes, state.answer_kv), **rest)
+    return replace(
+        state,
+        prompt_kv=jax.tree.map(prompt_axes, state.prompt_kv),
+        answer_kv=jax.tree.map(answer_axes, state.answer_kv),
+        **rest,
+    )
 
 
 def rows_done(state: DecodeState) -> Bool[Array, " r"]:
@@ -112,7 +141,9 @@ def ring_full(state: DecodeState) -> Bool[Array, ""]:
 
 
 def grow_ring(answer_kv: KeyValues, column: Array, ring: int) -> KeyValues:
-    """The ring with `ring` columns, unrolled so that its oldest column comes first; the next column to write is the old size."""
+    """The ring with `ring` columns, unrolled so that its oldest column comes first; the next column to write is the old
+    size.
+    """
     old = answer_kv.k.shape[4]
 
     def grow(x):

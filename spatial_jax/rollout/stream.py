@@ -1,4 +1,7 @@
-"""One answer, token by token, for a person who waits: the engine's own prefill and decode step with one row and one slot."""
+"""One answer, token by token, for a person who waits: the engine's own prefill and decode step with one row and one
+slot.
+"""
+
 from __future__ import annotations
 
 import functools
@@ -25,28 +28,52 @@ from spatial_jax.rollout.types import SamplingParams
 class Streamer:
     """Streams single answers; programs are kept between calls, one a (prompt bucket, answer bucket, patch bucket)."""
 
-    def __init__(self, graphdef: nnx.GraphDef, config: ModelConfig, *, pad_id: int, prompt_buckets: Sequence[int] = PROMPT_BUCKETS,
-                 answer_buckets: Sequence[int] = ANSWER_BUCKETS, patch_buckets: Sequence[int] = PATCH_BUCKETS, chunk: int = 4,
-                 mesh: Mesh | None = None):
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        config: ModelConfig,
+        *,
+        pad_id: int,
+        prompt_buckets: Sequence[int] = PROMPT_BUCKETS,
+        answer_buckets: Sequence[int] = ANSWER_BUCKETS,
+        patch_buckets: Sequence[int] = PATCH_BUCKETS,
+        chunk: int = 4,
+        mesh: Mesh | None = None,
+    ):
         self.config, self.pad_id, self.chunk = config, pad_id, chunk
         self.prompt_buckets, self.answer_buckets, self.patch_buckets = prompt_buckets, answer_buckets, patch_buckets
         self._device = DevicePrograms(graphdef, config, None, mesh, DEFAULT_RULES)
         self._steps = jax.jit(functools.partial(_steps, graphdef, chunk), static_argnums=(3,), donate_argnums=(1,))
 
     def stream(self, params: Any, prompt: EncodedPrompt, sampling: SamplingParams) -> Iterator[list[int]]:
-        """Yields the answer's new token ids as they come, a stop token included. Raises ValueError for a prompt above the largest bucket."""
+        """Yields the answer's new token ids as they come, a stop token included. Raises ValueError for a prompt above
+        the largest bucket.
+        """
         answer = choose_bucket(sampling.max_new_tokens, self.answer_buckets, "max_new_tokens")
         length = choose_bucket(len(prompt), self.prompt_buckets, "the conversation's length")
-        patches = choose_bucket(prompt.patches, self.patch_buckets, "patches of the pictures") if prompt.patches else None
-        batch = collate_prompts([prompt], self.config.vision, prompt_bucket=length, patch_bucket=patches, pad_id=self.pad_id)
-        draw = Draw(jnp.int32(sampling.max_new_tokens), jnp.float32(sampling.logit_temperature), jnp.uint32(sampling.seed % 2**32), jnp.uint32(0))
+        patches = (
+            choose_bucket(prompt.patches, self.patch_buckets, "patches of the pictures") if prompt.patches else None
+        )
+        batch = collate_prompts(
+            [prompt], self.config.vision, prompt_bucket=length, patch_bucket=patches, pad_id=self.pad_id
+        )
+        draw = Draw(
+            jnp.int32(sampling.max_new_tokens),
+            jnp.float32(sampling.logit_temperature),
+            jnp.uint32(sampling.seed % 2**32),
+            jnp.uint32(0),
+        )
         static = static_part(sampling)
         state = self._device.empty(params, Shape(1, 1, 1, length, answer), answer)
-        state = self._device.admit(params, state, batch, None, None, np.zeros(1, np.int32), np.zeros(1, np.uint32), draw, static)
+        state = self._device.admit(
+            params, state, batch, None, None, np.zeros(1, np.int32), np.zeros(1, np.uint32), draw, static
+        )
         given = 0
         while True:
-            tokens, count, active = (np.asarray(x) for x in (state.tokens[0, 0], state.lengths[0, 0], state.slot_active[0, 0]))
-            yield tokens[given:int(count)].tolist()
+            tokens, count, active = (
+                np.asarray(x) for x in (state.tokens[0, 0], state.lengths[0, 0], state.slot_active[0, 0])
+            )
+            yield tokens[given : int(count)].tolist()
             given = int(count)
             if not active:
                 return

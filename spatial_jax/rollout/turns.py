@@ -1,8 +1,9 @@
 """Several turns: the ledger of a sample's tokens, and the loop that lets an environment answer between turns.
 
-A trajectory is append-only, by token id: what was sampled stays as sampled, what the environment shows is appended as its own tokens with
-its own pictures. Positions of later turns continue where the earlier ones ended.
+A trajectory is append-only, by token id: what was sampled stays as sampled, what the environment shows is appended as
+its own tokens with its own pictures. Positions of later turns continue where the earlier ones ended.
 """
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from spatial_jax.rollout.engine import Engine
 
 THREADS = 8
-# What the environment makes of a sample so far: an observation to append (its text closes the turn and opens the next), or None to end.
+# What the environment makes of a sample so far: an observation to append (its text closes the turn and opens the next),
+# or None to end.
 Environment = Callable[[Trajectory], EncodedPrompt | None]
 
 
@@ -34,7 +36,10 @@ def earlier_length(turns: Sequence[Turn]) -> int:
 
 def answer_turns(turns: Sequence[Turn]) -> list[AnswerTurn]:
     """The turns as processing's collate takes them."""
-    return [AnswerTurn(observation=turn.observation) if turn.observation is not None else AnswerTurn(turn.tokens) for turn in turns]
+    return [
+        AnswerTurn(observation=turn.observation) if turn.observation is not None else AnswerTurn(turn.tokens)
+        for turn in turns
+    ]
 
 
 def following_position(turns: Sequence[Turn], start: int) -> int:
@@ -49,51 +54,99 @@ def following_position(turns: Sequence[Turn], start: int) -> int:
 
 
 def collate_earlier(
-    samples: Sequence[Sequence[Sequence[Turn]]], next_positions: Any, vision_config: VisionConfig, *, length: int,
-    patch_buckets: Sequence[int], pad_id: int,
+    samples: Sequence[Sequence[Sequence[Turn]]],
+    next_positions: Any,
+    vision_config: VisionConfig,
+    *,
+    length: int,
+    patch_buckets: Sequence[int],
+    pad_id: int,
 ) -> tuple[AnswerBatch, np.ndarray]:
     """Earlier turns of b groups of g samples, padded on the LEFT to `length`, and the next position [b, g] of each."""
-    patches = sum(turn.observation.patches for group in samples for turns in group for turn in turns if turn.observation is not None)
+    patches = sum(
+        turn.observation.patches
+        for group in samples
+        for turns in group
+        for turn in turns
+        if turn.observation is not None
+    )
     bucket = choose_bucket(patches, patch_buckets, "patches of later turns") if patches else None
-    batch = collate_turns([[answer_turns(turns) for turns in group] for group in samples], next_positions, vision_config,
-                          answer_bucket=length, patch_bucket=bucket, pad_id=pad_id)
+    batch = collate_turns(
+        [[answer_turns(turns) for turns in group] for group in samples],
+        next_positions,
+        vision_config,
+        answer_bucket=length,
+        patch_bucket=bucket,
+        pad_id=pad_id,
+    )
     shift = length - np.asarray(batch.valid).sum(axis=-1)
     source = (np.arange(length) - shift[..., None]) % length
 
     def right(x):
         return np.take_along_axis(np.asarray(x), np.broadcast_to(source, np.shape(x)), axis=-1)
 
-    moved = {name: right(getattr(batch, name)) for name in ("tokens", "valid", "positions", "feature_index", "loss_mask")}
-    positions = [[following_position(turns, int(start)) for turns in group] for group, start in zip(samples, next_positions)]
+    moved = {
+        name: right(getattr(batch, name)) for name in ("tokens", "valid", "positions", "feature_index", "loss_mask")
+    }
+    positions = [
+        [following_position(turns, int(start)) for turns in group] for group, start in zip(samples, next_positions)
+    ]
     return replace(batch, **moved), np.asarray(positions, np.int32)
 
 
 def joined(first: Trajectory, then: Trajectory) -> Trajectory:
     """One trajectory of both, ended as the second is; the first's places."""
-    arrays = {name: np.concatenate([getattr(first, name), getattr(then, name)]) for name in ("tokens", "sampler_logp", "full_logp", "loss_mask")}
-    return Trajectory(**arrays, finish_reason=then.finish_reason, prompt_index=first.prompt_index, sample_index=first.sample_index,
-                      turns=[*first.turns, *then.turns])
+    arrays = {
+        name: np.concatenate([getattr(first, name), getattr(then, name)])
+        for name in ("tokens", "sampler_logp", "full_logp", "loss_mask")
+    }
+    return Trajectory(
+        **arrays,
+        finish_reason=then.finish_reason,
+        prompt_index=first.prompt_index,
+        sample_index=first.sample_index,
+        turns=[*first.turns, *then.turns],
+    )
 
 
 def extend(trajectory: Trajectory, observation: EncodedPrompt, turn: Trajectory) -> Trajectory:
-    """The trajectory with what the environment showed and the turn sampled after it; shown tokens carry no loss and log-probability 0."""
+    """The trajectory with what the environment showed and the turn sampled after it; shown tokens carry no loss and
+    log-probability 0.
+    """
     zeros = np.zeros(len(observation), np.float32)
-    shown = Trajectory(observation.input_ids, zeros, zeros, "stop", trajectory.prompt_index, trajectory.sample_index, np.zeros(len(observation), bool),
-                       [Turn(observation.input_ids, observation)])
+    shown = Trajectory(
+        observation.input_ids,
+        zeros,
+        zeros,
+        "stop",
+        trajectory.prompt_index,
+        trajectory.sample_index,
+        np.zeros(len(observation), bool),
+        [Turn(observation.input_ids, observation)],
+    )
     return joined(joined(trajectory, shown), turn)
 
 
 def run_turns(
-    engine: Engine, params: Any, prompts: Sequence[EncodedPrompt], group_size: int, sampling: SamplingParams, environment: Environment, *,
-    max_turns: int, max_tokens: int, step: int = 0, prompt_ids: Sequence[int] | None = None,
+    engine: Engine,
+    params: Any,
+    prompts: Sequence[EncodedPrompt],
+    group_size: int,
+    sampling: SamplingParams,
+    environment: Environment,
+    *,
+    max_turns: int,
+    max_tokens: int,
+    step: int = 0,
+    prompt_ids: Sequence[int] | None = None,
     on_finish: Callable[[int, Sequence[Trajectory]], None] | None = None,
 ) -> list[list[Trajectory]]:
     """Groups of answers of up to `max_turns` sampled turns and `max_tokens` tokens in all (shown ones included).
 
-    environment(trajectory) is asked after each turn; None ends the sample, as do a turn cut by its length and a budget that the observation
-    and one more turn of sampling.max_new_tokens would exceed. Samples of a group that go on are decoded together; the rest wait.
-    Environments of many samples are asked from threads. step, prompt_ids and on_finish as `Engine.generate` takes
-    them; groups finish together.
+    environment(trajectory) is asked after each turn; None ends the sample, as do a turn cut by its length and a budget
+    that the observation and one more turn of sampling.max_new_tokens would exceed. Samples of a group that go on are
+    decoded together; the rest wait. Environments of many samples are asked from threads. step, prompt_ids and on_finish
+    as `Engine.generate` takes them; groups finish together.
     """
     ids = list(range(len(prompts))) if prompt_ids is None else list(prompt_ids)
     groups = engine.generate(params, prompts, group_size, sampling, step=step, prompt_ids=ids)
@@ -110,13 +163,24 @@ def run_turns(
         if not going:
             break
         rows = sorted({i for i, _ in going})
-        # A group's shape is fixed, so samples that ended are decoded along and dropped: they repeat a sample that goes on.
+        # A group's shape is fixed, so samples that ended are decoded along and dropped: they repeat a sample that goes
+        # on.
         earlier = []
         for i in rows:
             stand_in = min(j for k, j in going if k == i)
             chosen = [j if (i, j) in going else stand_in for j in range(group_size)]
-            earlier.append([[*groups[i][j].turns, Turn(observations[i, j].input_ids, observations[i, j])] for j in chosen])
-        turns = engine.continue_turns(params, [prompts[i] for i in rows], earlier, sampling, step=step, prompt_ids=[ids[i] for i in rows], most=len(prompts))
+            earlier.append(
+                [[*groups[i][j].turns, Turn(observations[i, j].input_ids, observations[i, j])] for j in chosen]
+            )
+        turns = engine.continue_turns(
+            params,
+            [prompts[i] for i in rows],
+            earlier,
+            sampling,
+            step=step,
+            prompt_ids=[ids[i] for i in rows],
+            most=len(prompts),
+        )
         for row, i in enumerate(rows):
             for j in range(group_size):
                 if (i, j) in going:

@@ -1,4 +1,5 @@
 """What goes into a rollout besides prompts, and what comes out."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -12,9 +13,9 @@ from spatial_jax.processing.prompt import EncodedPrompt
 class SamplingParams:
     """How answers are drawn.
 
-    temperature: 0 is greedy; top_k 0, top_p 1.0 and min_p 0.0 are off; max_new_tokens: most tokens of an answer (of a turn);
-    stop_ids: a token that ends the answer and belongs to it; banned_ids: never drawn, give the trainer's softmax the same;
-    seed: with (step, prompt, sample, position) it determines every draw, whatever the batch layout.
+    temperature: 0 is greedy; top_k 0, top_p 1.0 and min_p 0.0 are off; max_new_tokens: most tokens of an answer (of a
+    turn); stop_ids: a token that ends the answer and belongs to it; banned_ids: never drawn, give the trainer's softmax
+    the same; seed: with (step, prompt, sample, position) it determines every draw, whatever the batch layout.
     """
 
     max_new_tokens: int
@@ -32,13 +33,20 @@ class SamplingParams:
         if self.max_new_tokens < 1:
             raise ValueError(f"sampling: max_new_tokens must be at least 1, got {self.max_new_tokens}")
         if self.temperature < 0 or not 0 < self.top_p <= 1 or not 0 <= self.min_p < 1 or self.top_k < 0:
-            raise ValueError(f"sampling: need temperature >= 0, 0 < top_p <= 1, 0 <= min_p < 1 and top_k >= 0, got {self}")
+            raise ValueError(
+                f"sampling: need temperature >= 0, 0 < top_p <= 1, 0 <= min_p < 1 and top_k >= 0, got {self}"
+            )
 
     @property
     def kind(self) -> str:
         """What of the draw shapes a program, in a word or two."""
         options = (("top_k", self.top_k, 0), ("top_p", self.top_p, 1.0), ("min_p", self.min_p, 0.0))
-        return " ".join(["sample" if self.temperature else "greedy", *(f"{name}={value}" for name, value, off in options if value != off)])
+        return " ".join(
+            [
+                "sample" if self.temperature else "greedy",
+                *(f"{name}={value}" for name, value, off in options if value != off),
+            ]
+        )
 
     @property
     def logit_temperature(self) -> float:
@@ -48,7 +56,9 @@ class SamplingParams:
 
 @dataclasses.dataclass(eq=False)
 class Turn:
-    """A stretch of a trajectory: sampled tokens (observation None), or what the environment showed (`tokens` are the observation's)."""
+    """A stretch of a trajectory: sampled tokens (observation None), or what the environment showed (`tokens` are the
+    observation's).
+    """
 
     tokens: np.ndarray
     observation: EncodedPrompt | None = None
@@ -58,9 +68,10 @@ class Turn:
 class Trajectory:
     """One answer to one prompt, by token id; nothing is ever re-tokenised.
 
-    tokens int32 [t]; sampler_logp float32 [t] under the truncated distribution the token was drawn from; full_logp float32 [t] under the
-    full softmax at the same temperature (what ratios use); loss_mask bool [t], False for tokens that are not the policy's, whose
-    log-probabilities are 0; finish_reason "stop" or "length"; turns: the tokens again, cut into sampled and shown parts.
+    tokens int32 [t]; sampler_logp float32 [t] under the truncated distribution the token was drawn from; full_logp
+    float32 [t] under the full softmax at the same temperature (what ratios use); loss_mask bool [t], False for tokens
+    that are not the policy's, whose log-probabilities are 0; finish_reason "stop" or "length"; turns: the tokens again,
+    cut into sampled and shown parts.
     """
 
     tokens: np.ndarray
@@ -73,10 +84,26 @@ class Trajectory:
     turns: list[Turn]
 
     @classmethod
-    def of_one_turn(cls, tokens: np.ndarray, sampler_logp: np.ndarray, full_logp: np.ndarray, finish_reason: str, prompt_index: int,
-                    sample_index: int) -> Trajectory:
+    def of_one_turn(
+        cls,
+        tokens: np.ndarray,
+        sampler_logp: np.ndarray,
+        full_logp: np.ndarray,
+        finish_reason: str,
+        prompt_index: int,
+        sample_index: int,
+    ) -> Trajectory:
         """An answer that is sampled throughout."""
-        return cls(tokens, sampler_logp, full_logp, finish_reason, prompt_index, sample_index, np.ones(len(tokens), bool), [Turn(tokens)])
+        return cls(
+            tokens,
+            sampler_logp,
+            full_logp,
+            finish_reason,
+            prompt_index,
+            sample_index,
+            np.ones(len(tokens), bool),
+            [Turn(tokens)],
+        )
 
     def __len__(self) -> int:
         return len(self.tokens)

@@ -1,8 +1,10 @@
-"""A run without weights, data or devices: the programs that its trainer and sampler would compile, on shapes with shardings.
+"""A run without weights, data or devices: the programs that its trainer and sampler would compile, on shapes with
+shardings.
 
-The same Grpo, Sft, Dpo, LogProbs, Updater and DevicePrograms are built as in a run; only their arrays are shapes. So what compiles here is what
-a run compiles.
+The same Grpo, Sft, Dpo, LogProbs, Updater and DevicePrograms are built as in a run; only their arrays are shapes. So
+what compiles here is what a run compiles.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -30,7 +32,15 @@ from spatial_jax.rollout.state import Draw
 from spatial_jax.rollout.turns import collate_earlier, earlier_length, extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
-from spatial_jax.training.batches import Buckets, GroupBatch, Target, rollout_batch, split_answers, target_batch, turns_batch
+from spatial_jax.training.batches import (
+    Buckets,
+    GroupBatch,
+    Target,
+    rollout_batch,
+    split_answers,
+    target_batch,
+    turns_batch,
+)
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.grpo import Grpo, answer_parts
 from spatial_jax.training.optimizer import make_optimizer
@@ -60,7 +70,9 @@ class Tokens:
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a typical step asks for: pixels of a picture, tokens of an answer, pictures of a prompt (or pairs of a video's frames)."""
+    """What a typical step asks for: pixels of a picture, tokens of an answer, pictures of a prompt (or pairs of a
+    video's frames).
+    """
 
     pixels: int
     answer_tokens: int
@@ -69,9 +81,10 @@ class Work:
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """One jitted function with its abstract arguments; `calls`: how often a training step runs it; `rows`: prompts of a call, `row`:
-    (prompt tokens, answers, answer tokens that pass) of each; `mesh`: what it is compiled for; `own_weights`: it is given the sampler's copy
-    of the policy, not the trainer's parameters."""
+    """One jitted function with its abstract arguments; `calls`: how often a training step runs it; `rows`: prompts of a
+    call, `row`: (prompt tokens, answers, answer tokens that pass) of each; `mesh`: what it is compiled for;
+    `own_weights`: it is given the sampler's copy of the policy, not the trainer's parameters.
+    """
 
     name: str
     function: Any
@@ -112,18 +125,33 @@ def abstract_setup(run: RunConfig, config: ModelConfig, mesh: Mesh | None) -> Se
         step = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec()))
     vocabulary = config.text.vocab_size
     tokens: Any = Tokens(config.pad_token_id or 0, (vocabulary - 2,), (config.image_token_id, config.video_token_id))
-    buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, tokens.pad_id, _narrow(config.vision), batch_parts(mesh))
+    buckets = Buckets(
+        run.data.prompt_buckets,
+        run.rollout.answer_buckets,
+        run.data.patch_buckets,
+        tokens.pad_id,
+        _narrow(config.vision),
+        batch_parts(mesh),
+    )
     policy = Policy(config, graphdef, params, None, mesh)
-    return Setup(run, Path(), policy, mesh, lora, frozen, optimizer, steps, tokens, buckets, TrainState(step, trainable, moments))
+    return Setup(
+        run, Path(), policy, mesh, lora, frozen, optimizer, steps, tokens, buckets, TrainState(step, trainable, moments)
+    )
 
 
 def _with_shardings(shapes: Any, shardings: Any) -> Any:
-    return jax.tree.map(lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings)
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings
+    )
 
 
 def _narrow(vision: VisionConfig) -> VisionConfig:
-    """The tower with patches of one number: host batches then need no memory for pixels; `abstract_batch` widens them again."""
-    return dataclasses.replace(vision, patch_size=1, temporal_patch_size=1, in_channels=1, window_size=vision.window_size // vision.patch_size)
+    """The tower with patches of one number: host batches then need no memory for pixels; `abstract_batch` widens them
+    again.
+    """
+    return dataclasses.replace(
+        vision, patch_size=1, temporal_patch_size=1, in_channels=1, window_size=vision.window_size // vision.patch_size
+    )
 
 
 def picture_grid(config: VisionConfig, pixels: int) -> tuple[int, int]:
@@ -136,7 +164,9 @@ def picture_grid(config: VisionConfig, pixels: int) -> tuple[int, int]:
 
 def most_pixels(run: RunConfig, vision: VisionConfig, pictures: int = 1) -> int:
     """Pixels of each of a prompt's pictures: the run's largest, or what its longest prompt has room for."""
-    room = (max(run.data.prompt_buckets) - LEAST_TEXT) // pictures * (vision.patch_size * vision.spatial_merge_size) ** 2
+    room = (
+        (max(run.data.prompt_buckets) - LEAST_TEXT) // pictures * (vision.patch_size * vision.spatial_merge_size) ** 2
+    )
     return min(run.data.max_pixels or room, room)
 
 
@@ -147,15 +177,23 @@ def typical_prompt(setup: Setup, work: Work) -> EncodedPrompt:
     longest = max(setup.run.data.prompt_buckets)
     length = longest if pictured + LEAST_TEXT <= longest < pictured + TEXT_TOKENS else pictured + TEXT_TOKENS
     kinds = np.zeros(length, np.uint8)
-    kinds[LEAST_TEXT // 2:LEAST_TEXT // 2 + pictured] = 1
+    kinds[LEAST_TEXT // 2 : LEAST_TEXT // 2 + pictured] = 1
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, length))
-    return EncodedPrompt(np.zeros(length, np.int32), positions, length, kinds, np.zeros((work.pictures * h * w, 1), np.float32),
-                         np.array([[1, h, w]] * work.pictures), [(w, h)] * work.pictures)
+    return EncodedPrompt(
+        np.zeros(length, np.int32),
+        positions,
+        length,
+        kinds,
+        np.zeros((work.pictures * h * w, 1), np.float32),
+        np.array([[1, h, w]] * work.pictures),
+        [(w, h)] * work.pictures,
+    )
 
 
 def typical_conversation(setup: Setup, work: Work) -> Trajectory:
-    """An answer of `work.answer_tokens` in as many turns as the run allows, or as have room: a picture of the question's size is shown after each
-    but the last."""
+    """An answer of `work.answer_tokens` in as many turns as the run allows, or as have room: a picture of the
+    question's size is shown after each but the last.
+    """
     h, w = picture_grid(setup.policy.config.vision, work.pixels)
     pictured = h * w // setup.policy.config.vision.merge_unit
     size, prompt = pictured + SHOWN_TEXT, typical_prompt(setup, work)
@@ -163,19 +201,27 @@ def typical_conversation(setup: Setup, work: Work) -> Trajectory:
     pictures = min(setup.run.rollout.turns - 1, max((work.answer_tokens - 1) // (size + LEAST_TEXT) - 1, 0))
     reply = np.zeros((work.answer_tokens - 1 - pictures * size) // (pictures + 1), np.int32)
     kinds = np.zeros(size, np.uint8)
-    kinds[SHOWN_TEXT // 2:SHOWN_TEXT // 2 + pictured] = 1
+    kinds[SHOWN_TEXT // 2 : SHOWN_TEXT // 2 + pictured] = 1
     zeros, at = np.zeros(len(reply), np.float32), prompt.next_position
     whole = Trajectory.of_one_turn(reply, zeros, zeros, "stop", 0, 0)
     for _ in range(pictures):
         at += len(reply)
-        shown = EncodedPrompt(np.zeros(size, np.int32), np.broadcast_to(np.arange(at, at + size, dtype=np.int32), (3, size)), at + size, kinds,
-                              np.zeros((h * w, 1), np.float32), np.array([[1, h, w]]), [(w, h)])
+        shown = EncodedPrompt(
+            np.zeros(size, np.int32),
+            np.broadcast_to(np.arange(at, at + size, dtype=np.int32), (3, size)),
+            at + size,
+            kinds,
+            np.zeros((h * w, 1), np.float32),
+            np.array([[1, h, w]]),
+            [(w, h)],
+        )
         whole, at = extend(whole, shown, Trajectory.of_one_turn(reply, zeros, zeros, "stop", 0, 0)), at + size
     return whole
 
 
 def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
     """Shapes of a host batch with the shardings that `place` would give it, patches at their true width."""
+
     def shape(path, leaf):
         leaf = np.asarray(leaf)
         patches = getattr(path[-1], "name", "") == "patches"
@@ -194,19 +240,31 @@ def host_batch(setup: Setup, work: Work) -> GroupBatch:
         if run.run.method == "sft":
             return turns_batch([prompt] * count, [whole] * count, setup.buckets)
     if run.run.method == "sft":
-        answer = answer[:max(run.rollout.answer_buckets) - 1]               # the prompt's last token stands before it
+        answer = answer[: max(run.rollout.answer_buckets) - 1]  # the prompt's last token stands before it
         return target_batch([[Target(prompt, answer)]] * count, setup.buckets, 1)
     if run.run.method == "dpo":
-        pairs = GroupBatch(setup.buckets.prompts([prompt] * count), setup.buckets.answers([[answer, answer]] * count, [prompt.next_position] * count))
+        pairs = GroupBatch(
+            setup.buckets.prompts([prompt] * count),
+            setup.buckets.answers([[answer, answer]] * count, [prompt.next_position] * count),
+        )
         return dataclasses.replace(pairs, ref_logp=np.zeros(np.shape(pairs.answers.tokens), np.float32))
     parts, zeros = answer_parts(run), np.zeros(answer_tokens, np.float32)
     size = run.rollout.group_size // len(parts)
     sample = whole if run.rollout.turns > 1 else Trajectory.of_one_turn(answer, zeros, zeros, "stop", 0, 0)
-    batch = rollout_batch([prompt] * count, [[sample] * size] * count, np.zeros((count, size)), np.ones((count, size), bool), setup.buckets)
+    batch = rollout_batch(
+        [prompt] * count,
+        [[sample] * size] * count,
+        np.zeros((count, size)),
+        np.ones((count, size), bool),
+        setup.buckets,
+    )
     assert batch.policy is not None
     logp: Any = np.zeros(np.shape(batch.answers.tokens), np.float32)
-    policy = dataclasses.replace(batch.policy, ref_logp=logp if run.needs_reference else None,
-                                 old_logp=None if run.run.prompts == run.run.update_prompts else logp)
+    policy = dataclasses.replace(
+        batch.policy,
+        ref_logp=logp if run.needs_reference else None,
+        old_logp=None if run.run.prompts == run.run.update_prompts else logp,
+    )
     return dataclasses.replace(batch, policy=policy)
 
 
@@ -226,15 +284,30 @@ def training_programs(setup: Setup, work: Work) -> list[Program]:
     collated = len(answer_parts(run)) if run.run.method == "grpo" else 1
     micros, updates = run.run.prompts / run.run.micro_prompts * collated, run.run.prompts / run.run.update_prompts
     programs = [
-        Program("update", accumulate, (state.params, setup.frozen, grads, batch, scalar, {"entropy": scalar} if run.run.method == "grpo" else {}),
-                micros * len(parts), *_rows(batch), mesh),
-        Program("apply", apply, (state, grads), updates, mesh=mesh)]
+        Program(
+            "update",
+            accumulate,
+            (state.params, setup.frozen, grads, batch, scalar, {"entropy": scalar} if run.run.method == "grpo" else {}),
+            micros * len(parts),
+            *_rows(batch),
+            mesh,
+        ),
+        Program("apply", apply, (state, grads), updates, mesh=mesh),
+    ]
     # DPO scores a pair with its reference when it comes for the first time.
     passes = bool(run.scores_reference) + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
     if passes:
         batch = abstract_batch(whole, setup.policy.config.vision, mesh)
-        programs.append(Program("logprobs", method.scorer.jitted, (setup.params(state.params), batch.prompts, batch.answers), micros * passes,
-                                *_rows(batch), mesh))
+        programs.append(
+            Program(
+                "logprobs",
+                method.scorer.jitted,
+                (setup.params(state.params), batch.prompts, batch.answers),
+                micros * passes,
+                *_rows(batch),
+                mesh,
+            )
+        )
     return programs
 
 
@@ -245,10 +318,16 @@ def _rows(batch: GroupBatch) -> tuple[int, tuple[int, int, int]]:
 
 
 def rollout_programs(setup: Setup, work: Work) -> list[Program]:
-    """Prefill of one batch of prompts and the decode loop with its longest ring, as the engine calls them; before them, where the sampler
-    has a layout of its own, the program that brings the weights there."""
+    """Prefill of one batch of prompts and the decode loop with its longest ring, as the engine calls them; before them,
+    where the sampler has a layout of its own, the program that brings the weights there.
+    """
     engine, sampling, run, config = make_engine(setup), sampling_params(setup), setup.run, setup.policy.config
-    device, mesh, params, prompt = engine.device, engine.mesh, setup.params(setup.start.params), typical_prompt(setup, work)
+    device, mesh, params, prompt = (
+        engine.device,
+        engine.mesh,
+        setup.params(setup.start.params),
+        typical_prompt(setup, work),
+    )
     programs = []
     place: Any = engine.place
     if place is not None:
@@ -261,13 +340,21 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
     shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer, before)
     ring = before + answer if several else choose_bucket(work.answer_tokens, engine.answer_buckets)
     count = engine.prefill_size(shape)
-    buckets = dataclasses.replace(setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets, parts=engine.parts)
+    buckets = dataclasses.replace(
+        setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets, parts=engine.parts
+    )
     prompts = buckets.prompts([prompt] * count)
     turns: Any = None
     positions: Any = None
     if several:
-        shown, positions = collate_earlier([[earlier] * shape.samples] * count, [prompt.next_position] * count, setup.buckets.vision, length=before,
-                                           patch_buckets=engine.patch_buckets, pad_id=buckets.pad_id)
+        shown, positions = collate_earlier(
+            [[earlier] * shape.samples] * count,
+            [prompt.next_position] * count,
+            setup.buckets.vision,
+            length=before,
+            patch_buckets=engine.patch_buckets,
+            pad_id=buckets.pad_id,
+        )
         turns = abstract_batch(shown, config.vision, None)
     state = _state_shapes(device, params, shape, ring, mesh)
     scalar: Callable[[Any], Any] = lambda kind: jax.ShapeDtypeStruct((), kind)  # noqa: E731
@@ -279,11 +366,27 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
     fixed = static_part(sampling)
     rounds = run.run.prompts / shape.rows
     own = place is not None
-    return [*programs,
-            Program("prefill", device.admit, (params, state, batch, turns, positions, rows, ids, draw, fixed),
-                    run.run.prompts / count * run.rollout.turns, count, (bucket, 0, 0),
-                    mesh, own),
-            Program("decode", device.decode, (params, state, draw, scalar(jnp.int32), fixed), rounds * work.answer_tokens, mesh=mesh, own_weights=own)]
+    return [
+        *programs,
+        Program(
+            "prefill",
+            device.admit,
+            (params, state, batch, turns, positions, rows, ids, draw, fixed),
+            run.run.prompts / count * run.rollout.turns,
+            count,
+            (bucket, 0, 0),
+            mesh,
+            own,
+        ),
+        Program(
+            "decode",
+            device.decode,
+            (params, state, draw, scalar(jnp.int32), fixed),
+            rounds * work.answer_tokens,
+            mesh=mesh,
+            own_weights=own,
+        ),
+    ]
 
 
 def _state_shapes(device: Any, params: Any, shape: Shape, ring: int, mesh: Mesh | None) -> Any:

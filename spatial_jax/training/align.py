@@ -1,15 +1,21 @@
-"""The cold start's first stage for a policy without a pretrained tower: tokens learn the words for what they show and where it is.
+"""The cold start's first stage for a policy without a pretrained tower: tokens learn the words for what they show and
+where it is.
 
-Published policies come with a tower that was trained on millions of captioned pictures. A fresh tiny one has nothing, and language
-modelling alone is a faint signal to learn to see from. Here three things are taught, each where the next needs it:
+Published policies come with a tower that was trained on millions of captioned pictures. A fresh tiny one has nothing,
+and language modelling alone is a faint signal to learn to see from. Here three things are taught, each where the next
+needs it:
 
-1. The tower: every visual token, compared with the embedding table, must pick the words of the object that its mask puts there, so that
+1. The tower: every visual token, compared with the embedding table, must pick the words of the object that its mask
+   puts there, so that
    a question's "red ball" finds its token by a dot product.
-2. The lowest third of the decoder: the same token must pick the words for its place and distance. The tower's rotary positions are
+2. The lowest third of the decoder: the same token must pick the words for its place and distance. The tower's rotary
+   positions are
    relative, so only the decoder can know where in the picture a token is.
-3. The second third: the words of an object's name, in a text after the picture, must pick the words for that object's place and
+3. The second third: the words of an object's name, in a text after the picture, must pick the words for that object's
+   place and
    distance: looking up a named thing. What the upper third is left to learn from questions is to compare and to answer.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -32,9 +38,11 @@ from spatial_jax.training.state import Coefficients
 
 @struct.dataclass
 class AlignBatch:
-    """prompts: a picture and a text that names its objects, each; words int32 [visual tokens, w]: the words of what stands there, -1 where
-    there is none; places int32 [visual tokens, 3]: the words for where and how far, likewise; name_at int32 [b, k]: where in the padded
-    prompt the tokens of names are, -1 for none; name_places int32 [b, k, 3]."""
+    """prompts: a picture and a text that names its objects, each; words int32 [visual tokens, w]: the words of what
+    stands there, -1 where there is none; places int32 [visual tokens, 3]: the words for where and how far, likewise;
+    name_at int32 [b, k]: where in the padded prompt the tokens of names are, -1 for none; name_places int32 [b, k,
+    3].
+    """
 
     prompts: PromptBatch
     words: Any
@@ -70,7 +78,10 @@ class SceneStream:
         for _ in range(count):
             epoch, place = divmod(self.drawn, len(self._places))
             if epoch != self._epoch:
-                self._epoch, self._order = epoch, np.random.default_rng([self._seed, epoch]).permutation(len(self._places))
+                self._epoch, self._order = (
+                    epoch,
+                    np.random.default_rng([self._seed, epoch]).permutation(len(self._places)),
+                )
             out.append(self._label(*self._places[self._order[place]]))
             self.drawn += 1
         return out
@@ -94,8 +105,9 @@ class SceneStream:
 
 
 class Align:
-    """Cross-entropy of the words that are true of a token, at the three heights that the module's text names; where nothing stands, the
-    tower's token must pick the padding token."""
+    """Cross-entropy of the words that are true of a token, at the three heights that the module's text names; where
+    nothing stands, the tower's token must pick the padding token.
+    """
 
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
@@ -107,47 +119,81 @@ class Align:
         named = jnp.any(batch.words >= 0, -1)
         seen = _unit(features.features[:count], -1) @ _unit(head, 0) / features.features.shape[-1] ** 0.5
         low, middle = (decoded(model, batch.prompts, features, self.run.model.remat, thirds) for thirds in (1, 2))
-        visual = jnp.argsort(jnp.where(rows >= 0, rows, rows.size))[:count]             # tokens of the pictures, in the pictures' order
+        visual = jnp.argsort(jnp.where(rows >= 0, rows, rows.size))[
+            :count
+        ]  # tokens of the pictures, in the pictures' order
         names = jnp.take_along_axis(middle, jnp.maximum(batch.name_at, 0)[..., None], 1)
-        seen, place, name = (jax.nn.log_softmax(x.astype(jnp.float32)) for x in (seen, low.reshape(-1, low.shape[-1])[visual] @ head, names @ head))
+        seen, place, name = (
+            jax.nn.log_softmax(x.astype(jnp.float32))
+            for x in (seen, low.reshape(-1, low.shape[-1])[visual] @ head, names @ head)
+        )
         background = -jnp.sum(jnp.where(named, 0.0, seen[:, self.setup.processor.pad_id]))
-        parts = {"words": _chosen(seen, batch.words), "places": _chosen(place, batch.places), "names": _chosen(name, batch.name_places)}
+        parts = {
+            "words": _chosen(seen, batch.words),
+            "places": _chosen(place, batch.places),
+            "names": _chosen(name, batch.name_places),
+        }
         right = jnp.any((jnp.argmax(seen, -1)[:, None] == batch.words) & (batch.words >= 0), -1)
-        return {"loss": parts["words"] + 0.3 * background + 0.5 * parts["places"] + 2.0 * parts["names"], **parts,
-                "named": jnp.sum(named * 1.0), "right": jnp.sum(right * 1.0)}
+        return {
+            "loss": parts["words"] + 0.3 * background + 0.5 * parts["places"] + 2.0 * parts["names"],
+            **parts,
+            "named": jnp.sum(named * 1.0),
+            "right": jnp.sum(right * 1.0),
+        }
 
     def minibatches(self, samples: Sequence[SceneLabels]) -> list[tuple[list[AlignBatch], float]]:
         """(micro-batches, visual tokens) of each optimizer step; all pictures have the size of the dataset."""
         run, out = self.run.run, []
         for start in range(0, len(samples), run.update_prompts):
-            part = samples[start:start + run.update_prompts]
-            cuts = [part[at:at + run.micro_prompts] for at in range(0, len(part), run.micro_prompts)]
+            part = samples[start : start + run.update_prompts]
+            cuts = [part[at : at + run.micro_prompts] for at in range(0, len(part), run.micro_prompts)]
             out.append(([self._batch(cut) for cut in cuts], float(sum(len(s.words) for s in part))))
         return out
 
     def _batch(self, cut: Sequence[SceneLabels]) -> AlignBatch:
         prompts = self.setup.buckets.prompts([self.setup.processor.normalise(s.prompt) for s in cut])
         width = prompts.tokens.shape[1]
-        at = np.stack([np.where(s.name_at >= 0, s.name_at + width - len(s.prompt), -1) for s in cut])       # prompts are padded on the left
-        return AlignBatch(prompts, np.concatenate([s.words for s in cut]), np.concatenate([s.places for s in cut]), at,
-                          np.stack([s.name_places for s in cut]))
+        at = np.stack(
+            [np.where(s.name_at >= 0, s.name_at + width - len(s.prompt), -1) for s in cut]
+        )  # prompts are padded on the left
+        return AlignBatch(
+            prompts,
+            np.concatenate([s.words for s in cut]),
+            np.concatenate([s.places for s in cut]),
+            at,
+            np.stack([s.name_places for s in cut]),
+        )
 
     def metrics(self, samples: Sequence[SceneLabels], sums: dict[str, Any]) -> dict[str, float]:
-        """Loss a visual token, the share of named tokens that name themselves rightly, and the mean negative log-likelihood of each word for a
-        place: of visual tokens and of names (three words share a name's probability: a perfect policy has log 3 = 1.10)."""
+        """Loss a visual token, the share of named tokens that name themselves rightly, and the mean negative
+        log-likelihood of each word for a place: of visual tokens and of names (three words share a name's probability:
+        a perfect policy has log 3 = 1.10).
+        """
         words, names = (sum(int(np.sum(getattr(s, name) >= 0)) for s in samples) for name in ("places", "name_places"))
-        return {"loss": float(sums["loss"]) / sum(len(s.words) for s in samples), "accuracy": float(sums["right"]) / max(float(sums["named"]), 1.0),
-                "align/place_nll": float(sums["places"]) / max(words, 1), "align/name_nll": float(sums["names"]) / max(names, 1)}
+        return {
+            "loss": float(sums["loss"]) / sum(len(s.words) for s in samples),
+            "accuracy": float(sums["right"]) / max(float(sums["named"]), 1.0),
+            "align/place_nll": float(sums["places"]) / max(words, 1),
+            "align/name_nll": float(sums["names"]) / max(names, 1),
+        }
 
 
 def decoded(model: Any, prompts: PromptBatch, features: Any, remat: str, thirds: int) -> jax.Array:
     """Hidden states [b, p, d] after so many thirds of the decoder's layers and the final norm."""
+
     def attend(q, k, v, cache):
         return causal_attention(q, k, v, prompts.valid), cache
 
     rows = prompts.feature_index
-    return model.run_layers(model.embed(prompts.tokens, rows, features), prompts.positions, attend, None, model.deepstack(rows, features), remat,
-                            layers=model.config.text.num_layers * thirds // 3)[0]
+    return model.run_layers(
+        model.embed(prompts.tokens, rows, features),
+        prompts.positions,
+        attend,
+        None,
+        model.deepstack(rows, features),
+        remat,
+        layers=model.config.text.num_layers * thirds // 3,
+    )[0]
 
 
 def _chosen(logp: jax.Array, ids: jax.Array) -> jax.Array:
@@ -156,4 +202,6 @@ def _chosen(logp: jax.Array, ids: jax.Array) -> jax.Array:
 
 
 def _unit(x: jax.Array, axis: int) -> jax.Array:
-    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x.astype(jnp.float32)), axis=axis, keepdims=True) + 1e-6).astype(x.dtype)
+    return x * jax.lax.rsqrt(jnp.mean(jnp.square(x.astype(jnp.float32)), axis=axis, keepdims=True) + 1e-6).astype(
+        x.dtype
+    )

@@ -1,4 +1,7 @@
-"""Sampling and scoring of answers, for rollouts and for validation: the engine of a run, and rewards on host threads while it decodes."""
+"""Sampling and scoring of answers, for rollouts and for validation: the engine of a run, and rewards on host threads
+while it decodes.
+"""
+
 from __future__ import annotations
 
 import concurrent.futures
@@ -27,22 +30,35 @@ from spatial_jax.training.setup import Setup
 
 
 def make_engine(setup: Setup) -> Engine:
-    """The sampler of a run's policy; parameters are given with each call, in the trainer's layout. ValueError for a config.rollout.tensor that
-    divides neither."""
+    """The sampler of a run's policy; parameters are given with each call, in the trainer's layout. ValueError for a
+    config.rollout.tensor that divides neither.
+    """
     run, mesh, place = setup.run, sampling_mesh(setup), None
     if mesh is not None and setup.mesh is not None and mesh is not setup.mesh:
         params = setup.params(setup.start.params)
-        layouts = [model_shardings(setup.policy.config, params, m, lora=setup.lora)
-                   for m in (setup.mesh, sampler_mesh(setup.mesh, mesh.shape["tensor"], sharded=True), mesh)]
+        layouts = [
+            model_shardings(setup.policy.config, params, m, lora=setup.lora)
+            for m in (setup.mesh, sampler_mesh(setup.mesh, mesh.shape["tensor"], sharded=True), mesh)
+        ]
         place = weight_mover(layouts[-1], run.model.dtype, layouts[:-1])
     return Engine(
-        setup.graphdef, setup.policy.config, max_slots=run.rollout.max_slots, prompt_buckets=run.data.prompt_buckets,
-        answer_buckets=run.rollout.answer_buckets, mesh=mesh, place=place, patch_buckets=run.data.patch_buckets, pad_id=setup.processor.pad_id,
-        kv_dtype=None if run.rollout.kv_dtype == "auto" else run.rollout.kv_dtype)
+        setup.graphdef,
+        setup.policy.config,
+        max_slots=run.rollout.max_slots,
+        prompt_buckets=run.data.prompt_buckets,
+        answer_buckets=run.rollout.answer_buckets,
+        mesh=mesh,
+        place=place,
+        patch_buckets=run.data.patch_buckets,
+        pad_id=setup.processor.pad_id,
+        kv_dtype=None if run.rollout.kv_dtype == "auto" else run.rollout.kv_dtype,
+    )
 
 
 def sampling_mesh(setup: Setup) -> Mesh | None:
-    """The mesh that a run samples on: the trainer's, or the same devices around as many copies of the weights as config.rollout.tensor says."""
+    """The mesh that a run samples on: the trainer's, or the same devices around as many copies of the weights as
+    config.rollout.tensor says.
+    """
     mesh, tensor, ways = setup.mesh, setup.run.rollout.tensor, tensor_ways(setup.policy.config)
     if mesh is None:
         return None
@@ -52,8 +68,10 @@ def sampling_mesh(setup: Setup) -> Mesh | None:
     if not tensor:
         return mesh
     if tensor < 0 or ways % tensor:
-        raise ValueError(f"config.rollout.tensor = {tensor} must divide {ways}, which the model's heads, hidden units and vocabulary all divide by "
-                         "(-1 chooses, 0 samples with the trainer's shards)")
+        raise ValueError(
+            f"config.rollout.tensor = {tensor} must divide {ways}, which the model's heads, hidden units and vocabulary"
+            " all divide by (-1 chooses, 0 samples with the trainer's shards)"
+        )
     return sampler_mesh(mesh, tensor)
 
 
@@ -61,34 +79,77 @@ def sampling_params(setup: Setup) -> SamplingParams:
     """How a run samples its rollouts."""
     rollout, processor = setup.run.rollout, setup.processor
     return SamplingParams(
-        max_new_tokens=rollout.max_new_tokens, temperature=rollout.temperature, top_k=rollout.top_k, top_p=rollout.top_p, min_p=rollout.min_p,
-        stop_ids=tuple(processor.eos_ids), banned_ids=processor.banned_ids, seed=setup.run.run.seed)
+        max_new_tokens=rollout.max_new_tokens,
+        temperature=rollout.temperature,
+        top_k=rollout.top_k,
+        top_p=rollout.top_p,
+        min_p=rollout.min_p,
+        stop_ids=tuple(processor.eos_ids),
+        banned_ids=processor.banned_ids,
+        seed=setup.run.run.seed,
+    )
 
 
-def sample_groups(setup: Setup, engine: Engine, params: Any, samples: Sequence[Sample], group_size: int, sampling: SamplingParams, *, step: int = 0,
-                  prompt_ids: Sequence[int], on_finish: Callable[[int, Sequence[Trajectory]], None] | None = None) -> list[list[Trajectory]]:
-    """A group of answers to each question, of as many turns as the run has; arguments as `Engine.generate` takes them."""
+def sample_groups(
+    setup: Setup,
+    engine: Engine,
+    params: Any,
+    samples: Sequence[Sample],
+    group_size: int,
+    sampling: SamplingParams,
+    *,
+    step: int = 0,
+    prompt_ids: Sequence[int],
+    on_finish: Callable[[int, Sequence[Trajectory]], None] | None = None,
+) -> list[list[Trajectory]]:
+    """A group of answers to each question, of as many turns as the run has; arguments as `Engine.generate` takes
+    them.
+    """
     rollout, prompts = setup.run.rollout, [s.prompt for s in samples]
     if rollout.turns == 1:
-        return engine.generate(params, prompts, group_size, sampling, step=step, prompt_ids=prompt_ids, on_finish=on_finish)
+        return engine.generate(
+            params, prompts, group_size, sampling, step=step, prompt_ids=prompt_ids, on_finish=on_finish
+        )
     environment = drawing_environment(setup, samples)
-    return run_turns(engine, params, prompts, group_size, sampling, environment, max_turns=rollout.turns, max_tokens=rollout.total_tokens, step=step,
-                     prompt_ids=prompt_ids, on_finish=on_finish)
+    return run_turns(
+        engine,
+        params,
+        prompts,
+        group_size,
+        sampling,
+        environment,
+        max_turns=rollout.turns,
+        max_tokens=rollout.total_tokens,
+        step=step,
+        prompt_ids=prompt_ids,
+        on_finish=on_finish,
+    )
 
 
 def drawing_environment(setup: Setup, samples: Sequence[Sample]) -> DrawingEnvironment:
     """What answers the policy between its turns on these questions."""
     rollout = setup.run.rollout
-    return DrawingEnvironment(setup.processor, [s.prompt for s in samples], [s.record.images for s in samples], turns=rollout.turns,
-                              most=rollout.max_pictures)
+    return DrawingEnvironment(
+        setup.processor,
+        [s.prompt for s in samples],
+        [s.record.images for s in samples],
+        turns=rollout.turns,
+        most=rollout.max_pictures,
+    )
 
 
 def make_judge(settings: RewardSettings) -> Judge | None:
     """The judge behind the settings' endpoint; None without one: records that need it have no score then."""
     if not settings.judge_endpoint:
         return None
-    return Judge(JudgeConfig(settings.judge_endpoint, settings.judge_model, api_key_variable=settings.judge_key_variable,
-                             cache=settings.judge_cache))
+    return Judge(
+        JudgeConfig(
+            settings.judge_endpoint,
+            settings.judge_model,
+            api_key_variable=settings.judge_key_variable,
+            cache=settings.judge_cache,
+        )
+    )
 
 
 @dataclasses.dataclass
@@ -100,8 +161,9 @@ class Scored:
 
 
 class AnswerScorer:
-    """Scores groups against their whole records. `start` returns at once; groups are scored in threads of their own, as many at a time as
-    keeps `reward.threads` answers of kinds that wait (judge, user) under way."""
+    """Scores groups against their whole records. `start` returns at once; groups are scored in threads of their own, as
+    many at a time as keeps `reward.threads` answers of kinds that wait (judge, user) under way.
+    """
 
     def __init__(self, setup: Setup):
         self.run, self._processor = setup.run, setup.processor
@@ -114,7 +176,9 @@ class AnswerScorer:
         settings, spec = self.run.reward, dict(record["reward"])
         if settings.user_file:
             spec = {"kind": "user", "file": settings.user_file, "function": settings.user_function}
-        form = settings.format or ("none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode)
+        form = settings.format or (
+            "none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode
+        )
         if form != "none" and spec.get("kind") not in OWN_FORMAT:
             spec.update(format=form, format_weight=settings.format_weight)
         return spec
@@ -123,9 +187,13 @@ class AnswerScorer:
         """The group's texts and outcomes, now."""
         record = sample.record.as_dict()
         texts = [self._text(t) for t in group]
-        items = [(self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
-                 for text, t in zip(texts, group)]
-        outcomes = outcome_many(items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge)
+        items = [
+            (self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
+            for text, t in zip(texts, group)
+        ]
+        outcomes = outcome_many(
+            items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge
+        )
         return Scored(texts, [self._cut(o) if t.finish_reason != "stop" else o for o, t in zip(outcomes, group)])
 
     def _text(self, answer: Trajectory) -> str:
@@ -134,9 +202,15 @@ class AnswerScorer:
         return self._processor.decode(answer.tokens[:-1] if answer.finish_reason == "stop" else answer.tokens)
 
     def _cut(self, outcome: Outcome) -> Outcome:
-        """What an answer earns that the token limit cut off: what its text says, unless the settings give such answers a reward of their own."""
+        """What an answer earns that the token limit cut off: what its text says, unless the settings give such answers
+        a reward of their own.
+        """
         earns = self.run.reward.truncated_reward
-        return outcome if earns is None or outcome.reward is None else dataclasses.replace(outcome, reward=earns, correct=False, accuracy=0.0)
+        return (
+            outcome
+            if earns is None or outcome.reward is None
+            else dataclasses.replace(outcome, reward=earns, correct=False, accuracy=0.0)
+        )
 
     def start(self, sample: Sample, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
         """The same, while the caller goes on decoding."""
@@ -152,21 +226,40 @@ class Sampled:
     scoring: list[concurrent.futures.Future[Scored]]
 
     def state_dict(self) -> dict[str, Any]:
-        """For a checkpoint: the answers cannot be sampled again by a later policy; questions are named by their place, scores are made anew."""
-        return {"questions": [[sample.dataset, sample.index] for sample in self.samples],
-                "groups": [[{"tokens": t.tokens.astype("<i4").tobytes(), "sampler_logp": t.sampler_logp.astype("<f4").tobytes(),
-                             "full_logp": t.full_logp.astype("<f4").tobytes(), "finish_reason": t.finish_reason} for t in group]
-                           for group in self.groups]}
+        """For a checkpoint: the answers cannot be sampled again by a later policy; questions are named by their place,
+        scores are made anew.
+        """
+        return {
+            "questions": [[sample.dataset, sample.index] for sample in self.samples],
+            "groups": [
+                [
+                    {
+                        "tokens": t.tokens.astype("<i4").tobytes(),
+                        "sampler_logp": t.sampler_logp.astype("<f4").tobytes(),
+                        "full_logp": t.full_logp.astype("<f4").tobytes(),
+                        "finish_reason": t.finish_reason,
+                    }
+                    for t in group
+                ]
+                for group in self.groups
+            ],
+        }
 
     @classmethod
     def restored(cls, state: dict[str, Any], pipeline: QuestionPipeline, answers: AnswerScorer) -> Sampled:
-        """What `state_dict` was taken of, with scoring begun again. DatasetError where a question is no longer there."""
+        """What `state_dict` was taken of, with scoring begun again. DatasetError where a question is no longer
+        there.
+        """
         samples = [pipeline.sample(dataset, index) for dataset, index in state["questions"]]
-        groups = [[_trajectory(saved, i, j) for j, saved in enumerate(group)] for i, group in enumerate(state["groups"])]
+        groups = [
+            [_trajectory(saved, i, j) for j, saved in enumerate(group)] for i, group in enumerate(state["groups"])
+        ]
         return cls(samples, groups, [answers.start(sample, group) for sample, group in zip(samples, groups)])
 
 
 def _trajectory(saved: dict[str, Any], prompt: int, sample: int) -> Trajectory:
     tokens = np.frombuffer(saved["tokens"], "<i4").astype(np.int32)
-    sampler_logp, full_logp = (np.frombuffer(saved[name], "<f4").astype(np.float32) for name in ("sampler_logp", "full_logp"))
+    sampler_logp, full_logp = (
+        np.frombuffer(saved[name], "<f4").astype(np.float32) for name in ("sampler_logp", "full_logp")
+    )
     return Trajectory.of_one_turn(tokens, sampler_logp, full_logp, saved["finish_reason"], prompt, sample)

@@ -1,4 +1,5 @@
 """Host samples to the micro-batches of an update: groups of answers that share a prompt, for every method alike."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -39,18 +40,32 @@ class Buckets:
     patch: tuple[int, ...]
     pad_id: int
     vision: VisionConfig
-    parts: int = 1                  # that devices cut a batch into
+    parts: int = 1  # that devices cut a batch into
 
     def prompts(self, prompts: Sequence[EncodedPrompt]) -> PromptBatch:
         """Collated into the smallest buckets that hold them."""
         bucket, parts = choose_pack(prompts, self.patch, self.parts, "patches of a micro-batch")
-        return collate_prompts(prompts, self.vision, prompt_bucket=choose_bucket(max(map(len, prompts)), self.prompt), patch_bucket=bucket,
-                               pad_id=self.pad_id, parts=parts)
+        return collate_prompts(
+            prompts,
+            self.vision,
+            prompt_bucket=choose_bucket(max(map(len, prompts)), self.prompt),
+            patch_bucket=bucket,
+            pad_id=self.pad_id,
+            parts=parts,
+        )
 
-    def answers(self, answers: Sequence[Sequence[np.ndarray]], next_positions: Sequence[int], masks=None) -> AnswerBatch:
+    def answers(
+        self, answers: Sequence[Sequence[np.ndarray]], next_positions: Sequence[int], masks=None
+    ) -> AnswerBatch:
         """Plain answers, likewise."""
         longest = max((len(a) for group in answers for a in group), default=1)
-        return collate_answers(answers, next_positions, answer_bucket=choose_bucket(max(longest, 1), self.answer), pad_id=self.pad_id, loss_masks=masks)
+        return collate_answers(
+            answers,
+            next_positions,
+            answer_bucket=choose_bucket(max(longest, 1), self.answer),
+            pad_id=self.pad_id,
+            loss_masks=masks,
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,21 +77,32 @@ class Target:
 
 
 def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Trajectory | None], buckets: Buckets) -> GroupBatch:
-    """Prompts with one supervised answer each, of turns with what was shown between them. As in `target_batch`, a prompt's last token goes
-    with its answer. The loss counts the policy's turns; None fills a place."""
+    """Prompts with one supervised answer each, of turns with what was shown between them. As in `target_batch`, a
+    prompt's last token goes with its answer. The loss counts the policy's turns; None fills a place.
+    """
     shared, rows = [prefix(prompt, len(prompt) - 1) for prompt in prompts], []
     for prompt, answer in zip(prompts, answers):
         lead = prompt.input_ids[-1:] if answer is not None else np.zeros(0, np.int32)
-        first = Trajectory.of_one_turn(lead, np.zeros(len(lead), np.float32), np.zeros(len(lead), np.float32), "stop", 0, 0)
+        first = Trajectory.of_one_turn(
+            lead, np.zeros(len(lead), np.float32), np.zeros(len(lead), np.float32), "stop", 0, 0
+        )
         first.loss_mask[:] = False
         rows.append([first if answer is None else joined(first, answer)])
-    batch = trajectory_batch(rows, [p.next_position for p in shared], buckets.vision, answer_buckets=buckets.answer, patch_buckets=buckets.patch,
-                             pad_id=buckets.pad_id)
+    batch = trajectory_batch(
+        rows,
+        [p.next_position for p in shared],
+        buckets.vision,
+        answer_buckets=buckets.answer,
+        patch_buckets=buckets.patch,
+        pad_id=buckets.pad_id,
+    )
     return GroupBatch(buckets.prompts(shared), batch.answers)
 
 
 def shared_length(prompts: Sequence[EncodedPrompt]) -> int:
-    """Tokens that all prompts begin with; at least one token of each prompt is left over. 0 when their pictures differ."""
+    """Tokens that all prompts begin with; at least one token of each prompt is left over. 0 when their pictures
+    differ.
+    """
     first = prompts[0]
     shortest = min(map(len, prompts)) - 1
     same = np.ones(shortest, bool)
@@ -89,14 +115,20 @@ def shared_length(prompts: Sequence[EncodedPrompt]) -> int:
 
 def prefix(prompt: EncodedPrompt, length: int) -> EncodedPrompt:
     """The first `length` tokens of a prompt, which hold all its pictures."""
-    return dataclasses.replace(prompt, input_ids=prompt.input_ids[:length], positions=prompt.positions[:, :length], type_ids=prompt.type_ids[:length],
-                               next_position=int(prompt.positions[0, length]))
+    return dataclasses.replace(
+        prompt,
+        input_ids=prompt.input_ids[:length],
+        positions=prompt.positions[:, :length],
+        type_ids=prompt.type_ids[:length],
+        next_position=int(prompt.positions[0, length]),
+    )
 
 
 def target_batch(groups: Sequence[Sequence[Target]], buckets: Buckets, size: int) -> GroupBatch:
-    """Questions on the same pictures as one group: the pictures and what else the prompts begin with pass once, each question with its
-    answer follows as a suffix that sees the shared part and itself only. The loss counts answer tokens. Groups shorter than `size` are
-    filled up with empty suffixes."""
+    """Questions on the same pictures as one group: the pictures and what else the prompts begin with pass once, each
+    question with its answer follows as a suffix that sees the shared part and itself only. The loss counts answer
+    tokens. Groups shorter than `size` are filled up with empty suffixes.
+    """
     shared, suffixes, masks = [], [], []
     for group in groups:
         cut = shared_length([t.prompt for t in group]) if len(group) > 1 else len(group[0].prompt) - 1
@@ -111,30 +143,54 @@ def target_batch(groups: Sequence[Sequence[Target]], buckets: Buckets, size: int
     return GroupBatch(buckets.prompts(shared), buckets.answers(suffixes, [p.next_position for p in shared], masks))
 
 
-def rollout_batch(prompts: Sequence[EncodedPrompt], groups: Sequence[Sequence[Trajectory]], advantages: np.ndarray, keep: np.ndarray,
-                  buckets: Buckets) -> GroupBatch:
-    """Groups of sampled answers with advantages [b, g] and keep [b, g] (False: the answer does not train). The sampler's full-softmax
-    log-probabilities go along."""
-    sampled = trajectory_batch(groups, [p.next_position for p in prompts], buckets.vision, answer_buckets=buckets.answer,
-                               patch_buckets=buckets.patch, pad_id=buckets.pad_id)
+def rollout_batch(
+    prompts: Sequence[EncodedPrompt],
+    groups: Sequence[Sequence[Trajectory]],
+    advantages: np.ndarray,
+    keep: np.ndarray,
+    buckets: Buckets,
+) -> GroupBatch:
+    """Groups of sampled answers with advantages [b, g] and keep [b, g] (False: the answer does not train). The
+    sampler's full-softmax log-probabilities go along.
+    """
+    sampled = trajectory_batch(
+        groups,
+        [p.next_position for p in prompts],
+        buckets.vision,
+        answer_buckets=buckets.answer,
+        patch_buckets=buckets.patch,
+        pad_id=buckets.pad_id,
+    )
     mask = np.asarray(sampled.answers.loss_mask) & keep[..., None]
-    host: Any = PolicyBatch                     # NumPy arrays stand where device arrays will
+    host: Any = PolicyBatch  # NumPy arrays stand where device arrays will
     policy = host(np.asarray(advantages, np.float32), mask, rollout_logp=sampled.full_logp)
     return GroupBatch(buckets.prompts(prompts), sampled.answers, policy)
 
 
 def split_answers(batch: GroupBatch, size: int) -> list[GroupBatch]:
-    """The batch in parts of at most `size` answers a group, each with its prompts; 0, or answers with pictures of later turns: as it is.
+    """The batch in parts of at most `size` answers a group, each with its prompts; 0, or answers with pictures of later
+    turns: as it is.
 
-    Losses are sums over answers, so the gradient is the same; the prompts pass once a part, and a row is so much shorter."""
+    Losses are sums over answers, so the gradient is the same; the prompts pass once a part, and a row is so much
+    shorter.
+    """
     count = np.shape(batch.answers.tokens)[1]
     if not size or size >= count or batch.answers.vision is not None:
         return [batch]
 
     def part(path, leaf, start):
         last = getattr(path[-1], "name", "")
-        return leaf[:, :, start:start + size] if last == "positions" else leaf[:, start:start + size]
+        return leaf[:, :, start : start + size] if last == "positions" else leaf[:, start : start + size]
 
-    return [dataclasses.replace(batch, **{
-        name: jax.tree_util.tree_map_with_path(lambda path, leaf, start=start: part(path, leaf, start), getattr(batch, name))
-        for name in ("answers", "policy", "ref_logp")}) for start in range(0, count, size)]
+    return [
+        dataclasses.replace(
+            batch,
+            **{
+                name: jax.tree_util.tree_map_with_path(
+                    lambda path, leaf, start=start: part(path, leaf, start), getattr(batch, name)
+                )
+                for name in ("answers", "policy", "ref_logp")
+            },
+        )
+        for start in range(0, count, size)
+    ]

@@ -1,4 +1,7 @@
-"""Supervised drawing: a record's own turns (meta "turns") played through the environment, so that a policy learns from what it will see."""
+"""Supervised drawing: a record's own turns (meta "turns") played through the environment, so that a policy learns from
+what it will see.
+"""
+
 from __future__ import annotations
 
 import json
@@ -28,9 +31,14 @@ def shown_before(record: QuestionRecord) -> list[str]:
 
 
 def demonstration(sample: Sample, setup: Setup) -> Trajectory:
-    """The sample's turns and its target as a trajectory with what the environment shows between them. ValueError where it shows nothing."""
+    """The sample's turns and its target as a trajectory with what the environment shows between them. ValueError where
+    it shows nothing.
+    """
     environment, processor = drawing_environment(setup, [sample]), setup.processor
-    replies = [np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32) for text in shown_before(sample.record)]
+    replies = [
+        np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)
+        for text in shown_before(sample.record)
+    ]
     replies.append(sample.target_ids)
     whole = _said(replies[0])
     for number, reply in enumerate(replies[1:], 1):
@@ -41,9 +49,12 @@ def demonstration(sample: Sample, setup: Setup) -> Trajectory:
     return whole
 
 
-def demonstration_check(encoder: SampleEncoder, rollout: RolloutSettings, longest: int) -> Callable[[QuestionRecord], None]:
-    """For `plan_samples`: raises ValueError for a record whose demonstration cannot be played or has more than `longest` tokens. No picture is
-    decoded."""
+def demonstration_check(
+    encoder: SampleEncoder, rollout: RolloutSettings, longest: int
+) -> Callable[[QuestionRecord], None]:
+    """For `plan_samples`: raises ValueError for a record whose demonstration cannot be played or has more than
+    `longest` tokens. No picture is decoded.
+    """
     processor = encoder.processor
 
     def check(record: QuestionRecord) -> None:
@@ -54,7 +65,11 @@ def demonstration_check(encoder: SampleEncoder, rollout: RolloutSettings, longes
         tokens = len(processor.tokenizer.encode(target_text(resolved, encoder.style.mode))) + 1
         for number in range(1, len(said) + 1):
             try:
-                tokens += len(processor.tokenizer.encode(said[number - 1])) + 1 + _shown_tokens(said[:number], sizes, processor, rollout)
+                tokens += (
+                    len(processor.tokenizer.encode(said[number - 1]))
+                    + 1
+                    + _shown_tokens(said[:number], sizes, processor, rollout)
+                )
             except DrawingError as error:
                 raise ValueError(f"turn {number} of its demonstration: {error}") from None
         if tokens > longest:
@@ -63,7 +78,9 @@ def demonstration_check(encoder: SampleEncoder, rollout: RolloutSettings, longes
     return check
 
 
-def _shown_tokens(said: Sequence[str], sizes: Sequence[tuple[int, int]], processor: Processor, rollout: RolloutSettings) -> int:
+def _shown_tokens(
+    said: Sequence[str], sizes: Sequence[tuple[int, int]], processor: Processor, rollout: RolloutSettings
+) -> int:
     """Length of what the environment answers to these turns."""
     album, new, text = answered(said, sizes, rollout.turns, rollout.max_pictures)
     side = processor.image_settings.factor

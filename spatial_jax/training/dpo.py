@@ -1,4 +1,7 @@
-"""DPO against corrupted answers, as vsGRPO's baseline builds its pairs: the right answer is chosen, a damaged copy of it rejected."""
+"""DPO against corrupted answers, as vsGRPO's baseline builds its pairs: the right answer is chosen, a damaged copy of
+it rejected.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -24,8 +27,10 @@ _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 
 
 def corrupt(sample: Sample, others: Sequence[str]) -> str:
-    """A wrong response of the same form as sample.target: another option or word where there is one, counts off by one, other numbers
-    scaled by a factor in [0.5, 2] that is not near 1. Depends on the record's id only. `others`: words that may replace an answer."""
+    """A wrong response of the same form as sample.target: another option or word where there is one, counts off by one,
+    other numbers scaled by a factor in [0.5, 2] that is not near 1. Depends on the record's id only. `others`: words
+    that may replace an answer.
+    """
     rng = random.Random(hashlib.sha256(sample.record_id.encode()).digest())
     answer = sample.record.answer
     choices = [o for o in sample.record.options if o != answer] or [o for o in others if o != answer]
@@ -56,7 +61,9 @@ class Dpo:
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
         self.scorer = LogProbs(setup)
-        self._cached: dict[tuple[str, str], np.ndarray] = {}        # by record and rejected answer: the words at hand differ from batch to batch
+        self._cached: dict[
+            tuple[str, str], np.ndarray
+        ] = {}  # by record and rejected answer: the words at hand differ from batch to batch
 
     @functools.cached_property
     def reference(self) -> Any:
@@ -64,23 +71,34 @@ class Dpo:
         return self.setup.params(jax.tree.map(jnp.copy, self.setup.start.params))
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
-        """Sigmoid loss (Rafailov et al. 2023, eq. 7) summed over pairs, with the accuracy and margin of the implied reward."""
+        """Sigmoid loss (Rafailov et al. 2023, eq. 7) summed over pairs, with the accuracy and margin of the implied
+        reward.
+        """
         logp, _ = group_logprobs(model, batch.prompts, batch.answers, remat=self.run.model.remat)
         mask = batch.answers.loss_mask
-        reward = self.run.dpo.beta * jnp.sum(jnp.where(mask, logp - batch.ref_logp, 0.0), axis=-1)     # [b, 2]
+        reward = self.run.dpo.beta * jnp.sum(jnp.where(mask, logp - batch.ref_logp, 0.0), axis=-1)  # [b, 2]
         margin = reward[:, 0] - reward[:, 1]
         real = jnp.any(mask, axis=(1, 2))
         total = lambda x: jnp.sum(jnp.where(real, x, 0.0))  # noqa: E731
-        return {"loss": total(-jax.nn.log_sigmoid(margin)), "pairs": total(1.0), "margin": total(margin), "right": total((margin > 0) * 1.0)}
+        return {
+            "loss": total(-jax.nn.log_sigmoid(margin)),
+            "pairs": total(1.0),
+            "margin": total(margin),
+            "right": total((margin > 0) * 1.0),
+        }
 
     def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
-        """(micro-batches, pairs) of each optimizer step; reference log-probabilities are computed once a pair and kept."""
+        """(micro-batches, pairs) of each optimizer step; reference log-probabilities are computed once a pair and
+        kept.
+        """
         run = self.run.run
         words = sorted({s.record.answer for s in samples if not _NUMBER.search(s.record.answer)})
         out = []
         for start in range(0, len(samples), run.update_prompts):
-            part = samples[start:start + run.update_prompts]
-            batches = [self._micro(part[at:at + run.micro_prompts], words) for at in range(0, len(part), run.micro_prompts)]
+            part = samples[start : start + run.update_prompts]
+            batches = [
+                self._micro(part[at : at + run.micro_prompts], words) for at in range(0, len(part), run.micro_prompts)
+            ]
             out.append((batches, float(len(part))))
         return out
 
@@ -88,10 +106,16 @@ class Dpo:
         processor, buckets = self.setup.processor, self.setup.buckets
         encode = lambda text: np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)  # noqa: E731
         rejected = [corrupt(s, words) for s in samples]
-        # The chosen answers were measured before the run; a rejected one that is longer than all buckets is as wrong without its end.
-        pairs = [[s.target_ids, encode(text)[:max(buckets.answer)]] for s, text in zip(samples, rejected)]
-        batch = GroupBatch(buckets.prompts([s.prompt for s in samples]), buckets.answers(pairs, [s.prompt.next_position for s in samples]))
-        return dataclasses.replace(batch, ref_logp=self._reference([(s.record_id, text) for s, text in zip(samples, rejected)], batch))
+        # The chosen answers were measured before the run; a rejected one that is longer than all buckets is as wrong
+        # without its end.
+        pairs = [[s.target_ids, encode(text)[: max(buckets.answer)]] for s, text in zip(samples, rejected)]
+        batch = GroupBatch(
+            buckets.prompts([s.prompt for s in samples]),
+            buckets.answers(pairs, [s.prompt.next_position for s in samples]),
+        )
+        return dataclasses.replace(
+            batch, ref_logp=self._reference([(s.record_id, text) for s, text in zip(samples, rejected)], batch)
+        )
 
     def _reference(self, pairs: Sequence[tuple[str, str]], batch: GroupBatch) -> np.ndarray:
         shape = np.shape(batch.answers.tokens)
@@ -100,10 +124,14 @@ class Dpo:
         out = np.zeros(shape, np.float32)
         for i, pair in enumerate(pairs):
             row = self._cached[pair]
-            out[i, :, :row.shape[1]] = row[:, :shape[2]]
+            out[i, :, : row.shape[1]] = row[:, : shape[2]]
         return out
 
     def metrics(self, samples: Sequence[Sample], sums: dict[str, Any]) -> dict[str, float]:
         """Loss, margin and accuracy a pair."""
         pairs = max(float(sums["pairs"]), 1.0)
-        return {"loss": float(sums["loss"]) / pairs, "dpo/margin": float(sums["margin"]) / pairs, "accuracy": float(sums["right"]) / pairs}
+        return {
+            "loss": float(sums["loss"]) / pairs,
+            "dpo/margin": float(sums["margin"]) / pairs,
+            "accuracy": float(sums["right"]) / pairs,
+        }

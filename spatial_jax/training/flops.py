@@ -1,4 +1,5 @@
 """Useful FLOPs and throughput of a step, for the log."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,9 @@ from spatial_jax.training.setup import Setup
 
 
 def step_flops(setup: Setup, samples: Sequence[Sample], metrics: Mapping[str, float]) -> dict[str, float]:
-    """tokens_per_second (prompts once a group, and answers) and, on a device whose peak is known, mfu of the update phase."""
+    """tokens_per_second (prompts once a group, and answers) and, on a device whose peak is known, mfu of the update
+    phase.
+    """
     update = metrics.get("time/update", 0.0)
     if update <= 0:
         return {}
@@ -27,8 +30,16 @@ def step_flops(setup: Setup, samples: Sequence[Sample], metrics: Mapping[str, fl
         groups = []
         for sample in samples:
             frames = [int(h * w) for t, h, w in sample.prompt.grid_thw for _ in range(int(t))]
-            window = setup.policy.config.vision.window_tokens ** 2 * setup.policy.config.vision.merge_unit
-            groups.append(GroupTokens(len(sample.prompt), (mean,) * size, sum(frames), sum(f * f for f in frames), sum(f * window for f in frames)))
+            window = setup.policy.config.vision.window_tokens**2 * setup.policy.config.vision.merge_unit
+            groups.append(
+                GroupTokens(
+                    len(sample.prompt),
+                    (mean,) * size,
+                    sum(frames),
+                    sum(f * f for f in frames),
+                    sum(f * window for f in frames),
+                )
+            )
         flops = training_flops(shape, groups, freeze_vision="vision" in setup.run.model.freeze)
         out["mfu"] = mfu(flops, update, peak, len(jax.devices()))
     return out

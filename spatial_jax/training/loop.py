@@ -1,4 +1,5 @@
 """The outer loop: data, method, update, log, checkpoint, export. Read `train` from top to bottom."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -32,7 +33,16 @@ from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.optimizer import learning_rate
-from spatial_jax.training.preflight import SMALLER, device_limit, lint_sources, memory_line, program_bytes, programs_line, state_bytes, truth_check
+from spatial_jax.training.preflight import (
+    SMALLER,
+    device_limit,
+    lint_sources,
+    memory_line,
+    program_bytes,
+    programs_line,
+    state_bytes,
+    truth_check,
+)
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import LogSettings, RunConfig
 from spatial_jax.training.setup import Setup, make_setup
@@ -46,11 +56,14 @@ log = logging.getLogger(__name__)
 
 
 def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None) -> QuestionPipeline:
-    """The run's question stream. Every process draws the same questions: a batch is global, and devices take their parts of it. Where
-    `scorer` is given, each question must pay its own answer."""
+    """The run's question stream. Every process draws the same questions: a batch is global, and devices take their
+    parts of it. Where `scorer` is given, each question must pay its own answer.
+    """
     data = setup.run.data
     sources = [open_questions(path, data.split, families=data.families) for path in data.paths]
-    encoder = SampleEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20)
+    encoder = SampleEncoder(
+        setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20
+    )
     if data.check:
         prompt, answer = max(data.prompt_buckets), max(setup.run.rollout.answer_buckets)
         # In SFT a prompt's last token goes with the answer; GRPO has no use for the written one.
@@ -58,14 +71,25 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None) -> QuestionP
         check = None if scorer is None else truth_check(scorer)
         if setup.run.run.method == "sft" and setup.run.rollout.turns > 1:
             check = demonstration_check(encoder, setup.run.rollout, answer - 1)
-        plans = [plan_samples(source, encoder, max_prompt_tokens=longest[0], max_target_tokens=longest[1], max_patches=max(data.patch_buckets),
-                              check=check) for source in sources]
+        plans = [
+            plan_samples(
+                source,
+                encoder,
+                max_prompt_tokens=longest[0],
+                max_target_tokens=longest[1],
+                max_patches=max(data.patch_buckets),
+                check=check,
+            )
+            for source in sources
+        ]
         for plan in plans:
             plan.report()
         sources = [plan.usable() for plan in plans]
         if scorer is not None:
             lint_sources(sources, scorer)
-    settings = PipelineSettings(seed=data.seed, workers=data.workers, together=data.together if setup.run.run.method == "sft" else 1)
+    settings = PipelineSettings(
+        seed=data.seed, workers=data.workers, together=data.together if setup.run.run.method == "sft" else 1
+    )
     return QuestionPipeline(sources, encoder, settings, data.weights)
 
 
@@ -75,23 +99,28 @@ class Trainer:
 
     setup: Setup
     state: TrainState
-    pipeline: Any                               # QuestionPipeline, or SceneStream for alignment
+    pipeline: Any  # QuestionPipeline, or SceneStream for alignment
     reference: Reference
     curriculum: Curriculum
     entropy: EntropyController
     refill: Refill
     scorer: AnswerScorer | None = None
-    initial: Any = None                         # parameters the run began with, where the KL to them is logged
-    ahead: Sampled | None = None                # the next step's answers, where rollouts overlap
+    initial: Any = None  # parameters the run began with, where the KL to them is logged
+    ahead: Sampled | None = None  # the next step's answers, where rollouts overlap
     step: int = 0
 
     def device_state(self) -> dict[str, Any]:
         return {"train": self.state, "reference": self.reference.params}
 
     def host_state(self) -> dict[str, Any]:
-        return {"step": self.step, "data": self.pipeline.get_state(), "reference": self.reference.controller.state_dict(),
-                "curriculum": self.curriculum.state_dict(), "entropy": self.entropy.state_dict(),
-                "ahead": None if self.ahead is None else self.ahead.state_dict()}
+        return {
+            "step": self.step,
+            "data": self.pipeline.get_state(),
+            "reference": self.reference.controller.state_dict(),
+            "curriculum": self.curriculum.state_dict(),
+            "entropy": self.entropy.state_dict(),
+            "ahead": None if self.ahead is None else self.ahead.state_dict(),
+        }
 
     def restore(self, device: dict[str, Any], host: dict[str, Any]) -> None:
         """Continues where `device_state` and `host_state` were taken."""
@@ -115,16 +144,31 @@ def make_trainer(setup: Setup, scorer: AnswerScorer | None = None) -> Trainer:
     if run.run.method == "grpo":
         pipeline.accept = curriculum.accept
     refill: Refill = Refill(run.run.prompts, max(run.algorithm.refill_rounds, 1))
-    initial = jax.tree.map(jnp.copy, setup.start.params) if run.log.initial_kl_every and run.run.method == "grpo" else None
-    return Trainer(setup, setup.start, pipeline, Reference(run.reference, run.needs_reference, setup.start.params), curriculum,
-                   EntropyController(run.entropy), refill, scorer, initial)
+    initial = (
+        jax.tree.map(jnp.copy, setup.start.params) if run.log.initial_kl_every and run.run.method == "grpo" else None
+    )
+    return Trainer(
+        setup,
+        setup.start,
+        pipeline,
+        Reference(run.reference, run.needs_reference, setup.start.params),
+        curriculum,
+        EntropyController(run.entropy),
+        refill,
+        scorer,
+        initial,
+    )
 
 
 def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
-    """Runs or resumes a training in `workdir` (a folder, or gs://); exit code 0 when it is finished, EXIT_PREEMPTED when it was asked to stop and has saved."""
+    """Runs or resumes a training in `workdir` (a folder, or gs://); exit code 0 when it is finished, EXIT_PREEMPTED
+    when it was asked to stop and has saved.
+    """
     if jax.process_count() > 1 and not jax.distributed.is_initialized():
-        raise ValueError(f"{jax.process_count()} processes see one another but have not joined jax.distributed, which checkpoints need; start each one by "
-                         "python -m launch.worker --platform=tpu spatial_jax.train ...")
+        raise ValueError(
+            f"{jax.process_count()} processes see one another but have not joined jax.distributed, which checkpoints"
+            " need; start each one by python -m launch.worker --platform=tpu spatial_jax.train ..."
+        )
     root, mirror = str(workdir), mirror_of(str(workdir))
     workdir = mirror.local if mirror else Path(workdir)
     if mirror:
@@ -138,7 +182,11 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     method = kinds[run.run.method](setup)
     trainer = make_trainer(setup, getattr(method, "answers", None))
     updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
-    validation = Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None)) if run.validation.every else None
+    validation = (
+        Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None))
+        if run.validation.every
+        else None
+    )
     with CheckpointManager(root, keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
         if resume and manager.latest() is not None:
             device, host = manager.restore(like=trainer.device_state(), fallback=True)
@@ -146,7 +194,9 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
             log.info("resumed %s at step %d", root, trainer.step)
         announce(setup, trainer)
         check_programs(setup, trainer)
-        writer = MetricsWriter(workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step)
+        writer = MetricsWriter(
+            workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step
+        )
         with writer:
             code = _steps(trainer, method, updater, validation, manager, guard, writer, mirror)
         manager.wait()
@@ -161,27 +211,47 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
 
 
 def keep_programs(root: str) -> None:
-    """On accelerators compiled programs stay with the run, unless JAX was given a place: a run that resumes need not compile again."""
+    """On accelerators compiled programs stay with the run, unless JAX was given a place: a run that resumes need not
+    compile again.
+    """
     if jax.default_backend() != "cpu" and not jax.config.jax_compilation_cache_dir:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", f"{root}/compiled")
 
 
-def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validation | None, manager: CheckpointManager, guard: PreemptionGuard,
-           writer: MetricsWriter, mirror: Mirror | None) -> int:
+def _steps(
+    trainer: Trainer,
+    method: Any,
+    updater: Updater,
+    validation: Validation | None,
+    manager: CheckpointManager,
+    guard: PreemptionGuard,
+    writer: MetricsWriter,
+    mirror: Mirror | None,
+) -> int:
     run, timer, watch = trainer.setup.run, PhaseTimer(limit=trainer.setup.run.log.watchdog_s), AlarmWatch()
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
     if validation is not None and trainer.step == 0:
         writer.write(0, validate(trainer, validation, timer) | timer.flush())
     while trainer.step < run.run.steps:
-        samples, metrics, gallery = (grpo_step if isinstance(method, Grpo) else supervised_step)(trainer, method, updater, timer)
+        samples, metrics, gallery = (grpo_step if isinstance(method, Grpo) else supervised_step)(
+            trainer, method, updater, timer
+        )
         trainer.step += 1
-        validated = validation is not None and (trainer.step % run.validation.every == 0 or trainer.step == run.run.steps)
+        validated = validation is not None and (
+            trainer.step % run.validation.every == 0 or trainer.step == run.run.steps
+        )
         if validation is not None and validated:
             metrics |= validate(trainer, validation, timer)
         if trainer.reference.after_step(trainer.step, trainer.state.params, metrics) and run.reference.reset_optimizer:
-            trainer.state = dataclasses.replace(trainer.state, opt_state=init_optimizer(trainer.state.params, trainer.setup.optimizer))
+            trainer.state = dataclasses.replace(
+                trainer.state, opt_state=init_optimizer(trainer.state.params, trainer.setup.optimizer)
+            )
         metrics |= trainer.reference.metrics(trainer.step)
-        metrics |= {"learning_rate": float(schedule(int(trainer.state.step))), "programs": float(updater.programs), **timer.flush()}
+        metrics |= {
+            "learning_rate": float(schedule(int(trainer.state.step))),
+            "programs": float(updater.programs),
+            **timer.flush(),
+        }
         metrics |= step_flops(trainer.setup, samples, metrics)
         if validated or trainer.step % run.log.console_every == 0 or trainer.step in (1, run.run.steps):
             writer.write(trainer.step, metrics)
@@ -198,13 +268,19 @@ def _steps(trainer: Trainer, method: Any, updater: Updater, validation: Validati
             if mirror:
                 mirror.push()
         if stop and trainer.step < run.run.steps:
-            print(f"asked to stop: saved step {trainer.step} in {manager.directory}; the same command goes on from there", file=sys.stderr, flush=True)
+            print(
+                f"asked to stop: saved step {trainer.step} in {manager.directory}; the same command goes on from there",
+                file=sys.stderr,
+                flush=True,
+            )
             return EXIT_PREEMPTED
     return 0
 
 
 def validate(trainer: Trainer, validation: Validation, timer: PhaseTimer) -> dict[str, float]:
-    """The held-out questions answered by the newest parameters; a reference that waits for a stalled validation hears of it."""
+    """The held-out questions answered by the newest parameters; a reference that waits for a stalled validation hears
+    of it.
+    """
     with timer("validation"):
         metrics = validation(trainer.setup.params(trainer.state.params))
     if "eval/reward" in metrics:
@@ -212,13 +288,15 @@ def validate(trainer: Trainer, validation: Validation, timer: PhaseTimer) -> dic
     return metrics
 
 
-Taken = tuple[list[Any], dict[str, float], list[dict[str, Any]]]          # samples, metrics, gallery entries
+Taken = tuple[list[Any], dict[str, float], list[dict[str, Any]]]  # samples, metrics, gallery entries
 
 
 def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTimer) -> Taken:
-    """Rolls out until the batch is full of groups with a gradient (one round unless refill is on), then updates on it. With overlap the
-    first round was sampled a step ago, and the next step's is sampled before this one's scores are waited for: the device works while
-    judges and rules do. One thread gives out all device work, so processes cannot get out of order."""
+    """Rolls out until the batch is full of groups with a gradient (one round unless refill is on), then updates on it.
+    With overlap the first round was sampled a step ago, and the next step's is sampled before this one's scores are
+    waited for: the device works while judges and rules do. One thread gives out all device work, so processes cannot
+    get out of order.
+    """
     setup, run = trainer.setup, trainer.setup.run
     params = setup.params(trainer.state.params)
     trainer.curriculum.advance(trainer.step)
@@ -254,19 +332,27 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
             with timer("initial_kl"):
                 extra = {"kl/initial": method.scorer.kl_of_rollout(batches, setup.params(trainer.initial))}
         with timer("update"):
-            trainer.state, sums = updater(trainer.state, setup.frozen, batches, count, {"entropy": np.float32(trainer.entropy.active)})
+            trainer.state, sums = updater(
+                trainer.state, setup.frozen, batches, count, {"entropy": np.float32(trainer.entropy.active)}
+            )
             taken.append(jax.device_get(sums))
             keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [s.record_id for s in rollout.samples])
     metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None)
     metrics |= counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
     if "entropy" in metrics:
         metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
-    return rollout.samples, metrics | _step_sums(taken), rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup)
+    return (
+        rollout.samples,
+        metrics | _step_sums(taken),
+        rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup),
+    )
 
 
 def gallery_groups(settings: LogSettings, step: int) -> int:
     """How many groups of a step go to the gallery."""
-    return settings.gallery_groups if settings.gallery_every and (step % settings.gallery_every == 0 or step == 1) else 0
+    return (
+        settings.gallery_groups if settings.gallery_every and (step % settings.gallery_every == 0 or step == 1) else 0
+    )
 
 
 def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: PhaseTimer) -> Taken:
@@ -280,7 +366,9 @@ def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: Phas
         with timer("update"):
             trainer.state, sums = updater(trainer.state, trainer.setup.frozen, batches, count)
             taken.append(jax.device_get(sums))
-        keep_skipped(trainer.setup.workdir, trainer.step + 1, batches, taken[-1], [getattr(s, "record_id", "") for s in samples])
+        keep_skipped(
+            trainer.setup.workdir, trainer.step + 1, batches, taken[-1], [getattr(s, "record_id", "") for s in samples]
+        )
     return samples, method.metrics(samples, functools.reduce(add_sums, taken)) | _step_sums(taken), []
 
 
@@ -288,19 +376,26 @@ def _step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
     """Of the optimizer steps of one step: the mean norm of their gradients, and how many were skipped."""
     if not taken:
         return {}
-    return {"grad_norm": float(np.mean([s["grad_norm"] for s in taken])), "update_skipped": float(sum(s["update_skipped"] for s in taken))}
+    return {
+        "grad_norm": float(np.mean([s["grad_norm"] for s in taken])),
+        "update_skipped": float(sum(s["update_skipped"] for s in taken)),
+    }
 
 
 def check_programs(setup: Setup, trainer: Trainer) -> None:
-    """Where the device tells its memory: whether the run's largest programs fit beside the state, before the first step. ValueError if not."""
+    """Where the device tells its memory: whether the run's largest programs fit beside the state, before the first
+    step. ValueError if not.
+    """
     limit = device_limit()
     if limit is None or setup.run.run.method == "align":
         return
     try:
         needed = program_bytes(setup)
-    except Exception as error:                  # what cannot be told beforehand must not end a run that may fit
+    except Exception as error:  # what cannot be told beforehand must not end a run that may fit
         if "RESOURCE_EXHAUSTED" in str(error):
-            raise ValueError(f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; {SMALLER}") from None
+            raise ValueError(
+                f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; {SMALLER}"
+            ) from None
         log.warning("memory of the programs is not known before the first step: %s", " ".join(str(error).split())[:200])
         return
     line = programs_line(needed, limit - held_bytes(setup, trainer))
@@ -310,7 +405,9 @@ def check_programs(setup: Setup, trainer: Trainer) -> None:
 
 def held_bytes(setup: Setup, trainer: Trainer) -> int:
     """Bytes of a device that parameters, optimizer and references take."""
-    own = setup.start.params if setup.run.run.method == "dpo" else None       # DPO's reference is another copy of what trains
+    own = (
+        setup.start.params if setup.run.run.method == "dpo" else None
+    )  # DPO's reference is another copy of what trains
     return state_bytes(trainer.state, trainer.reference.params, setup.frozen, own)
 
 
@@ -321,10 +418,18 @@ def announce(setup: Setup, trainer: Trainer) -> None:
     run = setup.run
     sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
     if trainer.step >= run.run.steps:
-        print(f"the run is at step {trainer.step} and config.run.steps is {run.run.steps}: nothing to train, the policy is exported as it is", flush=True)
+        print(
+            f"the run is at step {trainer.step} and config.run.steps is {run.run.steps}: nothing to train, the policy"
+            " is exported as it is",
+            flush=True,
+        )
         return
-    print(f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes}; "
-          f"{len(jax.devices())} {jax.devices()[0].platform} device(s), mesh {dict(setup.mesh.shape) if setup.mesh else 'none'}", flush=True)
+    print(
+        f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes};"
+        f" {len(jax.devices())} {jax.devices()[0].platform} device(s), mesh"
+        f" {dict(setup.mesh.shape) if setup.mesh else 'none'}",
+        flush=True,
+    )
     print(f"  {memory_line(held_bytes(setup, trainer), device_limit())}", flush=True)
     for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
         print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)

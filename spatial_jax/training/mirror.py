@@ -1,4 +1,7 @@
-"""A run whose folder is in a bucket: its small files are written on a local disk and copied there, for a bucket has no appending."""
+"""A run whose folder is in a bucket: its small files are written on a local disk and copied there, for a bucket has no
+appending.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -11,12 +14,13 @@ from spatial_jax.metrics import is_primary
 
 
 class Mirror:
-    """Copies between `remote` (gs:// or any folder) and `local`; process 0 only. Checkpoints are not its business: they are written to
-    `remote` by all processes."""
+    """Copies between `remote` (gs:// or any folder) and `local`; process 0 only. Checkpoints are not its business: they
+    are written to `remote` by all processes.
+    """
 
     def __init__(self, remote: str, local: Path):
         self.remote, self.local = epath.Path(remote), local
-        self._copied: dict[str, tuple[int, int]] = {}           # size and time of what `remote` holds already
+        self._copied: dict[str, tuple[int, int]] = {}  # size and time of what `remote` holds already
 
     def _files(self) -> dict[str, tuple[int, int]]:
         found = {}
@@ -28,8 +32,9 @@ class Mirror:
         return found
 
     def pull(self) -> None:
-        """What an earlier start of the run left in `remote`, so that its log goes on; a local copy that another start left is dropped.
-        Exports stay where they are."""
+        """What an earlier start of the run left in `remote`, so that its log goes on; a local copy that another start
+        left is dropped. Exports stay where they are.
+        """
         if not is_primary():
             return
         for name in self._files():
@@ -65,7 +70,9 @@ class Mirror:
 
 
 def mirror_of(workdir: str) -> Mirror | None:
-    """The mirror of a run in a bucket, None for one on a disk. Local copies lie in the user's cache, by the name of the run."""
+    """The mirror of a run in a bucket, None for one on a disk. Local copies lie in the user's cache, by the name of the
+    run.
+    """
     if "://" not in workdir:
         return None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -1,10 +1,12 @@
 """Adam whose moments are stored in eight bits: a quarter of the memory of float32 ones.
 
-Each row (last axis) of a moment has one float32 scale. The first moment is int8; the second is kept as its square root in uint8, never
-below 1, so that a tiny second moment shortens a step and never blows it up. Rounding is stochastic, seeded by the step: a change
-smaller than one level is kept in expectation, where rounding to nearest would lose it at every step (beta2 = 0.999 moves 0.1 % a step, a
-level is 0.4 %). After the idea of Dettmers et al. 2022, "8-bit Optimizers via Block-wise Quantization", with rows for blocks.
+Each row (last axis) of a moment has one float32 scale. The first moment is int8; the second is kept as its square root
+in uint8, never below 1, so that a tiny second moment shortens a step and never blows it up. Rounding is stochastic,
+seeded by the step: a change smaller than one level is kept in expectation, where rounding to nearest would lose it at
+every step (beta2 = 0.999 moves 0.1 % a step, a level is 0.4 %). After the idea of Dettmers et al. 2022, "8-bit
+Optimizers via Block-wise Quantization", with rows for blocks.
 """
+
 from __future__ import annotations
 
 from typing import Any
@@ -33,18 +35,25 @@ class EightBitState:
 
 
 def pack(x: jax.Array, key: jax.Array, levels: int, least: int) -> Packed:
-    """x in [-max, max] of each row to integers in [-levels, levels], rounded stochastically; magnitudes of unsigned ones are at least `least`."""
+    """x in [-max, max] of each row to integers in [-levels, levels], rounded stochastically; magnitudes of unsigned
+    ones are at least `least`.
+    """
     row = x if x.ndim else x[None]
     scale = jnp.max(jnp.abs(row), axis=-1, keepdims=True) / levels
     scaled = row / jnp.maximum(scale, 1e-30)
     rounded = jnp.floor(scaled + jax.random.uniform(key, row.shape))
     kind = jnp.uint8 if least else jnp.int8
-    return Packed(jnp.clip(rounded, least or -levels, levels).astype(kind).reshape(x.shape), scale.reshape(x.shape[:-1] + (1,) if x.ndim else (1,)))
+    return Packed(
+        jnp.clip(rounded, least or -levels, levels).astype(kind).reshape(x.shape),
+        scale.reshape(x.shape[:-1] + (1,) if x.ndim else (1,)),
+    )
 
 
 def unpack(packed: Packed) -> jax.Array:
     """float32 of the parameter's shape."""
-    return (packed.values.astype(jnp.float32).reshape(packed.scale.shape[:-1] + (-1,)) * packed.scale).reshape(packed.values.shape)
+    return (packed.values.astype(jnp.float32).reshape(packed.scale.shape[:-1] + (-1,)) * packed.scale).reshape(
+        packed.values.shape
+    )
 
 
 def scale_by_eight_bit_adam(beta1: float, beta2: float, epsilon: float) -> optax.GradientTransformation:
@@ -52,7 +61,12 @@ def scale_by_eight_bit_adam(beta1: float, beta2: float, epsilon: float) -> optax
 
     def init(params: Any) -> EightBitState:
         def empty(kind):
-            return jax.tree.map(lambda p: Packed(jnp.zeros(p.shape, kind), jnp.zeros(p.shape[:-1] + (1,) if p.ndim else (1,), jnp.float32)), params)
+            return jax.tree.map(
+                lambda p: Packed(
+                    jnp.zeros(p.shape, kind), jnp.zeros(p.shape[:-1] + (1,) if p.ndim else (1,), jnp.float32)
+                ),
+                params,
+            )
 
         return EightBitState(jnp.zeros((), jnp.int32), empty(jnp.int8), empty(jnp.uint8))
 
@@ -60,7 +74,10 @@ def scale_by_eight_bit_adam(beta1: float, beta2: float, epsilon: float) -> optax
         del params
         count = state.count + 1
         leaves, tree = jax.tree.flatten(updates)
-        packed = zip(leaves, *(jax.tree.leaves(moment, is_leaf=lambda x: isinstance(x, Packed)) for moment in (state.mu, state.nu)))
+        packed = zip(
+            leaves,
+            *(jax.tree.leaves(moment, is_leaf=lambda x: isinstance(x, Packed)) for moment in (state.mu, state.nu)),
+        )
         steps, mus, nus = [], [], []
         for number, (gradient, old_mu, old_nu) in enumerate(packed):
             gradient = gradient.astype(jnp.float32)
@@ -70,6 +87,8 @@ def scale_by_eight_bit_adam(beta1: float, beta2: float, epsilon: float) -> optax
             first, second = jax.random.split(jax.random.fold_in(jax.random.key(number), count))
             mus.append(pack(mu, first, 127, 0))
             nus.append(pack(jnp.sqrt(nu), second, 255, 1))
-        return jax.tree.unflatten(tree, steps), EightBitState(count, jax.tree.unflatten(tree, mus), jax.tree.unflatten(tree, nus))
+        return jax.tree.unflatten(tree, steps), EightBitState(
+            count, jax.tree.unflatten(tree, mus), jax.tree.unflatten(tree, nus)
+        )
 
     return optax.GradientTransformation(init, update)

@@ -1,4 +1,7 @@
-"""Before step 0: every record's plan and truth, the rewards on real records, the memory of the state and of the programs, a line each."""
+"""Before step 0: every record's plan and truth, the rewards on real records, the memory of the state and of the
+programs, a line each.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -16,9 +19,12 @@ from spatial_jax.rewards.scoring import check_record
 from spatial_jax.training.answers import AnswerScorer
 from spatial_jax.training.setup import Setup
 
-LINTED = 16                                     # records a dataset
+LINTED = 16  # records a dataset
 SHOWN = 5
-SMALLER = "lower config.run.micro_prompts, run.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full, or use more devices"
+SMALLER = (
+    "lower config.run.micro_prompts, run.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full, or"
+    " use more devices"
+)
 log = logging.getLogger(__name__)
 
 
@@ -29,6 +35,7 @@ def record_in_pixels(record: QuestionRecord) -> dict[str, Any]:
 
 def truth_check(scorer: AnswerScorer) -> Callable[[QuestionRecord], None]:
     """For `plan_samples`: raises ValueError for a record that the run's reward cannot score."""
+
     def check(record: QuestionRecord) -> None:
         values = record_in_pixels(record)
         check_record(scorer.spec(values), values)
@@ -37,8 +44,10 @@ def truth_check(scorer: AnswerScorer) -> Callable[[QuestionRecord], None]:
 
 
 def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> list[str]:
-    """Degenerate and adversarial answers to some records of each source, scored as the run would; logs one line a source and returns the
-    faults. User functions are left out: they may be slow, and `python -m spatial_jax.rewards.lint --user` is there for them."""
+    """Degenerate and adversarial answers to some records of each source, scored as the run would; logs one line a
+    source and returns the faults. User functions are left out: they may be slow, and `python -m
+    spatial_jax.rewards.lint --user` is there for them.
+    """
     faults: list[str] = []
     for source in sources:
         count = min(LINTED, len(source))
@@ -47,8 +56,14 @@ def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> lis
         values = [v | {"reward": spec} for v in values if (spec := scorer.spec(v))["kind"] != "user"]
         rows = lint_records(values, context=Context(judge=scorer.judge))
         found = collections.Counter(f"{row.label}: {row.attack.name}: {row.fault}" for row in rows if row.fault)
-        log.info("rewards of %s: %d answers to %d records linted, %d faults%s", source.name, len(rows), len(values), sum(found.values()),
-                 "" if values else " (user functions are linted by python -m spatial_jax.rewards.lint --user)")
+        log.info(
+            "rewards of %s: %d answers to %d records linted, %d faults%s",
+            source.name,
+            len(rows),
+            len(values),
+            sum(found.values()),
+            "" if values else " (user functions are linted by python -m spatial_jax.rewards.lint --user)",
+        )
         for fault, times in found.most_common(SHOWN):
             log.warning("  %s (%d times)", fault, times)
         faults += list(found)
@@ -58,8 +73,13 @@ def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> lis
 def state_bytes(*trees: Any) -> int:
     """Bytes of the trees' arrays on this process's first device."""
     device = jax.local_devices()[0]
-    return sum(shard.data.nbytes for leaf in jax.tree.leaves(trees) if isinstance(leaf, jax.Array)
-               for shard in leaf.addressable_shards if shard.device == device)
+    return sum(
+        shard.data.nbytes
+        for leaf in jax.tree.leaves(trees)
+        if isinstance(leaf, jax.Array)
+        for shard in leaf.addressable_shards
+        if shard.device == device
+    )
 
 
 def device_limit() -> int | None:
@@ -68,19 +88,28 @@ def device_limit() -> int | None:
 
 
 def memory_line(used: int, limit: int | None) -> str:
-    """Bytes of parameters, optimizer state and reference against what the device has. Raises ValueError when they cannot fit: what the programs
-    need comes on top."""
+    """Bytes of parameters, optimizer state and reference against what the device has. Raises ValueError when they
+    cannot fit: what the programs need comes on top.
+    """
     kind = jax.local_devices()[0].device_kind
     if limit is None:
         return f"memory: {used / 2**30:.2f} GiB of state on {kind} (it does not tell its size)"
     if used > limit:
-        raise ValueError(f"{used / 2**30:.1f} GiB of state on a device of {limit / 2**30:.1f} GiB: use more devices, LoRA or bfloat16 parameters")
-    return f"memory: {used / 2**30:.2f} GiB of state of {limit / 2**30:.2f} GiB on {kind}; {(limit - used) / 2**30:.2f} GiB for programs"
+        raise ValueError(
+            f"{used / 2**30:.1f} GiB of state on a device of {limit / 2**30:.1f} GiB: use more devices, LoRA or"
+            " bfloat16 parameters"
+        )
+    return (
+        f"memory: {used / 2**30:.2f} GiB of state of {limit / 2**30:.2f} GiB on {kind}; {(limit - used) / 2**30:.2f}"
+        " GiB for programs"
+    )
 
 
 def program_bytes(setup: Setup) -> dict[str, int]:
-    """Bytes on a device that each program of the run needs beside the state, at the longest prompt and answer the run allows: compiled from shapes
-    alone. The run compiles its own ones beside these; a resumed run finds both in its cache."""
+    """Bytes on a device that each program of the run needs beside the state, at the longest prompt and answer the run
+    allows: compiled from shapes alone. The run compiles its own ones beside these; a resumed run finds both in its
+    cache.
+    """
     from spatial_jax.training.abstract import Work, abstract_setup, most_pixels, rollout_programs, training_programs
 
     run = setup.run
@@ -89,20 +118,32 @@ def program_bytes(setup: Setup) -> dict[str, int]:
     programs = training_programs(shapes, work)
     if run.run.method == "grpo":
         programs += rollout_programs(shapes, work)
-    needed, known = {}, state_bytes(setup.start.params, setup.frozen)       # known: arguments that the state counts already
+    needed, known = {}, state_bytes(setup.start.params, setup.frozen)  # known: arguments that the state counts already
     for program in programs:
-        if program.name == "apply":             # element by element, its arguments given away
+        if program.name == "apply":  # element by element, its arguments given away
             continue
         memory = program.function.lower(*program.arguments).compile().memory_analysis()
         held = 0 if program.own_weights else known
-        needed[program.name] = (max(memory.argument_size_in_bytes - held, 0) + memory.temp_size_in_bytes
-                                + max(memory.output_size_in_bytes - memory.alias_size_in_bytes, 0))
+        needed[program.name] = (
+            max(memory.argument_size_in_bytes - held, 0)
+            + memory.temp_size_in_bytes
+            + max(memory.output_size_in_bytes - memory.alias_size_in_bytes, 0)
+        )
     return needed
 
 
 def programs_line(needed: dict[str, int], free: int) -> str:
-    """What each program needs of the memory that the state leaves. Raises ValueError when the largest cannot have it."""
+    """What each program needs of the memory that the state leaves. Raises ValueError when the largest cannot have
+    it.
+    """
     name = max(needed, key=lambda n: needed[n])
     if needed[name] > free:
-        raise ValueError(f"the {name} program needs {needed[name] / 2**30:.1f} GiB and the state leaves {free / 2**30:.1f}: {SMALLER}")
-    return "programs: " + ", ".join(f"{n} {size / 2**30:.2f} GiB" for n, size in needed.items()) + f" of {free / 2**30:.2f} GiB"
+        raise ValueError(
+            f"the {name} program needs {needed[name] / 2**30:.1f} GiB and the state leaves {free / 2**30:.1f}:"
+            f" {SMALLER}"
+        )
+    return (
+        "programs: "
+        + ", ".join(f"{n} {size / 2**30:.2f} GiB" for n, size in needed.items())
+        + f" of {free / 2**30:.2f} GiB"
+    )

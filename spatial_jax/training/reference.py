@@ -1,4 +1,5 @@
 """The device copy of the reference policy, beside the controller that says when it is replaced."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping

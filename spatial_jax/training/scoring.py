@@ -1,4 +1,7 @@
-"""Log-probabilities of a batch's answers under other parameters: the reference's, or the sampling policy's own before an update."""
+"""Log-probabilities of a batch's answers under other parameters: the reference's, or the sampling policy's own before
+an update.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -28,10 +31,14 @@ class LogProbs:
 
         def score(params, prompts, answers):
             with use_mesh(self._mesh):
-                return group_logprobs(nnx.merge(graphdef, params), prompts, answers, temperature=temperature, banned_ids=banned_ids)[0]
+                return group_logprobs(
+                    nnx.merge(graphdef, params), prompts, answers, temperature=temperature, banned_ids=banned_ids
+                )[0]
 
         # Whole on every device: each process reads all of them, wherever their rows were computed.
-        self.jitted = jax.jit(score, out_shardings=None if setup.mesh is None else NamedSharding(setup.mesh, PartitionSpec()))
+        self.jitted = jax.jit(
+            score, out_shardings=None if setup.mesh is None else NamedSharding(setup.mesh, PartitionSpec())
+        )
 
     def __call__(self, params: Any, batch: GroupBatch) -> np.ndarray:
         """[b, g, t] float32."""
@@ -45,7 +52,9 @@ class LogProbs:
         return dataclasses.replace(batch, policy=dataclasses.replace(batch.policy, **values))
 
     def kl_of_rollout(self, batches: Sequence[GroupBatch], params: Any) -> float:
-        """Mean k3 estimate, in nats a token, of the KL of the policy that sampled these batches to the one with `params`."""
+        """Mean k3 estimate, in nats a token, of the KL of the policy that sampled these batches to the one with
+        `params`.
+        """
         total = count = 0.0
         for batch in batches:
             assert batch.policy is not None and batch.policy.rollout_logp is not None

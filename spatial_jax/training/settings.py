@@ -1,7 +1,9 @@
-"""Everything a training run can be told, as frozen dataclasses. `spatial_jax.config` fills them from a ConfigDict, strictly.
+"""Everything a training run can be told, as frozen dataclasses. `spatial_jax.config` fills them from a ConfigDict,
+strictly.
 
 Defaults are Li 2025's where the paper states a value and Skywork-OR1's or EasyR1's where it is silent.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -17,35 +19,37 @@ from spatial_jax.rl.reference import ReferenceConfig
 class ModelSettings:
     """The policy and which of its parameters train."""
 
-    path: str = ""                              # directory in Hugging Face layout, or a hub name
-    dtype: Literal["float32", "bfloat16"] = "bfloat16"           # activations
-    param_dtype: Literal["float32", "bfloat16"] = "float32"      # master weights
-    remat: str = "full"                         # what the backward pass recomputes: none | full | a named policy
-    position_rule: Literal["4.57", "hf5"] = "4.57"               # M-RoPE positions of text after a video
-    freeze: tuple[str, ...] = ()                # of: vision, merger, embed, head, text
-    lora_rank: int = 0                          # 0 trains the weights themselves
+    path: str = ""  # directory in Hugging Face layout, or a hub name
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"  # activations
+    param_dtype: Literal["float32", "bfloat16"] = "float32"  # master weights
+    remat: str = "full"  # what the backward pass recomputes: none | full | a named policy
+    position_rule: Literal["4.57", "hf5"] = "4.57"  # M-RoPE positions of text after a video
+    freeze: tuple[str, ...] = ()  # of: vision, merger, embed, head, text
+    lora_rank: int = 0  # 0 trains the weights themselves
     lora_alpha: float = 64.0
-    lora_targets: str = r"text\.layers\.(q|k|v|o|gate|up|down)_proj"   # regular expression over names of linear layers
+    lora_targets: str = r"text\.layers\.(q|k|v|o|gate|up|down)_proj"  # regular expression over names of linear layers
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSettings:
     """Question datasets and how a record becomes a prompt."""
 
-    paths: tuple[str, ...] = ()                 # directories that data_prep wrote
-    weights: tuple[float, ...] = ()             # mixture weights; empty: by size
+    paths: tuple[str, ...] = ()  # directories that data_prep wrote
+    weights: tuple[float, ...] = ()  # mixture weights; empty: by size
     split: str = "train"
-    families: tuple[str, ...] = ()              # only these question families; empty: all
-    prompt_mode: Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"] = "think_answer"
-    system: str | None = None                   # system message; None: the chat template's own
-    min_pixels: int | None = None               # None: the checkpoint's
+    families: tuple[str, ...] = ()  # only these question families; empty: all
+    prompt_mode: Literal[
+        "bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"
+    ] = "think_answer"
+    system: str | None = None  # system message; None: the chat template's own
+    min_pixels: int | None = None  # None: the checkpoint's
     max_pixels: int | None = 1003520
-    prompt_buckets: tuple[int, ...] = (512, 1024, 2048, 4096)    # prompt tokens, pictures included
-    patch_buckets: tuple[int, ...] = PATCH_BUCKETS               # patches of a micro-batch or of a prefill
-    together: int = 1                           # SFT: questions on one picture that are packed behind it
-    check: bool = True                          # measure every record before step 0; what does not fit is named and left out
-    workers: int = 0                            # worker processes of the input pipeline
-    cache_mib: int = 2048                       # encoded prompts kept in memory
+    prompt_buckets: tuple[int, ...] = (512, 1024, 2048, 4096)  # prompt tokens, pictures included
+    patch_buckets: tuple[int, ...] = PATCH_BUCKETS  # patches of a micro-batch or of a prefill
+    together: int = 1  # SFT: questions on one picture that are packed behind it
+    check: bool = True  # measure every record before step 0; what does not fit is named and left out
+    workers: int = 0  # worker processes of the input pipeline
+    cache_mib: int = 2048  # encoded prompts kept in memory
     seed: int = 0
 
 
@@ -59,16 +63,17 @@ class RolloutSettings:
     top_k: int = 0
     min_p: float = 0.0
     max_new_tokens: int = 8192
-    max_slots: int = 1024                       # answers decoded at once
+    max_slots: int = 1024  # answers decoded at once
     answer_buckets: tuple[int, ...] = (256, 1024, 4096, 8192)
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
-    tensor: int = -1                            # on a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model
-                                                # divides over, where training shards weights; 0: the trainer's shards, gathered for every token
-    turns: int = 1                              # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing"),
-                                                # and SFT teaches the turns that records demonstrate
-    max_tokens: int = 0                         # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
-    max_pictures: int = 42                      # a sample may come to, those of the question included
-    overlap: bool = False                       # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
+    tensor: int = -1  # on a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model
+    # divides over, where training shards weights; 0: the trainer's shards, gathered for every token
+    turns: int = 1  # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing"),
+    # and SFT teaches the turns that records demonstrate
+    max_tokens: int = 0  # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
+    max_pictures: int = 42  # a sample may come to, those of the question included
+    # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
+    overlap: bool = False
 
     @property
     def total_tokens(self) -> int:
@@ -87,10 +92,12 @@ class AlgorithmSettings:
     aggregate: Literal["token", "sequence", "constant"] = "token"
     kl_coef: float = 0.01
     kl: Literal["k1", "k2", "k3"] = "k3"
-    kl_in: Literal["loss", "reward"] = "loss"   # a term of the loss, or a penalty of each answer's reward before the advantages
-    is_cap: float | None = None                 # truncated importance correction of the sampler-trainer gap; None: off
-    drop_zero_variance: bool = True             # groups whose answers all earn the same give no gradient: do not compute it
-    refill_rounds: int = 1                      # rounds of rollouts to fill a batch with groups that have a gradient (DAPO); 1: no refill
+    kl_in: Literal["loss", "reward"] = (
+        "loss"  # a term of the loss, or a penalty of each answer's reward before the advantages
+    )
+    is_cap: float | None = None  # truncated importance correction of the sampler-trainer gap; None: off
+    drop_zero_variance: bool = True  # groups whose answers all earn the same give no gradient: do not compute it
+    refill_rounds: int = 1  # rounds of rollouts to fill a batch with groups that have a gradient (DAPO); 1: no refill
     mask_truncated: bool = False
 
 
@@ -98,17 +105,19 @@ class AlgorithmSettings:
 class RewardSettings:
     """How responses are scored; each record names its own kind and parameters."""
 
-    format: str = ""                            # laid over kinds without a format of their own; empty: what the prompt mode asks for
+    format: str = ""  # laid over kinds without a format of their own; empty: what the prompt mode asks for
     format_weight: float = 0.1
-    user_file: str = ""                         # a Python file with a function reward(response, record) -> float
+    user_file: str = ""  # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"
-    threads: int = 8                            # answers that a judge or a user's function scores at a time, over all groups
-    deadline_s: float = 30.0                    # of a group's scores; what is late takes no part, it does not score 0
-    truncated_reward: float | None = None       # of an answer cut off at max_new_tokens; None: what its text earns, which lets lengths grow
-    judge_endpoint: str = ""                    # OpenAI-compatible base URL for records of kind "judge", e.g. http://localhost:8000/v1
+    threads: int = 8  # answers that a judge or a user's function scores at a time, over all groups
+    deadline_s: float = 30.0  # of a group's scores; what is late takes no part, it does not score 0
+    truncated_reward: float | None = (
+        None  # of an answer cut off at max_new_tokens; None: what its text earns, which lets lengths grow
+    )
+    judge_endpoint: str = ""  # OpenAI-compatible base URL for records of kind "judge", e.g. http://localhost:8000/v1
     judge_model: str = ""
-    judge_key_variable: str = ""                # environment variable that holds the endpoint's key; empty: none
-    judge_cache: str = ""                       # SQLite file that keeps verdicts; empty: in memory
+    judge_key_variable: str = ""  # environment variable that holds the endpoint's key; empty: none
+    judge_cache: str = ""  # SQLite file that keeps verdicts; empty: in memory
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,14 +127,16 @@ class OptimizerSettings:
     learning_rate: float = 1e-6
     schedule: Literal["constant", "cosine", "linear"] = "constant"
     warmup_steps: int = 0
-    final_fraction: float = 0.0                 # learning rate at the end over the peak, for cosine and linear
+    final_fraction: float = 0.0  # learning rate at the end over the peak, for cosine and linear
     beta1: float = 0.9
     beta2: float = 0.999
     epsilon: float = 1e-8
     weight_decay: float = 0.01
     grad_clip: float = 1.0
-    vision_learning_rate: float | None = None   # of the vision tower, None: learning_rate; the schedule applies to all alike
-    merger_learning_rate: float | None = None   # of the merger
+    vision_learning_rate: float | None = (
+        None  # of the vision tower, None: learning_rate; the schedule applies to all alike
+    )
+    merger_learning_rate: float | None = None  # of the merger
     moments: Literal["float32", "bfloat16", "int8"] = "float32"  # how Adam's moments are stored
 
 
@@ -140,11 +151,11 @@ class DpoSettings:
 class ValidationSettings:
     """Held-out questions asked while training, always the same ones."""
 
-    every: int = 0                              # steps between validations, the first before step 0; 0: none
-    questions: int = 256                        # of all `data.paths` together
+    every: int = 0  # steps between validations, the first before step 0; 0: none
+    questions: int = 256  # of all `data.paths` together
     split: str = "heldout"
     samples: int = 1
-    temperature: float = 0.0                    # 0: the greedy answer
+    temperature: float = 0.0  # 0: the greedy answer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,10 +167,12 @@ class CheckpointSettings:
 @dataclasses.dataclass(frozen=True)
 class LogSettings:
     sinks: tuple[str, ...] = ("jsonl", "console", "tensorboard")
-    console_every: int = 1                      # steps between rows of the log
-    table_every: int = 20                       # rows between tables on the console; 0: none
-    initial_kl_every: int = 0                   # steps between measures of the KL to the policy the run began with (keeps a copy); 0: never
-    watchdog_s: float = 3600.0                  # a phase of a step that takes longer is named in the log of its process; 0: never
+    console_every: int = 1  # steps between rows of the log
+    table_every: int = 20  # rows between tables on the console; 0: none
+    initial_kl_every: int = (
+        0  # steps between measures of the KL to the policy the run began with (keeps a copy); 0: never
+    )
+    watchdog_s: float = 3600.0  # a phase of a step that takes longer is named in the log of its process; 0: never
     gallery_every: int = 20
     gallery_groups: int = 4
 
@@ -177,10 +190,10 @@ class MeshSettings:
 class RunSettings:
     method: Literal["align", "sft", "dpo", "grpo"] = "grpo"
     steps: int = 1000
-    prompts: int = 256                          # prompts a rollout (GRPO) or examples a step (SFT, DPO)
-    update_prompts: int = 256                   # prompts an optimizer step; fewer than `prompts`: several steps a rollout
-    micro_prompts: int = 16                     # prompts a forward and backward pass
-    micro_answers: int = 0                      # GRPO: answers of a group in one such pass, where long groups need too much memory; 0: all
+    prompts: int = 256  # prompts a rollout (GRPO) or examples a step (SFT, DPO)
+    update_prompts: int = 256  # prompts an optimizer step; fewer than `prompts`: several steps a rollout
+    micro_prompts: int = 16  # prompts a forward and backward pass
+    micro_answers: int = 0  # GRPO: answers of a group in one such pass, where long groups need too much memory; 0: all
     seed: int = 0
 
 
@@ -196,7 +209,9 @@ class RunConfig:
     entropy: EntropyConfig = EntropyConfig()
     reference: ReferenceConfig = ReferenceConfig(mode="every_n", n=200)
     curriculum: CurriculumConfig = CurriculumConfig(enabled=False)
-    offline_pass_rates: str = ""                # offline pass rates for the curriculum: an evaluation's NAME.json, or JSON lines; empty: none
+    offline_pass_rates: str = (
+        ""  # offline pass rates for the curriculum: an evaluation's NAME.json, or JSON lines; empty: none
+    )
     reward: RewardSettings = RewardSettings()
     optimizer: OptimizerSettings = OptimizerSettings()
     dpo: DpoSettings = DpoSettings()
@@ -209,37 +224,61 @@ class RunConfig:
         """Raises ValueError, one line, where two values contradict each other."""
         run = self.run
         if run.prompts % run.update_prompts or run.update_prompts % run.micro_prompts:
-            raise ValueError(f"config.run: prompts ({run.prompts}) must be a multiple of update_prompts ({run.update_prompts}) "
-                             f"and that of micro_prompts ({run.micro_prompts})")
+            raise ValueError(
+                f"config.run: prompts ({run.prompts}) must be a multiple of update_prompts ({run.update_prompts}) "
+                f"and that of micro_prompts ({run.micro_prompts})"
+            )
         if run.micro_answers and self.rollout.group_size % run.micro_answers:
-            raise ValueError(f"config.run.micro_answers = {run.micro_answers} must divide config.rollout.group_size = {self.rollout.group_size}")
+            raise ValueError(
+                f"config.run.micro_answers = {run.micro_answers} must divide config.rollout.group_size ="
+                f" {self.rollout.group_size}"
+            )
         if self.data.weights and len(self.data.weights) != len(self.data.paths):
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
         if run.method == "grpo" and self.rollout.group_size < 2:
             raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
         if self.rollout.overlap and (run.method != "grpo" or self.algorithm.is_cap is None):
-            raise ValueError("config.rollout.overlap trains on answers of the policy before the last update: it needs method 'grpo' and their importance "
-                             "correction; set config.algorithm.is_cap (2.0 is usual)")
+            raise ValueError(
+                "config.rollout.overlap trains on answers of the policy before the last update: it needs method 'grpo'"
+                " and their importance correction; set config.algorithm.is_cap (2.0 is usual)"
+            )
         rollout = self.rollout
-        if rollout.turns > 1 and (self.data.prompt_mode != "drawing" or run.method not in ("sft", "grpo") or rollout.overlap or self.data.together > 1):
-            raise ValueError("config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and method 'sft' or 'grpo', and does not go with "
-                             "rollout.overlap or data.together")
+        if rollout.turns > 1 and (
+            self.data.prompt_mode != "drawing"
+            or run.method not in ("sft", "grpo")
+            or rollout.overlap
+            or self.data.together > 1
+        ):
+            raise ValueError(
+                "config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and method 'sft' or 'grpo', and"
+                " does not go with rollout.overlap or data.together"
+            )
         least = min(rollout.turns, 2)
         if rollout.total_tokens < least * rollout.max_new_tokens:
-            raise ValueError(f"config.rollout.max_tokens = {rollout.total_tokens} of all turns has no room for {least} of max_new_tokens = "
-                             f"{rollout.max_new_tokens}; raise it, and answer_buckets with it")
+            raise ValueError(
+                f"config.rollout.max_tokens = {rollout.total_tokens} of all turns has no room for {least} of"
+                f" max_new_tokens = {rollout.max_new_tokens}; raise it, and answer_buckets with it"
+            )
         if rollout.total_tokens > max(rollout.answer_buckets):
-            raise ValueError(f"config.rollout.max_{'' if rollout.max_tokens else 'new_'}tokens = {rollout.total_tokens} exceeds the largest of answer_buckets")
+            raise ValueError(
+                f"config.rollout.max_{'' if rollout.max_tokens else 'new_'}tokens = {rollout.total_tokens} exceeds the"
+                " largest of answer_buckets"
+            )
         if self.reference.mode == "val_plateau" and not self.validation.every:
             raise ValueError("config.reference.mode = 'val_plateau' needs validations: set config.validation.every")
         if self.validation.every and run.method == "align":
             raise ValueError("config.validation.every: alignment has no questions to validate on; set it to 0")
         if self.validation.samples > 1 and not self.validation.temperature:
-            raise ValueError("config.validation.samples > 1 with temperature 0 would repeat one answer; set config.validation.temperature")
+            raise ValueError(
+                "config.validation.samples > 1 with temperature 0 would repeat one answer; set"
+                " config.validation.temperature"
+            )
 
     @property
     def needs_reference(self) -> bool:
-        """Whether a KL reference is kept: DPO caches its own, and without a KL term there is nothing to compare with."""
+        """Whether a KL reference is kept: DPO caches its own, and without a KL term there is nothing to compare
+        with.
+        """
         return self.run.method == "grpo" and self.algorithm.kl_coef > 0
 
     @property

@@ -1,4 +1,5 @@
 """What every method starts from: the policy on its mesh, its processor, its buckets, its optimizer."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -61,8 +62,10 @@ def run_mesh(run: RunConfig) -> Mesh | None:
     devices = jax.devices()
     if all(size == 1 for size in sizes.values()) or len(devices) == 1:
         if jax.process_count() > 1:
-            raise ValueError(f"the mesh is of one device, but {jax.process_count()} processes with {len(devices)} devices train together; "
-                             "give --config.mesh.fsdp=-1, or sizes that multiply to the number of devices")
+            raise ValueError(
+                f"the mesh is of one device, but {jax.process_count()} processes with {len(devices)} devices train"
+                " together; give --config.mesh.fsdp=-1, or sizes that multiply to the number of devices"
+            )
         return None
     return make_mesh(sizes, devices)
 
@@ -71,16 +74,33 @@ def make_setup(run: RunConfig, workdir: Path) -> Setup:
     """Loads the policy and builds what surrounds it. Errors are one line that names the setting."""
     mesh = run_mesh(run)
     model = run.model
-    policy = load_pretrained(model.path, dtype=model.dtype, mesh=mesh, param_dtype=model.param_dtype, position_rule=model.position_rule)
+    policy = load_pretrained(
+        model.path, dtype=model.dtype, mesh=mesh, param_dtype=model.param_dtype, position_rule=model.position_rule
+    )
     processor = Processor.from_pretrained(
-        policy.directory or model.path, min_pixels=run.data.min_pixels, max_pixels=run.data.max_pixels, position_rule=model.position_rule)
+        policy.directory or model.path,
+        min_pixels=run.data.min_pixels,
+        max_pixels=run.data.max_pixels,
+        position_rule=model.position_rule,
+    )
     lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
     if lora is not None:
         policy.graphdef, policy.params = add_lora(policy.config, policy.graphdef, policy.params, lora)
-        if mesh is not None:        # the adapters are made on one device; the base is where it belongs already
+        if mesh is not None:  # the adapters are made on one device; the base is where it belongs already
             policy.params = shard_params(policy.params, param_axes(policy.config, lora), mesh)
-    trainable, frozen = split_params(policy.params, trainable_mask(policy.params, model.freeze, ("lora",) if lora else ()))
+    trainable, frozen = split_params(
+        policy.params, trainable_mask(policy.params, model.freeze, ("lora",) if lora else ())
+    )
     steps = run.run.steps * (run.run.prompts // run.run.update_prompts)
     optimizer = make_optimizer(run.optimizer, steps)
-    buckets = Buckets(run.data.prompt_buckets, run.rollout.answer_buckets, run.data.patch_buckets, processor.pad_id, policy.config.vision, batch_parts(mesh))
-    return Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, processor, buckets, init_state(trainable, optimizer))
+    buckets = Buckets(
+        run.data.prompt_buckets,
+        run.rollout.answer_buckets,
+        run.data.patch_buckets,
+        processor.pad_id,
+        policy.config.vision,
+        batch_parts(mesh),
+    )
+    return Setup(
+        run, workdir, policy, mesh, lora, frozen, optimizer, steps, processor, buckets, init_state(trainable, optimizer)
+    )

@@ -1,4 +1,5 @@
 """Supervised fine-tuning: answer tokens only, questions on the same pictures packed into one group."""
+
 from __future__ import annotations
 
 import itertools
@@ -24,7 +25,7 @@ def by_picture(samples: Sequence[Sample], most: int, buckets: Buckets) -> list[l
     for _, same in itertools.groupby(samples, key=lambda s: (s.dataset, s.record.scene_id, s.record.images)):
         rest = list(same)
         for at in range(0, len(rest), most):
-            group = rest[at:at + most]
+            group = rest[at : at + most]
             shared = shared_length([s.prompt for s in group])
             fits = shared > 0 and all(len(s.prompt) - shared + len(s.target_ids) <= max(buckets.answer) for s in group)
             groups += [group] if fits else [[s] for s in group]
@@ -46,22 +47,30 @@ class Sft:
         logp, entropy = group_logprobs(model, batch.prompts, batch.answers, remat=self.run.model.remat)
         mask = batch.answers.loss_mask
         nll = -jnp.sum(jnp.where(mask, logp, 0.0))
-        return {"loss": nll, "tokens": jnp.sum(mask.astype(jnp.float32)), "entropy": jnp.sum(jnp.where(mask, entropy, 0.0))}
+        return {
+            "loss": nll,
+            "tokens": jnp.sum(mask.astype(jnp.float32)),
+            "entropy": jnp.sum(jnp.where(mask, entropy, 0.0)),
+        }
 
     def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, answer tokens) of each optimizer step; `prompts` of the settings counts questions."""
         size, cut = self.run.run.update_prompts, self._of_turns if self.run.rollout.turns > 1 else self._by_picture
-        steps = [cut(samples[start:start + size]) for start in range(0, len(samples), size)]
+        steps = [cut(samples[start : start + size]) for start in range(0, len(samples), size)]
         return [(batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))) for batches in steps]
 
     def _by_picture(self, samples: Sequence[Sample]) -> list[GroupBatch]:
-        """Micro-batches of groups of like size, of about `micro_prompts` questions: a lone question costs no empty places beside it."""
+        """Micro-batches of groups of like size, of about `micro_prompts` questions: a lone question costs no empty
+        places beside it.
+        """
         groups, batches = by_picture(samples, self.run.data.together, self.setup.buckets), []
         for size in sorted({_power_of_two(len(group)) for group in groups}):
-            alike = [[Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size]
+            alike = [
+                [Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size
+            ]
             per_micro = max(self.run.run.micro_prompts // size, 1)
             for at in range(0, len(alike), per_micro):
-                chosen = alike[at:at + per_micro]
+                chosen = alike[at : at + per_micro]
                 empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
                 batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, size))
         return batches
@@ -70,14 +79,24 @@ class Sft:
         """Micro-batches of answers of several turns, each alone behind its pictures."""
         size, batches = self.run.run.micro_prompts, []
         for at in range(0, len(samples), size):
-            chosen = samples[at:at + size]
+            chosen = samples[at : at + size]
             empty = size - len(chosen)
             answers = [demonstration(sample, self.setup) for sample in chosen]
-            batches.append(turns_batch([s.prompt for s in chosen] + [chosen[0].prompt] * empty, [*answers, *[None] * empty], self.setup.buckets))
+            batches.append(
+                turns_batch(
+                    [s.prompt for s in chosen] + [chosen[0].prompt] * empty,
+                    [*answers, *[None] * empty],
+                    self.setup.buckets,
+                )
+            )
         return batches
 
     def metrics(self, samples: Sequence[Sample], sums: dict[str, Any]) -> dict[str, float]:
         """Loss and entropy a token."""
         tokens = max(float(sums["tokens"]), 1.0)
-        return {"loss": float(sums["loss"]) / tokens, "entropy": float(sums["entropy"]) / tokens, "answer_tokens": tokens,
-                "length/mean": tokens / len(samples)}
+        return {
+            "loss": float(sums["loss"]) / tokens,
+            "entropy": float(sums["entropy"]) / tokens,
+            "answer_tokens": tokens,
+            "length/mean": tokens / len(samples),
+        }

@@ -1,4 +1,5 @@
 """What an update changes."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -33,15 +34,18 @@ def init_state(trainable: Params, optimizer: optax.GradientTransformation) -> Tr
 
 
 def init_optimizer(trainable: Params, optimizer: optax.GradientTransformation) -> Any:
-    """The optimizer's state, sharded like the parameters it belongs to. (Its zeros depend on no input, so the compiler by itself would put
-    all of them on one device.)"""
+    """The optimizer's state, sharded like the parameters it belongs to. (Its zeros depend on no input, so the compiler
+    by itself would put all of them on one device.)
+    """
     shapes = jax.eval_shape(optimizer.init, trainable)
     return jax.jit(optimizer.init, out_shardings=optimizer_shardings(trainable, shapes))(trainable)
 
 
 def optimizer_shardings(trainable: Params, shapes: Any) -> Any:
-    """Shardings of an optimizer state with these shapes; None where the parameters are not on a mesh. A leaf below a parameter's path has that
-    parameter's sharding, without the last axis where it has only one value a row; counts are replicated."""
+    """Shardings of an optimizer state with these shapes; None where the parameters are not on a mesh. A leaf below a
+    parameter's path has that parameter's sharding, without the last axis where it has only one value a row; counts are
+    replicated.
+    """
     mesh = _mesh_of(trainable)
     if mesh is None:
         return None
@@ -54,7 +58,12 @@ def optimizer_shardings(trainable: Params, shapes: Any) -> Any:
         if owner is None or leaf.ndim != owner.ndim:
             return NamedSharding(mesh, PartitionSpec())
         spec = tuple(owner.sharding.spec) + (None,) * (leaf.ndim - len(owner.sharding.spec))
-        return NamedSharding(mesh, PartitionSpec(*(axis if size == whole else None for axis, size, whole in zip(spec, leaf.shape, owner.shape))))
+        return NamedSharding(
+            mesh,
+            PartitionSpec(
+                *(axis if size == whole else None for axis, size, whole in zip(spec, leaf.shape, owner.shape))
+            ),
+        )
 
     return jax.tree_util.tree_map_with_path(one, shapes)
 
@@ -76,4 +85,4 @@ def parameter_table(trainable: Params, frozen: Params) -> list[tuple[str, int, i
             row = rows.setdefault(group_of(path), [0, 0])
             row[0] += leaf.size if trains else 0
             row[1] += leaf.size
-    return [(group, *counts) for group, counts in rows.items()]     # type: ignore[misc]
+    return [(group, *counts) for group, counts in rows.items()]  # type: ignore[misc]

@@ -1,8 +1,10 @@
-"""One optimizer step from any number of micro-batches: gradients of summed losses are accumulated, divided once, applied once.
+"""One optimizer step from any number of micro-batches: gradients of summed losses are accumulated, divided once,
+applied once.
 
-Losses come as sums, and the global normaliser is known before the first micro-batch, so the result does not depend on how the batch
-was cut or on how many devices hold it. Each bucket shape is one compiled program; `programs` counts them.
+Losses come as sums, and the global normaliser is known before the first micro-batch, so the result does not depend on
+how the batch was cut or on how many devices hold it. Each bucket shape is one compiled program; `programs` counts them.
 """
+
 from __future__ import annotations
 
 import functools
@@ -25,8 +27,9 @@ Loss = Callable[[Any, Any, Coefficients], dict[str, jax.Array]]
 
 
 def batch_shardings(batch: Any, mesh: Mesh, batch_axis: Callable[[tuple], int | None]) -> Any:
-    """Shardings of a batch's leaves (arrays or shapes): whole on each device, except those whose `batch_axis(path)` names the axis to
-    shard over data and fsdp, where it divides."""
+    """Shardings of a batch's leaves (arrays or shapes): whole on each device, except those whose `batch_axis(path)`
+    names the axis to shard over data and fsdp, where it divides.
+    """
     ways = batch_parts(mesh)
 
     def one(path, leaf):
@@ -39,17 +42,23 @@ def batch_shardings(batch: Any, mesh: Mesh, batch_axis: Callable[[tuple], int | 
 
 
 def place(batch: Any, mesh: Mesh | None, batch_axis: Callable[[tuple], int | None] = lambda path: None) -> Any:
-    """Host arrays on the devices, by `batch_shardings`. All processes hold the same host arrays and each takes its part."""
+    """Host arrays on the devices, by `batch_shardings`. All processes hold the same host arrays and each takes its
+    part.
+    """
     if mesh is None or mesh.size == 1:
         return jax.device_put(batch)
     batch = jax.tree.map(np.asarray, batch)
-    return jax.tree.map(lambda leaf, where: jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index]), batch,
-                        batch_shardings(batch, mesh, batch_axis))
+    return jax.tree.map(
+        lambda leaf, where: jax.make_array_from_callback(leaf.shape, where, lambda index: leaf[index]),
+        batch,
+        batch_shardings(batch, mesh, batch_axis),
+    )
 
 
 def group_axis(path: tuple) -> int | None:
-    """The prompt axis of arrays inside PromptBatch, AnswerBatch and PolicyBatch: positions have it second; arrays of a pack of pictures have
-    its parts, which hold a share of the prompts each, in its place."""
+    """The prompt axis of arrays inside PromptBatch, AnswerBatch and PolicyBatch: positions have it second; arrays of a
+    pack of pictures have its parts, which hold a share of the prompts each, in its place.
+    """
     names = [getattr(key, "name", getattr(key, "key", "")) for key in path]
     if "vision" in names:
         return 1 if names[-1] in ("tap_index", "tap_weight") else 0
@@ -58,28 +67,40 @@ def group_axis(path: tuple) -> int | None:
 
 def add_sums(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
     """Both together: sums add up, names that end in _max keep the larger, names that only one has stay."""
-    both = {name: jnp.maximum(total[name], more[name]) if name.endswith("_max") else total[name] + more[name] for name in total.keys() & more.keys()}
+    both = {
+        name: jnp.maximum(total[name], more[name]) if name.endswith("_max") else total[name] + more[name]
+        for name in total.keys() & more.keys()
+    }
     return {**total, **more, **both}
 
 
 class Updater:
     """Jitted accumulation and application of gradients for one loss."""
 
-    def __init__(self, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, loss: Loss, mesh: Mesh | None = None):
+    def __init__(
+        self, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, loss: Loss, mesh: Mesh | None = None
+    ):
         self._graphdef, self._optimizer, self._loss, self._mesh = graphdef, optimizer, loss, mesh
         self._accumulate: Any = None
         self._apply: Any = None
 
     def jitted(self, state: TrainState) -> tuple[Any, Any]:
-        """(accumulate, apply) for a state of this kind (arrays, or shapes with shardings): gradients, moments and parameters stay sharded as
-        they came."""
+        """(accumulate, apply) for a state of this kind (arrays, or shapes with shardings): gradients, moments and
+        parameters stay sharded as they came.
+        """
         if self._accumulate is None:
             where = None if self._mesh is None else jax.tree.map(lambda leaf: leaf.sharding, state)
-            self._accumulate = jax.jit(self._accumulate_fn, donate_argnums=(2,), out_shardings=None if where is None else (where.params, None))
-            self._apply = jax.jit(self._apply_fn, donate_argnums=(0,), out_shardings=None if where is None else (where, None))
+            self._accumulate = jax.jit(
+                self._accumulate_fn, donate_argnums=(2,), out_shardings=None if where is None else (where.params, None)
+            )
+            self._apply = jax.jit(
+                self._apply_fn, donate_argnums=(0,), out_shardings=None if where is None else (where, None)
+            )
         return self._accumulate, self._apply
 
-    def _accumulate_fn(self, trainable: Params, frozen: Params, grads: Params, batch: Any, scale: jax.Array, coefficients: Coefficients):
+    def _accumulate_fn(
+        self, trainable: Params, frozen: Params, grads: Params, batch: Any, scale: jax.Array, coefficients: Coefficients
+    ):
         def total(params):
             sums = self._loss(nnx.merge(self._graphdef, join_params(params, frozen)), batch, coefficients)
             return sums["loss"] * scale, sums
@@ -98,16 +119,27 @@ class Updater:
         state = TrainState(state.step + 1, keep(params, state.params), keep(opt_state, state.opt_state))
         return state, {"grad_norm": norm, "update_skipped": 1.0 - finite.astype(jnp.float32)}
 
-    def __call__(self, state: TrainState, frozen: Params, batches: Sequence[Any], normaliser: float,
-                 coefficients: Coefficients | None = None) -> tuple[TrainState, dict[str, Any]]:
-        """One step on `batches` (host pytrees). Returns the new state and device scalars: sums over the batches (maxima for names that
-        end in _max), grad_norm, update_skipped. `normaliser`: what the summed loss is divided by."""
+    def __call__(
+        self,
+        state: TrainState,
+        frozen: Params,
+        batches: Sequence[Any],
+        normaliser: float,
+        coefficients: Coefficients | None = None,
+    ) -> tuple[TrainState, dict[str, Any]]:
+        """One step on `batches` (host pytrees). Returns the new state and device scalars: sums over the batches (maxima
+        for names that end in _max), grad_norm, update_skipped. `normaliser`: what the summed loss is divided by.
+        """
         accumulate, apply = self.jitted(state)
-        grads = jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.float32, device=None if self._mesh is None else p.sharding), state.params)
+        grads = jax.tree.map(
+            lambda p: jnp.zeros(p.shape, jnp.float32, device=None if self._mesh is None else p.sharding), state.params
+        )
         scale = jnp.float32(1.0 / max(normaliser, 1e-8))
         total: dict[str, Any] = {}
         for batch in batches:
-            grads, sums = accumulate(state.params, frozen, grads, place(batch, self._mesh, group_axis), scale, coefficients or {})
+            grads, sums = accumulate(
+                state.params, frozen, grads, place(batch, self._mesh, group_axis), scale, coefficients or {}
+            )
             total = add_sums(total, sums)
         state, info = apply(state, grads)
         return state, {**total, **info}

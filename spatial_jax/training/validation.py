@@ -1,4 +1,7 @@
-"""Held-out questions asked while training: the same questions, seeds and scoring every time, answered by the parameters that train."""
+"""Held-out questions asked while training: the same questions, seeds and scoring every time, answered by the parameters
+that train.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +19,7 @@ from spatial_jax.training.answers import AnswerScorer, make_engine, sample_group
 from spatial_jax.training.setup import Setup
 
 log = logging.getLogger(__name__)
-AT_ONCE = 64                # questions encoded and answered together: what is in memory at a time
+AT_ONCE = 64  # questions encoded and answered together: what is in memory at a time
 
 
 class Validation:
@@ -25,7 +28,9 @@ class Validation:
     def __init__(self, setup: Setup, engine: Engine | None = None, answers: AnswerScorer | None = None):
         self._setup, data, self.settings = setup, setup.run.data, setup.run.validation
         self.engine, self.answers = engine or make_engine(setup), answers or AnswerScorer(setup)
-        self.sampling = dataclasses.replace(sampling_params(setup), temperature=self.settings.temperature, top_p=1.0, top_k=0, min_p=0.0)
+        self.sampling = dataclasses.replace(
+            sampling_params(setup), temperature=self.settings.temperature, top_p=1.0, top_k=0, min_p=0.0
+        )
         self._encoder = SampleEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system))
         sources = []
         for path in data.paths:
@@ -34,17 +39,21 @@ class Validation:
             except DatasetError as error:
                 log.warning("validation: %s; left out", error)
         if not any(len(source) for source in sources):
-            raise ValueError(f"config.validation: none of config.data.paths has questions in its split {self.settings.split!r}; "
-                             "make one, or set config.validation.every to 0")
+            raise ValueError(
+                f"config.validation: none of config.data.paths has questions in its split {self.settings.split!r}; "
+                "make one, or set config.validation.every to 0"
+            )
         self._places = self._drawn(sources)
 
     def _drawn(self, sources: list[QuestionSource]) -> list[tuple[QuestionSource, int]]:
         places = [(source, i) for source in sources for i in range(len(source))]
-        order = np.random.default_rng(0).permutation(len(places))[:self.settings.questions]
+        order = np.random.default_rng(0).permutation(len(places))[: self.settings.questions]
         return [places[i] for i in sorted(order)]
 
     def __call__(self, params: Any) -> dict[str, float]:
-        """eval/reward, eval/accuracy, eval/truncated (means over questions) and eval/reward/FAMILY. `params`: the whole parameter tree."""
+        """eval/reward, eval/accuracy, eval/truncated (means over questions) and eval/reward/FAMILY. `params`: the whole
+        parameter tree.
+        """
         families: dict[str, list[float]] = {}
         rewards, right, cut = [], [], []
         for start in range(0, len(self._places), AT_ONCE):
@@ -53,8 +62,15 @@ class Validation:
             usable = [(p, s) for p, s in samples if isinstance(s, Sample)]
             if not usable:
                 continue
-            groups = sample_groups(self._setup, self.engine, params, [s for _, s in usable], self.settings.samples, self.sampling,
-                                   prompt_ids=[p for p, _ in usable])
+            groups = sample_groups(
+                self._setup,
+                self.engine,
+                params,
+                [s for _, s in usable],
+                self.settings.samples,
+                self.sampling,
+                prompt_ids=[p for p, _ in usable],
+            )
             for (_, sample), group in zip(usable, groups):
                 outcomes = [o for o in self.answers(sample, group).outcomes if o.reward is not None]
                 if outcomes:
@@ -64,5 +80,9 @@ class Validation:
                 cut.append(float(np.mean([t.finish_reason != "stop" for t in group])))
         if not rewards:
             return {}
-        return {"eval/reward": float(np.mean(rewards)), "eval/accuracy": float(np.mean(right)), "eval/truncated": float(np.mean(cut)),
-                **{f"eval/reward/{family}": float(np.mean(values)) for family, values in sorted(families.items())}}
+        return {
+            "eval/reward": float(np.mean(rewards)),
+            "eval/accuracy": float(np.mean(right)),
+            "eval/truncated": float(np.mean(cut)),
+            **{f"eval/reward/{family}": float(np.mean(values)) for family, values in sorted(families.items())},
+        }

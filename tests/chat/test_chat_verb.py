@@ -1,4 +1,7 @@
-"""The chat verb: its stream is the greedy answer, later turns continue by token id, boxes land on the picture, output stays harmless."""
+"""The chat verb: its stream is the greedy answer, later turns continue by token id, boxes land on the picture, output
+stays harmless.
+"""
+
 import os
 import subprocess
 import sys
@@ -9,7 +12,15 @@ from flax import nnx
 from PIL import Image
 
 from spatial_jax import chat
-from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, load_pretrained, save_pretrained, split_model
+from spatial_jax.models import (
+    ModelConfig,
+    QwenVL,
+    TextConfig,
+    VisionConfig,
+    load_pretrained,
+    save_pretrained,
+    split_model,
+)
 from spatial_jax.processing import Processor, train_tokenizer
 from spatial_jax.rollout.stream import Streamer
 from spatial_jax.rollout.types import SamplingParams
@@ -22,7 +33,9 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("policy")
     ids = train_tokenizer(TEXTS * 40, 400, path, max_pixels=30 * 28 * 28)
     text = TextConfig(ids.pop("vocab_size"), 32, 64, 2, 4, 2, 8, 1e-6, 1e6, (1, 1, 2), initializer_range=0.5)
-    vision = VisionConfig("qwen2_5_vl", 1, 32, 32, 2, 32, "silu", 14, window_size=112, full_attention_blocks=(0,), tokens_per_second=2.0)
+    vision = VisionConfig(
+        "qwen2_5_vl", 1, 32, 32, 2, 32, "silu", 14, window_size=112, full_attention_blocks=(0,), tokens_per_second=2.0
+    )
     config = ModelConfig("qwen2_5_vl", text, vision, False, **ids)
     save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(1)))[1]), path)
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 100, 3), dtype=np.uint8)).save(path / "a.png")
@@ -32,47 +45,82 @@ def folder(tmp_path_factory):
 def test_stream_and_second_turn(folder, capsys):
     processor, policy = Processor.from_pretrained(folder), load_pretrained(folder)
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "Which is closer?"}]}]
-    expected = policy.greedy(**processor(messages, [str(folder / "a.png")]), max_new_tokens=10, banned_ids=processor.banned_ids)[0].tolist()
+    expected = policy.greedy(
+        **processor(messages, [str(folder / "a.png")]), max_new_tokens=10, banned_ids=processor.banned_ids
+    )[0].tolist()
     prompt = processor.encode(messages, [str(folder / "a.png")])
     sampling = SamplingParams(max_new_tokens=10, temperature=0.0, banned_ids=processor.banned_ids)
-    chunks = list(Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id).stream(policy.params, prompt, sampling))
-    assert [token for chunk in chunks for token in chunk] == expected and [len(chunk) for chunk in chunks] == [1, 4, 4, 1]
+    chunks = list(
+        Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id).stream(policy.params, prompt, sampling)
+    )
+    assert [token for chunk in chunks for token in chunk] == expected and [len(chunk) for chunk in chunks] == [
+        1,
+        4,
+        4,
+        1,
+    ]
 
     conversation = chat.Conversation(processor, policy, chat.Options(max_new_tokens=10))
     conversation.images = [str(folder / "a.png")]
     assert chat.answer(conversation, "Which is closer?")
     ended = [i for i, token in enumerate(expected) if token in processor.eos_ids]
-    assert conversation.answer == expected[:ended[0] + 1] if ended else expected
+    assert conversation.answer == expected[: ended[0] + 1] if ended else expected
     assert capsys.readouterr().out.startswith(chat.printable(processor.decode(conversation.answer)).rstrip("\ufffd"))
     first = conversation.prompt
     before = [*first.input_ids.tolist(), *conversation.answer]
     assert chat.answer(conversation, "And now?")
-    assert conversation.prompt.input_ids.tolist()[:len(before)] == before
-    assert "user\nAnd now?<|im_end|>\n<|im_start|>assistant\n" in processor.decode(conversation.prompt.input_ids, skip_special_tokens=False)
-    assert (np.diff(conversation.prompt.positions[0, len(first):]) == 1).all()
+    assert conversation.prompt.input_ids.tolist()[: len(before)] == before
+    assert "user\nAnd now?<|im_end|>\n<|im_start|>assistant\n" in processor.decode(
+        conversation.prompt.input_ids, skip_special_tokens=False
+    )
+    assert (np.diff(conversation.prompt.positions[0, len(first) :]) == 1).all()
     conversation.images = [str(folder / "missing.png")]
     assert not chat.answer(conversation, "And this?")
     assert "missing.png" in capsys.readouterr().err
-    assert chat.answer(conversation, "And without it?")         # one bad picture does not end the conversation
+    assert chat.answer(conversation, "And without it?")  # one bad picture does not end the conversation
 
 
 def test_several_pictures_a_video_and_commands_in_one_conversation(folder, capsys, monkeypatch):
     for i in range(4):
         (folder / "walk").mkdir(exist_ok=True)
         Image.new("RGB", (84, 84), (60 * i, 90, 30)).save(folder / "walk" / f"{i:03}.png")
-    lines = iter([f"/image {folder / 'a.png'}", f"/image {folder / 'a.png'}", "What differs?", f"/video {folder / 'walk'}", "What moved?", "/dance",
-                  "/image", f"/image {folder / 'none.png'}", "And here?", "Still there?", "/reset", "/help", "/quit"])
+    lines = iter(
+        [
+            f"/image {folder / 'a.png'}",
+            f"/image {folder / 'a.png'}",
+            "What differs?",
+            f"/video {folder / 'walk'}",
+            "What moved?",
+            "/dance",
+            "/image",
+            f"/image {folder / 'none.png'}",
+            "And here?",
+            "Still there?",
+            "/reset",
+            "/help",
+            "/quit",
+        ]
+    )
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
     processor = Processor.from_pretrained(folder, max_pixels=12 * 28 * 28)
     conversation = chat.Conversation(processor, load_pretrained(folder), chat.Options(max_new_tokens=4))
     asked = []
-    monkeypatch.setattr(conversation, "reset", lambda original=conversation.reset: (asked.append(conversation.prompt.input_ids.tolist()), original()))
+    monkeypatch.setattr(
+        conversation,
+        "reset",
+        lambda original=conversation.reset: (asked.append(conversation.prompt.input_ids.tolist()), original()),
+    )
     chat.talk(conversation)
     ids, config = asked[0], conversation.policy.config
     runs = [t for t, previous in zip(ids, [None, *ids]) if t != previous]
     assert runs.count(config.image_token_id) == 2 and runs.count(config.video_token_id) == 1
     said = processor.decode(ids, skip_special_tokens=False)
-    assert [q in said for q in ("What differs?", "What moved?", "Still there?", "And here?")] == [True, True, True, False]
+    assert [q in said for q in ("What differs?", "What moved?", "Still there?", "And here?")] == [
+        True,
+        True,
+        True,
+        False,
+    ]
     out = capsys.readouterr()
     assert "/dance is not a command" in out.out and "none.png" in out.err and conversation.prompt is None
 
@@ -81,9 +129,18 @@ def test_the_shipped_policy_answers_from_the_command_line(tmp_path):
     picture = np.zeros((112, 112, 3), np.uint8)
     picture[40:80, 10:50] = (220, 30, 30)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    command = [sys.executable, "-m", "spatial_jax.chat", "--model=configs/quickstart_policy", f"--image={tmp_path}/a.png",
-               "--question=Is the red box on the left or the right?", "--system=", "--prompt_mode=bare", "--max_new_tokens=12",
-               f"--out={tmp_path}/boxes.png"]
+    command = [
+        sys.executable,
+        "-m",
+        "spatial_jax.chat",
+        "--model=configs/quickstart_policy",
+        f"--image={tmp_path}/a.png",
+        "--question=Is the red box on the left or the right?",
+        "--system=",
+        "--prompt_mode=bare",
+        "--max_new_tokens=12",
+        f"--out={tmp_path}/boxes.png",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
     assert done.returncode == 0 and done.stdout.strip() in ("left", "right"), (done.stdout, done.stderr)
     command[4] = f"--image={tmp_path}/b.png"

@@ -1,4 +1,5 @@
 """One of two processes that save together. Arguments: workdir, address, process id, what to do (save or restore)."""
+
 import sys
 
 import jax

@@ -1,4 +1,7 @@
-"""A run that a test kills: resumes from the newest checkpoint, checks it, and saves step after step. Arguments: workdir, last step."""
+"""A run that a test kills: resumes from the newest checkpoint, checks it, and saves step after step. Arguments:
+workdir, last step.
+"""
+
 import sys
 
 import jax
@@ -23,7 +26,9 @@ def main(workdir, last):
         print("resumed", step, flush=True)
         while step < last:
             step += 1
-            manager.save(step, jax.tree.map(jnp.asarray, expected(step)) | {"n": np.array(step)}, {"position": 10 * step})
+            manager.save(
+                step, jax.tree.map(jnp.asarray, expected(step)) | {"n": np.array(step)}, {"position": 10 * step}
+            )
             print("saved", step, flush=True)
             if guard.should_stop():
                 manager.wait()

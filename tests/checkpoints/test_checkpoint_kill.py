@@ -1,4 +1,7 @@
-"""kill -9 at random moments of a save loses nothing that was complete; SIGTERM saves and leaves with the agreed code."""
+"""kill -9 at random moments of a save loses nothing that was complete; SIGTERM saves and leaves with the agreed
+code.
+"""
+
 import os
 import pathlib
 import random
@@ -18,7 +21,9 @@ WORKER = pathlib.Path(__file__).with_name("checkpoint_worker.py")
 
 def start(workdir, last):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
-    return subprocess.Popen([sys.executable, str(WORKER), str(workdir), str(last)], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, str(WORKER), str(workdir), str(last)], env=environment, stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_kill_at_random_moments_of_a_save(tmp_path):

@@ -1,4 +1,5 @@
 """A checkpoint comes back exactly, on any mesh; damage of every kind is named before anything is restored from it."""
+
 import json
 import os
 import pathlib
@@ -18,7 +19,10 @@ def make_state(seed=0, size=64):
     key = jax.random.key(seed)
     return {
         "params": {"w": jax.random.normal(key, (16, size)), "b": jnp.full((8,), 1.5, jnp.bfloat16)},
-        "opt": (jnp.arange(4.0), np.arange(3)), "key": jax.random.key(seed + 1), "step": seed, "lr": 0.5,
+        "opt": (jnp.arange(4.0), np.arange(3)),
+        "key": jax.random.key(seed + 1),
+        "step": seed,
+        "lr": 0.5,
     }
 
 
@@ -31,7 +35,11 @@ def assert_same(a, b):
 
 
 def data_file(manager, step):
-    files = [p for p in pathlib.Path(str(manager.path(step))).rglob("*") if p.is_file() and p.name != "manifest.json" and "state" in str(p)]
+    files = [
+        p
+        for p in pathlib.Path(str(manager.path(step))).rglob("*")
+        if p.is_file() and p.name != "manifest.json" and "state" in str(p)
+    ]
     return max(files, key=lambda p: p.stat().st_size)
 
 
@@ -108,9 +116,14 @@ def _flip(path):
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("damage, words", [
-    (_flip, "checksum differs"), (lambda p: p.write_bytes(p.read_bytes()[:-5]), "bytes instead of"), (lambda p: p.unlink(), "is missing"),
-])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (_flip, "checksum differs"),
+        (lambda p: p.write_bytes(p.read_bytes()[:-5]), "bytes instead of"),
+        (lambda p: p.unlink(), "is missing"),
+    ],
+)
 def test_damage_is_named_and_the_one_before_offered(tmp_path, damage, words):
     with CheckpointManager(tmp_path) as manager:
         for step in (10, 20):

@@ -1,4 +1,5 @@
 """Two processes save one checkpoint together and each gets its own host state back; one process can read it."""
+
 import os
 import pathlib
 import socket
@@ -17,9 +18,22 @@ def test_two_processes_save_and_restore(tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         address = f"localhost:{probe.getsockname()[1]}"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    pair = [subprocess.Popen([sys.executable, str(ROOT / "tests/checkpoints/checkpoint_pair.py"), str(tmp_path), address, str(i)],
-                             env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for i in range(2)]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
+    }
+    pair = [
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/checkpoints/checkpoint_pair.py"), str(tmp_path), address, str(i)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
     for child in pair:
         out, err = child.communicate(timeout=90)
         assert child.returncode == 0 and out.strip().endswith("ok"), err[-2000:]

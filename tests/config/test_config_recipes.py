@@ -1,4 +1,5 @@
 """Every recipe converts strictly and holds the numbers of its paper."""
+
 import importlib
 import pathlib
 
@@ -11,32 +12,91 @@ from spatial_jax.models.remat import POLICIES
 # recipe, argument -> what its paper (or released script) states
 PAPERS = {
     ("li2025_qwen2_5_vl_7b", ""): {
-        "run.prompts": 256, "rollout.group_size": 16, "rollout.temperature": 1.0, "rollout.top_p": 0.7, "rollout.max_new_tokens": 8192,
-        "optimizer.learning_rate": 1e-6, "optimizer.beta1": 0.9, "optimizer.weight_decay": 0.01, "algorithm.kl_coef": 0.01,
-        "algorithm.clip_low": 0.20, "algorithm.clip_high": 0.25, "model.freeze": (), "reference.mode": "every_n", "curriculum.enabled": True},
+        "run.prompts": 256,
+        "rollout.group_size": 16,
+        "rollout.temperature": 1.0,
+        "rollout.top_p": 0.7,
+        "rollout.max_new_tokens": 8192,
+        "optimizer.learning_rate": 1e-6,
+        "optimizer.beta1": 0.9,
+        "optimizer.weight_decay": 0.01,
+        "algorithm.kl_coef": 0.01,
+        "algorithm.clip_low": 0.20,
+        "algorithm.clip_high": 0.25,
+        "model.freeze": (),
+        "reference.mode": "every_n",
+        "curriculum.enabled": True,
+    },
     ("li2025_qwen2_5_vl_3b", ""): {"rollout.group_size": 16, "optimizer.learning_rate": 1e-6},
     ("spatial_ssrl_qwen2_5_vl_7b", "grpo"): {
-        "run.prompts": 256, "run.update_prompts": 128, "run.steps": 360, "rollout.group_size": 5, "rollout.top_p": 1.0, "rollout.max_new_tokens": 2048,
-        "data.min_pixels": 262_144, "data.max_pixels": 4_194_304, "data.prompt_mode": "think_boxed", "algorithm.clip_high": 0.3,
-        "algorithm.dual_clip": 3.0, "algorithm.kl_coef": 0.01, "algorithm.kl": "k3", "algorithm.aggregate": "token", "reference.mode": "none",
-        "algorithm.drop_zero_variance": False, "optimizer.learning_rate": 1e-6, "optimizer.beta2": 0.999, "optimizer.grad_clip": 1.0},
+        "run.prompts": 256,
+        "run.update_prompts": 128,
+        "run.steps": 360,
+        "rollout.group_size": 5,
+        "rollout.top_p": 1.0,
+        "rollout.max_new_tokens": 2048,
+        "data.min_pixels": 262_144,
+        "data.max_pixels": 4_194_304,
+        "data.prompt_mode": "think_boxed",
+        "algorithm.clip_high": 0.3,
+        "algorithm.dual_clip": 3.0,
+        "algorithm.kl_coef": 0.01,
+        "algorithm.kl": "k3",
+        "algorithm.aggregate": "token",
+        "reference.mode": "none",
+        "algorithm.drop_zero_variance": False,
+        "optimizer.learning_rate": 1e-6,
+        "optimizer.beta2": 0.999,
+        "optimizer.grad_clip": 1.0,
+    },
     ("spatial_ssrl_qwen2_5_vl_7b", "sft"): {
-        "run.method": "sft", "model.lora_rank": 128, "optimizer.learning_rate": 1e-5, "optimizer.schedule": "cosine", "data.max_pixels": 262_144},
+        "run.method": "sft",
+        "model.lora_rank": 128,
+        "optimizer.learning_rate": 1e-5,
+        "optimizer.schedule": "cosine",
+        "data.max_pixels": 262_144,
+    },
     ("spatial_ssrl_qwen2_5_vl_3b", "grpo"): {"rollout.group_size": 5},
     ("spatial_ssrl_qwen3_vl_4b", "grpo"): {"rollout.group_size": 5},
     ("spatial_ssrl_qwen3_vl_4b", "sft"): {"model.lora_rank": 128},
     ("vsgrpo_qwen2_vl_2b", "grpo,vanilla"): {
-        "rollout.group_size": 14, "rollout.temperature": 1.0, "algorithm.kl_coef": 1e-4, "algorithm.kl": "k3", "optimizer.learning_rate": 1e-5,
-        "data.prompt_mode": "vanilla", "reward.format_weight": 0.0},
-    ("vsgrpo_qwen2_vl_2b", "grpo,think"): {"data.prompt_mode": "think_answer", "reward.format_weight": 0.5, "rollout.max_new_tokens": 1024},
+        "rollout.group_size": 14,
+        "rollout.temperature": 1.0,
+        "algorithm.kl_coef": 1e-4,
+        "algorithm.kl": "k3",
+        "optimizer.learning_rate": 1e-5,
+        "data.prompt_mode": "vanilla",
+        "reward.format_weight": 0.0,
+    },
+    ("vsgrpo_qwen2_vl_2b", "grpo,think"): {
+        "data.prompt_mode": "think_answer",
+        "reward.format_weight": 0.5,
+        "rollout.max_new_tokens": 1024,
+    },
     ("vsgrpo_qwen2_vl_7b", "grpo,observe"): {"data.prompt_mode": "observe_answer", "optimizer.learning_rate": 5e-6},
     ("vsgrpo_qwen2_vl_7b", "sft"): {"run.method": "sft", "data.prompt_mode": "vanilla"},
     ("vsgrpo_qwen2_vl_2b", "dpo"): {"run.method": "dpo", "dpo.beta": 0.1},
     ("vilasr_qwen2_5_vl_7b", "grpo"): {
-        "run.prompts": 32, "run.update_prompts": 16, "rollout.group_size": 8, "rollout.turns": 10, "rollout.max_pictures": 42, "rollout.max_tokens": 13_312,
-        "rollout.max_new_tokens": 1024, "data.max_pixels": 200_704, "algorithm.clip_high": 0.3, "algorithm.dual_clip": 3.0, "algorithm.kl_coef": 0.0,
-        "algorithm.aggregate": "sequence", "reward.format_weight": 0.5, "optimizer.learning_rate": 1e-6},
-    ("vilasr_qwen2_5_vl_7b", "sft"): {"model.freeze": ("vision", "merger"), "optimizer.learning_rate": 1e-5, "optimizer.schedule": "cosine"},
+        "run.prompts": 32,
+        "run.update_prompts": 16,
+        "rollout.group_size": 8,
+        "rollout.turns": 10,
+        "rollout.max_pictures": 42,
+        "rollout.max_tokens": 13_312,
+        "rollout.max_new_tokens": 1024,
+        "data.max_pixels": 200_704,
+        "algorithm.clip_high": 0.3,
+        "algorithm.dual_clip": 3.0,
+        "algorithm.kl_coef": 0.0,
+        "algorithm.aggregate": "sequence",
+        "reward.format_weight": 0.5,
+        "optimizer.learning_rate": 1e-6,
+    },
+    ("vilasr_qwen2_5_vl_7b", "sft"): {
+        "model.freeze": ("vision", "merger"),
+        "optimizer.learning_rate": 1e-5,
+        "optimizer.schedule": "cosine",
+    },
     ("debug_cpu", "dpo"): {"mesh.fsdp": 1},
     ("debug_gpu", "grpo"): {"mesh.fsdp": 1},
     ("li2025_ablation", "quickstart"): {},
@@ -56,9 +116,11 @@ def test_recipe_converts_and_matches_its_paper(name, arg):
 
 @pytest.mark.parametrize(("name", "arg"), PAPERS)
 def test_a_micro_batch_of_the_largest_pictures_has_a_bucket(name, arg):
-    """A prompt has no room for more patches than its tokens allow, whatever its pictures: so many must fit, or a run would end in its middle."""
+    """A prompt has no room for more patches than its tokens allow, whatever its pictures: so many must fit, or a run
+    would end in its middle.
+    """
     run = run_config.strict(importlib.import_module(f"configs.{name}").get_config(arg))
-    merged = 4                                  # patches that become one token
+    merged = 4  # patches that become one token
     assert run.run.micro_prompts * max(run.data.prompt_buckets) * merged <= max(run.data.patch_buckets)
 
 

@@ -1,4 +1,5 @@
 """Unknown keys, wrong types and contradictions are one clear line; every key of a run is read by something."""
+
 import dataclasses
 import functools
 import pathlib
@@ -47,14 +48,23 @@ def test_every_key_can_be_set_on_the_command_line(make, monkeypatch):
 def test_unknown_key_names_the_nearest():
     plain = run_config.default().to_dict()
     plain["optimizer"]["learning_rat"] = 1.0
-    with pytest.raises(run_config.ConfigError, match=r"config\.optimizer\.learning_rat .*nearest is config\.optimizer\.learning_rate"):
+    with pytest.raises(
+        run_config.ConfigError, match=r"config\.optimizer\.learning_rat .*nearest is config\.optimizer\.learning_rate"
+    ):
         run_config.strict(plain)
 
 
-@pytest.mark.parametrize(("section", "key", "value", "words"), [
-    ("run", "steps", "ten", "must be int"), ("algorithm", "kind", "ppo", "must be one of"), ("data", "paths", "a,b", "must be a list"),
-    ("run", "micro_prompts", 7, "multiple"), ("rollout", "group_size", 1, "at least 2"), ("rollout", "max_new_tokens", 10**6, "exceeds"),
-])
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("run", "steps", "ten", "must be int"),
+        ("algorithm", "kind", "ppo", "must be one of"),
+        ("data", "paths", "a,b", "must be a list"),
+        ("run", "micro_prompts", 7, "multiple"),
+        ("rollout", "group_size", 1, "at least 2"),
+        ("rollout", "max_new_tokens", 10**6, "exceeds"),
+    ],
+)
 def test_bad_values_are_named(section, key, value, words):
     plain = run_config.default().to_dict()
     plain[section][key] = value
@@ -77,9 +87,11 @@ def _leaves(kind, path=()):
 
 
 def test_every_key_is_read():
-    """A flag that does nothing is worse than none: each leaf's name is read as an attribute somewhere in the package."""
+    """A flag that does nothing is worse than none: each leaf's name is read as an attribute somewhere in the
+    package.
+    """
     root = pathlib.Path(settings.__file__).parents[1]
     code = "\n".join(p.read_text() for p in root.rglob("*.py") if p.name not in ("settings.py", "config.py"))
     unread = [".".join(leaf) for leaf in _leaves(settings.RunConfig) if not re.search(rf"\.{leaf[-1]}\b", code)]
-    whole = {"beta1", "beta2"}          # passed on from the dataclass by the same name
+    whole = {"beta1", "beta2"}  # passed on from the dataclass by the same name
     assert [name for name in unread if name.split(".")[-1] not in whole] == []

@@ -1,4 +1,7 @@
-"""The pipeline: the same samples for any number of threads, workers and restarts; damaged shards and records are named and counted."""
+"""The pipeline: the same samples for any number of threads, workers and restarts; damaged shards and records are named
+and counted.
+"""
+
 import dataclasses
 import json
 import logging
@@ -7,7 +10,15 @@ import numpy as np
 import pytest
 import question_sets
 
-from spatial_jax.data import PipelineSettings, PromptStyle, QuestionPipeline, SampleEncoder, Unusable, open_questions, plan_samples
+from spatial_jax.data import (
+    PipelineSettings,
+    PromptStyle,
+    QuestionPipeline,
+    SampleEncoder,
+    Unusable,
+    open_questions,
+    plan_samples,
+)
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.processing import Processor
 
@@ -22,8 +33,10 @@ def policy(tmp_path_factory):
 @pytest.fixture(scope="module")
 def datasets(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
-    return (question_sets.write(folder / "near", [question_sets.record(i) for i in range(25)]),
-            question_sets.write(folder / "far", [question_sets.record(i, "far", 200, 96) for i in range(13)]))
+    return (
+        question_sets.write(folder / "near", [question_sets.record(i) for i in range(25)]),
+        question_sets.write(folder / "far", [question_sets.record(i, "far", 200, 96) for i in range(13)]),
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +107,7 @@ def test_questions_of_one_scene_stay_together(tmp_path, policy):
     records = [dataclasses.replace(question_sets.record(i), scene_id=f"s{i % 3}") for i in range(11)]
     folder = question_sets.write(tmp_path / "set", records)
     whole = pipeline([folder], policy, threads=0, together=4).take(24)
-    scenes = [[s.record.scene_id for s in whole[at:at + 4]] for at in range(0, 24, 4)]
+    scenes = [[s.record.scene_id for s in whole[at : at + 4]] for at in range(0, 24, 4)]
     assert all(len(set(block)) == 1 for block in scenes) and len({block[0] for block in scenes[:3]}) == 3
     assert {s.record_id for s in whole[:12]} == {r.question_id for r in records}
     half = pipeline([folder], policy, together=4)
@@ -163,9 +176,15 @@ def test_damaged_shards_are_named_and_left_out(tmp_path, caplog):
     shards[2].write_bytes(bytes(len(shards[2].read_bytes())))
     with caplog.at_level(logging.WARNING):
         source = open_questions(folder)
-    assert len(source) == 10 and [source[i].question_id for i in range(10)] == [f"closer/{i:05d}" for i in range(30, 40)]
-    for shard, problem in zip(shards, ("is empty", "bytes where manifest.json says", "holds 0 readable records where 10 were written")):
-        assert any(shard.name in line and problem in line and "left out" in line for line in caplog.messages), caplog.messages
+    assert len(source) == 10 and [source[i].question_id for i in range(10)] == [
+        f"closer/{i:05d}" for i in range(30, 40)
+    ]
+    for shard, problem in zip(
+        shards, ("is empty", "bytes where manifest.json says", "holds 0 readable records where 10 were written")
+    ):
+        assert any(shard.name in line and problem in line and "left out" in line for line in caplog.messages), (
+            caplog.messages
+        )
     shards[3].unlink()
     with pytest.raises(DatasetError, match="no shard of split train can be read"):
         open_questions(folder)
@@ -183,7 +202,7 @@ def test_corrupt_records_are_named_skipped_and_counted(tmp_path, policy, caplog)
     folder = question_sets.write(tmp_path / "set", records)
     shard = folder / "questions-train.array_record-00001"
     data = bytearray(shard.read_bytes())
-    data[len(data) // 3] ^= 0xFF        # inside one record
+    data[len(data) // 3] ^= 0xFF  # inside one record
     shard.write_bytes(bytes(data))
     with caplog.at_level(logging.WARNING):
         source = open_questions(folder)
@@ -212,7 +231,10 @@ def test_plan_names_what_does_not_fit(tmp_path, policy, caplog):
         plan.report()
     assert [o.position for o in plan.offenders] == [2, 4, 7]
     assert "more than 600 patches (lower max_pixels or add a patch bucket): closer/00002 needs" in caplog.text
-    assert "more than 300 prompt tokens" in caplog.text and "record 7: closer/00007: a picture of 0x0 pixels" in caplog.text
+    assert (
+        "more than 300 prompt tokens" in caplog.text
+        and "record 7: closer/00007: a picture of 0x0 pixels" in caplog.text
+    )
     usable = plan.usable()
     assert len(usable) == 9
     for position in range(9):
@@ -236,7 +258,11 @@ def test_families_and_several_pictures_and_videos(tmp_path, policy):
     many, clip = encoder(source, 6), encoder(source, 7)
     assert many.prompt.grid_thw.tolist() == [[1, 4, 6]] * 3 and set(many.prompt.type_ids.tolist()) == {0, 1}
     text = policy.decode(many.prompt.input_ids, skip_special_tokens=False)
-    assert text.count("<|vision_start|>") == 3 and "Is <|vision_start|>" in text and text.rstrip().endswith("<|im_start|>assistant")
+    assert (
+        text.count("<|vision_start|>") == 3
+        and "Is <|vision_start|>" in text
+        and text.rstrip().endswith("<|im_start|>assistant")
+    )
     assert clip.prompt.grid_thw[0, 0] == 2 and set(clip.prompt.type_ids.tolist()) == {0, 2}
     plan = plan_samples(source, encoder, max_prompt_tokens=10_000)
     assert plan.tokens.tolist() == [len(encoder(source, i).prompt) for i in range(8)] and not plan.offenders

@@ -1,4 +1,5 @@
 """Prompt modes, option lists and supervised targets; and that every target earns its own mode's format."""
+
 import pytest
 import question_sets
 
@@ -10,11 +11,18 @@ def text_of(messages):
 
 
 def test_options_are_listed_once():
-    asked = question_sets.record(0, question_type="mcq", question="Which is left?", options=("the cup", "the box"), answer="the box")
+    asked = question_sets.record(
+        0, question_type="mcq", question="Which is left?", options=("the cup", "the box"), answer="the box"
+    )
     text = text_of(build_messages(asked))
     assert text == "Which is left?\nA. the cup\nB. the box\nAnswer with the letter of the right option."
     assert answer_text(asked) == "B" and target_text(asked, "answer_tag") == "<answer>B</answer>"
-    listed = question_sets.record(0, question_type="mcq", question="Which?\nA. cup\nB. box\nAnswer with the letter of the right option.", answer="A")
+    listed = question_sets.record(
+        0,
+        question_type="mcq",
+        question="Which?\nA. cup\nB. box\nAnswer with the letter of the right option.",
+        answer="A",
+    )
     assert text_of(build_messages(listed)) == listed.question and answer_text(listed) == "A"
 
 
@@ -23,15 +31,27 @@ def test_each_mode_states_what_it_wants(mode):
     number = question_sets.record(0, question_type="number", question="How far is the cup?", answer="1.5", unit="m")
     text = text_of(build_messages(number, PromptStyle(mode)))
     assert text.startswith("How far is the cup?") and ("a number in metres" in text) == (mode != "bare")
-    for tag in {"answer_tag": ["<answer>"], "think_answer": ["<think>", "<answer>"], "observe_answer": ["<observe>", "<answer>"],
-                "think_boxed": ["<think>", "\\boxed{}"], "vanilla": [], "bare": [], "drawing": ["<answer>"]}[mode]:
+    for tag in {
+        "answer_tag": ["<answer>"],
+        "think_answer": ["<think>", "<answer>"],
+        "observe_answer": ["<observe>", "<answer>"],
+        "think_boxed": ["<think>", "\\boxed{}"],
+        "vanilla": [],
+        "bare": [],
+        "drawing": ["<answer>"],
+    }[mode]:
         assert tag in text and tag.rstrip("}") in target_text(number, mode)
     assert "1.5" in target_text(number, mode)
 
 
 def test_the_bare_mode_adds_nothing():
-    asked = question_sets.record(0, question_type="mcq", question="Which is left?", options=("the cup", "the box"), answer="the box")
-    assert text_of(build_messages(asked, PromptStyle("bare"))) == "Which is left?" and target_text(asked, "bare") == " the box"
+    asked = question_sets.record(
+        0, question_type="mcq", question="Which is left?", options=("the cup", "the box"), answer="the box"
+    )
+    assert (
+        text_of(build_messages(asked, PromptStyle("bare"))) == "Which is left?"
+        and target_text(asked, "bare") == " the box"
+    )
     assert instruction("bare", "number", "m") == ""
 
 

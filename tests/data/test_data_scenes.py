@@ -1,4 +1,7 @@
-"""What a rendered scene teaches: words where the objects are, their places and distances, and where the text names them."""
+"""What a rendered scene teaches: words where the objects are, their places and distances, and where the text names
+them.
+"""
+
 import io
 import math
 
@@ -17,13 +20,25 @@ from spatial_jax.processing import Processor
 def world(tmp_path_factory):
     root = tmp_path_factory.mktemp("labels")
     assert annotate(["--source=rendered", "--preset=plain", "--count=12", "--seed=5", f"--out={root}/scenes"]) == 0
-    assert synthesize.main([f"--scenes={root}/scenes", f"--out={root}/questions", "--families=bearing,abs_depth,listing", "--profile=plain",
-                            "--wordings=1"]) == 0
+    assert (
+        synthesize.main(
+            [
+                f"--scenes={root}/scenes",
+                f"--out={root}/questions",
+                "--families=bearing,abs_depth,listing",
+                "--profile=plain",
+                "--wordings=1",
+            ]
+        )
+        == 0
+    )
     make_fresh("tiny", [f"{root}/questions"], root / "policy")
     processor = Processor.from_pretrained(root / "policy")
     source = open_scenes(root / "scenes")
     scenes = [scene_at(source, i) for i in range(len(source))]
-    return processor, [(scene, label_scene(scene, processor, np.random.default_rng(i))) for i, scene in enumerate(scenes)]
+    return processor, [
+        (scene, label_scene(scene, processor, np.random.default_rng(i))) for i, scene in enumerate(scenes)
+    ]
 
 
 def text(processor, ids):
@@ -39,7 +54,9 @@ def test_visual_tokens_are_named_by_what_covers_them(world):
             said = text(processor, grid[row, col]).strip()
             assert said in captions
             item = next(o for o in scene.objects if o.caption == said)
-            mask = np.asarray(Image.open(io.BytesIO(item.mask_png)))[row * 28:(row + 1) * 28, col * 28:(col + 1) * 28]
+            mask = np.asarray(Image.open(io.BytesIO(item.mask_png)))[
+                row * 28 : (row + 1) * 28, col * 28 : (col + 1) * 28
+            ]
             assert mask.mean() / 255 > 0.1
 
 
@@ -71,14 +88,16 @@ def test_empty_places_know_their_own_side_only(world):
 
 
 def test_a_published_shape_takes_random_weights_and_a_tokenizer_of_its_own(world, tmp_path, monkeypatch):
-    """`convert --fresh=qwen2_5_vl_3b --dtype=bfloat16`: a rehearsal without the weights (a small shape stands in for the 3B here)."""
+    """`convert --fresh=qwen2_5_vl_3b --dtype=bfloat16`: a rehearsal without the weights (a small shape stands in for
+    the 3B here).
+    """
     from spatial_jax.models import configs, load_pretrained
 
     shape = tiny_qwen2_5_vl(1024)
     monkeypatch.setitem(configs._PUBLISHED, "qwen2_5_vl_3b", lambda: shape)
     config = make_fresh("qwen2_5_vl_3b", [], tmp_path, dtype="bfloat16")
     processor, policy = Processor.from_pretrained(tmp_path), load_pretrained(tmp_path, dtype="bfloat16")
-    assert policy.config.text.vocab_size == 1024 > len(processor.tokenizer)          # the published length, not the tokenizer's
+    assert policy.config.text.vocab_size == 1024 > len(processor.tokenizer)  # the published length, not the tokenizer's
     assert policy.config.image_token_id == config.image_token_id == processor.tokenizer.token_id("<|image_pad|>")
     assert policy.dtype == "bfloat16"
     with pytest.raises(ValueError, match="qwen2_5_vl_7b"):

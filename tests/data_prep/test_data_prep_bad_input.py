@@ -1,4 +1,5 @@
 """Every kind of broken picture costs itself one line and nothing else; broken runs cost one line and exit code 2."""
+
 import io
 import json
 import os
@@ -36,10 +37,14 @@ def _half(data):
 
 def _bomb():
     """A small PNG file that claims 30,000 x 30,000 pixels."""
+
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
     head = struct.pack(">IIBBBBB", 30000, 30000, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(100000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(100000))) + chunk(b"IEND", b"")
+    )
 
 
 def _rotated():
@@ -59,11 +64,24 @@ REFUSED = {
 }
 REPAIRED = {
     "cmyk.jpg": (_bytes(_photo(mode="CMYK"), "JPEG"), "CMYK converted to RGB", (60, 80)),
-    "deep.png": (_bytes(Image.fromarray(np.arange(60 * 80, dtype=np.uint16).reshape(60, 80) * 13), "PNG"), "scaled to 8 bits", (60, 80)),
-    "moving.gif": (_bytes(_photo(mode="P"), "GIF", save_all=True, append_images=[_photo(mode="P").rotate(9 * k) for k in (1, 2, 3)]),
-                   "first of 4 frames", (60, 80)),
+    "deep.png": (
+        _bytes(Image.fromarray(np.arange(60 * 80, dtype=np.uint16).reshape(60, 80) * 13), "PNG"),
+        "scaled to 8 bits",
+        (60, 80),
+    ),
+    "moving.gif": (
+        _bytes(
+            _photo(mode="P"), "GIF", save_all=True, append_images=[_photo(mode="P").rotate(9 * k) for k in (1, 2, 3)]
+        ),
+        "first of 4 frames",
+        (60, 80),
+    ),
     "turned.jpg": (_rotated(), "turned upright", (80, 60)),
-    "glass.png": (_bytes(Image.merge("RGBA", [*_photo().split(), Image.new("L", (80, 60), 128)]), "PNG"), "transparency", (60, 80)),
+    "glass.png": (
+        _bytes(Image.merge("RGBA", [*_photo().split(), Image.new("L", (80, 60), 128)]), "PNG"),
+        "transparency",
+        (60, 80),
+    ),
 }
 
 
@@ -121,8 +139,11 @@ def test_a_folder_of_broken_pictures_gives_the_good_ones_and_names_the_others(tm
     skipped = [json.loads(line) for line in (out / "skipped.jsonl").read_text().splitlines()]
     assert {s["item"] for s in skipped} == {*REFUSED, *REPAIRED}
     builder = tfds.builder_from_directory(out)
-    records = [from_example(SceneRecord, e) for split in builder.info.splits
-               for e in builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})]
+    records = [
+        from_example(SceneRecord, e)
+        for split in builder.info.splits
+        for e in builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+    ]
     assert len(records) == 14
     turned = next(r for r in records if r.scene_id == "turned.jpg")
     assert (turned.width, turned.height) == (60, 80)
@@ -136,12 +157,19 @@ def test_too_many_failures_stop_the_run_with_the_reason(tmp_path, capsys):
     assert "more than the allowed share 0.3" in error[-1] and "not a picture" in error[-1]
 
 
-@pytest.mark.parametrize("arguments, words", [
-    (["--source=folder", "--path=EMPTY"], "no pictures in"), (["--source=folder", "--path=NOWHERE"], "no such folder"),
-    (["--source=folder"], "needs --path"), (["--source=rgbd", "--path=EMPTY"], "no colour picture with depth"),
-    (["--source=video", "--path=EMPTY"], "no videos in"), (["--source=tfds", "--name=no_such_dataset"], "cannot be opened"),
-    (["--source=folder", "--path=package:numpy"], "no photos known in package"), (["--source=rendered", "--count=0"], "--count must be"),
-])
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--source=folder", "--path=EMPTY"], "no pictures in"),
+        (["--source=folder", "--path=NOWHERE"], "no such folder"),
+        (["--source=folder"], "needs --path"),
+        (["--source=rgbd", "--path=EMPTY"], "no colour picture with depth"),
+        (["--source=video", "--path=EMPTY"], "no videos in"),
+        (["--source=tfds", "--name=no_such_dataset"], "cannot be opened"),
+        (["--source=folder", "--path=package:numpy"], "no photos known in package"),
+        (["--source=rendered", "--count=0"], "--count must be"),
+    ],
+)
 def test_unusable_sources_end_with_one_line_and_code_2(tmp_path, capsys, arguments, words):
     (tmp_path / "EMPTY").mkdir()
     assert main([*(a.replace("EMPTY", str(tmp_path / "EMPTY")) for a in arguments), f"--out={tmp_path}/out"]) == 2
@@ -158,7 +186,15 @@ def test_an_output_that_cannot_be_written_ends_with_one_line_and_code_2(tmp_path
 
 def test_a_full_disk_ends_with_one_line_and_code_2_and_a_later_run_goes_on(tmp_path):
     """A limit on the size of files stands in for the full disk: writes fail in the middle, as they do there."""
-    command = [sys.executable, "-m", "data_prep.annotate", "--source=rendered", "--count=20", "--workers=1", f"--out={tmp_path}/out"]
+    command = [
+        sys.executable,
+        "-m",
+        "data_prep.annotate",
+        "--source=rendered",
+        "--count=20",
+        "--workers=1",
+        f"--out={tmp_path}/out",
+    ]
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
 
     def limit():
@@ -181,7 +217,14 @@ def test_annotate_names_the_verb_that_reads_what_it_wrote(tmp_path, capsys):
     from data_prep.annotate.__main__ import report
 
     for objects, module in ((0, selfsup), (3, synthesize)):
-        report({"items": {"record": 1, "objects": objects, "dropped": 0, "failed": 0, "notes": 0}, "splits": {}, "reasons": {}}, str(tmp_path))
+        report(
+            {
+                "items": {"record": 1, "objects": objects, "dropped": 0, "failed": 0, "notes": 0},
+                "splits": {},
+                "reasons": {},
+            },
+            str(tmp_path),
+        )
         words = capsys.readouterr().out.rsplit("python -m ", 1)[1].split()
         assert words[0] == module.__name__
         assert module.parser().parse_args(words[1:]).out == f"{tmp_path}_questions"

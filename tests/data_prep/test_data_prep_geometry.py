@@ -1,4 +1,5 @@
 """Measures from depth, mask and intrinsics against the closed form of rendered scenes, with and without depth noise."""
+
 import copy
 import dataclasses
 
@@ -6,7 +7,17 @@ import numpy as np
 import pytest
 
 from benchmarks.measure_truth import NOISES, compare
-from data_prep.geometry import beside, closer, depth_order, fit_box, fit_floor, horizontal_frame, pair_distance, unproject, vertical_extent
+from data_prep.geometry import (
+    beside,
+    closer,
+    depth_order,
+    fit_box,
+    fit_floor,
+    horizontal_frame,
+    pair_distance,
+    unproject,
+    vertical_extent,
+)
 from data_prep.geometry.clouds import core, erode, inliers
 from data_prep.geometry.measure import Level, measure_object
 from data_prep.pipeline import to_record
@@ -15,7 +26,11 @@ from data_prep.sources.rendered import RenderedScenes
 
 SCENES = 40
 # Largest accepted median relative error of each measure: depth, height, width, centre, distance.
-LIMITS = {"none": (1e-6, 0.03, 0.06, 0.012, 0.02), "sensor": (0.002, 0.035, 0.07, 0.015, 0.025), "estimated": (0.025, 0.045, 0.08, 0.035, 0.035)}
+LIMITS = {
+    "none": (1e-6, 0.03, 0.06, 0.012, 0.02),
+    "sensor": (0.002, 0.035, 0.07, 0.015, 0.025),
+    "estimated": (0.025, 0.045, 0.08, 0.035, 0.035),
+}
 
 
 @pytest.mark.parametrize("name", NOISES)
@@ -25,7 +40,8 @@ def test_measures_match_the_closed_form_and_uncertainty_covers_the_error(name):
     for (key, values), limit in zip(errors.items(), LIMITS[name], strict=True):
         assert np.median(values) <= limit, key
     for deviations, share in ((1, 0.683), (2, 0.954)):
-        # Objects of one scene share its bias, so there are only as many independent errors as scenes; 2.5 deviations of such a share.
+        # Objects of one scene share its bias, so there are only as many independent errors as scenes; 2.5 deviations of
+        # such a share.
         least = share - 2.5 * np.sqrt(share * (1 - share) / SCENES)
         for key, values in scores.items():
             assert np.mean(np.abs(values) <= deviations) > least, f"{key}: the claimed uncertainty is too small"
@@ -39,7 +55,9 @@ def test_masks_that_take_in_what_lies_behind_are_doubted():
             true, leaky = max(thing.extent), copy.copy(thing)
             for one in (thing, leaky):
                 one.center = one.extent = one.rotation = None
-            leaky.mask = ~erode(~thing.mask)            # a pixel too many all around: a fifteenth of such an object's width on each side
+            leaky.mask = ~erode(
+                ~thing.mask
+            )  # a pixel too many all around: a fifteenth of such an object's width on each side
             if thing.visible_fraction > 0.9:
                 measure_object(frame, thing)
                 measure_object(frame, leaky)
@@ -47,9 +65,7 @@ def test_masks_that_take_in_what_lies_behind_are_doubted():
                 doubts.append((one / max(thing.extent), other / max(leaky.extent)))
                 held.append(abs(max(leaky.extent) - true) < 2 * other)
     clean, leaking = np.median(doubts, axis=0)
-    assert clean < 0.12 < leaking and np.mean(held) > 0.78          # 0.72 without the doubt
-
-
+    assert clean < 0.12 < leaking and np.mean(held) > 0.78  # 0.72 without the doubt
 
 
 def _slab(box_extent, yaw, center, n=4000, seed=0):
@@ -107,7 +123,10 @@ def test_level_leaves_what_the_source_knows_and_refuses_relative_depth():
     assert frame.gravity is None
     frame.depth_flag = "metric"
     Level()(frame)
-    assert np.degrees(np.arccos(np.clip(frame.gravity @ known, -1, 1))) < 3 and "floor plane" in frame.provenance["gravity"]
+    assert (
+        np.degrees(np.arccos(np.clip(frame.gravity @ known, -1, 1))) < 3
+        and "floor plane" in frame.provenance["gravity"]
+    )
 
 
 def test_mask_leaking_onto_the_wall_does_not_move_the_depth():
@@ -126,8 +145,14 @@ def test_relations_answer_only_beyond_their_margins():
     first = to_record(frame).objects[0]
 
     def at(depth, box=(10, 10, 30, 30), sigma=0.01):
-        return dataclasses.replace(first, depth_median=depth, depth_q20=depth * 0.97, depth_q80=depth * 1.03, box=box,
-                                   uncertainty=f'{{"depth_median": {sigma}}}')
+        return dataclasses.replace(
+            first,
+            depth_median=depth,
+            depth_q20=depth * 0.97,
+            depth_q80=depth * 1.03,
+            box=box,
+            uncertainty=f'{{"depth_median": {sigma}}}',
+        )
 
     assert closer(at(1.0), at(1.3)) == -1 and closer(at(1.3), at(1.0)) == 1
     assert closer(at(1.0), at(1.1)) == 0, "ratio below 1.15"
@@ -154,5 +179,8 @@ def test_objects_without_valid_depth_keep_their_box_and_get_no_numbers(depth):
     mask = np.zeros((40, 40), bool)
     mask[10:20, 5:30] = True
     thing = ObjectDraft("box", "red box", mask)
-    measure_object(Frame("a", "t", np.zeros((40, 40, 3), np.uint8), depth=depth, depth_flag="metric", intrinsics=(50, 50, 20, 20)), thing)
+    measure_object(
+        Frame("a", "t", np.zeros((40, 40, 3), np.uint8), depth=depth, depth_flag="metric", intrinsics=(50, 50, 20, 20)),
+        thing,
+    )
     assert thing.box == (5, 10, 30, 20) and thing.center is None and not thing.depth

@@ -1,4 +1,5 @@
 """Datasets and photos on gs://: the same bytes as locally, and another machine goes on where the first was lost."""
+
 import functools
 import io
 import json

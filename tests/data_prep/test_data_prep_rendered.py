@@ -1,4 +1,7 @@
-"""Rendered scenes: the picture, depth and masks agree with the closed form of every solid; any scene alone is reproducible."""
+"""Rendered scenes: the picture, depth and masks agree with the closed form of every solid; any scene alone is
+reproducible.
+"""
+
 import hashlib
 
 import numpy as np
@@ -26,9 +29,17 @@ def _surface(solid, points):
     return np.minimum(np.abs(across - radius), np.abs(np.abs(along) - length) + np.maximum(0, across - radius))
 
 
-@pytest.mark.parametrize("solid", [
-    ellipsoid((0.1, 0, 0.3), (0.3, 0.2, 0.4)), box((0, 0.1, 0.2), (0.5, 0.3, 0.4)), frustum((0, 0, 0.5), 1.0, 0.3, 0.3),
-    frustum((0, 0, 0.5), 1.0, 0.4, 0.0), frustum((0.1, 0, 0.2), 0.6, 0.1, 0.3), frustum((0, 0, 0.2), 0.5, 0.2, 0.1, axis=0)])
+@pytest.mark.parametrize(
+    "solid",
+    [
+        ellipsoid((0.1, 0, 0.3), (0.3, 0.2, 0.4)),
+        box((0, 0.1, 0.2), (0.5, 0.3, 0.4)),
+        frustum((0, 0, 0.5), 1.0, 0.3, 0.3),
+        frustum((0, 0, 0.5), 1.0, 0.4, 0.0),
+        frustum((0.1, 0, 0.2), 0.6, 0.1, 0.3),
+        frustum((0, 0, 0.2), 0.5, 0.2, 0.1, axis=0),
+    ],
+)
 def test_rays_hit_surfaces_where_a_march_along_the_ray_first_enters(solid):
     rng = np.random.default_rng(0)
     origin = np.array([2.0, -1.5, 1.2])
@@ -45,8 +56,8 @@ def test_rays_hit_surfaces_where_a_march_along_the_ray_first_enters(solid):
     normal, _ = normals(solid, points.astype(np.float32))
     assert ((normal * direction[:, hit]).sum(0) < 1e-3).all(), "an entering ray meets a face that looks towards it"
     steps = np.linspace(0, 2, 2000)
-    for i in range(0, 400, 10):                      # brute force: the first sample inside the solid
-        path = origin[:, None] + direction[:, i: i + 1] * steps
+    for i in range(0, 400, 10):  # brute force: the first sample inside the solid
+        path = origin[:, None] + direction[:, i : i + 1] * steps
         inside = _inside(solid, path)
         if inside.any():
             assert abs(steps[np.argmax(inside)] - t[i]) < 3e-3
@@ -133,7 +144,9 @@ def test_neither_size_in_the_picture_nor_place_gives_depth_away():
                 if max(a[0], b[0]) > 1.15 * min(a[0], b[0]):
                     right["bigger"].append((a[0] < b[0]) == (a[1] > b[1]))
                     right["lower"].append((a[0] < b[0]) == (a[2] > b[2]))
-    assert np.mean(right["bigger"]) < 0.87 and np.mean(right["lower"]) < 0.9, "a big far thing beside a small near one must occur"
+    assert np.mean(right["bigger"]) < 0.87 and np.mean(right["lower"]) < 0.9, (
+        "a big far thing beside a small near one must occur"
+    )
     assert np.mean(right["bigger"]) > 0.55, "and perspective must still be a clue"
 
 
@@ -143,7 +156,9 @@ def test_split_is_by_hash_and_about_a_tenth():
     assert split_of("a", 0) == "train" and split_of("a", 100) == "heldout"
 
 
-@pytest.mark.parametrize("arguments, words", [({"preset": "fancy"}, "choose one of plain, rich"), ({"count": 0}, "--count")])
+@pytest.mark.parametrize(
+    "arguments, words", [({"preset": "fancy"}, "choose one of plain, rich"), ({"count": 0}, "--count")]
+)
 def test_wrong_options_are_named(arguments, words):
     with pytest.raises(SourceError, match=words):
         RenderedScenes(**arguments)

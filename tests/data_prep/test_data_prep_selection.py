@@ -1,4 +1,7 @@
-"""Choices over all pictures: made once, the same again, every drop with its reason, the first pass's failures left to the second."""
+"""Choices over all pictures: made once, the same again, every drop with its reason, the first pass's failures left to
+the second.
+"""
+
 import numpy as np
 
 from data_prep.pipeline import Pipeline
@@ -58,7 +61,11 @@ def test_selectors_work_one_after_the_other_and_items_are_dropped_by_name(tmp_pa
     assert select(source, selectors, signatures, tmp_path / "selection.json") == reasons and len(calls) == 1
     outcomes = Pipeline(source, [Chosen(reasons, [s.config() for s in selectors])]).outcomes(list(range(5)))
     assert [o.kind for o in outcomes] == ["record", "dropped", "record", "failed", "dropped"]
-    assert outcomes[1].reason == "duplicates: like item0" and outcomes[1].stage == "selection" and outcomes[3].reason == "broken"
+    assert (
+        outcomes[1].reason == "duplicates: like item0"
+        and outcomes[1].stage == "selection"
+        and outcomes[3].reason == "broken"
+    )
     assert choose(["a"], [None], selectors) == {}
 
 
@@ -80,5 +87,10 @@ def test_batch_stages_see_all_live_frames_at_once():
     stage = _Double()
     outcomes = Pipeline(_Five(), [stage]).outcomes([0, 3, 1, 2])
     assert stage.sizes == [3], "the broken item never reaches the model"
-    assert [(o.item_id, o.kind) for o in outcomes] == [("item0", "record"), ("item3", "failed"), ("item1", "failed"), ("item2", "record")]
+    assert [(o.item_id, o.kind) for o in outcomes] == [
+        ("item0", "record"),
+        ("item3", "failed"),
+        ("item1", "failed"),
+        ("item2", "record"),
+    ]
     assert outcomes[2].reason == "second of its batch"

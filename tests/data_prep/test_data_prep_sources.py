@@ -1,4 +1,7 @@
-"""Folders, stereo, RGB-D conventions, videos and TFDS datasets: ids, geometry, units, splits, and one line for each thing wrong."""
+"""Folders, stereo, RGB-D conventions, videos and TFDS datasets: ids, geometry, units, splits, and one line for each
+thing wrong.
+"""
+
 import io
 import json
 
@@ -35,14 +38,25 @@ def _frame(folder, colour, depth, counts, size=(64, 48)):
         Image.fromarray(values.astype(np.uint16)).save(folder / depth)
 
 
-@pytest.mark.parametrize("convention, colour, depth, counts", [
-    ("tum", "rgb/17.5.png", "depth/17.5.png", 5000), ("tum", "1.png", "1_depth.png", 5000),
-    ("nyu", "rgb_00050.jpg", "sync_depth_00050.png", 1000), ("kitti", "0005.rgb.png", "0005.depth.png", 256),
-    ("kitti", "image/7.png", "groundtruth_depth/7.png", 256), ("diode", "scene/s_1.png", "scene/s_1_depth.npy", 1),
-    ("generic", "rgb/a.png", "depth/a.png", 1000), ("generic", "a.jpg", "a_depth.npz", 1), ("generic", "img3.png", "depth3.npy", 1)])
+@pytest.mark.parametrize(
+    "convention, colour, depth, counts",
+    [
+        ("tum", "rgb/17.5.png", "depth/17.5.png", 5000),
+        ("tum", "1.png", "1_depth.png", 5000),
+        ("nyu", "rgb_00050.jpg", "sync_depth_00050.png", 1000),
+        ("kitti", "0005.rgb.png", "0005.depth.png", 256),
+        ("kitti", "image/7.png", "groundtruth_depth/7.png", 256),
+        ("diode", "scene/s_1.png", "scene/s_1_depth.npy", 1),
+        ("generic", "rgb/a.png", "depth/a.png", 1000),
+        ("generic", "a.jpg", "a_depth.npz", 1),
+        ("generic", "img3.png", "depth3.npy", 1),
+    ],
+)
 def test_conventions_pair_files_and_give_metres(tmp_path, convention, colour, depth, counts):
     _frame(tmp_path, colour, depth, counts)
-    source = open_source({"source": "rgbd", "path": str(tmp_path), "convention": convention, "intrinsics": (60.0, 60.0, 31.5, 23.5)})
+    source = open_source(
+        {"source": "rgbd", "path": str(tmp_path), "convention": convention, "intrinsics": (60.0, 60.0, 31.5, 23.5)}
+    )
     assert len(source) == 1 and source.item_id(0) == colour
     frame = source.load(0)
     assert frame.depth_flag == "metric" and frame.depth.dtype == np.float32 and frame.intrinsics_source == "sensor"
@@ -60,23 +74,42 @@ def test_a_list_of_frames_overrides_camera_and_scale_and_relative_stays_relative
     frame = open_source({"source": "rgbd", "path": str(tmp_path), "convention": "nyu"}).load(0)
     assert frame.intrinsics == (70, 71, 30, 20) and frame.depth[frame.depth > 0].max() == pytest.approx(2.0)
     assert (frame.depth[:10] == 0).all(), "NYU's white border is not depth"
-    assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "nyu", "relative": True}).load(0).depth_flag == "relative"
+    assert (
+        open_source({"source": "rgbd", "path": str(tmp_path), "convention": "nyu", "relative": True}).load(0).depth_flag
+        == "relative"
+    )
 
 
 def test_a_list_of_frames_names_objects_by_polygon_mask_or_box(tmp_path):
     _frame(tmp_path, "a.png", "a_depth.png", 1000)
     (tmp_path / "m.png").write_bytes(_png(np.pad(np.full((8, 8), 255, np.uint8), ((30, 10), (40, 16)))))
-    objects = [{"caption": "the red mug", "name": "mug", "polygon": [[4, 26], [19, 26], [19, 41], [4, 41]]},
-               {"caption": "the box", "mask": "m.png"}, {"caption": "the far lamp", "box": [50, 0, 60, 10]}]
-    (tmp_path / "frames.json").write_text(json.dumps({"files": [{"rgb": "a.png", "depth": "a_depth.png", "cam_in": [60, 60, 32, 24], "objects": objects}]}))
+    objects = [
+        {"caption": "the red mug", "name": "mug", "polygon": [[4, 26], [19, 26], [19, 41], [4, 41]]},
+        {"caption": "the box", "mask": "m.png"},
+        {"caption": "the far lamp", "box": [50, 0, 60, 10]},
+    ]
+    (tmp_path / "frames.json").write_text(
+        json.dumps(
+            {"files": [{"rgb": "a.png", "depth": "a_depth.png", "cam_in": [60, 60, 32, 24], "objects": objects}]}
+        )
+    )
     spec = {"source": "rgbd", "path": str(tmp_path)}
     drafts = open_source(spec).load(0).objects
-    assert [d.name for d in drafts] == ["mug", "the box", "the far lamp"] and drafts[0].mask.sum() == 256 and drafts[1].mask.sum() == 64
+    assert (
+        [d.name for d in drafts] == ["mug", "the box", "the far lamp"]
+        and drafts[0].mask.sum() == 256
+        and drafts[1].mask.sum() == 64
+    )
     record = build_pipeline(spec)(0)
     assert record.kind == "record" and record.objects == 3, record.reason
     before = open_source(spec).config()["files"]
-    for bad, words in (({"caption": "x"}, "neither mask"), ({"caption": "x", "mask": "none.png"}, "FileNotFound"), ({"box": [0, 0, 5, 5]}, "caption"),
-                       ({"caption": "x", "box": [0, 0, 500, 5]}, "outside"), ({"caption": "x", "polygon": [[900, 900], [901, 900], [901, 901]]}, "empty")):
+    for bad, words in (
+        ({"caption": "x"}, "neither mask"),
+        ({"caption": "x", "mask": "none.png"}, "FileNotFound"),
+        ({"box": [0, 0, 5, 5]}, "caption"),
+        ({"caption": "x", "box": [0, 0, 500, 5]}, "outside"),
+        ({"caption": "x", "polygon": [[900, 900], [901, 900], [901, 901]]}, "empty"),
+    ):
         listed = {"files": [{"rgb": "a.png", "depth": "a_depth.png", "cam_in": [60, 60, 32, 24], "objects": [bad]}]}
         (tmp_path / "frames.json").write_text(json.dumps(listed))
         outcome = build_pipeline(spec)(0)
@@ -86,7 +119,12 @@ def test_a_list_of_frames_names_objects_by_polygon_mask_or_box(tmp_path):
 
 def test_the_stored_camera_follows_the_pictures_size_or_is_refused(tmp_path):
     _frame(tmp_path, "1.png", "1_depth.png", 5000, (320, 240))
-    assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "tum"}).load(0).intrinsics == (262.5, 262.5, 159.75, 119.75)
+    assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "tum"}).load(0).intrinsics == (
+        262.5,
+        262.5,
+        159.75,
+        119.75,
+    )
     _frame(tmp_path, "1.png", "1_depth.png", 5000, (300, 240))
     with pytest.raises(BadItem, match="give --intrinsics"):
         open_source({"source": "rgbd", "path": str(tmp_path), "convention": "tum"}).load(0)
@@ -97,30 +135,53 @@ def test_tum_sequences_are_paired_by_time(tmp_path):
         _frame(tmp_path, f"rgb/{colour}.png", f"depth/{depth}.png", 5000)
     (tmp_path / "rgb.txt").write_text("# stamps\n1.00 rgb/1.00.png\n1.03 rgb/1.03.png\n2.00 rgb/2.00.png\n")
     (tmp_path / "depth.txt").write_text("# stamps\n1.01 depth/1.01.png\n1.04 depth/1.04.png\n2.50 depth/2.50.png\n")
-    source = open_source({"source": "rgbd", "path": str(tmp_path), "convention": "tum", "intrinsics": (60.0, 60.0, 31.5, 23.5)})
-    assert source.pairs == [("rgb/1.00.png", "depth/1.01.png"), ("rgb/1.03.png", "depth/1.04.png")], "half a second apart is no pair"
+    source = open_source(
+        {"source": "rgbd", "path": str(tmp_path), "convention": "tum", "intrinsics": (60.0, 60.0, 31.5, 23.5)}
+    )
+    assert source.pairs == [
+        ("rgb/1.00.png", "depth/1.01.png"),
+        ("rgb/1.03.png", "depth/1.04.png"),
+    ], "half a second apart is no pair"
     assert source.load(0).split_key == f"{tmp_path.name}/rgb" == source.load(1).split_key
 
 
-@pytest.mark.parametrize("name, text", [
-    ("calib_cam_to_cam.txt", "calib_time: 09-Jan-2012\nP_rect_02: 7.2e+02 0 6.1e+02 4.5e+01 0 7.3e+02 1.7e+02 -1e-01 0 0 1 4.9e-03\n"),
-    ("drive/intrinsics/7.txt", "720 0 610 0 730 170 0 0 1")])
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        (
+            "calib_cam_to_cam.txt",
+            "calib_time: 09-Jan-2012\nP_rect_02: 7.2e+02 0 6.1e+02 4.5e+01 0 7.3e+02 1.7e+02 -1e-01 0 0 1 4.9e-03\n",
+        ),
+        ("drive/intrinsics/7.txt", "720 0 610 0 730 170 0 0 1"),
+    ],
+)
 def test_kitti_cameras_come_from_the_calibration(tmp_path, name, text):
     _frame(tmp_path, "drive/image/7.png", "drive/groundtruth_depth/7.png", 256)
     (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_text(text)
-    assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "kitti"}).load(0).intrinsics == (720, 730, 610, 170)
+    assert open_source({"source": "rgbd", "path": str(tmp_path), "convention": "kitti"}).load(0).intrinsics == (
+        720,
+        730,
+        610,
+        170,
+    )
 
 
 def _two_metres(value=2000):
     return np.full((48, 64), value, np.uint16)
 
 
-@pytest.mark.parametrize("depth, options, words", [
-    (_png(_two_metres(0)), {}, "no valid depth"), (_png(_two_metres()[:40]), {}, "must be registered"),
-    (b"garbage", {}, "cannot be decoded"), (_png(np.zeros((48, 64, 3), np.uint8)), {}, "is a colour picture"),
-    (_png(_two_metres()), {"intrinsics": (-5.0, 60.0, 31.5, 23.5)}, "focal length that is not positive"),
-    (_png(_two_metres()), {"intrinsics": (float("nan"), 60.0, 31.5, 23.5)}, "focal length that is not positive")])
+@pytest.mark.parametrize(
+    "depth, options, words",
+    [
+        (_png(_two_metres(0)), {}, "no valid depth"),
+        (_png(_two_metres()[:40]), {}, "must be registered"),
+        (b"garbage", {}, "cannot be decoded"),
+        (_png(np.zeros((48, 64, 3), np.uint8)), {}, "is a colour picture"),
+        (_png(_two_metres()), {"intrinsics": (-5.0, 60.0, 31.5, 23.5)}, "focal length that is not positive"),
+        (_png(_two_metres()), {"intrinsics": (float("nan"), 60.0, 31.5, 23.5)}, "focal length that is not positive"),
+    ],
+)
 def test_broken_depth_and_cameras_cost_the_frame_one_line(tmp_path, depth, options, words):
     _frame(tmp_path, "a.png", "a_depth.png", 1000)
     (tmp_path / "a_depth.png").write_bytes(depth)
@@ -143,7 +204,9 @@ def test_stereo_pair_is_metric():
     assert frame.rgb.shape == (500, 741, 3) and frame.depth_flag == "metric"
     valid = frame.depth[frame.depth > 0]
     assert 1.5 < valid.min() < 2.2 and 3 < valid.max() < 8 and len(valid) > 0.6 * frame.depth.size
-    np.testing.assert_allclose(depth_from_disparity(np.array([[68.914, 0, np.inf]]), 994.978, 0.193001, 31.086)[0], [1.9203, 0, 0], rtol=1e-4)
+    np.testing.assert_allclose(
+        depth_from_disparity(np.array([[68.914, 0, np.inf]]), 994.978, 0.193001, 31.086)[0], [1.9203, 0, 0], rtol=1e-4
+    )
     record = build_pipeline({"source": "stereo"}).record(0)
     height = record.floor[3]
     assert 0.7 < height < 1.4 and record.gravity[1] > 0.9, "the camera stands about a metre above the garage's floor"
@@ -181,7 +244,12 @@ def test_video_frames_at_fixed_times_share_a_split(tmp_path):
             video.mux(packet)
     (tmp_path / "broken.mp4").write_bytes(b"no video")
     source = open_source({"source": "video", "path": str(tmp_path), "every": 1.0})
-    assert [source.item_id(i) for i in range(len(source))] == ["broken.mp4#t=0.000", "clip.mp4#t=0.000", "clip.mp4#t=1.000", "clip.mp4#t=2.000"]
+    assert [source.item_id(i) for i in range(len(source))] == [
+        "broken.mp4#t=0.000",
+        "clip.mp4#t=0.000",
+        "clip.mp4#t=1.000",
+        "clip.mp4#t=2.000",
+    ]
     with pytest.raises(BadItem, match="cannot be opened as a video"):
         source.load(0)
     frames = [source.load(i) for i in (1, 2, 3)]
@@ -196,21 +264,30 @@ def test_tfds_datasets_with_and_without_depth(tmp_path):
 
     from data_prep.writer import Serializer
 
-    features = tfds.features.FeaturesDict({
-        "image": tfds.features.Image(shape=(None, None, 3)), "depth": tfds.features.Tensor(shape=(48, 64), dtype=np.float32, encoding="zlib"),
-        "scene": tfds.features.Text()})
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "depth": tfds.features.Tensor(shape=(48, 64), dtype=np.float32, encoding="zlib"),
+            "scene": tfds.features.Text(),
+        }
+    )
     from array_record.python import array_record_module
 
     serialize = Serializer(features)
-    writer = array_record_module.ArrayRecordWriter(str(tmp_path / "rooms-train.array_record-00000-of-00001"), "group_size:1")
+    writer = array_record_module.ArrayRecordWriter(
+        str(tmp_path / "rooms-train.array_record-00000-of-00001"), "group_size:1"
+    )
     for k in range(3):
         rgb = np.full((48, 64, 3), 40 * k, np.uint8)
         depth = np.full((48, 64), 0.0 if k == 2 else 3.0, np.float32)
         writer.write(serialize({"image": io.BytesIO(_png(rgb)), "depth": depth, "scene": f"s{k // 2}"}))
     writer.close()
     tfds.folder_dataset.write_metadata(
-        data_dir=tmp_path, features=features, check_data=False,
-        split_infos=[tfds.core.SplitInfo(name="train", shard_lengths=[3], num_bytes=0)])
+        data_dir=tmp_path,
+        features=features,
+        check_data=False,
+        split_infos=[tfds.core.SplitInfo(name="train", shard_lengths=[3], num_bytes=0)],
+    )
     source = open_source({"source": "tfds", "name": str(tmp_path), "group": "scene"})
     assert len(source) == 3
     first, second = source.load(0), source.load(1)

@@ -1,4 +1,7 @@
-"""The dataset opens with plain TFDS, has the same bytes however often it was killed and whoever computed it, and damage is found."""
+"""The dataset opens with plain TFDS, has the same bytes however often it was killed and whoever computed it, and damage
+is found.
+"""
+
 import functools
 import json
 import os
@@ -85,7 +88,9 @@ def test_kill_9_anywhere_and_resume_gives_the_same_bytes(tmp_path):
     log = tmp_path / "killed" / "_work" / "log.jsonl"
     chance, kills = random.Random(0), 0
     for target in (chance.randrange(3, 30), chance.randrange(40, 70)):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.getcwd()})
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": os.getcwd()}
+        )
         while process.poll() is None and (not log.exists() or log.read_bytes().count(b"\n") < target):
             time.sleep(0.01)
         if process.poll() is None:
@@ -113,7 +118,7 @@ def test_a_torn_write_is_cut_off_and_done_again(whole, tmp_path, cut):
     if cut == "log":
         log = work / "log.jsonl"
         log.write_bytes(log.read_bytes()[:-9])
-    else:                                       # killed after the record and before its line in the log
+    else:  # killed after the record and before its line in the log
         with journal.open("ab") as file:
             file.write(b"\x10\x00\x00\x00half a reco")
     assert splits["train"] > 8
@@ -140,7 +145,10 @@ def test_other_settings_and_a_second_writer_are_refused(whole, tmp_path):
     with pytest.raises(WriterError, match=r"seed was 11, is 12"):
         _make(whole, {**SPEC, "seed": 12})
     config = build_pipeline(SPEC).config()
-    with DatasetWriter(str(tmp_path / "d"), "scenes", scene_features(), config), pytest.raises(WriterError, match="another process"):
+    with (
+        DatasetWriter(str(tmp_path / "d"), "scenes", scene_features(), config),
+        pytest.raises(WriterError, match="another process"),
+    ):
         DatasetWriter(str(tmp_path / "d"), "scenes", scene_features(), config)
 
 
@@ -150,10 +158,18 @@ def test_a_complete_dataset_is_left_alone(whole, capsys):
     assert _bytes(whole) == before
 
 
-@pytest.mark.parametrize("damage, words", [
-    (lambda p: p.write_bytes(p.read_bytes()[:5000]), "is 5000 bytes"), (lambda p: p.unlink(), "is missing"),
-    (lambda p: p.write_bytes(b""), "is 0 bytes"),
-    (lambda p: p.write_bytes(p.read_bytes()[:700] + b"\xff" + p.read_bytes()[701:]), "other bytes than were written")])
+@pytest.mark.parametrize(
+    "damage, words",
+    [
+        (lambda p: p.write_bytes(p.read_bytes()[:5000]), "is 5000 bytes"),
+        (lambda p: p.unlink(), "is missing"),
+        (lambda p: p.write_bytes(b""), "is 0 bytes"),
+        (
+            lambda p: p.write_bytes(p.read_bytes()[:700] + b"\xff" + p.read_bytes()[701:]),
+            "other bytes than were written",
+        ),
+    ],
+)
 def test_a_damaged_shard_is_found_by_the_manifest_and_named(tmp_path, damage, words):
     out = _make(tmp_path / "d", {**SPEC, "count": 9})
     assert verify(str(out)) == []

@@ -1,4 +1,7 @@
-"""Spatial-SSRL's tasks: answers solved again from the pictures, the paper's constants, refusals, the published mixture, the verb."""
+"""Spatial-SSRL's tasks: answers solved again from the pictures, the paper's constants, refusals, the published mixture,
+the verb.
+"""
+
 import collections
 import dataclasses
 import io
@@ -35,11 +38,15 @@ def photo(height=480, width=640, seed=0):
     """A picture whose every part looks different: gradients, discs and stripes."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
-    image = Image.fromarray(np.stack([255 * x / width, 255 * y / height, 127 + 127 * np.sin(x / 23 + y / 31)], -1).astype(np.uint8))
+    image = Image.fromarray(
+        np.stack([255 * x / width, 255 * y / height, 127 + 127 * np.sin(x / 23 + y / 31)], -1).astype(np.uint8)
+    )
     draw = ImageDraw.Draw(image)
     for _ in range(40):
         cx, cy, r = rng.integers(0, width), rng.integers(0, height), rng.integers(10, 60)
-        draw.ellipse((int(cx - r), int(cy - r), int(cx + r), int(cy + r)), fill=tuple(int(v) for v in rng.integers(0, 255, 3)))
+        draw.ellipse(
+            (int(cx - r), int(cy - r), int(cx + r), int(cy + r)), fill=tuple(int(v) for v in rng.integers(0, 255, 3))
+        )
     return np.asarray(image)
 
 
@@ -55,7 +62,10 @@ def inside(patch, margin):
     return patch[margin:-margin, margin:-margin]
 
 
-@pytest.mark.parametrize(("rows", "columns", "masked"), [(2, 2, False), (2, 2, True), (1, 3, False), (1, 4, False), (3, 1, False), (4, 1, False)])
+@pytest.mark.parametrize(
+    ("rows", "columns", "masked"),
+    [(2, 2, False), (2, 2, True), (1, 3, False), (1, 4, False), (3, 1, False), (4, 1, False)],
+)
 def test_selfsup_shuffle_restores(rows, columns, masked):
     rgb = photo()
     for turn in range(6):
@@ -69,7 +79,11 @@ def test_selfsup_shuffle_restores(rows, columns, masked):
                 assert (inside(shown[label], 80) == 255).all()
             else:
                 assert (shown[label][70:-5, 70:-5] == original[place][70:-5, 70:-5]).all()
-        assert (shown[0][0, 0] == (255, 0, 0)).all() and (shown[0][1, 1] == (255, 0, 0)).all() and not (shown[0][2, 2] == (255, 0, 0)).all()
+        assert (
+            (shown[0][0, 0] == (255, 0, 0)).all()
+            and (shown[0][1, 1] == (255, 0, 0)).all()
+            and not (shown[0][2, 2] == (255, 0, 0)).all()
+        )
 
 
 def test_selfsup_shuffle_answer_is_argsort():
@@ -88,7 +102,13 @@ def test_selfsup_flip_is_the_only_change():
         seen.add(puzzle.answer)
         shown, original = cut(puzzle.images[0], 2, 2), cut(rgb, 2, 2)
         for slot in range(4):
-            expected = original[slot] if slot != target else original[slot][::-1] if direction == 0 else original[slot][:, ::-1]
+            expected = (
+                original[slot]
+                if slot != target
+                else original[slot][::-1]
+                if direction == 0
+                else original[slot][:, ::-1]
+            )
             assert (shown[slot][70:-5, 70:-5] == expected[70:-5, 70:-5]).all()
     assert len(seen) == 8
 
@@ -100,9 +120,9 @@ def test_selfsup_crop_fills_the_hole():
         puzzle = crop(Picture(rgb), Draw("c", turn), FULL)
         left, top, side = (puzzle.rule_inputs[k] for k in ("left", "top", "side"))
         assert side == 240 and puzzle.question.count("<image>") == 5 == len(puzzle.images)
-        assert (puzzle.images[0][top:top + side, left:left + side] == 0).all()
+        assert (puzzle.images[0][top : top + side, left : left + side] == 0).all()
         right = puzzle.images[1 + "ABCD".index(puzzle.answer)]
-        assert (right == rgb[top:top + side, left:left + side]).all()
+        assert (right == rgb[top : top + side, left : left + side]).all()
         assert all(i.shape == (side, side, 3) for i in puzzle.images[1:])
         assert sum((i == right).all() for i in puzzle.images[1:]) == 1
         kinds |= set(puzzle.rule_inputs["candidates"])
@@ -125,15 +145,24 @@ def test_selfsup_depth_order_margins():
         values = [scaled[y, x] for x, y in centres]
         assert values == sorted(values) and all(lo <= v <= hi for v, (lo, hi) in zip(values, BANDS, strict=True))
         ranges = puzzle.rule_inputs["ranges"]
-        assert all(hi - lo < 0.15 for lo, hi in ranges) and all(b[0] - a[1] >= 0.05 for a, b in itertools.pairwise(ranges))
+        assert all(hi - lo < 0.15 for lo, hi in ranges) and all(
+            b[0] - a[1] >= 0.05 for a, b in itertools.pairwise(ranges)
+        )
         for x, y in centres:
-            assert np.isfinite(depth[y - 12:y + 13, x - 12:x + 13]).all()
+            assert np.isfinite(depth[y - 12 : y + 13, x - 12 : x + 13]).all()
             assert (puzzle.images[0][y - 30, x] == 255).all()
 
 
-FACING = [("left", -5, 0, "Right", "Front"), ("left", 5, -1, "Left", "Back"), ("right", 5, -1, "Right", "Front"), ("right", -5, 1, "Left", "Back"),
-          ("toward the viewer", -5, -1, "Right", "Front"), ("toward the viewer", 5, 1, "Left", "Back"),
-          ("away from the viewer", 5, 1, "Right", "Front"), ("away from the viewer", -5, -1, "Left", "Back")]
+FACING = [
+    ("left", -5, 0, "Right", "Front"),
+    ("left", 5, -1, "Left", "Back"),
+    ("right", 5, -1, "Right", "Front"),
+    ("right", -5, 1, "Left", "Back"),
+    ("toward the viewer", -5, -1, "Right", "Front"),
+    ("toward the viewer", 5, 1, "Left", "Back"),
+    ("away from the viewer", 5, 1, "Right", "Front"),
+    ("away from the viewer", -5, -1, "Left", "Back"),
+]
 
 
 @pytest.mark.parametrize(("facing", "dx", "dz", "side", "ahead"), FACING)
@@ -141,14 +170,19 @@ def test_selfsup_camera_frame(facing, dx, dz, side, ahead):
     assert in_camera_frame(facing, dx, dz) == (side, ahead)
     turned = {"left": 90, "toward the viewer": 180, "right": 270, "away from the viewer": 0}[facing]
     t = np.deg2rad(turned)
-    if dz:                                                        # the paper's rotation says the same
+    if dz:  # the paper's rotation says the same
         x, z = np.cos(t) * dx + np.sin(t) * dz, -np.sin(t) * dx + np.cos(t) * dz
         assert (("Right" if x > 0 else "Left"), ("Front" if z > 0 else "Back")) == (side, ahead)
 
 
 def test_selfsup_direction_vector_of_the_notes():
     """dx > 0, dz > 0: facing left Right-Back, toward the viewer Left-Back, right Left-Front, away Right-Front."""
-    expected = {"left": "Right-Back", "toward the viewer": "Left-Back", "right": "Left-Front", "away from the viewer": "Right-Front"}
+    expected = {
+        "left": "Right-Back",
+        "toward the viewer": "Left-Back",
+        "right": "Left-Front",
+        "away from the viewer": "Right-Front",
+    }
     for facing, answer in expected.items():
         assert _decide("far", facing, 200.0, 1.0, 150)[1] == answer
     assert _decide("far", "left", 100.0, 1.0, 150) == (("Left", "Right", "Front", "Back"), "Right", "dz")
@@ -163,13 +197,16 @@ def test_selfsup_position_margins(kind):
     for turn in range(8):
         puzzle = position3d(Picture(np.zeros((1100, 1600, 3), np.uint8), depth), Draw("p", turn), FULL, kind)
         (x1, y1), (x2, y2) = puzzle.rule_inputs["centres"]
-        blocks = [scaled[y - 7:y + 8, x - 7:x + 8] for x, y in ((x1, y1), (x2, y2))]
+        blocks = [scaled[y - 7 : y + 8, x - 7 : x + 8] for x, y in ((x1, y1), (x2, y2))]
         ranges = [(np.nanmin(b), np.nanmax(b)) for b in blocks]
         assert all(hi - lo <= 0.15 for lo, hi in ranges)
         if kind == "near":
             assert abs(y1 - y2) < 30 and abs(x1 - x2) >= 1100 // 8
         else:
-            assert max(ranges[0][0] - ranges[1][1], ranges[1][0] - ranges[0][1]) >= 0.25 and np.hypot(x1 - x2, y1 - y2) >= 1100 // 8
+            assert (
+                max(ranges[0][0] - ranges[1][1], ranges[1][0] - ranges[0][1]) >= 0.25
+                and np.hypot(x1 - x2, y1 - y2) >= 1100 // 8
+            )
         faces[puzzle.answer] += 1
         right = puzzle.options["ABCD".index(puzzle.answer)]
         side, ahead = in_camera_frame(puzzle.rule_inputs["facing"], x2 - x1, puzzle.rule_inputs["dz"])
@@ -177,8 +214,20 @@ def test_selfsup_position_margins(kind):
     assert set(faces.values()) == {2}
 
 
-@pytest.mark.parametrize(("task", "depth"), [(shuffle, None), (flip, None), (crop, None), (depth_order, 3.0), (position3d, 3.0),
-                                             (depth_order, np.nan), (position3d, np.nan), (depth_order, None), (position3d, None)])
+@pytest.mark.parametrize(
+    ("task", "depth"),
+    [
+        (shuffle, None),
+        (flip, None),
+        (crop, None),
+        (depth_order, 3.0),
+        (position3d, 3.0),
+        (depth_order, np.nan),
+        (position3d, np.nan),
+        (depth_order, None),
+        (position3d, None),
+    ],
+)
 def test_selfsup_refuses_what_has_no_answer(task, depth):
     """A uniform wall, flat, invalid or missing depth."""
     wall = np.full((480, 640, 3), 200, np.uint8)
@@ -197,7 +246,10 @@ def test_selfsup_published_mixture():
     counts = collections.Counter(j.variant for j in jobs)
     assert counts == {v: w for v, (_, w, _) in VARIANTS.items()} and sum(counts.values()) == 81_053
     assert all(p < 50 for j in jobs if j.variant in ("depth_order", "position3d") for p in j.photos)
-    assert len(plan_mixture(["flip", "crop"], [False], 100, 0)) == 100 and plan_mixture(["depth_order"], [False], 10, 0) == []
+    assert (
+        len(plan_mixture(["flip", "crop"], [False], 100, 0)) == 100
+        and plan_mixture(["depth_order"], [False], 10, 0) == []
+    )
 
 
 def record(rgb, depth=None, split="train", name="p"):
@@ -208,8 +260,18 @@ def record(rgb, depth=None, split="train", name="p"):
         raw = io.BytesIO()
         Image.fromarray(np.where(np.isfinite(depth), depth * 1000, 0).astype(np.uint16)).save(raw, "PNG")
         depth_png = raw.getvalue()
-    return SceneRecord(name, "test", split, out.getvalue(), rgb.shape[1], rgb.shape[0], name, depth_png=depth_png, depth_scale=0.001,
-                       depth_flag="metric" if depth_png else "none")
+    return SceneRecord(
+        name,
+        "test",
+        split,
+        out.getvalue(),
+        rgb.shape[1],
+        rgb.shape[0],
+        name,
+        depth_png=depth_png,
+        depth_scale=0.001,
+        depth_flag="metric" if depth_png else "none",
+    )
 
 
 def write_scenes(folder, scenes):
@@ -233,8 +295,15 @@ def test_selfsup_verb_same_bytes_splits_and_resume(tmp_path, capsys):
 
     depth = np.repeat(np.repeat([[2.0, 5.0, 8.0]], 240, 0), 107, 1)[:, :320].astype(np.float32)
     broken = dataclasses.replace(record(photo(240, 320, 3), name="broken"), image=b"\x89PNG\r\n\x1a\nnothing")
-    write_scenes(tmp_path / "s", [record(photo(240, 320, 0), depth, name="a"), record(photo(240, 320, 1), name="b"), broken,
-                                  record(photo(240, 320, 2), depth, "heldout", "c")])
+    write_scenes(
+        tmp_path / "s",
+        [
+            record(photo(240, 320, 0), depth, name="a"),
+            record(photo(240, 320, 1), name="b"),
+            broken,
+            record(photo(240, 320, 2), depth, "heldout", "c"),
+        ],
+    )
     common = [f"--photos={tmp_path / 's'}", "--profile=plain", "--size=112", "--per_photo=10"]
     assert main([*common, f"--out={tmp_path / 'one'}"]) == 0
     assert "picture cannot be decoded" in capsys.readouterr().out
@@ -248,8 +317,9 @@ def test_selfsup_verb_same_bytes_splits_and_resume(tmp_path, capsys):
         rows = list(builder.as_data_source(split))
         assert {r["scene_id"] for r in rows} == names
         assert all(max(i.shape[:2]) <= 112 + 28 for r in rows for i in r["images"])
-    assert {r["family"] for r in builder.as_data_source("heldout")} == {f"ssrl_{t}".encode() for t in
-                                                                        ("shuffle", "flip", "crop", "depth_order", "position3d")}
+    assert {r["family"] for r in builder.as_data_source("heldout")} == {
+        f"ssrl_{t}".encode() for t in ("shuffle", "flip", "crop", "depth_order", "position3d")
+    }
 
 
 def test_selfsup_verb_refuses_in_one_line(tmp_path, capsys):
@@ -268,7 +338,9 @@ def test_selfsup_records_are_balanced_and_carry_rewards():
     made = [make_record(j, lambda i: (scenes[i], pictures[i]), PLAIN, size=112, seed=0) for j in jobs]
     flips = collections.Counter(r.answer for r in made if not isinstance(r, str) and r.family == "ssrl_flip")
     assert len(flips) == 8 and max(flips.values()) - min(flips.values()) <= 2
-    full = make_record(plan_per_photo(("crop",), [False], 1, False)[0], lambda i: (scenes[i], pictures[i]), FULL, size=0, seed=0)
+    full = make_record(
+        plan_per_photo(("crop",), [False], 1, False)[0], lambda i: (scenes[i], pictures[i]), FULL, size=0, seed=0
+    )
     assert json.loads(full.reward) == {"kind": "ssrl"} and json.loads(made[0].reward)["kind"] in ("word", "choice")
 
 

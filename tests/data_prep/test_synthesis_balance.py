@@ -1,4 +1,7 @@
-"""Answers are balanced: neither a constant nor the question's words do much better than chance, even in a world full of habits."""
+"""Answers are balanced: neither a constant nor the question's words do much better than chance, even in a world full of
+habits.
+"""
+
 import collections
 import dataclasses
 import random
@@ -25,7 +28,9 @@ def test_synthesis_balance_words_and_constants_stay_at_chance(profile):
     found = rows([scene(i, split="heldout" if i % 3 == 0 else "train") for i in range(600)], profile)
     assert len(found) == 2 * len(CLOSED.split(","))
     for row in found:
-        allowed = 0.05 + 2.0 * (row["chance"] * (1 - row["chance"]) / row["count"]) ** 0.5      # and twice the counting noise
+        allowed = (
+            0.05 + 2.0 * (row["chance"] * (1 - row["chance"]) / row["count"]) ** 0.5
+        )  # and twice the counting noise
         assert row["constant"] <= row["chance"] + allowed and row["words"] <= row["chance"] + allowed, row
     assert "chance" in format_table(found)
 
@@ -38,8 +43,15 @@ def habits(index):
     for o in s.objects:
         k = place.get(o.name, 1.0)
         tall = 2.5 if o.name == "lamp" else 1.0
-        things.append(dataclasses.replace(o, depth_median=k * o.depth_median, depth_q20=k * o.depth_q20, depth_q80=k * o.depth_q80,
-                                          extent=(o.extent[0], tall * o.extent[1], o.extent[2])))
+        things.append(
+            dataclasses.replace(
+                o,
+                depth_median=k * o.depth_median,
+                depth_q20=k * o.depth_q20,
+                depth_q80=k * o.depth_q80,
+                extent=(o.extent[0], tall * o.extent[1], o.extent[2]),
+            )
+        )
     return dataclasses.replace(s, objects=tuple(things))
 
 
@@ -60,7 +72,7 @@ def test_synthesis_balance_tube():
     balance, rng = Balance(), random.Random(0)
     taken = collections.Counter()
     for _ in range(4000):
-        value = rng.random() < 0.9                       # a natural habit of nine to one
+        value = rng.random() < 0.9  # a natural habit of nine to one
         if balance.take("train", [(("k",), value, 2)]):
             taken[value] += 1
     assert abs(taken[True] - taken.total() / 2) <= 1 + 0.3 * taken.total() ** 0.5 + 1
@@ -108,7 +120,11 @@ def test_synthesis_verb_resumes_with_the_same_bytes(tmp_path, capsys, monkeypatc
 def test_synthesis_verb_refuses_in_one_line(tmp_path, capsys):
     from data_prep.synthesize import main, parser
 
-    for arguments in (["--scenes=none"], ["--scenes=none", "--families=riddles"], ["--import=jsonl", "--path=none.jsonl"]):
+    for arguments in (
+        ["--scenes=none"],
+        ["--scenes=none", "--families=riddles"],
+        ["--import=jsonl", "--path=none.jsonl"],
+    ):
         assert main([*arguments, f"--out={tmp_path / 'o'}"]) == 2
     assert len(capsys.readouterr().err.strip().split("\n")) == 3
     assert "Which is closer: the red ball or the blue box? -> red ball" in parser().format_help()

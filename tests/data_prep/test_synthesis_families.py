@@ -1,4 +1,5 @@
 """Question families: truth against an independent recomputation, margins, refusals, reproducibility, wordings."""
+
 import collections
 import dataclasses
 import itertools
@@ -58,13 +59,20 @@ def truth(s: SceneRecord, r: QuestionRecord) -> str | float | list[float]:
     depths = [o.depth_median for o in things]
     if r.family == "depth_order2":
         nearer = int(depths[1] < depths[0])
-        return {"closer": things[nearer].caption, "farther": things[1 - nearer].caption, "yes_no": "yes" if nearer == 0 else "no"}[form]
+        return {
+            "closer": things[nearer].caption,
+            "farther": things[1 - nearer].caption,
+            "yes_no": "yes" if nearer == 0 else "no",
+        }[form]
     if r.family == "depth_order":
         order = sorted(things, key=lambda o: o.depth_median, reverse=form == "far_to_near")
         return ", ".join(o.caption for o in order)
     if r.family == "listing":
         assert len(things) == len(s.objects)
-        return ", ".join(o.caption for o in sorted(things, key=lambda o: o.depth_median if form == "all_near_to_far" else o.box[0] + o.box[2]))
+        return ", ".join(
+            o.caption
+            for o in sorted(things, key=lambda o: o.depth_median if form == "all_near_to_far" else o.box[0] + o.box[2])
+        )
     if r.family == "abs_depth":
         return depths[0]
     if r.family == "box":
@@ -72,26 +80,30 @@ def truth(s: SceneRecord, r: QuestionRecord) -> str | float | list[float]:
     if r.family == "count":
         return float(sum(o.name == inputs["name"] for o in s.objects))
     if r.family == "size":
-        tall = [o.extent[1] for o in things]                              # the world's boxes stand upright
+        tall = [o.extent[1] for o in things]  # the world's boxes stand upright
         if form in ("taller", "shorter"):
             return things[int((tall[1] > tall[0]) == (form == "taller"))].caption
         return {"height": tall[0], "longest": max(things[0].extent)}[form] * (100 if r.unit == "cm" else 1)
     centers = np.array([o.center for o in things])
     if r.family == "distance":
         if form == "closest_to":
-            return things[int(np.linalg.norm(centers[1] - centers[2]) < np.linalg.norm(centers[0] - centers[2]))].caption
+            return things[
+                int(np.linalg.norm(centers[1] - centers[2]) < np.linalg.norm(centers[0] - centers[2]))
+            ].caption
         gap = centers[0] - centers[1]
         if form == "nearest":
             a, b = (o.cloud().astype(float) for o in things)
             sides = np.abs(gap) - (np.array(things[0].extent) + things[1].extent) / 2
-            return float(np.linalg.norm(np.maximum(sides, 0)) + np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1)).min()) / 2
+            return (
+                float(np.linalg.norm(np.maximum(sides, 0)) + np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1)).min()) / 2
+            )
         return float(np.linalg.norm({"center": gap, "horizontal": gap[[0, 2]], "vertical": gap[[1]]}[form]))
     if r.family == "direction":
         if form == "clock":
             d = centers[1] - centers[0]
             return f"{(round(math.degrees(math.atan2(d[0], d[2])) / 30) - 1) % 12 + 1} o'clock"
         ahead, to = centers[1] - centers[0], centers[2] - centers[0]
-        right = ahead[2] * to[0] - ahead[0] * to[2] > 0                   # seen from above: x right, z up the page
+        right = ahead[2] * to[0] - ahead[0] * to[2] > 0  # seen from above: x right, z up the page
         front = ahead[0] * to[0] + ahead[2] * to[2] > 0
         side = "right" if right else "left"
         return side if form == "left_right" else f"{'front' if front else 'back'} {side}"
@@ -105,10 +117,20 @@ def truth(s: SceneRecord, r: QuestionRecord) -> str | float | list[float]:
 
 def chain(things, inputs) -> str:
     def measure(o, m):
-        return {"x": (o.box[0] + o.box[2]) / 2, "y": (o.box[1] + o.box[3]) / 2, "z": o.depth_median, "h": o.extent[1]}[m]
+        return {"x": (o.box[0] + o.box[2]) / 2, "y": (o.box[1] + o.box[3]) / 2, "z": o.depth_median, "h": o.extent[1]}[
+            m
+        ]
 
-    rules = {"further left": ("x", min), "further right": ("x", max), "higher in the picture": ("y", min), "lower in the picture": ("y", max),
-             "closer": ("z", min), "farther": ("z", max), "taller": ("h", max), "shorter": ("h", min)}
+    rules = {
+        "further left": ("x", min),
+        "further right": ("x", max),
+        "higher in the picture": ("y", min),
+        "lower in the picture": ("y", max),
+        "closer": ("z", min),
+        "farther": ("z", max),
+        "taller": ("h", max),
+        "shorter": ("h", min),
+    }
     current = things[0]
     for word, other in zip(inputs["picks"], things[1:-1], strict=True):
         m, best = rules[word]
@@ -168,11 +190,15 @@ def test_synthesis_margins_hold():
                 assert b.depth_median / a.depth_median >= options.depth_ratio - 1e-9 and a.depth_q80 < b.depth_q20
         if r.family == "direction" and meta["form"] != "clock":
             angle = abs(meta["rule_inputs"]["angle_deg"])
-            assert min(abs(angle - b) for b in ((0, 180) if meta["form"] == "left_right" else (0, 90, 180))) >= 15 - 1e-6
+            assert (
+                min(abs(angle - b) for b in ((0, 180) if meta["form"] == "left_right" else (0, 90, 180))) >= 15 - 1e-6
+            )
 
 
 def test_synthesis_multihop_needs_every_hop():
-    """Left out any one hop, the chain's answer is open: its two candidates lead to different answers, and so does taking the wrong one."""
+    """Left out any one hop, the chain's answer is open: its two candidates lead to different answers, and so does
+    taking the wrong one.
+    """
     pairs, _ = ask(120, families="multihop", objects=7)
     hops = collections.Counter(r.hops for _, r in pairs)
     assert hops[2] and hops[3] and hops[4]
@@ -192,8 +218,17 @@ def test_synthesis_is_reproducible_and_depends_on_the_seed():
 
 
 def test_synthesis_wordings():
-    forms = [v for m in (boxes, camera, depth, image_plane, metric, multihop, viewpoint) for v in vars(m).values() if isinstance(v, Form)]
-    forms += [f for group in (image_plane.BEARING, image_plane.RELATION, image_plane.EXTREME, metric.DISTANCE) for f in group.values()]
+    forms = [
+        v
+        for m in (boxes, camera, depth, image_plane, metric, multihop, viewpoint)
+        for v in vars(m).values()
+        if isinstance(v, Form)
+    ]
+    forms += [
+        f
+        for group in (image_plane.BEARING, image_plane.RELATION, image_plane.EXTREME, metric.DISTANCE)
+        for f in group.values()
+    ]
     assert all(len(set(f.plain + f.full)) == len(f.plain + f.full) for f in forms)
     assert all(len(f.sentences) >= 4 for f in forms)
     pairs, _ = ask(400, per_scene=12)
@@ -230,16 +265,62 @@ def bad_scenes():
     s = scene(0)
     first, second = s.objects[:2]
     yield "no object", dataclasses.replace(s, objects=())
-    yield "one caption twice", dataclasses.replace(s, objects=(first, dataclasses.replace(second, caption="A " + first.caption + "."), ))
-    yield "everything alike", dataclasses.replace(s, objects=tuple(dataclasses.replace(
-        first, object_id=str(i), caption=f"thing {i}", box=(150, 110, 170, 130)) for i in range(4)), depth_flag="none", intrinsics=(), tags=(),
-        intrinsics_source="none")
-    yield "tiny boxes", dataclasses.replace(s, objects=tuple(dataclasses.replace(o, box=(5, 5, 6, 6)) for o in s.objects), intrinsics=())
-    yield "hostile captions", dataclasses.replace(s, intrinsics=(), objects=tuple(
-        dataclasses.replace(o, caption=c) for o, c in zip(s.objects, ("{x:9}", "a <image>", "two\nlines", "x" * 500, "", "{a}"), strict=True)))
+    yield (
+        "one caption twice",
+        dataclasses.replace(
+            s,
+            objects=(
+                first,
+                dataclasses.replace(second, caption="A " + first.caption + "."),
+            ),
+        ),
+    )
+    yield (
+        "everything alike",
+        dataclasses.replace(
+            s,
+            objects=tuple(
+                dataclasses.replace(first, object_id=str(i), caption=f"thing {i}", box=(150, 110, 170, 130))
+                for i in range(4)
+            ),
+            depth_flag="none",
+            intrinsics=(),
+            tags=(),
+            intrinsics_source="none",
+        ),
+    )
+    yield (
+        "tiny boxes",
+        dataclasses.replace(
+            s, objects=tuple(dataclasses.replace(o, box=(5, 5, 6, 6)) for o in s.objects), intrinsics=()
+        ),
+    )
+    yield (
+        "hostile captions",
+        dataclasses.replace(
+            s,
+            intrinsics=(),
+            objects=tuple(
+                dataclasses.replace(o, caption=c)
+                for o, c in zip(s.objects, ("{x:9}", "a <image>", "two\nlines", "x" * 500, "", "{a}"), strict=True)
+            ),
+        ),
+    )
     nan = float("nan")
-    yield "nothing known", dataclasses.replace(s, intrinsics=(nan, 1, 1, 1), gravity=(0, 0, 0), objects=tuple(dataclasses.replace(
-        o, depth_median=nan, depth_q20=nan, depth_q80=nan, center=(nan,) * 3, extent=(nan,) * 3, points=b"") for o in s.objects))
+    yield (
+        "nothing known",
+        dataclasses.replace(
+            s,
+            intrinsics=(nan, 1, 1, 1),
+            gravity=(0, 0, 0),
+            objects=tuple(
+                dataclasses.replace(
+                    o, depth_median=nan, depth_q20=nan, depth_q80=nan, center=(nan,) * 3, extent=(nan,) * 3, points=b""
+                )
+                for o in s.objects
+            ),
+        ),
+    )
 
 
 @pytest.mark.parametrize("case", list(bad_scenes()), ids=lambda c: c[0])
@@ -258,17 +339,29 @@ def test_synthesis_bad_scenes_are_counted_never_asked_wrongly(case):
 
 def test_synthesis_uncertain_measures_are_not_asked():
     s = scene(3)
-    unsure = dataclasses.replace(s, objects=tuple(dataclasses.replace(
-        o, uncertainty=json.dumps({"depth": 5.0, "center": 5.0, "extent": 5.0})) for o in s.objects))
+    unsure = dataclasses.replace(
+        s,
+        objects=tuple(
+            dataclasses.replace(o, uncertainty=json.dumps({"depth": 5.0, "center": 5.0, "extent": 5.0}))
+            for o in s.objects
+        ),
+    )
     records = Generator(chosen("abs_depth,size,distance,depth_order2,depth_order"), Options(), per_scene=12)(unsure)
-    assert [r for r in records if r.family != "distance"] == [] and not any(r.question_type == "number" for r in records)
+    assert [r for r in records if r.family != "distance"] == [] and not any(
+        r.question_type == "number" for r in records
+    )
 
 
 def test_synthesis_captions_give_no_answer_away():
     """A caption that says where or how large a thing is keeps it out of the questions that its words would answer."""
-    for words, families, out in (("on the left", "bearing,relation,multihop", {"left", "right"}), ("in the background", "depth_order2", {"closer"})):
+    for words, families, out in (
+        ("on the left", "bearing,relation,multihop", {"left", "right"}),
+        ("in the background", "depth_order2", {"closer"}),
+    ):
         s = scene(2)
-        s = dataclasses.replace(s, objects=tuple(dataclasses.replace(o, caption=f"{o.caption} {words}") for o in s.objects))
+        s = dataclasses.replace(
+            s, objects=tuple(dataclasses.replace(o, caption=f"{o.caption} {words}") for o in s.objects)
+        )
         records = Generator(chosen(families), Options(profile="plain"), per_scene=20)(s)
         assert not any(said(r) in out or json.loads(r.meta)["form"] in out for r in records)
 
@@ -276,7 +369,11 @@ def test_synthesis_captions_give_no_answer_away():
 def test_synthesis_count_only_where_all_is_known():
     s = dataclasses.replace(scene(1), intrinsics_source="estimated", tags=())
     assert not list(FAMILIES["count"].generate(SceneView(s, Options()), random.Random(0), Options()))
-    assert boxes.plural("trash can") == "trash cans" and boxes.plural("box") == "boxes" and boxes.plural("person") == "people"
+    assert (
+        boxes.plural("trash can") == "trash cans"
+        and boxes.plural("box") == "boxes"
+        and boxes.plural("person") == "people"
+    )
     assert boxes.plural("berry") == "berries" and boxes.plural("toy") == "toys"
 
 
@@ -286,7 +383,9 @@ def test_synthesis_records_survive_the_dataset(tmp_path):
 
     from data_prep.synthesis.dataset import write_questions
 
-    records = [r for i in range(3) for r in Generator(chosen("all"), Options(), per_scene=4)(scene(i, image=picture(320, 240)))]
+    records = [
+        r for i in range(3) for r in Generator(chosen("all"), Options(), per_scene=4)(scene(i, image=picture(320, 240)))
+    ]
     manifest = write_questions(str(tmp_path / "q"), {"a": 1}, records)
     assert manifest["splits"]["train"]["records"] == len(records)
     source = tfds.builder_from_directory(str(tmp_path / "q")).as_data_source("train")

@@ -1,4 +1,5 @@
 """Importers: each published form to records, and rows that cannot be used, one reason each."""
+
 import io
 import json
 
@@ -29,7 +30,11 @@ def images(tmp_path):
 
 def read(tmp_path, kind, rows, images, name="data.jsonl", **kwargs):
     path = tmp_path / name
-    path.write_text(json.dumps(rows) if name.endswith(".json") else "\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows))
+    path.write_text(
+        json.dumps(rows)
+        if name.endswith(".json")
+        else "\n".join(r if isinstance(r, str) else json.dumps(r) for r in rows)
+    )
     out = list(import_records(kind, str(path), images, **kwargs))
     return [r for r in out if not isinstance(r, BadRow)], [r.args[-1] for r in out if isinstance(r, BadRow)]
 
@@ -40,23 +45,38 @@ def test_synthesis_import_ssrl_parquet(tmp_path, images):
 
     path = tmp_path / "s.parquet"
     marks = "<image>" * 5
-    rows = [{"problem": marks + "Which?", "answer": "B", "images": [f"crop/{i}.png" for i in range(5)]},
-            {"problem": "<image>Order?", "answer": "1-3-0-2", "images": ["crop/5.png"]},
-            {"problem": "<image>Order?", "answer": "1-3-0-2", "images": ["crop/0.png", "crop/1.png"]},
-            {"problem": "<image>Order?", "answer": "0-1", "images": ["../secret.png"]}]
+    rows = [
+        {"problem": marks + "Which?", "answer": "B", "images": [f"crop/{i}.png" for i in range(5)]},
+        {"problem": "<image>Order?", "answer": "1-3-0-2", "images": ["crop/5.png"]},
+        {"problem": "<image>Order?", "answer": "1-3-0-2", "images": ["crop/0.png", "crop/1.png"]},
+        {"problem": "<image>Order?", "answer": "0-1", "images": ["../secret.png"]},
+    ]
     pq.write_table(pa.Table.from_pylist(rows), path)
     out = list(import_records("ssrl", str(path), images))
-    assert [r.family for r in out[:2]] == ["ssrl_crop", "ssrl_crop"] and [r.question_type for r in out[:2]] == ["mcq", "free"]
+    assert [r.family for r in out[:2]] == ["ssrl_crop", "ssrl_crop"] and [r.question_type for r in out[:2]] == [
+        "mcq",
+        "free",
+    ]
     assert json.loads(out[0].reward) == {"kind": "ssrl"} and len(out[0].images) == 5 and out[0].widths == (32,) * 5
-    assert out[2].args[-1].startswith("number of <image> marks") and out[3].args[-1] == "picture path leaves the folder of pictures"
-    pq.write_table(pa.Table.from_pylist([{"problem": "<image>?", "answer": "A", "images": [{"bytes": png(), "path": "shuffle/1.png"}]}]), path)
+    assert (
+        out[2].args[-1].startswith("number of <image> marks")
+        and out[3].args[-1] == "picture path leaves the folder of pictures"
+    )
+    pq.write_table(
+        pa.Table.from_pylist(
+            [{"problem": "<image>?", "answer": "A", "images": [{"bytes": png(), "path": "shuffle/1.png"}]}]
+        ),
+        path,
+    )
     assert next(import_records("ssrl", str(path))).family == "ssrl_shuffle"
 
 
 def test_synthesis_import_vsi100k(tmp_path, images):
-    rows = [{"scene_id": "scene7", "question": "How many chairs?", "answer": "4"},
-            {"scene_id": "scene9", "question": "Left or right?", "answer": "left"},
-            {"scene_id": "scene7", "question": "", "answer": "4"}]
+    rows = [
+        {"scene_id": "scene7", "question": "How many chairs?", "answer": "4"},
+        {"scene_id": "scene9", "question": "Left or right?", "answer": "left"},
+        {"scene_id": "scene7", "question": "", "answer": "4"},
+    ]
     records, bad = read(tmp_path, "vsi100k", rows, images, "object_counting.json")
     assert [r.family for r in records] == ["vsi_object_counting"] * 2 and [len(r.images) for r in records] == [16, 0]
     assert [json.loads(r.reward)["kind"] for r in records] == ["mra", "word"] and "video" in json.loads(records[0].meta)
@@ -64,46 +84,105 @@ def test_synthesis_import_vsi100k(tmp_path, images):
 
 
 def test_synthesis_import_vilasr(tmp_path, images):
-    rows = [{"question": "Which?\nA. left\nB. right", "answer": "<answer>B</answer>", "image_path": ["crop/0.png"], "data_type": "vqa",
-             "question_type": "multiple choice"},
-            {"question": "How far?", "answer": "3.5", "image_path": ["crop/0.png", "crop/1.png"], "data_type": "video", "question_type": "numerical"},
-            {"question": "How far?", "answer": "far", "image_path": [], "question_type": "regression"},
-            {"question": "How far?", "answer": "1", "image_path": [], "question_type": "riddle"}]
+    rows = [
+        {
+            "question": "Which?\nA. left\nB. right",
+            "answer": "<answer>B</answer>",
+            "image_path": ["crop/0.png"],
+            "data_type": "vqa",
+            "question_type": "multiple choice",
+        },
+        {
+            "question": "How far?",
+            "answer": "3.5",
+            "image_path": ["crop/0.png", "crop/1.png"],
+            "data_type": "video",
+            "question_type": "numerical",
+        },
+        {"question": "How far?", "answer": "far", "image_path": [], "question_type": "regression"},
+        {"question": "How far?", "answer": "1", "image_path": [], "question_type": "riddle"},
+    ]
     records, bad = read(tmp_path, "vilasr_rl", rows, images)
     assert records[0].options == ("left", "right") and records[0].answer == "B" and records[0].question_type == "mcq"
-    assert records[1].question_type == "number" and records[1].tags == ("video",) and json.loads(records[1].reward)["kind"] == "vilasr"
+    assert (
+        records[1].question_type == "number"
+        and records[1].tags == ("video",)
+        and json.loads(records[1].reward)["kind"] == "vilasr"
+    )
     assert bad == ["answer is not a number", "question_type 'riddle' is unknown"]
-    talk = [{"from": "human", "value": "<image>Where?"}, {"from": "gpt", "value": "<think>t</think>"}, {"from": "human", "value": "<image>drawn"},
-            {"from": "gpt", "value": "<think>t</think><answer>left</answer>"}]
-    records, bad = read(tmp_path, "vilasr_sft", [{"conversations": talk, "images": ["crop/0.png", "crop/1.png"]},
-                                                 {"conversations": talk, "images": ["crop/0.png"]},
-                                                 {"conversations": talk[:2], "images": ["crop/0.png"]}], images, "x.json")
-    assert records[0].answer == "left" and len(records[0].images) == 2 and len(json.loads(records[0].meta)["messages"]) == 4
+    talk = [
+        {"from": "human", "value": "<image>Where?"},
+        {"from": "gpt", "value": "<think>t</think>"},
+        {"from": "human", "value": "<image>drawn"},
+        {"from": "gpt", "value": "<think>t</think><answer>left</answer>"},
+    ]
+    records, bad = read(
+        tmp_path,
+        "vilasr_sft",
+        [
+            {"conversations": talk, "images": ["crop/0.png", "crop/1.png"]},
+            {"conversations": talk, "images": ["crop/0.png"]},
+            {"conversations": talk[:2], "images": ["crop/0.png"]},
+        ],
+        images,
+        "x.json",
+    )
+    assert (
+        records[0].answer == "left"
+        and len(records[0].images) == 2
+        and len(json.loads(records[0].meta)["messages"]) == 4
+    )
     assert bad == ["number of <image> marks and of pictures differ", "last turn holds no <answer>"]
 
 
 def test_synthesis_import_jsonl_and_bad_rows(tmp_path, images):
-    rows = [{"question": "Which?", "answer": "left", "options": ["left", "right"], "images": ["crop/0.png"], "family": "mine"},
-            "{broken", "[1]",
-            {"question": "Which?", "answer": "up", "options": ["left", "right"]}, {"question": "q", "answer": "a", "images": ["bad.png"]},
-            {"question": "q", "answer": "a", "images": ["none.png"]}, {"question": "q {x:3}", "answer": "a"},
-            {"question": "q", "answer": "a", "images": 7},
-            {"question": "q", "answer": "3", "reward": "mra"}, {"question": "q", "answer": "3", "question_type": "poem"}]
+    rows = [
+        {
+            "question": "Which?",
+            "answer": "left",
+            "options": ["left", "right"],
+            "images": ["crop/0.png"],
+            "family": "mine",
+        },
+        "{broken",
+        "[1]",
+        {"question": "Which?", "answer": "up", "options": ["left", "right"]},
+        {"question": "q", "answer": "a", "images": ["bad.png"]},
+        {"question": "q", "answer": "a", "images": ["none.png"]},
+        {"question": "q {x:3}", "answer": "a"},
+        {"question": "q", "answer": "a", "images": 7},
+        {"question": "q", "answer": "3", "reward": "mra"},
+        {"question": "q", "answer": "3", "question_type": "poem"},
+    ]
     records, bad = read(tmp_path, "jsonl", rows, images)
     assert [r.family for r in records] == ["mine"] and json.loads(records[0].reward) == {"kind": "choice"}
-    assert bad == ["line is not JSON", "row is not an object", "answer is none of the options", "picture cannot be decoded",
-                   "picture file is missing",
-                   "text holds what reads as a coordinate placeholder", "picture is neither path nor bytes", "reward is not an object with a kind",
-                   "question_type 'poem' is unknown"]
+    assert bad == [
+        "line is not JSON",
+        "row is not an object",
+        "answer is none of the options",
+        "picture cannot be decoded",
+        "picture file is missing",
+        "text holds what reads as a coordinate placeholder",
+        "picture is neither path nor bytes",
+        "reward is not an object with a kind",
+        "question_type 'poem' is unknown",
+    ]
 
 
 def test_synthesis_import_split_by_scene_and_verb(tmp_path, images, capsys):
-    rows = [{"question": f"q{i}", "answer": "a", "scene_id": f"s{i % 20}", "images": ["crop/0.png"]} for i in range(100)]
+    rows = [
+        {"question": f"q{i}", "answer": "a", "scene_id": f"s{i % 20}", "images": ["crop/0.png"]} for i in range(100)
+    ]
     records, _ = read(tmp_path, "jsonl", rows, images, heldout_percent=30)
-    assert not {r.scene_id for r in records if r.split == "train"} & {r.scene_id for r in records if r.split == "heldout"}
+    assert not {r.scene_id for r in records if r.split == "train"} & {
+        r.scene_id for r in records if r.split == "heldout"
+    }
     from data_prep.synthesize import main
 
-    assert main(["--import=jsonl", f"--path={tmp_path / 'data.jsonl'}", f"--images={images}", f"--out={tmp_path / 'o'}"]) == 0
+    assert (
+        main(["--import=jsonl", f"--path={tmp_path / 'data.jsonl'}", f"--images={images}", f"--out={tmp_path / 'o'}"])
+        == 0
+    )
     assert "train 100" in capsys.readouterr().out
     assert main(["--import=jsonl", f"--path={tmp_path / 'none.jsonl'}", f"--out={tmp_path / 'o2'}"]) == 2
     assert set(KINDS) == {"ssrl", "vsi100k", "vilasr_rl", "vilasr_sft", "jsonl"}

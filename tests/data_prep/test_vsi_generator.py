@@ -1,4 +1,7 @@
-"""VSI-100k's generator: definitions against closed forms, topics, balance, alpha shape, bad metadata; VSI-Bench's own answers as a proof."""
+"""VSI-100k's generator: definitions against closed forms, topics, balance, alpha shape, bad metadata; VSI-Bench's own
+answers as a proof.
+"""
+
 import collections
 import json
 import math
@@ -43,7 +46,9 @@ def room(seed=0, singles=8):
     bbox = {n: [box((*rng.uniform(-3, 3, 2), 0.5), rng.uniform(0.2, 1.0, 3), rng.uniform(0, 90))] for n in names}
     bbox["chair"] = [box((*rng.uniform(-3, 3, 2), 0.5), (0.5, 0.5, 1)) for _ in range(3)]
     counts = {n: len(v) for n, v in bbox.items()}
-    return parse_room(f"room{seed}", {"dataset": "test", "room_size": 20.06, "object_counts": counts, "object_bbox": bbox})
+    return parse_room(
+        f"room{seed}", {"dataset": "test", "room_size": 20.06, "object_counts": counts, "object_bbox": bbox}
+    )
 
 
 def test_vsi_box_distance_closed_forms():
@@ -56,7 +61,9 @@ def test_vsi_box_distance_closed_forms():
     for _ in range(5):
         p, q = (instance(rng.uniform(-2, 2, 3), rng.uniform(0.2, 1.5, 3), rng.uniform(0, 360)) for _ in range(2))
         points = [i.centroid + (rng.uniform(-0.5, 0.5, (4000, 3)) * i.lengths) @ i.axes for i in (p, q)]
-        sampled = nearest_distance(*(Instance(i.centroid, i.lengths, i.axes, pts) for i, pts in zip((p, q), points, strict=True)))
+        sampled = nearest_distance(
+            *(Instance(i.centroid, i.lengths, i.axes, pts) for i, pts in zip((p, q), points, strict=True))
+        )
         assert box_distance(p, q) <= sampled + 1e-3 and sampled - box_distance(p, q) < 0.2
 
 
@@ -66,14 +73,19 @@ def test_vsi_directions():
     at = {d: np.array([math.sin(math.radians(d)), math.cos(math.radians(d)), 5.0]) for d in degrees_right}
     assert [side(turn(stand, face, at[d])) for d in (30, -30)] == ["right", "left"]
     assert [side_or_back(turn(stand, face, at[d])) for d in (100, -100, 150)] == ["right", "left", "back"]
-    assert [quadrant(turn(stand, face, at[d])) for d in (30, -30, 150, -150)] == ["front-right", "front-left", "back-right", "back-left"]
+    assert [quadrant(turn(stand, face, at[d])) for d in (30, -30, 150, -150)] == [
+        "front-right",
+        "front-left",
+        "back-right",
+        "back-left",
+    ]
 
 
 def test_vsi_alpha_shape_area():
     rng = np.random.default_rng(0)
     square = rng.uniform(0, 4, (6000, 2))
     assert alpha_shape_area(square) == pytest.approx(16, rel=0.03)
-    corner = square[(square[:, 0] < 2) | (square[:, 1] < 2)]                       # an L: the convex hull would say 14
+    corner = square[(square[:, 0] < 2) | (square[:, 1] < 2)]  # an L: the convex hull would say 14
     assert alpha_shape_area(corner) == pytest.approx(12, rel=0.03)
     assert alpha_shape_area(np.c_[corner, rng.uniform(0, 2, len(corner))], cell=0) == pytest.approx(12, rel=0.04)
     for bad in (np.zeros((5, 2)), np.c_[np.arange(9.0), np.arange(9.0)], np.zeros((0, 3))):
@@ -98,8 +110,11 @@ def test_vsi_topics_and_answers(definitions):
             elif topic == "room_size_estimation":
                 assert q.answer == "20.1" and q.unit == "m2"
             elif topic == "object_abs_distance":
-                expected = np.linalg.norm(center[names[0]] - center[names[1]]) if definitions == "vsi100k" else \
-                    box_distance(r.objects[names[0]][0], r.objects[names[1]][0])
+                expected = (
+                    np.linalg.norm(center[names[0]] - center[names[1]])
+                    if definitions == "vsi100k"
+                    else box_distance(r.objects[names[0]][0], r.objects[names[1]][0])
+                )
                 assert abs(float(q.answer) - expected) <= 0.0501 and not q.options
             elif topic == "object_rel_distance":
                 assert len(q.options) == 4
@@ -123,9 +138,14 @@ def test_vsi_balance_and_reproducibility():
 
 def test_vsi_bad_metadata(tmp_path):
     good = {"object_bbox": {"a": [box((0, 0, 0))]}, "object_counts": {"a": 1}}
-    cases = {"ok": good, "none": {}, "axes": {"object_bbox": {"a": [{**box((0, 0, 0)), "normalizedAxes": [1] * 9}]}},
-             "flat": {"object_bbox": {"a": [box((0, 0, 0), (0, 1, 1))]}}, "nan": {"object_bbox": {"a": [box((math.nan, 0, 0))]}},
-             "fields": {"object_bbox": {"a": [{"centroid": [0, 0, 0]}]}}}
+    cases = {
+        "ok": good,
+        "none": {},
+        "axes": {"object_bbox": {"a": [{**box((0, 0, 0)), "normalizedAxes": [1] * 9}]}},
+        "flat": {"object_bbox": {"a": [box((0, 0, 0), (0, 1, 1))]}},
+        "nan": {"object_bbox": {"a": [box((math.nan, 0, 0))]}},
+        "fields": {"object_bbox": {"a": [{"centroid": [0, 0, 0]}]}},
+    }
     (tmp_path / "m.json").write_text(json.dumps(cases))
     rooms, problems = load_rooms(str(tmp_path / "m.json"))
     assert [r.scene_id for r in rooms] == ["ok"] and len(problems) == 5 and all("\n" not in p for p in problems)
@@ -148,24 +168,38 @@ def test_vsi_verb(tmp_path, capsys):
 
 @pytest.mark.proof
 def test_vsi_bench_answers_follow_from_metadata():
-    """Every derivable answer of VSI-Bench, at the rates that its metadata allows. VSI_BENCH_DIR: vsi_bench_part.json, *_meta_info_val.json."""
+    """Every derivable answer of VSI-Bench, at the rates that its metadata allows. VSI_BENCH_DIR: vsi_bench_part.json,
+    *_meta_info_val.json.
+    """
     folder = Path(os.environ.get("VSI_BENCH_DIR", "../shared/realdata/vsi_bench"))
     assert folder.is_dir(), "set VSI_BENCH_DIR to the folder of VSI-Bench's questions and metadata"
     names = ("arkitscenes", "scannet", "scannetpp")
-    rooms = {f"{name}/{r.scene_id}": r for name in names for r in load_rooms(str(folder / f"{name}_meta_info_val.json"))[0]}
+    rooms = {
+        f"{name}/{r.scene_id}": r for name in names for r in load_rooms(str(folder / f"{name}_meta_info_val.json"))[0]
+    }
     right, total = collections.Counter(), collections.Counter()
     for item in json.loads((folder / "vsi_bench_part.json").read_text()):
-        kind, question = item["question_type"], item["question"].replace("coat rack", "coat hanger")      # renamed in the metadata
+        kind, question = (
+            item["question_type"],
+            item["question"].replace("coat rack", "coat hanger"),
+        )  # renamed in the metadata
         if kind in ("obj_appearance_order", "route_planning"):
             continue
         r = rooms[item["mp4_path"][:-4]]
         truth = item[item["answer"]][3:] if item["answer"] in "ABCD" else item["answer"]
         total[kind] += 1
-        right[kind] += rederive(r, kind, question).replace("coat hanger", "coat rack") == truth if kind != "object_abs_distance" else \
-            abs(round(float(rederive(r, kind, question)) - float(truth), 2)) <= 0.1
+        right[kind] += (
+            rederive(r, kind, question).replace("coat hanger", "coat rack") == truth
+            if kind != "object_abs_distance"
+            else abs(round(float(rederive(r, kind, question)) - float(truth), 2)) <= 0.1
+        )
     rates = {k: right[k] / total[k] for k in total}
     print(rates)
-    assert all(rates[k] == 1 for k in rates if "direction" in k or k in ("object_rel_distance", "room_size_estimation", "object_size_estimation"))
+    assert all(
+        rates[k] == 1
+        for k in rates
+        if "direction" in k or k in ("object_rel_distance", "room_size_estimation", "object_size_estimation")
+    )
     assert rates["object_counting"] > 0.99 and rates["object_abs_distance"] >= 0.98
 
 
@@ -185,4 +219,6 @@ def rederive(r, kind, question):
         listed, target = re.search(r"objects \((.*)\) is the closest to the (.*)\?", question).groups()
         return min(listed.split(", "), key=lambda n: distance(n, target))
     names = re.search(r"standing by the (.*) and facing the (.*), is the (.*?) to", question).groups()
-    return {"easy": side, "medium": side_or_back, "hard": quadrant}[kind.rsplit("_", 1)[1]](turn(*(r.objects[n][0].centroid for n in names)))
+    return {"easy": side, "medium": side_or_back, "hard": quadrant}[kind.rsplit("_", 1)[1]](
+        turn(*(r.objects[n][0].centroid for n in names))
+    )

@@ -1,4 +1,7 @@
-"""Tiny random checkpoints of every annotation model, made by the libraries themselves and saved as users have them on disk."""
+"""Tiny random checkpoints of every annotation model, made by the libraries themselves and saved as users have them on
+disk.
+"""
+
 from __future__ import annotations
 
 import json
@@ -21,8 +24,8 @@ def rpn(folder):
     torch.manual_seed(0)
     model = detection.fasterrcnn_mobilenet_v3_large_320_fpn(weights=None, weights_backbone=None, num_classes=2)
     with torch.no_grad():
-        model.rpn.head.cls_logits.weight.normal_(std=0.3)       # so that scores differ
-        model.rpn.head.bbox_pred.weight.zero_()                 # proposals are the anchors
+        model.rpn.head.cls_logits.weight.normal_(std=0.3)  # so that scores differ
+        model.rpn.head.bbox_pred.weight.zero_()  # proposals are the anchors
     path = folder / "fasterrcnn_mobilenet_v3_large_320_fpn-tiny.pth"
     torch.save(model.state_dict(), path)
     return path
@@ -35,10 +38,24 @@ def sam(path):
     from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
     torch.manual_seed(1)
-    encoder = ImageEncoderViT(img_size=128, embed_dim=32, depth=3, num_heads=2, mlp_ratio=2, out_chans=32, qkv_bias=True, use_rel_pos=True,
-                              window_size=3, global_attn_indexes=(2,), norm_layer=partial(torch.nn.LayerNorm, eps=1e-6))
-    model = Sam(encoder, PromptEncoder(32, (8, 8), (128, 128), 4), MaskDecoder(transformer_dim=32, transformer=TwoWayTransformer(2, 32, 8, 64),
-                                                                               iou_head_hidden_dim=32))
+    encoder = ImageEncoderViT(
+        img_size=128,
+        embed_dim=32,
+        depth=3,
+        num_heads=2,
+        mlp_ratio=2,
+        out_chans=32,
+        qkv_bias=True,
+        use_rel_pos=True,
+        window_size=3,
+        global_attn_indexes=(2,),
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+    )
+    model = Sam(
+        encoder,
+        PromptEncoder(32, (8, 8), (128, 128), 4),
+        MaskDecoder(transformer_dim=32, transformer=TwoWayTransformer(2, 32, 8, 64), iou_head_hidden_dim=32),
+    )
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
@@ -50,27 +67,60 @@ def sam(path):
 def sam_transformers(folder):
     """The same architecture in transformers' format."""
     torch.manual_seed(1)
-    vision = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 128, "patch_size": 16, "output_channels": 32,
-              "window_size": 3, "global_attn_indexes": [1], "mlp_dim": 64, "num_pos_feats": 16}
+    vision = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 128,
+        "patch_size": 16,
+        "output_channels": 32,
+        "window_size": 3,
+        "global_attn_indexes": [1],
+        "mlp_dim": 64,
+        "num_pos_feats": 16,
+    }
     prompt = {"hidden_size": 32, "image_size": 128, "patch_size": 16, "mask_input_channels": 4}
     decoder = {"hidden_size": 32, "mlp_dim": 64, "num_attention_heads": 4, "iou_head_hidden_dim": 32}
-    transformers.SamModel(transformers.SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)).save_pretrained(folder)
+    transformers.SamModel(
+        transformers.SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+    ).save_pretrained(folder)
     return folder
 
 
 def depth_anything(folder, kind="metric"):
     """Depth Anything V2; `kind` metric (up to 20) or relative."""
     torch.manual_seed(2)
-    backbone = {**_DINO, "image_size": 28, "patch_size": 14, "out_indices": [1, 2, 3, 4], "reshape_hidden_states": False, "apply_layernorm": True}
-    config = transformers.DepthAnythingConfig(backbone_config=backbone, reassemble_hidden_size=16, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8,
-                                              head_hidden_size=8, depth_estimation_type=kind, max_depth=20 if kind == "metric" else 1)
+    backbone = {
+        **_DINO,
+        "image_size": 28,
+        "patch_size": 14,
+        "out_indices": [1, 2, 3, 4],
+        "reshape_hidden_states": False,
+        "apply_layernorm": True,
+    }
+    config = transformers.DepthAnythingConfig(
+        backbone_config=backbone,
+        reassemble_hidden_size=16,
+        neck_hidden_sizes=[8, 8, 8, 8],
+        fusion_hidden_size=8,
+        head_hidden_size=8,
+        depth_estimation_type=kind,
+        max_depth=20 if kind == "metric" else 1,
+    )
     model = transformers.DepthAnythingForDepthEstimation(config)
     with torch.no_grad():
         for parameter in model.head.parameters():
             parameter.uniform_(-0.2, 0.4)
     model.save_pretrained(folder)
-    transformers.DPTImageProcessor(size={"height": 56, "width": 56}, keep_aspect_ratio=True, ensure_multiple_of=14, do_rescale=True,
-                                   do_normalize=True, image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225]).save_pretrained(folder)
+    transformers.DPTImageProcessor(
+        size={"height": 56, "width": 56},
+        keep_aspect_ratio=True,
+        ensure_multiple_of=14,
+        do_rescale=True,
+        do_normalize=True,
+        image_mean=[0.485, 0.456, 0.406],
+        image_std=[0.229, 0.224, 0.225],
+    ).save_pretrained(folder)
     return folder
 
 
@@ -79,9 +129,18 @@ def depth_pro(folder, view=60.0, with_view=True):
     torch.manual_seed(3)
     dino = {**_DINO, "num_hidden_layers": 2, "image_size": 16, "patch_size": 4}
     config = transformers.DepthProConfig(
-        patch_size=16, fusion_hidden_size=16, intermediate_hook_ids=[1, 0], intermediate_feature_dims=[8, 8], scaled_images_ratios=[0.5, 1.0],
-        scaled_images_overlap_ratios=[0.0, 0.2], scaled_images_feature_dims=[12, 12], use_fov_model=with_view, image_model_config=dict(dino),
-        patch_model_config=dict(dino), fov_model_config=dict(dino))
+        patch_size=16,
+        fusion_hidden_size=16,
+        intermediate_hook_ids=[1, 0],
+        intermediate_feature_dims=[8, 8],
+        scaled_images_ratios=[0.5, 1.0],
+        scaled_images_overlap_ratios=[0.0, 0.2],
+        scaled_images_feature_dims=[12, 12],
+        use_fov_model=with_view,
+        image_model_config=dict(dino),
+        patch_model_config=dict(dino),
+        fov_model_config=dict(dino),
+    )
     model = transformers.DepthProForDepthEstimation(config)
     with torch.no_grad():
         model.head.layers[-2].bias.fill_(0.3)
@@ -99,12 +158,35 @@ def clip(folder, texts):
     torch.manual_seed(4)
     tokenizer = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=600, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False,
-                                                             end_of_word_suffix="</w>", special_tokens=["<|startoftext|>", "<|endoftext|>"]))
+    tokenizer.train_from_iterator(
+        texts,
+        trainers.BpeTrainer(
+            vocab_size=600,
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+            end_of_word_suffix="</w>",
+            special_tokens=["<|startoftext|>", "<|endoftext|>"],
+        ),
+    )
     state = json.loads(tokenizer.to_str())["model"]
-    text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": len(state["vocab"]),
-            "bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 1}
-    vision = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "vocab_size": len(state["vocab"]),
+        "bos_token_id": 0,
+        "eos_token_id": 1,
+        "pad_token_id": 1,
+    }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
     model = transformers.CLIPModel(transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=16))
     with torch.no_grad():
         for parameter in model.parameters():
@@ -113,7 +195,9 @@ def clip(folder, texts):
     model.save_pretrained(folder)
     merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in state["merges"]]
     transformers.CLIPTokenizer(vocab=state["vocab"], merges=merges, model_max_length=77).save_pretrained(folder)
-    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(folder)
+    transformers.CLIPImageProcessor(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}).save_pretrained(
+        folder
+    )
     return folder
 
 
@@ -123,12 +207,31 @@ def chat(folder):
 
     torch.manual_seed(5)
     ids = train_tokenizer(["Describe the outlined object."] * 10, 300, folder, max_pixels=16 * 28 * 28)
-    names = {k: ids.pop(k) for k in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")}
-    text = {**ids, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
-            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]}}
-    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 40, "num_heads": 2, "patch_size": 14, "out_hidden_size": 32, "window_size": 56,
-              "fullatt_block_indexes": [1]}
-    model = transformers.Qwen2_5_VLForConditionalGeneration(transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **names))
+    names = {
+        k: ids.pop(k) for k in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
+    }
+    text = {
+        **ids,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+    }
+    vision = {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 40,
+        "num_heads": 2,
+        "patch_size": 14,
+        "out_hidden_size": 32,
+        "window_size": 56,
+        "fullatt_block_indexes": [1],
+    }
+    model = transformers.Qwen2_5_VLForConditionalGeneration(
+        transformers.Qwen2_5_VLConfig(text_config=text, vision_config=vision, **names)
+    )
     model.generation_config.eos_token_id = ids["eos_token_id"]
     model.save_pretrained(folder)
     return folder

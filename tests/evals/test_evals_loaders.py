@@ -94,7 +94,10 @@ def write_spar_bench(root):
     base = {"image": [as_picture(), as_picture(1)], "question": "q", "img_type": "multi_view"}
     parquet(
         root / "data" / "test-00000.parquet",
-        [{"id": "1", "answer": "A", "task": "position_matching", **base}, {"id": "2", "answer": "1.5", "task": "depth_prediction_oc_mv", **base}],
+        [
+            {"id": "1", "answer": "A", "task": "position_matching", **base},
+            {"id": "2", "answer": "1.5", "task": "depth_prediction_oc_mv", **base},
+        ],
     )
 
 
@@ -155,7 +158,15 @@ def write_viewspatial(root):
 def write_sat_real(root):
     parquet(
         root / "SAT_test.parquet",
-        [{"image_bytes": [encoded(), encoded(1)], "question": "q", "answers": ["left", "right"], "question_type": "pers", "correct_answer": "right"}],
+        [
+            {
+                "image_bytes": [encoded(), encoded(1)],
+                "question": "q",
+                "answers": ["left", "right"],
+                "question_type": "pers",
+                "correct_answer": "right",
+            }
+        ],
     )
 
 
@@ -193,7 +204,10 @@ def write_srbench_3d(root):
         "category": "height_higher",
         "image": base64.b64encode(encoded(0, (300, 200))).decode(),
     }
-    tsv(root / "3dsrbench_v1_vlmevalkit_circular.tsv", [row, {**row, "index": 1, "qid": "VIN6MS3J-1", "A": "no", "B": "yes", "answer": "B"}])
+    tsv(
+        root / "3dsrbench_v1_vlmevalkit_circular.tsv",
+        [row, {**row, "index": 1, "qid": "VIN6MS3J-1", "A": "no", "B": "yes", "answer": "B"}],
+    )
 
 
 def write_spatial457(root):
@@ -201,14 +215,25 @@ def write_spatial457(root):
     (root / "images" / "a.png").write_bytes(encoded())
     (root / "questions").mkdir()
     (root / "questions" / "L1_single.json").write_text(
-        json.dumps({"questions": [{"image_filename": "a.png", "question_index": 100001, "question": "q", "answer": "suv"}]})
+        json.dumps(
+            {"questions": [{"image_filename": "a.png", "question_index": 100001, "question": "q", "answer": "suv"}]}
+        )
     )
 
 
 def write_spatial_eval(root):
     parquet(
         root / "vqa" / "test-00000.parquet",
-        [{"id": "spatialmap.vqa.0.2", "image": as_picture(), "text": "t", "oracle_answer": "2", "oracle_option": "B", "oracle_full_answer": "B. 2"}],
+        [
+            {
+                "id": "spatialmap.vqa.0.2",
+                "image": as_picture(),
+                "text": "t",
+                "oracle_answer": "2",
+                "oracle_option": "B",
+                "oracle_full_answer": "B. 2",
+            }
+        ],
     )
 
 
@@ -232,7 +257,14 @@ def write_whatsup(root):
     (root / "controlled_images").mkdir()
     (root / "controlled_images" / "mug_left_of_table.jpeg").write_bytes(encoded(0, kind="JPEG"))
     (root / "controlled_images_dataset.json").write_text(
-        json.dumps([{"image_path": "data/controlled_images/mug_left_of_table.jpeg", "caption_options": ["A mug to the left", "b", "c", "d"]}])
+        json.dumps(
+            [
+                {
+                    "image_path": "data/controlled_images/mug_left_of_table.jpeg",
+                    "caption_options": ["A mug to the left", "b", "c", "d"],
+                }
+            ]
+        )
     )
     (root / "coco_qa_two_obj.json").write_text(json.dumps([[397133, "A bed above a cat", "A bed below a cat"]]))
 
@@ -256,7 +288,9 @@ def write_embspatial(root):
 
 
 def write_realworldqa(root):
-    parquet(root / "data" / "test-00000.parquet", [{"image": as_picture(), "question": "Which? A. x B. y", "answer": "B"}])
+    parquet(
+        root / "data" / "test-00000.parquet", [{"image": as_picture(), "question": "Which? A. x B. y", "answer": "B"}]
+    )
 
 
 def write_mindcube(root):
@@ -282,7 +316,16 @@ def write_mindcube(root):
 def write_vsr(root):
     jsonl(
         root / "zeroshot_test.jsonl",
-        [{"image": "000000000001.jpg", "caption": "The cat is on the mat.", "label": 1, "relation": "on", "subj": "cat", "obj": "mat"}],
+        [
+            {
+                "image": "000000000001.jpg",
+                "caption": "The cat is on the mat.",
+                "label": 1,
+                "relation": "on",
+                "subj": "cat",
+                "obj": "mat",
+            }
+        ],
     )
 
 
@@ -306,7 +349,18 @@ def write_omnispatial(root):
     (root / "Complex_Logic").mkdir()
     (root / "Complex_Logic" / "3.png").write_bytes(encoded())
     (root / "data.json").write_text(
-        json.dumps([{"id": "3_1", "question": "q", "options": ["x", "y"], "answer": 1, "task_type": "Complex_Logic", "sub_task_type": "Pattern"}])
+        json.dumps(
+            [
+                {
+                    "id": "3_1",
+                    "question": "q",
+                    "options": ["x", "y"],
+                    "answer": 1,
+                    "task_type": "Complex_Logic",
+                    "sub_task_type": "Pattern",
+                }
+            ]
+        )
     )
 
 
@@ -321,7 +375,11 @@ def write_general_qa(root):
     )
 
 
-WRITERS = {name.removeprefix("write_"): function for name, function in list(globals().items()) if name.startswith("write_") and name != "write_page"}
+WRITERS = {
+    name.removeprefix("write_"): function
+    for name, function in list(globals().items())
+    if name.startswith("write_") and name != "write_page"
+}
 
 
 def test_every_benchmark_has_a_layout_here():
@@ -339,10 +397,18 @@ def test_published_layout(name, tmp_path):
     for item in items:
         scoring = "rules" if name == "spatialrgpt_bench" else "official"
         assert score_response(name, benchmark.oracle(item, scoring), item, scoring)["score"] == 1.0
-        assert isinstance(benchmark.prompt(item, benchmark.scorings[0]), str) and benchmark.category(item) and benchmark.scene(item)
+        assert (
+            isinstance(benchmark.prompt(item, benchmark.scorings[0]), str)
+            and benchmark.category(item)
+            and benchmark.scene(item)
+        )
         if name not in ("vsi_bench", "vsr"):
-            assert item["images"] and (name == "whatsup" or all(isinstance(i, bytes) or Path(i).exists() for i in item["images"]))
-    result = evaluate_responses(name, items, {i["id"]: {"responses": [benchmark.oracle(i, scoring)]} for i in items}, scoring=scoring)
+            assert item["images"] and (
+                name == "whatsup" or all(isinstance(i, bytes) or Path(i).exists() for i in item["images"])
+            )
+    result = evaluate_responses(
+        name, items, {i["id"]: {"responses": [benchmark.oracle(i, scoring)]} for i in items}, scoring=scoring
+    )
     assert result["n"] == len(items) and result["families"]
 
 
@@ -359,8 +425,17 @@ def test_sources(tmp_path):
     (tmp_path / "x.jsonl").write_text("")
     with pytest.raises(SourceError, match="no items"):
         read_rows(tmp_path)
-    assert as_list("['a', 'b']") == ["a", "b"] and as_list(None) == [] and as_list("a") == ["a"] and as_list(("a",)) == ["a"]
-    assert picture({"bytes": b"x"}, "r") == b"x" and picture("none.png", "r") == "r/none.png" and picture(None, "r") is None
+    assert (
+        as_list("['a', 'b']") == ["a", "b"]
+        and as_list(None) == []
+        and as_list("a") == ["a"]
+        and as_list(("a",)) == ["a"]
+    )
+    assert (
+        picture({"bytes": b"x"}, "r") == b"x"
+        and picture("none.png", "r") == "r/none.png"
+        and picture(None, "r") is None
+    )
 
 
 def test_leaks_are_found(tmp_path):
@@ -380,7 +455,9 @@ def test_leaks_are_found(tmp_path):
         ("r3", "s3", b"broken"),
     ]
     leaks = find_leaks(training, items)
-    assert leaks["exact"] == [{"item": "same", "record": "r0", "bits": 0}] and [leak["item"] for leak in leaks["near"]] == ["same"]
+    assert leaks["exact"] == [{"item": "same", "record": "r0", "bits": 0}] and [
+        leak["item"] for leak in leaks["near"]
+    ] == ["same"]
     assert leaks["scenes"][0]["record"] == "r2" and leaks["unreadable"] == 2 and leaks["training"] == 3
     assert "1 identical, 1 near" in leak_text("toy", leaks)
 
@@ -392,7 +469,9 @@ def test_frames_are_spread_and_recorded(tmp_path):
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
         for i in range(20):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(np.full((32, 32, 3), i * 12, np.uint8), format="rgb24")):
+            for packet in stream.encode(
+                av.VideoFrame.from_ndarray(np.full((32, 32, 3), i * 12, np.uint8), format="rgb24")
+            ):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)
@@ -414,7 +493,12 @@ def test_page_shows_pictures_and_escapes_responses(tmp_path):
     rows = {i["id"]: {"responses": ["B"]} for i in items}
     result = evaluate_responses("cv_bench", items, rows, extra={"model": "m", "responses": str(tmp_path / "r.jsonl")})
     text = write_page(result, tmp_path / "page.html", items=items).read_text()
-    assert "data:image" in text and "<script>alert" not in text and "&lt;script&gt;alert(1)" in text and "blind guesser" in text
+    assert (
+        "data:image" in text
+        and "<script>alert" not in text
+        and "&lt;script&gt;alert(1)" in text
+        and "blind guesser" in text
+    )
 
 
 def verb(capsys, *args, code=None):
@@ -448,7 +532,13 @@ def test_verb_scores_compares_and_tabulates(tmp_path, capsys):
     ids = [i["id"] for i in get_benchmark("cv_bench").load(data)]
     for name, answer in (("a", "A"), ("b", "The answer is B")):
         jsonl(tmp_path / f"{name}.jsonl", [{"id": i, "response": answer} for i in ids])
-        text = verb(capsys, f"--score_only={tmp_path}/{name}.jsonl", "--benchmark=cv_bench", f"--data={data}", f"--out={tmp_path}/{name}.json")
+        text = verb(
+            capsys,
+            f"--score_only={tmp_path}/{name}.jsonl",
+            "--benchmark=cv_bench",
+            f"--data={data}",
+            f"--out={tmp_path}/{name}.json",
+        )
         assert "scoring official" in text and (tmp_path / f"{name}.html").exists()
     assert "+100.0" in verb(capsys, "--compare", f"{tmp_path}/a.json", f"{tmp_path}/b.json")
     assert "Li 2025 (published)" in verb(capsys, "--table=li2025", f"{tmp_path}/a.json", f"{tmp_path}/b.json")

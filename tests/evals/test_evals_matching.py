@@ -1,4 +1,6 @@
-"""Letter and number rules of the harnesses, case by case; MRA's float edges; agreement rates are checked by hand on saved outputs."""
+"""Letter and number rules of the harnesses, case by case; MRA's float edges; agreement rates are checked by hand on
+saved outputs.
+"""
 
 import math
 
@@ -253,11 +255,14 @@ def test_mra_variants():
         mra.mra_signed(1, 0)
     assert mra.mra_vilasr(1.5, 1, strict=True) == 0.0 and mra.mra_vilasr(1.1, 1, strict=True) == pytest.approx(0.8)
     assert mra.mra_vilasr(1.2, 1) == pytest.approx(0.6) and mra.mra_vilasr(0, 0) == 1.0 and mra.mra_vilasr(1, 0) == 0.0
-    assert mra.mra_spatial_ssrl(1.05, 1) == 0.9 and mra.mra_spatial_ssrl(1, 0) == 0.0 and mra.mra_spatial_ssrl(5, -1) > 1.0
+    assert (
+        mra.mra_spatial_ssrl(1.05, 1) == 0.9 and mra.mra_spatial_ssrl(1, 0) == 0.0 and mra.mra_spatial_ssrl(5, -1) > 1.0
+    )
 
 
 @pytest.mark.parametrize(
-    "text,expected", [("1e3", 1000.0), ("1_000", 1000.0), ("٣", 3.0), ("3.5m", None), ("", None), ("9" * 6000, math.inf), (None, None)]
+    "text,expected",
+    [("1e3", 1000.0), ("1_000", 1000.0), ("٣", 3.0), ("3.5m", None), ("", None), ("9" * 6000, math.inf), (None, None)],
 )
 def test_to_float(text, expected):
     assert mra.to_float(text) == expected

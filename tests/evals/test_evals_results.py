@@ -18,7 +18,17 @@ from spatial_jax.evals import (
     result_table,
     write_result,
 )
-from spatial_jax.evals.intervals import Cell, best_at_k, build_cells, macro, mean_interval, paired_difference, pass_at_k, pool, powers_of_two
+from spatial_jax.evals.intervals import (
+    Cell,
+    best_at_k,
+    build_cells,
+    macro,
+    mean_interval,
+    paired_difference,
+    pass_at_k,
+    pool,
+    powers_of_two,
+)
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.tables import table_text
 
@@ -75,7 +85,11 @@ def test_paired_difference():
 
 def test_cells_average():
     built = build_cells(np.array([1.0, 0.0, np.nan, 1.0]), ["a", "a", "a", "b"])
-    assert built["a"].mean == 0.5 and pool(list(built.values())).mean == pytest.approx(2 / 3) and macro([0.5, 1.0, np.nan]) == 0.75
+    assert (
+        built["a"].mean == 0.5
+        and pool(list(built.values())).mean == pytest.approx(2 / 3)
+        and macro([0.5, 1.0, np.nan]) == 0.75
+    )
 
 
 def aggregate(name, scoring="official", **values):
@@ -110,8 +124,15 @@ def test_vsi_bench_directions_are_one_of_eight():
 
 
 def test_spar_bench_middle_leaves_view_change_out():
-    values = {"view_change_infer": [0], "position_matching": [1], "camera_motion_infer": [1], "depth_prediction_oc": [0.5]}
-    assert aggregate("spar_bench", **values)["Middle"] == 1.0 and aggregate("spar_bench", "vlmevalkit", **values)["Middle"] == pytest.approx(2 / 3)
+    values = {
+        "view_change_infer": [0],
+        "position_matching": [1],
+        "camera_motion_infer": [1],
+        "depth_prediction_oc": [0.5],
+    }
+    assert aggregate("spar_bench", **values)["Middle"] == 1.0 and aggregate("spar_bench", "vlmevalkit", **values)[
+        "Middle"
+    ] == pytest.approx(2 / 3)
     assert aggregate("spar_bench", **values)["overall"] == pytest.approx(2.5 / 4)
 
 
@@ -119,14 +140,19 @@ def test_other_aggregations():
     assert aggregate("blink", Relative_Depth=[1, 1, 1], Spatial_Relation=[0])["overall"] == 0.5
     assert aggregate("blink", "lmms_eval", Relative_Depth=[1, 1, 1], Spatial_Relation=[0])["overall"] == 0.75
     cube = {"around|around": [1], "translation|other": [0, 0, 0], "among|among": [1]}
-    assert aggregate("mindcube", **cube)["overall"] == 1.0 and aggregate("mindcube", "lmms_eval", **cube)["overall"] == 0.4
+    assert (
+        aggregate("mindcube", **cube)["overall"] == 1.0 and aggregate("mindcube", "lmms_eval", **cube)["overall"] == 0.4
+    )
     assert aggregate("omnispatial", **{"t|s": [1, 1]})["overall"] == pytest.approx(2 / (2 + 1e-6), abs=1e-12)
     assert aggregate("whatsup", controlled_images=[1, 1, 1], coco_qa_one_obj=[0])["overall"] == 0.5
 
 
 def run(name, pairs, scoring="official", **fields):
     items = [{"id": str(i), **item} for i, (item, _) in enumerate(pairs)]
-    rows = {str(i): {"responses": answers if isinstance(answers, list) else [answers]} for i, (_, answers) in enumerate(pairs)}
+    rows = {
+        str(i): {"responses": answers if isinstance(answers, list) else [answers]}
+        for i, (_, answers) in enumerate(pairs)
+    }
     return evaluate_responses(name, items, rows, scoring=scoring, **fields)
 
 
@@ -138,7 +164,9 @@ def test_3dsrbench_groups():
     metrics = evaluate_responses("srbench_3d", items, rows)["metrics"]
     assert metrics["overall"] == pytest.approx(5 / 6)
     assert (
-        metrics["flip"] == pytest.approx(2 / 3) and metrics["circular"] == pytest.approx(3 / 4) and metrics["flip_circular"] == pytest.approx(1 / 2)
+        metrics["flip"] == pytest.approx(2 / 3)
+        and metrics["circular"] == pytest.approx(3 / 4)
+        and metrics["flip_circular"] == pytest.approx(1 / 2)
     )
 
 
@@ -146,15 +174,30 @@ def test_whatsup_pairs_and_sets():
     pairs = []
     for relation, answer in (("left_of", "A"), ("right_of", "A"), ("on", "A"), ("under", "B")):
         pairs.append(
-            ({"image_path": f"data/x/mug_{relation}_table.jpeg", "caption_options": ["a", "b", "c", "d"], "subset": "controlled_images"}, answer)
+            (
+                {
+                    "image_path": f"data/x/mug_{relation}_table.jpeg",
+                    "caption_options": ["a", "b", "c", "d"],
+                    "subset": "controlled_images",
+                },
+                answer,
+            )
         )
     metrics = run("whatsup", pairs)["metrics"]
-    assert metrics["overall"] == 0.75 and metrics["pair_controlled_images"] == 0.5 and metrics["set_controlled_images"] == 0.0
+    assert (
+        metrics["overall"] == 0.75
+        and metrics["pair_controlled_images"] == 0.5
+        and metrics["set_controlled_images"] == 0.0
+    )
 
 
 def test_vsr_precision_and_recall():
-    metrics = run("vsr", [({"label": 1}, "yes"), ({"label": 1}, "well"), ({"label": 0}, "yes"), ({"label": 0}, "no")])["metrics"]
-    assert metrics["overall"] == 0.5 and metrics["precision"] == 0.5 and metrics["recall"] == 0.5 and metrics["f1"] == 0.5
+    metrics = run("vsr", [({"label": 1}, "yes"), ({"label": 1}, "well"), ({"label": 0}, "yes"), ({"label": 0}, "no")])[
+        "metrics"
+    ]
+    assert (
+        metrics["overall"] == 0.5 and metrics["precision"] == 0.5 and metrics["recall"] == 0.5 and metrics["f1"] == 0.5
+    )
 
 
 def test_spatialrgpt_errors():
@@ -182,8 +225,13 @@ def test_result_of_a_benchmark(caplog):
 
 
 def test_items_without_pictures_score_zero_and_missing_ids_are_counted():
-    items = [{"id": "a", "task": "spatial_imagination_oc", "answer": "B"}, {"id": "b", "task": "spatial_imagination_oc", "answer": "B"}]
-    result = evaluate_responses("spar_bench", items, {"a": {"responses": [], "error": "no picture"}, "x": {"responses": ["B"]}})
+    items = [
+        {"id": "a", "task": "spatial_imagination_oc", "answer": "B"},
+        {"id": "b", "task": "spatial_imagination_oc", "answer": "B"},
+    ]
+    result = evaluate_responses(
+        "spar_bench", items, {"a": {"responses": [], "error": "no picture"}, "x": {"responses": ["B"]}}
+    )
     assert result["metrics"]["overall"] == 0.0 and result["unanswered"] == 1  # although an empty answer would be right
     with pytest.raises(ValueError, match="nothing to score"):
         evaluate_responses("spar_bench", items, {"x": {"responses": ["B"]}})
@@ -194,7 +242,10 @@ def test_rotation_robustness():
 
     items = rotated_items(
         "embspatial",
-        [{"id": str(i), "answer": i % 4, "answer_options": list("wxyz"), "relation": "left", "data_source": "mp3d"} for i in range(8)],
+        [
+            {"id": str(i), "answer": i % 4, "answer_options": list("wxyz"), "relation": "left", "data_source": "mp3d"}
+            for i in range(8)
+        ],
         4,
     )
     assert len(items) == 32 and items[1]["id"] == "0@r1"
@@ -218,8 +269,14 @@ def test_compare_results(tmp_path):
     write_result(tmp_path / "a.json", a)
     write_result(tmp_path / "b.json", b)
     outcome = compare(tmp_path / "a.json", tmp_path / "b.json")
-    assert outcome["overall"]["score"]["difference"] == 0.5 and outcome["overall"]["score"]["p"] < 0.01 and outcome["n"] == 40
-    assert "+50.0" in compare_table(outcome) and read_result(tmp_path / "a.json")["metrics"] == pytest.approx(a["metrics"])
+    assert (
+        outcome["overall"]["score"]["difference"] == 0.5
+        and outcome["overall"]["score"]["p"] < 0.01
+        and outcome["n"] == 40
+    )
+    assert "+50.0" in compare_table(outcome) and read_result(tmp_path / "a.json")["metrics"] == pytest.approx(
+        a["metrics"]
+    )
     with pytest.raises(ValueError, match="one benchmark and one scoring"):
         compare(a, {**b, "scoring": "lmms_eval"})
     (tmp_path / "c.json").write_text("{}")
@@ -252,12 +309,23 @@ def test_li_table_and_the_others(tmp_path):
     )
     table = build_table("li2025", [cv, vsi, result("toy", {"abs_depth": (0.7, 3)}, scoring="reward")])
     row = table["rows"]["m"]
-    assert row["Relation"]["macro"] == pytest.approx(100 * (0.8 + 0.4) / 2) and row["Relation"]["micro"] == pytest.approx(100 * (8 + 15 + 3) / 50)
-    assert row["Distance"]["macro"] == pytest.approx(100 * (0.5 + 0.2 + 0.4) / 3) and row["Abs. depth"]["macro"] == pytest.approx(70.0)
+    assert row["Relation"]["macro"] == pytest.approx(100 * (0.8 + 0.4) / 2) and row["Relation"][
+        "micro"
+    ] == pytest.approx(100 * (8 + 15 + 3) / 50)
+    assert row["Distance"]["macro"] == pytest.approx(100 * (0.5 + 0.2 + 0.4) / 3) and row["Abs. depth"][
+        "macro"
+    ] == pytest.approx(70.0)
     text = table_text(table)
-    assert "cv_bench: official" in text and "Li 2025 (published)" in text and "not there for m" in text and "mapping is ours" in text
+    assert (
+        "cv_bench: official" in text
+        and "Li 2025 (published)" in text
+        and "not there for m" in text
+        and "mapping is ours" in text
+    )
     assert build_table("vsgrpo", [vsi])["rows"]["m"]["Count"]["macro"] == pytest.approx(30.0)
-    assert "Avg" in table_text(build_table("spatial_ssrl", [vsi])) and "Maze" in table_text(build_table("vilasr", [vsi]))
+    assert "Avg" in table_text(build_table("spatial_ssrl", [vsi])) and "Maze" in table_text(
+        build_table("vilasr", [vsi])
+    )
     with pytest.raises(ValueError, match="li2025"):
         build_table("li", [cv])
     with pytest.raises(ValueError, match="none of the results"):
@@ -303,9 +371,17 @@ def test_heldout_families_priors_and_compare():
     train = [record(i, "train", kind) for i in range(60) for kind in ("height", "closer")]
     held = [record(i, "heldout", kind) for i in range(24) for kind in ("height", "closer")]
     right = evaluate_heldout(
-        "toy", held, [[r.answer if r.family == "height" else f"<answer>{r.answer}</answer>"] * 4 for r in held], train, extra={"model": "oracle"}
+        "toy",
+        held,
+        [[r.answer if r.family == "height" else f"<answer>{r.answer}</answer>"] * 4 for r in held],
+        train,
+        extra={"model": "oracle"},
     )
-    assert right["metrics"]["overall"] == pytest.approx(1.0) and right["metrics"]["pass@4"] == 1.0 and right["metrics"]["unparsed"] == 0.0
+    assert (
+        right["metrics"]["overall"] == pytest.approx(1.0)
+        and right["metrics"]["pass@4"] == 1.0
+        and right["metrics"]["unparsed"] == 0.0
+    )
     assert right["families"]["closer"]["prior_constant"] == pytest.approx(
         0.75 * 0.9 + 0.1
     )  # the letter that is right three times of four, in the asked form
@@ -338,7 +414,8 @@ def test_response_log_resumes_and_refuses_other_settings(tmp_path):
 def test_any_models_responses_are_read(tmp_path):
     path = tmp_path / "r.jsonl"
     path.write_text(
-        '{"idx": 3, "full_prediction": "text", "prediction": "(A)"}\n{"idx": 3, "response": "b"}\n\n{"question_id": "q", "output": null}\n'
+        '{"idx": 3, "full_prediction": "text", "prediction": "(A)"}\n{"idx": 3, "response": "b"}\n\n{"question_id":'
+        ' "q", "output": null}\n'
     )
     rows = read_responses(path)
     assert rows["3"]["responses"] == ["text", "b"] and rows["3"]["judge"] == "(A)" and rows["q"]["responses"] == [""]

@@ -1,4 +1,6 @@
-"""A tiny policy end to end: self-built questions, a benchmark's items with pictures, a bad picture, and a run that is interrupted."""
+"""A tiny policy end to end: self-built questions, a benchmark's items with pictures, a bad picture, and a run that is
+interrupted.
+"""
 
 import dataclasses
 import io
@@ -37,7 +39,9 @@ def policy(tmp_path_factory):
     ids = train_tokenizer(["Which is closer, the red box or the blue cup? A. left B. right 1 2 3"] * 30, 400, path)
     vocabulary = ids.pop("vocab_size")
     text = TextConfig(vocabulary, 16, 24, 1, 2, 1, 8, 1e-6, 1e4, (2, 1, 1))
-    vision = VisionConfig("qwen2_5_vl", 1, 16, 24, 2, 16, "silu", 14, window_size=112, full_attention_blocks=(0,), tokens_per_second=2.0)
+    vision = VisionConfig(
+        "qwen2_5_vl", 1, 16, 24, 2, 16, "silu", 14, window_size=112, full_attention_blocks=(0,), tokens_per_second=2.0
+    )
     config = ModelConfig("qwen2_5_vl", text, vision, True, **ids)
     save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(0)))[1]), path)
     return path
@@ -71,9 +75,20 @@ def test_heldout_run_resumes_to_the_same_answers(sampler, tmp_path):
     broken = dataclasses.replace(records[2], question_id="broken", images=(b"not a picture",))
     records.insert(2, broken)
     whole = run_heldout(
-        sampler, records, SETTINGS, train=[record(100 + i) for i in range(8)], responses=tmp_path / "a.jsonl", out=tmp_path / "a.json"
+        sampler,
+        records,
+        SETTINGS,
+        train=[record(100 + i) for i in range(8)],
+        responses=tmp_path / "a.jsonl",
+        out=tmp_path / "a.json",
     )
-    assert whole["n"] == 7 and whole["failed"] == 1 and whole["samples"] == 2 and "pass@2" in whole["metrics"] and "constant" in whole["prior"]
+    assert (
+        whole["n"] == 7
+        and whole["failed"] == 1
+        and whole["samples"] == 2
+        and "pass@2" in whole["metrics"]
+        and "constant" in whole["prior"]
+    )
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
     assert len(lines) == 8 and json.loads((tmp_path / "a.json").read_text())["families"]["closer"]["n"] == 3
     (tmp_path / "b.jsonl").write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
@@ -87,36 +102,78 @@ def test_heldout_run_resumes_to_the_same_answers(sampler, tmp_path):
 
 def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_path):
     items = [
-        {"id": str(i), "question": "Where?", "choices": "A. left\nB. right", "answer": "B. right", "question_type": "t", "images": [encoded(i)]}
+        {
+            "id": str(i),
+            "question": "Where?",
+            "choices": "A. left\nB. right",
+            "answer": "B. right",
+            "question_type": "t",
+            "images": [encoded(i)],
+        }
         for i in range(3)
     ]
     items.append({**items[0], "id": "gone", "images": [str(tmp_path / "none.png")]})
     result = run_benchmark(
-        sampler, "viewspatial", items, SETTINGS, scoring="lmms_eval", rotations=2, responses=tmp_path / "r.jsonl", out=tmp_path / "r.json"
+        sampler,
+        "viewspatial",
+        items,
+        SETTINGS,
+        scoring="lmms_eval",
+        rotations=2,
+        responses=tmp_path / "r.jsonl",
+        out=tmp_path / "r.json",
     )
     assert result["n"] == 4 and result["failed"] == 2 and result["rotation"]["items"] == 4
     kept = {json.loads(line)["id"]: json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()[1:]}
-    assert len(kept) == 8 and len(kept["0"]["responses"]) == 2 and kept["0"]["model_sizes"] == [[56, 56]] and "none.png" in kept["gone"]["error"]
+    assert (
+        len(kept) == 8
+        and len(kept["0"]["responses"]) == 2
+        and kept["0"]["model_sizes"] == [[56, 56]]
+        and "none.png" in kept["gone"]["error"]
+    )
 
 
 def test_a_policy_that_draws_is_asked_until_it_answers(policy, tmp_path, monkeypatch):
-    monkeypatch.setattr(environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))])
+    monkeypatch.setattr(
+        environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))]
+    )
     monkeypatch.setattr(environment.DrawingEnvironment, "closed", lambda self, trajectory: True)
-    monkeypatch.setattr(Processor, "eos_ids", property(lambda self: tuple(range(0, 256, 3)), lambda self, ids: None), raising=False)
-    settings = dataclasses.replace(SETTINGS, policy=dataclasses.replace(SETTINGS.policy, prompt_mode="drawing", system=""),
-                                   sampling=dataclasses.replace(SETTINGS.sampling, turns=3),
-                                   engine=dataclasses.replace(SETTINGS.engine, answer_buckets=(8, 512)))
-    result = run_heldout(Sampler.from_directory(policy, settings), [record(i) for i in range(3)], settings, responses=tmp_path / "drawn.jsonl")
+    monkeypatch.setattr(
+        Processor, "eos_ids", property(lambda self: tuple(range(0, 256, 3)), lambda self, ids: None), raising=False
+    )
+    settings = dataclasses.replace(
+        SETTINGS,
+        policy=dataclasses.replace(SETTINGS.policy, prompt_mode="drawing", system=""),
+        sampling=dataclasses.replace(SETTINGS.sampling, turns=3),
+        engine=dataclasses.replace(SETTINGS.engine, answer_buckets=(8, 512)),
+    )
+    result = run_heldout(
+        Sampler.from_directory(policy, settings),
+        [record(i) for i in range(3)],
+        settings,
+        responses=tmp_path / "drawn.jsonl",
+    )
     rows = [json.loads(line) for line in (tmp_path / "drawn.jsonl").read_text().splitlines() if "responses" in line]
     texts = [text for row in rows for text in row.get("responses", ())]
-    assert len(texts) == 6 and any("index of the given image is 2" in text for text in texts) and result["metrics"]["overall"] == 0.0
+    assert (
+        len(texts) == 6
+        and any("index of the given image is 2" in text for text in texts)
+        and result["metrics"]["overall"] == 0.0
+    )
 
 
 def test_messages_put_pictures_at_their_marks():
     first, text = {"type": "image"}, {"type": "text", "text": "q"}
     assert item_messages("q", 2, 0)[0]["content"] == [first, first, text]
-    assert item_messages("a<image>b", 1, 0)[0]["content"] == [{"type": "text", "text": "a"}, first, {"type": "text", "text": "b"}]
-    assert item_messages("q", 0, 1, "s") == [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "video"}, text]}]
+    assert item_messages("a<image>b", 1, 0)[0]["content"] == [
+        {"type": "text", "text": "a"},
+        first,
+        {"type": "text", "text": "b"},
+    ]
+    assert item_messages("q", 0, 1, "s") == [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": [{"type": "video"}, text]},
+    ]
 
 
 def test_settings_that_contradict_each_other():
@@ -124,9 +181,16 @@ def test_settings_that_contradict_each_other():
         EvalSettings(sampling=SamplingSettings(samples=4)).check()
 
 
-@pytest.mark.parametrize(("axes", "heads", "shape"), [
-    ({}, 2, {"data": 4, "fsdp": 1, "tensor": 2}), ({}, 1, {"data": 8, "fsdp": 1, "tensor": 1}), ({"fsdp": 4}, 8, {"data": 1, "fsdp": 4, "tensor": 2}),
-    ({"data": 1, "fsdp": -1, "tensor": 1}, 4, {"data": 1, "fsdp": 8, "tensor": 1}), ({"data": 1, "tensor": 1}, 4, None)])
+@pytest.mark.parametrize(
+    ("axes", "heads", "shape"),
+    [
+        ({}, 2, {"data": 4, "fsdp": 1, "tensor": 2}),
+        ({}, 1, {"data": 8, "fsdp": 1, "tensor": 1}),
+        ({"fsdp": 4}, 8, {"data": 1, "fsdp": 4, "tensor": 2}),
+        ({"data": 1, "fsdp": -1, "tensor": 1}, 4, {"data": 1, "fsdp": 8, "tensor": 1}),
+        ({"data": 1, "tensor": 1}, 4, None),
+    ],
+)
 def test_answers_are_sampled_around_copies_of_the_weights(axes, heads, shape):
     mesh = engine_mesh(EngineSettings(**axes), heads)
     assert (mesh is None and shape is None) or dict(mesh.shape) == shape

@@ -22,20 +22,45 @@ SP_C = {"question_type": "object_rel_distance", "ground_truth": "B"}
 MMSI = {"answer": "B", "question": "q Options: A: x, B: y, C: z, D: w"}
 VIEW = {"answer": "D. back", "choices": "A. left\nB. right\nC. front\nD. back", "question": "Where?"}
 SAT = {"answers": ["left", "right"], "correct_answer": "left", "question": "q", "question_type": "ego_movement"}
-TURN = {**SAT, "answers": ["rotated left and rotated right", "did move"], "correct_answer": "rotated left and rotated right"}
-BLINK = {"answer": "(B)", "choices": ["A is closer", "B is closer"], "prompt": "p", "question": "q", "idx": "val_Relative_Depth_1"}
+TURN = {
+    **SAT,
+    "answers": ["rotated left and rotated right", "did move"],
+    "correct_answer": "rotated left and rotated right",
+}
+BLINK = {
+    "answer": "(B)",
+    "choices": ["A is closer", "B is closer"],
+    "prompt": "p",
+    "question": "q",
+    "idx": "val_Relative_Depth_1",
+}
 DSR = {"answer": "B", "A": "yes", "B": "no", "C": "nan", "D": None, "question": "q", "category": "height_higher"}
 S457 = {"answer": "suv", "category": "L1_single", "question": "q"}
 QSP = {"answer_value": 100.0, "answer_unit": "cm", "question": "q"}
-UP = {"caption_options": ["mug left of table", "mug right of table"], "image_path": "data/controlled_images/mug_left_of_table.jpeg"}
-EMB = {"answer": 1, "answer_options": ["above", "under", "left", "right"], "question": "q", "relation": "above", "data_source": "mp3d"}
+UP = {
+    "caption_options": ["mug left of table", "mug right of table"],
+    "image_path": "data/controlled_images/mug_left_of_table.jpeg",
+}
+EMB = {
+    "answer": 1,
+    "answer_options": ["above", "under", "left", "right"],
+    "question": "q",
+    "relation": "above",
+    "data_source": "mp3d",
+}
 RWQ, RWQ_W = {"answer": "C", "question": "q"}, {"answer": "Two", "question": "q"}
 CUBE = {"gt_answer": "E", "id": "around_1"}
 VSR_T, VSR_F = {"label": 1, "caption": "c"}, {"label": 0, "caption": "c"}
 RGPT_D = {"qa_info": {"type": "quantitative", "category": "width_data"}, "answer": "The width is 1.0 meters."}
 RGPT_C = {"qa_info": {"type": "quantitative", "category": "direction"}, "answer": "around the 12 o'clock direction."}
 RGPT_Q = {"qa_info": {"type": "qualitative", "category": "left_predicate"}, "answer": "Yes, it is."}
-OMNI = {"answer": 1, "options": ["w", "x", "y", "z"], "question": "q", "task_type": "Complex_Logic", "sub_task_type": "s"}
+OMNI = {
+    "answer": 1,
+    "options": ["w", "x", "y", "z"],
+    "question": "q",
+    "task_type": "Complex_Logic",
+    "sub_task_type": "s",
+}
 OMNI_A = {**OMNI, "answer": 0}
 GEN = {"question": "q", "answer": ["two", "2"]}
 GEN_C = {"question": "q", "answer": "dog", "choices": ["cat", "dog"]}
@@ -175,18 +200,48 @@ CASES = [
     ("spatial457", "lmms_eval", {**S457, "answer": "Yes"}, "answer: true", 1),
     ("spatial457", "lmms_eval", {**S457, "answer": "3"}, '{"Answer": 3}', 1),
     # SpatialEval
-    ("spatial_eval", "official", {**evaluated("spatialmap", 0), "oracle_answer": "Northeast"}, "It is to the northeast.", 1),
-    ("spatial_eval", "official", {**evaluated("spatialmap", 1), "oracle_answer": "Oz Mart"}, "Oz Mart is located northeast of it", 1),
+    (
+        "spatial_eval",
+        "official",
+        {**evaluated("spatialmap", 0), "oracle_answer": "Northeast"},
+        "It is to the northeast.",
+        1,
+    ),
+    (
+        "spatial_eval",
+        "official",
+        {**evaluated("spatialmap", 1), "oracle_answer": "Oz Mart"},
+        "Oz Mart is located northeast of it",
+        1,
+    ),
     ("spatial_eval", "official", {**evaluated("spatialmap", 1), "oracle_answer": "Oz Mart"}, "B. Oz Mart is.", 1),
-    ("spatial_eval", "official", {**evaluated("spatialmap", 2), "oracle_answer": "0"}, "There are no such objects, 2", 1),
+    (
+        "spatial_eval",
+        "official",
+        {**evaluated("spatialmap", 2), "oracle_answer": "0"},
+        "There are no such objects, 2",
+        1,
+    ),
     ("spatial_eval", "official", {**evaluated("mazenav", 0), "oracle_answer": "2"}, "There are 12 right turns", 1),
-    ("spatial_eval", "official", {**evaluated("mazenav", 0), "oracle_answer": "0"}, "no right turns. There are 3 right turns", 1),
+    (
+        "spatial_eval",
+        "official",
+        {**evaluated("mazenav", 0), "oracle_answer": "0"},
+        "no right turns. There are 3 right turns",
+        1,
+    ),
     ("spatial_eval", "official", {**evaluated("mazenav", 2), "oracle_answer": "No"}, "It is not.", 1),
     ("spatial_eval", "official", {**evaluated("mazenav", 2), "oracle_answer": "No"}, "No. Or yes", 0),
     ("spatial_eval", "official", {**evaluated("spatialgrid", 0), "oracle_answer": "4"}, "four blocks of 5", 1),
     ("spatial_eval", "official", {**evaluated("spatialgrid", 1), "oracle_answer": "Dog"}, "the dog, not the cat", 1),
     ("spatial_eval", "official", {**evaluated("spatialreal", 0), "oracle_answer": "5"}, "I see 5.", 1),
-    ("spatial_eval", "vlmevalkit", {**evaluated("mazenav", 0), "oracle_answer": "2", "oracle_option": "B", "text": "x\nA. 1\nB. 2"}, "B", 1),
+    (
+        "spatial_eval",
+        "vlmevalkit",
+        {**evaluated("mazenav", 0), "oracle_answer": "2", "oracle_option": "B", "text": "x\nA. 1\nB. 2"},
+        "B",
+        1,
+    ),
     # Q-Spatial
     ("q_spatial", "official", QSP, "\\scalar{1} \\distance_unit{m}", 1),
     ("q_spatial", "official", QSP, "\\scalar{2} \\distance_unit{m}", 0),
@@ -229,8 +284,20 @@ CASES = [
     ("vsr", "official", VSR_T, "<answer>yes</answer>", 1),
     ("vsr", "official", VSR_T, "", 0),
     # SpatialRGPT-Bench
-    ("spatialrgpt_bench", "official", {**RGPT_D, "judge": '{"answer_in_meters": 1.0, "response_in_meters": 1.25}'}, "", 1),
-    ("spatialrgpt_bench", "official", {**RGPT_D, "judge": {"answer_in_meters": 1.0, "response_in_meters": 0.74}}, "", 0),
+    (
+        "spatialrgpt_bench",
+        "official",
+        {**RGPT_D, "judge": '{"answer_in_meters": 1.0, "response_in_meters": 1.25}'},
+        "",
+        1,
+    ),
+    (
+        "spatialrgpt_bench",
+        "official",
+        {**RGPT_D, "judge": {"answer_in_meters": 1.0, "response_in_meters": 0.74}},
+        "",
+        0,
+    ),
     ("spatialrgpt_bench", "official", {**RGPT_D, "judge": "{broken"}, "", 0),
     ("spatialrgpt_bench", "official", {**RGPT_C, "judge": '{"answer_direction": 12, "response_direction": 1}'}, "", 1),
     ("spatialrgpt_bench", "official", {**RGPT_Q, "judge": '{"your_mark": 1}'}, "", 1),
@@ -257,7 +324,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("name,scoring,item,response,score", CASES, ids=lambda v: v if isinstance(v, str) and len(v) < 24 else None)
+@pytest.mark.parametrize(
+    "name,scoring,item,response,score", CASES, ids=lambda v: v if isinstance(v, str) and len(v) < 24 else None
+)
 def test_scores(name, scoring, item, response, score):
     assert score_response(name, response, {"id": "x", **item}, scoring)["score"] == pytest.approx(score)
 
@@ -341,10 +410,20 @@ def test_unknown_names_name_the_nearest():
 
 
 def test_prompts_as_published():
-    assert get_benchmark("cv_bench").prompt(CV2, "official").endswith("(B) 4\nAnswer with the option's letter from the given choices directly.")
-    assert get_benchmark("cv_bench").prompt(CV2, "lmms_eval").startswith("Note: You only need to respond with A, B without")
-    assert get_benchmark("vsi_bench").prompt(MCA, "official") == (
-        "These are frames of a video.\nq\nOptions:\nA. x\nB. y\nAnswer with the option's letter from the given choices directly."
+    assert (
+        get_benchmark("cv_bench")
+        .prompt(CV2, "official")
+        .endswith("(B) 4\nAnswer with the option's letter from the given choices directly.")
+    )
+    assert (
+        get_benchmark("cv_bench")
+        .prompt(CV2, "lmms_eval")
+        .startswith("Note: You only need to respond with A, B without")
+    )
+    assert (
+        get_benchmark("vsi_bench").prompt(MCA, "official")
+        == "These are frames of a video.\nq\nOptions:\nA. x\nB. y\nAnswer with the option's letter from the given"
+        " choices directly."
     )
     assert (
         get_benchmark("vsi_bench").prompt(NUM, "official")
@@ -352,11 +431,17 @@ def test_prompts_as_published():
     )
     assert "Options:" not in get_benchmark("vsi_bench").prompt(MCA, "vlmevalkit")
     assert get_benchmark("spar_bench").prompt({**VCI, "question": "q"}, "official") == "\nq\n\n"
-    assert "0-1000 scale" in get_benchmark("spar_bench").prompt({"task": "position_matching", "question": "q", "answer": "A"}, "official")
+    assert "0-1000 scale" in get_benchmark("spar_bench").prompt(
+        {"task": "position_matching", "question": "q", "answer": "A"}, "official"
+    )
     assert get_benchmark("viewspatial").prompt(VIEW, "official").startswith("Where?A. left")
     assert get_benchmark("viewspatial").prompt(VIEW, "lmms_eval").startswith("Question: Where?\nChoices: A. left")
     assert get_benchmark("mmsi_bench").prompt(MMSI, "official").endswith("Enclose the option's letter within ``.")
-    assert get_benchmark("sat_real").prompt(SAT, "official").endswith('Choose between the following options: "left" or "right". ')
+    assert (
+        get_benchmark("sat_real")
+        .prompt(SAT, "official")
+        .endswith('Choose between the following options: "left" or "right". ')
+    )
     assert "The first image is from the beginning" in get_benchmark("sat_real").prompt(SAT, "official")
     assert (
         get_benchmark("srbench_3d").prompt(DSR, "official")
@@ -365,7 +450,9 @@ def test_prompts_as_published():
     assert "thinkg step by step" in get_benchmark("q_spatial").prompt(QSP, "official")
     text = spatial457.prompt(S457, "official")
     assert "refered in the questions" in text and "Airliner, Dirtbike" in text and text.count("<image>") == 1
-    assert text.endswith("{'Reasoning': '<your reasons>', 'Answer': '<Your answer>'}") and "Airliner" not in spatial457.prompt(S457, "lmms_eval")
+    assert text.endswith(
+        "{'Reasoning': '<your reasons>', 'Answer': '<Your answer>'}"
+    ) and "Airliner" not in spatial457.prompt(S457, "lmms_eval")
     assert get_benchmark("omnispatial").prompt(OMNI, "official").endswith("q\nA. w\nB. x\nC. y\nD. z")
 
 

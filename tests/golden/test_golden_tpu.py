@@ -1,4 +1,7 @@
-"""Programs compiled for TPUs by the real compiler: kernels stay in, nothing of full size is gathered, memory does not grow unnoticed."""
+"""Programs compiled for TPUs by the real compiler: kernels stay in, nothing of full size is gathered, memory does not
+grow unnoticed.
+"""
+
 import math
 import re
 
@@ -15,20 +18,31 @@ from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs, training_programs
 
 VOCABULARY = 8192
-SMALL = ModelConfig("qwen2_5_vl", TextConfig(VOCABULARY, 512, 1024, 2, 4, 2, 128, 1e-6, 1e6, (16, 24, 24)),
-                    VisionConfig("qwen2_5_vl", 2, 320, 640, 4, 512, "silu", 14, window_size=112, full_attention_blocks=(1,)),
-                    image_token_id=1, video_token_id=2)
-# GiB a device, arguments and results included, and MB that a call sends by collectives, as compiled when this was written.
+SMALL = ModelConfig(
+    "qwen2_5_vl",
+    TextConfig(VOCABULARY, 512, 1024, 2, 4, 2, 128, 1e-6, 1e6, (16, 24, 24)),
+    VisionConfig("qwen2_5_vl", 2, 320, 640, 4, 512, "silu", 14, window_size=112, full_attention_blocks=(1,)),
+    image_token_id=1,
+    video_token_id=2,
+)
+# GiB a device, arguments and results included, and MB that a call sends by collectives, as compiled when this was
+# written.
 MEMORY = {"update": 0.1425, "logprobs": 0.0728, "reshard": 0.0846, "decode": 0.0831}
 SENT = {"update": 70.6, "logprobs": 26.3, "reshard": 27.4, "decode": 0.043}
 
 
 @pytest.fixture(scope="module")
 def plan():
-    """(setup, programs by name, what was measured of an update, a forward pass, bringing weights to the sampler, and decoding) on four chips of v5e."""
+    """(setup, programs by name, what was measured of an update, a forward pass, bringing weights to the sampler, and
+    decoding) on four chips of v5e.
+    """
     patch = pytest.MonkeyPatch()
-    for name, value in (("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"), ("TPU_ACCELERATOR_TYPE", "v5litepod-4"), ("TPU_WORKER_HOSTNAMES", "localhost"),
-                        ("TPU_SKIP_MDS_QUERY", "1")):
+    for name, value in (
+        ("ALLOW_MULTIPLE_LIBTPU_LOAD", "1"),
+        ("TPU_ACCELERATOR_TYPE", "v5litepod-4"),
+        ("TPU_WORKER_HOSTNAMES", "localhost"),
+        ("TPU_SKIP_MDS_QUERY", "1"),
+    ):
         patch.setenv(name, value)
     config = li2025_qwen2_5_vl_7b.get_config()
     config.run.update(dict(prompts=8, update_prompts=8, micro_prompts=4))
@@ -36,7 +50,10 @@ def plan():
     config.data.prompt_buckets = (256,)
     topology, work = Topology.parse("v5e:2x2"), Work(112 * 112, 256)
     setup = abstract_setup(strict(config), SMALL, make_mesh({"fsdp": -1}, topology.devices()))
-    with target_platform("tpu"), jax.default_matmul_precision("default"):       # as in a run: kernels take no other for bfloat16
+    with (
+        target_platform("tpu"),
+        jax.default_matmul_precision("default"),
+    ):  # as in a run: kernels take no other for bfloat16
         programs = {p.name: p for p in training_programs(setup, work) + rollout_programs(setup, work)}
         measured = {name: measure(programs[name], setup, topology, work) for name in MEMORY}
     patch.undo()
@@ -53,7 +70,9 @@ def test_nothing_of_full_size_is_gathered(plan, name):
     largest = measured[name].largest_collective
     size = math.prod(int(n) for n in re.findall(r"\d+", largest.split("[")[1]))
     whole = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
-    assert size <= SMALL.text.hidden_size * VOCABULARY < whole / 2, largest       # the head is the largest thing that ever travels at once
+    assert size <= SMALL.text.hidden_size * VOCABULARY < whole / 2, (
+        largest
+    )  # the head is the largest thing that ever travels at once
 
 
 @pytest.mark.parametrize("name", list(MEMORY))

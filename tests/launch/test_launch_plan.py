@@ -1,4 +1,5 @@
 """Plans without a TPU: counts against the compiler's own, collectives from text, and a whole plan of a tiny run."""
+
 import dataclasses
 import json
 from pathlib import Path
@@ -19,8 +20,13 @@ from spatial_jax.models import ModelConfig, TextConfig, VisionConfig
 from spatial_jax.parallel import make_mesh
 from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs, training_programs
 
-TINY = ModelConfig("qwen2_5_vl", TextConfig(128, 64, 96, 2, 4, 2, 16, 1e-6, 1e6, (2, 3, 3)),
-                   VisionConfig("qwen2_5_vl", 2, 64, 96, 4, 64, "silu", 4, window_size=16, full_attention_blocks=(1,)), image_token_id=1, video_token_id=2)
+TINY = ModelConfig(
+    "qwen2_5_vl",
+    TextConfig(128, 64, 96, 2, 4, 2, 16, 1e-6, 1e6, (2, 3, 3)),
+    VisionConfig("qwen2_5_vl", 2, 64, 96, 4, 64, "silu", 4, window_size=16, full_attention_blocks=(1,)),
+    image_token_id=1,
+    video_token_id=2,
+)
 HLO = """HloModule m
 %body (p: f32[]) -> f32[] {
   %g = bf16[1024,64]{1,0} all-gather(%x), replica_groups=[2,4]<=[8], dimensions={0}
@@ -37,7 +43,8 @@ HLO = """HloModule m
   ROOT %and = pred[] and(%lt, %p)
 }
 %token (p: f32[]) -> f32[] {
-  %t = f32[48]{0} all-gather(%x), replica_groups=mesh['axis_0'=4,'axis_1'=2], device_ids=([2,4]T(1,0)) {'axis_0'}, dimensions={0}
+  %t = f32[48]{0} all-gather(%x), replica_groups=mesh['axis_0'=4,'axis_1'=2], \
+device_ids=([2,4]T(1,0)) {'axis_0'}, dimensions={0}
 }
 %all-reduce-scatter.1 (p: f32[]) -> f32[] {
   %sum = f32[64]{0} all-reduce(%x), channel_id=3, replica_groups={{0,1,2,3}}, to_apply=%cond
@@ -62,7 +69,8 @@ ENTRY %main (a: f32[]) -> f32[] {
   %psum1 = f32[12]{0} all-reduce(%a), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%cond
   %psum2 = f32[12]{0} all-reduce(%b), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%cond
   %psum3 = f32[20]{0} all-reduce(%c), channel_id=1, replica_groups={{0,1,2,3}}, to_apply=%cond
-  %sc = ((f32[24]{0}, token[]), f32[96]{0}) call-start(%a, %ready), async_execution_thread="sparsecore", to_apply=%offloaded
+  %sc = ((f32[24]{0}, token[]), f32[96]{0}) call-start(%a, %ready), async_execution_thread="sparsecore", \
+to_apply=%offloaded
   %w = f32[] while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"28"}}
   %s = (f32[8,4]{1,0}, f32[32,4]{1,0}) all-gather-start(%w), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_0'}
   %w2 = f32[] while(%a), condition=%counted, body=%layer
@@ -75,19 +83,32 @@ ENTRY %main (a: f32[]) -> f32[] {
 
 def test_collectives_are_counted_as_often_as_their_loop_runs():
     found = hlo.collectives(HLO)
-    assert sorted((c.kind, c.shape, c.group, c.times) for c in found) == sorted([
-        *[("all-reduce", "f32[12]", 4, 1)] * 2, *[("all-reduce", "f32[20]", 4, 1)] * 3,
-        ("all-gather", "bf16[1024,64]", 4, 28), ("all-gather", "f32[32,4]", 2, 1), ("all-reduce", "f32[16]", 8, 1),
-        ("all-gather", "f32[48]", 4, 1), ("all-gather", "f32[96]", 4, 1), ("reduce-scatter", "f32[64]", 4, 5), ("all-gather", "bf16[32]", 4, 5)])
+    assert sorted((c.kind, c.shape, c.group, c.times) for c in found) == sorted(
+        [
+            *[("all-reduce", "f32[12]", 4, 1)] * 2,
+            *[("all-reduce", "f32[20]", 4, 1)] * 3,
+            ("all-gather", "bf16[1024,64]", 4, 28),
+            ("all-gather", "f32[32,4]", 2, 1),
+            ("all-reduce", "f32[16]", 8, 1),
+            ("all-gather", "f32[48]", 4, 1),
+            ("all-gather", "f32[96]", 4, 1),
+            ("reduce-scatter", "f32[64]", 4, 5),
+            ("all-gather", "bf16[32]", 4, 5),
+        ]
+    )
     axes = hlo.by_axis(found, {"data": 2, "fsdp": 4, "tensor": 1})
-    assert axes == {"all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0 + 192.0 + 384.0, "data": 512.0},
-                    "all-reduce": {"data+fsdp": 96.0, "fsdp": 4 * (2 * 12 + 3 * 20.0)}, "reduce-scatter": {"fsdp": 5 * 64.0}}
+    assert axes == {
+        "all-gather": {"fsdp": 28 * 1024 * 64 * 2.0 + 5 * 64.0 + 192.0 + 384.0, "data": 512.0},
+        "all-reduce": {"data+fsdp": 96.0, "fsdp": 4 * (2 * 12 + 3 * 20.0)},
+        "reduce-scatter": {"fsdp": 5 * 64.0},
+    }
     assert hlo.kernel_calls(HLO) == 1
 
 
 def scanned(w, x):
     def body(x, w):
         return jnp.tanh(x @ w), None
+
     return jnp.sum(jax.lax.scan(jax.checkpoint(body), x, w)[0])
 
 
@@ -102,7 +123,9 @@ def test_flops_of_loops_are_those_of_the_program_without_loops():
     w, x = jnp.ones((4, 64, 64)), jnp.ones((32, 64))
     ours = counting.count(jax.jit(jax.grad(scanned, (0, 1))).trace(w, x).jaxpr, lambda *_: 0.0).flops
     plain = counting.count(jax.jit(jax.grad(unscanned, (0, 1))).trace(w, x).jaxpr, lambda *_: 0.0).flops
-    assert ours == plain == 4 * 4 * 2 * 32 * 64 * 64        # forward, again, and two products backward, in each of four layers
+    assert (
+        ours == plain == 4 * 4 * 2 * 32 * 64 * 64
+    )  # forward, again, and two products backward, in each of four layers
     forward = jax.jit(unscanned).lower(w, x).compile().cost_analysis()["flops"]
     assert counting.count(jax.jit(scanned).trace(w, x).jaxpr, lambda *_: 0.0).flops == pytest.approx(forward, rel=0.02)
 
@@ -120,9 +143,13 @@ def tiny_run(**run):
 
 
 def test_a_plan_may_be_made_in_parts(monkeypatch):
-    """Programs of an earlier plan are kept where it is of the same run, and nothing is said of the step before all are there."""
+    """Programs of an earlier plan are kept where it is of the same run, and nothing is said of the step before all are
+    there.
+    """
     monkeypatch.setattr(runs, "architecture", lambda request: ("tiny", TINY))
-    request = runs.Request(tiny_config(method="sft"), "tiny.py", Topology.parse("cpu:1"), pixels=32 * 32, answer_tokens=16)
+    request = runs.Request(
+        tiny_config(method="sft"), "tiny.py", Topology.parse("cpu:1"), pixels=32 * 32, answer_tokens=16
+    )
     part = runs.plan(dataclasses.replace(request, programs=("apply",)))
     assert list(part["programs"]) == ["apply"] and not part["complete"]
     assert part["missing"] == ["update"]
@@ -131,10 +158,12 @@ def test_a_plan_may_be_made_in_parts(monkeypatch):
     for other in (dict(micro_prompts=4), dict(lora_rank=8)):
         config = tiny_config(method="sft")
         config["model" if "lora_rank" in other else "run"].update(other)
-        assert list(runs.plan(dataclasses.replace(request, config=config, programs=("apply",)), earlier=both)["programs"]) == ["apply"]
+        assert list(
+            runs.plan(dataclasses.replace(request, config=config, programs=("apply",)), earlier=both)["programs"]
+        ) == ["apply"]
     saved = []
     runs.plan(request, save=saved.append)
-    assert [record["missing"] for record in saved] == [["apply"], []]       # an interrupted plan leaves what it has
+    assert [record["missing"] for record in saved] == [["apply"], []]  # an interrupted plan leaves what it has
     with pytest.raises(ValueError, match="this recipe has update, apply, not decode"):
         runs.plan(dataclasses.replace(request, programs=("decode",)))
 
@@ -146,7 +175,9 @@ def test_proofs_go_on_where_they_were_interrupted(monkeypatch, tmp_path):
     def compile(command, check):
         options = dict(option.removeprefix("--").split("=", 1) for option in command[2:])
         asked.append((options["config"], options["programs"]))
-        Path(options["out"]).write_text(json.dumps({"complete": options["config"] != "b.py", "missing": ["decode"], "fits": True}))
+        Path(options["out"]).write_text(
+            json.dumps({"complete": options["config"] != "b.py", "missing": ["decode"], "fits": True})
+        )
 
     monkeypatch.setattr(proofs, "RESULTS", tmp_path)
     monkeypatch.setattr(proofs, "PROOFS", (("a.py", "v5e:2x2", ()), ("b.py", "v5e:2x2", ())))
@@ -162,26 +193,43 @@ def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
     setup = abstract_setup(tiny_run(micro_answers=2), TINY, None)
     topology, work = Topology.parse("cpu:1"), Work(32 * 32, 16)
     programs = training_programs(setup, work) + rollout_programs(setup, work)
-    assert [(p.name, p.calls) for p in programs] == [("update", 4), ("apply", 1), ("logprobs", 2), ("prefill", 2), ("decode", 32)]
-    assert programs[0].row == (256, 2, 15) and programs[2].row == (256, 4, 15)     # the update takes two answers a pass, the reference all
+    assert [(p.name, p.calls) for p in programs] == [
+        ("update", 4),
+        ("apply", 1),
+        ("logprobs", 2),
+        ("prefill", 2),
+        ("decode", 32),
+    ]
+    assert programs[0].row == (256, 2, 15) and programs[2].row == (
+        256,
+        4,
+        15,
+    )  # the update takes two answers a pass, the reference all
     measured = [measure(p, setup, topology, work) for p in programs if p.name in ("apply", "logprobs")]
     assert measured[1].flops > 0 and measured[1].arguments_gib > 0
     params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
-    assert measured[1].resident_gib * 2**30 == pytest.approx(3 * 4 * params, rel=0.01)         # two moments and the policy beside the reference
+    assert measured[1].resident_gib * 2**30 == pytest.approx(
+        3 * 4 * params, rel=0.01
+    )  # two moments and the policy beside the reference
     record = plan_record(plan_facts("tiny.py", "tiny", topology, setup, work), topology, setup, work, measured, 1.0)
-    assert record["fits"] is None and "step" not in record      # nothing is claimed of a chip whose rates are not known
+    assert record["fits"] is None and "step" not in record  # nothing is claimed of a chip whose rates are not known
     assert "logprobs" in plan_text(record)
 
 
 def test_supervised_methods_are_planned_from_theirs():
     work = Work(32 * 32, 16)
-    for method, expected, answers in (("sft", [("update", 2), ("apply", 1)], 1), ("dpo", [("update", 2), ("apply", 1), ("logprobs", 2)], 2)):
+    for method, expected, answers in (
+        ("sft", [("update", 2), ("apply", 1)], 1),
+        ("dpo", [("update", 2), ("apply", 1), ("logprobs", 2)], 2),
+    ):
         setup = abstract_setup(tiny_run(method=method), TINY, None)
         programs = training_programs(setup, work)
         assert [(p.name, p.calls) for p in programs] == expected and programs[0].row == (256, answers, 15)
         update = measure(programs[0], setup, Topology.parse("cpu:1"), work)
         params = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
-        assert update.resident_gib * 2**30 == pytest.approx((3 if method == "dpo" else 2) * 4 * params, rel=0.01)      # moments, and DPO's reference
+        assert update.resident_gib * 2**30 == pytest.approx(
+            (3 if method == "dpo" else 2) * 4 * params, rel=0.01
+        )  # moments, and DPO's reference
         assert 1.0 < update.model_ratio < 3.0
 
 
@@ -189,7 +237,9 @@ def test_rooflines_verdict_and_cost_come_from_the_chips_rates():
     setup = abstract_setup(tiny_run(), TINY, None)
     topology, work = Topology.parse("v5e:4x4"), Work(32 * 32, 16)
     one = measure(training_programs(setup, work)[1], setup, Topology.parse("cpu:1"), work)
-    slow = dataclasses.replace(one, seconds={"compute": 2.0, "memory": 1.0, "links": 0.5}, calls_a_step=3, total_gib=20.0)
+    slow = dataclasses.replace(
+        one, seconds={"compute": 2.0, "memory": 1.0, "links": 0.5}, calls_a_step=3, total_gib=20.0
+    )
     record = plan_record(plan_facts("tiny.py", "tiny", topology, setup, work), topology, setup, work, [slow], price=1.2)
     assert record["step"]["seconds_at_least"] == 6.0 and record["fits"] is False
     assert record["step"]["cost_of_1000_steps_at_half_rate"] == pytest.approx(1000 * 12 / 3600 * 16 * 1.2)
@@ -211,7 +261,9 @@ def test_alternatives_start_with_what_costs_least():
 
 
 def test_what_does_not_fit_is_tried_again_alone(monkeypatch):
-    request = runs.Request(li2025_qwen2_5_vl_7b.get_config(), "configs/li2025_qwen2_5_vl_7b.py", Topology.parse("v5e:4x4"))
+    request = runs.Request(
+        li2025_qwen2_5_vl_7b.get_config(), "configs/li2025_qwen2_5_vl_7b.py", Topology.parse("v5e:4x4")
+    )
     tried = []
 
     def plan(asked, say=None):
@@ -221,17 +273,27 @@ def test_what_does_not_fit_is_tried_again_alone(monkeypatch):
         return {"fits": len(tried) == 3}
 
     monkeypatch.setattr(search, "plan", plan)
-    assert search.nearest(request, "update").startswith("nearest configuration that fits: --config.run.micro_prompts=16 --config.run.micro_answers=")
+    assert search.nearest(request, "update").startswith(
+        "nearest configuration that fits: --config.run.micro_prompts=16 --config.run.micro_answers="
+    )
     assert all(asked.programs == ("update",) for asked in tried)
     monkeypatch.setattr(search, "plan", lambda asked: {"fits": False})
     assert "no configuration" in search.nearest(request, "update")
 
 
 def test_a_search_ranks_what_fits_by_time(monkeypatch):
-    """Least seconds first, parts of a plan are said to be that, what does not fit or compile comes last with its reason."""
+    """Least seconds first, parts of a plan are said to be that, what does not fit or compile comes last with its
+    reason.
+    """
     request = runs.Request(li2025_qwen2_5_vl_7b.get_config(), "li.py", Topology.parse("v5e:4x4"), programs=("update",))
     tried, said = list(search.candidates(request)), []
-    assert {"mesh__data": 2, "mesh__fsdp": 4, "mesh__tensor": 2, "run__micro_prompts": 8, "run__micro_answers": 4} in tried
+    assert {
+        "mesh__data": 2,
+        "mesh__fsdp": 4,
+        "mesh__tensor": 2,
+        "run__micro_prompts": 8,
+        "run__micro_answers": 4,
+    } in tried
     assert all(s["mesh__data"] * s["mesh__fsdp"] * s["mesh__tensor"] == 16 for s in tried)
 
     def plan(asked):
@@ -239,12 +301,21 @@ def test_a_search_ranks_what_fits_by_time(monkeypatch):
         if data == 8:
             raise runs.DoesNotFit("update", "update does not fit: Used 20G of 15.75G hbm")
         measured = {"seconds": {"compute": 10.0 * data, "links": 1.0}, "calls_a_step": tensor}
-        return {"programs": {"update": measured}, "complete": False, "fits": data != 4, "largest_gib": 9.0, "largest_program": "update"}
+        return {
+            "programs": {"update": measured},
+            "complete": False,
+            "fits": data != 4,
+            "largest_gib": 9.0,
+            "largest_program": "update",
+        }
 
     monkeypatch.setattr(search, "plan", plan)
     lines = search.ranking(request, said.append).splitlines()
     assert len(lines) == len(tried) == len(said) and said[0].startswith(f"[1/{len(tried)}]") and "min left" in said[-1]
-    assert "data=1 --config.mesh.fsdp=16 --config.mesh.tensor=1" in lines[0] and "at least 10 s a step of update, 9.0 GiB" in lines[0]
+    assert (
+        "data=1 --config.mesh.fsdp=16 --config.mesh.tensor=1" in lines[0]
+        and "at least 10 s a step of update, 9.0 GiB" in lines[0]
+    )
     assert "does not fit" in lines[-1] and "does not fit" not in lines[len(lines) // 2 - 1]
 
 

@@ -1,4 +1,7 @@
-"""A rehearsed pod trains as one process does: the same answers, rewards and losses from two processes of two devices as from one of four."""
+"""A rehearsed pod trains as one process does: the same answers, rewards and losses from two processes of two devices as
+from one of four.
+"""
+
 import os
 import re
 import signal
@@ -17,10 +20,23 @@ from tests.tiny_worlds import make_world
 def test_two_processes_train_as_one(tmp_path, monkeypatch):
     world = make_world(tmp_path, scenes=24, families="bearing,depth_order2", seed=5)
     monkeypatch.setenv("XLA_FLAGS", "")
-    options = {"model.path": world / "policy", "data.paths": f"('{world / 'questions'}',)", "run.steps": 2, "run.prompts": 8, "run.update_prompts": 8,
-               "run.micro_prompts": 8, "rollout.group_size": 4, "algorithm.drop_zero_variance": False, "algorithm.refill_rounds": 1,
-               "optimizer.warmup_steps": 0, "optimizer.schedule": "constant", "log.console_every": 1, "log.gallery_every": 0, "data.cache_mib": 16,
-               "mesh.fsdp": -1}
+    options = {
+        "model.path": world / "policy",
+        "data.paths": f"('{world / 'questions'}',)",
+        "run.steps": 2,
+        "run.prompts": 8,
+        "run.update_prompts": 8,
+        "run.micro_prompts": 8,
+        "rollout.group_size": 4,
+        "algorithm.drop_zero_variance": False,
+        "algorithm.refill_rounds": 1,
+        "optimizer.warmup_steps": 0,
+        "optimizer.schedule": "constant",
+        "log.console_every": 1,
+        "log.gallery_every": 0,
+        "data.cache_mib": 16,
+        "mesh.fsdp": -1,
+    }
     rows = {}
     for processes in (2, 1):
         given = [f"--config.{k}={v}" for k, v in options.items()]
@@ -36,19 +52,49 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 def test_processes_without_a_mesh_are_refused(tmp_path, capfd):
-    arguments = ["--config=configs/quickstart.py:grpo", f"--workdir={tmp_path / 'run'}", "--config.model.path=configs/quickstart_policy"]
+    arguments = [
+        "--config=configs/quickstart.py:grpo",
+        f"--workdir={tmp_path / 'run'}",
+        "--config.model.path=configs/quickstart_policy",
+    ]
     assert rehearse(2, 1, ["spatial_jax.train", *arguments], tmp_path / "logs", grace=5.0) == 2
-    assert "train: the mesh is of one device, but 2 processes" in capfd.readouterr().out + (tmp_path / "logs" / "process_1.txt").read_text()
+    assert (
+        "train: the mesh is of one device, but 2 processes"
+        in capfd.readouterr().out + (tmp_path / "logs" / "process_1.txt").read_text()
+    )
 
 
 def start(world, workdir, steps):
     """A rehearsal as a user starts it; its parent process."""
-    options = {"model.path": world / "policy", "data.paths": f"('{world / 'questions'}',)", "run.steps": steps, "run.prompts": 4, "run.update_prompts": 4,
-               "run.micro_prompts": 4, "rollout.answer_buckets": (16,), "rollout.max_new_tokens": 16, "log.console_every": 1, "checkpoint.every": 1,
-               "checkpoint.keep": 3, "data.cache_mib": 16, "mesh.fsdp": -1}
-    return subprocess.Popen([sys.executable, "launch/tpu_run.py", "--local_processes=2", "--devices_per_process=1", "--config=configs/quickstart.py:sft",
-                             f"--workdir={workdir}", *(f"--config.{k}={v}" for k, v in options.items())],
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    options = {
+        "model.path": world / "policy",
+        "data.paths": f"('{world / 'questions'}',)",
+        "run.steps": steps,
+        "run.prompts": 4,
+        "run.update_prompts": 4,
+        "run.micro_prompts": 4,
+        "rollout.answer_buckets": (16,),
+        "rollout.max_new_tokens": 16,
+        "log.console_every": 1,
+        "checkpoint.every": 1,
+        "checkpoint.keep": 3,
+        "data.cache_mib": 16,
+        "mesh.fsdp": -1,
+    }
+    return subprocess.Popen(
+        [
+            sys.executable,
+            "launch/tpu_run.py",
+            "--local_processes=2",
+            "--devices_per_process=1",
+            "--config=configs/quickstart.py:sft",
+            f"--workdir={workdir}",
+            *(f"--config.{k}={v}" for k, v in options.items()),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def worker(parent, process):
@@ -60,14 +106,22 @@ def worker(parent, process):
                 return int(folder.name)
         except (OSError, IndexError):
             continue
-    raise AssertionError(f"process {process} is not there: {parent.communicate()[0] if parent.poll() is not None else 'parent still runs'}")
+    raise AssertionError(
+        f"process {process} is not there:"
+        f" {parent.communicate()[0] if parent.poll() is not None else 'parent still runs'}"
+    )
 
 
 def wait_for_step(parent, workdir, step):
     """Until `step` is logged."""
     deadline = time.monotonic() + 240
-    while not (workdir / "metrics.jsonl").is_file() or max((row["step"] for row in read_metrics(workdir)), default=0) < step:
-        assert parent.poll() is None and time.monotonic() < deadline, parent.communicate()[0] if parent.poll() is not None else "too slow"
+    while (
+        not (workdir / "metrics.jsonl").is_file()
+        or max((row["step"] for row in read_metrics(workdir)), default=0) < step
+    ):
+        assert parent.poll() is None and time.monotonic() < deadline, (
+            parent.communicate()[0] if parent.poll() is not None else "too slow"
+        )
         time.sleep(0.2)
 
 
@@ -77,7 +131,7 @@ def test_a_worker_asked_to_stop_saves_with_all_and_a_killed_one_ends_the_run_whi
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     first = start(world, run, 100_000)
     wait_for_step(first, run, 2)
-    os.kill(worker(first, 1), signal.SIGTERM)                   # one only: all must save the same step and leave
+    os.kill(worker(first, 1), signal.SIGTERM)  # one only: all must save the same step and leave
     said = first.communicate(timeout=120)[0]
     assert first.returncode == 75 and "asked to stop: saved step" in said
     saved = int(re.search(r"saved step (\d+)", said)[1])
@@ -94,5 +148,5 @@ def test_a_worker_asked_to_stop_saves_with_all_and_a_killed_one_ends_the_run_whi
     said = third.communicate(timeout=240)[0]
     assert third.returncode == 0, said
     begun = int(re.search(r"sft from step (\d+)", said)[1])
-    assert saved < begun <= reached                             # from the last save, not from the start
+    assert saved < begun <= reached  # from the last save, not from the start
     assert [row["step"] for row in read_metrics(run)] == list(range(1, reached + 3))

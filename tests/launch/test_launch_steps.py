@@ -1,4 +1,5 @@
 """The step runner: done steps are kept, a failure stops with its code, a changed command is run again."""
+
 import json
 
 from launch.quickstart import root_folder, steps
@@ -20,7 +21,11 @@ def test_runs_in_order_and_keeps_what_is_done(tmp_path, capfd):
 
 def test_failure_stops_with_its_code_and_resumes_there(tmp_path, capfd):
     flag = tmp_path / "flag"
-    plan = [step("one", "pass"), step("two", f"import os, sys; sys.exit(0 if os.path.exists({str(flag)!r}) else 7)"), step("three", "pass")]
+    plan = [
+        step("one", "pass"),
+        step("two", f"import os, sys; sys.exit(0 if os.path.exists({str(flag)!r}) else 7)"),
+        step("three", "pass"),
+    ]
     assert StepRunner(tmp_path, plan).run() == 7
     assert "run the same command again" in capfd.readouterr().out
     flag.write_text("")

@@ -1,4 +1,5 @@
 """Sweeps with a fast command in place of training: resume, failure, preemption, parallel members, results."""
+
 import json
 import math
 import signal
@@ -11,7 +12,8 @@ from launch import sweep, sweep_results
 
 RECIPE = """
 def sweep(arg=""):
-    return [{"optimizer.learning_rate": rate, "run.seed": seed, "data.seed": seed} for rate in (0.1, 0.2) for seed in (0, 1)]
+    pairs = [(rate, seed) for rate in (0.1, 0.2) for seed in (0, 1)]
+    return [{"optimizer.learning_rate": rate, "run.seed": seed, "data.seed": seed} for rate, seed in pairs]
 """
 FAKE = """
 import json, os, pathlib, sys
@@ -25,7 +27,9 @@ if options.get("config.model.path") == "slow":
     import signal, time
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); (root / "ready").touch(); time.sleep(60)
 with open(root / "metrics.jsonl", "a") as out:
-    for step in range(1, 21): out.write(json.dumps({"step": step, "time": 0.0, "pass_rate": rate * step + 0.01 * seed}) + "\\n")
+    for step in range(1, 21):
+        row = {"step": step, "time": 0.0, "pass_rate": rate * step + 0.01 * seed}
+        out.write(json.dumps(row) + "\\n")
 """
 
 
@@ -35,8 +39,15 @@ def start(tmp_path):
     (tmp_path / "fake.py").write_text(FAKE)
 
     def call(*extra):
-        return sweep.main([f"--config={tmp_path / 'recipe.py'}", f"--workdir={tmp_path / 'runs'}", f"--command={tmp_path / 'fake.py'}",
-                           "--metrics=pass_rate", *extra])
+        return sweep.main(
+            [
+                f"--config={tmp_path / 'recipe.py'}",
+                f"--workdir={tmp_path / 'runs'}",
+                f"--command={tmp_path / 'fake.py'}",
+                "--metrics=pass_rate",
+                *extra,
+            ]
+        )
 
     return call
 
@@ -80,7 +91,12 @@ def test_preempted_member_is_started_again(start, tmp_path):
 def test_stop_ends_members_and_starts_no_more(tmp_path):
     (tmp_path / "recipe.py").write_text(RECIPE)
     (tmp_path / "fake.py").write_text(FAKE)
-    chosen = sweep.members(str(tmp_path / "recipe.py"), tmp_path / "runs", ["--config.model.path=slow"], command=[str(tmp_path / "fake.py")])
+    chosen = sweep.members(
+        str(tmp_path / "recipe.py"),
+        tmp_path / "runs",
+        ["--config.model.path=slow"],
+        command=[str(tmp_path / "fake.py")],
+    )
     running = sweep.Sweep(tmp_path / "runs", chosen)
 
     def stop():
@@ -104,18 +120,25 @@ def test_interval_is_students():
 
 def test_labels_that_add_to_the_one_above_say_what_they_add():
     assert sweep_results.short_labels(["families a", "families a+b+c", "families a+b+c+d", "families e"]) == [
-        "families a", "+ b, c", "+ d", "families e"]
+        "families a",
+        "+ b, c",
+        "+ d",
+        "families e",
+    ]
     assert sweep_results.short_labels(["kl_coef 0.0", "kl_coef 0.01"]) == ["kl_coef 0.0", "kl_coef 0.01"]
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--config=no.py"], "no such file"), (["--config={here}"], "has no sweep"), (["--config={here}", "--lr=1"], "overrides start with --config."),
-])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--config=no.py"], "no such file"),
+        (["--config={here}"], "has no sweep"),
+        (["--config={here}", "--lr=1"], "overrides start with --config."),
+    ],
+)
 def test_bad_calls_are_one_line(argv, words, tmp_path, capsys):
     here = tmp_path / "plain.py"
     here.write_text("")
     assert sweep.main([a.format(here=here) for a in argv] + [f"--workdir={tmp_path}"]) == 2
     err = capsys.readouterr().err
     assert words in err and err.count("\n") == 1
-
-

@@ -1,4 +1,7 @@
-"""TPU runs against a fake gcloud on the PATH, which plays a script of answers and records every call; and the rehearsal on this machine."""
+"""TPU runs against a fake gcloud on the PATH, which plays a script of answers and records every call; and the rehearsal
+on this machine.
+"""
+
 import json
 import os
 import sys
@@ -8,7 +11,8 @@ import pytest
 from launch import rehearsal, tpu_run, xla_flags
 from launch.gcloud import Cloud, CloudError
 
-# Each rule: [words that the call must hold, [[exit code, stdout, stderr], ...]]; answers are used up in turn, the last one stays.
+# Each rule: [words that the call must hold, [[exit code, stdout, stderr], ...]]; answers are used up in turn, the last
+# one stays.
 FAKE = """#!{python}
 import json, pathlib, sys
 here = pathlib.Path({here!r}); line = " ".join(sys.argv[1:])
@@ -35,8 +39,18 @@ def gcloud(tmp_path, monkeypatch):
 
     def run(*rules, extra=()):
         (tmp_path / "rules.json").write_text(json.dumps(rules))
-        code = tpu_run.main(["--name=li", "--zone=z", "--accelerator=v5litepod-16", "--config=c.py", "--workdir=gs://b/w", "--pause=0.01",
-                             "--config.run.steps=5", *extra])
+        code = tpu_run.main(
+            [
+                "--name=li",
+                "--zone=z",
+                "--accelerator=v5litepod-16",
+                "--config=c.py",
+                "--workdir=gs://b/w",
+                "--pause=0.01",
+                "--config.run.steps=5",
+                *extra,
+            ]
+        )
         path = tmp_path / "calls"
         return code, [" ".join(json.loads(line)) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -50,7 +64,10 @@ def count(calls, words):
 def test_success_creates_copies_starts_follows_and_deletes(gcloud, capsys):
     code, calls = gcloud(READY, DONE)
     assert code == 0 and "step 1" in capsys.readouterr().out
-    order = [next(i for i, call in enumerate(calls) if words in call) for words in (CREATE, " scp ", "uv pip install", "spatial_jax.train", FOLLOW, DELETE)]
+    order = [
+        next(i for i, call in enumerate(calls) if words in call)
+        for words in (CREATE, " scp ", "uv pip install", "spatial_jax.train", FOLLOW, DELETE)
+    ]
     assert order == sorted(order)
     start = calls[order[3]]
     assert "--worker=all" in start and "--config.run.steps=5" in start and "setsid nohup" in start
@@ -58,7 +75,9 @@ def test_success_creates_copies_starts_follows_and_deletes(gcloud, capsys):
 
 
 def test_quota_refusal_ends_at_once_in_one_line(gcloud, capsys):
-    code, calls = gcloud([CREATE, [[1, "", "ERROR: Quota limit 'TPUV5sLitepodPerProjectPerZone' has been exceeded. Limit: 0\n"]]])
+    code, calls = gcloud(
+        [CREATE, [[1, "", "ERROR: Quota limit 'TPUV5sLitepodPerProjectPerZone' has been exceeded. Limit: 0\n"]]]
+    )
     err = capsys.readouterr().err
     assert code == 1 and len(calls) == 1
     assert err.startswith("tpu_run: quota refused v5litepod-16 in z") and err.count("\n") == 1
@@ -79,14 +98,23 @@ def test_exit_75_on_a_living_tpu_starts_again_there(gcloud):
 def test_lost_connection_follows_on_where_it_was(gcloud, capsys):
     code, calls = gcloud(READY, [FOLLOW, [[255, "a\nb\n", ""], [0, "c\nspatial_jax_exit 0\n", ""]]])
     follows = [call for call in calls if FOLLOW in call]
-    assert code == 0 and "tail -n +1 " in follows[0] and "tail -n +3 " in follows[1] and count(calls, "spatial_jax.train") == 1
+    assert (
+        code == 0
+        and "tail -n +1 " in follows[0]
+        and "tail -n +3 " in follows[1]
+        and count(calls, "spatial_jax.train") == 1
+    )
     assert "a\nb\n" in capsys.readouterr().out
 
 
 def test_ssh_failure_is_repeated_and_bounded(gcloud, capsys):
-    code, _ = gcloud(READY, [" scp ", [[1, "", "ssh: connect to host port 22: Connection refused\n"], [0, "", ""]]], DONE)
+    code, _ = gcloud(
+        READY, [" scp ", [[1, "", "ssh: connect to host port 22: Connection refused\n"], [0, "", ""]]], DONE
+    )
     assert code == 0
-    code, calls = gcloud(READY, [" scp ", [[1, "", "ssh: connect to host port 22: Connection refused\n"]]], extra=["--tries=3"])
+    code, calls = gcloud(
+        READY, [" scp ", [[1, "", "ssh: connect to host port 22: Connection refused\n"]]], extra=["--tries=3"]
+    )
     assert code == 1 and "gave up after 3 tries" in capsys.readouterr().err and DELETE in calls[-1]
 
 
@@ -126,7 +154,10 @@ def test_slices_are_asked_for_together_and_every_worker_of_each_is_started(gclou
     for node in ("li-0", "li-1"):
         assert count(calls, f"ssh {node} --worker=all") == 2 and count(calls, f"{node}:spatial_jax.tar.gz") == 1
     assert all("ssh li-0 --worker=0" in call for call in calls if FOLLOW in call)
-    states = ["tpu-vm describe", [[0, "READY\n", ""], [0, "PREEMPTED\n", ""], [0, "READY\n", ""]]]       # the second slice goes
+    states = [
+        "tpu-vm describe",
+        [[0, "READY\n", ""], [0, "PREEMPTED\n", ""], [0, "READY\n", ""]],
+    ]  # the second slice goes
     code, calls = gcloud(states, DONE, extra=["--slices=2"])
     assert code == 0 and count(calls, DELETE) == 3
 
@@ -137,8 +168,12 @@ def test_a_workload_is_handed_to_xpk(gcloud, tmp_path, capsys):
     more = ["--via=xpk", "--cluster=c", "--slices=2", "--spot"]
     code, calls = gcloud(extra=more)
     assert code == 0 and len(calls) == 1 and "goes on there" in capsys.readouterr().out
-    for words in ("workload create --cluster=c --zone=z --workload=li --tpu-type=v5litepod-16 --num-slices=2", "--restart-on-exit-codes=75", "--spot",
-                  "launch.worker --platform=tpu spatial_jax.train --config=c.py --workdir=gs://b/w --config.run.steps=5"):
+    for words in (
+        "workload create --cluster=c --zone=z --workload=li --tpu-type=v5litepod-16 --num-slices=2",
+        "--restart-on-exit-codes=75",
+        "--spot",
+        "launch.worker --platform=tpu spatial_jax.train --config=c.py --workdir=gs://b/w --config.run.steps=5",
+    ):
         assert words in calls[0]
     code, calls = gcloud(["workload delete", [[3, "", "no such workload"]]], extra=[*more, "--action=stop"])
     assert code == 3 and calls[-1] == "workload delete --cluster=c --zone=z --workload=li"
@@ -147,16 +182,24 @@ def test_a_workload_is_handed_to_xpk(gcloud, tmp_path, capsys):
     assert code == 0 and len(calls) == before and "$ xpk workload create" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("action", "words"), [("status", "tpu-vm describe"), ("logs", "tail -n 40"), ("stop", "kill -TERM"), ("delete", DELETE)])
+@pytest.mark.parametrize(
+    ("action", "words"),
+    [("status", "tpu-vm describe"), ("logs", "tail -n 40"), ("stop", "kill -TERM"), ("delete", DELETE)],
+)
 def test_actions(gcloud, action, words):
     code, calls = gcloud(READY, extra=[f"--action={action}"])
     assert code == 0 and words in calls[-1]
 
 
-@pytest.mark.parametrize(("argv", "words"), [
-    (["--zone=z"], "--name is missing"), (["--name=n", "--zone=z", "--accelerator=v5p-8", "--config=c", "--workdir=runs/x"], "give a gs:// path"),
-    (["--nme=n"], "unexpected argument --nme"), (["--via=xpk", "--name=n", "--accelerator=v5p-8", "--config=c", "--workdir=gs://b"], "--cluster is missing"),
-])
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--zone=z"], "--name is missing"),
+        (["--name=n", "--zone=z", "--accelerator=v5p-8", "--config=c", "--workdir=runs/x"], "give a gs:// path"),
+        (["--nme=n"], "unexpected argument --nme"),
+        (["--via=xpk", "--name=n", "--accelerator=v5p-8", "--config=c", "--workdir=gs://b"], "--cluster is missing"),
+    ],
+)
 def test_bad_calls_are_one_line(argv, words, capsys):
     assert tpu_run.main(argv) == 2
     err = capsys.readouterr().err
@@ -169,10 +212,18 @@ def test_a_type_that_gcloud_has_no_software_for_is_told_where_to_be_had():
 
 
 def test_flags_keep_what_the_user_set():
-    flags = xla_flags.environment("tpu", inherited={"LIBTPU_INIT_ARGS": "--xla_enable_async_all_gather=false"})["LIBTPU_INIT_ARGS"]
+    flags = xla_flags.environment("tpu", inherited={"LIBTPU_INIT_ARGS": "--xla_enable_async_all_gather=false"})[
+        "LIBTPU_INIT_ARGS"
+    ]
     assert flags.count("xla_enable_async_all_gather") == 1 and "xla_enable_async_all_gather=false" in flags
-    assert xla_flags.environment("cpu", 4, {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"})["XLA_FLAGS"].endswith("=4")
-    assert all(reason for table in (xla_flags.TPU, xla_flags.GPU, xla_flags.GPU_ENVIRONMENT, xla_flags.CPU) for _, reason in table.values())
+    assert xla_flags.environment("cpu", 4, {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"})[
+        "XLA_FLAGS"
+    ].endswith("=4")
+    assert all(
+        reason
+        for table in (xla_flags.TPU, xla_flags.GPU, xla_flags.GPU_ENVIRONMENT, xla_flags.CPU)
+        for _, reason in table.values()
+    )
 
 
 def script(tmp_path, monkeypatch, text):
@@ -181,19 +232,25 @@ def script(tmp_path, monkeypatch, text):
 
 
 def test_rehearsal_joins_processes_with_collectives(tmp_path, monkeypatch):
-    script(tmp_path, monkeypatch, f"""
+    script(
+        tmp_path,
+        monkeypatch,
+        f"""
 import jax, pathlib
 from jax.experimental import multihost_utils
 total = multihost_utils.process_allgather(jax.numpy.array(jax.process_index() + 1)).sum()
 (pathlib.Path({str(tmp_path)!r}) / f"out_{{jax.process_index()}}").write_text(f"{{total}} {{len(jax.devices())}}")
-""")
+""",
+    )
     assert rehearsal.rehearse(2, 2, ["rehearsed"], tmp_path / "logs") == 0
     assert [(tmp_path / f"out_{i}").read_text() for i in range(2)] == ["3 4", "3 4"]
 
 
 @pytest.mark.parametrize(("codes", "expected"), [((0, 0), 0), ((75, 75), 75), ((0, 7), 7)])
 def test_rehearsal_exit_codes(tmp_path, monkeypatch, codes, expected):
-    monkeypatch.setattr(rehearsal, "commands", lambda *a: [[sys.executable, "-S", "-c", f"raise SystemExit({code})"] for code in codes])
+    monkeypatch.setattr(
+        rehearsal, "commands", lambda *a: [[sys.executable, "-S", "-c", f"raise SystemExit({code})"] for code in codes]
+    )
     assert rehearsal.rehearse(2, 1, ["unused"], tmp_path / "logs", grace=5.0) == expected
 
 
@@ -205,5 +262,10 @@ def test_rehearsal_ends_the_others_when_one_dies(tmp_path, monkeypatch, capsys):
 
 
 def test_processes_have_threads_enough_for_collectives_in_any_order():
-    assert int(xla_flags.environment("cpu", 2, {}, 2)["NPROC"]) >= 16 and xla_flags.environment("cpu", 2, {"NPROC": "3"}, 2)["NPROC"] == "3"
-    assert int(xla_flags.environment("cpu", 4, {})["NPROC"]) >= 32 and "NPROC" not in xla_flags.environment("cpu", None, {})
+    assert (
+        int(xla_flags.environment("cpu", 2, {}, 2)["NPROC"]) >= 16
+        and xla_flags.environment("cpu", 2, {"NPROC": "3"}, 2)["NPROC"] == "3"
+    )
+    assert int(xla_flags.environment("cpu", 4, {})["NPROC"]) >= 32 and "NPROC" not in xla_flags.environment(
+        "cpu", None, {}
+    )

@@ -1,4 +1,5 @@
 """Alarms fire on what they are named for and stay silent on a healthy run."""
+
 import pytest
 
 from spatial_jax.metrics import AlarmWatch, check_alarms, scan_alarms
@@ -9,8 +10,15 @@ def history(**series):
     return [{"step": i, **{key.replace("__", "/"): values[i] for key, values in series.items()}} for i in range(count)]
 
 
-HEALTHY = {"entropy": [0.4 - 0.001 * i for i in range(100)], "format__share": [0.98] * 100, "length__mean": [50 + 0.1 * i for i in range(100)],
-           "length__truncated": [0.01] * 100, "group__no_gradient": [0.4] * 100, "gap__mean": [1e-3] * 100, "pass_rate": [0.5] * 100}
+HEALTHY = {
+    "entropy": [0.4 - 0.001 * i for i in range(100)],
+    "format__share": [0.98] * 100,
+    "length__mean": [50 + 0.1 * i for i in range(100)],
+    "length__truncated": [0.01] * 100,
+    "group__no_gradient": [0.4] * 100,
+    "gap__mean": [1e-3] * 100,
+    "pass_rate": [0.5] * 100,
+}
 
 
 def test_a_healthy_run_is_silent():
@@ -21,16 +29,19 @@ def test_nothing_logged_raises_nothing():
     assert check_alarms([]) == [] and check_alarms([{"step": 1}]) == []
 
 
-@pytest.mark.parametrize("key,values,name", [
-    ("entropy", [0.4] * 50 + [0.05] * 20, "entropy collapse"),
-    ("format__share", [0.95] * 50 + [0.55] * 20, "format collapse"),
-    ("length__mean", [50] * 50 + [150] * 20, "length explosion"),
-    ("length__truncated", [0.0] * 50 + [0.5] * 20, "length explosion"),
-    ("group__no_gradient", [0.4] * 50 + [0.9] * 20, "no gradient"),
-    ("gap__mean", [0.001] * 50 + [0.05] * 20, "sampler gap out of band"),
-    ("gap__ratio_mean", [1.0] * 50 + [1.05] * 20, "sampler gap out of band"),
-    ("loss", [0.1] * 50 + [float("nan")] * 20, "not finite"),
-])
+@pytest.mark.parametrize(
+    "key,values,name",
+    [
+        ("entropy", [0.4] * 50 + [0.05] * 20, "entropy collapse"),
+        ("format__share", [0.95] * 50 + [0.55] * 20, "format collapse"),
+        ("length__mean", [50] * 50 + [150] * 20, "length explosion"),
+        ("length__truncated", [0.0] * 50 + [0.5] * 20, "length explosion"),
+        ("group__no_gradient", [0.4] * 50 + [0.9] * 20, "no gradient"),
+        ("gap__mean", [0.001] * 50 + [0.05] * 20, "sampler gap out of band"),
+        ("gap__ratio_mean", [1.0] * 50 + [1.05] * 20, "sampler gap out of band"),
+        ("loss", [0.1] * 50 + [float("nan")] * 20, "not finite"),
+    ],
+)
 def test_planted_faults_are_named_with_their_steps(key, values, name):
     spans = scan_alarms(history(**{key: values}))
     assert [span.name for span in spans] == [name]

@@ -1,4 +1,5 @@
 """The report page from fabricated run directories: complete, broken, compared, and hostile."""
+
 import dataclasses
 import io
 import json
@@ -38,36 +39,86 @@ def png(size=(40, 30)):
 
 
 def question(**changes):
-    values = {"question_id": "q1", "source": "rendered", "split": "heldout", "scene_id": "s1", "images": (png(),), "widths": (40,), "heights": (30,),
-              "question": "Box of the ball?", "question_type": "box", "answer": "[4, 3, 20, 15]", "family": "box",
-              "meta": '{"margin": 2.5}', **changes}
+    values = {
+        "question_id": "q1",
+        "source": "rendered",
+        "split": "heldout",
+        "scene_id": "s1",
+        "images": (png(),),
+        "widths": (40,),
+        "heights": (30,),
+        "question": "Box of the ball?",
+        "question_type": "box",
+        "answer": "[4, 3, 20, 15]",
+        "family": "box",
+        "meta": '{"margin": 2.5}',
+        **changes,
+    }
     return QuestionRecord(**values).as_dict()
 
 
 def answers(*rewards):
     mean = sum(rewards) / len(rewards)
-    return [{"text": f"[4, 3, {20 + i}, 15]", "reward": r, "advantage": r - mean, "correct": r > 0.5, "finish_reason": "stop", "length": 9}
-            for i, r in enumerate(rewards)]
+    return [
+        {
+            "text": f"[4, 3, {20 + i}, 15]",
+            "reward": r,
+            "advantage": r - mean,
+            "correct": r > 0.5,
+            "finish_reason": "stop",
+            "length": 9,
+        }
+        for i, r in enumerate(rewards)
+    ]
 
 
 def result(p, kind="sampled", name="x"):
-    items = [ScoredItem(str(i), ("box", name)[i % 2], f"s{i}", (float(i % 10 < 10 * p),) * 4, (float(i % 10 < 10 * p),) * 4, ("x",) * 4)
-             for i in range(60)]
-    return summarise("heldout", items, scoring="official", extra={"sampling": {"temperature": float(kind == "sampled")}, "prior": {"constant": 0.2}})
+    items = [
+        ScoredItem(
+            str(i),
+            ("box", name)[i % 2],
+            f"s{i}",
+            (float(i % 10 < 10 * p),) * 4,
+            (float(i % 10 < 10 * p),) * 4,
+            ("x",) * 4,
+        )
+        for i in range(60)
+    ]
+    return summarise(
+        "heldout",
+        items,
+        scoring="official",
+        extra={"sampling": {"temperature": float(kind == "sampled")}, "prior": {"constant": 0.2}},
+    )
 
 
 @pytest.fixture
 def run(tmp_path):
     """A quickstart-like directory: two phases, three evaluations, galleries, a pass-rate map."""
     root = tmp_path / "quick"
-    for phase, names in (("sft", ("loss", "accuracy")), ("grpo", ("reward/mean", "entropy", "kl/reference", "time/step", "time/rollout"))):
+    for phase, names in (
+        ("sft", ("loss", "accuracy")),
+        ("grpo", ("reward/mean", "entropy", "kl/reference", "time/step", "time/rollout")),
+    ):
         with MetricsWriter(root / phase, ("jsonl",), clock=lambda p=phase: 1.0 + (p == "grpo")) as writer:
             for step in range(20):
-                row = dict.fromkeys(names, 0.1 + 0.01 * step) | {"pass_rate/box": 0.5, "reward/box": 0.4, "loss": float(step == 3)}
+                row = dict.fromkeys(names, 0.1 + 0.01 * step) | {
+                    "pass_rate/box": 0.5,
+                    "reward/box": 0.4,
+                    "loss": float(step == 3),
+                }
                 writer.write(step, row)
         (root / phase / "config.json").write_text(json.dumps({"optimizer": {"learning_rate": 1e-3}}))
-    write_pass_rates(root / "grpo", 19, [{"id": "a", "family": "box", "rate": r, "n": 4, "state": "active"} for r in (0.0, 0.25, 0.5, 1.0)])
-    write_gallery(root / "grpo", 19, [{"record": question(split="train", question_id="t"), "answers": answers(1.0, 1.0), "phase": "grpo"}])
+    write_pass_rates(
+        root / "grpo",
+        19,
+        [{"id": "a", "family": "box", "rate": r, "n": 4, "state": "active"} for r in (0.0, 0.25, 0.5, 1.0)],
+    )
+    write_gallery(
+        root / "grpo",
+        19,
+        [{"record": question(split="train", question_id="t"), "answers": answers(1.0, 1.0), "phase": "grpo"}],
+    )
     for step, (phase, reward) in enumerate((("before", 0.0), ("after_sft", 0.5), ("after_grpo", 1.0))):
         write_gallery(root, step, [{"record": question(), "answers": answers(reward, 0.2), "phase": phase}])
         write_result(root / "eval" / f"{phase}.json", result(0.2 + 0.3 * step))
@@ -75,11 +126,30 @@ def run(tmp_path):
 
 
 def test_whole_page(run):
-    page = build_report([load_run(run)], title="Quickstart", compare=compare, story=[{"title": "Cold start", "command": "make sft", "seconds": 61}],
-                        next_commands=["make more"]).html()
-    for text in ("Quickstart", "Training: SFT", "Training: GRPO", "Before SFT", "After GRPO", "Pass-rate map", "Mean reward", "KL to the reference",
-                 "make sft", "make more", "a gain: the paired 95 % interval lies above 0", "Box of the ball?", "Training gallery",
-                 "all the same: no gradient", "2 of 4 questions are solved always or never"):
+    page = build_report(
+        [load_run(run)],
+        title="Quickstart",
+        compare=compare,
+        story=[{"title": "Cold start", "command": "make sft", "seconds": 61}],
+        next_commands=["make more"],
+    ).html()
+    for text in (
+        "Quickstart",
+        "Training: SFT",
+        "Training: GRPO",
+        "Before SFT",
+        "After GRPO",
+        "Pass-rate map",
+        "Mean reward",
+        "KL to the reference",
+        "make sft",
+        "make more",
+        "a gain: the paired 95 % interval lies above 0",
+        "Box of the ball?",
+        "Training gallery",
+        "all the same: no gradient",
+        "2 of 4 questions are solved always or never",
+    ):
         assert text in page, text
     assert page.count('class="box answer') + page.count('class="box wrong') >= 6 and "data-pane" in page
     assert Tags(page).names.count("script") == 1
@@ -91,9 +161,14 @@ def test_verb_writes_the_page_and_says_where(run, capsys):
     assert "KL" in (run / "both.html").read_text()
 
 
-@pytest.mark.parametrize("arguments,words", [
-    (["/nonexistent/run"], "no such directory"), (["{empty}"], "nothing to report"), (["{run}", "--story", "/nonexistent.json"], "--story"),
-])
+@pytest.mark.parametrize(
+    "arguments,words",
+    [
+        (["/nonexistent/run"], "no such directory"),
+        (["{empty}"], "nothing to report"),
+        (["{run}", "--story", "/nonexistent.json"], "--story"),
+    ],
+)
 def test_bad_input_is_one_line_and_exit_code_2(run, tmp_path, capsys, arguments, words):
     (tmp_path / "empty").mkdir()
     assert main([a.format(run=run, empty=tmp_path / "empty") for a in arguments]) == 2
@@ -117,21 +192,55 @@ def test_damaged_files_are_named_and_the_rest_is_shown(run):
     (run / "eval" / "after_grpo.json").write_text("{")
     (run / "grpo" / "config.json").write_text("[1]")
     (run / "grpo" / "metrics.jsonl").write_text('{"step": 0, "reward/mean": 1}\n{"ste')
-    (run / "gallery" / "step_000001.jsonl").write_text('{"record": 5}\n{"record": {}, "answers": [5, {"text": null}]}\n')
+    (run / "gallery" / "step_000001.jsonl").write_text(
+        '{"record": 5}\n{"record": {}, "answers": [5, {"text": null}]}\n'
+    )
     for picture in (run / "gallery").glob("*.png"):
         picture.write_bytes(b"broken")
     page = build_report([load_run(run)]).html()
-    assert "after_grpo.json cannot be read" in page and "config.json holds no JSON object" in page and "picture cannot be shown" in page
+    assert (
+        "after_grpo.json cannot be read" in page
+        and "config.json holds no JSON object" in page
+        and "picture cannot be shown" in page
+    )
 
 
 def test_hostile_text_in_every_field(run):
-    record = question(question_id=EVIL, source=EVIL, scene_id=EVIL, question=EVIL, answer=EVIL, options=(EVIL,), unit=EVIL, family=EVIL,
-                      question_type=EVIL, meta=json.dumps({"margin": EVIL, "objects": EVIL}), tags=(EVIL,))
+    record = question(
+        question_id=EVIL,
+        source=EVIL,
+        scene_id=EVIL,
+        question=EVIL,
+        answer=EVIL,
+        options=(EVIL,),
+        unit=EVIL,
+        family=EVIL,
+        question_type=EVIL,
+        meta=json.dumps({"margin": EVIL, "objects": EVIL}),
+        tags=(EVIL,),
+    )
     group = [{"text": EVIL, "reward": EVIL, "advantage": EVIL, "correct": EVIL, "finish_reason": EVIL, "length": EVIL}]
-    write_gallery(run, 5, [{"record": record, "answers": group, "phase": EVIL, "model_size": EVIL},
-                           {"record": {**record, "question_type": "mcq"}, "answers": answers(1.0), "phase": EVIL}])
+    write_gallery(
+        run,
+        5,
+        [
+            {"record": record, "answers": group, "phase": EVIL, "model_size": EVIL},
+            {"record": {**record, "question_type": "mcq"}, "answers": answers(1.0), "phase": EVIL},
+        ],
+    )
     with MetricsWriter(run / "grpo", ("jsonl",)) as writer:
-        writer.write(50, {EVIL: 1.0, "reward/" + EVIL: 0.5, "pass_rate/" + EVIL: 0.5, "time/" + EVIL: 0.5, "phase": EVIL, "time": EVIL, "text": EVIL})
+        writer.write(
+            50,
+            {
+                EVIL: 1.0,
+                "reward/" + EVIL: 0.5,
+                "pass_rate/" + EVIL: 0.5,
+                "time/" + EVIL: 0.5,
+                "phase": EVIL,
+                "time": EVIL,
+                "text": EVIL,
+            },
+        )
         writer.write(51, {EVIL: 1.0, "time": EVIL})
     write_pass_rates(run / "grpo", 60, [{"id": EVIL, "family": EVIL, "rate": 0.5, "state": EVIL}])
     (run / "grpo" / "config.json").write_text(json.dumps({EVIL: {EVIL: EVIL}}))
@@ -169,16 +278,31 @@ def test_held_out_gallery_comes_from_saved_responses(run):
     for path in (run / "gallery").iterdir():
         path.unlink()
     with DatasetWriter(str(run / "questions"), "questions", question_features(), {}) as writer:
-        record = QuestionRecord(**{**{f.name: question()[f.name] for f in dataclasses.fields(QuestionRecord)}, "question_id": "0", "meta": "{}",
-                                   "reward": '{"kind": "iou"}', "difficulty": "{}", "answer": "[{x:4}, {y:3}, {x:20}, {y:15}]"})
+        record = QuestionRecord(
+            **{
+                **{f.name: question()[f.name] for f in dataclasses.fields(QuestionRecord)},
+                "question_id": "0",
+                "meta": "{}",
+                "reward": '{"kind": "iou"}',
+                "difficulty": "{}",
+                "answer": "[{x:4}, {y:3}, {x:20}, {y:15}]",
+            }
+        )
         writer.append(Outcome(0, "0", "record", "heldout", example=Serializer(question_features())(to_example(record))))
         writer.finish()
     for name, text in (("before", "no idea"), ("after_grpo", "[8, 6, 40, 30]")):
         row = {"id": "0", "responses": [text, "[0, 0, 1, 1]"], "model_sizes": [[80, 60]]}
-        (run / "eval" / f"{name}.responses.jsonl").write_text('{"settings": {}}\n' + json.dumps(row) + '\n{"id": "1", "respo')
+        (run / "eval" / f"{name}.responses.jsonl").write_text(
+            '{"settings": {}}\n' + json.dumps(row) + '\n{"id": "1", "respo'
+        )
     assert main([str(run)]) == 0
     page = (run / "report.html").read_text()
-    assert "no idea" in page and "left:10.00%;top:10.00%;width:40.00%;height:40.00%" in page and "[8, 6, 40, 30]" in page and "+0.71" in page
+    assert (
+        "no idea" in page
+        and "left:10.00%;top:10.00%;width:40.00%;height:40.00%" in page
+        and "[8, 6, 40, 30]" in page
+        and "+0.71" in page
+    )
 
 
 def test_small_things():

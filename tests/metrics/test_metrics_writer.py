@@ -1,4 +1,5 @@
 """What is written can be read again, survives a kill, and resumes without a step twice."""
+
 import io
 import json
 import math
@@ -19,7 +20,9 @@ def rows(tmp_path):
 def test_each_row_is_on_disk_at_once(tmp_path):
     writer = MetricsWriter(tmp_path, ("jsonl",), clock=lambda: 5.0)
     writer.write(0, {"loss": np.float32(0.5), "pass_rate/depth": 1, "phase": "grpo", "map": {"a": np.arange(2)}})
-    assert rows(tmp_path) == [{"step": 0, "time": 5.0, "loss": 0.5, "pass_rate/depth": 1, "phase": "grpo", "map": {"a": [0, 1]}}]
+    assert rows(tmp_path) == [
+        {"step": 0, "time": 5.0, "loss": 0.5, "pass_rate/depth": 1, "phase": "grpo", "map": {"a": [0, 1]}}
+    ]
     writer.write(1, {"loss": 0.25})
     assert len(rows(tmp_path)) == 2
     writer.close()
@@ -60,7 +63,9 @@ def test_append_without_resume_step_keeps_all_complete_rows(tmp_path):
 
 
 def test_reader_takes_damaged_lines_and_repeated_steps(tmp_path):
-    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 0, "loss": 1}\nrubbish\n[1]\n{"step": 0, "loss": 2}\n{"step": 1, "loss"\xff')
+    (tmp_path / "metrics.jsonl").write_bytes(
+        b'{"step": 0, "loss": 1}\nrubbish\n[1]\n{"step": 0, "loss": 2}\n{"step": 1, "loss"\xff'
+    )
     assert read_metrics(tmp_path) == [{"step": 0, "loss": 2}]
     assert read_metrics(tmp_path / "nothing") == []
 
@@ -145,7 +150,14 @@ def test_names_and_values_for_people():
     assert [format_value(v, "%") for v in (0.5, 0.004, 1.0, 0.0)] == ["50%", "0.4%", "100%", "0%"]
     assert [format_value(v) for v in (3e-6, 0.1234, 123.4, math.nan, math.inf)] == ["3e-6", "0.123", "123", "–", "∞"]
     assert format_value(12345, "tokens/s") == "12.3k"
-    assert [duration(s) for s in (0.25, 5, 48, 720, 11100, 187200)] == ["0.25 s", "5.0 s", "48 s", "12 min", "3 h 05 min", "2 d 04 h"]
+    assert [duration(s) for s in (0.25, 5, 48, 720, 11100, 187200)] == [
+        "0.25 s",
+        "5.0 s",
+        "48 s",
+        "12 min",
+        "3 h 05 min",
+        "2 d 04 h",
+    ]
 
 
 def test_sparkline():
@@ -159,5 +171,7 @@ def test_a_phase_that_does_not_end_is_named_once(caplog):
         pass
     with timer("rollout"):
         sleep(0.2)
-    assert [r.getMessage().split(";")[0] for r in caplog.records] == ["phase 'rollout' has not ended after 0 s (config.log.watchdog_s)"]
-    assert "test_a_phase_that_does_not_end_is_named_once" in caplog.text        # where the thread stands
+    assert [r.getMessage().split(";")[0] for r in caplog.records] == [
+        "phase 'rollout' has not ended after 0 s (config.log.watchdog_s)"
+    ]
+    assert "test_a_phase_that_does_not_end_is_named_once" in caplog.text  # where the thread stands

@@ -1,4 +1,5 @@
 """The convert command: its table on three families in both key spellings, its errors, rewriting."""
+
 import dataclasses
 
 import pytest
@@ -33,10 +34,18 @@ def test_verify_in_half_precision_allows_what_transformers_itself_loses_and_no_m
 
 def test_a_hub_name_is_downloaded_first(tmp_path, capsys, monkeypatch):
     tiny.make(tmp_path / "in", "qwen2_vl")
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, allow_patterns: str(tmp_path / "in") if name == "owner/tiny" else 1 / 0)
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download",
+        lambda name, allow_patterns: str(tmp_path / "in") if name == "owner/tiny" else 1 / 0,
+    )
     monkeypatch.setattr(verify, "CASES", {"text": verify.CASES["text"]})
-    assert main(["--verify", "owner/tiny"]) == 0 and main(["--from", "owner/tiny", "--to_hf", str(tmp_path / "out")]) == 0
-    assert "owner/tiny: equal to transformers" in capsys.readouterr().out and (tmp_path / "out" / "model.safetensors").is_file()
+    assert (
+        main(["--verify", "owner/tiny"]) == 0 and main(["--from", "owner/tiny", "--to_hf", str(tmp_path / "out")]) == 0
+    )
+    assert (
+        "owner/tiny: equal to transformers" in capsys.readouterr().out
+        and (tmp_path / "out" / "model.safetensors").is_file()
+    )
     assert main(["--verify", "owner/other"]) == 2 and "nor to be had from the hub" in capsys.readouterr().err
 
 
@@ -46,7 +55,10 @@ def test_rewriting_keeps_every_bit_in_either_spelling(tmp_path):
         assert main(["--from", str(tmp_path / "in"), "--to_hf", str(tmp_path / style), "--style", style]) == 0
     original, again = (load_file(tmp_path / name / "model.safetensors") for name in ("in", "v4"))
     assert set(original) == set(again) and all((original[name] == again[name]).all() for name in original)
-    assert all(name.startswith(("model.visual.", "model.language_model.", "lm_head.")) for name in load_file(tmp_path / "v5" / "model.safetensors"))
+    assert all(
+        name.startswith(("model.visual.", "model.language_model.", "lm_head."))
+        for name in load_file(tmp_path / "v5" / "model.safetensors")
+    )
 
 
 def test_errors_are_one_line_and_exit_code_two(tmp_path, capsys):
@@ -57,7 +69,7 @@ def test_errors_are_one_line_and_exit_code_two(tmp_path, capsys):
     save_file(tensors, tmp_path / "model.safetensors")
     assert main(["--from", str(tmp_path), "--to_hf", str(tmp_path / "out")]) == 2
     errors = capsys.readouterr().err.strip().split("\n")
-    errors = [line for line in errors if line.startswith("convert: ")]      # other libraries may warn on the same stream
+    errors = [line for line in errors if line.startswith("convert: ")]  # other libraries may warn on the same stream
     assert len(errors) == 2 and "no such folder" in errors[0] and "missing visual.merger.ln_q.bias" in errors[1]
     with pytest.raises(SystemExit):
         main([])

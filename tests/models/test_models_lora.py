@@ -1,4 +1,7 @@
-"""LoRA: a fresh adapter is silent, a merged one equals the branch, the export is PEFT's; frozen parameters keep their bytes."""
+"""LoRA: a fresh adapter is silent, a merged one equals the branch, the export is PEFT's; frozen parameters keep their
+bytes.
+"""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,6 +83,7 @@ def test_frozen_parameters_keep_their_bytes_and_the_rest_moves(policy, inputs):
         def loss(learns):
             model = nnx.merge(policy.graphdef, join_params(learns, frozen))
             return (model.logits(prompt_hidden(model, batch)[0]) ** 2).mean()
+
         return jax.tree.map(lambda p, g: p - 0.1 * g, learns, jax.grad(loss)(learns)), frozen
 
     moved = dict(leaf_paths(join_params(*step(learns, frozen))))
@@ -87,6 +91,8 @@ def test_frozen_parameters_keep_their_bytes_and_the_rest_moves(policy, inputs):
         same = np.asarray(leaf).tobytes() == np.asarray(moved[path]).tobytes()
         # A key bias shifts all scores of a query alike: its gradient is rounding.
         assert same != moves or path[-2:] == ("k_proj", "bias"), path
-    assert dict(leaf_paths(trainable_mask(policy.params, freeze=("embed", "head"))))[("text", "head", "kernel")] is False
+    assert (
+        dict(leaf_paths(trainable_mask(policy.params, freeze=("embed", "head"))))[("text", "head", "kernel")] is False
+    )
     with pytest.raises(ValueError, match="unknown group 'tower'"):
         trainable_mask(policy.params, freeze=("tower",))

@@ -1,4 +1,5 @@
 """The policy against transformers, on tiny random checkpoints of the three families."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +18,9 @@ MAX, RMS = 2.5e-4, 2e-5
 
 @pytest.fixture(scope="module", params=tiny.FAMILIES)
 def pair(request, tmp_path_factory):
-    """(torch model, policy, directory): Qwen2-VL tied, the others untied; positions as the installed transformers has them."""
+    """(torch model, policy, directory): Qwen2-VL tied, the others untied; positions as the installed transformers has
+    them.
+    """
     directory = tmp_path_factory.mktemp(request.param)
     model = tiny.make(directory, request.param, tied=request.param == "qwen2_vl")
     return model, load_pretrained(directory, position_rule="hf5"), directory
@@ -70,9 +73,15 @@ def test_positions_equal_transformers_exactly(pair):
             continue
         inputs = tiny.make_inputs(model.config, rows, "right", seconds=0.7)
         tensors = tiny.to_torch(inputs)
-        grids = {key: tensors[key] for key in ("image_grid_thw", "video_grid_thw", "second_per_grid_ts") if key in tensors}
-        expected, _ = model.model.get_rope_index(tensors["input_ids"], mm_token_type_ids=tensors["mm_token_type_ids"],
-                                                 attention_mask=tensors["attention_mask"], **grids)
+        grids = {
+            key: tensors[key] for key in ("image_grid_thw", "video_grid_thw", "second_per_grid_ts") if key in tensors
+        }
+        expected, _ = model.model.get_rope_index(
+            tensors["input_ids"],
+            mm_token_type_ids=tensors["mm_token_type_ids"],
+            attention_mask=tensors["attention_mask"],
+            **grids,
+        )
         np.testing.assert_array_equal(policy.positions(**inputs), expected.numpy())
 
 
@@ -81,15 +90,22 @@ def test_greedy_gives_the_same_32_tokens_and_bans_ids(pair):
     inputs = tiny.make_inputs(model.config, tiny.CASES["mixed"], "left")
     banned = [tiny.IMAGE, tiny.VIDEO, tiny.START, tiny.END]
     with torch.no_grad():
-        theirs = model.generate(**tiny.to_torch(inputs), max_new_tokens=32, min_new_tokens=32, do_sample=False,
-                                suppress_tokens=banned, eos_token_id=None, pad_token_id=tiny.PAD)
+        theirs = model.generate(
+            **tiny.to_torch(inputs),
+            max_new_tokens=32,
+            min_new_tokens=32,
+            do_sample=False,
+            suppress_tokens=banned,
+            eos_token_id=None,
+            pad_token_id=tiny.PAD,
+        )
     ours = policy.greedy(**inputs, max_new_tokens=32, banned_ids=banned)
-    np.testing.assert_array_equal(ours, theirs[:, inputs["input_ids"].shape[1]:].numpy())
+    np.testing.assert_array_equal(ours, theirs[:, inputs["input_ids"].shape[1] :].numpy())
     stop = int(ours[0, 3])
     stopped = policy.greedy(**inputs, max_new_tokens=32, banned_ids=banned, eos_ids=[stop])
     end = int(np.argmax(ours[0] == stop))
-    np.testing.assert_array_equal(stopped[0, :end + 1], ours[0, :end + 1])
-    assert (stopped[0, end + 1:] == tiny.PAD).all()
+    np.testing.assert_array_equal(stopped[0, : end + 1], ours[0, : end + 1])
+    assert (stopped[0, end + 1 :] == tiny.PAD).all()
 
 
 def test_gradients_equal_transformers(pair):
@@ -111,6 +127,7 @@ def test_gradients_equal_transformers(pair):
             targets = jnp.asarray(labels)[:, 1:]
             logp = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(targets, 0)[..., None], -1)[..., 0]
             return -jnp.where(targets >= 0, logp, 0).sum() / (targets >= 0).sum()
+
         return jax.grad(loss)(params)
 
     ours = gradient(policy.params, batch)
@@ -153,5 +170,5 @@ def test_bfloat16_is_as_close_to_float64_as_transformers(pair, tmp_path, case):
     rounded.save_pretrained(tmp_path)
     theirs = reference(type(model).from_pretrained(tmp_path, dtype=torch.bfloat16), inputs)
     ours = load_pretrained(directory, dtype="bfloat16", position_rule="hf5").logits(**inputs)
-    error = [np.sqrt(((x - expected)[mask]**2).mean()) for x in (ours, theirs)]
+    error = [np.sqrt(((x - expected)[mask] ** 2).mean()) for x in (ours, theirs)]
     assert error[0] <= 1.5 * error[1]

@@ -1,4 +1,5 @@
 """M-RoPE positions: the rules where transformers' versions differ, decode offsets, errors."""
+
 import dataclasses
 
 import numpy as np
@@ -42,14 +43,22 @@ def test_qwen3_video_frames_are_runs_of_their_own():
 
 def test_padding_is_zero_and_rows_take_their_own_grids():
     inputs = tiny.make_inputs(tiny.hf_config("qwen2_5_vl"), tiny.CASES["mixed"], "left")
-    positions, following = batch_positions(inputs["input_ids"], config(), inputs["attention_mask"], inputs["image_grid_thw"],
-                                           inputs["video_grid_thw"], inputs["second_per_grid_ts"])
+    positions, following = batch_positions(
+        inputs["input_ids"],
+        config(),
+        inputs["attention_mask"],
+        inputs["image_grid_thw"],
+        inputs["video_grid_thw"],
+        inputs["second_per_grid_ts"],
+    )
     mask = inputs["attention_mask"].astype(bool)
     assert (positions[:, ~mask] == 0).all()
     assert following.tolist() == [int(positions[:, row, mask[row]].max()) + 1 for row in range(3)]
 
 
-@pytest.mark.parametrize("grids, message", [([], "do not match"), ([(1, 4, 6), (1, 4, 6)], "more grids"), ([(1, 8, 6)], "do not match")])
+@pytest.mark.parametrize(
+    "grids, message", [([], "do not match"), ([(1, 4, 6), (1, 4, 6)], "more grids"), ([(1, 8, 6)], "do not match")]
+)
 def test_grids_that_do_not_fit_the_tokens_are_refused(grids, message):
     with pytest.raises(ValueError, match=message):
         row_positions(np.array([0] + [1] * 6), grids, config())

@@ -1,4 +1,5 @@
 """Packed vision: padding, packing and the choice of blocks never change a picture's features."""
+
 import dataclasses
 
 import jax
@@ -23,21 +24,28 @@ def tower(request):
 
 
 def pixels(vision, grids):
-    return np.random.default_rng(0).standard_normal((int(grids.prod(axis=1).sum()), vision.patch_dim)).astype(np.float32)
+    return (
+        np.random.default_rng(0).standard_normal((int(grids.prod(axis=1).sum()), vision.patch_dim)).astype(np.float32)
+    )
 
 
 def test_buckets_and_dense_masks_give_the_features_of_single_pictures(tower):
     vision, encode = tower
     values = pixels(vision, GRIDS)
     ends = np.cumsum(GRIDS.prod(axis=1))
-    alone = np.concatenate([encode(plan_vision(values[e - n:e], g[None], vision)).features for g, e, n in zip(GRIDS, ends, GRIDS.prod(axis=1))])
+    alone = np.concatenate(
+        [
+            encode(plan_vision(values[e - n : e], g[None], vision)).features
+            for g, e, n in zip(GRIDS, ends, GRIDS.prod(axis=1))
+        ]
+    )
     packed = plan_vision(values, GRIDS, vision)
     bucketed = plan_vision(values, GRIDS, vision, bucket=256)
     assert bucketed.patches.shape[0] == 256
     dense = dataclasses.replace(bucketed, frames=None)
     for plan in (packed, bucketed, dense):
         features = np.asarray(encode(plan).features)
-        np.testing.assert_allclose(features[:len(alone)], alone, atol=2e-5)
+        np.testing.assert_allclose(features[: len(alone)], alone, atol=2e-5)
         assert np.isfinite(features).all()
 
 
@@ -51,8 +59,8 @@ def test_parts_of_a_pack_give_the_features_of_single_pictures(tower, pictures):
     for layout in (plan, dataclasses.replace(plan, frames=None)):
         features = np.asarray(encode(layout).features).reshape(len(pictures), part // vision.merge_unit, -1)
         assert np.isfinite(features).all()
-        used = [features[i, :sum(sizes[sum(pictures[:i]):sum(pictures[:i + 1])])] for i in range(len(pictures))]
-        np.testing.assert_allclose(np.concatenate(used), alone[:sizes.sum()], atol=2e-5)
+        used = [features[i, : sum(sizes[sum(pictures[:i]) : sum(pictures[: i + 1])])] for i in range(len(pictures))]
+        np.testing.assert_allclose(np.concatenate(used), alone[: sizes.sum()], atol=2e-5)
 
 
 def test_equal_full_blocks_need_no_gather():

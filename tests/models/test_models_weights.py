@@ -1,4 +1,7 @@
-"""Import and export: both key spellings, both config styles, bit-exact round trips, errors that say everything at once."""
+"""Import and export: both key spellings, both config styles, bit-exact round trips, errors that say everything at
+once.
+"""
+
 import json
 
 import jax
@@ -29,8 +32,18 @@ from spatial_jax.models.hf_weights import load_params, save_params
 from spatial_jax.models.safetensors_io import Checkpoint, SafetensorsFile
 from spatial_jax.parallel import make_mesh
 
-TOTALS = {"qwen2_vl_2b": 2.209, "qwen2_vl_7b": 8.291, "qwen2_5_vl_3b": 3.755, "qwen2_5_vl_7b": 8.292, "qwen2_5_vl_32b": 33.453,
-          "qwen2_5_vl_72b": 73.411, "qwen3_vl_2b": 2.128, "qwen3_vl_4b": 4.438, "qwen3_vl_8b": 8.767, "qwen3_vl_32b": 33.357}
+TOTALS = {
+    "qwen2_vl_2b": 2.209,
+    "qwen2_vl_7b": 8.291,
+    "qwen2_5_vl_3b": 3.755,
+    "qwen2_5_vl_7b": 8.292,
+    "qwen2_5_vl_32b": 33.453,
+    "qwen2_5_vl_72b": 73.411,
+    "qwen3_vl_2b": 2.128,
+    "qwen3_vl_4b": 4.438,
+    "qwen3_vl_8b": 8.767,
+    "qwen3_vl_32b": 33.357,
+}
 
 
 @pytest.mark.parametrize("name", published_names())
@@ -52,8 +65,12 @@ def test_flat_and_nested_configs_mean_the_same(family):
 
 def test_configs_that_cannot_be_served_are_refused_with_the_field():
     good = config_to_hf(published("qwen2_5_vl_3b"))
-    for change, message in (({"model_type": "llava"}, "model_type 'llava'"), ({"num_attention_heads": None}, "num_attention_heads is missing"),
-                            ({"use_sliding_window": True}, "use_sliding_window"), ({"rope_scaling": {"type": "yarn"}}, "rope type 'yarn'")):
+    for change, message in (
+        ({"model_type": "llava"}, "model_type 'llava'"),
+        ({"num_attention_heads": None}, "num_attention_heads is missing"),
+        ({"use_sliding_window": True}, "use_sliding_window"),
+        ({"rope_scaling": {"type": "yarn"}}, "rope type 'yarn'"),
+    ):
         with pytest.raises(ValueError, match=message):
             config_from_hf({**good, **change})
 
@@ -76,7 +93,9 @@ def test_import_then_export_is_bit_exact_and_transformers_reads_it(tmp_path, fam
             again = tiny.hf_class(family).from_pretrained(tmp_path / style, dtype=torch.bfloat16).eval()
             with torch.no_grad():
                 assert torch.equal(again(**inputs).logits, model(**inputs).logits)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(load_pretrained(tmp_path / style, dtype="bfloat16").params):
+        for path, leaf in jax.tree_util.tree_leaves_with_path(
+            load_pretrained(tmp_path / style, dtype="bfloat16").params
+        ):
             expected = policy.params
             for key in path:
                 expected = expected[key.key]
@@ -105,7 +124,12 @@ def test_one_error_lists_missing_unexpected_and_misshaped_tensors(tmp_path):
     save_file(tensors, path)
     with pytest.raises(ValueError) as error:
         load_pretrained(tmp_path)
-    for words in ("3 tensors", "missing text.norm.weight", "unexpected model.extra.weight", "visual.merger.mlp.0.bias has shape (3,)"):
+    for words in (
+        "3 tensors",
+        "missing text.norm.weight",
+        "unexpected model.extra.weight",
+        "visual.merger.mlp.0.bias has shape (3,)",
+    ):
         assert words in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -118,12 +142,26 @@ def test_truncated_and_corrupt_files_are_named(tmp_path):
         path.write_bytes(damaged)
         with pytest.raises(ValueError, match=r"model\.safetensors"):
             SafetensorsFile(path)
-    for header in (b"[1, 2]", b'{"a": 3}', b'{"a": {}}', b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
-                   b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}', b'{"a": {"dtype": 7, "shape": [1], "data_offsets": [0, 4]}}'):
+    for header in (
+        b"[1, 2]",
+        b'{"a": 3}',
+        b'{"a": {}}',
+        b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}}',
+        b'{"a": {"dtype": 7, "shape": [1], "data_offsets": [0, 4]}}',
+    ):
         path.write_bytes(len(header).to_bytes(8, "little") + header + b"0000")
         with pytest.raises(ValueError, match=r"model\.safetensors: its safetensors header is corrupt"):
             SafetensorsFile(path)
-    for index in ("", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {"a": 3}}', '{"weight_map": {"a": "../b.safetensors"}}', '{"weight_map": {"a"'):
+    for index in (
+        "",
+        "[]",
+        "{}",
+        '{"weight_map": 3}',
+        '{"weight_map": {"a": 3}}',
+        '{"weight_map": {"a": "../b.safetensors"}}',
+        '{"weight_map": {"a"',
+    ):
         (tmp_path / "model.safetensors.index.json").write_text(index)
         with pytest.raises(ValueError, match=r"model\.safetensors\.index\.json: "):
             Checkpoint(tmp_path)
@@ -137,8 +175,14 @@ def test_one_device_is_filled_layer_by_layer_too(tmp_path):
     tiny.make(tmp_path, "qwen2_5_vl")
     policy = load_pretrained(tmp_path)
     device = jax.sharding.SingleDeviceSharding(jax.devices()[3])
-    streamed = load_params(Checkpoint(tmp_path), policy.config, "float32", jax.tree.map(lambda _: device, policy.params))
-    assert jax.tree.all(jax.tree.map(lambda a, b: a.sharding == device and bool((np.asarray(a) == np.asarray(b)).all()), streamed, policy.params))
+    streamed = load_params(
+        Checkpoint(tmp_path), policy.config, "float32", jax.tree.map(lambda _: device, policy.params)
+    )
+    assert jax.tree.all(
+        jax.tree.map(
+            lambda a, b: a.sharding == device and bool((np.asarray(a) == np.asarray(b)).all()), streamed, policy.params
+        )
+    )
 
 
 def test_streamed_import_holds_one_tensor_at_a_time(tmp_path, monkeypatch):
@@ -162,6 +206,8 @@ def test_streamed_import_holds_one_tensor_at_a_time(tmp_path, monkeypatch):
     policy = load_pretrained(tmp_path, mesh=mesh)
     kernel = policy.params["text"]["layers"]["up_proj"]["kernel"]
     assert kernel.addressable_shards[0].data.shape == (24, 64, 2048)
-    assert jax.tree.all(jax.tree.map(lambda a, s: a.sharding == s, policy.params, model_shardings(config, shapes, mesh)))
+    assert jax.tree.all(
+        jax.tree.map(lambda a, s: a.sharding == s, policy.params, model_shardings(config, shapes, mesh))
+    )
     # 24 layers of 14 MB pass; the growth may be a handful of tensors and what compiling takes.
     assert max(peaks) - peaks[0] < 8 * largest + 96 * 2**20

@@ -1,4 +1,5 @@
 """Eight devices in several mesh shapes give the logits and gradients of one."""
+
 import math
 import re
 
@@ -10,7 +11,17 @@ import tiny_checkpoints as tiny
 from flax import nnx
 
 from launch.planning.hlo import collectives
-from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, load_pretrained, model_shardings, param_axes, plan_vision, split_model
+from spatial_jax.models import (
+    ModelConfig,
+    QwenVL,
+    TextConfig,
+    VisionConfig,
+    load_pretrained,
+    model_shardings,
+    param_axes,
+    plan_vision,
+    split_model,
+)
 from spatial_jax.models.batch import PromptBatch
 from spatial_jax.models.generate import prompt_hidden
 from spatial_jax.models.group import group_logprobs
@@ -35,7 +46,12 @@ def case():
     tokens[:, 2:6] = 1
     index = np.full(tokens.shape, -1, np.int32)
     index[:, 2:6] = np.arange(rows * 4).reshape(rows, 4)
-    plan = plan_vision(rng.standard_normal((rows * 16, vision.patch_dim)).astype(np.float32), np.array([(1, 4, 4)] * rows), vision, bucket=128)
+    plan = plan_vision(
+        rng.standard_normal((rows * 16, vision.patch_dim)).astype(np.float32),
+        np.array([(1, 4, 4)] * rows),
+        vision,
+        bucket=128,
+    )
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, rows, length)).copy()
     batch = PromptBatch(tokens, np.ones(tokens.shape, bool), positions, index, np.full(rows, length, np.int32), plan)
     return config, graphdef, params, batch
@@ -53,14 +69,17 @@ def test_every_family_and_a_tied_head_on_eight_devices(tmp_path, family, tied):
 
 def step(graphdef, mesh):
     """Loss, logits and gradients; the mesh is fixed inside, so that each mesh traces its own program."""
+
     def run(params, batch):
         def loss(params):
             model = nnx.merge(graphdef, params)
             logits = model.logits(prompt_hidden(model, batch, remat="full")[0])
             logp = jnp.take_along_axis(jax.nn.log_softmax(logits[:, :-1]), batch.tokens[:, 1:, None], -1)
             return -logp.mean(), logits
+
         with use_mesh(mesh):
             return jax.value_and_grad(loss, has_aux=True)(params)
+
     return jax.jit(run)
 
 
@@ -83,7 +102,9 @@ def test_eight_devices_equal_one(case, single, axes):
     np.testing.assert_allclose(loss, single[0][0], rtol=1e-6)
     np.testing.assert_allclose(logits, single[0][1], atol=5e-5)
     for (path, ours), expected in zip(jax.tree_util.tree_leaves_with_path(gradients), jax.tree.leaves(single[1])):
-        np.testing.assert_allclose(ours, expected, atol=1e-5 * max(1e-2, float(jnp.abs(expected).max())) + 1e-7, err_msg=str(path))
+        np.testing.assert_allclose(
+            ours, expected, atol=1e-5 * max(1e-2, float(jnp.abs(expected).max())) + 1e-7, err_msg=str(path)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -91,14 +112,25 @@ def pictures(case):
     """Eight prompts with pictures of three sizes, whose windows are not all full; one prompt has none, one has two."""
     vision = case[0].vision
     rng, prompts = np.random.default_rng(1), []
-    for grids in ([(1, 6, 8)], [(1, 4, 4)], [], [(1, 6, 8), (1, 4, 4)], [(1, 6, 6)], [(1, 4, 4)], [(1, 6, 8)], [(1, 6, 6)]):
+    for grids in (
+        [(1, 6, 8)],
+        [(1, 4, 4)],
+        [],
+        [(1, 6, 8), (1, 4, 4)],
+        [(1, 6, 6)],
+        [(1, 4, 4)],
+        [(1, 6, 8)],
+        [(1, 6, 6)],
+    ):
         grid = np.array(grids, np.int64).reshape(-1, 3)
         patches = int(grid.prod(axis=1).sum())
         kinds = np.zeros(28, np.uint8)
-        kinds[2:2 + patches // 4] = 1
+        kinds[2 : 2 + patches // 4] = 1
         tokens = np.where(kinds, 1, rng.integers(3, 128, 28)).astype(np.int32)
         values = rng.standard_normal((patches, vision.patch_dim)).astype(np.float32) if patches else None
-        prompts.append(EncodedPrompt(tokens, np.broadcast_to(np.arange(28, dtype=np.int32), (3, 28)), 28, kinds, values, grid, []))
+        prompts.append(
+            EncodedPrompt(tokens, np.broadcast_to(np.arange(28, dtype=np.int32), (3, 28)), 28, kinds, values, grid, [])
+        )
     return prompts
 
 
@@ -110,7 +142,9 @@ def test_pictures_in_parts_equal_one_pack_and_stay_on_their_devices(case, pictur
     for parts in (1, 8):
         bucket, chosen = choose_pack(pictures, (544, 1088), parts, "patches")
         assert chosen == parts
-        packs[parts] = collate_prompts(pictures, config.vision, prompt_bucket=32, patch_bucket=bucket, pad_id=0, parts=parts)
+        packs[parts] = collate_prompts(
+            pictures, config.vision, prompt_bucket=32, patch_bucket=bucket, pad_id=0, parts=parts
+        )
 
     def gradients(where):
         def loss(params, prompts, answers):
@@ -120,15 +154,20 @@ def test_pictures_in_parts_equal_one_pack_and_stay_on_their_devices(case, pictur
         def run(*arguments):
             with use_mesh(where):
                 return jax.value_and_grad(loss)(*arguments)
+
         return jax.jit(run)
 
     alone = gradients(None)(params, packs[1], answers)
     placed = shard_params(params, param_axes(config), mesh)
-    compiled = gradients(mesh).lower(placed, place(packs[8], mesh, group_axis), place(answers, mesh, group_axis)).compile()
+    compiled = (
+        gradients(mesh).lower(placed, place(packs[8], mesh, group_axis), place(answers, mesh, group_axis)).compile()
+    )
     spread = compiled(placed, place(packs[8], mesh, group_axis), place(answers, mesh, group_axis))
     np.testing.assert_allclose(spread[0], alone[0], rtol=1e-5)
     for (path, ours), expected in zip(jax.tree_util.tree_leaves_with_path(spread[1]), jax.tree.leaves(alone[1])):
-        np.testing.assert_allclose(ours, expected, atol=2e-5 * max(1e-2, float(jnp.abs(expected).max())) + 1e-6, err_msg=str(path))
+        np.testing.assert_allclose(
+            ours, expected, atol=2e-5 * max(1e-2, float(jnp.abs(expected).max())) + 1e-6, err_msg=str(path)
+        )
     # Weights and their gradients travel, patches do not: nothing has their number of rows.
     rows = {packs[8].vision.patches.shape[0], packs[8].vision.patches.shape[0] // 4}
     shapes = {tuple(int(n) for n in re.findall(r"\d+", c.shape.split("[")[1])) for c in collectives(compiled.as_text())}
@@ -143,10 +182,17 @@ def test_pictures_too_uneven_for_parts_are_one_pack(pictures):
         choose_pack(pictures, (64,), 8, "patches")
 
 
-@pytest.mark.parametrize("axes", [{"fsdp": 8}, {"data": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"data": 2, "fsdp": 4}])
-@pytest.mark.parametrize("logical, shape", [(("vocab", "embed"), (10, 16)), (("embed", "vocab"), (16, 10)), (("norm",), (5,)), (("embed",), (6,))])
+@pytest.mark.parametrize(
+    "axes", [{"fsdp": 8}, {"data": 8}, {"data": 2, "fsdp": 2, "tensor": 2}, {"data": 2, "fsdp": 4}]
+)
+@pytest.mark.parametrize(
+    "logical, shape",
+    [(("vocab", "embed"), (10, 16)), (("embed", "vocab"), (16, 10)), (("norm",), (5,)), (("embed",), (6,))],
+)
 def test_the_devices_parts_of_a_sum_meet_scattered(axes, logical, shape):
-    """Also where the whole is not sharded or does not divide; where it is, each device gets its slice by a reduce-scatter."""
+    """Also where the whole is not sharded or does not divide; where it is, each device gets its slice by a
+    reduce-scatter.
+    """
     mesh = make_mesh(axes)
     parts = np.random.default_rng(0).standard_normal((batch_parts(mesh), *shape)).astype(np.float32)
     with use_mesh(mesh):
@@ -160,7 +206,10 @@ def test_the_devices_parts_of_a_sum_meet_scattered(axes, logical, shape):
 
 def test_shapes_that_do_not_divide_and_axes_used_twice_are_refused(case):
     config, _, params, _ = case
-    with pytest.raises(ValueError, match=r"text\.layers\.k_proj\.bias: dimension 'kv_heads' of size 4 does not divide over \('tensor',\) = 8"):
+    with pytest.raises(
+        ValueError,
+        match=r"text\.layers\.k_proj\.bias: dimension 'kv_heads' of size 4 does not divide over \('tensor',\) = 8",
+    ):
         model_shardings(config, params, make_mesh({"tensor": 8}))
     mesh = make_mesh({"fsdp": 4, "tensor": 2})
     with pytest.raises(ValueError, match="mesh axis 'tensor' is used twice"):
@@ -176,7 +225,9 @@ def test_shapes_that_do_not_divide_and_axes_used_twice_are_refused(case):
 
 
 def test_only_the_data_axis_crosses_between_slices():
-    """Two v5e slices of four chips, compiled by the TPU compiler: each row of the mesh is one slice, and a sum over fsdp stays inside it."""
+    """Two v5e slices of four chips, compiled by the TPU compiler: each row of the mesh is one slice, and a sum over
+    fsdp stays inside it.
+    """
     from jax.experimental import topologies
     from jax.sharding import NamedSharding, PartitionSpec
 
@@ -185,6 +236,9 @@ def test_only_the_data_axis_crosses_between_slices():
     assert dict(mesh.shape) == {"data": 2, "fsdp": 4, "tensor": 1}
     assert [{device.slice_index for device in row.flat} for row in mesh.devices] == [{0}, {1}]
     shape = jax.ShapeDtypeStruct((8, 128), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec(("data", "fsdp"))))
-    assert jax.jit(lambda x: x.sum(0), out_shardings=NamedSharding(mesh, PartitionSpec())).lower(shape).compile() is not None
+    assert (
+        jax.jit(lambda x: x.sum(0), out_shardings=NamedSharding(mesh, PartitionSpec())).lower(shape).compile()
+        is not None
+    )
     with pytest.raises(ValueError, match="multiple of 2"):
         make_mesh({"fsdp": 8}, devices)

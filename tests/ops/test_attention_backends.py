@@ -1,4 +1,7 @@
-"""Attention: the reference against plain NumPy, splash (interpreted) against the reference, what auto chooses, a compile for real TPUs."""
+"""Attention: the reference against plain NumPy, splash (interpreted) against the reference, what auto chooses, a
+compile for real TPUs.
+"""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,8 +15,11 @@ from spatial_jax.parallel import make_mesh, use_mesh
 
 def arrays(b=2, n=5, m=7, h=4, kv=2, d=8, seed=0, dtype=jnp.float32):
     keys = jax.random.split(jax.random.key(seed), 3)
-    return (jax.random.normal(keys[0], (b, n, h, d), dtype), jax.random.normal(keys[1], (b, m, kv, d), dtype),
-            jax.random.normal(keys[2], (b, m, kv, d), dtype))
+    return (
+        jax.random.normal(keys[0], (b, n, h, d), dtype),
+        jax.random.normal(keys[1], (b, m, kv, d), dtype),
+        jax.random.normal(keys[2], (b, m, kv, d), dtype),
+    )
 
 
 def plain(q, k, v, mask):
@@ -36,7 +42,11 @@ def test_reference_equals_plain_softmax_with_every_mask():
     np.testing.assert_allclose(attention(q, k, v, causal=True, kv_valid=valid), plain(q, k, v, mask), atol=2e-6)
     segments = jnp.array([[1, 1, 2, 2, 0]] * 2)
     mask = np.broadcast_to(attention_mask(5, 5, q_segments=segments), (2, 5, 5))
-    np.testing.assert_allclose(attention(q, k[:, :5], v[:, :5], q_segments=segments)[:, :4], plain(q, k[:, :5], v[:, :5], mask)[:, :4], atol=2e-6)
+    np.testing.assert_allclose(
+        attention(q, k[:, :5], v[:, :5], q_segments=segments)[:, :4],
+        plain(q, k[:, :5], v[:, :5], mask)[:, :4],
+        atol=2e-6,
+    )
 
 
 def test_a_query_that_sees_nothing_is_finite_forward_and_backward():
@@ -51,7 +61,11 @@ def test_a_query_that_sees_nothing_is_finite_forward_and_backward():
 def test_splash_interpreted_equals_the_reference_forward_and_backward(case):
     q, k, v = arrays(b=1, n=140, m=140, h=2, kv=1, d=80)
     valid = jnp.arange(140)[None] >= 11
-    masks = {"causal": True, "kv_valid": valid} if case == "causal" else {"causal": False, "q_segments": (jnp.arange(140)[None] // 50 + 1) * valid}
+    masks = (
+        {"causal": True, "kv_valid": valid}
+        if case == "causal"
+        else {"causal": False, "q_segments": (jnp.arange(140)[None] // 50 + 1) * valid}
+    )
     weigh = jnp.where(valid[..., None, None], jax.random.normal(jax.random.key(9), q.shape), 0)
     settings = {"kv_valid": None, "q_segments": None, "kv_segments": None} | masks
 
@@ -71,7 +85,10 @@ def test_splash_interpreted_equals_the_reference_forward_and_backward(case):
 def test_auto_chooses_by_platform_and_shape():
     small, large = jnp.zeros((1, 64, 4, 128), jnp.bfloat16), jnp.zeros((1, 1024, 4, 128), jnp.bfloat16)
     assert [choose_backend(a, a, "tpu") for a in (small, large)] == ["xla", "splash"]
-    assert choose_backend(large, large, "gpu") == "cudnn" and choose_backend(large.astype(jnp.float32), large, "gpu") == "xla"
+    assert (
+        choose_backend(large, large, "gpu") == "cudnn"
+        and choose_backend(large.astype(jnp.float32), large, "gpu") == "xla"
+    )
     assert choose_backend(large, large, "cpu") == "xla"
     tower, short = jnp.zeros((2, 3648, 16, 80), jnp.bfloat16), jnp.zeros((450, 64, 16, 80), jnp.bfloat16)
     assert [choose_backend(a, a, "gpu") for a in (tower, short, small)] == ["cudnn", "xla", "xla"]
@@ -106,8 +123,16 @@ def test_splash_compiles_for_four_tpus_with_batch_and_heads_sharded():
         return jax.grad(lambda *qkv: forward(*qkv).astype(jnp.float32).sum(), (0, 1, 2))(q, k, v)
 
     for run, outputs, kernels in ((forward, spec, 1), (gradients, (spec, spec, spec), 2)):
-        with jax.default_matmul_precision("default"):       # the tests' own setting would ask for float32 products of bfloat16 in the backward
-            text = jax.jit(run, out_shardings=outputs).trace(q, k, k).lower(lowering_platforms=("tpu",)).compile().as_text()
+        with jax.default_matmul_precision(
+            "default"
+        ):  # the tests' own setting would ask for float32 products of bfloat16 in the backward
+            text = (
+                jax.jit(run, out_shardings=outputs)
+                .trace(q, k, k)
+                .lower(lowering_platforms=("tpu",))
+                .compile()
+                .as_text()
+            )
         assert text.count("tpu_custom_call") >= kernels
         assert "all-gather" not in text and "all-reduce" not in text
 
@@ -125,7 +150,11 @@ def test_the_groups_mask_holds_for_long_answers(prompt, answer, count):
     """Places and their answers share one number: at the edges of long answers it still tells them apart."""
     n = prompt + answer * count
     mask = GroupMask(n, prompt, answer)
-    place = np.unique(np.concatenate([np.arange(0, n, 4099), *[prompt + answer * i + np.array([-1, 0, 1]) for i in range(count + 1)], [n - 1]]))
+    place = np.unique(
+        np.concatenate(
+            [np.arange(0, n, 4099), *[prompt + answer * i + np.array([-1, 0, 1]) for i in range(count + 1)], [n - 1]]
+        )
+    )
     place = place[(place >= 0) & (place < n)]
     seen = mask.mask_function(mask.q_sequence[place][:, None], place[None])
     own = np.where(place < prompt, -1, (place - prompt) // answer)

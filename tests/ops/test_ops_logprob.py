@@ -1,4 +1,5 @@
 """Chunked log-probabilities: value and gradient of the dense softmax, without its memory."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,14 +27,14 @@ def test_value_and_gradient_equal_the_dense_softmax():
     a, b = jnp.asarray(rng.normal(size=(2, n)), jnp.float32)
 
     def chunked(h, w):
-        return token_logprobs(h, w, targets, temperature=.7, banned_ids=BANNED, chunk=8)
+        return token_logprobs(h, w, targets, temperature=0.7, banned_ids=BANNED, chunk=8)
 
     def grads(function):
         (logp, entropy), pull = jax.vjp(function, hidden, head)
         return logp, entropy, *pull((a, b))
 
     ours = jax.jit(lambda: grads(chunked))()
-    theirs = jax.jit(lambda: grads(lambda h, w: dense(h, w, targets, .7)))()
+    theirs = jax.jit(lambda: grads(lambda h, w: dense(h, w, targets, 0.7)))()
     for x, y in zip(ours, theirs):
         np.testing.assert_allclose(x, y, rtol=2e-5, atol=1e-5)
     banned = token_logprobs(hidden[:1], head, jnp.array([4]), banned_ids=BANNED)
@@ -42,7 +43,11 @@ def test_value_and_gradient_equal_the_dense_softmax():
 
 def test_memory_is_a_chunk_not_the_vocabulary():
     n, d, v, chunk = 4096, 16, 16384, 256
-    shapes = jax.ShapeDtypeStruct((n, d), jnp.float32), jax.ShapeDtypeStruct((d, v), jnp.float32), jax.ShapeDtypeStruct((n,), jnp.int32)
+    shapes = (
+        jax.ShapeDtypeStruct((n, d), jnp.float32),
+        jax.ShapeDtypeStruct((d, v), jnp.float32),
+        jax.ShapeDtypeStruct((n,), jnp.int32),
+    )
 
     def loss(hidden, head, targets):
         logp, entropy = token_logprobs(hidden, head, targets, chunk=chunk)

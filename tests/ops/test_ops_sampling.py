@@ -1,4 +1,5 @@
 """Sampling: exact distribution, truncation like transformers, keys that do not know the batch."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,24 +13,32 @@ from spatial_jax.ops.sampling import draw_tokens, sample_keys, truncate_logits
 def test_truncation_equals_transformers():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(20, 64)).astype(np.float32) * 3
-    for options, warper in (({"top_k": 5}, TopKLogitsWarper(5)), ({"top_p": .8}, TopPLogitsWarper(.8)), ({"min_p": .1}, MinPLogitsWarper(.1))):
+    for options, warper in (
+        ({"top_k": 5}, TopKLogitsWarper(5)),
+        ({"top_p": 0.8}, TopPLogitsWarper(0.8)),
+        ({"min_p": 0.1}, MinPLogitsWarper(0.1)),
+    ):
         ours = np.asarray(truncate_logits(jnp.asarray(logits), **options)) > -1e29
         theirs = np.isfinite(warper(None, torch.tensor(logits)).numpy())
         np.testing.assert_array_equal(ours, theirs)
-    both = np.asarray(truncate_logits(jnp.asarray(logits), top_k=8, top_p=.6)) > -1e29
-    chained = TopPLogitsWarper(.6)(None, TopKLogitsWarper(8)(None, torch.tensor(logits)))
+    both = np.asarray(truncate_logits(jnp.asarray(logits), top_k=8, top_p=0.6)) > -1e29
+    chained = TopPLogitsWarper(0.6)(None, TopKLogitsWarper(8)(None, torch.tensor(logits)))
     np.testing.assert_array_equal(both, np.isfinite(chained.numpy()))
-    tie = truncate_logits(jnp.log(jnp.array([[.4, .2, .2, .2]])), top_p=.5)
+    tie = truncate_logits(jnp.log(jnp.array([[0.4, 0.2, 0.2, 0.2]])), top_p=0.5)
     assert (np.asarray(tie) > -1e29).all()  # equal tokens stay or go together
 
 
 def test_draws_follow_the_distribution_and_report_both_logps():
     n, v = 20000, 12
     logits = jnp.asarray(np.random.default_rng(1).normal(size=v) * 1.5, jnp.float32)
-    keys = sample_keys(5, 2, jnp.arange(n, dtype=jnp.uint32) // 16, jnp.arange(n, dtype=jnp.uint32) % 16, jnp.zeros(n, jnp.uint32))
+    keys = sample_keys(
+        5, 2, jnp.arange(n, dtype=jnp.uint32) // 16, jnp.arange(n, dtype=jnp.uint32) % 16, jnp.zeros(n, jnp.uint32)
+    )
     rows = jnp.broadcast_to(logits, (n, v))
-    for options in ({}, {"top_p": .7}):
-        tokens, sampler_logp, full_logp = jax.jit(lambda rows, keys, options=options: draw_tokens(rows, keys, **options))(rows, keys)
+    for options in ({}, {"top_p": 0.7}):
+        tokens, sampler_logp, full_logp = jax.jit(
+            lambda rows, keys, options=options: draw_tokens(rows, keys, **options)
+        )(rows, keys)
         expected = np.asarray(jax.nn.softmax(truncate_logits(logits[None], **options)[0]), np.float64)
         counts = np.bincount(np.asarray(tokens), minlength=v)
         kept = expected > 0

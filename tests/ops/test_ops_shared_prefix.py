@@ -1,10 +1,18 @@
 """Attention over a shared prompt against one dense masked softmax: blocks, decode, int8, ring."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from spatial_jax.ops.attention import reference_attention
-from spatial_jax.ops.shared_prefix import answer_attention, causal_attention, decode_attention, group_attention, ring_valid, store
+from spatial_jax.ops.shared_prefix import (
+    answer_attention,
+    causal_attention,
+    decode_attention,
+    group_attention,
+    ring_valid,
+    store,
+)
 
 B, P, G, T, H, K, D = 2, 6, 3, 4, 4, 2, 8
 
@@ -28,7 +36,9 @@ def dense_mask(prompt_valid, answer_valid):
 def test_group_layout_value_and_gradient():
     q, k, v, prompt_valid, answer_valid = arrays()
     mask = dense_mask(prompt_valid, answer_valid)
-    used = jnp.any(mask, axis=-1)[..., None, None] * jnp.asarray(np.random.default_rng(1).normal(size=q.shape), jnp.float32)
+    used = jnp.any(mask, axis=-1)[..., None, None] * jnp.asarray(
+        np.random.default_rng(1).normal(size=q.shape), jnp.float32
+    )
 
     def results(attention):
         out, pull = jax.vjp(attention, q, k, v)
@@ -36,7 +46,11 @@ def test_group_layout_value_and_gradient():
 
     theirs = jax.jit(lambda: results(lambda *qkv: reference_attention(*qkv, mask)))()
     for limit in (2**24, 100, 40):  # whole, one answer at a time, block by block
-        ours = jax.jit(lambda limit=limit: results(lambda *qkv: group_attention(*qkv, prompt_valid, answer_valid, max_scores=limit)))()
+        ours = jax.jit(
+            lambda limit=limit: results(
+                lambda *qkv: group_attention(*qkv, prompt_valid, answer_valid, max_scores=limit)
+            )
+        )()
         for x, y in zip(ours, theirs):
             np.testing.assert_allclose(x, y, rtol=1e-5, atol=2e-6)
 
@@ -63,7 +77,7 @@ def test_decode_step_equals_the_last_query():
 
     valid = ring_valid(jnp.int32(column), jnp.full((B, G), 3), ring)
     assert np.flatnonzero(valid[0, 0]).tolist() == [0, 4, 5]
-    for dtype, tolerance in ((jnp.float32, 1e-6), (jnp.int8, .05)):
+    for dtype, tolerance in ((jnp.float32, 1e-6), (jnp.int8, 0.05)):
         prompt = store(k[:, :P].transpose(0, 2, 1, 3), v[:, :P].transpose(0, 2, 1, 3), dtype)
         answer = store(in_ring(own[1]), in_ring(own[2]), dtype)
         out = decode_attention(*(x[:, :, -1] for x in own), prompt, answer, prompt_valid, valid)
@@ -71,7 +85,9 @@ def test_decode_step_equals_the_last_query():
 
 
 def test_splash_kernel_of_groups():
-    """The TPU kernel, interpreted: a left-padded prompt of 130 tokens and two answers of 62, in one row padded to 256."""
+    """The TPU kernel, interpreted: a left-padded prompt of 130 tokens and two answers of 62, in one row padded to
+    256.
+    """
     from spatial_jax.ops.splash import splash_attention
 
     rng = np.random.default_rng(0)
@@ -86,7 +102,18 @@ def test_splash_kernel_of_groups():
         return jnp.where(valid[..., None, None], out, 0), *pull(weight)
 
     def splash(q, k, v):
-        return splash_attention(q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=32**-0.5, interpret=True, group=(p, t))
+        return splash_attention(
+            q,
+            k,
+            v,
+            causal=True,
+            kv_valid=valid,
+            q_segments=None,
+            kv_segments=None,
+            scale=32**-0.5,
+            interpret=True,
+            group=(p, t),
+        )
 
     for ours, theirs in zip(results(splash), results(lambda *qkv: group_attention(*qkv, prompt_valid, answer_valid))):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -1,4 +1,5 @@
 """Nothing that comes from data becomes markup, and a page asks nobody for anything."""
+
 import base64
 import hashlib
 import re
@@ -7,7 +8,21 @@ from html.parser import HTMLParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_jax.pages import Html, Page, callout, chip, command, details, escape, join, number_cards, searchable, table, tabs, tag
+from spatial_jax.pages import (
+    Html,
+    Page,
+    callout,
+    chip,
+    command,
+    details,
+    escape,
+    join,
+    number_cards,
+    searchable,
+    table,
+    tabs,
+    tag,
+)
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"
 
@@ -36,9 +51,16 @@ def test_text_and_attributes_are_escaped():
 
 
 def test_every_component_escapes():
-    parts = [chip(EVIL, EVIL), command(EVIL), details(EVIL, EVIL), callout(EVIL, EVIL, EVIL), number_cards([(EVIL, EVIL, EVIL)]),
-             table([EVIL], [[EVIL]], caption=EVIL), tabs([(EVIL, EVIL), (EVIL, EVIL)]),
-             searchable([(EVIL, EVIL, EVIL)], groups=[EVIL], placeholder=EVIL)]
+    parts = [
+        chip(EVIL, EVIL),
+        command(EVIL),
+        details(EVIL, EVIL),
+        callout(EVIL, EVIL, EVIL),
+        number_cards([(EVIL, EVIL, EVIL)]),
+        table([EVIL], [[EVIL]], caption=EVIL),
+        tabs([(EVIL, EVIL), (EVIL, EVIL)]),
+        searchable([(EVIL, EVIL, EVIL)], groups=[EVIL], placeholder=EVIL),
+    ]
     seen = Reader(join(parts))
     assert not {"script", "img"} & set(seen.tags)
     assert not [key for _, key, _ in seen.attributes if key.startswith("on")]
@@ -88,4 +110,6 @@ def test_policy_allows_only_the_pages_script():
 
 def test_writing_is_atomic_and_makes_the_folder(tmp_path):
     path = page().write(tmp_path / "a" / "page.html")
-    assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and [p.name for p in path.parent.iterdir()] == ["page.html"]
+    assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and [
+        p.name for p in path.parent.iterdir()
+    ] == ["page.html"]

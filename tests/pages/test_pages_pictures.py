@@ -1,4 +1,5 @@
 """Pictures, overlays, depth colours and clouds."""
+
 import base64
 import io
 import re
@@ -37,7 +38,10 @@ def decode(uri):
 
 
 def test_data_uri_shrinks_and_never_enlarges():
-    assert decode(data_uri(png((1000, 500)), 200)).size == (200, 100) and decode(data_uri(png((40, 30)), 200)).size == (40, 30)
+    assert decode(data_uri(png((1000, 500)), 200)).size == (200, 100) and decode(data_uri(png((40, 30)), 200)).size == (
+        40,
+        30,
+    )
 
 
 @pytest.mark.parametrize("bad", [b"", b"no picture", png()[:40], "/nonexistent.png", None, 5])
@@ -55,7 +59,9 @@ def test_boxes_are_placed_in_their_frame():
     assert "left:25.00%;top:25.00%;width:25.00%;height:25.00%" in text and "box truth" in text and "crisp" in text
 
 
-@pytest.mark.parametrize("xyxy", [(float("nan"), 0, 1, 1), (1, 2, 3), ("a", 0, 1, 1), (500, 500, 600, 600), None, (float("inf"), 0, 1, 1)])
+@pytest.mark.parametrize(
+    "xyxy", [(float("nan"), 0, 1, 1), (1, 2, 3), ("a", 0, 1, 1), (500, 500, 600, 600), None, (float("inf"), 0, 1, 1)]
+)
 def test_impossible_boxes_are_left_out(xyxy):
     assert 'class="box' not in picture(png(), boxes=[Box(xyxy)])
 
@@ -66,7 +72,7 @@ def test_swapped_corners_are_drawn_and_points_too():
 
 
 def test_labels_are_escaped():
-    text = picture(png(), boxes=[Box((0, 0, 9, 9), "<script>", title="\"><script>")], caption="<script>")
+    text = picture(png(), boxes=[Box((0, 0, 9, 9), "<script>", title='"><script>')], caption="<script>")
     assert "<script>" not in text
 
 
@@ -108,15 +114,21 @@ def test_mask_layer_colours_and_edges():
 def test_unproject_inverts_the_pinhole():
     points, rows, columns = unproject(np.full((4, 6), 2.0), (10.0, 20.0, 3.0, 2.0))
     assert len(points) == 24 and points[0] == pytest.approx([-0.6, -0.2, 2.0])
-    assert np.allclose(points[:, 0] / points[:, 2] * 10 + 3, columns) and np.allclose(points[:, 1] / points[:, 2] * 20 + 2, rows)
+    assert np.allclose(points[:, 0] / points[:, 2] * 10 + 3, columns) and np.allclose(
+        points[:, 1] / points[:, 2] * 20 + 2, rows
+    )
 
 
 def test_cloud_fills_the_picture_and_hides_what_is_behind():
     wall = np.stack(np.meshgrid(np.linspace(-1, 1, 60), np.linspace(-1, 1, 60), [3.0]), -1).reshape(-1, 3)
     front = wall * [0.3, 0.3, 1] - [0, 0, 1]
-    colors = np.concatenate([np.tile([0, 0, 255], (len(wall), 1)), np.tile([255, 0, 0], (len(front), 1))]).astype(np.uint8)
+    colors = np.concatenate([np.tile([0, 0, 255], (len(wall), 1)), np.tile([255, 0, 0], (len(front), 1))]).astype(
+        np.uint8
+    )
     cuboid = Cuboid((0, 0, 2), (0.5, 0.5, 0.5), np.eye(3))
-    image = np.asarray(render_cloud(np.concatenate([wall, front]), colors, yaw=0, pitch=0, size=(200, 200), cuboids=[cuboid])).astype(int)
+    image = np.asarray(
+        render_cloud(np.concatenate([wall, front]), colors, yaw=0, pitch=0, size=(200, 200), cuboids=[cuboid])
+    ).astype(int)
     red, blue = image[..., 0] > image[..., 2] + 60, image[..., 2] > image[..., 0] + 60
     assert (red | blue).mean() > 0.5 and red[60:140, 60:140].mean() > 0.5 and blue[5:30].any()
 

@@ -1,4 +1,5 @@
 """Plots and tables: right numbers, any input."""
+
 import json
 import math
 import re
@@ -41,7 +42,14 @@ def test_thinning_keeps_means():
 
 
 def test_short_numbers():
-    assert [short(v) for v in (0.5, 12345, 2.5e6, 3e-6, 123.4, math.nan)] == ["0.5", "12.3k", "2.5M", "3e-6", "123", "–"]
+    assert [short(v) for v in (0.5, 12345, 2.5e6, 3e-6, 123.4, math.nan)] == [
+        "0.5",
+        "12.3k",
+        "2.5M",
+        "3e-6",
+        "123",
+        "–",
+    ]
     assert short(0.256, "%") == "25.6%" and short(0.256, "%%") == "26%"
 
 
@@ -52,14 +60,20 @@ def data_of(text):
 
 
 def test_line_plot_carries_its_values_for_the_pointer():
-    text = line_plot([Series("a", [0, 1, 2], [1.0, math.nan, 3.0]), Series("b", [0, 1], [2.0, 2.0], 1)], title="T", bands=[Band(0, 1, "alarm")])
+    text = line_plot(
+        [Series("a", [0, 1, 2], [1.0, math.nan, 3.0]), Series("b", [0, 1], [2.0, 2.0], 1)],
+        title="T",
+        bands=[Band(0, 1, "alarm")],
+    )
     data = data_of(text)
     assert [s["y"] for s in data["s"]] == [[1.0, None, 3.0], [2.0, 2.0]] and data["xl"] == "step"
     assert "alarm" in text and text.count("<path") == 2
 
 
 def test_no_values_is_said():
-    assert "no values yet" in line_plot([Series("a", [0], [math.nan])], title="T") and "no values yet" in line_plot([], title="T")
+    assert "no values yet" in line_plot([Series("a", [0], [math.nan])], title="T") and "no values yet" in line_plot(
+        [], title="T"
+    )
 
 
 def test_log_axis_only_where_possible():
@@ -67,10 +81,12 @@ def test_log_axis_only_where_possible():
     assert data_of(line_plot([Series("a", [0, 1], [0.0, 1e3])], log=True))["log"] is False
 
 
-@given(st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30), st.booleans(), st.sampled_from([0.0, 0.9]))
-@example([-1.634266486238469e+308], False, 0.0)         # the margin about it would be infinite
-@example([1e280], True, 0.0)                            # and so would its powers of ten
-@example([5e-324] * 3, True, 0.9)                       # smoothing takes these to zero, which has no logarithm
+@given(
+    st.lists(st.floats(allow_nan=True, allow_infinity=True), max_size=30), st.booleans(), st.sampled_from([0.0, 0.9])
+)
+@example([-1.634266486238469e308], False, 0.0)  # the margin about it would be infinite
+@example([1e280], True, 0.0)  # and so would its powers of ten
+@example([5e-324] * 3, True, 0.9)  # smoothing takes these to zero, which has no logarithm
 @example([1e-310, 1e308], True, 0.9)
 @settings(max_examples=60, deadline=None)
 def test_any_values_draw(values, log, smooth):
@@ -86,14 +102,21 @@ def test_bars_scale_to_the_longest_or_to_full():
 
 
 def test_interval_bar_shows_value_interval_and_baseline():
-    text = interval_bar([("a", Estimate(0.5, 0.4, 0.6), 0), ("b", Estimate(math.nan), 1)], mark=0.25, mark_title="blind")
+    text = interval_bar(
+        [("a", Estimate(0.5, 0.4, 0.6), 0), ("b", Estimate(math.nan), 1)], mark=0.25, mark_title="blind"
+    )
     assert text.count("<circle") == 1 and "0.400 to 0.600" in text and "blind 0.25" in text
 
 
-@pytest.mark.parametrize("before,after,kind", [
-    (Estimate(0.5, 0.4, 0.6), Estimate(0.8, 0.7, 0.9), "good"), (Estimate(0.8, 0.7, 0.9), Estimate(0.5, 0.4, 0.6), "bad"),
-    (Estimate(0.5, 0.4, 0.6), Estimate(0.6, 0.5, 0.7), "quiet"), (Estimate(0.5), Estimate(0.9), "quiet"),
-    (Estimate(math.nan), Estimate(0.9), "quiet"),
-])
+@pytest.mark.parametrize(
+    "before,after,kind",
+    [
+        (Estimate(0.5, 0.4, 0.6), Estimate(0.8, 0.7, 0.9), "good"),
+        (Estimate(0.8, 0.7, 0.9), Estimate(0.5, 0.4, 0.6), "bad"),
+        (Estimate(0.5, 0.4, 0.6), Estimate(0.6, 0.5, 0.7), "quiet"),
+        (Estimate(0.5), Estimate(0.9), "quiet"),
+        (Estimate(math.nan), Estimate(0.9), "quiet"),
+    ],
+)
 def test_a_change_is_coloured_only_when_intervals_are_apart(before, after, kind):
     assert kind in change_cell(before, after)

@@ -1,4 +1,7 @@
-"""Bad pictures and messages give one clear line; fresh processor files are the same every time; buckets, batches, turns."""
+"""Bad pictures and messages give one clear line; fresh processor files are the same every time; buckets, batches,
+turns.
+"""
+
 import io
 import json
 import pickle
@@ -60,9 +63,14 @@ def ask(*kinds):
 
 def test_pictures_that_cannot_be_used(tmp_path, processor):
     data = encoded(picture(200, 200))
-    for bad, message in ((data[:300], "not a readable picture"), (b"", "not a readable picture"), (b"GIF89a" + bytes(30), "not a readable picture"),
-                         (np.zeros((4, 4, 3)), "an array must be uint8"), (3.5, "float is not a picture"),
-                         (picture(1000, 4), "their ratio at most 200")):
+    for bad, message in (
+        (data[:300], "not a readable picture"),
+        (b"", "not a readable picture"),
+        (b"GIF89a" + bytes(30), "not a readable picture"),
+        (np.zeros((4, 4, 3)), "an array must be uint8"),
+        (3.5, "float is not a picture"),
+        (picture(1000, 4), "their ratio at most 200"),
+    ):
         with pytest.raises(ImageError, match=message) as error:
             processor.encode(ask("image"), [bad])
         assert "\n" not in str(error.value)
@@ -95,7 +103,9 @@ def test_messages_and_pictures_must_match(processor):
         processor.encode([{"role": "user", "content": "a <|image_pad|>"}])
     with pytest.raises(ValueError, match="padding_side 'top' is unknown"):
         processor(ask(), padding_side="top")
-    inline = processor.encode([{"role": "user", "content": [{"type": "image", "image": picture()}, {"type": "text", "text": "Which?"}]}])
+    inline = processor.encode(
+        [{"role": "user", "content": [{"type": "image", "image": picture()}, {"type": "text", "text": "Which?"}]}]
+    )
     np.testing.assert_array_equal(inline.pixel_values, processor.encode(ask("image"), [picture()]).pixel_values)
 
 
@@ -127,7 +137,9 @@ def test_vocab_and_merges_files_give_the_same_ids(tmp_path, folder, processor):
     for name in ("tokenizer_config.json", "config.json", "preprocessor_config.json"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     (tmp_path / "vocab.json").write_text(json.dumps(model["vocab"]))
-    (tmp_path / "merges.txt").write_text("#version: 0.2\n" + "\n".join(m if isinstance(m, str) else " ".join(m) for m in model["merges"]))
+    (tmp_path / "merges.txt").write_text(
+        "#version: 0.2\n" + "\n".join(m if isinstance(m, str) else " ".join(m) for m in model["merges"])
+    )
     old = Processor.from_pretrained(tmp_path)
     for text in ("Which is closer? 12.5", "<|im_start|>a<|im_end|> é"):
         assert old.tokenizer.encode(text) == processor.tokenizer.encode(text)
@@ -137,7 +149,10 @@ def test_fresh_files_are_the_same_every_time(tmp_path):
     first, second = train_tokenizer(TEXTS, 330, tmp_path / "a"), train_tokenizer(TEXTS, 330, tmp_path / "b")
     assert first == second and first["vocab_size"] <= 330
     names = sorted(p.name for p in (tmp_path / "a").iterdir())
-    assert all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names) and "tokenizer.json" in names
+    assert (
+        all((tmp_path / "a" / n).read_bytes() == (tmp_path / "b" / n).read_bytes() for n in names)
+        and "tokenizer.json" in names
+    )
     with pytest.raises(ValueError, match="vocab_size 200 is too small; 256 bytes and 22 special tokens need 278"):
         train_tokenizer(TEXTS, 200, tmp_path)
     with pytest.raises(ValueError, match="family 'llama' is unknown"):
@@ -146,21 +161,31 @@ def test_fresh_files_are_the_same_every_time(tmp_path):
 
 def test_ids_that_end_and_ids_that_are_banned(processor):
     token = processor.tokenizer.token_id
-    assert processor.eos_ids == (token("<|im_end|>"), token("<|endoftext|>")) and processor.pad_id == token("<|endoftext|>")
-    assert set(processor.banned_ids) == {token(f"<|{t}|>") for t in ("vision_start", "vision_end", "vision_pad", "image_pad", "video_pad")}
+    assert processor.eos_ids == (token("<|im_end|>"), token("<|endoftext|>")) and processor.pad_id == token(
+        "<|endoftext|>"
+    )
+    assert set(processor.banned_ids) == {
+        token(f"<|{t}|>") for t in ("vision_start", "vision_end", "vision_pad", "image_pad", "video_pad")
+    }
     assert processor.decode([*processor.tokenizer.encode("a <b>"), processor.eos_ids[0]]) == "a <b>"
 
 
 def test_import_is_light_and_pickles(processor):
-    code = ("import sys; from spatial_jax.processing import Processor, train_tokenizer; "
-            "assert not {'torch', 'jax', 'flax', 'transformers', 'tensorflow'} & set(sys.modules), sorted(sys.modules)")
+    code = (
+        "import sys; from spatial_jax.processing import Processor, train_tokenizer; "
+        "assert not {'torch', 'jax', 'flax', 'transformers', 'tensorflow'} & set(sys.modules), sorted(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
     again = pickle.loads(pickle.dumps(processor))
-    np.testing.assert_array_equal(again.encode(ask("image"), [picture()]).input_ids, processor.encode(ask("image"), [picture()]).input_ids)
+    np.testing.assert_array_equal(
+        again.encode(ask("image"), [picture()]).input_ids, processor.encode(ask("image"), [picture()]).input_ids
+    )
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from([28, 32]), st.integers(784, 10**6), st.integers(1, 40))
+@given(
+    st.integers(1, 3000), st.integers(1, 3000), st.sampled_from([28, 32]), st.integers(784, 10**6), st.integers(1, 40)
+)
 def test_smart_resize_stays_within_its_limits(height, width, factor, low, ratio):
     if max(height, width) / min(height, width) > 200:
         return
@@ -178,8 +203,11 @@ def test_measure_is_what_encode_gives(processor):
 
 def test_prompt_batches(processor):
     config = processor.config.vision
-    prompts = [processor.encode(ask("image"), [picture()]), processor.encode(ask()),
-               processor.encode(ask("image", "image"), [picture(), picture(84, 56)])]
+    prompts = [
+        processor.encode(ask("image"), [picture()]),
+        processor.encode(ask()),
+        processor.encode(ask("image", "image"), [picture(), picture(84, 56)]),
+    ]
     batch = collate_prompts(prompts, config, prompt_bucket=96, patch_bucket=128, pad_id=processor.pad_id)
     used = 0
     for row, prompt in enumerate(prompts):
@@ -189,11 +217,20 @@ def test_prompt_batches(processor):
         rows = batch.feature_index[row][batch.feature_index[row] >= 0]
         assert rows.tolist() == list(range(used, used + len(rows))) and len(rows) == prompt.patches // 4
         used += len(rows)
-    assert batch.next_position.tolist() == [p.next_position for p in prompts] and batch.vision.patches.shape == (128, 1176)
+    assert batch.next_position.tolist() == [p.next_position for p in prompts] and batch.vision.patches.shape == (
+        128,
+        1176,
+    )
     with pytest.raises(ValueError, match=r"prompt 0 has .* tokens, the bucket 32"):
         collate_prompts(prompts, config, prompt_bucket=32, patch_bucket=None, pad_id=0)
     with pytest.raises(ValueError, match="not normalised yet"):
-        collate_prompts([processor.encode(ask("image"), [picture()], normalise=False)], config, prompt_bucket=64, patch_bucket=None, pad_id=0)
+        collate_prompts(
+            [processor.encode(ask("image"), [picture()], normalise=False)],
+            config,
+            prompt_bucket=64,
+            patch_bucket=None,
+            pad_id=0,
+        )
 
 
 def test_answer_batches_and_later_turns(processor):
@@ -201,12 +238,14 @@ def test_answer_batches_and_later_turns(processor):
     batch = collate_answers(answers, [10, 20], answer_bucket=8, pad_id=9)
     assert batch.tokens[0, 1].tolist() == [0, 1, 2, 3, 4, 9, 9, 9] and batch.loss_mask.sum() == batch.valid.sum() == 11
     assert batch.positions[:, 1, 1, :2].tolist() == [[20, 21]] * 3
-    seen = processor.encode_text("<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|><|im_end|>\n", [picture()], start=7)
+    seen = processor.encode_text(
+        "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|><|im_end|>\n", [picture()], start=7
+    )
     turns = [[[AnswerTurn(np.array([1, 2])), AnswerTurn(observation=seen), AnswerTurn(np.array([3]))]]]
     batch = collate_turns(turns, [30], processor.config.vision, answer_bucket=40, patch_bucket=None, pad_id=0)
     n = len(seen)
     assert batch.loss_mask[0, 0].nonzero()[0].tolist() == [0, 1, n + 2] and batch.valid.sum() == n + 3
-    assert (batch.positions[:, 0, 0, 2:2 + n] == seen.positions - 7 + 32).all()
+    assert (batch.positions[:, 0, 0, 2 : 2 + n] == seen.positions - 7 + 32).all()
     assert batch.positions[:, 0, 0, n + 2].tolist() == [seen.next_position - 7 + 32] * 3
     assert (batch.feature_index >= 0).sum() == seen.patches // 4
     with pytest.raises(ValueError, match="more than 4 tokens; raise the answer bucket"):
@@ -221,8 +260,11 @@ def test_a_conversation_goes_on_by_token_id(processor):
     text = "\n<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>And?<|im_end|>\n<|im_start|>assistant\n"
     turn = processor.encode_text(text, [picture(84, 84)], start=first.next_position + len(said))
     whole = first.followed_by(said, turn)
-    messages = [*ask("image"), {"role": "assistant", "content": "the cup"},
-                {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "And?"}]}]
+    messages = [
+        *ask("image"),
+        {"role": "assistant", "content": "the cup"},
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "And?"}]},
+    ]
     at_once = processor.encode(messages, [picture(), picture(84, 84)])
     for name in ("input_ids", "positions", "type_ids", "pixel_values", "grid_thw"):
         np.testing.assert_array_equal(getattr(whole, name), getattr(at_once, name), err_msg=name)
@@ -250,6 +292,6 @@ def test_a_video_file(tmp_path, processor):
     video = read_video(tmp_path / "a.mp4")
     assert len(video) == 30 and video.fps == 10
     prompt = processor.encode(ask("video"), videos=[str(tmp_path / "a.mp4")])
-    assert prompt.grid_thw[0, 0] == 3       # 3 s at 2 frames a second, two frames a time step
+    assert prompt.grid_thw[0, 0] == 3  # 3 s at 2 frames a second, two frames a time step
     times = np.unique(prompt.positions[0, prompt.type_ids == 2])
-    assert np.diff(times).tolist() == [2, 2]        # one second a step, two ids a second
+    assert np.diff(times).tolist() == [2, 2]  # one second a step, two ids a second

@@ -1,4 +1,5 @@
 """Ids, positions and pixels against transformers' own processors, on a tokenizer trained here."""
+
 import json
 from types import MethodType, SimpleNamespace
 
@@ -20,7 +21,12 @@ from spatial_jax.processing.image import normalise
 
 MODELS = {"qwen2_vl": Qwen2VLModel, "qwen2_5_vl": Qwen2_5_VLModel, "qwen3_vl": Qwen3VLModel}
 SIZES = {"qwen2_vl": "qwen2_vl_2b", "qwen2_5_vl": "qwen2_5_vl_3b", "qwen3_vl": "qwen3_vl_2b"}
-TEXTS = ["Which is closer, the cup or the book?", "The box is [12, 40, 133, 97].", "How far is the lamp? 3.25 m", "Answer with A, B, C or D."]
+TEXTS = [
+    "Which is closer, the cup or the book?",
+    "The box is [12, 40, 133, 97].",
+    "How far is the lamp? 3.25 m",
+    "Answer with A, B, C or D.",
+]
 RNG = np.random.default_rng(0)
 
 
@@ -62,9 +68,14 @@ def hf_arrays(processor, conversations, padding_side="left", **media):
 
 def hf_positions(family, folder, arrays):
     config = json.loads((folder / "config.json").read_text())
-    stub = SimpleNamespace(config=SimpleNamespace(
-        image_token_id=config["image_token_id"], video_token_id=config["video_token_id"], vision_start_token_id=config["vision_start_token_id"],
-        vision_config=SimpleNamespace(spatial_merge_size=2, tokens_per_second=2)))
+    stub = SimpleNamespace(
+        config=SimpleNamespace(
+            image_token_id=config["image_token_id"],
+            video_token_id=config["video_token_id"],
+            vision_start_token_id=config["vision_start_token_id"],
+            vision_config=SimpleNamespace(spatial_merge_size=2, tokens_per_second=2),
+        )
+    )
     stub.get_vision_position_ids = MethodType(MODELS[family].get_vision_position_ids, stub)
     keys = ("input_ids", "mm_token_type_ids", "image_grid_thw", "video_grid_thw", "attention_mask")
     given = {k: arrays[k] for k in keys if k in arrays}
@@ -90,8 +101,16 @@ def same_arrays(ours, theirs, levels=0.0, share=0.02):
 def test_tokenizer_gives_transformers_ids(folders, family):
     reference = AutoTokenizer.from_pretrained(folders[family])
     ours = Processor.from_pretrained(folders[family]).tokenizer
-    texts = [*TEXTS, "", "  two  spaces\n\n\nlines\r\n tab\t.", "Größe Ünïcødé e\u0301 日本語 🙂 1234567",
-             "<|im_start|>x<|im_end|><|image_pad|> <tool_call>", "I'll we'RE it's", "a" * 300, " ... [1,2]{x}\\boxed{B}"]
+    texts = [
+        *TEXTS,
+        "",
+        "  two  spaces\n\n\nlines\r\n tab\t.",
+        "Größe Ünïcødé e\u0301 日本語 🙂 1234567",
+        "<|im_start|>x<|im_end|><|image_pad|> <tool_call>",
+        "I'll we'RE it's",
+        "a" * 300,
+        " ... [1,2]{x}\\boxed{B}",
+    ]
     for text in texts:
         ids = ours.encode(text)
         assert ids == reference.encode(text), text
@@ -103,10 +122,15 @@ def test_tokenizer_gives_transformers_ids(folders, family):
 @pytest.mark.parametrize("family", list(SIZES))
 def test_one_image_several_images_and_text(folders, references, family):
     ours = Processor.from_pretrained(folders[family], position_rule="hf5")
-    cases = [([conversation()], []), ([conversation("image")], [picture(280, 224)]),
-             ([conversation("image", "image")], [picture(336, 448), picture(448, 224)]),
-             ([conversation("image"), conversation(), conversation("image", "image", text="Is it?")],
-              [picture(448, 448), picture(224, 672), picture(336, 336)])]
+    cases = [
+        ([conversation()], []),
+        ([conversation("image")], [picture(280, 224)]),
+        ([conversation("image", "image")], [picture(336, 448), picture(448, 224)]),
+        (
+            [conversation("image"), conversation(), conversation("image", "image", text="Is it?")],
+            [picture(448, 448), picture(224, 672), picture(336, 336)],
+        ),
+    ]
     for side in ("left", "right"):
         for conversations, images in cases:
             if family == "qwen3_vl":
@@ -116,7 +140,10 @@ def test_one_image_several_images_and_text(folders, references, family):
             same_arrays(arrays, theirs)
             if images:
                 from spatial_jax.processing import batch_positions
-                positions, _ = batch_positions(arrays["input_ids"], ours.config, arrays["attention_mask"], arrays.get("image_grid_thw"))
+
+                positions, _ = batch_positions(
+                    arrays["input_ids"], ours.config, arrays["attention_mask"], arrays.get("image_grid_thw")
+                )
                 expected = hf_positions(family, folders[family], theirs)
                 np.testing.assert_array_equal(positions, expected[-3:])
 
@@ -129,8 +156,14 @@ def test_resized_pictures(folders, references, family):
         image = picture(width, height)
         arrays = ours(conversation("image"), [image])
         new_width, new_height = ours.model_size(width, height)
-        mixed = (new_width > width) != (new_height > height)        # one side grows, one shrinks: torch then resizes in the other order
-        same_arrays(arrays, hf_arrays(references[family], [conversation("image")], images=[image]), *((4, 0.3) if mixed else (2, 0.02)))
+        mixed = (new_width > width) != (
+            new_height > height
+        )  # one side grows, one shrinks: torch then resizes in the other order
+        same_arrays(
+            arrays,
+            hf_arrays(references[family], [conversation("image")], images=[image]),
+            *((4, 0.3) if mixed else (2, 0.02)),
+        )
         exact = slow(images=[image], return_tensors="np")
         np.testing.assert_allclose(arrays["pixel_values"], exact["pixel_values"], atol=5e-7, rtol=0)
         prepared = ours.prepare_image(image)
@@ -145,7 +178,10 @@ def test_grey_and_transparent_pictures(folders, references):
         image = picture(280, 280).convert(mode)
         if mode in ("RGBA", "LA"):
             image.putalpha(Image.fromarray(RNG.integers(0, 255, (280, 280), dtype=np.uint8)))
-        same_arrays(ours(conversation("image"), [image]), hf_arrays(references["qwen2_5_vl"], [conversation("image")], images=[image]))
+        same_arrays(
+            ours(conversation("image"), [image]),
+            hf_arrays(references["qwen2_5_vl"], [conversation("image")], images=[image]),
+        )
 
 
 @pytest.mark.parametrize("family", list(SIZES))
@@ -153,17 +189,27 @@ def test_grey_and_transparent_pictures(folders, references):
 def test_video_ids_pixels_and_positions(folders, references, family, frames):
     ours = Processor.from_pretrained(folders[family], position_rule="hf5")
     clip = np.stack([np.asarray(picture(160, 96)) for _ in range(frames)])
-    theirs = hf_arrays(references[family], [conversation("image", "video")], images=[picture(320, 320)],
-                       videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)])
+    theirs = hf_arrays(
+        references[family],
+        [conversation("image", "video")],
+        images=[picture(320, 320)],
+        videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)],
+    )
     arrays = ours(conversation("image", "video"), [picture(320, 320)], [clip])
-    same_arrays({k: v for k, v in arrays.items() if k != "pixel_values"}, {k: v for k, v in theirs.items() if k != "pixel_values"}, levels=4)
+    same_arrays(
+        {k: v for k, v in arrays.items() if k != "pixel_values"},
+        {k: v for k, v in theirs.items() if k != "pixel_values"},
+        levels=4,
+    )
     assert ("second_per_grid_ts" in arrays) == (family == "qwen2_5_vl")
     prompt = ours.encode(conversation("image", "video"), [picture(320, 320)], [clip])
     np.testing.assert_array_equal(prompt.positions, hf_positions(family, folders[family], theirs)[-3:, 0])
     np.testing.assert_array_equal(prompt.input_ids, arrays["input_ids"][0])
     assert prompt.grid_thw.tolist() == [*arrays["image_grid_thw"].tolist(), *arrays["video_grid_thw"].tolist()]
-    later = Processor.from_pretrained(folders[family]).encode(conversation("image", "video"), [picture(320, 320)], [clip])
-    assert later.next_position == later.positions.max() + 1     # what transformers 4.57 generates from
+    later = Processor.from_pretrained(folders[family]).encode(
+        conversation("image", "video"), [picture(320, 320)], [clip]
+    )
+    assert later.next_position == later.positions.max() + 1  # what transformers 4.57 generates from
 
 
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
@@ -172,16 +218,29 @@ def test_video_with_a_rate_follows_transformers_metadata(folders, references, fa
     clip = np.stack([np.asarray(picture(128, 96)) for _ in range(48)])
     chosen = list(range(0, 48, 6))
     metadata = {"total_num_frames": 48, "fps": 12.0, "frames_indices": chosen}
-    theirs = references[family](text=[references[family].apply_chat_template(conversation("video"), tokenize=False, add_generation_prompt=True)],
-                                videos=[torch.from_numpy(clip[chosen]).permute(0, 3, 1, 2)], video_metadata=[metadata], do_sample_frames=False,
-                                return_tensors="pt")
+    theirs = references[family](
+        text=[
+            references[family].apply_chat_template(conversation("video"), tokenize=False, add_generation_prompt=True)
+        ],
+        videos=[torch.from_numpy(clip[chosen]).permute(0, 3, 1, 2)],
+        video_metadata=[metadata],
+        do_sample_frames=False,
+        return_tensors="pt",
+    )
     arrays = ours(conversation("video"), videos=[Video(list(clip[chosen]), fps=12.0, indices=tuple(chosen), total=48)])
     same_arrays(arrays, theirs, levels=4)
     if family == "qwen2_5_vl":
         np.testing.assert_allclose(arrays["second_per_grid_ts"], np.asarray(theirs["second_per_grid_ts"]))
-        sampled = references[family](text=["<|video_pad|>"], videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)],
-                                     video_metadata=[{"total_num_frames": 48, "fps": 12.0}], do_sample_frames=True, fps=2, return_tensors="pt")
+        sampled = references[family](
+            text=["<|video_pad|>"],
+            videos=[torch.from_numpy(clip).permute(0, 3, 1, 2)],
+            video_metadata=[{"total_num_frames": 48, "fps": 12.0}],
+            do_sample_frames=True,
+            fps=2,
+            return_tensors="pt",
+        )
         from spatial_jax.processing.video import choose_frames
+
         assert len(choose_frames(48, 12.0, ours.video_settings)) == int(sampled["video_grid_thw"][0, 0]) * 2
 
 
@@ -198,24 +257,33 @@ def test_timestamps_in_the_training_form(folders):
 
 def test_chat_template_is_the_published_one(folders):
     tokenizer = Processor.from_pretrained(folders["qwen2_5_vl"]).tokenizer
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "a"}]},
-                {"role": "assistant", "content": "b"}]
-    body = ("<|im_start|>user\n{}<|vision_start|><|image_pad|><|vision_end|>{}<|vision_start|><|video_pad|><|vision_end|>a<|im_end|>\n"
-            "<|im_start|>assistant\nb<|im_end|>\n")
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "video"}, {"type": "text", "text": "a"}]},
+        {"role": "assistant", "content": "b"},
+    ]
+    body = (
+        "<|im_start|>user\n{}<|vision_start|><|image_pad|><|vision_end|>{}<|vision_start|><|video_pad|><|vision_end|>a<|im_end|>\n"
+        "<|im_start|>assistant\nb<|im_end|>\n"
+    )
     system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
     assert tokenizer.apply_chat_template(messages, False) == system + body.format("", "")
     numbered = tokenizer.apply_chat_template(messages, True, add_vision_id=True)
     assert numbered == system + body.format("Picture 1: ", "Video 1: ") + "<|im_start|>assistant\n"
     own = [{"role": "system", "content": "S"}, *messages]
     assert tokenizer.apply_chat_template(own, False) == "<|im_start|>system\nS<|im_end|>\n" + body.format("", "")
-    assert Processor.from_pretrained(folders["qwen3_vl"]).tokenizer.apply_chat_template(messages, False) == body.format("", "")
+    assert Processor.from_pretrained(folders["qwen3_vl"]).tokenizer.apply_chat_template(messages, False) == body.format(
+        "", ""
+    )
 
 
 def test_folders_as_transformers_saves_them(folders, references, tmp_path):
     for family in SIZES:
         folder = tmp_path / family
         references[family].save_pretrained(folder)
-        ours, again = Processor.from_pretrained(folders[family]), Processor.from_pretrained(folder)      # processor_config.json, no config.json
+        ours, again = (
+            Processor.from_pretrained(folders[family]),
+            Processor.from_pretrained(folder),
+        )  # processor_config.json, no config.json
         assert (again.image_settings, again.video_settings) == (ours.image_settings, ours.video_settings)
         image = picture(200, 130)
         before, after = ours.encode(conversation("image"), [image]), again.encode(conversation("image"), [image])

@@ -1,4 +1,5 @@
 """Hypothesis without a deadline a case: a busy host is no failure (linear time is tested by processor time)."""
+
 from hypothesis import settings
 
 settings.register_profile("no_deadline", deadline=None)

@@ -1,4 +1,5 @@
 """Every reward kind on its published vectors and on the cases that peers got wrong."""
+
 import math
 
 import pytest
@@ -19,12 +20,32 @@ from spatial_jax.rewards import (
 
 
 def record(answer, **more):
-    return {"question_id": "q1", "question": "?", "answer": answer, "options": (), "unit": "", "question_type": "number", **more}
+    return {
+        "question_id": "q1",
+        "question": "?",
+        "answer": answer,
+        "options": (),
+        "unit": "",
+        "question_type": "number",
+        **more,
+    }
 
 
 # predicted, truth, strict, not strict (the exact columns of the published vectors)
-MRA = [("10", "10", 1.0, 1.0), ("9.5", "10", 0.9, 1.0), ("9", "10", 0.8, 0.9), ("7.5", "10", 0.5, 0.6), ("5", "10", 0.0, 0.1), ("15", "10", 0.0, 0.1),
-       ("5.1", "10", 0.1, 0.1), ("4", "10", 0.0, 0.0), ("1.1", "1", 0.8, 0.9), ("1.05", "1", 0.9, 1.0), ("0", "0", 1.0, 1.0), ("1", "0", 0.0, 0.0)]
+MRA = [
+    ("10", "10", 1.0, 1.0),
+    ("9.5", "10", 0.9, 1.0),
+    ("9", "10", 0.8, 0.9),
+    ("7.5", "10", 0.5, 0.6),
+    ("5", "10", 0.0, 0.1),
+    ("15", "10", 0.0, 0.1),
+    ("5.1", "10", 0.1, 0.1),
+    ("4", "10", 0.0, 0.0),
+    ("1.1", "1", 0.8, 0.9),
+    ("1.05", "1", 0.9, 1.0),
+    ("0", "0", 1.0, 1.0),
+    ("1", "0", 0.0, 0.0),
+]
 
 
 @pytest.mark.parametrize("predicted, truth, strict, loose", MRA)
@@ -34,8 +55,19 @@ def test_mra_vectors(predicted, truth, strict, loose):
     assert score({"kind": "mra", "comparison": "<="}, f"The answer is {predicted}.", record(truth)) == loose
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("2 m", 1.0), ("200 cm", 1.0), ("6 ft 6.74 in", 1.0), ("2.0 to 2.0", 1.0), ("", 0.0), ("2 m or 3 m", 0.0), ("nan", 0.0), ("2 m2", 0.0)])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("2 m", 1.0),
+        ("200 cm", 1.0),
+        ("6 ft 6.74 in", 1.0),
+        ("2.0 to 2.0", 1.0),
+        ("", 0.0),
+        ("2 m or 3 m", 0.0),
+        ("nan", 0.0),
+        ("2 m2", 0.0),
+    ],
+)
 def test_mra_in_units(text, expected):
     assert score({"kind": "mra"}, text, record("2", unit="m")) == expected
 
@@ -47,25 +79,54 @@ def test_mra_properties(p, g):
     assert mean_relative_accuracy(7 * p, 7 * g) == strict and mean_relative_accuracy(-p, -g) == strict
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("2", 1.0), ("2.5", math.exp(-1)), ("1.6 m", math.exp(-1)), ("160 cm", math.exp(-1)), ("0", 0.0), ("-2", 0.0), ("", 0.0), ("far", 0.0)])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("2", 1.0),
+        ("2.5", math.exp(-1)),
+        ("1.6 m", math.exp(-1)),
+        ("160 cm", math.exp(-1)),
+        ("0", 0.0),
+        ("-2", 0.0),
+        ("", 0.0),
+        ("far", 0.0),
+    ],
+)
 def test_smooth_depth(text, expected):
     assert score({"kind": "depth"}, text, record("2", unit="m")) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("text, expected", [("1.5", 1.0), ("2.5", 1.0), ("1.49", 0.0), ("2.51", 0.0), ("8 ft 2.4 in", 1.0), ("0", 0.0)])
+@pytest.mark.parametrize(
+    "text, expected", [("1.5", 1.0), ("2.5", 1.0), ("1.49", 0.0), ("2.51", 0.0), ("8 ft 2.4 in", 1.0), ("0", 0.0)]
+)
 def test_tolerance_depth(text, expected):
     assert score({"kind": "depth", "form": "tolerance"}, text, record("2", unit="m")) == expected
 
 
 @given(st.floats(0.01, 100), st.floats(0.01, 100))
 def test_smooth_depth_properties(p, g):
-    assert 0 <= smooth_depth(p, g) <= 1 and smooth_depth(p, g) == pytest.approx(smooth_depth(g, p)) and smooth_depth(g, g) == 1
+    assert (
+        0 <= smooth_depth(p, g) <= 1
+        and smooth_depth(p, g) == pytest.approx(smooth_depth(g, p))
+        and smooth_depth(g, g) == 1
+    )
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("[0, 0, 10, 10]", 1.0), ("[0, 0, 10, 5]", 0.5), ("[5, 0, 15, 10]", 1 / 3), ("[20, 20, 30, 30]", 0.0), ("[10, 10, 0, 0]", 0.0),
-    ("[0, 0, 0, 10]", 0.0), ("[0, 0, 10]", 0.0), ("[0, 0, 10, 10], [50, 50, 60, 60]", 0.0), ("", 0.0), ("x1=0", 0.0)])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("[0, 0, 10, 10]", 1.0),
+        ("[0, 0, 10, 5]", 0.5),
+        ("[5, 0, 15, 10]", 1 / 3),
+        ("[20, 20, 30, 30]", 0.0),
+        ("[10, 10, 0, 0]", 0.0),
+        ("[0, 0, 0, 10]", 0.0),
+        ("[0, 0, 10]", 0.0),
+        ("[0, 0, 10, 10], [50, 50, 60, 60]", 0.0),
+        ("", 0.0),
+        ("x1=0", 0.0),
+    ],
+)
 def test_iou(text, expected):
     assert score({"kind": "iou"}, text, record("[0, 0, 10, 10]")) == pytest.approx(expected)
 
@@ -82,21 +143,52 @@ def test_iou_properties(a, b):
     assert 0 <= box_iou(a, b) <= 1 and box_iou(a, b) == pytest.approx(box_iou(b, a))
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("4", 1.0), ("four", 1.0), ("There are 4 chairs.", 1.0), ("4.0", 1.0), ("3-5", 0.0), ("4 or 5", 0.0), ("5", 0.0), ("-4", 0.0), ("", 0.0)])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("4", 1.0),
+        ("four", 1.0),
+        ("There are 4 chairs.", 1.0),
+        ("4.0", 1.0),
+        ("3-5", 0.0),
+        ("4 or 5", 0.0),
+        ("5", 0.0),
+        ("-4", 0.0),
+        ("", 0.0),
+    ],
+)
 def test_count(text, expected):
     assert score({"kind": "number"}, text, record("4")) == expected
 
 
-@pytest.mark.parametrize("text, truth, expected", [
-    ("12", "1", 1.0), ("1", "12", 1.0), ("2", "12", 0.0), ("11", "12", 1.0), ("6", "12", 0.0), ("6 o'clock", "7", 1.0)])
+@pytest.mark.parametrize(
+    "text, truth, expected",
+    [
+        ("12", "1", 1.0),
+        ("1", "12", 1.0),
+        ("2", "12", 0.0),
+        ("11", "12", 1.0),
+        ("6", "12", 0.0),
+        ("6 o'clock", "7", 1.0),
+    ],
+)
 def test_clock(text, truth, expected):
     assert score({"kind": "number", "absolute": 1, "cyclic": 12}, text, record(truth)) == expected
 
 
-@pytest.mark.parametrize("partial, text, expected", [
-    ("none", "1-3-0-2", 1.0), ("none", "1-3-2-0", 0.0), ("slots", "1-3-2-0", 0.5), ("pairs", "1-3-2-0", 5 / 6), ("pairs", "2-0-3-1", 0.0),
-    ("slots", "1-1-1-1", 0.0), ("slots", "1-3-0", 0.0), ("pairs", "", 0.0)])
+@pytest.mark.parametrize(
+    "partial, text, expected",
+    [
+        ("none", "1-3-0-2", 1.0),
+        ("none", "1-3-2-0", 0.0),
+        ("slots", "1-3-2-0", 0.5),
+        ("pairs", "1-3-2-0", 5 / 6),
+        ("pairs", "2-0-3-1", 0.0),
+        ("slots", "1-1-1-1", 0.0),
+        ("slots", "1-3-0", 0.0),
+        ("pairs", "", 0.0),
+    ],
+)
 def test_order(partial, text, expected):
     assert score({"kind": "order", "partial": partial}, text, record("1-3-0-2")) == pytest.approx(expected)
 
@@ -104,14 +196,33 @@ def test_order(partial, text, expected):
 def test_word_and_choice():
     assert score({"kind": "word", "accept": ["couch"]}, "Couch.", record("sofa")) == 1.0
     assert score({"kind": "word"}, "", record("sofa")) == 0.0
-    assert score({"kind": "choice"}, "The answer is B", record("table", options=("chair", "table"), question_type="mcq")) == 1.0
-    assert score({"kind": "choice"}, "A or B or C", record("B", options=("chair", "table", "lamp"), question_type="mcq")) == 0.0
+    assert (
+        score({"kind": "choice"}, "The answer is B", record("table", options=("chair", "table"), question_type="mcq"))
+        == 1.0
+    )
+    assert (
+        score({"kind": "choice"}, "A or B or C", record("B", options=("chair", "table", "lamp"), question_type="mcq"))
+        == 0.0
+    )
 
 
-@pytest.mark.parametrize("text, expected", [
-    ("<think>a</think> \\boxed{B}", 1.0), ("\\boxed{B}", 0.9), ("<think>a</think> \\boxed{C}", 0.1), ("<think>a</think> \\boxed{A} \\boxed{B}", 1.0),
-    ("<think>a</think> \\boxed{b}", 0.1), ("< think > a < / think >\n\\boxed{B} and more", 1.0), ("<think></think>\\boxed{}", 0.0), ("", 0.0),
-    ("<think>a</think> B", 0.0), ("<think>a</think> \\boxed{B", 0.0), ("\\boxed{B}<think>a</think>", 0.9), ("None", 0.0)])
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("<think>a</think> \\boxed{B}", 1.0),
+        ("\\boxed{B}", 0.9),
+        ("<think>a</think> \\boxed{C}", 0.1),
+        ("<think>a</think> \\boxed{A} \\boxed{B}", 1.0),
+        ("<think>a</think> \\boxed{b}", 0.1),
+        ("< think > a < / think >\n\\boxed{B} and more", 1.0),
+        ("<think></think>\\boxed{}", 0.0),
+        ("", 0.0),
+        ("<think>a</think> B", 0.0),
+        ("<think>a</think> \\boxed{B", 0.0),
+        ("\\boxed{B}<think>a</think>", 0.9),
+        ("None", 0.0),
+    ],
+)
 def test_ssrl_vectors(text, expected):
     assert score({"kind": "ssrl"}, text, record("B")) == pytest.approx(expected)
 
@@ -122,7 +233,10 @@ def test_ssrl_variants():
     assert score({"kind": "ssrl"}, "no box", record("None")) == 0.0
 
 
-TOOL = '<think>look</think> Action: Object Mapper\n```json\n[{{"index": 1, "bbox_2d": [1, 2, 3, {last}], "label": "a"}}]\n```'
+TOOL = (
+    '<think>look</think> Action: Object Mapper\n```json\n[{{"index": 1, "bbox_2d": [1, 2, 3, {last}], "label":'
+    ' "a"}}]\n```'
+)
 FINAL = "<think>seen</think> Action: Answer\n<answer>{}</answer>"
 
 
@@ -130,19 +244,41 @@ def chat(*turns):
     return "<|im_end|>\n<|im_start|>user\nimage<|im_end|>\n<|im_start|>assistant\n".join(turns) + "<|im_end|>"
 
 
-@pytest.mark.parametrize("text, truth, kind, expected", [
-    (chat(TOOL.format(last=4), FINAL.format("B")), "B", "mcq", 1.0), (FINAL.format("B"), "B", "mcq", 1.0),
-    (chat(TOOL.format(last='"x"'), FINAL.format("B")), "B", "mcq", 0.5), (chat(TOOL.format(last=4), FINAL.format("C")), "B", "mcq", 0.0),
-    (FINAL.format("7.9"), "10", "number", 0.8), ("B", "B", "mcq", 0.5), (FINAL.format("b"), "B", "mcq", 0.0), ("", "B", "mcq", 0.0),
-    (FINAL.format("about 1,200 cm"), "1", "number", 1.0), (chat(FINAL.format("B"), FINAL.format("B")), "B", "mcq", 0.5),
-    (FINAL.format("B").replace("seen", ""), "B", "mcq", 0.5), (FINAL.format("B"), "<answer>B</answer>", "mcq", 1.0),
-    (FINAL.format(""), "B", "mcq", 0.0), (chat(TOOL.format(last=4).replace("[{", "{").replace("}]", "}"), FINAL.format("B")), "B", "mcq", 0.5)])
+@pytest.mark.parametrize(
+    "text, truth, kind, expected",
+    [
+        (chat(TOOL.format(last=4), FINAL.format("B")), "B", "mcq", 1.0),
+        (FINAL.format("B"), "B", "mcq", 1.0),
+        (chat(TOOL.format(last='"x"'), FINAL.format("B")), "B", "mcq", 0.5),
+        (chat(TOOL.format(last=4), FINAL.format("C")), "B", "mcq", 0.0),
+        (FINAL.format("7.9"), "10", "number", 0.8),
+        ("B", "B", "mcq", 0.5),
+        (FINAL.format("b"), "B", "mcq", 0.0),
+        ("", "B", "mcq", 0.0),
+        (FINAL.format("about 1,200 cm"), "1", "number", 1.0),
+        (chat(FINAL.format("B"), FINAL.format("B")), "B", "mcq", 0.5),
+        (FINAL.format("B").replace("seen", ""), "B", "mcq", 0.5),
+        (FINAL.format("B"), "<answer>B</answer>", "mcq", 1.0),
+        (FINAL.format(""), "B", "mcq", 0.0),
+        (chat(TOOL.format(last=4).replace("[{", "{").replace("}]", "}"), FINAL.format("B")), "B", "mcq", 0.5),
+    ],
+)
 def test_vilasr_vectors(text, truth, kind, expected):
     assert score({"kind": "vilasr"}, text, record(truth, question_type=kind)) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("predicted, truth, expected", [
-    ("10", "10", 1.0), ("9", "10", 8 / 9), ("20", "10", 0.0), ("5", "10", 0.0), ("0", "0", 1.0), ("0", "5", 0.0), ("-1", "-1", 1.0)])
+@pytest.mark.parametrize(
+    "predicted, truth, expected",
+    [
+        ("10", "10", 1.0),
+        ("9", "10", 8 / 9),
+        ("20", "10", 0.0),
+        ("5", "10", 0.0),
+        ("0", "0", 1.0),
+        ("0", "5", 0.0),
+        ("-1", "-1", 1.0),
+    ],
+)
 def test_vsgrpo_numbers(predicted, truth, expected):
     assert score({"kind": "vsgrpo"}, predicted, record(truth)) == pytest.approx(expected)
 
@@ -169,7 +305,9 @@ def test_format_and_format_weight():
     assert score(spec, "<answer>A</answer><answer>B</answer>", choice) == 0.0
     assert score({"kind": "format", "format": "answer_tag"}, "<answer>x</answer>", choice) == 1.0
     # Correctness is about the answer alone, never about the form.
-    assert not is_correct(spec, "<think>ok then</think><answer>A</answer>", choice) and is_correct(spec, "so <answer>B</answer>", choice)
+    assert not is_correct(spec, "<think>ok then</think><answer>A</answer>", choice) and is_correct(
+        spec, "so <answer>B</answer>", choice
+    )
 
 
 @pytest.mark.parametrize("length, expected", [(0, 0.0), (90, 0.0), (95, -0.5), (100, -1.0), (1000, -1.0)])
@@ -177,7 +315,9 @@ def test_overlong(length, expected):
     assert overlong_penalty(length, 100, 10) == pytest.approx(expected)
     limits = {"max_length": 100, "buffer": 10}
     assert score({"kind": "overlong", **limits}, "x", record("3", response_tokens=length)) == pytest.approx(expected)
-    assert score({"kind": "number", "overlong": limits}, "3", record("3", response_tokens=length)) == pytest.approx(1 + expected)
+    assert score({"kind": "number", "overlong": limits}, "3", record("3", response_tokens=length)) == pytest.approx(
+        1 + expected
+    )
 
 
 def test_the_question_repeated_is_no_answer():
@@ -192,17 +332,29 @@ def test_correct_at():
     assert not is_correct({"kind": "mra", "correct_at": 0.9}, "7.6", record("10"))
 
 
-@pytest.mark.parametrize("spec, answer, more, words", [
-    ({"kind": "mraa"}, "1", {}, "did you mean 'mra'"), ({"kind": "mra", "comparisn": "<"}, "1", {}, "did you mean 'comparison'"),
-    ({"kind": "mra", "comparison": "=<"}, "1", {}, "comparison = '=<'"), ({"kind": "mra", "format": "answer"}, "1", {}, "did you mean 'answer_tag'"),
-    ({"kind": "mra", "format_weight": 0.1}, "1", {}, "would pay for any text"), ({"kind": "mra"}, "two or three", {}, "not a number"),
-    ({"kind": "mra"}, "2 m2", {"unit": "m"}, "not a number in unit 'm'"), ({"kind": "depth"}, "0", {}, "not a positive depth"),
-    ({"kind": "iou"}, "[3, 3, 1, 1]", {}, "not a box"), ({"kind": "choice"}, "E", {"options": ("a", "b")}, "not one of the options"),
-    ({"kind": "choice"}, "A", {}, "at least two options"), ({"kind": "order"}, "1", {}, "not an order"), ({"kind": "word"}, "...", {}, "no word"),
-    ({"kind": "user"}, "1", {}, "name file and function"), ({"kind": "format"}, "1", {}, "name a format"), ({}, "1", {}, "reward kind None"),
-    ({"kind": "overlong", "max_length": 5, "buffer": 9}, "1", {}, "must lie in"),
-    ({"kind": "number", "overlong": {"max": 1}}, "1", {}, "max_length and buffer"),
-])
+@pytest.mark.parametrize(
+    "spec, answer, more, words",
+    [
+        ({"kind": "mraa"}, "1", {}, "did you mean 'mra'"),
+        ({"kind": "mra", "comparisn": "<"}, "1", {}, "did you mean 'comparison'"),
+        ({"kind": "mra", "comparison": "=<"}, "1", {}, "comparison = '=<'"),
+        ({"kind": "mra", "format": "answer"}, "1", {}, "did you mean 'answer_tag'"),
+        ({"kind": "mra", "format_weight": 0.1}, "1", {}, "would pay for any text"),
+        ({"kind": "mra"}, "two or three", {}, "not a number"),
+        ({"kind": "mra"}, "2 m2", {"unit": "m"}, "not a number in unit 'm'"),
+        ({"kind": "depth"}, "0", {}, "not a positive depth"),
+        ({"kind": "iou"}, "[3, 3, 1, 1]", {}, "not a box"),
+        ({"kind": "choice"}, "E", {"options": ("a", "b")}, "not one of the options"),
+        ({"kind": "choice"}, "A", {}, "at least two options"),
+        ({"kind": "order"}, "1", {}, "not an order"),
+        ({"kind": "word"}, "...", {}, "no word"),
+        ({"kind": "user"}, "1", {}, "name file and function"),
+        ({"kind": "format"}, "1", {}, "name a format"),
+        ({}, "1", {}, "reward kind None"),
+        ({"kind": "overlong", "max_length": 5, "buffer": 9}, "1", {}, "must lie in"),
+        ({"kind": "number", "overlong": {"max": 1}}, "1", {}, "max_length and buffer"),
+    ],
+)
 def test_a_bad_spec_or_truth_is_named_before_the_run(spec, answer, more, words):
     with pytest.raises(ValueError, match=words) as caught:
         check_record(spec, record(answer, **more))

@@ -1,4 +1,5 @@
 """Rewards at work: threads and deadlines, a user's function in its own process, the judge over HTTP, the lint."""
+
 import http.server
 import json
 import os
@@ -15,10 +16,18 @@ from spatial_jax.rewards import Judge, JudgeConfig, RewardUnavailable, outcome_m
 from spatial_jax.rewards import lint as reward_lint
 from spatial_jax.rewards.judge import parse_verdict
 
-NUMBER = {"question_id": "q1", "question": "How many?", "answer": "4", "options": (), "unit": "", "question_type": "number", "images": (b"\x89PNG",)}
+NUMBER = {
+    "question_id": "q1",
+    "question": "How many?",
+    "answer": "4",
+    "options": (),
+    "unit": "",
+    "question_type": "number",
+    "images": (b"\x89PNG",),
+}
 FREE = {**NUMBER, "question": "Where is the lamp?", "answer": "on the table", "question_type": "free"}
 
-USER = '''
+USER = """
 import os, time
 def reward(response, record):
     print("user code may print")
@@ -36,7 +45,7 @@ def reward(response, record):
         return float("nan")
     assert record["images"] == (b"\\x89PNG",)
     return float(response == record["answer"])
-'''
+"""
 
 
 @pytest.fixture
@@ -47,8 +56,12 @@ def user(tmp_path):
 
 
 def test_batch_keeps_order_and_excludes_what_has_no_score():
-    items = [({"kind": "number"}, "4", NUMBER), ({"kind": "judge"}, "somewhere", FREE), ({"kind": "number"}, "5", NUMBER),
-        ({"kind": "nope"}, "5", NUMBER)]
+    items = [
+        ({"kind": "number"}, "4", NUMBER),
+        ({"kind": "judge"}, "somewhere", FREE),
+        ({"kind": "number"}, "5", NUMBER),
+        ({"kind": "nope"}, "5", NUMBER),
+    ]
     assert score_many(items, threads=4, deadline=10.0) == [1.0, None, 0.0, None]
     outcomes = outcome_many(items)
     assert outcomes[0].correct and outcomes[2].correct is False and outcomes[1].correct is None
@@ -57,12 +70,14 @@ def test_batch_keeps_order_and_excludes_what_has_no_score():
 
 def test_a_users_function_gets_the_whole_record(user):
     assert score(user, "4", NUMBER) == 1.0 and score(user, "5", NUMBER) == 0.0
-    outcome, = outcome_many([(user, "dict", NUMBER)])
+    (outcome,) = outcome_many([(user, "dict", NUMBER)])
     assert (outcome.reward, outcome.accuracy, outcome.correct) == (1.5, 0.25, False)
 
 
-@pytest.mark.parametrize("response, words", [
-    ("boom", "raised KeyError"), ("die", "exit code 3"), ("nothing", "gave no score"), ("nan", "finite number")])
+@pytest.mark.parametrize(
+    "response, words",
+    [("boom", "raised KeyError"), ("die", "exit code 3"), ("nothing", "gave no score"), ("nan", "finite number")],
+)
 def test_a_users_failure_excludes_the_sample(user, response, words):
     with pytest.raises(RewardUnavailable, match=words):
         score(user, response, NUMBER)
@@ -75,7 +90,11 @@ def test_a_hanging_function_is_killed_and_never_scores_zero(user):
     short = {**user, "timeout": 0.5}
     with pytest.raises(RewardUnavailable, match="was stopped"):
         score(short, "hang", NUMBER)
-    assert score_many([(user, "4", NUMBER), (short, "hang", NUMBER), (user, "5", NUMBER)], threads=3) == [1.0, None, 0.0]
+    assert score_many([(user, "4", NUMBER), (short, "hang", NUMBER), (user, "5", NUMBER)], threads=3) == [
+        1.0,
+        None,
+        0.0,
+    ]
     assert time.monotonic() - began < 50.0
 
 
@@ -90,15 +109,20 @@ RUN = """
 import signal, sys
 from spatial_jax.rewards import score
 signal.signal(signal.SIGTERM, lambda *_: None)
-print(score({"kind": "user", "file": sys.argv[1], "function": "reward", "timeout": 300.0}, sys.argv[2], {"answer": "4", "images": ()}))
+spec = {"kind": "user", "file": sys.argv[1], "function": "reward", "timeout": 300.0}
+print(score(spec, sys.argv[2], {"answer": "4", "images": ()}))
 """
 
 
 def start_a_slow_reward(folder, seconds):
     """(a run that waits for a reward of `seconds`, the worker's process id)."""
     (folder / "slow.py").write_text(SLOW)
-    process = subprocess.Popen([sys.executable, "-c", RUN, str(folder / "slow.py"), str(seconds)], stdout=subprocess.PIPE, text=True,
-                               start_new_session=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(folder / "slow.py"), str(seconds)],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
     until = time.monotonic() + 60
     while not ((pid := folder / "pid").exists() and pid.read_text()) and time.monotonic() < until:
         time.sleep(0.05)
@@ -193,8 +217,20 @@ def test_the_answer_is_shown_to_the_judge_as_data(server):
     assert "\n" not in shown and "<|im_" not in shown and "\\u0000" not in shown
 
 
-@pytest.mark.parametrize("reply", ["yes", '{"correct": "true"}', '{"correct": true, "correct": false}', 'Sure: {"correct": true}', '{"correct": 1}',
-                                   '{"correct": true, "note": 1}', "", "[true]", 500])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "yes",
+        '{"correct": "true"}',
+        '{"correct": true, "correct": false}',
+        'Sure: {"correct": true}',
+        '{"correct": 1}',
+        '{"correct": true, "note": 1}',
+        "",
+        "[true]",
+        500,
+    ],
+)
 def test_anything_but_a_verdict_excludes_the_sample(server, reply):
     server.reply = lambda body, n: reply
     judge = judge_at(server, retries=0)
@@ -208,7 +244,9 @@ def test_the_judge_is_asked_again_after_a_failure_and_cut_off_at_the_deadline(se
     assert score({"kind": "judge"}, "near it", FREE, judge=judge_at(server)) == 1.0
     server.reply = lambda body, n: 30.0
     began = time.monotonic()
-    assert score_many([({"kind": "judge"}, "far", FREE), ({"kind": "number"}, "4", NUMBER)], deadline=1.0, judge=judge_at(server)) == [None, 1.0]
+    assert score_many(
+        [({"kind": "judge"}, "far", FREE), ({"kind": "number"}, "4", NUMBER)], deadline=1.0, judge=judge_at(server)
+    ) == [None, 1.0]
     assert time.monotonic() - began < 20.0
 
 
@@ -229,13 +267,19 @@ def test_lint_finds_no_built_in_reward_that_pays_for_nothing(capsys):
 
 def test_lint_catches_a_reward_that_pays_for_nothing(tmp_path, capsys):
     file = tmp_path / "bad.py"
-    file.write_text("def reward(response, record):\n"
-                    "    return float(response.strip().lower() in record['answer'].lower() or record['answer'] in response)\n")
+    file.write_text(
+        "def reward(response, record):\n"
+        "    return float(response.strip().lower() in record['answer'].lower() or record['answer'] in response)\n"
+    )
     assert reward_lint.main(["--user", f"{file}:reward"]) == 1
     out = capsys.readouterr().out
     assert "FAULT user/mcq: empty: pays 1.000 for nothing" in out and "all letters" in out
 
 
 def test_lint_of_real_records_names_a_bad_truth():
-    rows = reward_lint.lint_records([{**NUMBER, "reward": {"kind": "mra"}, "answer": "many"}, {**NUMBER, "reward": {"kind": "number"}}])
-    assert [row.fault for row in rows if row.fault] == ["record 'q1', reward 'mra': answer 'many' is not a number in unit ''"]
+    rows = reward_lint.lint_records(
+        [{**NUMBER, "reward": {"kind": "mra"}, "answer": "many"}, {**NUMBER, "reward": {"kind": "number"}}]
+    )
+    assert [row.fault for row in rows if row.fault] == [
+        "record 'q1', reward 'mra': answer 'many' is not a number in unit ''"
+    ]

@@ -1,4 +1,7 @@
-"""The curriculum: pass rates, window, retirement and re-test, stages, offline filter, refill accounting, exact state."""
+"""The curriculum: pass rates, window, retirement and re-test, stages, offline filter, refill accounting, exact
+state.
+"""
+
 import json
 
 import pytest
@@ -13,8 +16,21 @@ from spatial_jax.rl.refill import Refill, drop_reason
 
 
 def question(name="q", hops=1, family="distance", difficulty="{}"):
-    return QuestionRecord(question_id=name, source="s", split="train", scene_id="s", images=(), widths=(), heights=(), question="?",
-                          question_type="mcq", answer="A", family=family, hops=hops, difficulty=difficulty)
+    return QuestionRecord(
+        question_id=name,
+        source="s",
+        split="train",
+        scene_id="s",
+        images=(),
+        widths=(),
+        heights=(),
+        question="?",
+        question_type="mcq",
+        answer="A",
+        family=family,
+        hops=hops,
+        difficulty=difficulty,
+    )
 
 
 ALL, NONE, HALF = [True] * 16, [False] * 16, [True] * 8 + [False] * 8
@@ -41,12 +57,12 @@ def test_solved_questions_rest_and_are_tested_again():
     assert curriculum.refusal(q) == "solved"
     curriculum.advance(10)
     assert curriculum.refusal(q) is None
-    curriculum.observe(q, ALL)                          # still solved: rests twice as long
+    curriculum.observe(q, ALL)  # still solved: rests twice as long
     curriculum.advance(29)
     assert curriculum.refusal(q) == "solved"
     curriculum.advance(30)
     assert curriculum.refusal(q) is None
-    curriculum.observe(q, NONE)                         # forgotten: back for good
+    curriculum.observe(q, NONE)  # forgotten: back for good
     assert curriculum.refusal(q) is None and curriculum.store.get("q").rests == 0
 
 
@@ -85,14 +101,16 @@ def test_stages_go_from_easy_to_hard():
     assert curriculum.refusal(question(hops=2)) is None and curriculum.refusal(question(hops=3)) == "stage"
     for i in range(3):
         curriculum.observe(question(str(i)), ALL)
-    assert not curriculum.advance(101)                  # too few groups to judge by
+    assert not curriculum.advance(101)  # too few groups to judge by
     curriculum.observe(question("x"), HALF)
     assert curriculum.advance(102) and curriculum.stage == 2 and curriculum.refusal(question(hops=9)) is None
 
 
 def test_offline_filter_by_record_and_by_import(tmp_path):
     file = tmp_path / "rates.jsonl"
-    write_pass_rates(file, [{"question_id": "easy", "pass_k": 16, "n": 16}, {"question_id": "good", "pass_k": 5, "n": 16}])
+    write_pass_rates(
+        file, [{"question_id": "easy", "pass_k": 16, "n": 16}, {"question_id": "good", "pass_k": 5, "n": 16}]
+    )
     curriculum = Curriculum(CurriculumConfig(offline_low=1 / 16, offline_high=15 / 16))
     assert curriculum.import_offline(read_pass_rates(file)) == 2
     assert curriculum.refusal(question("easy")) == "offline" and curriculum.refusal(question("good")) is None
@@ -108,11 +126,16 @@ def test_offline_filter_by_record_and_by_import(tmp_path):
 
 
 def test_an_evaluation_is_a_file_of_offline_pass_rates(tmp_path):
-    items = [ScoredItem(id="a", family="count", scene="s", scores=(1.0, 0.0, 0.0, 1.0), correct=(1.0, 0.0, 0.0, 1.0)),
-             ScoredItem(id="b", family="count", scene="s", scores=(1.0, 0.0), correct=(1.0, float("nan"))),
-             ScoredItem(id="c", family="count", scene="s", scores=(float("nan"),), correct=(float("nan"),))]
+    items = [
+        ScoredItem(id="a", family="count", scene="s", scores=(1.0, 0.0, 0.0, 1.0), correct=(1.0, 0.0, 0.0, 1.0)),
+        ScoredItem(id="b", family="count", scene="s", scores=(1.0, 0.0), correct=(1.0, float("nan"))),
+        ScoredItem(id="c", family="count", scene="s", scores=(float("nan"),), correct=(float("nan"),)),
+    ]
     write_result(tmp_path / "r.json", summarise("x", items, scoring="reward"))
-    assert read_pass_rates(tmp_path / "r.json") == [{"question_id": "a", "pass_k": 2, "n": 4}, {"question_id": "b", "pass_k": 1, "n": 1}]
+    assert read_pass_rates(tmp_path / "r.json") == [
+        {"question_id": "a", "pass_k": 2, "n": 4},
+        {"question_id": "b", "pass_k": 1, "n": 1},
+    ]
     (tmp_path / "old.json").write_text('{"items": [{"id": "a", "correct": 1.0}]}')
     with pytest.raises(ValueError, match="evaluate again"):
         read_pass_rates(tmp_path / "old.json")
@@ -138,7 +161,9 @@ def test_metrics_and_pass_rates_for_the_report():
 
 
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 16), st.booleans()), max_size=60), st.integers(0, 60))
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 16), st.booleans()), max_size=60), st.integers(0, 60)
+)
 def test_state_through_json_continues_exactly(events, cut):
     config = CurriculumConfig(retest_after=3, stages=(Stage(max_hops=1, until_step=20), Stage()), mixture_strength=0.5)
 
@@ -148,7 +173,12 @@ def test_state_through_json_continues_exactly(events, cut):
             curriculum.advance(i)
             seen.append(curriculum.accept(question(name, hops=1 + (name > "c"))))
             if seen[-1]:
-                curriculum.observe(question(name), [True] * right + [False] * (16 - right), dropped="constant" if dropped else None, source=name)
+                curriculum.observe(
+                    question(name),
+                    [True] * right + [False] * (16 - right),
+                    dropped="constant" if dropped else None,
+                    source=name,
+                )
         return seen
 
     whole = Curriculum(config)
@@ -161,11 +191,19 @@ def test_state_through_json_continues_exactly(events, cut):
     assert second.state_dict() == whole.state_dict()
 
 
-@pytest.mark.parametrize("accuracies, correct, reason", [
-    ([1.0] * 4, [True] * 4, "all_right"), ([0.0] * 4, [False] * 4, "all_wrong"), ([0.1 + 0.2] * 4, [False] * 4, "constant"),
-    ([0.3, 0.1 + 0.2], [False] * 2, None), ([0.6, 0.9], [True, True], None), ([None, 1.0], [None, True], "unscored"), ([], [], "unscored"),
-    ([None, 0.0, 1.0], [None, False, True], None),
-])
+@pytest.mark.parametrize(
+    "accuracies, correct, reason",
+    [
+        ([1.0] * 4, [True] * 4, "all_right"),
+        ([0.0] * 4, [False] * 4, "all_wrong"),
+        ([0.1 + 0.2] * 4, [False] * 4, "constant"),
+        ([0.3, 0.1 + 0.2], [False] * 2, None),
+        ([0.6, 0.9], [True, True], None),
+        ([None, 1.0], [None, True], "unscored"),
+        ([], [], "unscored"),
+        ([None, 0.0, 1.0], [None, False, True], None),
+    ],
+)
 def test_groups_are_dropped_by_exact_equality_of_accuracy(accuracies, correct, reason):
     assert drop_reason(accuracies, correct) == reason
 
@@ -174,7 +212,7 @@ def test_refill_counts_every_group_and_drops_the_surplus():
     refill = Refill(target=4, max_rounds=3)
     assert refill.need() == 4
     refill.add(["a", "b", "c", "d"], [None, "all_right", None, "all_wrong"])
-    assert refill.need() == 4                           # two are missing and half are kept
+    assert refill.need() == 4  # two are missing and half are kept
     refill.add(["e", "f", "g", "h"], [None, None, None, "constant"])
     assert refill.need() == 0
     batch, counts = refill.take()
@@ -191,10 +229,15 @@ def test_refill_gives_up_after_its_rounds():
     assert batch == [] and counts.rounds == 2 and counts.kept == 0
 
 
-@pytest.mark.parametrize("change, words", [
-    ({"low": 0.9, "high": 0.5}, "windows must be ordered"), ({"stages": (Stage(), Stage())}, "until_step or advance_at"),
-    ({"mixture_strength": 2.0}, "mixture_strength"), ({"stages": ()}, "needs a stage"),
-])
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ({"low": 0.9, "high": 0.5}, "windows must be ordered"),
+        ({"stages": (Stage(), Stage())}, "until_step or advance_at"),
+        ({"mixture_strength": 2.0}, "mixture_strength"),
+        ({"stages": ()}, "needs a stage"),
+    ],
+)
 def test_wrong_settings_are_named(change, words):
     with pytest.raises(ValueError, match=words):
         CurriculumConfig(**change)

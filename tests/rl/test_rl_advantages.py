@@ -1,4 +1,5 @@
 """Group advantages: published values, degenerate groups exactly zero, answers without a score."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,15 +8,19 @@ from hypothesis import strategies as st
 from spatial_jax.rl import constant_groups, group_advantages, overlong_penalty, penalised_rewards
 
 PUBLISHED = [
-    ("grpo", [1, 0, 0, 1], [.866024, -.866024, -.866024, .866024]), ("grpo", [.25, .5, .75, 1], [-1.161891, -.387297, .387297, 1.161891]),
-    ("grpo", [1, 0, 0, 0, 1], [1.0954, -.7303, -.7303, -.7303, 1.0954]),
-    ("rloo", [1, 0, 0, 1], [.666667, -.666667, -.666667, .666667]), ("dr_grpo", [.25, .5, .75, 1], [-.375, -.125, .125, .375]),
+    ("grpo", [1, 0, 0, 1], [0.866024, -0.866024, -0.866024, 0.866024]),
+    ("grpo", [0.25, 0.5, 0.75, 1], [-1.161891, -0.387297, 0.387297, 1.161891]),
+    ("grpo", [1, 0, 0, 0, 1], [1.0954, -0.7303, -0.7303, -0.7303, 1.0954]),
+    ("rloo", [1, 0, 0, 1], [0.666667, -0.666667, -0.666667, 0.666667]),
+    ("dr_grpo", [0.25, 0.5, 0.75, 1], [-0.375, -0.125, 0.125, 0.375]),
 ]
 
 
 @pytest.mark.parametrize("kind,rewards,expected", PUBLISHED)
 def test_published_values(kind, rewards, expected):
-    np.testing.assert_allclose(group_advantages([rewards], kind=kind)[0], expected, atol=5e-5 if len(rewards) == 5 else 1e-6)
+    np.testing.assert_allclose(
+        group_advantages([rewards], kind=kind)[0], expected, atol=5e-5 if len(rewards) == 5 else 1e-6
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -26,23 +31,25 @@ def test_constant_groups_are_exactly_zero(n, value, kind):
 
 
 def test_unscored_answers_take_no_part():
-    rewards = [[1.0, 0.0, np.nan, 1.0, 0.0], [np.nan, np.nan, .5, np.nan, np.nan]]
+    rewards = [[1.0, 0.0, np.nan, 1.0, 0.0], [np.nan, np.nan, 0.5, np.nan, np.nan]]
     advantages = group_advantages(rewards)
-    np.testing.assert_allclose(advantages[0], [.866024, -.866024, 0, .866024, -.866024], atol=1e-6)
+    np.testing.assert_allclose(advantages[0], [0.866024, -0.866024, 0, 0.866024, -0.866024], atol=1e-6)
     assert (advantages[1] == 0).all()
     valid = ~np.isnan(rewards)
     np.testing.assert_array_equal(group_advantages(np.nan_to_num(np.array(rewards), nan=7.0), valid=valid), advantages)
 
 
 def test_overlong_penalty_counts_tokens():
-    np.testing.assert_allclose(overlong_penalty([10, 80, 90, 100, 140], 100, 20), [0, 0, -.5, -1, -1])
+    np.testing.assert_allclose(overlong_penalty([10, 80, 90, 100, 140], 100, 20), [0, 0, -0.5, -1, -1])
 
 
 def test_kl_in_the_reward():
-    logp = np.log(np.array([[[.5, .5], [.25, .5]]]))
-    ref = np.log(np.array([[[.5, .25], [.5, .5]]]))
+    logp = np.log(np.array([[[0.5, 0.5], [0.25, 0.5]]]))
+    ref = np.log(np.array([[[0.5, 0.25], [0.5, 0.5]]]))
     mask = np.array([[[1, 1], [1, 0]]])
-    np.testing.assert_allclose(penalised_rewards([[1.0, 1.0]], logp, ref, mask, .1), [[1 - .1 * np.log(2), 1 + .1 * np.log(2)]], rtol=1e-5)
+    np.testing.assert_allclose(
+        penalised_rewards([[1.0, 1.0]], logp, ref, mask, 0.1), [[1 - 0.1 * np.log(2), 1 + 0.1 * np.log(2)]], rtol=1e-5
+    )
 
 
 def test_errors_name_what_is_wrong():

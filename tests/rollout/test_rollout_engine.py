@@ -1,4 +1,7 @@
-"""The rollout engine: greedy like transformers, the same answers in every layout, log-probabilities the trainer agrees with."""
+"""The rollout engine: greedy like transformers, the same answers in every layout, log-probabilities the trainer agrees
+with.
+"""
+
 import dataclasses
 import re
 
@@ -34,7 +37,14 @@ def world(tmp_path_factory):
 
 
 def make_engine(policy, **options):
-    options = {"max_slots": 16, "prompt_buckets": PROMPTS, "answer_buckets": ANSWERS, "patch_buckets": PATCHES, "pad_id": tiny.PAD, **options}
+    options = {
+        "max_slots": 16,
+        "prompt_buckets": PROMPTS,
+        "answer_buckets": ANSWERS,
+        "patch_buckets": PATCHES,
+        "pad_id": tiny.PAD,
+        **options,
+    }
     return Engine(policy.graphdef, policy.config, **options)
 
 
@@ -54,13 +64,22 @@ def ids(groups):
 
 def test_greedy_equals_transformers(world, engine):
     model, policy, prompts = world
-    groups = engine.generate(policy.params, prompts, 1, SamplingParams(12, temperature=0.0, banned_ids=tiny_groups.BANNED))
+    groups = engine.generate(
+        policy.params, prompts, 1, SamplingParams(12, temperature=0.0, banned_ids=tiny_groups.BANNED)
+    )
     for i, (prompt, group) in enumerate(zip(prompts, groups)):
         inputs = tiny.to_torch(tiny.make_inputs(model.config, [tiny_groups.PIECES[i]], seed=i))
         with torch.no_grad():
-            theirs = model.generate(**inputs, max_new_tokens=12, min_new_tokens=12, do_sample=False, suppress_tokens=list(tiny_groups.BANNED),
-                                    eos_token_id=None, pad_token_id=tiny.PAD)
-        assert group[0].tokens.tolist() == theirs[0, len(prompt):].tolist()
+            theirs = model.generate(
+                **inputs,
+                max_new_tokens=12,
+                min_new_tokens=12,
+                do_sample=False,
+                suppress_tokens=list(tiny_groups.BANNED),
+                eos_token_id=None,
+                pad_token_id=tiny.PAD,
+            )
+        assert group[0].tokens.tolist() == theirs[0, len(prompt) :].tolist()
         assert group[0].finish_reason == "length" and len(group[0].full_logp) == 12
 
 
@@ -76,11 +95,15 @@ def test_stops_reasons_and_bans(answers):
 
 
 def test_same_answers_whatever_the_layout(world, answers):
-    """Two slots a prompt and one row at a time: samples and prompts are refilled, the ring grows from 4 to 16 columns."""
+    """Two slots a prompt and one row at a time: samples and prompts are refilled, the ring grows from 4 to 16
+    columns.
+    """
     _, policy, prompts = world
     narrow = make_engine(policy, max_slots=2, slots_per_prompt=2)
     seen = []
-    groups = narrow.generate(policy.params, prompts, 4, SAMPLING, step=7, on_finish=lambda index, group: seen.append((index, len(group))))
+    groups = narrow.generate(
+        policy.params, prompts, 4, SAMPLING, step=7, on_finish=lambda index, group: seen.append((index, len(group)))
+    )
     assert ids(groups) == ids(answers) and sorted(seen) == [(i, 4) for i in range(4)]
     for ours, theirs in zip(groups[0], answers[0]):
         np.testing.assert_allclose(ours.full_logp, theirs.full_logp, atol=1e-4)
@@ -99,7 +122,10 @@ def test_pictures_that_have_no_bucket_together_are_admitted_apart(world, answers
     assert ids(groups) == ids(answers)
 
 
-@pytest.mark.parametrize(("slots", "prompts", "rows"), [(204 * 5, 256, 200), (3 * 5, 256, 8), (1024, 1, 8), (1024, 60, 64), (80 * 5, 100, 80)])
+@pytest.mark.parametrize(
+    ("slots", "prompts", "rows"),
+    [(204 * 5, 256, 200), (3 * 5, 256, 8), (1024, 1, 8), (1024, 60, 64), (80 * 5, 100, 80)],
+)
 def test_rows_divide_over_the_devices(world, slots, prompts, rows):
     """204 rows on eight devices would all be decoded by each of them."""
     shape = make_engine(world[1], mesh=make_mesh({"fsdp": 8}), max_slots=slots).shape(prompts, 5, 48, 16)
@@ -117,22 +143,28 @@ def test_same_answers_on_eight_devices(world, answers):
 
 
 def test_same_answers_with_weights_of_the_samplers_own_layout(world, answers):
-    """Weights trained over fsdp 8 are sampled with in four copies, each on two devices; decoding then gathers none of them."""
+    """Weights trained over fsdp 8 are sampled with in four copies, each on two devices; decoding then gathers none of
+    them.
+    """
     _, policy, prompts = world
     mesh = make_mesh({"fsdp": 8})
     params = jax.device_put(policy.params, model_shardings(policy.config, policy.params, mesh))
     own, between = sampler_mesh(mesh, 2), sampler_mesh(mesh, 2, sharded=True)
-    assert dict(own.shape) == {"data": 4, "fsdp": 1, "tensor": 2} and dict(between.shape) == {"data": 1, "fsdp": 4, "tensor": 2}
+    assert dict(own.shape) == {"data": 4, "fsdp": 1, "tensor": 2} and dict(between.shape) == {
+        "data": 1,
+        "fsdp": 4,
+        "tensor": 2,
+    }
     assert list(own.devices.flat) == list(between.devices.flat) == list(mesh.devices.flat)
     *through, shardings = (model_shardings(policy.config, params, m) for m in (mesh, between, own))
     mover = weight_mover(shardings, through=through)
     engine = make_engine(policy, mesh=own, place=mover)
     assert ids(engine.generate(params, prompts, 4, SAMPLING, step=7)) == ids(answers)
-    assert params["text"]["embed"]["embedding"].sharding.mesh.shape["fsdp"] == 8          # the trainer's stay where they are
+    assert params["text"]["embed"]["embedding"].sharding.mesh.shape["fsdp"] == 8  # the trainer's stay where they are
 
     shape = engine.shape(4, 4, 48, 16)
     placed = engine.place(params)
-    whole = re.compile(r"f32\[3,64,96\]|f32\[3,96,64\]")             # a stacked matrix on one device, on the way
+    whole = re.compile(r"f32\[3,64,96\]|f32\[3,96,64\]")  # a stacked matrix on one device, on the way
     text = mover.lower(params).compile().as_text()
     assert "all-to-all" in text and not whole.search(text)
     state = engine.device.empty(placed, shape, 16)
@@ -145,14 +177,19 @@ def test_same_answers_with_weights_of_the_samplers_own_layout(world, answers):
 
 @pytest.mark.parametrize("family", ["qwen2_vl", "qwen3_vl"])
 def test_a_copy_in_the_activations_type_changes_no_digit(family, tmp_path):
-    """Float32 weights under a bfloat16 forward pass: matrices are cast to it anyway, norms are not (LayerNorm reads float32)."""
+    """Float32 weights under a bfloat16 forward pass: matrices are cast to it anyway, norms are not (LayerNorm reads
+    float32).
+    """
     model = tiny.make(tmp_path, family)
     policy = load_pretrained(tmp_path, dtype="bfloat16", param_dtype="float32", position_rule="hf5")
     noise = jax.tree.map(lambda x: x + 0.01 * jax.random.normal(jax.random.key(x.size), x.shape), policy.params)
     prompts = tiny_groups.prompts(policy.config, model.config)
     kinds = {leaf.dtype for leaf in jax.tree.leaves(weight_mover(dtype="bfloat16")(noise))}
     assert kinds == {np.dtype("float32"), np.dtype("bfloat16")}
-    ours, theirs = (make_engine(policy, place=place).generate(noise, prompts, 2, SAMPLING) for place in (weight_mover(dtype="bfloat16"), None))
+    ours, theirs = (
+        make_engine(policy, place=place).generate(noise, prompts, 2, SAMPLING)
+        for place in (weight_mover(dtype="bfloat16"), None)
+    )
     assert ids(ours) == ids(theirs)
     for a, b in zip(ours, theirs):
         assert all((x.full_logp == y.full_logp).all() for x, y in zip(a, b))
@@ -160,13 +197,22 @@ def test_a_copy_in_the_activations_type_changes_no_digit(family, tmp_path):
 
 def trainer_logp(policy, prompts, batch):
     device = collate_prompts(prompts, policy.config.vision, prompt_bucket=48, patch_bucket=256, pad_id=tiny.PAD)
-    compute = jax.jit(lambda params, p, a: group_logprobs(nnx.merge(policy.graphdef, params), p, a, banned_ids=tiny_groups.BANNED))
+    compute = jax.jit(
+        lambda params, p, a: group_logprobs(nnx.merge(policy.graphdef, params), p, a, banned_ids=tiny_groups.BANNED)
+    )
     return np.asarray(compute(policy.params, device, batch.answers)[0])
 
 
 def gather(policy, groups, prompts, **options):
-    return trajectory_batch(groups, [prompt.next_position for prompt in prompts], policy.config.vision, answer_buckets=(16, 64),
-                            patch_buckets=PATCHES, pad_id=tiny.PAD, **options)
+    return trajectory_batch(
+        groups,
+        [prompt.next_position for prompt in prompts],
+        policy.config.vision,
+        answer_buckets=(16, 64),
+        patch_buckets=PATCHES,
+        pad_id=tiny.PAD,
+        **options,
+    )
 
 
 def test_trainer_agrees_with_the_sampler(world, answers):
@@ -179,7 +225,7 @@ def test_trainer_agrees_with_the_sampler(world, answers):
 
 def test_truncation_and_smaller_caches(world, answers):
     _, policy, prompts = world
-    nucleus = dataclasses.replace(SAMPLING, top_p=.5)
+    nucleus = dataclasses.replace(SAMPLING, top_p=0.5)
     groups = make_engine(policy, kv_dtype="int8").generate(policy.params, prompts, 4, nucleus, step=7)
     samples = [sample for group in groups for sample in group]
     for sample in samples:
@@ -187,11 +233,13 @@ def test_truncation_and_smaller_caches(world, answers):
         assert (sample.sampler_logp - sample.full_logp <= np.log(2) + 1e-4).all()  # at least half of the mass is kept
     batch = gather(policy, groups, prompts)
     gap = np.abs(trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
-    assert 1e-4 < gap.mean() < .1  # int8 costs something, not much
+    assert 1e-4 < gap.mean() < 0.1  # int8 costs something, not much
 
 
 def test_second_turn_with_a_picture(world, engine, answers):
-    """Some samples see a picture after their first turn; the trainer, in one group pass, agrees with the sampler about both turns."""
+    """Some samples see a picture after their first turn; the trainer, in one group pass, agrees with the sampler about
+    both turns.
+    """
     model, policy, prompts = world
     prompts = prompts[:2]
     shown = tiny_groups.encoded(policy.config, model.config, [2, ("image", (1, 4, 8)), 3], seed=9)

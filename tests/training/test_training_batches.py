@@ -1,4 +1,5 @@
 """Questions packed behind their picture are scored as if they stood alone."""
+
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,7 @@ from spatial_jax.training.sft import by_picture
 def prompt(ids, picture=3):
     ids = np.asarray(ids, np.int32)
     types = np.zeros(len(ids), np.uint8)
-    types[1:1 + picture] = 1
+    types[1 : 1 + picture] = 1
     positions = np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
     return EncodedPrompt(ids, positions, len(ids), types, None, np.zeros((0, 3), np.int32), [])
 
@@ -43,9 +44,15 @@ def question(ids, answer, scene="a"):
 
 def test_questions_on_one_picture_share_it_only_where_their_own_parts_fit():
     buckets = Buckets((16,), (6,), (64,), 0, None)
-    short, other, long = question([9, 1, 1, 1, 5, 6], 3), question([9, 1, 1, 1, 7, 6], 4), question([9, 1, 1, 1, 8, 6, 6], 4)
+    short, other, long = (
+        question([9, 1, 1, 1, 5, 6], 3),
+        question([9, 1, 1, 1, 7, 6], 4),
+        question([9, 1, 1, 1, 8, 6, 6], 4),
+    )
     assert by_picture([short, other], 8, buckets) == [[short, other]]
-    assert by_picture([short, long], 8, buckets) == [[short], [long]]               # three tokens and four do not fit six
-    assert by_picture([short, question([8, 1, 1, 1, 5, 6], 3)], 8, buckets)[0] == [short]       # text before the picture differs
+    assert by_picture([short, long], 8, buckets) == [[short], [long]]  # three tokens and four do not fit six
+    assert by_picture([short, question([8, 1, 1, 1, 5, 6], 3)], 8, buckets)[0] == [
+        short
+    ]  # text before the picture differs
     assert by_picture([short, question([9, 1, 1, 1, 7, 6], 4, "b")], 8, buckets)[0] == [short]
     assert list(map(len, by_picture([short] * 5, 2, buckets))) == [2, 2, 1]

@@ -1,4 +1,7 @@
-"""DPO's pairs: a question that comes back beside other questions may get another rejected answer, and then other reference log-probabilities."""
+"""DPO's pairs: a question that comes back beside other questions may get another rejected answer, and then other
+reference log-probabilities.
+"""
+
 import dataclasses
 
 import numpy as np
@@ -22,8 +25,21 @@ def dpo(tmp_path_factory):
     folder = make_policy_folder(tmp_path_factory.mktemp("dpo"))
     told = read_config(folder)
     config = SIZES["tiny"](told.text.vocab_size)
-    config = dataclasses.replace(config, **{name: getattr(told, name) for name in (
-        "image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id", "bos_token_id", "eos_token_id", "pad_token_id")})
+    config = dataclasses.replace(
+        config,
+        **{
+            name: getattr(told, name)
+            for name in (
+                "image_token_id",
+                "video_token_id",
+                "vision_start_token_id",
+                "vision_end_token_id",
+                "bos_token_id",
+                "eos_token_id",
+                "pad_token_id",
+            )
+        },
+    )
     save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(0)))[1]), folder, folder)
     run = quickstart.get_config("sft")
     run.model.path, run.run.method = str(folder), "dpo"
@@ -35,8 +51,10 @@ def dpo(tmp_path_factory):
 
 def test_reference_belongs_to_the_pair_at_hand(dpo):
     method, encoder = dpo
-    first, red, blue = (encoder.finish(encoder.encode(record(i, options=(), answer=answer)))
-                        for i, answer in enumerate(("cup", "red lamp", "blue box by the wall")))
+    first, red, blue = (
+        encoder.finish(encoder.encode(record(i, options=(), answer=answer)))
+        for i, answer in enumerate(("cup", "red lamp", "blue box by the wall"))
+    )
 
     def fresh(pair):
         method._cached.clear()
@@ -45,5 +63,7 @@ def test_reference_belongs_to_the_pair_at_hand(dpo):
 
     expected = fresh([first, blue])
     fresh([first, red])
-    (batch,), _ = method.minibatches([first, blue])[0]         # `first` is known from the batch before, with another rejected answer
+    (batch,), _ = method.minibatches([first, blue])[
+        0
+    ]  # `first` is known from the batch before, with another rejected answer
     np.testing.assert_allclose(np.asarray(batch.ref_logp[0]), expected, atol=1e-5)

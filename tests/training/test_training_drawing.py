@@ -1,4 +1,7 @@
-"""Runs of several turns in small: demonstrations are taught, and a policy that draws is sampled, scored and updated on all of its turns."""
+"""Runs of several turns in small: demonstrations are taught, and a policy that draws is sampled, scored and updated on
+all of its turns.
+"""
+
 import dataclasses
 import json
 
@@ -25,16 +28,39 @@ from tests.tiny_worlds import make_world
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    return make_world(tmp_path_factory.mktemp("drawing"), scenes=24, families="bearing,depth_order2,count", seed=5, options=("--demonstrations",))
+    return make_world(
+        tmp_path_factory.mktemp("drawing"),
+        scenes=24,
+        families="bearing,depth_order2,count",
+        seed=5,
+        options=("--demonstrations",),
+    )
 
 
 def settings(arg, world, policy, **changes):
     config = vilasr_qwen2_5_vl_7b.get_config(arg)
     config.model.update({"path": str(policy), "freeze": (), "dtype": "float32"})
-    config.data.update({"paths": (str(world / "questions"),), "min_pixels": 28 * 28, "max_pixels": 56 * 56, "prompt_buckets": (192,), "cache_mib": 16,
-                        "system": ""})
+    config.data.update(
+        {
+            "paths": (str(world / "questions"),),
+            "min_pixels": 28 * 28,
+            "max_pixels": 56 * 56,
+            "prompt_buckets": (192,),
+            "cache_mib": 16,
+            "system": "",
+        }
+    )
     config.run.update({"steps": 2, "prompts": 4, "update_prompts": 4, "micro_prompts": 4})
-    config.rollout.update({"group_size": 4, "turns": 3, "max_new_tokens": 8, "max_tokens": 448, "answer_buckets": (64, 448), "max_slots": 16})
+    config.rollout.update(
+        {
+            "group_size": 4,
+            "turns": 3,
+            "max_new_tokens": 8,
+            "max_tokens": 448,
+            "answer_buckets": (64, 448),
+            "max_slots": 16,
+        }
+    )
     config.mesh.fsdp = 1
     config.log.update({"sinks": ("jsonl",), "gallery_every": 1})
     for key, value in changes.items():
@@ -66,7 +92,9 @@ def test_questions_demonstrate_boxes_in_the_models_pixels(demonstrated):
 
 
 def test_the_loss_is_that_of_the_whole_conversation(world, demonstrated):
-    """One row behind its prompt gives each turn the log-probabilities that the policy gives to the conversation as one prompt."""
+    """One row behind its prompt gives each turn the log-probabilities that the policy gives to the conversation as one
+    prompt.
+    """
     setup, samples = demonstrated[0], demonstrated[1][:2]
     answers = [demonstration(s, setup) for s in samples]
     batch = turns_batch([s.prompt for s in samples], answers, setup.buckets)
@@ -87,15 +115,21 @@ def test_the_loss_is_that_of_the_whole_conversation(world, demonstrated):
 def test_programs_are_known_before_the_run(world, method):
     run = settings(method, world, world / "policy")
     needed = program_bytes(make_setup(run, world))
-    assert set(needed) == ({"update"} if method == "sft" else {"update", "prefill", "decode"}) and min(needed.values()) > 0
+    assert (
+        set(needed) == ({"update"} if method == "sft" else {"update", "prefill", "decode"}) and min(needed.values()) > 0
+    )
 
 
 @pytest.fixture
 def restless(monkeypatch):
     """Any policy draws: every third token ends a reply, and every reply asks for a box, each for another."""
-    monkeypatch.setattr(environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))])
+    monkeypatch.setattr(
+        environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))]
+    )
     monkeypatch.setattr(environment.DrawingEnvironment, "closed", lambda self, trajectory: True)
-    monkeypatch.setattr(Processor, "eos_ids", property(lambda self: tuple(range(0, 256, 3)), lambda self, ids: None), raising=False)
+    monkeypatch.setattr(
+        Processor, "eos_ids", property(lambda self: tuple(range(0, 256, 3)), lambda self, ids: None), raising=False
+    )
 
 
 def test_a_policy_is_taught_then_draws_and_learns(world, restless):
@@ -108,16 +142,30 @@ def test_a_policy_is_taught_then_draws_and_learns(world, restless):
     assert [row["step"] for row in rows] == [1, 2]
     for row in rows:
         assert row["turns/mean"] > 1 and row["turns/drawn"] >= row["turns/mean"] - 1
-        assert row["gap/max"] < 1e-3                # sampler and trainer agree on every turn
+        assert row["gap/max"] < 1e-3  # sampler and trainer agree on every turn
     answers = [answer for entry in read_gallery(world / "grpo") for answer in entry["answers"]]
-    assert all(answer["text"].count("index of the given image is") == len(answer["drawn"]) for answer in answers) and any(a["drawn"] for a in answers)
+    assert all(
+        answer["text"].count("index of the given image is") == len(answer["drawn"]) for answer in answers
+    ) and any(a["drawn"] for a in answers)
 
 
 def test_eight_devices_and_parts_of_groups_draw_and_learn_as_one(world, restless):
     rows = {}
     for devices, part in ((1, 2), (8, 0)):
-        one = settings("grpo", world, world / "policy", mesh__fsdp=devices, run__steps=1, run__prompts=8, run__update_prompts=8,
-                       run__micro_prompts=8, run__micro_answers=part, rollout__max_slots=32, algorithm__aggregate="token", reward__truncated_reward=0.0)
+        one = settings(
+            "grpo",
+            world,
+            world / "policy",
+            mesh__fsdp=devices,
+            run__steps=1,
+            run__prompts=8,
+            run__update_prompts=8,
+            run__micro_prompts=8,
+            run__micro_answers=part,
+            rollout__max_slots=32,
+            algorithm__aggregate="token",
+            reward__truncated_reward=0.0,
+        )
         # Rewards that differ, so that there is something to learn.
         one = dataclasses.replace(one, reward=dataclasses.replace(one.reward, user_file=str(user_reward(world))))
         assert train(one, world / f"devices{devices}") == 0

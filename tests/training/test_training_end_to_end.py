@@ -1,4 +1,7 @@
-"""Pictures to an updated policy in small: align, SFT and GRPO through the same loop, and a resume that changes nothing."""
+"""Pictures to an updated policy in small: align, SFT and GRPO through the same loop, and a resume that changes
+nothing.
+"""
+
 import dataclasses
 import json
 
@@ -57,8 +60,11 @@ def test_sft_exports_what_it_trained(world, sft):
 def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
     run = settings("sft", world, world / "policy", "questions", steps=1)
     for method, bucket, left in (("sft", 3, 2), ("dpo", 3, 3)):
-        tight = dataclasses.replace(run, run=dataclasses.replace(run.run, method=method),
-                                    rollout=dataclasses.replace(run.rollout, answer_buckets=(bucket,), max_new_tokens=bucket))
+        tight = dataclasses.replace(
+            run,
+            run=dataclasses.replace(run.run, method=method),
+            rollout=dataclasses.replace(run.rollout, answer_buckets=(bucket,), max_new_tokens=bucket),
+        )
         caplog.clear()
         pipeline = loop.make_pipeline(make_setup(tight, world))
         assert f"more than {left} target tokens (add an answer bucket)" in caplog.text
@@ -68,7 +74,9 @@ def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
 
 def test_resume_gives_the_same_losses(world, sft):
     run = settings("sft", world, world / "policy", "questions", steps=3)
-    half = dataclasses.replace(run, checkpoint=dataclasses.replace(run.checkpoint, every=1), run=dataclasses.replace(run.run, steps=2))
+    half = dataclasses.replace(
+        run, checkpoint=dataclasses.replace(run.checkpoint, every=1), run=dataclasses.replace(run.run, steps=2)
+    )
     # The schedule depends on the number of steps: a constant one keeps the two runs comparable.
     same = dataclasses.replace(half, optimizer=dataclasses.replace(half.optimizer, schedule="constant"))
     whole = dataclasses.replace(same, run=dataclasses.replace(same.run, steps=3))
@@ -81,7 +89,11 @@ def test_resume_gives_the_same_losses(world, sft):
 
 def test_a_run_in_a_bucket_is_mirrored_and_resumes_on_another_machine(world, sft, tmp_path, monkeypatch):
     run = settings("sft", world, world / "policy", "questions", steps=3)
-    run = dataclasses.replace(run, checkpoint=dataclasses.replace(run.checkpoint, every=1), optimizer=dataclasses.replace(run.optimizer, schedule="constant"))
+    run = dataclasses.replace(
+        run,
+        checkpoint=dataclasses.replace(run.checkpoint, every=1),
+        optimizer=dataclasses.replace(run.optimizer, schedule="constant"),
+    )
     bucket, machines = tmp_path / "bucket", iter((tmp_path / "one", tmp_path / "two"))
     monkeypatch.setattr("spatial_jax.training.loop.mirror_of", lambda workdir: Mirror(workdir, next(machines)))
     assert train(dataclasses.replace(run, run=dataclasses.replace(run.run, steps=2)), bucket) == 0
@@ -90,10 +102,15 @@ def test_a_run_in_a_bucket_is_mirrored_and_resumes_on_another_machine(world, sft
     assert train(run, bucket) == 0
     rows = (bucket / "metrics.jsonl").read_text()
     assert rows.startswith(first) and [json.loads(line)["step"] for line in rows.splitlines()] == [1, 2, 3]
-    assert load_pretrained(bucket / "export") is not None and json.loads((bucket / "config.json").read_text())["run"]["steps"] == 3
+    assert (
+        load_pretrained(bucket / "export") is not None
+        and json.loads((bucket / "config.json").read_text())["run"]["steps"] == 3
+    )
 
 
-@pytest.mark.parametrize("backend, given, kept", [("cpu", None, None), ("gpu", None, "ROOT/compiled"), ("tpu", "/mine", "/mine")])
+@pytest.mark.parametrize(
+    "backend, given, kept", [("cpu", None, None), ("gpu", None, "ROOT/compiled"), ("tpu", "/mine", "/mine")]
+)
 def test_programs_are_kept_with_a_run_on_an_accelerator(monkeypatch, tmp_path, backend, given, kept):
     before = jax.config.jax_compilation_cache_dir
     monkeypatch.setattr(jax, "default_backend", lambda: backend)
@@ -115,47 +132,63 @@ def test_only_a_bucket_is_mirrored(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert mirror_of("runs/x") is None
     one, other = mirror_of("gs://bucket/a/run"), mirror_of("gs://bucket/b/run")
-    assert str(one.remote) == "gs://bucket/a/run" and one.local.parent == tmp_path / "spatial_jax" / "runs" and one.local != other.local
+    assert (
+        str(one.remote) == "gs://bucket/a/run"
+        and one.local.parent == tmp_path / "spatial_jax" / "runs"
+        and one.local != other.local
+    )
 
 
 def test_grpo_step_and_gallery(world, sft):
     run = settings("grpo", world, sft / "export", "questions", steps=2)
-    run = dataclasses.replace(run, algorithm=dataclasses.replace(run.algorithm, refill_rounds=2),
-                              curriculum=dataclasses.replace(run.curriculum, enabled=True))
+    run = dataclasses.replace(
+        run,
+        algorithm=dataclasses.replace(run.algorithm, refill_rounds=2),
+        curriculum=dataclasses.replace(run.curriculum, enabled=True),
+    )
     assert train(run, world / "grpo") == 0
     rows = read_metrics(world / "grpo")
     assert len(rows) == 2 and all(row["gap/max"] < 1e-4 for row in rows if "gap/max" in row)
     assert rows[0]["groups/rounds"] <= 2 and 0 <= rows[0]["reward/mean"] <= 1
     entries = read_gallery(world / "grpo")
     assert entries and len(entries[0]["answers"]) == 4
-    rates = read_pass_rate_history(world / "grpo")[2]              # what the report draws its map of
+    rates = read_pass_rate_history(world / "grpo")[2]  # what the report draws its map of
     assert rates and all(0 <= r["rate"] <= 1 and r["n"] == 4 for r in rates)
 
 
 def test_every_optimizer_step_is_held_against_the_policy_that_sampled(world, sft, tmp_path):
-    # The first of two optimizer steps gives the sampling policy's memory away: the second must have been scored before it (it once crashed).
+    # The first of two optimizer steps gives the sampling policy's memory away: the second must have been scored before
+    # it (it once crashed).
     run = settings("grpo", world, sft / "export", "questions", steps=1, update_prompts=2, micro_prompts=2)
-    run = dataclasses.replace(run, algorithm=dataclasses.replace(run.algorithm, refill_rounds=1, drop_zero_variance=False),
-                              optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-2, schedule="constant", warmup_steps=0))
+    run = dataclasses.replace(
+        run,
+        algorithm=dataclasses.replace(run.algorithm, refill_rounds=1, drop_zero_variance=False),
+        optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-2, schedule="constant", warmup_steps=0),
+    )
     assert train(run, tmp_path) == 0
     row = read_metrics(tmp_path)[0]
     assert row["gap/max"] < 1e-4 and row["ratio/max"] > 1.0001
-    assert row["answer_tokens"] == row["length/mean"] * 16          # both steps' tokens are in the log
+    assert row["answer_tokens"] == row["length/mean"] * 16  # both steps' tokens are in the log
 
 
 def test_kl_in_the_reward_and_to_the_start(world, sft, tmp_path):
     own = tmp_path / "own.py"
     own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
     run = settings("grpo", world, sft / "export", "questions", steps=3)
-    run = dataclasses.replace(run, reward=dataclasses.replace(run.reward, user_file=str(own)),
-                              algorithm=dataclasses.replace(run.algorithm, kl_in="reward", kl_coef=0.05),
-                              log=dataclasses.replace(run.log, initial_kl_every=1),
-                              optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-3))
+    run = dataclasses.replace(
+        run,
+        reward=dataclasses.replace(run.reward, user_file=str(own)),
+        algorithm=dataclasses.replace(run.algorithm, kl_in="reward", kl_coef=0.05),
+        log=dataclasses.replace(run.log, initial_kl_every=1),
+        optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-3),
+    )
     assert train(run, world / "grpo_kl") == 0
     rows = read_metrics(world / "grpo_kl")
     kl = [row["kl/initial"] for row in rows if "kl/initial" in row]
     assert abs(kl[0]) < 1e-6 < kl[-1]
-    assert kl[-1] == pytest.approx(rows[-1]["kl/reference"], rel=0.5)          # the reference has not been replaced: both are the start
+    assert kl[-1] == pytest.approx(
+        rows[-1]["kl/reference"], rel=0.5
+    )  # the reference has not been replaced: both are the start
 
 
 def test_a_batch_that_is_not_finite_changes_nothing_and_is_kept(world, sft, tmp_path):
@@ -163,27 +196,41 @@ def test_a_batch_that_is_not_finite_changes_nothing_and_is_kept(world, sft, tmp_
     trainer = make_trainer(setup)
     method = Sft(setup)
     samples = trainer.pipeline.take(4)
-    (batches, count), = method.minibatches(samples)
+    ((batches, count),) = method.minibatches(samples)
     before = jax.tree.map(np.asarray, trainer.state.params)
-    bad = [dataclasses.replace(b, prompts=dataclasses.replace(b.prompts, vision=dataclasses.replace(
-        b.prompts.vision, patches=b.prompts.vision.patches * np.nan))) for b in batches]
+    bad = [
+        dataclasses.replace(
+            b,
+            prompts=dataclasses.replace(
+                b.prompts, vision=dataclasses.replace(b.prompts.vision, patches=b.prompts.vision.patches * np.nan)
+            ),
+        )
+        for b in batches
+    ]
     updater = Updater(setup.graphdef, setup.optimizer, method.loss)
     state, sums = updater(trainer.state, setup.frozen, bad, count)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(state.params)))
     path = keep_skipped(tmp_path, 7, bad, sums, [s.record_id for s in samples])
     kept = np.load(path)
-    assert path == tmp_path / "skipped" / "step_000007.npz" and list(kept["record_ids"]) == [s.record_id for s in samples]
+    assert path == tmp_path / "skipped" / "step_000007.npz" and list(kept["record_ids"]) == [
+        s.record_id for s in samples
+    ]
     assert np.isnan(kept["0/prompts/vision/patches"]).any()
     state, sums = updater(state, setup.frozen, batches, count)
     assert keep_skipped(tmp_path, 8, batches, sums, []) is None
 
 
 def test_validation_asks_the_same_held_out_questions(world, sft):
-    """Without an update (rate 0) nothing changes between validations, and a reference that waits for a stall is replaced."""
+    """Without an update (rate 0) nothing changes between validations, and a reference that waits for a stall is
+    replaced.
+    """
     run = settings("grpo", world, sft / "export", "questions", steps=4)
     run = dataclasses.replace(
-        run, validation=dataclasses.replace(run.validation, every=1, questions=6), optimizer=dataclasses.replace(run.optimizer, learning_rate=0.0),
-        reference=dataclasses.replace(run.reference, mode="val_plateau", patience=2))
+        run,
+        validation=dataclasses.replace(run.validation, every=1, questions=6),
+        optimizer=dataclasses.replace(run.optimizer, learning_rate=0.0),
+        reference=dataclasses.replace(run.reference, mode="val_plateau", patience=2),
+    )
     assert train(run, world / "validated") == 0
     rows = read_metrics(world / "validated")
     assert [row["step"] for row in rows] == [0, 1, 2, 3, 4]
@@ -201,17 +248,29 @@ def test_validation_without_held_out_questions_is_refused(world, tmp_path):
 
 
 def test_lora_trains_against_the_base_under_its_adapters(world, sft, tmp_path):
-    """The reference is the base: the KL to it starts at 0 and grows while only adapters train; the export holds the merged weights."""
+    """The reference is the base: the KL to it starts at 0 and grows while only adapters train; the export holds the
+    merged weights.
+    """
     own = tmp_path / "own.py"
     own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
     run = settings("grpo", world, sft / "export", "questions", steps=3)
-    run = dataclasses.replace(run, model=dataclasses.replace(run.model, lora_rank=4), reward=dataclasses.replace(run.reward, user_file=str(own)),
-                              optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-2), reference=dataclasses.replace(run.reference, mode="none"))
+    run = dataclasses.replace(
+        run,
+        model=dataclasses.replace(run.model, lora_rank=4),
+        reward=dataclasses.replace(run.reward, user_file=str(own)),
+        optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-2),
+        reference=dataclasses.replace(run.reference, mode="none"),
+    )
     assert train(run, tmp_path / "lora") == 0
     kl = [row["kl/reference"] for row in read_metrics(tmp_path / "lora") if "kl/reference" in row]
     assert abs(kl[0]) < 1e-6 < kl[-1]
     base, merged = load_pretrained(sft / "export").params, load_pretrained(tmp_path / "lora" / "export").params
-    changed = [not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(base["text"]["layers"]["q_proj"]), jax.tree.leaves(merged["text"]["layers"]["q_proj"]))]
+    changed = [
+        not np.array_equal(a, b)
+        for a, b in zip(
+            jax.tree.leaves(base["text"]["layers"]["q_proj"]), jax.tree.leaves(merged["text"]["layers"]["q_proj"])
+        )
+    ]
     assert any(changed)
     assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(base["vision"]), jax.tree.leaves(merged["vision"])))
 
@@ -222,7 +281,7 @@ def test_programs_that_do_not_fit_are_named_before_the_first_step(world, tmp_pat
     needed = program_bytes(make_setup(run, tmp_path))
     assert set(needed) == {"update"} and needed["update"] > 1 << 20
     assert programs_line(needed, 1 << 40).startswith("programs: update ")
-    state = 40 << 20                            # parameters, two moments and a little
+    state = 40 << 20  # parameters, two moments and a little
     monkeypatch.setattr(loop, "device_limit", lambda: state + needed["update"] // 2)
     with pytest.raises(ValueError, match=r"the update program needs .* lower config.run.micro_prompts"):
         train(run, tmp_path / "small")
@@ -235,10 +294,14 @@ def overlapped(run, folder, overlap=True, rate=1e-3):
     """The run with rollouts one step ahead, and a reward that a random policy earns in part."""
     own = folder / "own.py"
     own.write_text("def reward(response, record):\n    return len(response) % 7 / 7\n")
-    return dataclasses.replace(run, reward=dataclasses.replace(run.reward, user_file=str(own)), rollout=dataclasses.replace(run.rollout, overlap=overlap),
-                               algorithm=dataclasses.replace(run.algorithm, is_cap=2.0, refill_rounds=1),
-                               curriculum=dataclasses.replace(run.curriculum, enabled=False),
-                               optimizer=dataclasses.replace(run.optimizer, learning_rate=rate, schedule="constant", warmup_steps=0))
+    return dataclasses.replace(
+        run,
+        reward=dataclasses.replace(run.reward, user_file=str(own)),
+        rollout=dataclasses.replace(run.rollout, overlap=overlap),
+        algorithm=dataclasses.replace(run.algorithm, is_cap=2.0, refill_rounds=1),
+        curriculum=dataclasses.replace(run.curriculum, enabled=False),
+        optimizer=dataclasses.replace(run.optimizer, learning_rate=rate, schedule="constant", warmup_steps=0),
+    )
 
 
 def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tmp_path, monkeypatch):
@@ -256,11 +319,26 @@ def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tm
     monkeypatch.setattr(loop, "Grpo", Noted)
     run = overlapped(settings("grpo", world, sft / "export", "questions", steps=3), tmp_path)
     assert train(run, tmp_path) == 0
-    assert events == [("sample", 0), ("sample", 1), ("collect", None), ("sample", 2), ("collect", None), ("collect", None)]
+    assert events == [
+        ("sample", 0),
+        ("sample", 1),
+        ("collect", None),
+        ("sample", 2),
+        ("collect", None),
+        ("collect", None),
+    ]
     rows = read_metrics(tmp_path)
-    assert "gap/mean" in rows[0] and "stale/mean" not in rows[0] and all("stale/mean" in row and "gap/mean" not in row for row in rows[1:])
-    assert rows[0]["gap/max"] < 1e-4 < max(row["stale/max"] for row in rows[1:])           # the policy has moved since they were sampled
-    assert rows[0]["importance/weight"] == pytest.approx(1, abs=1e-5) and all(row["ratio/mean"] == pytest.approx(1, abs=1e-5) for row in rows)
+    assert (
+        "gap/mean" in rows[0]
+        and "stale/mean" not in rows[0]
+        and all("stale/mean" in row and "gap/mean" not in row for row in rows[1:])
+    )
+    assert (
+        rows[0]["gap/max"] < 1e-4 < max(row["stale/max"] for row in rows[1:])
+    )  # the policy has moved since they were sampled
+    assert rows[0]["importance/weight"] == pytest.approx(1, abs=1e-5) and all(
+        row["ratio/mean"] == pytest.approx(1, abs=1e-5) for row in rows
+    )
 
 
 def test_overlap_changes_nothing_where_the_policy_does_not_change(world, sft, tmp_path):
@@ -282,7 +360,9 @@ def test_overlapped_answers_survive_a_stop(world, sft, tmp_path, monkeypatch):
     assert train(run, tmp_path / "stopped") == 0
     whole, parts = (read_metrics(tmp_path / name) for name in ("uninterrupted", "stopped"))
     keys = ("loss", "reward/mean", "grad_norm", "stale/mean", "importance/weight")
-    assert [[row.get(key) for key in keys] for row in whole] == [[row.get(key) for key in keys] for row in parts] and len(parts) == 4
+    assert [[row.get(key) for key in keys] for row in whole] == [
+        [row.get(key) for key in keys] for row in parts
+    ] and len(parts) == 4
 
 
 def test_overlap_without_its_correction_is_refused(world):

@@ -1,4 +1,5 @@
 """The optimizer: a rate for each part of the policy, and moments in eight bits that learn like float32 ones."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,7 +19,12 @@ from spatial_jax.training.update import Updater
 def policy_like():
     rng = np.random.default_rng(0)
     leaf = lambda *shape: jnp.asarray(rng.normal(size=shape), jnp.float32)  # noqa: E731
-    return nnx.State({"vision": {"blocks": {"kernel": leaf(4, 6)}, "merger": {"kernel": leaf(4, 3)}}, "text": {"layers": {"kernel": leaf(5, 7)}}})
+    return nnx.State(
+        {
+            "vision": {"blocks": {"kernel": leaf(4, 6)}, "merger": {"kernel": leaf(4, 3)}},
+            "text": {"layers": {"kernel": leaf(5, 7)}},
+        }
+    )
 
 
 def step(settings, params, gradients):
@@ -30,7 +36,11 @@ def test_each_part_has_its_own_rate():
     params = policy_like()
     gradients = jax.tree.map(jnp.ones_like, params)
     plain = step(OptimizerSettings(learning_rate=1e-3, weight_decay=0.1), params, gradients)
-    parts = step(OptimizerSettings(learning_rate=1e-3, weight_decay=0.1, vision_learning_rate=1e-4, merger_learning_rate=2e-3), params, gradients)
+    parts = step(
+        OptimizerSettings(learning_rate=1e-3, weight_decay=0.1, vision_learning_rate=1e-4, merger_learning_rate=2e-3),
+        params,
+        gradients,
+    )
     for path, ratio in ((("vision", "blocks"), 0.1), (("vision", "merger"), 2.0), (("text", "layers"), 1.0)):
         a, b = (tree[path[0]][path[1]]["kernel"] for tree in (plain, parts))
         np.testing.assert_allclose(np.asarray(b), ratio * np.asarray(a), rtol=1e-5)
@@ -55,7 +65,9 @@ def test_small_moments_learn_like_float32(moments):
     y = x @ jnp.asarray(rng.normal(size=(32, 8)), jnp.float32)
 
     def final_loss(kind):
-        optimizer = make_optimizer(OptimizerSettings(learning_rate=0.03, weight_decay=0.0, grad_clip=0.0, moments=kind), 600)
+        optimizer = make_optimizer(
+            OptimizerSettings(learning_rate=0.03, weight_decay=0.0, grad_clip=0.0, moments=kind), 600
+        )
         params = {"w": jnp.zeros((32, 8))}
 
         def one(carry, _):
@@ -74,7 +86,9 @@ def test_small_moments_learn_like_float32(moments):
 def test_eight_bits_take_a_quarter_of_the_memory():
     params = {"w": jnp.zeros((64, 512))}
     size = lambda state: sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))  # noqa: E731
-    assert size(scale_by_eight_bit_adam(0.9, 0.999, 1e-8).init(params)) < 0.27 * size(optax.scale_by_adam().init(params))
+    assert size(scale_by_eight_bit_adam(0.9, 0.999, 1e-8).init(params)) < 0.27 * size(
+        optax.scale_by_adam().init(params)
+    )
 
 
 @pytest.mark.parametrize("moments", ["float32", "int8"])
@@ -84,7 +98,9 @@ def test_moments_and_gradients_are_sharded_like_their_parameters(moments):
     policy = load_pretrained("configs/quickstart_policy", mesh=mesh)
     optimizer = make_optimizer(OptimizerSettings(moments=moments), 10)
     state = init_state(policy.params, optimizer)
-    updater = Updater(policy.graphdef, optimizer, lambda model, batch, coefficients: {"loss": jnp.sum(model.head() ** 2)}, mesh)
+    updater = Updater(
+        policy.graphdef, optimizer, lambda model, batch, coefficients: {"loss": jnp.sum(model.head() ** 2)}, mesh
+    )
 
     def whole(tree):
         large = [leaf for leaf in jax.tree.leaves(tree) if leaf.ndim >= 2 and leaf.shape[-1] > 1]

@@ -1,4 +1,7 @@
-"""Recipes start and take two steps at reduced size on eight devices: their own method, objective, reward, precision, adapters and curriculum."""
+"""Recipes start and take two steps at reduced size on eight devices: their own method, objective, reward, precision,
+adapters and curriculum.
+"""
+
 import importlib
 
 import numpy as np
@@ -10,11 +13,22 @@ from spatial_jax.training.loop import train
 from tests.tiny_worlds import make_world
 
 RECIPES = [
-    ("li2025_qwen2_5_vl_7b", ""), ("li2025_qwen2_5_vl_3b", "entropy"), ("li2025_ablation", "quickstart"), ("kl_ablation", "quickstart"),
-    ("spatial_ssrl_qwen2_5_vl_7b", "grpo"), ("spatial_ssrl_qwen2_5_vl_3b", "sft"), ("spatial_ssrl_qwen3_vl_4b", "grpo"),
-    ("vsgrpo_qwen2_vl_2b", "grpo,vanilla"), ("vsgrpo_qwen2_vl_7b", "grpo,think"), ("vsgrpo_qwen2_vl_2b", "grpo,observe"),
-    ("vsgrpo_qwen2_vl_7b", "sft"), ("vsgrpo_qwen2_vl_2b", "dpo"), ("vilasr_qwen2_5_vl_7b", "grpo"), ("vilasr_qwen2_5_vl_7b", "sft"),
-    ("debug_cpu", "grpo"), ("debug_gpu", "grpo"),
+    ("li2025_qwen2_5_vl_7b", ""),
+    ("li2025_qwen2_5_vl_3b", "entropy"),
+    ("li2025_ablation", "quickstart"),
+    ("kl_ablation", "quickstart"),
+    ("spatial_ssrl_qwen2_5_vl_7b", "grpo"),
+    ("spatial_ssrl_qwen2_5_vl_3b", "sft"),
+    ("spatial_ssrl_qwen3_vl_4b", "grpo"),
+    ("vsgrpo_qwen2_vl_2b", "grpo,vanilla"),
+    ("vsgrpo_qwen2_vl_7b", "grpo,think"),
+    ("vsgrpo_qwen2_vl_2b", "grpo,observe"),
+    ("vsgrpo_qwen2_vl_7b", "sft"),
+    ("vsgrpo_qwen2_vl_2b", "dpo"),
+    ("vilasr_qwen2_5_vl_7b", "grpo"),
+    ("vilasr_qwen2_5_vl_7b", "sft"),
+    ("debug_cpu", "grpo"),
+    ("debug_gpu", "grpo"),
 ]
 
 
@@ -26,15 +40,34 @@ def world(tmp_path_factory):
 def reduced(config, world):
     """The recipe with its sizes taken away, and nothing else."""
     several = config.run.update_prompts < config.run.prompts
-    config.run.update({"steps": 2, "prompts": 16, "update_prompts": 8 if several else 16, "micro_prompts": 8, "seed": 1})
+    config.run.update(
+        {"steps": 2, "prompts": 16, "update_prompts": 8 if several else 16, "micro_prompts": 8, "seed": 1}
+    )
     config.model.path, config.data.paths, config.data.weights = str(world / "policy"), (str(world / "questions"),), ()
     config.model.lora_rank = min(config.model.lora_rank, 4)
-    config.data.update({"min_pixels": 28 * 28, "max_pixels": 56 * 56, "prompt_buckets": (640,), "cache_mib": 16, "workers": 0,
-                        "together": 8 if config.rollout.turns == 1 else 1})
+    config.data.update(
+        {
+            "min_pixels": 28 * 28,
+            "max_pixels": 56 * 56,
+            "prompt_buckets": (640,),
+            "cache_mib": 16,
+            "workers": 0,
+            "together": 8 if config.rollout.turns == 1 else 1,
+        }
+    )
     if config.rollout.turns > 1:
-        config.data.system = ""                 # the drawing protocol's has a thousand tokens of a tiny vocabulary
-    config.rollout.update({"group_size": 4, "max_new_tokens": 4, "max_tokens": 0 if config.rollout.turns == 1 else 256,
-                           "answer_buckets": (256,) if config.run.method != "grpo" else (4,) if config.rollout.turns == 1 else (4, 256), "max_slots": 64})
+        config.data.system = ""  # the drawing protocol's has a thousand tokens of a tiny vocabulary
+    config.rollout.update(
+        {
+            "group_size": 4,
+            "max_new_tokens": 4,
+            "max_tokens": 0 if config.rollout.turns == 1 else 256,
+            "answer_buckets": (
+                (256,) if config.run.method != "grpo" else (4,) if config.rollout.turns == 1 else (4, 256)
+            ),
+            "max_slots": 64,
+        }
+    )
     config.algorithm.refill_rounds = min(config.algorithm.refill_rounds, 1)
     config.log.update({"sinks": ("jsonl",), "gallery_every": 0})
     return run_config.strict(config)

@@ -1,4 +1,5 @@
 """A run's scoring: whose format counts, the judge, threads beside decoding; planted faults named before step 0."""
+
 import threading
 from types import SimpleNamespace
 
@@ -47,7 +48,11 @@ class Asked:
 def test_a_kind_with_its_own_format_keeps_it(kind):
     scorer = make_scorer("think_answer", format_weight=0.3)
     assert scorer.spec({"reward": {"kind": kind}}) == {"kind": kind}
-    assert scorer.spec({"reward": {"kind": "choice"}}) == {"kind": "choice", "format": "think_answer", "format_weight": 0.3}
+    assert scorer.spec({"reward": {"kind": "choice"}}) == {
+        "kind": "choice",
+        "format": "think_answer",
+        "format_weight": 0.3,
+    }
 
 
 def test_bare_prompts_ask_for_no_format():
@@ -70,11 +75,11 @@ def test_as_many_groups_are_scored_at_a_time_as_the_threads_allow(monkeypatch):
     both = threading.Barrier(2)
 
     def waits(items, **kwargs):
-        both.wait(20)                           # passes only when two groups are under way
+        both.wait(20)  # passes only when two groups are under way
         return [Outcome(1.0, True)] * len(items)
 
     monkeypatch.setattr("spatial_jax.training.answers.outcome_many", waits)
-    scorer = make_scorer("bare", threads=32)    # groups of 16
+    scorer = make_scorer("bare", threads=32)  # groups of 16
     futures = [scorer.start(Asked(), [answer(1)]) for _ in range(2)]
     assert [future.result(30).outcomes[0].reward for future in futures] == [1.0, 1.0]
 
@@ -101,7 +106,9 @@ def test_judge_is_asked_after_the_rule_and_its_failure_excludes():
 
 def test_judge_settings():
     assert make_judge(RewardSettings()) is None
-    assert make_judge(RewardSettings(judge_endpoint="http://localhost:1/v1", judge_model="judge")).config.model == "judge"
+    assert (
+        make_judge(RewardSettings(judge_endpoint="http://localhost:1/v1", judge_model="judge")).config.model == "judge"
+    )
     with pytest.raises(ValueError, match="must start with http"):
         make_judge(RewardSettings(judge_endpoint="localhost:1", judge_model="judge"))
 
@@ -115,9 +122,12 @@ class Measures:
 
 def test_planted_faults_are_named_before_step_0(tmp_path):
     faults = {
-        "unknown key": record(1, reward='{"kind": "choice", "speling": 1}'), "unknown kind": record(2, reward='{"kind": "chioce"}'),
-        "no option is the answer": record(3, answer="lamp"), "no number": record(4, reward='{"kind": "mra"}', question_type="number", answer="far"),
-        "broken JSON": record(5, reward="{"), "too long": record(6, question="long " * 100),
+        "unknown key": record(1, reward='{"kind": "choice", "speling": 1}'),
+        "unknown kind": record(2, reward='{"kind": "chioce"}'),
+        "no option is the answer": record(3, answer="lamp"),
+        "no number": record(4, reward='{"kind": "mra"}', question_type="number", answer="far"),
+        "broken JSON": record(5, reward="{"),
+        "too long": record(6, question="long " * 100),
     }
     source = open_questions(write(tmp_path, [record(0), *faults.values()]), "train")
     scorer = make_scorer("bare")
@@ -126,6 +136,11 @@ def test_planted_faults_are_named_before_step_0(tmp_path):
     assert sorted(named) == [1, 2, 3, 4, 5, 6]
     for position, item in zip(range(1, 7), faults.values()):
         assert item.question_id in named[position]
-    assert "'spelling'" not in named[1] and "speling" in named[1] and "did you mean 'choice'" in named[2] and "prompt bucket" in named[6]
+    assert (
+        "'spelling'" not in named[1]
+        and "speling" in named[1]
+        and "did you mean 'choice'" in named[2]
+        and "prompt bucket" in named[6]
+    )
     assert len(plan.usable()) == 1
     assert lint_sources([plan.usable()], scorer) == []

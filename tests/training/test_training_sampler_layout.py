@@ -1,4 +1,5 @@
 """The sampler's own layout of the weights: when a run has one, and what its abstract programs then hold."""
+
 import dataclasses
 from types import SimpleNamespace
 
@@ -17,8 +18,11 @@ from spatial_jax.parallel import make_mesh
 from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs
 from spatial_jax.training.answers import sampling_mesh
 
-SMALL = ModelConfig("qwen2_5_vl", TextConfig(512, 64, 96, 2, 8, 8, 8, 1e-6, 1e6, (2, 1, 1)),
-                    VisionConfig("qwen2_5_vl", 2, 32, 64, 8, 64, "silu", 14, window_size=112, full_attention_blocks=(1,)))
+SMALL = ModelConfig(
+    "qwen2_5_vl",
+    TextConfig(512, 64, 96, 2, 8, 8, 8, 1e-6, 1e6, (2, 1, 1)),
+    VisionConfig("qwen2_5_vl", 2, 32, 64, 8, 64, "silu", 14, window_size=112, full_attention_blocks=(1,)),
+)
 
 
 def setup_of(axes, tensor, heads):
@@ -27,11 +31,21 @@ def setup_of(axes, tensor, heads):
     return SimpleNamespace(mesh=axes and make_mesh(axes), run=run, policy=SimpleNamespace(config=model))
 
 
-@pytest.mark.parametrize(("axes", "tensor", "heads", "shared"), [
-    ({"fsdp": 8}, -1, 2, 2), ({"fsdp": 8}, -1, 4, 4), ({"data": 2, "fsdp": 4}, -1, 8, 8),
-    ({"fsdp": 8}, -1, 1, None), ({"fsdp": 8}, -1, 3, None),       # nothing to share by: the trainer's layout
-    ({"data": 8}, -1, 4, None),                                   # weights are whole already
-    ({"fsdp": 8}, 0, 4, None), ({"fsdp": 8}, 1, 4, 1), ({"data": 8}, 2, 4, 2), (None, 4, 4, None)])
+@pytest.mark.parametrize(
+    ("axes", "tensor", "heads", "shared"),
+    [
+        ({"fsdp": 8}, -1, 2, 2),
+        ({"fsdp": 8}, -1, 4, 4),
+        ({"data": 2, "fsdp": 4}, -1, 8, 8),
+        ({"fsdp": 8}, -1, 1, None),
+        ({"fsdp": 8}, -1, 3, None),  # nothing to share by: the trainer's layout
+        ({"data": 8}, -1, 4, None),  # weights are whole already
+        ({"fsdp": 8}, 0, 4, None),
+        ({"fsdp": 8}, 1, 4, 1),
+        ({"data": 8}, 2, 4, 2),
+        (None, 4, 4, None),
+    ],
+)
 def test_when_a_run_samples_with_a_layout_of_its_own(axes, tensor, heads, shared):
     setup = setup_of(axes, tensor, heads)
     mesh = sampling_mesh(setup)
@@ -43,7 +57,9 @@ def test_when_a_run_samples_with_a_layout_of_its_own(axes, tensor, heads, shared
 
 def test_published_models_divide_and_an_odd_vocabulary_does_not():
     """A vocabulary of 373 cannot be cut: such a policy is sampled from in the trainer's layout."""
-    assert [tensor_ways(published(name)) for name in ("qwen2_5_vl_7b", "qwen2_5_vl_3b", "qwen2_vl_2b", "qwen3_vl_4b")] == [4, 2, 2, 8]
+    assert [
+        tensor_ways(published(name)) for name in ("qwen2_5_vl_7b", "qwen2_5_vl_3b", "qwen2_vl_2b", "qwen3_vl_4b")
+    ] == [4, 2, 2, 8]
     setup = setup_of({"fsdp": 8}, -1, 4)
     setup.policy.config = dataclasses.replace(SMALL, text=dataclasses.replace(SMALL.text, vocab_size=373))
     assert sampling_mesh(setup) is setup.mesh
@@ -67,5 +83,9 @@ def test_abstract_programs_sample_from_the_copy():
     assert list(programs) == ["reshard", "prefill", "decode"] and programs["reshard"].calls == 1
     kernel = programs["decode"].arguments[0]["text"]["layers"]["gate_proj"]["kernel"]
     assert kernel.dtype == jnp.bfloat16 and kernel.sharding.spec == jax.sharding.PartitionSpec(None, None, "tensor")
-    measured = {name: measure(p, setup, Topology.parse("cpu:8"), Work(56 * 56, 16)) for name, p in programs.items() if name != "prefill"}
+    measured = {
+        name: measure(p, setup, Topology.parse("cpu:8"), Work(56 * 56, 16))
+        for name, p in programs.items()
+        if name != "prefill"
+    }
     assert measured["decode"].resident_gib > measured["reshard"].resident_gib > 0

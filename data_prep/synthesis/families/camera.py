@@ -1,4 +1,7 @@
-"""The camera itself: field of view, focal length, and how far off its axis a thing lies (Li's "camera intrinsics" data)."""
+"""The camera itself: field of view, focal length, and how far off its axis a thing lies (Li's "camera intrinsics"
+data).
+"""
+
 from __future__ import annotations
 
 import math
@@ -17,34 +20,70 @@ from spatial_jax.data.records import coordinate
 KNOWN = ("exif", "sensor", "rendered")
 MRA = {"kind": "mra", "comparison": "<"}
 
-VIEW = Form("field_of_view", 0, ("Field of view in degrees?", "Horizontal field of view in degrees?"), (
-    "What is the camera's horizontal field of view, in degrees?", "Estimate the horizontal angle of view of this photo in degrees.",
-    "How wide, in degrees, is the camera's view from the left to the right edge?",
-    "Judging by the perspective, what horizontal field of view (degrees) has the lens?",
-    "Give the horizontal field of view of the camera that took this picture, in degrees.",
-    "Over how many degrees does the image extend horizontally?"),
-    ("{answer}", "About {answer} degrees.", "The field of view is {answer} degrees.", "Roughly {answer} degrees."))
-FOCAL = Form("focal", 20, ("Focal length in pixels?", "f in pixels?"), (
-    "What is the camera's horizontal focal length fx in pixels? The image is {size}.",
-    "Estimate fx, the focal length in pixels, of this {size} image.",
-    "Judging by the perspective of this {size} picture, what is its focal length in pixels?",
-    "Give the focal length, in pixels, with which this {size} image was taken.",
-    "A pinhole camera took this {size} picture. How many pixels is its focal length?", "Recover the focal length (pixels) from this {size} photo."),
-    ("{answer}", "About {answer} pixels.", "The focal length is {answer} pixels.", "fx is {answer}."))
-LATERAL = Form("lateral", 40, (), (
-    "The camera has {camera}, and the {a} is {depth} m deep. How many metres to the side of the optical axis is the centre of its box?",
-    "Given {camera} and a depth of {depth} m for the {a}, what is the sideways offset of its box centre from the optical axis, in metres?",
-    "With {camera}: the {a} lies at a depth of {depth} m. How far left or right of the camera axis is the middle of its box, in metres?",
-    "Use {camera}. At its depth of {depth} m, by how many metres is the box centre of the {a} off the optical axis horizontally?"),
-    ("{answer}", "About {answer} m.", "It is {answer} metres off the axis.", "Roughly {answer} m."))
+VIEW = Form(
+    "field_of_view",
+    0,
+    ("Field of view in degrees?", "Horizontal field of view in degrees?"),
+    (
+        "What is the camera's horizontal field of view, in degrees?",
+        "Estimate the horizontal angle of view of this photo in degrees.",
+        "How wide, in degrees, is the camera's view from the left to the right edge?",
+        "Judging by the perspective, what horizontal field of view (degrees) has the lens?",
+        "Give the horizontal field of view of the camera that took this picture, in degrees.",
+        "Over how many degrees does the image extend horizontally?",
+    ),
+    ("{answer}", "About {answer} degrees.", "The field of view is {answer} degrees.", "Roughly {answer} degrees."),
+)
+FOCAL = Form(
+    "focal",
+    20,
+    ("Focal length in pixels?", "f in pixels?"),
+    (
+        "What is the camera's horizontal focal length fx in pixels? The image is {size}.",
+        "Estimate fx, the focal length in pixels, of this {size} image.",
+        "Judging by the perspective of this {size} picture, what is its focal length in pixels?",
+        "Give the focal length, in pixels, with which this {size} image was taken.",
+        "A pinhole camera took this {size} picture. How many pixels is its focal length?",
+        "Recover the focal length (pixels) from this {size} photo.",
+    ),
+    ("{answer}", "About {answer} pixels.", "The focal length is {answer} pixels.", "fx is {answer}."),
+)
+LATERAL = Form(
+    "lateral",
+    40,
+    (),
+    (
+        (
+            "The camera has {camera}, and the {a} is {depth} m deep. How many metres to the side of the optical axis is"
+            " the centre of its box?"
+        ),
+        (
+            "Given {camera} and a depth of {depth} m for the {a}, what is the sideways offset of its box centre from"
+            " the optical axis, in metres?"
+        ),
+        (
+            "With {camera}: the {a} lies at a depth of {depth} m. How far left or right of the camera axis is the"
+            " middle of its box, in metres?"
+        ),
+        (
+            "Use {camera}. At its depth of {depth} m, by how many metres is the box centre of the {a} off the optical"
+            " axis horizontally?"
+        ),
+    ),
+    ("{answer}", "About {answer} m.", "It is {answer} metres off the axis.", "Roughly {answer} m."),
+)
 
 
 @family("intrinsics", example="Field of view in degrees? -> 61", needs="intrinsics from EXIF, a sensor or a renderer")
 def intrinsics(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    """Field of view and focal length where the intrinsics are known rather than guessed; sideways offset by x = (u - cx) Z / fx."""
+    """Field of view and focal length where the intrinsics are known rather than guessed; sideways offset by x = (u -
+    cx) Z / fx.
+    """
     if not view.intrinsics or view.scene.intrinsics_source not in KNOWN:
         return
-    parts = [_fov(view, rng, options), _focal(view, rng, options)] + ([] if options.plain or not view.metric else [_lateral(view, rng, options)])
+    parts = [_fov(view, rng, options), _focal(view, rng, options)] + (
+        [] if options.plain or not view.metric else [_lateral(view, rng, options)]
+    )
     yield from mixed(rng, *parts)
 
 
@@ -55,24 +94,61 @@ def _inputs(view: SceneView) -> dict[str, Any]:
 def _fov(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx, _, cx, _ = view.intrinsics
     degrees = math.degrees(math.atan((cx + 0.5) / fx) + math.atan((view.width - 0.5 - cx) / fx))
-    yield number("intrinsics", VIEW, rng, options, names={}, answer=f"{degrees:.0f}", unit="deg", reward=MRA, objects=(),
-                 rule_inputs=_inputs(view), facts=((("intrinsics", "fov"), round(degrees / 5), 4),))
+    yield number(
+        "intrinsics",
+        VIEW,
+        rng,
+        options,
+        names={},
+        answer=f"{degrees:.0f}",
+        unit="deg",
+        reward=MRA,
+        objects=(),
+        rule_inputs=_inputs(view),
+        facts=((("intrinsics", "fov"), round(degrees / 5), 4),),
+    )
 
 
 def _focal(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx = view.intrinsics[0]
     size = f"{coordinate('x', view.width)} x {coordinate('y', view.height)}"
-    yield number("intrinsics", FOCAL, rng, options, names={"size": size}, answer=coordinate("x", fx, 0 if options.plain else 1), unit="px",
-                 reward=MRA, objects=(), rule_inputs=_inputs(view), facts=((("intrinsics", "focal"), round(math.log(fx) / math.log(1.1)), 4),))
+    yield number(
+        "intrinsics",
+        FOCAL,
+        rng,
+        options,
+        names={"size": size},
+        answer=coordinate("x", fx, 0 if options.plain else 1),
+        unit="px",
+        reward=MRA,
+        objects=(),
+        rule_inputs=_inputs(view),
+        facts=((("intrinsics", "focal"), round(math.log(fx) / math.log(1.1)), 4),),
+    )
 
 
 def _lateral(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx, _, cx, _ = view.intrinsics
     for thing in rng.sample(view.things, min(len(view.things), 3)):
-        offset = abs(thing.u - 0.5 - cx) * thing.depth / fx       # boxes count pixel edges, cx pixel centres
-        if thing.has_depth and thing.spread <= options.max_depth_spread and offset >= 0.1 and abs(thing.u - cx) >= 0.05 * view.width \
-                and margins.certain(thing.depth, thing.sd.get("depth", 0.0), options):
+        offset = abs(thing.u - 0.5 - cx) * thing.depth / fx  # boxes count pixel edges, cx pixel centres
+        if (
+            thing.has_depth
+            and thing.spread <= options.max_depth_spread
+            and offset >= 0.1
+            and abs(thing.u - cx) >= 0.05 * view.width
+            and margins.certain(thing.depth, thing.sd.get("depth", 0.0), options)
+        ):
             names = {"camera": camera_text(view, options), "a": thing.caption, "depth": f"{thing.depth:.2f}"}
-            yield number("intrinsics", LATERAL, rng, options, names=names,
-                         answer=metres(offset, options), unit="m", reward=MRA, objects=(thing,), margin=abs(thing.u - cx) / (0.05 * view.width),
-                         rule_inputs=_inputs(view) | {"u": thing.u, "depth": thing.depth, "offset_m": offset})
+            yield number(
+                "intrinsics",
+                LATERAL,
+                rng,
+                options,
+                names=names,
+                answer=metres(offset, options),
+                unit="m",
+                reward=MRA,
+                objects=(thing,),
+                margin=abs(thing.u - cx) / (0.05 * view.width),
+                rule_inputs=_inputs(view) | {"u": thing.u, "depth": thing.depth, "offset_m": offset},
+            )

@@ -1,4 +1,5 @@
 """Depth: which is closer, the order of three and more, and absolute depth with the camera given."""
+
 from __future__ import annotations
 
 import itertools
@@ -13,26 +14,60 @@ from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
 
-CLOSER = Form("closer", 0, (
-    "Which is closer: the {a} or the {b}?", "Closer to the camera: the {a} or the {b}?", "Which is nearer: the {a} or the {b}?"), (
-    "Which object is closer to the camera, the {a} or the {b}?", "From the photographer's viewpoint, which is nearer: the {a} or the {b}?",
-    "Between the {a} and the {b}, which one has the smaller depth?", "Which of the two is at a shorter distance from the viewer, the {a} or the {b}?",
-    "Of the {a} and the {b}, name the one that stands nearer to the camera.",
-    "Judge the depth of the {a} and of the {b}. Which is closer to us?"),
-    ("{answer}", "The {answer} is closer.", "The {answer} is nearer to the camera.", "It is the {answer}."))
-FARTHER = Form("farther", 20, (
-    "Which is farther: the {a} or the {b}?", "Farther from the camera: the {a} or the {b}?", "Which is further away: the {a} or the {b}?"), (
-    "Which object is farther from the camera, the {a} or the {b}?", "From the photographer's viewpoint, which is more distant: the {a} or the {b}?",
-    "Between the {a} and the {b}, which one has the greater depth?", "Which of the two is at a longer distance from the viewer, the {a} or the {b}?",
-    "Of the {a} and the {b}, name the one that stands farther from the camera.",
-    "Judge the depth of the {a} and of the {b}. Which is farther from us?"),
-    ("{answer}", "The {answer} is farther.", "The {answer} is more distant from the camera.", "It is the {answer}."))
-BEFORE = Form("yes_no", 40, ("Is the {a} closer than the {b}?", "Yes or no: is the {a} closer than the {b}?"), (
-    "Is the {a} closer to the camera than the {b}? Answer yes or no.", "Would you say the {a} is nearer to the viewer than the {b}?",
-    "Does the {a} have a smaller depth than the {b}? Yes or no.", "Seen from the camera, does the {a} stand nearer than the {b}?"))
+CLOSER = Form(
+    "closer",
+    0,
+    (
+        "Which is closer: the {a} or the {b}?",
+        "Closer to the camera: the {a} or the {b}?",
+        "Which is nearer: the {a} or the {b}?",
+    ),
+    (
+        "Which object is closer to the camera, the {a} or the {b}?",
+        "From the photographer's viewpoint, which is nearer: the {a} or the {b}?",
+        "Between the {a} and the {b}, which one has the smaller depth?",
+        "Which of the two is at a shorter distance from the viewer, the {a} or the {b}?",
+        "Of the {a} and the {b}, name the one that stands nearer to the camera.",
+        "Judge the depth of the {a} and of the {b}. Which is closer to us?",
+    ),
+    ("{answer}", "The {answer} is closer.", "The {answer} is nearer to the camera.", "It is the {answer}."),
+)
+FARTHER = Form(
+    "farther",
+    20,
+    (
+        "Which is farther: the {a} or the {b}?",
+        "Farther from the camera: the {a} or the {b}?",
+        "Which is further away: the {a} or the {b}?",
+    ),
+    (
+        "Which object is farther from the camera, the {a} or the {b}?",
+        "From the photographer's viewpoint, which is more distant: the {a} or the {b}?",
+        "Between the {a} and the {b}, which one has the greater depth?",
+        "Which of the two is at a longer distance from the viewer, the {a} or the {b}?",
+        "Of the {a} and the {b}, name the one that stands farther from the camera.",
+        "Judge the depth of the {a} and of the {b}. Which is farther from us?",
+    ),
+    ("{answer}", "The {answer} is farther.", "The {answer} is more distant from the camera.", "It is the {answer}."),
+)
+BEFORE = Form(
+    "yes_no",
+    40,
+    ("Is the {a} closer than the {b}?", "Yes or no: is the {a} closer than the {b}?"),
+    (
+        "Is the {a} closer to the camera than the {b}? Answer yes or no.",
+        "Would you say the {a} is nearer to the viewer than the {b}?",
+        "Does the {a} have a smaller depth than the {b}? Yes or no.",
+        "Seen from the camera, does the {a} stand nearer than the {b}?",
+    ),
+)
 
 
-@family("depth_order2", example="Which is closer: the red ball or the blue box? -> red ball", needs="depth (relative is enough)")
+@family(
+    "depth_order2",
+    example="Which is closer: the red ball or the blue box? -> red ball",
+    needs="depth (relative is enough)",
+)
 def depth_order2(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """Which of two is closer or farther: ratio of median depths past the margin and disjoint [q20, q80]."""
     if not view.has_depth:
@@ -46,37 +81,82 @@ def depth_order2(view: SceneView, rng: random.Random, options: Options) -> Itera
         names = {"a": a.caption, "b": b.caption}
         if not options.plain and rng.random() < 0.25:
             yes = hit[0] < 0
-            facts = (name_facts(("depth_order2", "yes", "first"), [(a, yes)], 2) + name_facts(("depth_order2", "yes", "second"), [(b, yes)], 2)
-                     + versus_fact(("depth_order2", "yes"), *((a, b) if yes else (b, a))))
-            yield choice("depth_order2", BEFORE, view, rng, options, names=names, answers=("yes", "no"), right=0 if yes else 1, objects=(a, b),
-                         margin=hit[1], rule_inputs=inputs, facts=facts, letters=False)
+            facts = (
+                name_facts(("depth_order2", "yes", "first"), [(a, yes)], 2)
+                + name_facts(("depth_order2", "yes", "second"), [(b, yes)], 2)
+                + versus_fact(("depth_order2", "yes"), *((a, b) if yes else (b, a)))
+            )
+            yield choice(
+                "depth_order2",
+                BEFORE,
+                view,
+                rng,
+                options,
+                names=names,
+                answers=("yes", "no"),
+                right=0 if yes else 1,
+                objects=(a, b),
+                margin=hit[1],
+                rule_inputs=inputs,
+                facts=facts,
+                letters=False,
+            )
             continue
         form = CLOSER if rng.random() < 0.5 else FARTHER
         winner = int((hit[0] > 0) == (form is CLOSER))
         pair = (a, b)
         facts = name_facts(("depth_order2", form.name), [(a, winner == 0), (b, winner == 1)], 2)
-        yield choice("depth_order2", form, view, rng, options, names=names, answers=(a.caption, b.caption), right=winner, objects=pair,
-                     margin=hit[1], rule_inputs=inputs, facts=facts + versus_fact(("depth_order2", form.name), pair[winner], pair[1 - winner]))
+        yield choice(
+            "depth_order2",
+            form,
+            view,
+            rng,
+            options,
+            names=names,
+            answers=(a.caption, b.caption),
+            right=winner,
+            objects=pair,
+            margin=hit[1],
+            rule_inputs=inputs,
+            facts=facts + versus_fact(("depth_order2", form.name), pair[winner], pair[1 - winner]),
+        )
 
 
-NEAR_TO_FAR = Form("near_to_far", 0, ("Order from near to far: {listed}.", "Near to far: {listed}?", "Sort near to far: {listed}."), (
-    "Order these objects from the nearest to the farthest: {listed}.",
-    "Sort the following by their distance from the camera, closest first: {listed}.",
-    "Going from the foreground to the background, in which order do you meet {listed}?",
-    "Arrange by increasing depth: {listed}.", "List {listed} so that the object closest to the camera comes first.",
-    "Which order by depth, smallest depth first, do these have: {listed}?"),
-    ("{answer}", "From near to far: {answer}.", "The order is {answer}.", "Closest first: {answer}."))
-FAR_TO_NEAR = Form("far_to_near", 20, ("Order from far to near: {listed}.", "Far to near: {listed}?", "Sort far to near: {listed}."), (
-    "Order these objects from the farthest to the nearest: {listed}.",
-    "Sort the following by their distance from the camera, most distant first: {listed}.",
-    "Going from the background to the foreground, in which order do you meet {listed}?",
-    "Arrange by decreasing depth: {listed}.", "List {listed} so that the object farthest from the camera comes first.",
-    "Which order by depth, greatest depth first, do these have: {listed}?"),
-    ("{answer}", "From far to near: {answer}.", "The order is {answer}.", "Most distant first: {answer}."))
+NEAR_TO_FAR = Form(
+    "near_to_far",
+    0,
+    ("Order from near to far: {listed}.", "Near to far: {listed}?", "Sort near to far: {listed}."),
+    (
+        "Order these objects from the nearest to the farthest: {listed}.",
+        "Sort the following by their distance from the camera, closest first: {listed}.",
+        "Going from the foreground to the background, in which order do you meet {listed}?",
+        "Arrange by increasing depth: {listed}.",
+        "List {listed} so that the object closest to the camera comes first.",
+        "Which order by depth, smallest depth first, do these have: {listed}?",
+    ),
+    ("{answer}", "From near to far: {answer}.", "The order is {answer}.", "Closest first: {answer}."),
+)
+FAR_TO_NEAR = Form(
+    "far_to_near",
+    20,
+    ("Order from far to near: {listed}.", "Far to near: {listed}?", "Sort far to near: {listed}."),
+    (
+        "Order these objects from the farthest to the nearest: {listed}.",
+        "Sort the following by their distance from the camera, most distant first: {listed}.",
+        "Going from the background to the foreground, in which order do you meet {listed}?",
+        "Arrange by decreasing depth: {listed}.",
+        "List {listed} so that the object farthest from the camera comes first.",
+        "Which order by depth, greatest depth first, do these have: {listed}?",
+    ),
+    ("{answer}", "From far to near: {answer}.", "The order is {answer}.", "Most distant first: {answer}."),
+)
 
 
-@family("depth_order", example="Order from near to far: red ball, blue box, green cone. -> blue box, green cone, red ball",
-        needs="depth (relative is enough)")
+@family(
+    "depth_order",
+    example="Order from near to far: red ball, blue box, green cone. -> blue box, green cone, red ball",
+    needs="depth (relative is enough)",
+)
 def depth_order(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """The order of three to five objects; every neighbouring pair (and so every pair) passes the guard of two."""
     things = [t for t in view.things if t.has_depth and "," not in t.caption]
@@ -86,7 +166,9 @@ def depth_order(view: SceneView, rng: random.Random, options: Options) -> Iterat
         count = min(len(things), 3 if options.plain else 3 + int(rng.random() * 3))
         picked = sorted(rng.sample(things, count), key=lambda t: t.depth)
         hits = [margins.depth_order(view, a, b, options) for a, b in itertools.pairwise(picked)]
-        if any(h is None for h in hits) or any(margins.depth_order(view, a, b, options) is None for a, b in itertools.combinations(picked, 2)):
+        if any(h is None for h in hits) or any(
+            margins.depth_order(view, a, b, options) is None for a, b in itertools.combinations(picked, 2)
+        ):
             continue
         listed = rng.sample(picked, count)
         form = NEAR_TO_FAR if rng.random() < 0.5 else FAR_TO_NEAR
@@ -95,39 +177,73 @@ def depth_order(view: SceneView, rng: random.Random, options: Options) -> Iterat
         texts = tuple(t.caption for t in listed)
         template_id, wording = form.pick(rng, options)
         facts = [fact for t in listed for fact in name_facts(("depth_order", count), [(t, rank[t.object_id])], count)]
-        facts.append((("depth_order", form.name, count, "slots"), tuple(listed.index(t) for t in ordered), math.factorial(count)))
+        facts.append(
+            (("depth_order", form.name, count, "slots"), tuple(listed.index(t) for t in ordered), math.factorial(count))
+        )
         question = wording.format(listed=", ".join(texts))
-        yield Draft("depth_order", form, template_id, question[0].upper() + question[1:], "order", ", ".join(t.caption for t in ordered),
-                    {"kind": "order"}, min(h[1] for h in hits if h), tuple(listed), {"depths": [t.depth for t in listed]}, texts, facts=tuple(facts))
+        yield Draft(
+            "depth_order",
+            form,
+            template_id,
+            question[0].upper() + question[1:],
+            "order",
+            ", ".join(t.caption for t in ordered),
+            {"kind": "order"},
+            min(h[1] for h in hits if h),
+            tuple(listed),
+            {"depths": [t.depth for t in listed]},
+            texts,
+            facts=tuple(facts),
+        )
 
 
-ABSOLUTE = Form("absolute", 0, (
-    "{camera}. Depth of the {a} in m?", "{camera}. How far is the {a} in m?", "{camera}. Metres to the {a}?"), (
-    "The camera has {camera}. What is the depth of the {a}, in metres?",
-    "Camera intrinsics: {camera}. Estimate how far the {a} is from the camera along its optical axis, in metres.",
-    "Given {camera}, how many metres deep is the {a}?", "With intrinsics {camera}, give the metric depth (m) of the {a}.",
-    "This picture was taken with {camera}. At what depth, in metres, is the {a}?",
-    "Use the camera parameters {camera} to judge the distance in metres from the image plane to the {a}.",
-    "{camera}. What is the median depth of the {a} in metres?"),
-    ("{answer}", "About {answer} m.", "The depth is {answer} metres.", "It is {answer} m from the camera."))
+ABSOLUTE = Form(
+    "absolute",
+    0,
+    ("{camera}. Depth of the {a} in m?", "{camera}. How far is the {a} in m?", "{camera}. Metres to the {a}?"),
+    (
+        "The camera has {camera}. What is the depth of the {a}, in metres?",
+        "Camera intrinsics: {camera}. Estimate how far the {a} is from the camera along its optical axis, in metres.",
+        "Given {camera}, how many metres deep is the {a}?",
+        "With intrinsics {camera}, give the metric depth (m) of the {a}.",
+        "This picture was taken with {camera}. At what depth, in metres, is the {a}?",
+        "Use the camera parameters {camera} to judge the distance in metres from the image plane to the {a}.",
+        "{camera}. What is the median depth of the {a} in metres?",
+    ),
+    ("{answer}", "About {answer} m.", "The depth is {answer} metres.", "It is {answer} m from the camera."),
+)
 
 
 @family("abs_depth", example="f 96.0. Depth of the red ball in m? -> 2.4", needs="metric depth and intrinsics")
 def abs_depth(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    """Median depth of an object's mask along the optical axis, metres; asked when depth varies little inside the mask."""
+    """Median depth of an object's mask along the optical axis, metres; asked when depth varies little inside the
+    mask.
+    """
     if not (view.metric and view.intrinsics):
         return
     things = [t for t in view.things if t.has_depth and t.spread <= options.max_depth_spread and t.visible >= 0.3]
     for thing in rng.sample(things, min(len(things), options.pool)):
         if not margins.certain(thing.depth, sd := thing.sd.get("depth", 0.0), options):
             continue
-        yield number("abs_depth", ABSOLUTE, rng, options, names={"a": thing.caption, "camera": camera_text(view, options)},
-                     answer=metres(thing.depth, options), unit="m", reward={"kind": "depth", "form": "smooth"}, objects=(thing,),
-                     margin=options.max_depth_spread / max(thing.spread, 1e-3), uncertainty=sd,
-                     rule_inputs={"depth": thing.depth, "spread": thing.spread, "intrinsics": list(view.intrinsics)},
-                     facts=_depth_facts(thing))
+        yield number(
+            "abs_depth",
+            ABSOLUTE,
+            rng,
+            options,
+            names={"a": thing.caption, "camera": camera_text(view, options)},
+            answer=metres(thing.depth, options),
+            unit="m",
+            reward={"kind": "depth", "form": "smooth"},
+            objects=(thing,),
+            margin=options.max_depth_spread / max(thing.spread, 1e-3),
+            uncertainty=sd,
+            rule_inputs={"depth": thing.depth, "spread": thing.spread, "intrinsics": list(view.intrinsics)},
+            facts=_depth_facts(thing),
+        )
 
 
 def _depth_facts(thing: Thing) -> list:
-    """Keeps one depth from being right too often: values within 25 % of each other share a bin, and no bin may pass half."""
+    """Keeps one depth from being right too often: values within 25 % of each other share a bin, and no bin may pass
+    half.
+    """
     return [(("abs_depth", "bin"), math.floor(math.log(thing.depth) / math.log(1.25)), 4)]

@@ -1,7 +1,10 @@
 """Chains of two to four hops whose answer needs every hop.
 
-Each hop but the last selects one of two objects by a base family's rule; the last asks a two-way question about what was selected.
-A chain is asked only if turning any single selection round leads to the other answer: then no hop can be left out or guessed around."""
+Each hop but the last selects one of two objects by a base family's rule; the last asks a two-way question about what
+was selected. A chain is asked only if turning any single selection round leads to the other answer: then no hop can be
+left out or guessed around.
+"""
+
 from __future__ import annotations
 
 import random
@@ -14,12 +17,24 @@ from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
 
 _LEADS = ("Take {one}. {final}", "Look at {one}. {final}", "Find {one}. {final}")
-_LONG = ("First find {one}. Then answer: {final}", "Consider {one}. {final}", "Step by step: identify {one}. {final}", "Start from {one}. {final}",
-         "Pick out {one}, and then tell me: {final}", "Think of {one}. {final}", "Let X be {one}. About X: {final}")
+_LONG = (
+    "First find {one}. Then answer: {final}",
+    "Consider {one}. {final}",
+    "Step by step: identify {one}. {final}",
+    "Start from {one}. {final}",
+    "Pick out {one}, and then tell me: {final}",
+    "Think of {one}. {final}",
+    "Let X be {one}. About X: {final}",
+)
 CHAIN = Form("chain", 0, _LEADS, _LONG)
 
 # Selections: word -> (measure, the smaller one is meant)
-_PLANE = {"further left": ("x", True), "further right": ("x", False), "higher in the picture": ("y", True), "lower in the picture": ("y", False)}
+_PLANE = {
+    "further left": ("x", True),
+    "further right": ("x", False),
+    "higher in the picture": ("y", True),
+    "lower in the picture": ("y", False),
+}
 _DEPTH = {"closer": ("z", True), "farther": ("z", False)}
 _HEIGHT = {"taller": ("h", False), "shorter": ("h", True)}
 Compare = Callable[[Thing, Thing], tuple[int, float] | None]
@@ -33,27 +48,42 @@ def _comparisons(view: SceneView, options: Options) -> dict[str, Compare]:
     if view.has_depth:
         rules["z"] = lambda a, b: margins.depth_order(view, a, b, options)
     if view.metric and view.gravity:
+
         def taller(a: Thing, b: Thing) -> tuple[int, float] | None:
             if not all(t.has_extent and "h" not in t.hints and margins.not_truncated(view, t, options) for t in (a, b)):
                 return None
             sd = a.sd.get("extent", 0.0) + b.sd.get("extent", 0.0)
-            return margins.ratio_order(space.vertical_extent(a, view.gravity), space.vertical_extent(b, view.gravity), options.size_ratio, sd,
-                                       options.sigmas)
+            return margins.ratio_order(
+                space.vertical_extent(a, view.gravity),
+                space.vertical_extent(b, view.gravity),
+                options.size_ratio,
+                sd,
+                options.sigmas,
+            )
+
         rules["h"] = taller
     return rules
 
 
 def _finals(rules: dict[str, Compare]) -> list[tuple[str, str, tuple[str, str]]]:
-    finals = [("x", "Is it left or right of the {d}?", ("left", "right")), ("y", "Is it above or below the {d} in the picture?", ("above", "below"))]
+    finals = [
+        ("x", "Is it left or right of the {d}?", ("left", "right")),
+        ("y", "Is it above or below the {d} in the picture?", ("above", "below")),
+    ]
     if "z" in rules:
         finals.append(("z", "Is it closer or farther than the {d}?", ("closer", "farther")))
     return finals
 
 
-@family("multihop", example="Take the closer of the red ball and the blue box. Is it left or right of the green cone? -> right",
-        needs="3 or more objects")
+@family(
+    "multihop",
+    example="Take the closer of the red ball and the blue box. Is it left or right of the green cone? -> right",
+    needs="3 or more objects",
+)
 def multihop(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    """Two to four hops; every turned-round selection flips the answer, and every comparison on every path clears its margin."""
+    """Two to four hops; every turned-round selection flips the answer, and every comparison on every path clears its
+    margin.
+    """
     if len(view.things) < 3:
         return
     rules = _comparisons(view, options)
@@ -71,9 +101,16 @@ def multihop(view: SceneView, rng: random.Random, options: Options) -> Iterator[
             yield draft
 
 
-def _follow(rules: dict[str, Compare], words: dict[str, tuple[str, bool]], objects: list[Thing], picks: list[str], turned: int | None
-            ) -> tuple[Thing, float] | None:
-    """The object that the selections lead to, with selection `turned` reversed; None when a comparison is too close to call."""
+def _follow(
+    rules: dict[str, Compare],
+    words: dict[str, tuple[str, bool]],
+    objects: list[Thing],
+    picks: list[str],
+    turned: int | None,
+) -> tuple[Thing, float] | None:
+    """The object that the selections lead to, with selection `turned` reversed; None when a comparison is too close to
+    call.
+    """
     current, margin = objects[0], float("inf")
     for i, word in enumerate(picks):
         measure, smaller = words[word]
@@ -86,8 +123,16 @@ def _follow(rules: dict[str, Compare], words: dict[str, tuple[str, bool]], objec
     return current, margin
 
 
-def _chain(view: SceneView, rng: random.Random, options: Options, rules: dict[str, Compare], words: dict[str, tuple[str, bool]], objects: list[Thing],
-           picks: list[str], final: tuple[str, str, tuple[str, str]]) -> Draft | None:
+def _chain(
+    view: SceneView,
+    rng: random.Random,
+    options: Options,
+    rules: dict[str, Compare],
+    words: dict[str, tuple[str, bool]],
+    objects: list[Thing],
+    picks: list[str],
+    final: tuple[str, str, tuple[str, str]],
+) -> Draft | None:
     measure, text, answers = final
     reference = objects[-1]
     outcomes = []
@@ -102,15 +147,39 @@ def _chain(view: SceneView, rng: random.Random, options: Options, rules: dict[st
         return None
     one = f"the {objects[0].caption}"
     for word, thing in zip(picks, objects[1:]):
-        one = f"the {word.replace(' in the picture', '')} of {one} and the {thing.caption}" if options.plain else \
-            f"whichever is {word}{' to the camera' if word == 'closer' else ' from the camera' if word == 'farther' else ''}: " \
-            f"{one if one.startswith('the ') else '(' + one + ')'} or the {thing.caption}"
+        one = (
+            f"the {word.replace(' in the picture', '')} of {one} and the {thing.caption}"
+            if options.plain
+            else (
+                "whichever is"
+                f" {word}{' to the camera' if word == 'closer' else ' from the camera' if word == 'farther' else ''}:"
+                f" {one if one.startswith('the ') else '(' + one + ')'} or the {thing.caption}"
+            )
+        )
     question_final = text.format(d=reference.caption)
     hops = len(picks) + 1
     facts = name_facts(("multihop", measure, "reference"), [(reference, right)], 2)
     facts += [f for t in objects[:-1] for f in name_facts(("multihop", measure, "candidate"), [(t, right)], 2)]
     if hops == 2:
         facts += name_facts(("multihop", picks[0]), [(t, t is selected) for t in objects[:-1]], 2)
-    inputs = {"picks": picks, "final": measure, "selected": selected.object_id, "outcomes": [[t.object_id, answers[side]] for t, side, _ in outcomes]}
-    return choice("multihop", CHAIN, view, rng, options, names={"one": one, "final": question_final}, answers=answers, right=right,
-                  objects=tuple(objects), margin=min(m for _, _, m in outcomes), rule_inputs=inputs, facts=facts, hops=hops)
+    inputs = {
+        "picks": picks,
+        "final": measure,
+        "selected": selected.object_id,
+        "outcomes": [[t.object_id, answers[side]] for t, side, _ in outcomes],
+    }
+    return choice(
+        "multihop",
+        CHAIN,
+        view,
+        rng,
+        options,
+        names={"one": one, "final": question_final},
+        answers=answers,
+        right=right,
+        objects=tuple(objects),
+        margin=min(m for _, _, m in outcomes),
+        rule_inputs=inputs,
+        facts=facts,
+        hops=hops,
+    )

@@ -1,4 +1,7 @@
-"""Directions between objects, from another viewpoint than the camera's: left/right, quadrants and clock hours on the floor plane."""
+"""Directions between objects, from another viewpoint than the camera's: left/right, quadrants and clock hours on the
+floor plane.
+"""
+
 from __future__ import annotations
 
 import random
@@ -13,30 +16,71 @@ from data_prep.synthesis.view import SceneView, Thing
 QUADRANTS = ("front left", "front right", "back left", "back right")
 HOURS = tuple(f"{h} o'clock" for h in range(1, 13))
 
-LEFT_RIGHT = Form("left_right", 0, (
-    "At the {s} facing the {f}: is the {t} left or right?", "From the {s} looking at the {f}: is the {t} left or right?"), (
-    "If I stand at the {s} and face the {f}, is the {t} to my left or to my right?",
-    "Imagine standing where the {s} is, looking towards the {f}. On which side is the {t}, left or right?",
-    "A person at the {s} faces the {f}. Would they find the {t} on their left or on their right?",
-    "Take the viewpoint of someone at the {s} turned towards the {f}: is the {t} left or right of them?",
-    "Standing by the {s} with the {f} straight ahead, is the {t} to the left or to the right?",
-    "You are at the {s} and look at the {f}. Does the {t} lie to your left or right?"),
-    ("{answer}", "It is on the {answer}.", "To the {answer}.", "On your {answer}."))
-QUADRANT = Form("quadrant", 20, (), (
-    "If I stand at the {s} and face the {f}, is the {t} to my front left, front right, back left or back right?",
-    "Standing at the {s} and looking at the {f}, where is the {t}: front left, front right, back left or back right?",
-    "Imagine being at the {s} with the {f} straight ahead. Choose the direction of the {t}: front left, front right, back left, back right.",
-    "A person at the {s} faces the {f}. In which quadrant around them is the {t}: front left, front right, back left or back right?"))
-CLOCK = Form("clock", 40, (), (
-    "Seen from above, the camera looks towards 12 o'clock. Starting at the {s}, at which clock direction lies the {t}?",
-    "Put a clock face on the floor at the {s} with 12 pointing the way the camera looks. At which hour is the {t}?",
-    "If 12 o'clock is the camera's viewing direction (3 o'clock its right), at which hour does the {t} lie from the {s}?",
-    "Give the clock direction from the {s} to the {t}, taking the camera's line of sight as 12 o'clock."))
+LEFT_RIGHT = Form(
+    "left_right",
+    0,
+    (
+        "At the {s} facing the {f}: is the {t} left or right?",
+        "From the {s} looking at the {f}: is the {t} left or right?",
+    ),
+    (
+        "If I stand at the {s} and face the {f}, is the {t} to my left or to my right?",
+        "Imagine standing where the {s} is, looking towards the {f}. On which side is the {t}, left or right?",
+        "A person at the {s} faces the {f}. Would they find the {t} on their left or on their right?",
+        "Take the viewpoint of someone at the {s} turned towards the {f}: is the {t} left or right of them?",
+        "Standing by the {s} with the {f} straight ahead, is the {t} to the left or to the right?",
+        "You are at the {s} and look at the {f}. Does the {t} lie to your left or right?",
+    ),
+    ("{answer}", "It is on the {answer}.", "To the {answer}.", "On your {answer}."),
+)
+QUADRANT = Form(
+    "quadrant",
+    20,
+    (),
+    (
+        "If I stand at the {s} and face the {f}, is the {t} to my front left, front right, back left or back right?",
+        (
+            "Standing at the {s} and looking at the {f}, where is the {t}: front left, front right, back left or back"
+            " right?"
+        ),
+        (
+            "Imagine being at the {s} with the {f} straight ahead. Choose the direction of the {t}: front left, front"
+            " right, back left, back right."
+        ),
+        (
+            "A person at the {s} faces the {f}. In which quadrant around them is the {t}: front left, front right, back"
+            " left or back right?"
+        ),
+    ),
+)
+CLOCK = Form(
+    "clock",
+    40,
+    (),
+    (
+        (
+            "Seen from above, the camera looks towards 12 o'clock. Starting at the {s}, at which clock direction lies"
+            " the {t}?"
+        ),
+        "Put a clock face on the floor at the {s} with 12 pointing the way the camera looks. At which hour is the {t}?",
+        (
+            "If 12 o'clock is the camera's viewing direction (3 o'clock its right), at which hour does the {t} lie from"
+            " the {s}?"
+        ),
+        "Give the clock direction from the {s} to the {t}, taking the camera's line of sight as 12 o'clock.",
+    ),
+)
 
 
-@family("direction", example="At the red ball facing the blue box: is the green cone left or right? -> left", needs="metric depth, centres, gravity")
+@family(
+    "direction",
+    example="At the red ball facing the blue box: is the green cone left or right? -> left",
+    needs="metric depth, centres, gravity",
+)
 def direction(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    """Direction of a third object for someone at the first who faces the second; angles keep clear of the sectors' boundaries."""
+    """Direction of a third object for someone at the first who faces the second; angles keep clear of the sectors'
+    boundaries.
+    """
     things = [t for t in view.things if t.has_center and t.visible >= 0.4 and not t.hints & {"x", "z"}]
     if not (view.metric and view.gravity) or len(things) < 3:
         return
@@ -50,7 +94,9 @@ def _turns(view: SceneView, rng: random.Random, options: Options, things: list[T
         yield from _from_object(view, rng, options, stand, face, target)
 
 
-def _from_object(view: SceneView, rng: random.Random, options: Options, stand: Thing, face: Thing, target: Thing) -> Iterator[Draft]:
+def _from_object(
+    view: SceneView, rng: random.Random, options: Options, stand: Thing, face: Thing, target: Thing
+) -> Iterator[Draft]:
     angle = space.turn(stand.center, face.center, target.center, view.gravity)
     if angle is None:
         return
@@ -60,13 +106,32 @@ def _from_object(view: SceneView, rng: random.Random, options: Options, stand: T
     if clear < options.angle_margin:
         return
     names = {"s": stand.caption, "f": face.caption, "t": target.caption}
-    inputs = {"angle_deg": angle, "centers": [list(stand.center), list(face.center), list(target.center)], "gravity": list(view.gravity)}
+    inputs = {
+        "angle_deg": angle,
+        "centers": [list(stand.center), list(face.center), list(target.center)],
+        "gravity": list(view.gravity),
+    }
     right = int(angle > 0) + (2 * int(size > 90) if quadrant else 0)
     form, answers = (QUADRANT, QUADRANTS) if quadrant else (LEFT_RIGHT, ("left", "right"))
-    facts = [fact for role, thing in (("s", stand), ("f", face), ("t", target))
-             for fact in name_facts(("direction", form.name, role), [(thing, right)], len(answers))]
-    yield choice("direction", form, view, rng, options, names=names, answers=answers, right=right, objects=(stand, face, target),
-                 margin=clear / options.angle_margin, rule_inputs=inputs, facts=facts)
+    facts = [
+        fact
+        for role, thing in (("s", stand), ("f", face), ("t", target))
+        for fact in name_facts(("direction", form.name, role), [(thing, right)], len(answers))
+    ]
+    yield choice(
+        "direction",
+        form,
+        view,
+        rng,
+        options,
+        names=names,
+        answers=answers,
+        right=right,
+        objects=(stand, face, target),
+        margin=clear / options.angle_margin,
+        rule_inputs=inputs,
+        facts=facts,
+    )
 
 
 def _clock(view: SceneView, rng: random.Random, options: Options, things: list[Thing]) -> Iterator[Draft]:
@@ -77,10 +142,25 @@ def _clock(view: SceneView, rng: random.Random, options: Options, things: list[T
         return
     hour = round(angle / 30)
     clear = 15 - abs(angle - 30 * hour)
-    if clear < 5:                                            # a sector is 30 degrees wide: keep 5 from its edges
+    if clear < 5:  # a sector is 30 degrees wide: keep 5 from its edges
         return
     right = (hour - 1) % 12
-    yield choice("direction", CLOCK, view, rng, options, names={"s": start.caption, "t": target.caption}, answers=HOURS, right=right,
-                 objects=(start, target), margin=clear / 5,
-                 rule_inputs={"angle_deg": angle, "centers": [list(start.center), list(target.center)], "gravity": list(view.gravity)},
-                 facts=name_facts(("direction", "clock", "t"), [(target, right)], 4) + name_facts(("direction", "clock", "s"), [(start, right)], 4))
+    yield choice(
+        "direction",
+        CLOCK,
+        view,
+        rng,
+        options,
+        names={"s": start.caption, "t": target.caption},
+        answers=HOURS,
+        right=right,
+        objects=(start, target),
+        margin=clear / 5,
+        rule_inputs={
+            "angle_deg": angle,
+            "centers": [list(start.center), list(target.center)],
+            "gravity": list(view.gravity),
+        },
+        facts=name_facts(("direction", "clock", "t"), [(target, right)], 4)
+        + name_facts(("direction", "clock", "s"), [(start, right)], 4),
+    )

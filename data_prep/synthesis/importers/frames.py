@@ -1,4 +1,5 @@
 """Frames of a scanned scene as pictures of its questions: FOLDER/SCENE/*.jpg, evenly spread."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -7,7 +8,9 @@ from data_prep.synthesis.importers.rows import BadRow, pictures
 
 
 def frames_of(folder: str, scene_id: str, count: int = 16) -> list[tuple[bytes, int, int]]:
-    """(encoded picture, width, height) of at most `count` frames in the order of their names, first and last included; [] if there are none."""
+    """(encoded picture, width, height) of at most `count` frames in the order of their names, first and last included;
+    [] if there are none.
+    """
     place = Path(folder, scene_id)
     if not place.is_dir() or not place.resolve().is_relative_to(Path(folder).resolve()):
         return []

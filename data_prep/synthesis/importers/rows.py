@@ -1,4 +1,7 @@
-"""What the importers share: rows out of JSON, jsonl and parquet, and pictures that rows name by path or bring as bytes."""
+"""What the importers share: rows out of JSON, jsonl and parquet, and pictures that rows name by path or bring as
+bytes.
+"""
+
 from __future__ import annotations
 
 import io
@@ -19,7 +22,9 @@ class BadRow(ValueError):
 
 
 def json_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
-    """Rows of a JSON list, of an object of lists ({"data": [...]}), or of jsonl; lines that do not parse come as BadRow."""
+    """Rows of a JSON list, of an object of lists ({"data": [...]}), or of jsonl; lines that do not parse come as
+    BadRow.
+    """
     text = path.read_text(encoding="utf-8-sig")
     if path.suffix != ".jsonl":
         try:
@@ -61,7 +66,9 @@ def text_field(row: dict[str, Any], *names: str) -> str:
 
 
 def pictures(items: Any, folder: Path | None) -> list[tuple[bytes, int, int]]:
-    """(encoded bytes, width, height) of pictures given as paths below `folder`, bytes, or {"bytes"/"path"}; raises BadRow."""
+    """(encoded bytes, width, height) of pictures given as paths below `folder`, bytes, or {"bytes"/"path"}; raises
+    BadRow.
+    """
     items = [] if items is None else items if isinstance(items, list) else [items]
     return [_picture(item, folder) for item in items]
 

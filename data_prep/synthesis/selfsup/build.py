@@ -1,4 +1,7 @@
-"""From scene records to self-supervised question records: which task on which picture, windows out of photos, and the record itself."""
+"""From scene records to self-supervised question records: which task on which picture, windows out of photos, and the
+record itself.
+"""
+
 from __future__ import annotations
 
 import collections
@@ -38,13 +41,15 @@ PLAIN_VARIANTS = {"shuffle": ("shuffle row", "shuffle column", "shuffle 2x2")}
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One question to make: a variant, and the photos to try in turn. `whole`: use the whole photo rather than a random window."""
+    """One question to make: a variant, and the photos to try in turn. `whole`: use the whole photo rather than a random
+    window.
+    """
 
     index: int
     variant: str
     photos: tuple[int, ...]
     whole: bool
-    turn: int = 0               # how many of this variant came before: deals the answers out evenly
+    turn: int = 0  # how many of this variant came before: deals the answers out evenly
 
 
 def _variants(task: str, plain: bool) -> tuple[str, ...]:
@@ -54,24 +59,30 @@ def _variants(task: str, plain: bool) -> tuple[str, ...]:
 
 
 def plan_per_photo(tasks: Sequence[str], has_depth: Sequence[bool], per_photo: int, plain: bool) -> list[Job]:
-    """`per_photo` questions of each photo, the tasks in turn (depth tasks only where there is depth). A variant's first is on the whole photo."""
+    """`per_photo` questions of each photo, the tasks in turn (depth tasks only where there is depth). A variant's first
+    is on the whole photo.
+    """
     jobs: list[Job] = []
     for photo, depth in enumerate(has_depth):
         able = [t for t in tasks if depth or t not in NEEDS_DEPTH]
         for k in range(per_photo if able else 0):
             task, turn = able[k % len(able)], k // len(able)
             variants = _variants(task, plain)
-            jobs.append(Job(len(jobs), variants[turn % len(variants)], (photo,), turn < len(variants), turn // len(variants)))
+            jobs.append(
+                Job(len(jobs), variants[turn % len(variants)], (photo,), turn < len(variants), turn // len(variants))
+            )
     return jobs
 
 
 def plan_mixture(tasks: Sequence[str], has_depth: Sequence[bool], count: int, seed: int, tries: int = 12) -> list[Job]:
-    """`count` questions in the published proportions (81,053 gives the published counts); photos in a shuffled round, some to spare for each job."""
+    """`count` questions in the published proportions (81,053 gives the published counts); photos in a shuffled round,
+    some to spare for each job.
+    """
     weights = {v: w for v, (t, w, _) in VARIANTS.items() if t in tasks}
     total = sum(weights.values())
     exact = {v: count * w / total for v, w in weights.items()}
     counts = {v: int(x) for v, x in exact.items()}
-    for v in sorted(exact, key=lambda v: counts[v] - exact[v])[:count - sum(counts.values())]:
+    for v in sorted(exact, key=lambda v: counts[v] - exact[v])[: count - sum(counts.values())]:
         counts[v] += 1
     rng = random.Random(f"{seed}/mixture")
     pools = {True: [i for i, d in enumerate(has_depth) if d], False: list(range(len(has_depth)))}
@@ -90,7 +101,9 @@ def plan_mixture(tasks: Sequence[str], has_depth: Sequence[bool], count: int, se
 
 
 def load(scene: SceneRecord) -> Picture:
-    """The scene's picture and depth (nan where invalid); raises Unsuitable for a picture that cannot be decoded or is too large."""
+    """The scene's picture and depth (nan where invalid); raises Unsuitable for a picture that cannot be decoded or is
+    too large.
+    """
     if scene.width * scene.height > MOST_PIXELS:
         raise Unsuitable("picture too large")
     try:
@@ -107,7 +120,9 @@ def load(scene: SceneRecord) -> Picture:
 
 
 def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Picture:
-    """A random window (half to all of each side, aspect ratio 3:4 to 4:3) or the whole, its longer side scaled to `size` (0: as it is)."""
+    """A random window (half to all of each side, aspect ratio 3:4 to 4:3) or the whole, its longer side scaled to
+    `size` (0: as it is).
+    """
     height, width = picture.rgb.shape[:2]
     if not whole:
         for _ in range(20):
@@ -115,12 +130,17 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
             if 0.75 <= w / max(h, 1) <= 4 / 3:
                 break
         left, top = rng.randrange(width - w + 1), rng.randrange(height - h + 1)
-        picture = Picture(picture.rgb[top:top + h, left:left + w], None if picture.depth is None else picture.depth[top:top + h, left:left + w])
+        picture = Picture(
+            picture.rgb[top : top + h, left : left + w],
+            None if picture.depth is None else picture.depth[top : top + h, left : left + w],
+        )
         height, width = h, w
     if size and max(height, width) != size:
         scale = size / max(height, width)
         shape = max(1, round(width * scale)), max(1, round(height * scale))
-        rgb = np.asarray(Image.fromarray(np.ascontiguousarray(picture.rgb)).resize(shape, Image.Resampling.BICUBIC, reducing_gap=3.0))
+        rgb = np.asarray(
+            Image.fromarray(np.ascontiguousarray(picture.rgb)).resize(shape, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        )
         depth = picture.depth
         if depth is not None:
             depth = np.asarray(Image.fromarray(np.ascontiguousarray(depth)).resize(shape, Image.Resampling.NEAREST))
@@ -130,9 +150,18 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
     return picture
 
 
-def make_record(job: Job, scenes: Callable[[int], tuple[SceneRecord, Picture]], style: Style, *, size: int, seed: int, attempts: int = 4
-                ) -> QuestionRecord | str:
-    """The job's question, or the last reason why none of its photos gave one. Depends on the job, the photos, seed and style only."""
+def make_record(
+    job: Job,
+    scenes: Callable[[int], tuple[SceneRecord, Picture]],
+    style: Style,
+    *,
+    size: int,
+    seed: int,
+    attempts: int = 4,
+) -> QuestionRecord | str:
+    """The job's question, or the last reason why none of its photos gave one. Depends on the job, the photos, seed and
+    style only.
+    """
     reason = "no photo"
     rng = Draw(f"{seed}/{job.photos[0] if len(job.photos) == 1 else ''}/{job.variant}", job.turn)
     task, _, make = VARIANTS[job.variant]
@@ -155,10 +184,33 @@ def make_record(job: Job, scenes: Callable[[int], tuple[SceneRecord, Picture]], 
 def _record(puzzle: Puzzle, scene: SceneRecord, style: Style, seed: int, job: Job, task: str) -> QuestionRecord:
     images = tuple(encode(np.ascontiguousarray(i)) for i in puzzle.images)
     digest = hashlib.sha1(b"".join(images) + puzzle.question.encode()).hexdigest()[:12]
-    meta = {"form": puzzle.variant, "margin": round(puzzle.margin, 4), "objects": [], "rule_inputs": puzzle.rule_inputs, "variant": job.variant,
-            "generator_version": GENERATOR_VERSION, "provenance": "self-supervised", "depth_flag": scene.depth_flag, "photo_hash": scene.content_hash}
+    meta = {
+        "form": puzzle.variant,
+        "margin": round(puzzle.margin, 4),
+        "objects": [],
+        "rule_inputs": puzzle.rule_inputs,
+        "variant": job.variant,
+        "generator_version": GENERATOR_VERSION,
+        "provenance": "self-supervised",
+        "depth_flag": scene.depth_flag,
+        "photo_hash": scene.content_hash,
+    }
     return QuestionRecord(
-        question_id=f"{scene.scene_id}/{task}/{digest}", source=scene.source, split=scene.split, scene_id=scene.scene_id, images=images,
-        widths=tuple(i.shape[1] for i in puzzle.images), heights=tuple(i.shape[0] for i in puzzle.images), question=puzzle.question,
-        question_type=puzzle.question_type, answer=puzzle.answer, options=puzzle.options, reward=json.dumps(puzzle.reward(style)),
-        family=f"ssrl_{task}", template_id=puzzle.template_id, seed=seed, meta=json.dumps(meta, default=float), tags=scene.tags)
+        question_id=f"{scene.scene_id}/{task}/{digest}",
+        source=scene.source,
+        split=scene.split,
+        scene_id=scene.scene_id,
+        images=images,
+        widths=tuple(i.shape[1] for i in puzzle.images),
+        heights=tuple(i.shape[0] for i in puzzle.images),
+        question=puzzle.question,
+        question_type=puzzle.question_type,
+        answer=puzzle.answer,
+        options=puzzle.options,
+        reward=json.dumps(puzzle.reward(style)),
+        family=f"ssrl_{task}",
+        template_id=puzzle.template_id,
+        seed=seed,
+        meta=json.dumps(meta, default=float),
+        tags=scene.tags,
+    )

@@ -1,4 +1,7 @@
-"""Spatial-SSRL's two depth tasks: regional depth ordering and relative 3-D position (arXiv 2510.27606, T4 and T5). Depth may be of any scale."""
+"""Spatial-SSRL's two depth tasks: regional depth ordering and relative 3-D position (arXiv 2510.27606, T4 and T5).
+Depth may be of any scale.
+"""
+
 from __future__ import annotations
 
 import warnings
@@ -6,7 +9,16 @@ import warnings
 import numpy as np
 from PIL import Image
 
-from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, draw_marker, marker_radius, pick_wording
+from data_prep.synthesis.selfsup.puzzle import (
+    Draw,
+    Picture,
+    Puzzle,
+    Style,
+    Unsuitable,
+    draw_marker,
+    marker_radius,
+    pick_wording,
+)
 
 BANDS = ((0.0, 0.30), (0.35, 0.65), (0.70, 1.0))
 R_MAX, R_FALLBACK, D_MIN = 0.15, 0.20, 0.05
@@ -42,16 +54,20 @@ def normalise_percentiles(depth: np.ndarray) -> np.ndarray:
         return np.where((depth > 0) & (scaled >= 0) & (scaled <= 1), scaled, np.nan).astype(np.float32)
 
 
-def _region(scaled: np.ndarray, band: tuple[float, float], window: int, limit: float, rng: np.random.Generator) -> tuple[int, int] | None:
-    """A random centre (x, y) in a depth band whose window is inside the picture, wholly valid, and within `limit` in range."""
+def _region(
+    scaled: np.ndarray, band: tuple[float, float], window: int, limit: float, rng: np.random.Generator
+) -> tuple[int, int] | None:
+    """A random centre (x, y) in a depth band whose window is inside the picture, wholly valid, and within `limit` in
+    range.
+    """
     half = window // 2
-    inner = scaled[half:scaled.shape[0] - half, half:scaled.shape[1] - half]
+    inner = scaled[half : scaled.shape[0] - half, half : scaled.shape[1] - half]
     with np.errstate(invalid="ignore"):
         places = np.flatnonzero((inner >= band[0]) & (inner <= band[1]))
     for place in rng.permutation(places)[:TRIES]:
         y, x = divmod(int(place), inner.shape[1])
-        block = scaled[y:y + window, x:x + window]
-        low, high = block.min(), block.max()                    # nan if any is nan
+        block = scaled[y : y + window, x : x + window]
+        low, high = block.min(), block.max()  # nan if any is nan
         if high - low < limit:
             return x + half, y + half
     return None
@@ -59,7 +75,9 @@ def _region(scaled: np.ndarray, band: tuple[float, float], window: int, limit: f
 
 def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     """T4. One region in each of the near, middle and far bands; labels nearest to farthest, e.g. "3-1-2".
-    With `strict_depth` the paper's range limit holds for the small windows too, and neighbours' windows are at least D_MIN apart."""
+    With `strict_depth` the paper's range limit holds for the small windows too, and neighbours' windows are at least
+    D_MIN apart.
+    """
     scaled = normalise_percentiles(_depth(picture))
     scale = picture.short_side / 768 if style.plain else 1.0
     windows = ((_odd(25 * scale, 5), R_MAX), (_odd(11 * scale, 3), R_MAX if style.strict_depth else R_FALLBACK))
@@ -73,7 +91,7 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         else:
             raise Unsuitable("depth ordering: a depth band has no even region")
         half = window // 2
-        block = scaled[centre[1] - half:centre[1] + half + 1, centre[0] - half:centre[0] + half + 1]
+        block = scaled[centre[1] - half : centre[1] + half + 1, centre[0] - half : centre[0] + half + 1]
         centres.append(centre)
         ranges.append((float(block.min()), float(block.max())))
     gap = min(ranges[1][0] - ranges[0][1], ranges[2][0] - ranges[1][1])
@@ -88,8 +106,18 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         draw_marker(canvas, x, y, str(label), radius)
     template_id, wording = pick_wording(rng, style, ORDER_PLAIN, ORDER)
     question = wording if style.plain else f"{wording} Join the numbers by hyphens, for example 1-2-3."
-    return Puzzle("depth_order", "3 regions", (np.asarray(canvas),), question, "free", "-".join(map(str, labels)), template_id, ("1", "2", "3"),
-                  gap / D_MIN, {"centres": centres, "ranges": ranges, "labels": labels})
+    return Puzzle(
+        "depth_order",
+        "3 regions",
+        (np.asarray(canvas),),
+        question,
+        "free",
+        "-".join(map(str, labels)),
+        template_id,
+        ("1", "2", "3"),
+        gap / D_MIN,
+        {"centres": centres, "ranges": ranges, "labels": labels},
+    )
 
 
 def _depth(picture: Picture) -> np.ndarray:
@@ -98,11 +126,11 @@ def _depth(picture: Picture) -> np.ndarray:
     return picture.depth
 
 
-PAIR = 0.25                     # of normalised depth
-LATERAL = 150                   # pixels
-NEAR_DY = 30                    # pixels
-WINDOW = 15                     # pixels
-REFERENCE_SIDE = 1064           # short side of the pictures that those pixels were chosen on
+PAIR = 0.25  # of normalised depth
+LATERAL = 150  # pixels
+NEAR_DY = 30  # pixels
+WINDOW = 15  # pixels
+REFERENCE_SIDE = 1064  # short side of the pictures that those pixels were chosen on
 MOST_CANDIDATES = 3000
 ORIENTATIONS = ("left", "right", "toward the viewer", "away from the viewer")
 PLAIN_FACING = {"left": "left", "right": "right", "toward the viewer": "us", "away from the viewer": "away"}
@@ -111,20 +139,29 @@ CORNERS = ("Left-Front", "Right-Front", "Right-Back", "Left-Back")
 
 POSITION_PLAIN = ("Camera at {h} facing {facing}: where is {t}?", "At {h} facing {facing}: where is {t}?")
 POSITION = (
-    "Two places are marked 1 and 2. A camera stands at place {h} and faces {facing}, as seen in this picture. "
-    "Where is place {t} relative to the camera?",
+    (
+        "Two places are marked 1 and 2. A camera stands at place {h} and faces {facing}, as seen in this picture. "
+        "Where is place {t} relative to the camera?"
+    ),
     "Imagine a camera at mark {h} whose lens points {facing} in this view. In which direction from it is mark {t}?",
     "Put yourself at point {h}, facing {facing} with respect to the picture. Where do you find point {t}?",
-    "An observer at the circle {h} looks {facing} (directions as in the image). On which side of them lies the circle {t}?",
+    (
+        "An observer at the circle {h} looks {facing} (directions as in the image). On which side of them lies the"
+        " circle {t}?"
+    ),
     "Seen from place {h} by someone facing {facing} in the scene, where is place {t}?",
     "Take the viewpoint of a camera at {h}, turned {facing} in this picture. Which direction does {t} have from there?",
-    "Let a camera at the place marked {h} face {facing} as we see the scene. What is the position of the place marked {t} in its frame?",
+    (
+        "Let a camera at the place marked {h} face {facing} as we see the scene. What is the position of the place"
+        " marked {t} in its frame?"
+    ),
     "Suppose you stand where {h} is and face {facing}, in terms of this photo. In what direction is {t}?",
 )
 
 
 def in_camera_frame(facing: str, dx: float, dz: float) -> tuple[str, str]:
-    """("Left" | "Right", "Front" | "Back") of a target at (dx, dz) from the camera in viewer coordinates (x right, z away); zero is positive.
+    """("Left" | "Right", "Front" | "Back") of a target at (dx, dz) from the camera in viewer coordinates (x right, z
+    away); zero is positive.
 
     facing "left" is the source's table: front if dx < 0, right-hand side if dz >= 0; and so on for the others."""
     front, right = {
@@ -137,7 +174,9 @@ def in_camera_frame(facing: str, dx: float, dz: float) -> tuple[str, str]:
 
 
 def _blocks(scaled: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(centres [n, 2] as x, y; min [n]; max [n]) of even windows in the middle 90 % of the picture, nearest to its centre first."""
+    """(centres [n, 2] as x, y; min [n]; max [n]) of even windows in the middle 90 % of the picture, nearest to its
+    centre first.
+    """
     height, width = scaled.shape
     half = window // 2
     step = max(1, int(np.sqrt(0.81 * height * width / (4 * MOST_CANDIDATES))))
@@ -147,7 +186,7 @@ def _blocks(scaled: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np
         raise Unsuitable("3-D position: picture too small")
     views = np.lib.stride_tricks.sliding_window_view(scaled, (window, window))[np.ix_(ys - half, xs - half)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)          # windows without any valid depth give nan and fall out below
+        warnings.simplefilter("ignore", RuntimeWarning)  # windows without any valid depth give nan and fall out below
         low, high = np.nanmin(views, axis=(2, 3)), np.nanmax(views, axis=(2, 3))
     with np.errstate(invalid="ignore"):
         keep = (high - low <= R_MAX) & np.isfinite(scaled[np.ix_(ys, xs)])
@@ -159,14 +198,23 @@ def _blocks(scaled: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np
     return centres[order], low[keep][order], high[keep][order]
 
 
-def _search(centres: np.ndarray, low: np.ndarray, high: np.ndarray, kind: str, short: int, scale: float, shift: int) -> tuple[int, int] | None:
-    """First pair (i, j) of blocks, anchors in order, that is a near pair (same depth, side by side) or a far pair (apart in depth)."""
+def _search(
+    centres: np.ndarray, low: np.ndarray, high: np.ndarray, kind: str, short: int, scale: float, shift: int
+) -> tuple[int, int] | None:
+    """First pair (i, j) of blocks, anchors in order, that is a near pair (same depth, side by side) or a far pair
+    (apart in depth).
+    """
     count = len(centres)
     for step in range(min(count, 600)):
         i = (shift + step) % count
         dx, dy = np.abs(centres[:, 0] - centres[i, 0]), np.abs(centres[:, 1] - centres[i, 1])
         if kind == "near":
-            fits = (np.abs(high[i] - low) <= PAIR) & (np.abs(high - low[i]) <= PAIR) & (dy < NEAR_DY * scale) & (dx >= short // 8)
+            fits = (
+                (np.abs(high[i] - low) <= PAIR)
+                & (np.abs(high - low[i]) <= PAIR)
+                & (dy < NEAR_DY * scale)
+                & (dx >= short // 8)
+            )
         else:
             fits = ((low - high[i] >= PAIR) | (low[i] - high >= PAIR)) & (np.hypot(dx, dy) >= short // 8)
         hits = np.flatnonzero(fits)
@@ -176,8 +224,10 @@ def _search(centres: np.ndarray, low: np.ndarray, high: np.ndarray, kind: str, s
 
 
 def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puzzle:
-    """T5. Two marked places; where is one for a camera at the other that faces left, right, toward the viewer or away? Answer a letter.
-    Only the pixel's x and normalised depth are used: no intrinsics, no metric unit. `kind`: "near", "far" or at random."""
+    """T5. Two marked places; where is one for a camera at the other that faces left, right, toward the viewer or away?
+    Answer a letter. Only the pixel's x and normalised depth are used: no intrinsics, no metric unit. `kind`: "near",
+    "far" or at random.
+    """
     depth = _depth(picture)
     positive = np.where(np.isfinite(depth) & (depth > 0), depth, np.nan).astype(np.float32)
     if np.count_nonzero(np.isfinite(positive)) < 100:
@@ -189,7 +239,11 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
     window = _odd(WINDOW * scale, 3)
     centres, low, high = _blocks((positive - least) / (most - least), window)
     kind = kind or rng.choice(("near", "far"))
-    pair = _search(centres, low, high, kind, picture.short_side, scale, rng.randrange(max(1, len(centres) // 2))) if len(centres) > 1 else None
+    pair = (
+        _search(centres, low, high, kind, picture.short_side, scale, rng.randrange(max(1, len(centres) // 2)))
+        if len(centres) > 1
+        else None
+    )
     if pair is None:
         raise Unsuitable(f"3-D position: no {kind} pair of even regions")
     first, second = pair if rng.random() < 0.5 else pair[::-1]
@@ -197,19 +251,30 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
     dx = float(centres[second, 0] - centres[first, 0])
     dz = _window_max(positive, centres[second], window) - _window_max(positive, centres[first], window)
     options, right, used = _decide(kind, facing, dx, dz, LATERAL * scale)
-    return _position_puzzle(picture, rng, style, kind, facing, centres[[first, second]], options, right,
-                            {"dx": dx, "dz": dz, "facing": facing, "used": used, "centres": centres[[first, second]].tolist()})
+    return _position_puzzle(
+        picture,
+        rng,
+        style,
+        kind,
+        facing,
+        centres[[first, second]],
+        options,
+        right,
+        {"dx": dx, "dz": dz, "facing": facing, "used": used, "centres": centres[[first, second]].tolist()},
+    )
 
 
 def _window_max(depth: np.ndarray, centre: np.ndarray, window: int) -> float:
     x, y, half = int(centre[0]), int(centre[1]), window // 2
-    return float(np.nanmax(depth[y - half:y + half + 1, x - half:x + half + 1]))
+    return float(np.nanmax(depth[y - half : y + half + 1, x - half : x + half + 1]))
 
 
 def _decide(kind: str, facing: str, dx: float, dz: float, lateral: float) -> tuple[tuple[str, ...], str, str]:
-    """(options, right option, components used): near pairs by dx alone, far pairs by both or, when side by side is unclear, by dz alone."""
+    """(options, right option, components used): near pairs by dx alone, far pairs by both or, when side by side is
+    unclear, by dz alone.
+    """
     side, ahead = in_camera_frame(facing, dx, dz)
-    along_x = facing in ("left", "right")              # then dx decides front/back and dz decides the side
+    along_x = facing in ("left", "right")  # then dx decides front/back and dz decides the side
     if kind == "far" and abs(dx) > lateral:
         return CORNERS, f"{side}-{ahead}", "dx dz"
     if kind == "near":
@@ -217,8 +282,17 @@ def _decide(kind: str, facing: str, dx: float, dz: float, lateral: float) -> tup
     return CROSS, (side if along_x else ahead), "dz"
 
 
-def _position_puzzle(picture: Picture, rng: Draw, style: Style, kind: str, facing: str, centres: np.ndarray, options: tuple[str, ...],
-                     right: str, inputs: dict) -> Puzzle:
+def _position_puzzle(
+    picture: Picture,
+    rng: Draw,
+    style: Style,
+    kind: str,
+    facing: str,
+    centres: np.ndarray,
+    options: tuple[str, ...],
+    right: str,
+    inputs: dict,
+) -> Puzzle:
     radius = marker_radius(picture)
     if np.hypot(*(centres[0] - centres[1])) < 2 * radius + 2:
         raise Unsuitable("3-D position: marks overlap")
@@ -233,6 +307,20 @@ def _position_puzzle(picture: Picture, rng: Draw, style: Style, kind: str, facin
     if style.plain:
         question = wording.format(h=labels[0], t=labels[1], facing=PLAIN_FACING[facing]) + "\n" + " ".join(lettered)
     else:
-        question = wording.format(h=labels[0], t=labels[1], facing=facing) + " Ignore differences in height.\n" + "\n".join(lettered)
-    return Puzzle("position3d", f"{kind}, {inputs['used']}", (np.asarray(canvas),), question, "mcq", "ABCD"[shown.index(right)], template_id,
-                  tuple(shown), 1.0, inputs | {"labels": labels, "kind": kind})
+        question = (
+            wording.format(h=labels[0], t=labels[1], facing=facing)
+            + " Ignore differences in height.\n"
+            + "\n".join(lettered)
+        )
+    return Puzzle(
+        "position3d",
+        f"{kind}, {inputs['used']}",
+        (np.asarray(canvas),),
+        question,
+        "mcq",
+        "ABCD"[shown.index(right)],
+        template_id,
+        tuple(shown),
+        1.0,
+        inputs | {"labels": labels, "kind": kind},
+    )

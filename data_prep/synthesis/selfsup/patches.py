@@ -1,6 +1,8 @@
-"""Spatial-SSRL's three colour tasks: shuffled patches, flipped patch, cropped patch (systems: arXiv 2510.27606, sections on T1 to T3).
+"""Spatial-SSRL's three colour tasks: shuffled patches, flipped patch, cropped patch (systems: arXiv 2510.27606,
+sections on T1 to T3).
 
 Beyond the paper, a puzzle whose pieces look alike (sky, walls) is refused: it has no answer that an eye could find."""
+
 from __future__ import annotations
 
 import itertools
@@ -22,28 +24,49 @@ from data_prep.synthesis.selfsup.puzzle import (
     pick_wording,
 )
 
-LEAST_DIFFERENCE = 8.0           # of 255, between thumbnails
-LEAST_DETAIL = 6.0               # of 255, about a plane
+LEAST_DIFFERENCE = 8.0  # of 255, between thumbnails
+LEAST_DETAIL = 6.0  # of 255, about a plane
 FLIPS = ("upside down", "left-right")
 
-SLOTS = {(2, 2): "TopLeft-TopRight-BottomLeft-BottomRight", (1, 3): "Left-Middle-Right", (1, 4): "Left-Middle1-Middle2-Right",
-         (3, 1): "Top-Middle-Bottom", (4, 1): "Top-Middle1-Middle2-Bottom"}
+SLOTS = {
+    (2, 2): "TopLeft-TopRight-BottomLeft-BottomRight",
+    (1, 3): "Left-Middle-Right",
+    (1, 4): "Left-Middle1-Middle2-Right",
+    (3, 1): "Top-Middle-Bottom",
+    (4, 1): "Top-Middle1-Middle2-Bottom",
+}
 SHUFFLE_PLAIN = ("Order of the patches?", "Which order restores the picture?")
 SHUFFLE = (
-    "The picture was cut into a {grid} grid of patches, which were then shuffled and numbered. {mask}"
-    "Give the numbers in the order that restores the picture: {slots}.",
-    "Below is a scrambled photo: {grid} patches, each with its number. {mask}Which number belongs in each place, read as {slots}?",
-    "These {count} numbered patches have been mixed up. {mask}Put the picture together again and write the numbers in the order {slots}.",
+    (
+        "The picture was cut into a {grid} grid of patches, which were then shuffled and numbered. {mask}"
+        "Give the numbers in the order that restores the picture: {slots}."
+    ),
+    (
+        "Below is a scrambled photo: {grid} patches, each with its number. {mask}Which number belongs in each place,"
+        " read as {slots}?"
+    ),
+    (
+        "These {count} numbered patches have been mixed up. {mask}Put the picture together again and write the numbers"
+        " in the order {slots}."
+    ),
     "A {grid} puzzle: every patch carries a number. {mask}Reconstruct the photo; answer with the numbers for {slots}.",
     "Find the original arrangement of the {count} patches. {mask}List their numbers in the order {slots}.",
     "The patches of this {grid} image are out of place. {mask}Which permutation puts them right? Answer as {slots}.",
-    "Mentally move the numbered patches until the scene makes sense. {mask}Which number ends up at each position ({slots})?",
-    "Someone exchanged the patches of a photo ({grid}). {mask}State for every position, {slots}, the number of the patch that should be there.",
+    (
+        "Mentally move the numbered patches until the scene makes sense. {mask}Which number ends up at each position"
+        " ({slots})?"
+    ),
+    (
+        "Someone exchanged the patches of a photo ({grid}). {mask}State for every position, {slots}, the number of the"
+        " patch that should be there."
+    ),
 )
 
 
 def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: int = 2, masked: bool = False) -> Puzzle:
-    """T1. Displayed slot k shows original patch perm[k]; the answer is argsort(perm), joined by hyphens. One slot may be masked white."""
+    """T1. Displayed slot k shows original patch perm[k]; the answer is argsort(perm), joined by hyphens. One slot may
+    be masked white.
+    """
     patches = _patches(picture, rows, columns, style)
     count = rows * columns
     hidden = rng.randrange(count) if masked else -1
@@ -59,30 +82,61 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
     answer = "-".join(map(str, np.argsort(perm)))
     template_id, wording = pick_wording(rng, style, SHUFFLE_PLAIN, SHUFFLE)
     example = "-".join(map(str, range(count)))
-    question = wording.format(grid=f"{rows}x{columns}", count=count, slots=SLOTS.get((rows, columns), "in raster order"),
-                              mask="One patch is hidden behind white. " if masked else "")
+    question = wording.format(
+        grid=f"{rows}x{columns}",
+        count=count,
+        slots=SLOTS.get((rows, columns), "in raster order"),
+        mask="One patch is hidden behind white. " if masked else "",
+    )
     if not style.plain:
         question += f" Join the numbers by hyphens, for example {example}."
     variant = f"{rows}x{columns}{' masked' if masked else ''}"
-    return Puzzle("shuffle", variant, (draw_grid(shown, rows, columns, style),), question, "free", answer, template_id,
-                  tuple(map(str, range(count))), min(pairs) / LEAST_DIFFERENCE, {"perm": perm, "masked_slot": hidden})
+    return Puzzle(
+        "shuffle",
+        variant,
+        (draw_grid(shown, rows, columns, style),),
+        question,
+        "free",
+        answer,
+        template_id,
+        tuple(map(str, range(count))),
+        min(pairs) / LEAST_DIFFERENCE,
+        {"perm": perm, "masked_slot": hidden},
+    )
 
 
 FLIP_PLAIN = ("Which patch is flipped? (0 up-down, 1 left-right)", "Flipped patch and way (0 up-down, 1 left-right)?")
 FLIP = (
-    "The picture is divided into four numbered patches. One of them has been mirrored. Which one, and how (0: upside down, 1: left-right)?",
-    "Exactly one of the four numbered patches was flipped. Name it and the kind of flip: 0 for vertical (upside down), 1 for horizontal.",
-    "Find the patch that does not fit because it was mirrored. Give its number and the direction, 0 = upside down, 1 = left-right.",
-    "One quarter of this photo is a mirror image of what it should be. Which quarter, and flipped which way (0 upside down, 1 left-right)?",
+    (
+        "The picture is divided into four numbered patches. One of them has been mirrored. Which one, and how (0:"
+        " upside down, 1: left-right)?"
+    ),
+    (
+        "Exactly one of the four numbered patches was flipped. Name it and the kind of flip: 0 for vertical (upside"
+        " down), 1 for horizontal."
+    ),
+    (
+        "Find the patch that does not fit because it was mirrored. Give its number and the direction, 0 = upside down,"
+        " 1 = left-right."
+    ),
+    (
+        "One quarter of this photo is a mirror image of what it should be. Which quarter, and flipped which way (0"
+        " upside down, 1 left-right)?"
+    ),
     "Look at how the patches meet: one was flipped. Report its number and 0 (vertical flip) or 1 (horizontal flip).",
     "Which of the patches 0 to 3 has been flipped, and was it turned upside down (0) or left-right (1)?",
-    "Somebody mirrored a single patch of this image. State which, and whether vertically (0, upside down) or horizontally (1, left-right).",
+    (
+        "Somebody mirrored a single patch of this image. State which, and whether vertically (0, upside down) or"
+        " horizontally (1, left-right)."
+    ),
     "Spot the mirrored patch among the four. Answer with its number and its flip code: 0 upside down, 1 left-right.",
 )
 
 
 def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
-    """T2. One of four patches in place is mirrored; answer "label-direction", direction 0 vertical (upside down), 1 horizontal."""
+    """T2. One of four patches in place is mirrored; answer "label-direction", direction 0 vertical (upside down), 1
+    horizontal.
+    """
     patches = _patches(picture, 2, 2, style)
     target, direction = divmod(rng.balanced(8), 2)
     flipped = patches[target][::-1] if direction == 0 else patches[target][:, ::-1]
@@ -92,8 +146,18 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     shown = [flipped if i == target else p for i, p in enumerate(patches)]
     template_id, wording = pick_wording(rng, style, FLIP_PLAIN, FLIP)
     question = wording if style.plain else f"{wording} Answer as number-direction, for example 0-1."
-    return Puzzle("flip", "2x2", (draw_grid(shown, 2, 2, style),), question, "free", f"{target}-{direction}", template_id,
-                  tuple(f"{p}-{d}" for p in range(4) for d in range(2)), seen / LEAST_DIFFERENCE, {"patch": target, "direction": direction})
+    return Puzzle(
+        "flip",
+        "2x2",
+        (draw_grid(shown, 2, 2, style),),
+        question,
+        "free",
+        f"{target}-{direction}",
+        template_id,
+        tuple(f"{p}-{d}" for p in range(4) for d in range(2)),
+        seen / LEAST_DIFFERENCE,
+        {"patch": target, "direction": direction},
+    )
 
 
 def _patches(picture: Picture, rows: int, columns: int, style: Style) -> list[np.ndarray]:
@@ -106,11 +170,20 @@ def _patches(picture: Picture, rows: int, columns: int, style: Style) -> list[np
 CROP_PLAIN = ("Which part fills the black square?", "Which of A to D fills the hole?")
 CROP = (
     "Image 1 has a black square. Which of the four candidates A, B, C, D (images 2 to 5) fills it exactly?",
-    "A square was cut out of the first image. Choose the original piece among A (image 2), B (image 3), C (image 4) and D (image 5).",
+    (
+        "A square was cut out of the first image. Choose the original piece among A (image 2), B (image 3), C (image 4)"
+        " and D (image 5)."
+    ),
     "The first picture misses a square region. Candidates A to D follow in order. Which one restores the picture?",
     "Find the patch that belongs in the black area of the first image: A, B, C or D, shown as images 2, 3, 4 and 5.",
-    "One of the four small pictures (A to D, in order) was cut from the black region of the first picture, unrotated and at the same scale. Which?",
-    "Which candidate continues the surroundings of the black square seamlessly? The candidates A, B, C and D are images 2 to 5.",
+    (
+        "One of the four small pictures (A to D, in order) was cut from the black region of the first picture,"
+        " unrotated and at the same scale. Which?"
+    ),
+    (
+        "Which candidate continues the surroundings of the black square seamlessly? The candidates A, B, C and D are"
+        " images 2 to 5."
+    ),
     "Complete the first image: pick A, B, C or D (the next four images) for the black square.",
     "Inpainting by choice: the hole in image 1 must be filled with image 2 (A), 3 (B), 4 (C) or 5 (D). Which is right?",
 )
@@ -119,21 +192,35 @@ CROP = (
 def candidates(rgb: np.ndarray, left: int, top: int, side: int) -> dict[str, np.ndarray]:
     """The crop and Spatial-SSRL's five distractors, all side x side."""
     height, width = rgb.shape[:2]
-    crop = rgb[top:top + side, left:left + side]
+    crop = rgb[top : top + side, left : left + side]
     quarter, half = side // 4, side // 2
 
     def around(extra: int) -> np.ndarray:
-        return rgb[max(0, top - extra):min(height, top + side + extra), max(0, left - extra):min(width, left + side + extra)]
+        return rgb[
+            max(0, top - extra) : min(height, top + side + extra),
+            max(0, left - extra) : min(width, left + side + extra),
+        ]
 
-    parts = {"crop": crop, "rotated left": np.rot90(crop), "rotated right": np.rot90(crop, -1),
-             "interior": crop[quarter:3 * side // 4, quarter:3 * side // 4], "context 0.25": around(quarter), "context 0.5": around(half)}
+    parts = {
+        "crop": crop,
+        "rotated left": np.rot90(crop),
+        "rotated right": np.rot90(crop, -1),
+        "interior": crop[quarter : 3 * side // 4, quarter : 3 * side // 4],
+        "context 0.25": around(quarter),
+        "context 0.5": around(half),
+    }
     size = (side, side)
-    return {k: np.asarray(Image.fromarray(np.ascontiguousarray(v)).resize(size, Image.Resampling.BILINEAR)) for k, v in parts.items()}
+    return {
+        k: np.asarray(Image.fromarray(np.ascontiguousarray(v)).resize(size, Image.Resampling.BILINEAR))
+        for k, v in parts.items()
+    }
 
 
 def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
-    """T3. A square of half the short side is blacked out; three of five distractors without replacement; answer a letter.
-    Five pictures (context and candidates); in the plain profile one montage with the candidates below the context."""
+    """T3. A square of half the short side is blacked out; three of five distractors without replacement; answer a
+    letter. Five pictures (context and candidates); in the plain profile one montage with the candidates below the
+    context.
+    """
     rgb = picture.rgb
     height, width = rgb.shape[:2]
     side = min(height, width) // 2
@@ -147,13 +234,23 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         raise Unsuitable("crop: two candidates look alike")
     names = rng.place(names, "crop")
     context = rgb.copy()
-    context[top:top + side, left:left + side] = 0
+    context[top : top + side, left : left + side] = 0
     options = [parts[n] for n in names]
     images = (_montage(context, options, style),) if style.plain else (context, *options)
     template_id, wording = pick_wording(rng, style, CROP_PLAIN, CROP)
     question = wording if style.plain else "<image>" + wording + "\nA. <image>\nB. <image>\nC. <image>\nD. <image>"
-    return Puzzle("crop", "4 options", images, question, "word" if style.plain else "mcq", "ABCD"[names.index("crop")], template_id,
-                  ("A", "B", "C", "D"), 2 * least / LEAST_DIFFERENCE, {"left": left, "top": top, "side": side, "candidates": names})
+    return Puzzle(
+        "crop",
+        "4 options",
+        images,
+        question,
+        "word" if style.plain else "mcq",
+        "ABCD"[names.index("crop")],
+        template_id,
+        ("A", "B", "C", "D"),
+        2 * least / LEAST_DIFFERENCE,
+        {"left": left, "top": top, "side": side, "candidates": names},
+    )
 
 
 def _montage(context: np.ndarray, options: list[np.ndarray], style: Style) -> np.ndarray:
@@ -164,6 +261,8 @@ def _montage(context: np.ndarray, options: list[np.ndarray], style: Style) -> np
     canvas.paste(Image.fromarray(context), (0, 0))
     for i, option in enumerate(options):
         canvas.paste(Image.fromarray(option).resize((small, small), Image.Resampling.BOX), (i * small, height))
-        ImageDraw.Draw(canvas).rectangle((i * small, height, (i + 1) * small - 1, height + small - 1), outline=(255, 0, 0))
+        ImageDraw.Draw(canvas).rectangle(
+            (i * small, height, (i + 1) * small - 1, height + small - 1), outline=(255, 0, 0)
+        )
         draw_label(canvas, i * small + style.label_at, height + style.label_at - 2, "ABCD"[i], style)
     return np.asarray(canvas)

@@ -1,4 +1,5 @@
 """What a self-supervised task gives back, what it may refuse with, and the drawing that the tasks share."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -19,15 +20,17 @@ class Unsuitable(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Style:
-    """How a task is drawn and asked. Constants of the full profile are Spatial-SSRL's; the plain one scales them to small pictures."""
+    """How a task is drawn and asked. Constants of the full profile are Spatial-SSRL's; the plain one scales them to
+    small pictures.
+    """
 
     plain: bool = False
-    label_size: int = 48            # points
-    label_at: int = 10              # pixels from the patch's corner, both ways
-    border: int = 2                 # pixels
-    wordings: int = 0               # use only the first so many wordings; 0: all
-    strict_depth: bool = True       # depth ordering: enforce the paper's d_min and r_max (the released code does not)
-    paper_orientations: bool = False   # 3-D position: uniform orientations instead of the released 30/30/30/10
+    label_size: int = 48  # points
+    label_at: int = 10  # pixels from the patch's corner, both ways
+    border: int = 2  # pixels
+    wordings: int = 0  # use only the first so many wordings; 0: all
+    strict_depth: bool = True  # depth ordering: enforce the paper's d_min and r_max (the released code does not)
+    paper_orientations: bool = False  # 3-D position: uniform orientations instead of the released 30/30/30/10
 
     @classmethod
     def small(cls, wordings: int = 1) -> Style:
@@ -48,7 +51,9 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Puzzle:
-    """A finished self-supervised question; `images` are uint8 [h, w, 3] in the order of the question's <image> marks."""
+    """A finished self-supervised question; `images` are uint8 [h, w, 3] in the order of the question's <image>
+    marks.
+    """
 
     task: str
     variant: str
@@ -62,10 +67,14 @@ class Puzzle:
     rule_inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def reward(self, style: Style) -> dict[str, Any]:
-        """Spatial-SSRL's 0.9 answer + 0.1 format reward (the prompt mode "think_boxed" asks for that form); in the plain profile the answer alone."""
+        """Spatial-SSRL's 0.9 answer + 0.1 format reward (the prompt mode "think_boxed" asks for that form); in the
+        plain profile the answer alone.
+        """
         if not style.plain:
             return {"kind": "ssrl"}
-        return {"crop": {"kind": "choice"}, "position3d": {"kind": "choice"}}.get(self.task, {"kind": "word", "accept": [self.answer]})
+        return {"crop": {"kind": "choice"}, "position3d": {"kind": "choice"}}.get(
+            self.task, {"kind": "word", "accept": [self.answer]}
+        )
 
 
 @functools.cache
@@ -74,7 +83,9 @@ def font(size: int) -> Any:
 
 
 class Draw(random.Random):
-    """A random generator that also deals answers out evenly: over n turns `balanced(n)` gives each of 0..n-1 once, in random order."""
+    """A random generator that also deals answers out evenly: over n turns `balanced(n)` gives each of 0..n-1 once, in
+    random order.
+    """
 
     def __init__(self, key: str, turn: int = 0):
         super().__init__(f"{key}/{turn}")
@@ -105,11 +116,15 @@ class Draw(random.Random):
 def draw_label(canvas: Image.Image, x: int, y: int, text: str, style: Style) -> None:
     """White digits with a black outline."""
     outline = 1 if style.plain else 2
-    ImageDraw.Draw(canvas).text((x, y), text, fill="white", font=font(style.label_size), stroke_width=outline, stroke_fill="black")
+    ImageDraw.Draw(canvas).text(
+        (x, y), text, fill="white", font=font(style.label_size), stroke_width=outline, stroke_fill="black"
+    )
 
 
 def draw_grid(patches: Sequence[np.ndarray], rows: int, columns: int, style: Style) -> np.ndarray:
-    """Patches of equal size in raster order, each with a red border on its own rectangle and its number (from 0) in its corner."""
+    """Patches of equal size in raster order, each with a red border on its own rectangle and its number (from 0) in its
+    corner.
+    """
     height, width = patches[0].shape[:2]
     canvas = Image.new("RGB", (columns * width, rows * height))
     draw = ImageDraw.Draw(canvas)
@@ -124,7 +139,9 @@ def draw_grid(patches: Sequence[np.ndarray], rows: int, columns: int, style: Sty
 def cut(rgb: np.ndarray, rows: int, columns: int) -> list[np.ndarray]:
     """Patches of floor(h / rows) x floor(w / columns) in raster order; remainder pixels are dropped."""
     height, width = rgb.shape[0] // rows, rgb.shape[1] // columns
-    return [rgb[r * height:(r + 1) * height, c * width:(c + 1) * width] for r in range(rows) for c in range(columns)]
+    return [
+        rgb[r * height : (r + 1) * height, c * width : (c + 1) * width] for r in range(rows) for c in range(columns)
+    ]
 
 
 def thumbnail(rgb: np.ndarray, side: int = 16) -> np.ndarray:
@@ -138,7 +155,9 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def detail(rgb: np.ndarray) -> float:
-    """Standard deviation, of 255, of a picture's grey thumbnail about its best plane: what is left of sky or a wall once its shading is out."""
+    """Standard deviation, of 255, of a picture's grey thumbnail about its best plane: what is left of sky or a wall
+    once its shading is out.
+    """
     side = 16
     grey = thumbnail(rgb, side).mean(2).ravel()
     y, x = np.mgrid[:side, :side].reshape(2, -1)

@@ -1,4 +1,5 @@
 """Room-scale questions from scan metadata: VSI-100k's generator, with VSI-Bench's definitions as a switch."""
+
 from data_prep.synthesis.vsi.measures import (
     alpha_shape_area,
     box_distance,
@@ -12,6 +13,24 @@ from data_prep.synthesis.vsi.measures import (
 from data_prep.synthesis.vsi.questions import DEFINITIONS, TOPICS, Settings, distance, floor_area, room_questions
 from data_prep.synthesis.vsi.scene import Instance, MetadataError, Room, load_rooms, parse_room
 
-__all__ = ["DEFINITIONS", "TOPICS", "Instance", "MetadataError", "Room", "Settings", "alpha_shape_area", "box_distance", "centre_distance",
+__all__ = [
+    "DEFINITIONS",
+    "TOPICS",
+    "Instance",
+    "MetadataError",
+    "Room",
+    "Settings",
+    "alpha_shape_area",
+    "box_distance",
+    "centre_distance",
     "distance",
-           "floor_area", "load_rooms", "nearest_distance", "parse_room", "quadrant", "room_questions", "side", "side_or_back", "turn"]
+    "floor_area",
+    "load_rooms",
+    "nearest_distance",
+    "parse_room",
+    "quadrant",
+    "room_questions",
+    "side",
+    "side_or_back",
+    "turn",
+]

@@ -1,4 +1,7 @@
-"""The two sets of definitions behind room-scale questions: VSI-100k's (centres) and VSI-Bench's (nearest points). Metres, z up."""
+"""The two sets of definitions behind room-scale questions: VSI-100k's (centres) and VSI-Bench's (nearest points).
+Metres, z up.
+"""
+
 from __future__ import annotations
 
 import math
@@ -30,32 +33,34 @@ def nearest_distance(a: Instance, b: Instance) -> float:
 
 
 def turn(stand: np.ndarray, face: np.ndarray, target: np.ndarray) -> float:
-    """Angle in degrees from the facing direction to the target seen from above (z up): 0 ahead, +90 left, -90 right, 180 behind.
-    The sign is that of the cross product (face - stand) x (target - stand)."""
+    """Angle in degrees from the facing direction to the target seen from above (z up): 0 ahead, +90 left, -90 right,
+    180 behind. The sign is that of the cross product (face - stand) x (target - stand).
+    """
     f, t = face[:2] - stand[:2], target[:2] - stand[:2]
     return math.degrees(math.atan2(f[0] * t[1] - f[1] * t[0], f[0] * t[0] + f[1] * t[1]))
 
 
 def side(angle: float) -> str:
-    """"left" or "right" (VSI-Bench easy, VSI-100k)."""
+    """ "left" or "right" (VSI-Bench easy, VSI-100k)."""
     return "left" if angle > 0 else "right"
 
 
 def side_or_back(angle: float) -> str:
-    """"left", "right" or, from 135 degrees on, "back" (VSI-Bench medium)."""
+    """ "left", "right" or, from 135 degrees on, "back" (VSI-Bench medium)."""
     return "back" if abs(angle) >= 135 else side(angle)
 
 
 def quadrant(angle: float) -> str:
-    """"front-left", "front-right", "back-left" or "back-right" (VSI-Bench hard)."""
+    """ "front-left", "front-right", "back-left" or "back-right" (VSI-Bench hard)."""
     return f"{'front' if abs(angle) < 90 else 'back'}-{side(angle)}"
 
 
 def alpha_shape_area(points: np.ndarray, radius: float = 0.5, cell: float = 0.05) -> float:
     """Area in m2 of the 2-D alpha shape of points [n, >= 2]: Delaunay triangles whose circumradius is at most `radius`.
 
-    Points are first thinned to one a cell of `cell` metres (0: not), which bounds the time and changes the area by less than the outline's
-    cells. Raises ValueError with fewer than three distinct points."""
+    Points are first thinned to one a cell of `cell` metres (0: not), which bounds the time and changes the area by less
+    than the outline's cells. Raises ValueError with fewer than three distinct points.
+    """
     from scipy.spatial import Delaunay, QhullError
 
     flat = np.asarray(points, np.float64)[:, :2]

@@ -1,8 +1,12 @@
-"""VSI-100k's six topics from room metadata (arXiv 2504.00883), and the same topics by VSI-Bench's definitions and forms.
+"""VSI-100k's six topics from room metadata (arXiv 2504.00883), and the same topics by VSI-Bench's definitions and
+forms.
 
-definitions="vsi100k": distances between geometric centres, choices rephrased without options (the answer is a word), area by alpha shape.
-definitions="vsibench": distances between nearest points, lettered options, directions easy, medium and hard, counts from two on.
-Margins (not in either source) keep near-ties out; `margins=False` gives the published behaviour."""
+definitions="vsi100k": distances between geometric centres, choices rephrased without options (the answer is a word),
+area by alpha shape. definitions="vsibench": distances between nearest points, lettered options, directions easy, medium
+and hard, counts from two on. Margins (not in either source) keep near-ties out; `margins=False` gives the published
+behaviour.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -20,51 +24,100 @@ from data_prep.synthesis.vsi import measures
 from data_prep.synthesis.vsi.scene import Room
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord
 
-TOPICS = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation", "object_rel_distance", "object_rel_direction")
+TOPICS = (
+    "object_counting",
+    "object_abs_distance",
+    "object_size_estimation",
+    "room_size_estimation",
+    "object_rel_distance",
+    "object_rel_direction",
+)
 DEFINITIONS = ("vsi100k", "vsibench")
 LEAST_RATIO, LEAST_GAP, LEAST_ANGLE = 1.15, 0.15, 15.0
 MRA = {"kind": "mra", "comparison": "<"}
 
 WORDINGS = {
-    "object_counting": ("How many {a}(s) are in this room?", "Count the {a}(s) in this room.", "What is the number of {a}(s) in the room?",
-                        "How many {a}(s) does the video show?", "In this room, how many {a}(s) can be found?",
-                        "Give the number of {a}(s) in this room.",
-                        "How many times does a {a} occur in this room?", "Walking through this room, how many different {a}(s) do you see?"),
+    "object_counting": (
+        "How many {a}(s) are in this room?",
+        "Count the {a}(s) in this room.",
+        "What is the number of {a}(s) in the room?",
+        "How many {a}(s) does the video show?",
+        "In this room, how many {a}(s) can be found?",
+        "Give the number of {a}(s) in this room.",
+        "How many times does a {a} occur in this room?",
+        "Walking through this room, how many different {a}(s) do you see?",
+    ),
     "object_size_estimation": (
         "What is the length of the longest dimension (length, width, or height) of the {a}, measured in centimeters?",
-        "How long is the longest side of the {a} in centimeters?", "Estimate the largest dimension of the {a} in centimeters.",
+        "How long is the longest side of the {a} in centimeters?",
+        "Estimate the largest dimension of the {a} in centimeters.",
         "In centimeters, how much does the {a} measure along its longest side?",
         "What is the greatest extent (length, width, or height) of the {a} in centimeters?",
-        "Of length, width and height of the {a}, how large is the largest, in centimeters?", "How many centimeters is the {a} at its longest?",
-        "Give the longest dimension of the {a} in centimeters."),
+        "Of length, width and height of the {a}, how large is the largest, in centimeters?",
+        "How many centimeters is the {a} at its longest?",
+        "Give the longest dimension of the {a} in centimeters.",
+    ),
     "room_size_estimation": (
-        "What is the size of this room (in square meters)? If multiple rooms are shown, estimate the size of the combined space.",
-        "How large is the floor of this room in square meters?", "Estimate the floor area of the room shown, in square meters.",
-        "What floor area, in square meters, does the space in the video have?", "How many square meters does this room cover?",
-        "Give the area of this room in square meters; combine the rooms if there are several.", "In square meters, how big is the space you see?",
-        "What is the total floor area (square meters) of the space shown?"),
+        (
+            "What is the size of this room (in square meters)? If multiple rooms are shown, estimate the size of the"
+            " combined space."
+        ),
+        "How large is the floor of this room in square meters?",
+        "Estimate the floor area of the room shown, in square meters.",
+        "What floor area, in square meters, does the space in the video have?",
+        "How many square meters does this room cover?",
+        "Give the area of this room in square meters; combine the rooms if there are several.",
+        "In square meters, how big is the space you see?",
+        "What is the total floor area (square meters) of the space shown?",
+    ),
     "object_abs_distance": (
-        "{how}, what is the distance between the {a} and the {b} (in meters)?", "{how}, how far is the {a} from the {b} in meters?",
-        "{how}, how many meters lie between the {a} and the {b}?", "{how}, estimate the distance from the {a} to the {b} in meters.",
-        "{how}, what distance (meters) separates the {a} and the {b}?", "{how}, how far apart are the {a} and the {b}, in meters?",
-        "In meters and {how_low}, what is the distance between the {a} and the {b}?", "{how}, give the distance of the {a} and the {b} in meters."),
+        "{how}, what is the distance between the {a} and the {b} (in meters)?",
+        "{how}, how far is the {a} from the {b} in meters?",
+        "{how}, how many meters lie between the {a} and the {b}?",
+        "{how}, estimate the distance from the {a} to the {b} in meters.",
+        "{how}, what distance (meters) separates the {a} and the {b}?",
+        "{how}, how far apart are the {a} and the {b}, in meters?",
+        "In meters and {how_low}, what is the distance between the {a} and the {b}?",
+        "{how}, give the distance of the {a} and the {b} in meters.",
+    ),
     "object_rel_distance": (
-        "{how}, which of these objects ({list}) is the closest to the {t}?", "{how}, which object is nearest to the {t}: {list}?",
-        "{how}, what is closest to the {t} among {list}?", "{how}, which of {list} has the smallest distance to the {t}?",
-        "Of {list}, which one is the closest to the {t}, {how_low}?", "{how}, name the object nearest to the {t}: {list}.",
+        "{how}, which of these objects ({list}) is the closest to the {t}?",
+        "{how}, which object is nearest to the {t}: {list}?",
+        "{how}, what is closest to the {t} among {list}?",
+        "{how}, which of {list} has the smallest distance to the {t}?",
+        "Of {list}, which one is the closest to the {t}, {how_low}?",
+        "{how}, name the object nearest to the {t}: {list}.",
         "{how}, which one of the objects {list} do you find nearest to the {t}?",
-        "Which of the following lies closest to the {t}, {how_low}: {list}?"),
+        "Which of the following lies closest to the {t}, {how_low}: {list}?",
+    ),
     "object_rel_direction": (
         "If I am standing by the {s} and facing the {f}, is the {t} to {where}?",
         "Standing by the {s} and looking at the {f}, is the {t} to {where}?",
-        "I stand next to the {s} with the {f} straight ahead. Is the {t} to {where}?", "From the {s}, facing the {f}: is the {t} to {where}?",
-        "Suppose I am at the {s} and turn towards the {f}. Is the {t} to {where}?", "When I face the {f} from the {s}, is the {t} to {where}?",
-        "I am at the {s}, my eyes on the {f}. Is the {t} to {where}?", "Imagine standing by the {s}, facing the {f}. Is the {t} to {where}?"),
+        "I stand next to the {s} with the {f} straight ahead. Is the {t} to {where}?",
+        "From the {s}, facing the {f}: is the {t} to {where}?",
+        "Suppose I am at the {s} and turn towards the {f}. Is the {t} to {where}?",
+        "When I face the {f} from the {s}, is the {t} to {where}?",
+        "I am at the {s}, my eyes on the {f}. Is the {t} to {where}?",
+        "Imagine standing by the {s}, facing the {f}. Is the {t} to {where}?",
+    ),
 }
-HOW = {"vsi100k": "Measuring from the center of each object", "vsibench": "Measuring from the closest point of each object"}
-WHERE = {"easy": "my left or my right", "medium": "my left, right, or back", "hard": "my front-left, front-right, back-left, or back-right"}
-NOTE = {"easy": "", "medium": "\nAn object is to my back if I would have to turn at least 135 degrees in order to face it.",
-        "hard": "\nThe directions refer to the quadrants of a Cartesian plane (if I am standing at the origin and facing along the positive y-axis)."}
+HOW = {
+    "vsi100k": "Measuring from the center of each object",
+    "vsibench": "Measuring from the closest point of each object",
+}
+WHERE = {
+    "easy": "my left or my right",
+    "medium": "my left, right, or back",
+    "hard": "my front-left, front-right, back-left, or back-right",
+}
+NOTE = {
+    "easy": "",
+    "medium": "\nAn object is to my back if I would have to turn at least 135 degrees in order to face it.",
+    "hard": (
+        "\nThe directions refer to the quadrants of a Cartesian plane (if I am standing at the origin and facing along"
+        " the positive y-axis)."
+    ),
+}
 SECTORS: dict[str, tuple[Callable[[float], str], tuple[str, ...], tuple[float, ...]]] = {
     "easy": (measures.side, ("left", "right"), (0.0, 180.0)),
     "medium": (measures.side_or_back, ("left", "right", "back"), (0.0, 135.0)),
@@ -88,7 +141,7 @@ class Settings:
             raise ValueError(f"definitions {self.definitions!r} are unknown: use {' or '.join(DEFINITIONS)}")
 
 
-Asked = tuple[dict[str, str], str, dict[str, Any]]      # names for the wording, answer, rule inputs
+Asked = tuple[dict[str, str], str, dict[str, Any]]  # names for the wording, answer, rule inputs
 
 
 def distance(room: Room, a: str, b: str, settings: Settings) -> float:
@@ -100,7 +153,11 @@ def distance(room: Room, a: str, b: str, settings: Settings) -> float:
 
 def floor_area(room: Room, settings: Settings) -> float:
     """Alpha-shape area of the room's points where known, else the metadata's room_size (nan: unknown)."""
-    return measures.alpha_shape_area(room.points, settings.alpha_radius) if room.points is not None and len(room.points) >= 3 else room.room_size
+    return (
+        measures.alpha_shape_area(room.points, settings.alpha_radius)
+        if room.points is not None and len(room.points) >= 3
+        else room.room_size
+    )
 
 
 def _counting(room: Room, rng: random.Random, settings: Settings) -> Iterator[Asked]:
@@ -127,13 +184,21 @@ def _abs_distance(room: Room, rng: random.Random, settings: Settings) -> Iterato
         metres = distance(room, a, b, settings)
         if round(metres, 1) > 0 and (not settings.margins or metres >= LEAST_GAP):
             first, second = (a, b) if rng.random() < 0.5 else (b, a)
-            yield {"a": first, "b": second, "how": how, "how_low": how.lower()}, str(round(metres, 1)), {"distance_m": metres}
+            yield (
+                {"a": first, "b": second, "how": how, "how_low": how.lower()},
+                str(round(metres, 1)),
+                {"distance_m": metres},
+            )
 
 
 def _rel_distance(room: Room, rng: random.Random, settings: Settings) -> Iterator[Asked]:
     how = HOW[settings.definitions]
     targets = room.single()
-    pool = targets if settings.definitions == "vsi100k" else [n for n, boxes in room.objects.items() if len(boxes) == room.counts.get(n, 0)]
+    pool = (
+        targets
+        if settings.definitions == "vsi100k"
+        else [n for n, boxes in room.objects.items() if len(boxes) == room.counts.get(n, 0)]
+    )
     for target in targets:
         others = [n for n in pool if n != target]
         if len(others) < 4:
@@ -143,8 +208,11 @@ def _rel_distance(room: Room, rng: random.Random, settings: Settings) -> Iterato
         nearest, second = ranked[0][0], ranked[1][0]
         if settings.margins and (second - nearest < LEAST_GAP or second < LEAST_RATIO * nearest):
             continue
-        yield ({"t": target, "list": ", ".join(listed), "how": how, "how_low": how.lower()}, ranked[0][1],
-               {"ranked": [[n, round(d, 4)] for d, n in ranked], "options": listed})
+        yield (
+            {"t": target, "list": ", ".join(listed), "how": how, "how_low": how.lower()},
+            ranked[0][1],
+            {"ranked": [[n, round(d, 4)] for d, n in ranked], "options": listed},
+        )
 
 
 def _rel_direction(room: Room, rng: random.Random, settings: Settings) -> Iterator[Asked]:
@@ -164,45 +232,75 @@ def _rel_direction(room: Room, rng: random.Random, settings: Settings) -> Iterat
 
 
 MAKERS: dict[str, Callable[[Room, random.Random, Settings], Iterator[Asked]]] = {
-    "object_counting": _counting, "object_abs_distance": _abs_distance, "object_size_estimation": _size, "room_size_estimation": _room_size,
-    "object_rel_distance": _rel_distance, "object_rel_direction": _rel_direction}
+    "object_counting": _counting,
+    "object_abs_distance": _abs_distance,
+    "object_size_estimation": _size,
+    "room_size_estimation": _room_size,
+    "object_rel_distance": _rel_distance,
+    "object_rel_direction": _rel_direction,
+}
 UNITS = {"object_abs_distance": "m", "object_size_estimation": "cm", "room_size_estimation": "m2"}
 
 
 def _balanced(topic: str, item: Asked, balance: Balance, split: str) -> bool:
-    """Whether a closed question keeps sides, places in the list and named objects even (numbers are not balanced: they are what they are)."""
+    """Whether a closed question keeps sides, places in the list and named objects even (numbers are not balanced: they
+    are what they are).
+    """
     names, answer, inputs = item
     if "options" not in inputs:
         return "count" not in inputs or balance.take(split, [((topic, "value"), inputs["count"], 2)])
     options = inputs["options"]
     key = (topic, inputs.get("level", ""))
     facts: list[Fact] = [(key + ("slot",), options.index(answer), len(options))]
-    facts += [(key + (role, names[role]), options.index(answer), len(options)) for role in ("s", "f", "t") if role in names and "level" in inputs]
+    facts += [
+        (key + (role, names[role]), options.index(answer), len(options))
+        for role in ("s", "f", "t")
+        if role in names and "level" in inputs
+    ]
     return balance.take(split, facts)
 
 
-def room_questions(room: Room, settings: Settings, *, topics: Sequence[str] = TOPICS, split: str = "train",
-                   frames: Sequence[tuple[bytes, int, int]] = (), balance: Balance | None = None) -> list[QuestionRecord]:
-    """All questions of one room (at most `most` a topic, drawn at random). `frames`: (encoded picture, width, height) in time order.
-    With `balance` (kept over all rooms) closed questions that would tilt the answers are left out."""
+def room_questions(
+    room: Room,
+    settings: Settings,
+    *,
+    topics: Sequence[str] = TOPICS,
+    split: str = "train",
+    frames: Sequence[tuple[bytes, int, int]] = (),
+    balance: Balance | None = None,
+) -> list[QuestionRecord]:
+    """All questions of one room (at most `most` a topic, drawn at random). `frames`: (encoded picture, width, height)
+    in time order. With `balance` (kept over all rooms) closed questions that would tilt the answers are left out.
+    """
     records: list[QuestionRecord] = []
     for topic in topics:
         rng = random.Random(f"{settings.seed}/{room.dataset}/{room.scene_id}/{topic}")
         asked: dict[str, tuple[Asked, str, int]] = {}
         for item in MAKERS[topic](room, rng, settings):
-            wordings = WORDINGS[topic][:settings.wordings or None]
+            wordings = WORDINGS[topic][: settings.wordings or None]
             template = rng.randrange(len(wordings))
             text = wordings[template].format(**item[0]) + item[0].get("note", "")
             asked.setdefault(text, (item, text, template))
         chosen = [c for c in asked.values() if balance is None or _balanced(topic, c[0], balance, split)]
         if settings.most and len(chosen) > settings.most:
             chosen = rng.sample(chosen, settings.most)
-        records += [_record(room, topic, item, text, template, settings, rng, split, frames) for item, text, template in chosen]
+        records += [
+            _record(room, topic, item, text, template, settings, rng, split, frames) for item, text, template in chosen
+        ]
     return records
 
 
-def _record(room: Room, topic: str, item: Asked, text: str, template: int, settings: Settings, rng: random.Random, split: str,
-            frames: Sequence[tuple[bytes, int, int]]) -> QuestionRecord:
+def _record(
+    room: Room,
+    topic: str,
+    item: Asked,
+    text: str,
+    template: int,
+    settings: Settings,
+    rng: random.Random,
+    split: str,
+    frames: Sequence[tuple[bytes, int, int]],
+) -> QuestionRecord:
     _, answer, inputs = item
     options, kind, reward = tuple(inputs.get("options", ())), "number", MRA
     if options:
@@ -211,14 +309,39 @@ def _record(room: Room, topic: str, item: Asked, text: str, template: int, setti
             order = rng.sample(options, len(options))
             text += "\nOptions:\n" + "\n".join(f"{'ABCD'[i]}. {o}" for i, o in enumerate(order))
             options, answer, kind = tuple(order), "ABCD"[order.index(answer)], "mcq"
-    family = f"{topic}_{inputs['level']}" if topic == "object_rel_direction" and settings.definitions == "vsibench" else topic
+    family = (
+        f"{topic}_{inputs['level']}"
+        if topic == "object_rel_direction" and settings.definitions == "vsibench"
+        else topic
+    )
     digest = hashlib.sha1(f"{text}\n{answer}".encode()).hexdigest()[:12]
-    meta = {"rule_inputs": inputs, "definitions": settings.definitions, "margins": settings.margins, "generator_version": GENERATOR_VERSION,
-            "provenance": "room metadata", "objects": []}
+    meta = {
+        "rule_inputs": inputs,
+        "definitions": settings.definitions,
+        "margins": settings.margins,
+        "generator_version": GENERATOR_VERSION,
+        "provenance": "room metadata",
+        "objects": [],
+    }
     if frames:
         meta["video"] = {}
     return QuestionRecord(
-        question_id=f"{room.scene_id}/{family}/{digest}", source=room.dataset or "rooms", split=split, scene_id=room.scene_id,
-        images=tuple(f[0] for f in frames), widths=tuple(f[1] for f in frames), heights=tuple(f[2] for f in frames), question=text,
-        question_type=kind, answer=answer, options=options, unit=UNITS.get(topic, ""), reward=json.dumps(reward), family=f"vsi_{family}",
-        template_id=template, seed=settings.seed, meta=json.dumps(meta), tags=("video",))
+        question_id=f"{room.scene_id}/{family}/{digest}",
+        source=room.dataset or "rooms",
+        split=split,
+        scene_id=room.scene_id,
+        images=tuple(f[0] for f in frames),
+        widths=tuple(f[1] for f in frames),
+        heights=tuple(f[2] for f in frames),
+        question=text,
+        question_type=kind,
+        answer=answer,
+        options=options,
+        unit=UNITS.get(topic, ""),
+        reward=json.dumps(reward),
+        family=f"vsi_{family}",
+        template_id=template,
+        seed=settings.seed,
+        meta=json.dumps(meta),
+        tags=("video",),
+    )

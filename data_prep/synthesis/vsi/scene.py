@@ -1,4 +1,7 @@
-"""Scene metadata in VSI-Bench's form (ScanNet-like): counts, oriented boxes, room size, and optionally the scene's point cloud. Metres, z up."""
+"""Scene metadata in VSI-Bench's form (ScanNet-like): counts, oriented boxes, room size, and optionally the scene's
+point cloud. Metres, z up.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -16,7 +19,9 @@ class MetadataError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """One object: oriented box (rows of `axes` are its unit axes, `lengths` full sides) and, where known, its points [n, 3]."""
+    """One object: oriented box (rows of `axes` are its unit axes, `lengths` full sides) and, where known, its points
+    [n, 3].
+    """
 
     centroid: np.ndarray
     lengths: np.ndarray
@@ -35,7 +40,9 @@ class Instance:
 
 @dataclasses.dataclass(frozen=True)
 class Room:
-    """A scanned room: instances a category, floor area in m2 (nan: unknown) and, where known, the scene's points [n, 3]."""
+    """A scanned room: instances a category, floor area in m2 (nan: unknown) and, where known, the scene's points [n,
+    3].
+    """
 
     scene_id: str
     dataset: str
@@ -45,19 +52,31 @@ class Room:
     points: np.ndarray | None = None
 
     def single(self) -> list[str]:
-        """Categories with exactly one instance and one box: the only ones that a text can refer to without ambiguity."""
+        """Categories with exactly one instance and one box: the only ones that a text can refer to without
+        ambiguity.
+        """
         return [name for name, count in self.counts.items() if count == 1 and len(self.objects.get(name, [])) == 1]
 
 
 def _instance(scene: str, name: str, box: dict[str, Any]) -> Instance:
     try:
         points = np.asarray(box["points"], np.float64).reshape(-1, 3) if "points" in box else None
-        item = Instance(np.asarray(box["centroid"], np.float64).reshape(3), np.asarray(box["axesLengths"], np.float64).reshape(3),
-                        np.asarray(box["normalizedAxes"], np.float64).reshape(3, 3), points)
+        item = Instance(
+            np.asarray(box["centroid"], np.float64).reshape(3),
+            np.asarray(box["axesLengths"], np.float64).reshape(3),
+            np.asarray(box["normalizedAxes"], np.float64).reshape(3, 3),
+            points,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise MetadataError(f"scene {scene}, object {name}: box is not usable ({error})") from error
-    if not (np.isfinite(item.centroid).all() and (item.lengths > 0).all() and np.allclose(item.axes @ item.axes.T, np.eye(3), atol=1e-3)):
-        raise MetadataError(f"scene {scene}, object {name}: box has no size, is not finite, or its axes are not orthonormal")
+    if not (
+        np.isfinite(item.centroid).all()
+        and (item.lengths > 0).all()
+        and np.allclose(item.axes @ item.axes.T, np.eye(3), atol=1e-3)
+    ):
+        raise MetadataError(
+            f"scene {scene}, object {name}: box has no size, is not finite, or its axes are not orthonormal"
+        )
     return item
 
 
@@ -66,7 +85,9 @@ def parse_room(scene_id: str, meta: dict[str, Any], points: np.ndarray | None = 
     if not isinstance(meta.get("object_bbox"), dict):
         raise MetadataError(f"scene {scene_id}: object_bbox is missing")
     objects = {name: [_instance(scene_id, name, b) for b in boxes] for name, boxes in meta["object_bbox"].items()}
-    counts = {name: int(n) for name, n in meta.get("object_counts", {}).items()} or {name: len(v) for name, v in objects.items()}
+    counts = {name: int(n) for name, n in meta.get("object_counts", {}).items()} or {
+        name: len(v) for name, v in objects.items()
+    }
     return Room(scene_id, str(meta.get("dataset", "")), objects, counts, float(meta.get("room_size", math.nan)), points)
 
 

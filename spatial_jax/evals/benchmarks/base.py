@@ -1,8 +1,10 @@
-"""What a benchmark is: how its published files become items, what is asked, how a response is scored, how scores become its numbers.
+"""What a benchmark is: how its published files become items, what is asked, how a response is scored, how scores become
+its numbers.
 
-Items are plain dicts with the published field names, plus "id" (unique string), "images" (encoded bytes or paths) and, for videos,
-"video" (a path). `score` and `prompt` are pure and need only the published fields.
+Items are plain dicts with the published field names, plus "id" (unique string), "images" (encoded bytes or paths) and,
+for videos, "video" (a path). `score` and `prompt` are pure and need only the published fields.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -15,10 +17,10 @@ import numpy as np
 from spatial_jax.evals.intervals import Cell, macro, pool
 
 Item = Mapping[str, Any]
-Scored = tuple[float, Any]                                   # (score, what was parsed; None = nothing)
+Scored = tuple[float, Any]  # (score, what was parsed; None = nothing)
 Metrics = dict[str, "np.ndarray | float"]
-Outcome = tuple[float, Any]                                  # an item's (mean score, first parsed answer)
-Derived = list[tuple[float, str]] | float                    # (value, scene) pairs whose mean is the metric, or the metric itself
+Outcome = tuple[float, Any]  # an item's (mean score, first parsed answer)
+Derived = list[tuple[float, str]] | float  # (value, scene) pairs whose mean is the metric, or the metric itself
 SCORINGS = ("official", "lmms_eval", "vlmevalkit")
 
 
@@ -32,23 +34,27 @@ class Benchmark:
 
     name: str
     title: str
-    hub: str                                                 # dataset name on the Hugging Face hub, "" when it is not there
-    required: tuple[str, ...]                                # fields that scoring needs
+    hub: str  # dataset name on the Hugging Face hub, "" when it is not there
+    required: tuple[str, ...]  # fields that scoring needs
     load: Callable[[Path], list[dict[str, Any]]]
-    prompt: Callable[[Item, str], str]                       # <image> marks where pictures stand; without marks they come first
+    prompt: Callable[[Item, str], str]  # <image> marks where pictures stand; without marks they come first
     score: Callable[[str, Item, str], Scored]
-    category: Callable[[Item], str]                          # the family shown in tables
-    oracle: Callable[[Item, str], str]                       # a response that scores 1
+    category: Callable[[Item], str]  # the family shown in tables
+    oracle: Callable[[Item, str], str]  # a response that scores 1
     aggregate: Callable[[Mapping[str, Cell], str], Metrics] = lambda cells, scoring: micro_and_macro(cells)
-    cell: Callable[[Item], str] | None = None                # finer key of `aggregate`'s cells; default: the category
+    cell: Callable[[Item], str] | None = None  # finer key of `aggregate`'s cells; default: the category
     scene: Callable[[Item], str] = lambda item: str(item.get("scene", item["id"]))
-    derived: Callable[[Sequence[Item], Sequence[Outcome], str], dict[str, Derived]] | None = None      # metrics of groups of items
+    derived: Callable[[Sequence[Item], Sequence[Outcome], str], dict[str, Derived]] | None = (
+        None  # metrics of groups of items
+    )
     scorings: tuple[str, ...] = SCORINGS
     max_new_tokens: int = 64
-    frames: int = 0                                          # frames of a video, 0 when it has none
-    rotate: Callable[[Item, int], dict[str, Any]] | None = None    # the item with its options rotated by n places
-    guesses: Callable[[Item], Sequence[str]] | None = None   # responses a blind guesser may try; default: the letters A-D
-    image_size: tuple[int, int] | None = None                # (width, height) that the official script resizes to
+    frames: int = 0  # frames of a video, 0 when it has none
+    rotate: Callable[[Item, int], dict[str, Any]] | None = None  # the item with its options rotated by n places
+    guesses: Callable[[Item], Sequence[str]] | None = (
+        None  # responses a blind guesser may try; default: the letters A-D
+    )
+    image_size: tuple[int, int] | None = None  # (width, height) that the official script resizes to
     notes: str = ""
 
 
@@ -96,12 +102,14 @@ def lettered(options: Mapping[str, Any] | Sequence[Any], form: str = "{letter}. 
 def vlmevalkit_prompt(item: Item) -> str:
     """VLMEvalKit's ImageMCQ prompt."""
     hint = "" if missing(item.get("hint")) else f"Hint: {item['hint']}\n"
-    return (f"{hint}Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\n"
-            "Please select the correct answer from the options above. \n")
+    return (
+        f"{hint}Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\n"
+        "Please select the correct answer from the options above. \n"
+    )
 
 
 def letter_of(answer: Any) -> str:
-    """"C" for "(C)", "c", "C. chair", 2 (an index): the gold letter in capitals."""
+    """ "C" for "(C)", "c", "C. chair", 2 (an index): the gold letter in capitals."""
     if isinstance(answer, (int, np.integer)) and not isinstance(answer, bool):
         return chr(65 + int(answer))
     text = str(answer).strip().lstrip("(").strip()

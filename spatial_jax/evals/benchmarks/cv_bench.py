@@ -1,8 +1,10 @@
 """CV-Bench (Tong et al., Cambrian-1, arXiv 2406.16860): 2D relation and count, 3D depth and distance; 2-6 options.
 
-Official: three scripts (ADE20K, COCO, Omni3D) whose shared parser keeps the first character after the last "answer is"; published
-number = mean of (mean of the two 2D sources) and the 3D source. lmms-eval reports the plain mean over items, VLMEvalKit 2D and 3D.
+Official: three scripts (ADE20K, COCO, Omni3D) whose shared parser keeps the first character after the last "answer is";
+published number = mean of (mean of the two 2D sources) and the 3D source. lmms-eval reports the plain mean over items,
+VLMEvalKit 2D and 3D.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -12,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.evals import matching
-from spatial_jax.evals.benchmarks.base import Benchmark, Item, Metrics, Scored, by_category, correct, lettered, rotated_index, rotated_list
+from spatial_jax.evals.benchmarks.base import (
+    Benchmark,
+    Item,
+    Metrics,
+    Scored,
+    by_category,
+    correct,
+    lettered,
+    rotated_index,
+    rotated_list,
+)
 from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.sources import as_list, picture, read_rows
 
@@ -30,8 +42,11 @@ def load(root: Path) -> list[dict[str, Any]]:
 
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "lmms_eval":
-        names = ", ".join("ABCDE"[:len(item["choices"])])
-        return f"Note: You only need to respond with {names} without providing any additional information.\n\n{item['prompt']}"
+        names = ", ".join("ABCDE"[: len(item["choices"])])
+        return (
+            f"Note: You only need to respond with {names} without providing any additional"
+            f" information.\n\n{item['prompt']}"
+        )
     if scoring == "vlmevalkit":
         return str(item["prompt"])
     return f"{item['prompt']}\nAnswer with the option's letter from the given choices directly."
@@ -90,7 +105,18 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
 
 
 BENCHMARK = Benchmark(
-    name="cv_bench", title="CV-Bench", hub="nyu-visionx/CV-Bench", required=("answer", "choices"), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("task", "all")), cell=lambda item: f"{item.get('task', 'all')}|{item.get('source', '')}",
-    oracle=lambda item, scoring: str(item["answer"]).strip("()"), aggregate=aggregate, rotate=rotate,
-    guesses=lambda item: matching.letters(len(item["choices"])), max_new_tokens=16)
+    name="cv_bench",
+    title="CV-Bench",
+    hub="nyu-visionx/CV-Bench",
+    required=("answer", "choices"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("task", "all")),
+    cell=lambda item: f"{item.get('task', 'all')}|{item.get('source', '')}",
+    oracle=lambda item, scoring: str(item["answer"]).strip("()"),
+    aggregate=aggregate,
+    rotate=rotate,
+    guesses=lambda item: matching.letters(len(item["choices"])),
+    max_new_tokens=16,
+)

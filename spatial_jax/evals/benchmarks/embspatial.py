@@ -1,6 +1,7 @@
 """EmbSpatial-Bench (Du et al., arXiv 2406.05756): six relations in embodied scenes, four options.
 
-Its authors publish no scorer; `official` here is lmms-eval's prompt and start-anchored letter, which published numbers use.
+Its authors publish no scorer; `official` here is lmms-eval's prompt and start-anchored letter, which published numbers
+use.
 """
 
 from __future__ import annotations
@@ -68,12 +69,19 @@ def score(response: str, item: Item, scoring: str) -> Scored:
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     sources = by_category(cells, lambda key: key.split("|")[1])
     relations = by_category(cells, lambda key: key.split("|")[0])
-    return {"overall": pool(list(cells.values())).mean, **{name: cell.mean for name, cell in {**relations, **sources}.items()}}
+    return {
+        "overall": pool(list(cells.values())).mean,
+        **{name: cell.mean for name, cell in {**relations, **sources}.items()},
+    }
 
 
 def rotate(item: Item, n: int) -> dict[str, Any]:
     options = list(item["answer_options"])
-    return {**item, "answer_options": rotated_list(options, n), "answer": rotated_index(ord(letter_of(item["answer"])) - 65, len(options), n)}
+    return {
+        **item,
+        "answer_options": rotated_list(options, n),
+        "answer": rotated_index(ord(letter_of(item["answer"])) - 65, len(options), n),
+    }
 
 
 BENCHMARK = Benchmark(

@@ -1,8 +1,11 @@
-"""General ability on any items given as jsonl: {"id", "image" or "images", "question", "answer", "choices"?, "category"?}.
+"""General ability on any items given as jsonl: {"id", "image" or "images", "question", "answer", "choices"?,
+"category"?}.
 
-Choice items (with choices) are read like lmms-eval's ranked letter, or by the option's text; the others by equality with any of the
-accepted answers ("answer" may be a list) after lower case, without articles and final dots; numbers compare as numbers.
+Choice items (with choices) are read like lmms-eval's ranked letter, or by the option's text; the others by equality
+with any of the accepted answers ("answer" may be a list) after lower case, without articles and final dots; numbers
+compare as numbers.
 """
+
 from __future__ import annotations
 
 import re
@@ -10,7 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.evals.benchmarks.base import Benchmark, Item, Metrics, Scored, correct, letter_of, lettered, rotated_index, rotated_list
+from spatial_jax.evals.benchmarks.base import (
+    Benchmark,
+    Item,
+    Metrics,
+    Scored,
+    correct,
+    letter_of,
+    lettered,
+    rotated_index,
+    rotated_list,
+)
 from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.matching import can_infer_text, letters, ranked_letter
 from spatial_jax.evals.mra import to_float
@@ -20,13 +33,23 @@ _ARTICLE = re.compile(r"\b(a|an|the)\b")
 
 
 def load(root: Path) -> list[dict[str, Any]]:
-    return [{**row, "id": str(row.get("id", number)), "choices": as_list(row.get("choices")),
-             "images": pictures(row.get("images", row.get("image")), row["_root"], "images")} for number, row in enumerate(read_rows(root))]
+    return [
+        {
+            **row,
+            "id": str(row.get("id", number)),
+            "choices": as_list(row.get("choices")),
+            "images": pictures(row.get("images", row.get("image")), row["_root"], "images"),
+        }
+        for number, row in enumerate(read_rows(root))
+    ]
 
 
 def prompt(item: Item, scoring: str) -> str:
     if item.get("choices"):
-        return f"{item['question']}\n{lettered(item['choices'])}\nAnswer with the option's letter from the given choices directly."
+        return (
+            f"{item['question']}\n{lettered(item['choices'])}\nAnswer with the option's letter from the given choices"
+            " directly."
+        )
     return f"{item['question']}\nAnswer the question using a single word or phrase."
 
 
@@ -43,7 +66,9 @@ def gold_letter(item: Item) -> str:
 def score(response: str, item: Item, scoring: str) -> Scored:
     choices = [str(c) for c in item.get("choices") or []]
     if choices:
-        letter = ranked_letter(response, letters(len(choices))) or can_infer_text(response, dict(zip(letters(len(choices)), choices)))
+        letter = ranked_letter(response, letters(len(choices))) or can_infer_text(
+            response, dict(zip(letters(len(choices)), choices))
+        )
         return correct(letter == gold_letter(item), letter)
     said = _plain(response)
     for gold in as_list(item["answer"]):
@@ -62,11 +87,26 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
     choices = list(item.get("choices") or [])
     if not choices:
         return dict(item)
-    return {**item, "choices": rotated_list(choices, n), "answer": chr(65 + rotated_index(ord(gold_letter(item)) - 65, len(choices), n))}
+    return {
+        **item,
+        "choices": rotated_list(choices, n),
+        "answer": chr(65 + rotated_index(ord(gold_letter(item)) - 65, len(choices), n)),
+    }
 
 
 BENCHMARK = Benchmark(
-    name="general_qa", title="General ability", hub="", required=("question", "answer"), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("category", "all")), aggregate=aggregate, rotate=rotate, scorings=("official",), max_new_tokens=32,
+    name="general_qa",
+    title="General ability",
+    hub="",
+    required=("question", "answer"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("category", "all")),
+    aggregate=aggregate,
+    rotate=rotate,
+    scorings=("official",),
+    max_new_tokens=32,
     oracle=lambda item, scoring: gold_letter(item) if item.get("choices") else str(as_list(item["answer"])[0]),
-    guesses=lambda item: letters(len(item["choices"])) if item.get("choices") else ["yes", "no", "2", "1"])
+    guesses=lambda item: letters(len(item["choices"])) if item.get("choices") else ["yes", "no", "2", "1"],
+)

@@ -1,8 +1,10 @@
 """MindCube (Yin et al., arXiv 2506.21458): spatial mental models from few views.
 
-Official extraction: the last capital A-E before a dot anywhere ("...THE TABLE." gives E), else patterns in order of trust. Official
-overall leaves out ids with "translation"; lmms-eval counts all items and takes the type from the id's first part.
+Official extraction: the last capital A-E before a dot anywhere ("...THE TABLE." gives E), else patterns in order of
+trust. Official overall leaves out ids with "translation"; lmms-eval counts all items and takes the type from the id's
+first part.
 """
+
 from __future__ import annotations
 
 import re
@@ -22,14 +24,29 @@ _DOTTED = re.compile(r"([A-E])\.")
 _SECTION = re.compile(r"<Answer>(.*?)(?:<|$)", re.DOTALL)
 _IN_SECTION = tuple(re.compile(p) for p in (r"[Mm]y answer is ([A-E])", r"[Tt]he answer is ([A-E])", r"\b([A-E])\b"))
 # The published list also holds forms with "A."; the dotted rule above has taken every such text already.
-_IN_TEXT = tuple(re.compile(p) for p in (r"(?:^|\n)(?:Answer: )?([A-E])(?:$|\s)", r"[*\"]([A-E])[*\"]", r"\bAnswer:?\s*([A-E])\b",
-                                         r"[Mm]y answer is ([A-E])", r"answer is ([A-E])"))
+_IN_TEXT = tuple(
+    re.compile(p)
+    for p in (
+        r"(?:^|\n)(?:Answer: )?([A-E])(?:$|\s)",
+        r"[*\"]([A-E])[*\"]",
+        r"\bAnswer:?\s*([A-E])\b",
+        r"[Mm]y answer is ([A-E])",
+        r"answer is ([A-E])",
+    )
+)
 _WORD = re.compile(r"\b([A-E])\b")
 
 
 def load(root: Path) -> list[dict[str, Any]]:
-    return [{**row, "id": str(row["id"]), "images": pictures(row.get("images"), row["_root"], "data", "images"),
-             "scene": str(row["id"]).rsplit("_", 1)[0]} for row in read_rows(root, ("MindCube_tinybench*", "*tiny*", "*"))]
+    return [
+        {
+            **row,
+            "id": str(row["id"]),
+            "images": pictures(row.get("images"), row["_root"], "data", "images"),
+            "scene": str(row["id"]).rsplit("_", 1)[0],
+        }
+        for row in read_rows(root, ("MindCube_tinybench*", "*tiny*", "*"))
+    ]
 
 
 def prompt(item: Item, scoring: str) -> str:
@@ -42,7 +59,9 @@ def _last(pattern: re.Pattern[str], text: str) -> str | None:
 
 
 def extract(text: str) -> str | None:
-    """The official extraction: case-sensitive, the last hit of the first form that occurs, else the last line with a lone letter."""
+    """The official extraction: case-sensitive, the last hit of the first form that occurs, else the last line with a
+    lone letter.
+    """
     dotted = _last(_DOTTED, text)
     if dotted:
         return dotted
@@ -90,12 +109,25 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
         types: dict[str, list[Cell]] = {}
         for name, cell in cells.items():
             types.setdefault(name.split("|")[1], []).append(cell)
-        return {"overall": pool(list(cells.values())).mean, **{name: pool(members).mean for name, members in types.items()}}
+        return {
+            "overall": pool(list(cells.values())).mean,
+            **{name: pool(members).mean for name, members in types.items()},
+        }
     counted = [cell for name, cell in cells.items() if not name.startswith("translation")]
     return {"overall": pool(counted).mean if counted else np.nan, **by_prefixed}
 
 
 BENCHMARK = Benchmark(
-    name="mindcube", title="MindCube", hub="MLL-Lab/MindCube", required=("gt_answer",), load=load, prompt=prompt, score=score, category=setting,
-    cell=lambda item: f"{setting(item)}|{setting_by_prefix(item)}", oracle=lambda item, scoring: f"<answer>{item['gt_answer']}.</answer>",
-    aggregate=aggregate, max_new_tokens=512)
+    name="mindcube",
+    title="MindCube",
+    hub="MLL-Lab/MindCube",
+    required=("gt_answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=setting,
+    cell=lambda item: f"{setting(item)}|{setting_by_prefix(item)}",
+    oracle=lambda item, scoring: f"<answer>{item['gt_answer']}.</answer>",
+    aggregate=aggregate,
+    max_new_tokens=512,
+)

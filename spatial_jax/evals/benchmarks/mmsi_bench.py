@@ -1,8 +1,9 @@
 """MMSI-Bench (Yang et al., arXiv 2505.23764): 1000 four-option questions on several pictures, eleven categories.
 
-Official: unwrap ``..`` then `..`, then the first capital A-D that no " letter" follows; none is wrong. The circular variant asks every
-item with its options rotated (ABCD, BCDA, CDAB, DABC) and counts it only when all four are right.
+Official: unwrap ``..`` then `..`, then the first capital A-D that no " letter" follows; none is wrong. The circular
+variant asks every item with its options rotated (ABCD, BCDA, CDAB, DABC) and counts it only when all four are right.
 """
+
 from __future__ import annotations
 
 import re
@@ -24,8 +25,14 @@ POST = "\nAnswer with the option's letter from the given choices directly. Enclo
 
 
 def load(root: Path) -> list[dict[str, Any]]:
-    return [{**row, "id": str(row.get("id", number)), "images": pictures(row.get("images", row.get("image")), row["_root"], "images")}
-            for number, row in enumerate(read_rows(root, ("MMSI*", "*test*", "*")))]
+    return [
+        {
+            **row,
+            "id": str(row.get("id", number)),
+            "images": pictures(row.get("images", row.get("image")), row["_root"], "images"),
+        }
+        for number, row in enumerate(read_rows(root, ("MMSI*", "*test*", "*")))
+    ]
 
 
 def prompt(item: Item, scoring: str) -> str:
@@ -78,6 +85,16 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 
 BENCHMARK = Benchmark(
-    name="mmsi_bench", title="MMSI-Bench", hub="RunsenXu/MMSI-Bench", required=("answer",), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("question_type", item.get("category", "all"))), aggregate=aggregate, rotate=rotate,
-    oracle=lambda item, scoring: f"``{item['answer']}``", max_new_tokens=64)
+    name="mmsi_bench",
+    title="MMSI-Bench",
+    hub="RunsenXu/MMSI-Bench",
+    required=("answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("question_type", item.get("category", "all"))),
+    aggregate=aggregate,
+    rotate=rotate,
+    oracle=lambda item, scoring: f"``{item['answer']}``",
+    max_new_tokens=64,
+)

@@ -1,7 +1,9 @@
-"""OmniSpatial (Jia et al., arXiv 2506.03135): fifty spatial sub-skills, one picture, up to four options; 1533 test items.
+"""OmniSpatial (Jia et al., arXiv 2506.03135): fifty spatial sub-skills, one picture, up to four options; 1533 test
+items.
 
-Official default: manual chain of thought and "Answer: X" at the end, the last such letter, **"A" when there is none**; each item is asked
-five times and the mean is divided by N + 1e-6. `official_json`, `official_direct`, `official_llm` are its other modes.
+Official default: manual chain of thought and "Answer: X" at the end, the last such letter, **"A" when there is none**;
+each item is asked five times and the mean is divided by N + 1e-6. `official_json`, `official_direct`, `official_llm`
+are its other modes.
 """
 
 from __future__ import annotations
@@ -63,8 +65,10 @@ SYSTEMS = {
 }
 FORMATS = {
     "re": "\nEnd your answer with a separate line formatted exactly as:\n\nAnswer: X\nwhere X ∈ {A, B, C, D}.\n",
-    "json": '\nYou need to respond with the answer in JSON format:\n\n```json\n{\n    "analysis": "The analysis of the image and question",'
-            '\n    "answer": "A"\n}\n```\n',
+    "json": (
+        '\nYou need to respond with the answer in JSON format:\n\n```json\n{\n    "analysis": "The analysis of the'
+        ' image and question",\n    "answer": "A"\n}\n```\n'
+    ),
     "llm": "\nYour answer must be clear and accurate.\n",
     "direct": "\nNote: You only need to respond with A, B, C, or D without providing any additional information.\n",
 }
@@ -158,7 +162,11 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 def rotate(item: Item, n: int) -> dict[str, Any]:
     options = list(item["options"])
-    return {**item, "options": rotated_list(options, n), "answer": rotated_index(ord(letter_of(item["answer"])) - 65, len(options), n)}
+    return {
+        **item,
+        "options": rotated_list(options, n),
+        "answer": rotated_index(ord(letter_of(item["answer"])) - 65, len(options), n),
+    }
 
 
 BENCHMARK = Benchmark(
@@ -173,11 +181,14 @@ BENCHMARK = Benchmark(
     cell=lambda item: f"{item.get('task_type', 'all')}|{item.get('sub_task_type', '')}",
     aggregate=aggregate,
     rotate=rotate,
-    oracle=lambda item, scoring: {"official": "Answer: {}", "official_json": '{{"answer": "{}"}}'}.get(scoring, "{}").format(
-        letter_of(item["answer"])
-    ),
+    oracle=lambda item, scoring: {"official": "Answer: {}", "official_json": '{{"answer": "{}"}}'}.get(
+        scoring, "{}"
+    ).format(letter_of(item["answer"])),
     guesses=lambda item: ["Answer: A", "Answer: B", "Answer: C", "Answer: D", "A", "B", "C", "D"],
     max_new_tokens=1024,
     scorings=("official", "official_json", "official_direct", "official_llm", "lmms_eval", "vlmevalkit"),
-    notes="a response without an answer counts as A, as published; ask with --samples=5 --temperature=1.0 for the published protocol",
+    notes=(
+        "a response without an answer counts as A, as published; ask with --samples=5 --temperature=1.0 for the"
+        " published protocol"
+    ),
 )

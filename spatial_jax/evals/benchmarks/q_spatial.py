@@ -1,7 +1,9 @@
-"""Q-Spatial Bench (Liao et al., arXiv 2409.09788): distances in natural pictures, answered as \\scalar{..} \\distance_unit{..}.
+"""Q-Spatial Bench (Liao et al., arXiv 2409.09788): distances in natural pictures, answered as \\scalar{..}
+\\distance_unit{..}.
 
-A success is max(p/g, g/p) < 2. All unsigned numbers of the last \\scalar are averaged ("1-2" is 1.5, "1,5" is 3). An unknown unit counts
-as centimetres in the official notebook and as nothing (x0) in VLMEvalKit; a missing answer stops the notebook and is 1e-8 there.
+A success is max(p/g, g/p) < 2. All unsigned numbers of the last \\scalar are averaged ("1-2" is 1.5, "1,5" is 3). An
+unknown unit counts as centimetres in the official notebook and as nothing (x0) in VLMEvalKit; a missing answer stops
+the notebook and is 1e-8 there.
 """
 
 from __future__ import annotations
@@ -20,12 +22,15 @@ from spatial_jax.evals.mra import to_float
 from spatial_jax.evals.sources import picture, read_rows
 
 SYSTEM = (
-    "You will be provided with a question and a 2D image. The question involves measuring the precise distance in 3D space through a 2D image. "
-    "You will answer the question by providing a numeric answer consisting of a scalar and a distance unit in the format of "
-    '"""\\scalar{scalar} \\distance_unit{distance unit}""" at the end of your response.'
+    "You will be provided with a question and a 2D image. The question involves measuring the precise distance in 3D"
+    " space through a 2D image. You will answer the question by providing a numeric answer consisting of a scalar and a"
+    ' distance unit in the format of """\\scalar{scalar} \\distance_unit{distance unit}""" at the end of your response.'
 )
 # "thinkg" is part of the published template.
-PROMPT = "Question: {question}\nLet's thinkg step by step and start by finding good reference objects or object parts in the image."
+PROMPT = (
+    "Question: {question}\nLet's thinkg step by step and start by finding good reference objects or object parts in the"
+    " image."
+)
 _SCALAR, _UNIT = re.compile(r"scalar{([^}]*)}"), re.compile(r"distance_unit{([^}]*)}")
 _NUMBER = re.compile(r"\d+\.?\d*")
 _CENTIMETRES = {
@@ -107,5 +112,7 @@ BENCHMARK = Benchmark(
     scorings=("official", "vlmevalkit"),
     max_new_tokens=512,
     oracle=lambda item, scoring: f"\\scalar{{{item['answer_value']}}} \\distance_unit{{{item['answer_unit']}}}",
-    guesses=lambda item: [f"\\scalar{{{v}}} \\distance_unit{{cm}}" for v in (10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 500)],
+    guesses=lambda item: [
+        f"\\scalar{{{v}}} \\distance_unit{{cm}}" for v in (10, 20, 30, 40, 60, 80, 100, 120, 150, 200, 300, 500)
+    ],
 )

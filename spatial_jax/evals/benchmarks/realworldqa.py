@@ -1,7 +1,8 @@
-"""RealWorldQA (xAI): photographs with questions that name their choices; gold a letter, a number or a word. No scorer was published.
+"""RealWorldQA (xAI): photographs with questions that name their choices; gold a letter, a number or a word. No scorer
+was published.
 
-`official` here is lmms-eval's rule (ranked letter for gold A-D, else plain equality); `cambrian` compares the first word, VLMEvalKit asks
-everything as multiple choice.
+`official` here is lmms-eval's rule (ranked letter for gold A-D, else plain equality); `cambrian` compares the first
+word, VLMEvalKit asks everything as multiple choice.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, Metrics, Scored, correct, option_texts, vlmevalkit_prompt
+from spatial_jax.evals.benchmarks.base import (
+    Benchmark,
+    Item,
+    ItemError,
+    Metrics,
+    Scored,
+    correct,
+    option_texts,
+    vlmevalkit_prompt,
+)
 from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.matching import can_infer, ranked_letter
 from spatial_jax.evals.sources import picture, read_rows
@@ -32,7 +42,9 @@ def prompt(item: Item, scoring: str) -> str:
     if scoring == "vlmevalkit":
         return vlmevalkit_prompt(item)
     question = str(item["question"])
-    return f"{question}\nAnswer the question using a single word or phrase." if scoring == "cambrian" else question.strip()
+    return (
+        f"{question}\nAnswer the question using a single word or phrase." if scoring == "cambrian" else question.strip()
+    )
 
 
 def score(response: str, item: Item, scoring: str) -> Scored:

@@ -1,7 +1,8 @@
 """SAT-Real (Ray et al., arXiv 2412.07755): real-image test of SAT, one or two pictures, two answers.
 
-Official: every item twice with its options swapped, a free-text answer that is right when it contains the gold or the gold contains it
-(so an empty answer is right); accuracy over both orders. lmms-eval asks for a letter. VLMEvalKit does not have it.
+Official: every item twice with its options swapped, a free-text answer that is right when it contains the gold or the
+gold contains it (so an empty answer is right); accuracy over both orders. lmms-eval asks for a letter. VLMEvalKit does
+not have it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from spatial_jax.evals.sources import as_list, pictures, read_rows
 
 _TURN = "rotated left and rotated right"
 _HINT = (
-    "When multiple images are provided, You want to realize that when camera moves left, the objects in the image move right, and vice versa. "
-    "And when you are asked about the movement of the same object captured in different images, you can compare the position of the object "
-    "relative to other objects in the image to answer the question.\n"
+    "When multiple images are provided, You want to realize that when camera moves left, the objects in the image move"
+    " right, and vice versa. And when you are asked about the movement of the same object captured in different images,"
+    " you can compare the position of the object relative to other objects in the image to answer the question.\n"
 )
 
 
@@ -31,7 +32,15 @@ def load(root: Path) -> list[dict[str, Any]]:
         images = pictures(row.get("image_bytes", row.get("images")), row["_root"])
         for swapped in (False, True):
             order = answers[::-1] if swapped else answers
-            items.append({**row, "id": f"{number}-swapped" if swapped else str(number), "answers": order, "images": images, "scene": str(number)})
+            items.append(
+                {
+                    **row,
+                    "id": f"{number}-swapped" if swapped else str(number),
+                    "answers": order,
+                    "images": images,
+                    "scene": str(number),
+                }
+            )
             items[-1].pop("image_bytes", None)
     return items
 
@@ -39,7 +48,8 @@ def load(root: Path) -> list[dict[str, Any]]:
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "lmms_eval":
         return (
-            f"{str(item['question']).strip()}\n{_HINT}\n{lettered(item['answers'])}\n\nOnly output the letter of the correct option and nothing else."
+            f"{str(item['question']).strip()}\n{_HINT}\n{lettered(item['answers'])}\n\nOnly output the letter of the"
+            " correct option and nothing else."
         )
     prefix = (
         "The first image is from the beginning of the video and the second image is from the end. "
@@ -62,7 +72,11 @@ def score(response: str, item: Item, scoring: str) -> Scored:
         if _TURN in truth and any(form in said for form in (_TURN, "rotated right and rotated left", "did not move")):
             right = True
         return float(right), said or None
-    letter = chr(65 + list(item["answers"]).index(item["correct_answer"])) if item["correct_answer"] in item["answers"] else gold
+    letter = (
+        chr(65 + list(item["answers"]).index(item["correct_answer"]))
+        if item["correct_answer"] in item["answers"]
+        else gold
+    )
     if scoring == "lmms_eval":
         word = re.sub(r"[^\w\s]", "", response).strip().split(" ")[0]
     else:
@@ -87,7 +101,9 @@ BENCHMARK = Benchmark(
     aggregate=aggregate,
     scorings=("official", "lmms_eval", "official_choice"),
     oracle=lambda item, scoring: (
-        str(item["correct_answer"]) if scoring == "official" else chr(65 + list(item["answers"]).index(item["correct_answer"]))
+        str(item["correct_answer"])
+        if scoring == "official"
+        else chr(65 + list(item["answers"]).index(item["correct_answer"]))
     ),
     guesses=lambda item: [str(a) for a in item["answers"]],
     max_new_tokens=64,

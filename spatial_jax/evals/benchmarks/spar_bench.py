@@ -1,8 +1,10 @@
 """SPAR-Bench (Zhang et al., arXiv 2503.22976): twenty tasks on one or several views.
 
-Kept as published: an empty answer to a choice question is right (it is a substring of the gold letter), `view_change_infer` divides by
-the prediction, and the "Middle" group leaves that task out (official and lmms-eval; VLMEvalKit does neither).
+Kept as published: an empty answer to a choice question is right (it is a substring of the gold letter),
+`view_change_infer` divides by the prediction, and the "Middle" group leaves that task out (official and lmms-eval;
+VLMEvalKit does neither).
 """
+
 from __future__ import annotations
 
 import re
@@ -18,20 +20,49 @@ from spatial_jax.evals.matching_spatial import match_number, option_score
 from spatial_jax.evals.mra import finite, mra, to_float
 from spatial_jax.evals.sources import pictures, read_rows
 
-LOW = tuple(f"{kind}_prediction_{which}{views}" for kind in ("depth", "distance") for which in ("oc", "oo") for views in ("", "_mv"))
+LOW = tuple(
+    f"{kind}_prediction_{which}{views}"
+    for kind in ("depth", "distance")
+    for which in ("oc", "oo")
+    for views in ("", "_mv")
+)
 MIDDLE = ("view_change_infer", "position_matching", "camera_motion_infer")
-HIGH = ("obj_spatial_relation_oo", "obj_spatial_relation_oc_mv", "obj_spatial_relation_oo_mv", "spatial_imagination_oc",
-        "spatial_imagination_oo", "spatial_imagination_oc_mv", "spatial_imagination_oo_mv", "distance_infer_center_oo", "distance_infer_center_oo_mv")
+HIGH = (
+    "obj_spatial_relation_oo",
+    "obj_spatial_relation_oc_mv",
+    "obj_spatial_relation_oo_mv",
+    "spatial_imagination_oc",
+    "spatial_imagination_oo",
+    "spatial_imagination_oc_mv",
+    "spatial_imagination_oo_mv",
+    "distance_infer_center_oo",
+    "distance_infer_center_oo_mv",
+)
 CHOICE = (*HIGH, "position_matching", "camera_motion_infer")
-BOXES = ("The values represent the bounding box coordinates normalized to a 0-1000 scale, with the top-left corner as the origin of the image.")
+BOXES = (
+    "The values represent the bounding box coordinates normalized to a 0-1000 scale, with the top-left corner as the"
+    " origin of the image."
+)
 _NUMBER = re.compile(r"(?<!\^)\d+\.\d+|(?<!\^)\d+")
-_AXES = (("move_right", "move_left"), ("move_up", "move_down"), ("move_forward", "move_backward"), ("rotate_right", "rotate_left"),
-         ("rotate_up", "rotate_down"))
+_AXES = (
+    ("move_right", "move_left"),
+    ("move_up", "move_down"),
+    ("move_forward", "move_backward"),
+    ("rotate_right", "rotate_left"),
+    ("rotate_up", "rotate_down"),
+)
 
 
 def load(root: Path) -> list[dict[str, Any]]:
-    return [{**row, "id": f"{row['task']}_{row.get('id', number)}", "images": pictures(row.get("image"), row["_root"], "images"),
-             "scene": str(row.get("scene_id") or row.get("scene") or row.get("id", number))} for number, row in enumerate(read_rows(root))]
+    return [
+        {
+            **row,
+            "id": f"{row['task']}_{row.get('id', number)}",
+            "images": pictures(row.get("image"), row["_root"], "images"),
+            "scene": str(row.get("scene_id") or row.get("scene") or row.get("id", number)),
+        }
+        for number, row in enumerate(read_rows(root))
+    ]
 
 
 def _task(item: Item) -> str:
@@ -110,14 +141,28 @@ def _score_motion(response: str, gold: str, scoring: str) -> Scored:
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     out: Metrics = {task: cell.mean for task, cell in cells.items()}
     middle = MIDDLE if scoring == "vlmevalkit" else MIDDLE[1:]
-    groups = {name: macro([out[t] for t in tasks if t in out]) for name, tasks in (("Low", LOW), ("Middle", middle), ("High", HIGH))
-              if any(t in out for t in tasks)}
+    groups = {
+        name: macro([out[t] for t in tasks if t in out])
+        for name, tasks in (("Low", LOW), ("Middle", middle), ("High", HIGH))
+        if any(t in out for t in tasks)
+    }
     return {"overall": macro(list(out.values())), **groups, **out}
 
 
 _guesses: Callable[[Item], list[str]] = lambda item: ["A", "B", "C", "D"] if item["task"] in CHOICE else []  # noqa: E731
 
 BENCHMARK = Benchmark(
-    name="spar_bench", title="SPAR-Bench", hub="jasonzhango/SPAR-Bench", required=("task", "answer"), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item["task"]), oracle=lambda item, scoring: str(item["answer"]), aggregate=aggregate, guesses=_guesses,
-    max_new_tokens=100, notes="an empty answer to a choice question counts as right, as published")
+    name="spar_bench",
+    title="SPAR-Bench",
+    hub="jasonzhango/SPAR-Bench",
+    required=("task", "answer"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item["task"]),
+    oracle=lambda item, scoring: str(item["answer"]),
+    aggregate=aggregate,
+    guesses=_guesses,
+    max_new_tokens=100,
+    notes="an empty answer to a choice question counts as right, as published",
+)

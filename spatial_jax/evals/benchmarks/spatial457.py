@@ -1,7 +1,8 @@
-"""Spatial457 (Wang et al., arXiv 2502.08636): synthetic scenes, seven levels, free answers. The official evaluation is VLMEvalKit's.
+"""Spatial457 (Wang et al., arXiv 2502.08636): synthetic scenes, seven levels, free answers. The official evaluation is
+VLMEvalKit's.
 
-Correct there also when the first words belong to one super-category ("sedan" = "suv"); lmms-eval has no such rule and no list of shapes
-in its prompt, so its scores are lower.
+Correct there also when the first words belong to one super-category ("sedan" = "suv"); lmms-eval has no such rule and
+no list of shapes in its prompt, so its scores are lower.
 """
 
 from __future__ import annotations
@@ -58,13 +59,22 @@ _ASPECT = {
     "L3_2d_spatial": "attributes of multiple objects and their spatial relationship from 2D projected camera view",
     "L4_occ": "attributes of multiple objects and their occlusion relationships",
     "L4_pose": "attributes of multiple objects and their facing direction in 3D space from the camera view",
-    "L5_6d_spatial": "attributes of multiple objects and their spatial relationship from objects{quote} perspective in 3D space",
-    "L5_collision": "attributes of multiple objects and their potential collision given the assumption of moving direction in 3D space",
+    "L5_6d_spatial": (
+        "attributes of multiple objects and their spatial relationship from objects{quote} perspective in 3D space"
+    ),
+    "L5_collision": (
+        "attributes of multiple objects and their potential collision given the assumption of moving direction in 3D"
+        " space"
+    ),
 }
 _PARSERS = (re.compile(r"Answer': '(.*?)'"), re.compile(r'Answer": "(.*?)"'), re.compile(r"Answer': (\d)"))
 _PARSERS_LMMS = tuple(
     re.compile(p, re.IGNORECASE)
-    for p in (r"['\"]?Answer['\"]?\s*[:=]\s*['\"]([^'\"]+)['\"]", r"Answer['\"]?\s*:\s*['\"]?(\w+)", r"['\"]Answer['\"]:\s*(\d+)")
+    for p in (
+        r"['\"]?Answer['\"]?\s*[:=]\s*['\"]([^'\"]+)['\"]",
+        r"Answer['\"]?\s*:\s*['\"]?(\w+)",
+        r"['\"]Answer['\"]:\s*(\d+)",
+    )
 )
 
 
@@ -92,26 +102,30 @@ def prompt(item: Item, scoring: str) -> str:
     lmms = scoring == "lmms_eval"
     aspect = _ASPECT.get(str(item["category"]), "").format(quote="'" if lmms else "’")
     role = (
-        (
-            f"You are an intelligent chatbot designed to answer questions based on an image. Your task is to analyze the images, identify {aspect}, "
-            "and then determine the answer to the question.\n"
-        )
+        "You are an intelligent chatbot designed to answer questions based on an image. Your task is to analyze the"
+        f" images, identify {aspect}, and then determine the answer to the question.\n"
         if aspect
         else ""
     )
     listed = (
-        "" if lmms else " chosen from the following options: " + ", ".join(w.capitalize() for group in (SIZES, SHAPES, COLORS, SIDES) for w in group)
+        ""
+        if lmms
+        else " chosen from the following options: "
+        + ", ".join(w.capitalize() for group in (SIZES, SHAPES, COLORS, SIDES) for w in group)
     )
     form = (
-        f"First, you should identify the related objects {'referred' if lmms else 'refered'} in the questions, including their shape, color, size; "
-        "then add a brief reasoning process about the questions. Each object in the image has a shape (e.g., 'airliner'), a size (only can be 'small'"
-        " or 'large'), a color (e.g. 'blue'). The size of the object is either 'small' or 'large'. The color of the object is one of the following: "
-        "'gray', 'blue', 'purple', 'brown', 'green', 'cyan', 'red', 'yellow'. The direction of the object is one of the following: 'left', 'right', "
-        "'front', 'back'.\n\nSecond, give the answer based on the reasoning process. The answer should only be (1) a phrase"
+        f"First, you should identify the related objects {'referred' if lmms else 'refered'} in the questions,"
+        " including their shape, color, size; then add a brief reasoning process about the questions. Each object in"
+        " the image has a shape (e.g., 'airliner'), a size (only can be 'small' or 'large'), a color (e.g. 'blue')."
+        " The size of the object is either 'small' or 'large'. The color of the object is one of the following:"
+        " 'gray', 'blue', 'purple', 'brown', 'green', 'cyan', 'red', 'yellow'. The direction of the object is one of"
+        " the following: 'left', 'right', 'front', 'back'.\n\nSecond, give the answer based on the reasoning process."
+        " The answer should only be (1) a phrase"
         + listed
-        + ", or (2) an integer [0-10] when asked for 'How many' or 'What is the number of', or (3) 'Yes' or 'No' when asked for 'Is there'. If you"
-        " think there are no possible answers or the question is not clear, choose the best answer that fits the question."
-        "\n\nWrite your response into this json template: {'Reasoning': '<your reasons>', 'Answer': '<Your answer>'}"
+        + ", or (2) an integer [0-10] when asked for 'How many' or 'What is the number of', or (3) 'Yes' or 'No' when"
+        " asked for 'Is there'. If you think there are no possible answers or the question is not clear, choose the"
+        " best answer that fits the question.\n\nWrite your response into this json template: {'Reasoning': '<your"
+        " reasons>', 'Answer': '<Your answer>'}"
     )
     return f"{role}{item['question']}\n{form}" if lmms else f"{role}<image>{item['question']}{form}"
 

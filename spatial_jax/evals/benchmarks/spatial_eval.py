@@ -1,7 +1,9 @@
-"""SpatialEval (Wang et al., NeurIPS 2024, arXiv 2406.14852): maps, mazes, grids, photos; text, picture, or both (tqa, vqa, vtqa).
+"""SpatialEval (Wang et al., NeurIPS 2024, arXiv 2406.14852): maps, mazes, grids, photos; text, picture, or both (tqa,
+vqa, vtqa).
 
-Official: extraction by task and question type (the last number of the id), then the lower-cased oracle answer must be contained in what
-was extracted ("2" is contained in "12"). Spatial-Real has no extractor in the repository: its whole text is searched for the answer.
+Official: extraction by task and question type (the last number of the id), then the lower-cased oracle answer must be
+contained in what was extracted ("2" is contained in "12"). Spatial-Real has no extractor in the repository: its whole
+text is searched for the answer.
 """
 
 from __future__ import annotations
@@ -18,10 +20,23 @@ from spatial_jax.evals.sources import picture, read_rows
 
 TASKS = ("spatialmap", "mazenav", "spatialgrid", "spatialreal")
 POST = (
-    "\nFirst, provide a concise answer in one sentence. Then, elaborate on the reasoning behind your answer in a detailed, step-by-step explanation."
+    "\nFirst, provide a concise answer in one sentence. Then, elaborate on the reasoning behind your answer in a"
+    " detailed, step-by-step explanation."
 )
-MAX_TEXT = 8000            # characters that the patterns for names look at
-_NUMBERS = {"zero": 0, "no": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9}
+MAX_TEXT = 8000  # characters that the patterns for names look at
+_NUMBERS = {
+    "zero": 0,
+    "no": 0,
+    "one": 1,
+    "two": 2,
+    "three": 3,
+    "four": 4,
+    "five": 5,
+    "six": 6,
+    "seven": 7,
+    "eight": 8,
+    "nine": 9,
+}
 _DIRECTION = r"(?:southeast|northeast|northwest|southwest)"
 _DIRECTION_RE = re.compile(rf"\b({_DIRECTION})\b", re.IGNORECASE)
 _ANIMAL = re.compile(r"\b(giraffe|cat|dog|elephant|rabbit)\b", re.IGNORECASE)
@@ -34,7 +49,8 @@ _PLACES = (
     re.compile(r"\b[A-D]\.\s*(.*)"),
     re.compile(rf"Therefore, the object in the \b{_DIRECTION}\b of [\w\s']+ is ([\w\s']+)", re.IGNORECASE),
     re.compile(
-        rf"Concise Answer:(?:\*\*)?\s+([\w\s']+?)\s+is\s+(?:located\s+|in\s+the\s+|in\s+|located\s+to\s+the\s+|to\s+the\s+)\b{_DIRECTION}\b",
+        r"Concise Answer:(?:\*\*)?\s+([\w\s']+?)\s+is"
+        rf"\s+(?:located\s+|in\s+the\s+|in\s+|located\s+to\s+the\s+|to\s+the\s+)\b{_DIRECTION}\b",
         re.IGNORECASE,
     ),
     re.compile(rf"^([\w\s']+?)\s+is\s+to\s+the\s+\b{_DIRECTION}\b", re.IGNORECASE),
@@ -64,7 +80,10 @@ _TURNS = {
         )
     ),
 }
-_WORD_TURNS = tuple((re.compile(rf"\b{word}\s*(?:right|left|total)?\s*turns?\b", re.IGNORECASE), value) for word, value in _NUMBERS.items())
+_WORD_TURNS = tuple(
+    (re.compile(rf"\b{word}\s*(?:right|left|total)?\s*turns?\b", re.IGNORECASE), value)
+    for word, value in _NUMBERS.items()
+)
 
 
 def load(root: Path) -> list[dict[str, Any]]:
@@ -108,7 +127,9 @@ def _extract_map(text: str, kind: int) -> str | None:
             match = pattern.search(text)
             if match:
                 found = match.group(1)
-                return found.replace("**", "").replace(".", "").split(" is", 1)[0].strip() if rank == 1 else found.strip()
+                return (
+                    found.replace("**", "").replace(".", "").split(" is", 1)[0].strip() if rank == 1 else found.strip()
+                )
         return None
     match = _OPTION_NUMBER.search(text)
     return match.group(1) if match else _earliest_number(text)
@@ -141,9 +162,13 @@ def _earliest_number(text: str) -> str | None:
 
 def score(response: str, item: Item, scoring: str) -> Scored:
     if scoring == "vlmevalkit":
-        options = dict(re.findall(r"^\s*([A-D])\.\s*(.+?)\s*$", str(item.get("text", "")), re.MULTILINE)) or dict.fromkeys("ABCD", "\0")
+        options = dict(
+            re.findall(r"^\s*([A-D])\.\s*(.+?)\s*$", str(item.get("text", "")), re.MULTILINE)
+        ) or dict.fromkeys("ABCD", "\0")
         letter = matching.can_infer(response, options)
-        return correct(letter == str(item.get("oracle_option", "")).strip().upper()[:1], None if letter == "Z" else letter)
+        return correct(
+            letter == str(item.get("oracle_option", "")).strip().upper()[:1], None if letter == "Z" else letter
+        )
     found = extract(response, *task_and_type(item))
     return correct(str(item["oracle_answer"]).lower() in str(found).lower(), found)
 
@@ -166,7 +191,9 @@ BENCHMARK = Benchmark(
     scorings=("official", "vlmevalkit"),
     max_new_tokens=512,
     oracle=lambda item, scoring: str(
-        item.get("oracle_option") if scoring == "vlmevalkit" else item.get("oracle_full_answer") or item["oracle_answer"]
+        item.get("oracle_option")
+        if scoring == "vlmevalkit"
+        else item.get("oracle_full_answer") or item["oracle_answer"]
     ),
     guesses=lambda item: [f"{c}." for c in "ABCD"],
 )

@@ -1,9 +1,10 @@
 """SpatialRGPT-Bench (Cheng et al., arXiv 2406.01584): qualitative and quantitative questions about marked regions.
 
-Official: a GPT-4 judge answers in JSON: {"your_mark"} for qualitative items, {"answer_in_meters", "response_in_meters"} for distances
-(success within 0.75 to 1.25 of the answer), {"answer_direction", "response_direction"} in clock hours (success within one). Give it as the
-item's (or the responses line's) "judge". A judge that failed counts as wrong; the published script instead repeats the previous
-qualitative item's mark, which a pure scorer cannot do. Scoring `rules` reads lengths, hours and the group's two words without a judge.
+Official: a GPT-4 judge answers in JSON: {"your_mark"} for qualitative items, {"answer_in_meters", "response_in_meters"}
+for distances (success within 0.75 to 1.25 of the answer), {"answer_direction", "response_direction"} in clock hours
+(success within one). Give it as the item's (or the responses line's) "judge". A judge that failed counts as wrong; the
+published script instead repeats the previous qualitative item's mark, which a pure scorer cannot do. Scoring `rules`
+reads lengths, hours and the group's two words without a judge.
 """
 
 from __future__ import annotations
@@ -51,15 +52,23 @@ _METRES = {
     "metres": 1.0,
     "mm": 0.001,
 }
-_LENGTH = re.compile(r"(?<![\d.])(\d+(?:\.\d+)?|\.\d+)\s*(" + "|".join(sorted(_METRES, key=len, reverse=True)) + r")\b", re.IGNORECASE)
+_LENGTH = re.compile(
+    r"(?<![\d.])(\d+(?:\.\d+)?|\.\d+)\s*(" + "|".join(sorted(_METRES, key=len, reverse=True)) + r")\b", re.IGNORECASE
+)
 _CLOCK = re.compile(r"\b(1[0-2]|[1-9])\s*o'?\s*clock", re.IGNORECASE)
 
 
 def load(root: Path) -> list[dict[str, Any]]:
     items = []
     for number, row in enumerate(read_rows(root, ("*SpatialRGPT*", "*val*", "*"))):
-        info, qa = (json.loads(row[k]) if isinstance(row.get(k), str) else row.get(k) or {} for k in ("image_info", "qa_info"))
-        talk = json.loads(row["conversations"]) if isinstance(row.get("conversations"), str) else row.get("conversations") or []
+        info, qa = (
+            json.loads(row[k]) if isinstance(row.get(k), str) else row.get(k) or {} for k in ("image_info", "qa_info")
+        )
+        talk = (
+            json.loads(row["conversations"])
+            if isinstance(row.get("conversations"), str)
+            else row.get("conversations") or []
+        )
         answer = row.get("gt") or next((turn["value"] for turn in talk if turn.get("from") == "gpt"), None)
         source = row.get("image") or info.get("file_path")
         items.append(
@@ -121,7 +130,10 @@ def metres(text: str) -> float | None:
 def score(response: str, item: Item, scoring: str) -> Scored:
     group = category(item)
     if scoring == "official" and "judge" not in item:
-        raise ItemError(f"spatialrgpt_bench: item {item.get('id', '?')} has no 'judge' reply; add one to its responses line or use --scoring=rules")
+        raise ItemError(
+            f"spatialrgpt_bench: item {item.get('id', '?')} has no 'judge' reply; add one to its responses line or use"
+            " --scoring=rules"
+        )
     judged = _judge(item) if scoring == "official" else None
     if group.startswith("Qual"):
         if scoring == "official":
@@ -129,12 +141,20 @@ def score(response: str, item: Item, scoring: str) -> Scored:
             return (float(mark[0] > 0), mark[0]) if mark else (0.0, None)
         return _qualitative_rule(response, str(item["answer"]), group)
     if group == "Quan_direction":
-        hours = _numbers(judged, ["answer_direction", "response_direction"], int) if scoring == "official" else _rule_pair(_clock, response, item)
+        hours = (
+            _numbers(judged, ["answer_direction", "response_direction"], int)
+            if scoring == "official"
+            else _rule_pair(_clock, response, item)
+        )
         if hours is None:
             return 0.0, None
         apart = abs(hours[0] - hours[1])
         return float(min(apart, 12 - apart) <= 1), hours
-    lengths = _numbers(judged, ["answer_in_meters", "response_in_meters"], float) if scoring == "official" else _rule_pair(metres, response, item)
+    lengths = (
+        _numbers(judged, ["answer_in_meters", "response_in_meters"], float)
+        if scoring == "official"
+        else _rule_pair(metres, response, item)
+    )
     if lengths is None:
         return 0.0, None
     truth, said = lengths
@@ -152,7 +172,9 @@ def _rule_pair(read: Any, response: str, item: Item) -> list[Any] | None:
 
 
 def _qualitative_rule(response: str, answer: str, group: str) -> Scored:
-    """Yes or no where the answer begins so, else the same regions named in the same order with the same words of the group."""
+    """Yes or no where the answer begins so, else the same regions named in the same order with the same words of the
+    group.
+    """
     said, truth = response.lower(), answer.lower()
     if truth.startswith(("yes", "no")):
         word = next((w for w in ("yes", "no") if re.search(rf"\b{w}\b", said)), None)
@@ -170,7 +192,9 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
         if group.startswith("Quan") and isinstance(pair, list):
             truth, said = pair
             if group == "Quan_direction":
-                errors.setdefault("Quan_direction_err_degrees", []).append(30.0 * min(abs(truth - said), 12 - abs(truth - said)))
+                errors.setdefault("Quan_direction_err_degrees", []).append(
+                    30.0 * min(abs(truth - said), 12 - abs(truth - said))
+                )
             elif truth:
                 errors.setdefault(f"{group}_absrel", []).append(abs(truth - said) / truth)
     return {name: round(sum(values) / len(values), 3) for name, values in errors.items()}
@@ -178,7 +202,10 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     halves = by_category(cells, lambda name: f"{name.split('_')[0]}_overall")
-    return {"overall": pool(list(cells.values())).mean, **{name: cell.mean for name, cell in {**halves, **cells}.items()}}
+    return {
+        "overall": pool(list(cells.values())).mean,
+        **{name: cell.mean for name, cell in {**halves, **cells}.items()},
+    }
 
 
 def oracle(item: Item, scoring: str) -> str:

@@ -1,7 +1,8 @@
 """SPBench-SI and SPBench-MV (SpatialLadder, arXiv 2510.08531): choice and numeric questions on one or several views.
 
-`official` is the default prompt mode, `thinking` the one that asks for <think> and <answer>. In thinking mode an <answer> that is never
-closed is read as the word "None". Number words are tested in the order of the published table, "a" and "an" counting as one.
+`official` is the default prompt mode, `thinking` the one that asks for <think> and <answer>. In thinking mode an
+<answer> that is never closed is read as the word "None". Number words are tested in the order of the published table,
+"a" and "an" counting as one.
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from spatial_jax.evals.matching_spatial import match_number, option_score
 from spatial_jax.evals.mra import finite, mra, mra_signed, to_float
 from spatial_jax.evals.sources import as_list, pictures, read_rows
 
-CHOICE = ("object_rel_direction", "object_rel_distance", "object_rel_direction_easy", "object_rel_direction_medium", "object_rel_direction_hard")
+CHOICE = (
+    "object_rel_direction",
+    "object_rel_distance",
+    "object_rel_direction_easy",
+    "object_rel_direction_medium",
+    "object_rel_direction_hard",
+)
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation")
 _WORDS = {
     word: str(i)
@@ -49,7 +56,9 @@ _WORDS = {
         1,
     )
 }
-_WORDS |= {word: str(10 * i) for i, word in enumerate(["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 3)} | {
+_WORDS |= {
+    word: str(10 * i) for i, word in enumerate(["thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], 3)
+} | {
     "zero": "0",
     "a": "1",
     "an": "1",
@@ -58,20 +67,31 @@ _WORD = re.compile(r"\b(" + "|".join(_WORDS) + r")\b")
 _RANK = {word: rank for rank, word in enumerate(_WORDS)}
 _NUMBER = re.compile(r"(\d+(\.\d+)?)")
 _THINK = (
-    "Please think about this question as if you were a human pondering deeply. Engage in an internal dialogue using expressions such as "
-    "'let me think', 'wait', 'Hmm', 'oh, I see', 'let's break it down', etc, or other natural language thought expressions It's encouraged to "
-    "include self-reflection or verification in the reasoning process. \n"
+    "Please think about this question as if you were a human pondering deeply. Engage in an internal dialogue using"
+    " expressions such as 'let me think', 'wait', 'Hmm', 'oh, I see', 'let's break it down', etc, or other natural"
+    " language thought expressions It's encouraged to include self-reflection or verification in the reasoning"
+    " process. \n"
 )
 _POST = {
-    ("official", "choice"): "Please answer with the option's letter from the given choices (e.g., A, B, etc.) directly.",
+    (
+        "official",
+        "choice",
+    ): "Please answer with the option's letter from the given choices (e.g., A, B, etc.) directly.",
     ("official", "number"): "Please answer the question using a numerical value (e.g., 42 or 3.1) directly.",
     (
         "thinking",
         "choice",
-    ): "Please provide your detailed reasoning between the <think> </think> tags, and then answer the question with the option's "
-    "letter from the given choices (e.g., A, B, etc.) within the <answer> </answer> tags.",
-    ("thinking", "number"): "Please provide your detailed reasoning between the <think> </think> tags, and then answer the question with a numerical "
-    "value (e.g., 42 or 3.1) within the <answer> </answer> tags.",
+    ): (
+        "Please provide your detailed reasoning between the <think> </think> tags, and then answer the question with"
+        " the option's letter from the given choices (e.g., A, B, etc.) within the <answer> </answer> tags."
+    ),
+    (
+        "thinking",
+        "number",
+    ): (
+        "Please provide your detailed reasoning between the <think> </think> tags, and then answer the question with a"
+        " numerical value (e.g., 42 or 3.1) within the <answer> </answer> tags."
+    ),
 }
 
 
@@ -104,7 +124,9 @@ def prompt(item: Item, scoring: str) -> str:
 
 
 def ladder_number(text: str) -> str:
-    """The number word that comes first in the table (anywhere in the text), else the first digits without their sign, else "None"."""
+    """The number word that comes first in the table (anywhere in the text), else the first digits without their sign,
+    else "None".
+    """
     text = text.strip().lower()
     words = set(_WORD.findall(text))
     if words:
@@ -160,6 +182,8 @@ BENCHMARK = Benchmark(
     aggregate=aggregate,
     scorings=("official", "thinking", "vlmevalkit"),
     max_new_tokens=128,
-    oracle=lambda item, scoring: f"<answer>{item['ground_truth']}</answer>" if scoring == "thinking" else str(item["ground_truth"]),
+    oracle=lambda item, scoring: (
+        f"<answer>{item['ground_truth']}</answer>" if scoring == "thinking" else str(item["ground_truth"])
+    ),
     guesses=lambda item: ["A", "B", "C", "D"] if item["question_type"] in CHOICE else [],
 )

@@ -1,7 +1,8 @@
-"""3DSRBench (Ma et al., arXiv 2412.07825): 3D relations on natural pictures, with flipped and circular variants of every question.
+"""3DSRBench (Ma et al., arXiv 2412.07825): 3D relations on natural pictures, with flipped and circular variants of
+every question.
 
-Numbers: vanilla (items), flip (question and its flip both right), circular (all option orders right), flip_circular (all variants).
-Published results use the circular TSV and a group counts only when all its members are right.
+Numbers: vanilla (items), flip (question and its flip both right), circular (all option orders right), flip_circular
+(all variants). Published results use the circular TSV and a group counts only when all its members are right.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.evals import matching
-from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, Metrics, Outcome, Scored, correct, lettered, option_texts, vlmevalkit_prompt
+from spatial_jax.evals.benchmarks.base import (
+    Benchmark,
+    Derived,
+    Item,
+    Metrics,
+    Outcome,
+    Scored,
+    correct,
+    lettered,
+    option_texts,
+    vlmevalkit_prompt,
+)
 from spatial_jax.evals.intervals import Cell, by_prefix, pool
 from spatial_jax.evals.sources import picture, read_rows
 
@@ -24,14 +36,23 @@ def load(root: Path) -> list[dict[str, Any]]:
     for row in read_rows(root, ("*circular*", "*vlmevalkit*", "*")):
         qid = str(row.get("qid") or row["index"])
         items.append(
-            {**row, "qid": qid, "id": qid, "images": [picture(row.get("image") or row.get("image_path"), row["_root"], "images")], "scene": qid[:8]}
+            {
+                **row,
+                "qid": qid,
+                "id": qid,
+                "images": [picture(row.get("image") or row.get("image_path"), row["_root"], "images")],
+                "scene": qid[:8],
+            }
         )
     return items
 
 
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "lmms_eval":
-        return f"Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\nPlease select the correct answer from the options above. \n"
+        return (
+            f"Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\nPlease select the correct answer"
+            " from the options above. \n"
+        )
     return vlmevalkit_prompt(item)
 
 
@@ -59,7 +80,11 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
         for item, (value, _) in zip(items, outcomes):
             groups.setdefault(key(str(item.get("qid", item.get("id")))), []).append(value)
         if len(groups) < len(items):
-            out[name] = [(float(all(v == 1.0 for v in values)), group[:8]) for group, values in groups.items() if not any(v != v for v in values)]
+            out[name] = [
+                (float(all(v == 1.0 for v in values)), group[:8])
+                for group, values in groups.items()
+                if not any(v != v for v in values)
+            ]
     return out
 
 

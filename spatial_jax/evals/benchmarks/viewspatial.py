@@ -1,8 +1,9 @@
 """ViewSpatial-Bench (Li et al., arXiv 2505.21500): directions from the camera's and from a person's view; four options.
 
-Official: the last line, its first standalone A-D in any case (so the article "a" counts). Question and choices are joined without a
-separator and Qwen's pictures are brought to 420x280.
+Official: the last line, its first standalone A-D in any case (so the article "a" counts). Question and choices are
+joined without a separator and Qwen's pictures are brought to 420x280.
 """
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -23,8 +24,14 @@ def load(root: Path) -> list[dict[str, Any]]:
     for number, row in enumerate(read_rows(root, ("ViewSpatial-Bench*", "*"))):
         # published paths start with the folder that the pictures' archive unpacks to
         paths = [p.removeprefix("ViewSpatial-Bench/") for p in row.get("image_path", [])]
-        items.append({**row, "id": str(row.get("index", number)), "images": pictures(paths, row["_root"], "ViewSpatial-Bench"),
-                      "scene": "+".join(paths) or str(number)})
+        items.append(
+            {
+                **row,
+                "id": str(row.get("index", number)),
+                "images": pictures(paths, row["_root"], "ViewSpatial-Bench"),
+                "scene": "+".join(paths) or str(number),
+            }
+        )
     return items
 
 
@@ -49,7 +56,11 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
     texts = [line.split(". ", 1)[-1] for line in str(item["choices"]).split("\n")]
     moved = rotated_list(texts, n)
     text = str(item["answer"]).split(". ", 1)[-1]
-    return {**item, "choices": "\n".join(f"{chr(65 + i)}. {t}" for i, t in enumerate(moved)), "answer": f"{chr(65 + moved.index(text))}. {text}"}
+    return {
+        **item,
+        "choices": "\n".join(f"{chr(65 + i)}. {t}" for i, t in enumerate(moved)),
+        "answer": f"{chr(65 + moved.index(text))}. {text}",
+    }
 
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
@@ -57,6 +68,17 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 
 BENCHMARK = Benchmark(
-    name="viewspatial", title="ViewSpatial-Bench", hub="lidingm/ViewSpatial-Bench", required=("answer",), load=load, prompt=prompt, score=score,
-    category=lambda item: str(item.get("question_type", "all")), oracle=lambda item, scoring: str(item["answer"]), aggregate=aggregate,
-    rotate=rotate, image_size=(420, 280), max_new_tokens=64)
+    name="viewspatial",
+    title="ViewSpatial-Bench",
+    hub="lidingm/ViewSpatial-Bench",
+    required=("answer",),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item.get("question_type", "all")),
+    oracle=lambda item, scoring: str(item["answer"]),
+    aggregate=aggregate,
+    rotate=rotate,
+    image_size=(420, 280),
+    max_new_tokens=64,
+)

@@ -1,9 +1,10 @@
 """VSI-Bench (Yang et al., Thinking in Space, arXiv 2412.14171): eight tasks on indoor videos.
 
-Official parser: the text up to the first blank, without trailing dots; letters compared in lower case, numbers by Python's float and
-MRA divided by the signed truth. Overall = unweighted mean of the eight types, directions being one. `vilasr` and `spatial_ssrl` are the
-variants with which those two papers report.
+Official parser: the text up to the first blank, without trailing dots; letters compared in lower case, numbers by
+Python's float and MRA divided by the signed truth. Overall = unweighted mean of the eight types, directions being one.
+`vilasr` and `spatial_ssrl` are the variants with which those two papers report.
 """
+
 from __future__ import annotations
 
 import re
@@ -13,7 +14,17 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, Metrics, Scored, correct, missing, rotated_index, rotated_list
+from spatial_jax.evals.benchmarks.base import (
+    Benchmark,
+    Item,
+    ItemError,
+    Metrics,
+    Scored,
+    correct,
+    missing,
+    rotated_index,
+    rotated_list,
+)
 from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.matching import closed_braces
 from spatial_jax.evals.matching_spatial import match_number, option_score
@@ -31,10 +42,22 @@ def load(root: Path) -> list[dict[str, Any]]:
     items = []
     for number, row in enumerate(read_rows(root, ("test-0*", "test.*", "test*", "*"))):
         options = as_list(row.get("options")) or [row[c] for c in "ABCD" if not missing(row.get(c))]
-        video = row.get("video") or row.get("mp4_path") or (f"{row['dataset']}/{row['scene_name']}.mp4" if "scene_name" in row else "")
-        items.append({**row, "id": str(row.get("id", number)), "options": options or None, "images": [],
-                      "ground_truth": str(row.get("ground_truth", row.get("answer"))), "video": str(Path(row["_root"]) / video) if video else None,
-                      "scene": str(row.get("scene_name") or video)})
+        video = (
+            row.get("video")
+            or row.get("mp4_path")
+            or (f"{row['dataset']}/{row['scene_name']}.mp4" if "scene_name" in row else "")
+        )
+        items.append(
+            {
+                **row,
+                "id": str(row.get("id", number)),
+                "options": options or None,
+                "images": [],
+                "ground_truth": str(row.get("ground_truth", row.get("answer"))),
+                "video": str(Path(row["_root"]) / video) if video else None,
+                "scene": str(row.get("scene_name") or video),
+            }
+        )
     return items
 
 
@@ -42,10 +65,18 @@ def prompt(item: Item, scoring: str) -> str:
     kind = _kind(item)
     head = f"These are frames of a video.\n{item['question']}\n"
     if kind in NUMERIC:
-        return head + ("Answer briefly and directly in one float number." if scoring == "vlmevalkit"
-                       else "Please answer the question using a single word or phrase.")
+        return head + (
+            "Answer briefly and directly in one float number."
+            if scoring == "vlmevalkit"
+            else "Please answer the question using a single word or phrase."
+        )
     options = "\n".join(item["options"])
-    return head + ("" if scoring == "vlmevalkit" else "Options:\n") + options + "\nAnswer with the option's letter from the given choices directly."
+    return (
+        head
+        + ("" if scoring == "vlmevalkit" else "Options:\n")
+        + options
+        + "\nAnswer with the option's letter from the given choices directly."
+    )
 
 
 def _kind(item: Item) -> str:
@@ -81,9 +112,12 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     truth = to_float(gold)
     if truth is None:
         raise ItemError(f"vsi_bench: ground_truth {gold!r} of a {kind} item is not a number")
-    number = {"lmms_eval": lambda: first_number(response), "vlmevalkit": lambda: match_number(response),
-              "vilasr": lambda: first_number(response), "spatial_ssrl": lambda: to_float(_boxed_or_all(response))
-              }.get(scoring, lambda: to_float(first_word(response)))()
+    number = {
+        "lmms_eval": lambda: first_number(response),
+        "vlmevalkit": lambda: match_number(response),
+        "vilasr": lambda: first_number(response),
+        "spatial_ssrl": lambda: to_float(_boxed_or_all(response)),
+    }.get(scoring, lambda: to_float(first_word(response)))()
     if number is None:
         return 0.0, None
     if truth == 0 and scoring in ("official", "lmms_eval"):
@@ -93,7 +127,9 @@ def score(response: str, item: Item, scoring: str) -> Scored:
 
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
-    """Mean a type; rel_direction one of eight (its three kinds' plain mean; pooled by item in ViLaSR, apart in VLMEvalKit)."""
+    """Mean a type; rel_direction one of eight (its three kinds' plain mean; pooled by item in ViLaSR, apart in
+    VLMEvalKit).
+    """
     out: Metrics = {name: cell.mean for name, cell in cells.items()}
     present = [name for name in DIRECTIONS if name in cells]
     parts = {name: mean for name, mean in out.items() if name not in DIRECTIONS or scoring == "vlmevalkit"}
@@ -102,7 +138,9 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
         out["object_rel_direction"] = pooled
         if scoring != "vlmevalkit":
             parts["object_rel_direction"] = pooled
-    numeric, choice = ([np.asarray(v) for k, v in parts.items() if (k in NUMERIC) == wanted] for wanted in (True, False))
+    numeric, choice = (
+        [np.asarray(v) for k, v in parts.items() if (k in NUMERIC) == wanted] for wanted in (True, False)
+    )
     if numeric:
         out["numeric"] = macro(numeric)
     if choice:
@@ -115,7 +153,11 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
         return dict(item)
     texts = [re.sub(r"^[A-F]\.\s*", "", o) for o in item["options"]]
     gold = rotated_index(ord(item["ground_truth"]) - 65, len(texts), n)
-    return {**item, "options": [f"{chr(65 + i)}. {t}" for i, t in enumerate(rotated_list(texts, n))], "ground_truth": chr(65 + gold)}
+    return {
+        **item,
+        "options": [f"{chr(65 + i)}. {t}" for i, t in enumerate(rotated_list(texts, n))],
+        "ground_truth": chr(65 + gold),
+    }
 
 
 def guesses(item: Item) -> list[str]:
@@ -123,6 +165,19 @@ def guesses(item: Item) -> list[str]:
 
 
 BENCHMARK = Benchmark(
-    name="vsi_bench", title="VSI-Bench", hub="nyu-visionx/VSI-Bench", required=("question_type", "ground_truth"), load=load, prompt=prompt,
-    score=score, category=lambda item: str(item["question_type"]), oracle=lambda item, scoring: str(item["ground_truth"]), aggregate=aggregate,
-    rotate=rotate, guesses=guesses, scorings=("official", "lmms_eval", "vlmevalkit", "vilasr", "spatial_ssrl"), max_new_tokens=16, frames=32)
+    name="vsi_bench",
+    title="VSI-Bench",
+    hub="nyu-visionx/VSI-Bench",
+    required=("question_type", "ground_truth"),
+    load=load,
+    prompt=prompt,
+    score=score,
+    category=lambda item: str(item["question_type"]),
+    oracle=lambda item, scoring: str(item["ground_truth"]),
+    aggregate=aggregate,
+    rotate=rotate,
+    guesses=guesses,
+    scorings=("official", "lmms_eval", "vlmevalkit", "vilasr", "spatial_ssrl"),
+    max_new_tokens=16,
+    frames=32,
+)

@@ -1,6 +1,8 @@
-"""VSR (Liu et al., arXiv 2205.00363): is the caption true of the picture. Published for classifiers; asked here as VLMEvalKit does.
+"""VSR (Liu et al., arXiv 2205.00363): is the caption true of the picture. Published for classifiers; asked here as
+VLMEvalKit does.
 
-Reading: lower case, VLMEvalKit's punctuation rules, then "yes" xor "no" among the words, else Unknown (wrong; No for precision and recall).
+Reading: lower case, VLMEvalKit's punctuation rules, then "yes" xor "no" among the words, else Unknown (wrong; No for
+precision and recall).
 """
 
 from __future__ import annotations
@@ -14,7 +16,29 @@ from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, ItemErro
 from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.sources import picture, read_rows
 
-_PUNCTUATION = (";", "/", "[", "]", '"', "{", "}", "(", ")", "=", "+", "\\", "_", "-", ">", "<", "@", "`", ",", "?", "!")
+_PUNCTUATION = (
+    ";",
+    "/",
+    "[",
+    "]",
+    '"',
+    "{",
+    "}",
+    "(",
+    ")",
+    "=",
+    "+",
+    "\\",
+    "_",
+    "-",
+    ">",
+    "<",
+    "@",
+    "`",
+    ",",
+    "?",
+    "!",
+)
 _COMMA, _PERIOD = re.compile(r"(\d)(,)(\d)"), re.compile(r"\.(?!\d)")
 MOST_PERIODS = 32  # re.UNICODE, which the published code passes as the count
 
@@ -43,8 +67,9 @@ def prompt(item: Item, scoring: str) -> str:
 
 
 def without_punctuation(text: str) -> str:
-    """A mark that touches a blank somewhere (or any mark, when digits hold a comma) vanishes, the others become blanks; the first 32
-    periods before a non-digit vanish."""
+    """A mark that touches a blank somewhere (or any mark, when digits hold a comma) vanishes, the others become blanks;
+    the first 32 periods before a non-digit vanish.
+    """
     everywhere = _COMMA.search(text) is not None
     out = text
     for mark in _PUNCTUATION:
@@ -79,7 +104,11 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
     rows = [(truth(item), said or "No", str(item.get("scene", item["id"]))) for item, (_, said) in zip(items, outcomes)]
     precision: Derived = [(float(label == "Yes"), scene) for label, said, scene in rows if said == "Yes"]
     recall: Derived = [(float(said == "Yes"), scene) for label, said, scene in rows if label == "Yes"]
-    hits, claimed, there = sum(a == b == "Yes" for a, b, _ in rows), sum(b == "Yes" for _, b, _ in rows), sum(a == "Yes" for a, _, _ in rows)
+    hits, claimed, there = (
+        sum(a == b == "Yes" for a, b, _ in rows),
+        sum(b == "Yes" for _, b, _ in rows),
+        sum(a == "Yes" for a, _, _ in rows),
+    )
     return {"precision": precision, "recall": recall, "f1": 2 * hits / max(claimed + there, 1)}
 
 

@@ -1,8 +1,9 @@
 """What'sUp (Kamath et al., arXiv 2310.19785): which caption fits the picture; controlled pairs and sets, COCO and GQA.
 
-Published for image-text scores (argmax, the first index wins ties): here a response names an option (`official`: the letter; a list of
-scores under "scores" is read as the argmax). The first caption is always right, in Spatial-SSRL's generative variant the gold is always
-A, and a reply is right when it contains an "A". Pair and set accuracy: all members right, over half and a quarter of the items.
+Published for image-text scores (argmax, the first index wins ties): here a response names an option (`official`: the
+letter; a list of scores under "scores" is read as the argmax). The first caption is always right, in Spatial-SSRL's
+generative variant the gold is always A, and a reply is right when it contains an "A". Pair and set accuracy: all
+members right, over half and a quarter of the items.
 """
 
 from __future__ import annotations
@@ -14,7 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, ItemError, Metrics, Outcome, Scored, correct, rotated_index, rotated_list
+from spatial_jax.evals.benchmarks.base import (
+    Benchmark,
+    Derived,
+    Item,
+    ItemError,
+    Metrics,
+    Outcome,
+    Scored,
+    correct,
+    rotated_index,
+    rotated_list,
+)
 from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.matching import closed_braces, pattern_letter
 from spatial_jax.evals.sources import picture, read_rows
@@ -22,7 +34,14 @@ from spatial_jax.evals.sources import picture, read_rows
 FOLDERS = ("controlled_images", "controlled_clevr", "val2017", "vg_images", "data")
 _BOXED = re.compile(r"boxed\{([^}]*)\}")
 _RELATIONS = ("left_of", "right_of", "in-front_of", "behind", "under", "on")
-_PAIRS = {"left_of": "sides", "right_of": "sides", "on": "height", "under": "height", "in-front_of": "depth", "behind": "depth"}
+_PAIRS = {
+    "left_of": "sides",
+    "right_of": "sides",
+    "on": "height",
+    "under": "height",
+    "in-front_of": "depth",
+    "behind": "depth",
+}
 
 
 def load(root: Path) -> list[dict[str, Any]]:
@@ -69,11 +88,14 @@ def prompt(item: Item, scoring: str) -> str:
     options = "\n".join(f"{chr(65 + i)}: {c}" for i, c in enumerate(item["caption_options"]))
     if scoring == "spatial_ssrl_cot":
         return (
-            "Based on the image, choose the correct option from the list below.You FIRST think about the reasoning process as an internal monologue "
-            "and then provide the final answer. The reasoning process MUST BE enclosed within <think> </think> tags. The final answer MUST BE put in "
-            f"\\boxed{{}}.{options}"
+            "Based on the image, choose the correct option from the list below.You FIRST think about the reasoning"
+            " process as an internal monologue and then provide the final answer. The reasoning process MUST BE"
+            f" enclosed within <think> </think> tags. The final answer MUST BE put in \\boxed{{}}.{options}"
         )
-    return f"Based on the image, choose the correct option from the list below. Only respond the corresponding letter (e.g., C).\n\n{options}"
+    return (
+        "Based on the image, choose the correct option from the list below. Only respond the corresponding letter"
+        f" (e.g., C).\n\n{options}"
+    )
 
 
 def score(response: str, item: Item, scoring: str) -> Scored:
@@ -117,7 +139,11 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 def rotate(item: Item, n: int) -> dict[str, Any]:
     captions = list(item["caption_options"])
-    return {**item, "caption_options": rotated_list(captions, n), "gold": rotated_index(int(item.get("gold", 0)), len(captions), n)}
+    return {
+        **item,
+        "caption_options": rotated_list(captions, n),
+        "gold": rotated_index(int(item.get("gold", 0)), len(captions), n),
+    }
 
 
 BENCHMARK = Benchmark(
@@ -133,7 +159,9 @@ BENCHMARK = Benchmark(
     aggregate=aggregate,
     scorings=("official", "spatial_ssrl", "spatial_ssrl_cot"),
     oracle=lambda item, scoring: (
-        f"\\boxed{{{chr(65 + int(item.get('gold', 0)))}}}" if scoring == "spatial_ssrl_cot" else chr(65 + int(item.get("gold", 0)))
+        f"\\boxed{{{chr(65 + int(item.get('gold', 0)))}}}"
+        if scoring == "spatial_ssrl_cot"
+        else chr(65 + int(item.get("gold", 0)))
     ),
     rotate=rotate,
     max_new_tokens=64,

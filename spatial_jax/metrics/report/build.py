@@ -1,4 +1,5 @@
 """The report page of one run (with its phases) or of several runs laid over each other."""
+
 from __future__ import annotations
 
 import math
@@ -18,14 +19,26 @@ from spatial_jax.metrics.report.story import pipeline, story_section
 from spatial_jax.pages import Child, Page, callout, command, number_cards, table, tag
 
 
-def build_report(runs: Sequence[Run], *, title: str = "", story: Sequence[Mapping[str, Any]] = (), compare: Compare | None = None, gallery: int = 60,
-                 next_commands: Sequence[str] = (), scorer: Scorer | None = None) -> Page:
-    """The page. `compare` gives the paired difference of two evaluation results (spatial_jax.evals.compare); without it intervals are
-    compared unpaired. `gallery` limits the cards; `next_commands` end the page. `scorer` scores saved responses of held-out questions
-    (spatial_jax.evals.heldout), for a gallery of them where the run wrote none."""
+def build_report(
+    runs: Sequence[Run],
+    *,
+    title: str = "",
+    story: Sequence[Mapping[str, Any]] = (),
+    compare: Compare | None = None,
+    gallery: int = 60,
+    next_commands: Sequence[str] = (),
+    scorer: Scorer | None = None,
+) -> Page:
+    """The page. `compare` gives the paired difference of two evaluation results (spatial_jax.evals.compare); without it
+    intervals are compared unpaired. `gallery` limits the cards; `next_commands` end the page. `scorer` scores saved
+    responses of held-out questions (spatial_jax.evals.heldout), for a gallery of them where the run wrote none.
+    """
     alone = len(runs) == 1
-    page = Page(title or (f"Run {runs[0].label}" if alone else "Comparison of " + ", ".join(run.label for run in runs)), _subtitle(runs),
-                kicker="spatial_jax report")
+    page = Page(
+        title or (f"Run {runs[0].label}" if alone else "Comparison of " + ", ".join(run.label for run in runs)),
+        _subtitle(runs),
+        kicker="spatial_jax report",
+    )
     evaluations = [(run.label, e) for run in runs for e in run.evaluations]
     entries = [e for _, e in evaluations]
     if not alone:
@@ -34,7 +47,11 @@ def build_report(runs: Sequence[Run], *, title: str = "", story: Sequence[Mappin
     labels = column_labels(entries, owners)
     _overview(page, runs, entries, labels, compare, story)
     if entries:
-        page.section("Results", results_section(entries, labels), lead="What the policy answers, measured the same way each time.")
+        page.section(
+            "Results",
+            results_section(entries, labels),
+            lead="What the policy answers, measured the same way each time.",
+        )
     if not alone:
         _difference(page, runs)
     _training(page, runs)
@@ -43,8 +60,14 @@ def build_report(runs: Sequence[Run], *, title: str = "", story: Sequence[Mappin
     return page
 
 
-def _overview(page: Page, runs: Sequence[Run], entries: Sequence[Evaluation], labels: Sequence[str], compare: Compare | None,
-              story: Sequence[Mapping[str, Any]]) -> None:
+def _overview(
+    page: Page,
+    runs: Sequence[Run],
+    entries: Sequence[Evaluation],
+    labels: Sequence[str],
+    compare: Compare | None,
+    story: Sequence[Mapping[str, Any]],
+) -> None:
     cards, sentences = headline(entries, labels, compare, every=len(runs) > 1)
     alarms = [(phase, scan_alarms(phase.rows)) for run in runs for phase in run.phases]
     count = sum(len({span.name for span in spans}) for _, spans in alarms)
@@ -74,10 +97,17 @@ def _difference(page: Page, runs: Sequence[Run]) -> None:
     parts: list[Child] = []
     for name in dict.fromkeys(phase.name if len(run.phases) > 1 else "" for run in runs for phase in run.phases):
         configs = [next((p.config for p in run.phases if len(run.phases) == 1 or p.name == name), {}) for run in runs]
-        rows = [[tag("code", key), *[tag("code", "—" if v is None else v) for v in values]] for key, values in config_difference(configs)]
+        rows = [
+            [tag("code", key), *[tag("code", "—" if v is None else v) for v in values]]
+            for key, values in config_difference(configs)
+        ]
         if name:
             parts.append(tag("h3", title_of(name)))
-        parts.append(table(["key", *[run.label for run in runs]], rows) if rows else tag("p", "Same configuration.", class_="quiet"))
+        parts.append(
+            table(["key", *[run.label for run in runs]], rows)
+            if rows
+            else tag("p", "Same configuration.", class_="quiet")
+        )
     if parts:
         page.section("What differs", *parts, lead="Keys of the configuration that are not the same in all runs.")
 
@@ -85,7 +115,9 @@ def _difference(page: Page, runs: Sequence[Run]) -> None:
 def _training(page: Page, runs: Sequence[Run]) -> None:
     names = dict.fromkeys(_phase_key(run, phase) for run in runs for phase in run.phases if phase.rows)
     for name in names:
-        found = [(run.label, phase) for run in runs for phase in run.phases if phase.rows and _phase_key(run, phase) == name]
+        found = [
+            (run.label, phase) for run in runs for phase in run.phases if phase.rows and _phase_key(run, phase) == name
+        ]
         parts: list[Child] = []
         if len(found) == 1:
             phase = found[0][1]
@@ -130,19 +162,36 @@ def _gallery(page: Page, runs: Sequence[Run], limit: int, scorer: Scorer | None)
     trained = [e for e in entries if e["record"].get("split") != "heldout"]
     datasets = [dataset for run in runs for dataset in run.datasets]
     scenes = find_scenes(datasets, {str(e["record"].get("scene_id", "")) for e in entries})
-    legend = tag("p", tag("small", "Boxes: bright green is the truth, dashed amber and red are answers by their reward, other colours the objects "
-                          "that a question is about. The bar is the reward, the number beside it the advantage. Click a picture to enlarge it."))
+    legend = tag(
+        "p",
+        tag(
+            "small",
+            "Boxes: bright green is the truth, dashed amber and red are answers by their reward, other colours the"
+            " objects that a question is about. The bar is the reward, the number beside it the advantage. Click a"
+            " picture to enlarge it.",
+        ),
+    )
     if heldout:
-        page.section("Gallery", legend, gallery_section(heldout, scenes, limit),
-                     lead="Held-out questions drawn at random, each with its group of answers.")
+        page.section(
+            "Gallery",
+            legend,
+            gallery_section(heldout, scenes, limit),
+            lead="Held-out questions drawn at random, each with its group of answers.",
+        )
     if trained:
-        page.section("Training gallery", legend if not heldout else None, gallery_section(trained, scenes, limit),
-                     lead="Groups as training saw them: what was rewarded, and what was pushed up or down.")
+        page.section(
+            "Training gallery",
+            legend if not heldout else None,
+            gallery_section(trained, scenes, limit),
+            lead="Groups as training saw them: what was rewarded, and what was pushed up or down.",
+        )
 
 
 def _closing(page: Page, runs: Sequence[Run], commands: Sequence[str]) -> None:
     warnings = [w for run in runs for w in run.warnings]
-    parts: list[Child] = [callout("warn", "Left out", tag("ul", [tag("li", w) for w in warnings[:20]]))] if warnings else []
+    parts: list[Child] = (
+        [callout("warn", "Left out", tag("ul", [tag("li", w) for w in warnings[:20]]))] if warnings else []
+    )
     parts += [command(c) for c in commands]
     if parts:
         page.section("Next" if commands else "Remarks", *parts)

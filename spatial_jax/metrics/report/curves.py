@@ -1,4 +1,5 @@
 """Curves, timings, pass-rate map and alarms of one phase, for one run or several laid over each other."""
+
 from __future__ import annotations
 
 import math
@@ -29,7 +30,14 @@ from spatial_jax.pages import (
 Rows = Sequence[Mapping[str, Any]]
 MAP_COLUMNS = 12
 PREFIXES = ("time/", "pass_rate/", "reward/")
-EXACT = ("learning_rate", "time/step", "length/max", "programs", "reference/age", "update_skipped")      # not noise: drawn as they are
+EXACT = (
+    "learning_rate",
+    "time/step",
+    "length/max",
+    "programs",
+    "reference/age",
+    "update_skipped",
+)  # not noise: drawn as they are
 
 
 def curves(phases: Sequence[tuple[str, Phase]]) -> Html:
@@ -69,15 +77,31 @@ def _plot(key: str, named: Sequence[tuple[str, Rows]], spans: Sequence[AlarmSpan
     if count < 2 and not entry:
         return None
     unit = "%" if entry and entry.unit == "%" else ("s" if entry and entry.unit == "s" else "")
-    bands = [Band(span.first, span.last, f"{span.name}: {span.worst.message}") for span in spans if _concerns(span.name, key)]
+    bands = [
+        Band(span.first, span.last, f"{span.name}: {span.worst.message}") for span in spans if _concerns(span.name, key)
+    ]
     smooth = 0.0 if count < 12 or key in EXACT else 0.85
-    return line_plot(series, title=entry.label if entry else key, note=entry.note if entry else "", unit=unit, smooth=smooth,
-                     log=bool(entry and entry.log_scale), bands=bands, y_min=0.0 if unit == "%" else None)
+    return line_plot(
+        series,
+        title=entry.label if entry else key,
+        note=entry.note if entry else "",
+        unit=unit,
+        smooth=smooth,
+        log=bool(entry and entry.log_scale),
+        bands=bands,
+        y_min=0.0 if unit == "%" else None,
+    )
 
 
 def _concerns(alarm: str, key: str) -> bool:
-    words = {"entropy collapse": "entropy", "format collapse": "format", "length explosion": "length", "no gradient": "no_gradient",
-             "sampler gap out of band": "gap", "not finite": "loss"}
+    words = {
+        "entropy collapse": "entropy",
+        "format collapse": "format",
+        "length explosion": "length",
+        "no gradient": "no_gradient",
+        "sampler gap out of band": "gap",
+        "not finite": "loss",
+    }
     return words.get(alarm, "?") in key
 
 
@@ -93,7 +117,7 @@ def family_plots(rows: Rows) -> list[Html]:
         if points:
             series.append(Series(family, [x for x, _ in points], [y for _, y in points], color))
     # Several noisy lines are readable only smoothed; the faint raw ones are left out.
-    chunks = [series[i:i + 6] for i in range(0, len(series), 6)]
+    chunks = [series[i : i + 6] for i in range(0, len(series), 6)]
     figures = []
     for chunk in chunks:
         title = "Reward by family" + (f": {chunk[0].label} to {chunk[-1].label}" if len(chunks) > 1 else "")
@@ -103,14 +127,17 @@ def family_plots(rows: Rows) -> list[Html]:
 
 
 def _moving(values: Sequence[float], width: int = 15) -> list[float]:
-    return [sum(values[max(0, i + 1 - width):i + 1]) / len(values[max(0, i + 1 - width):i + 1]) for i in range(len(values))]
+    return [
+        sum(values[max(0, i + 1 - width) : i + 1]) / len(values[max(0, i + 1 - width) : i + 1])
+        for i in range(len(values))
+    ]
 
 
 def timings(phases: Sequence[tuple[str, Phase]]) -> Html | None:
     """Mean seconds a step by part, one bar a phase or run. None when nothing was timed."""
     means = []
     for label, phase in phases:
-        rows = phase.rows[1:] or phase.rows            # the first step compiles
+        rows = phase.rows[1:] or phase.rows  # the first step compiles
         seconds: dict[str, float] = {}
         for row in rows:
             for name, value in below(row, "time").items():
@@ -125,21 +152,35 @@ def timings(phases: Sequence[tuple[str, Phase]]) -> Html | None:
         for name, value in seconds.items():
             total[name] = total.get(name, 0.0) + value
     names = sorted(total, key=lambda name: -total[name])[:8]
-    return stacked_bars([label for label, _ in means], [(name, [seconds.get(name, 0.0) for _, seconds in means]) for name in names],
-                        title="Mean seconds a step (without the first, which compiles)")
+    return stacked_bars(
+        [label for label, _ in means],
+        [(name, [seconds.get(name, 0.0) for _, seconds in means]) for name in names],
+        title="Mean seconds a step (without the first, which compiles)",
+    )
 
 
 def pass_rate_map(phase: Phase) -> Html | None:
-    """Pass rate by family over the course of training, and how the questions' pass rates are spread now. None when neither was logged."""
+    """Pass rate by family over the course of training, and how the questions' pass rates are spread now. None when
+    neither was logged.
+    """
     parts: list[Child] = []
     rows = [row for row in phase.rows if below(row, "pass_rate")]
     families = sorted({name for row in rows for name in below(row, "pass_rate")})
     if families:
         count = min(MAP_COLUMNS, len(rows))
-        chunks = [rows[i * len(rows) // count:(i + 1) * len(rows) // count] for i in range(count)]
-        values = [[_mean([below(row, "pass_rate").get(family, math.nan) for row in chunk]) for chunk in chunks] for family in families]
-        parts.append(heatmap(families, [str(chunk[-1]["step"]) for chunk in chunks], values,
-                             caption="Share of correct answers, by family and step of training."))
+        chunks = [rows[i * len(rows) // count : (i + 1) * len(rows) // count] for i in range(count)]
+        values = [
+            [_mean([below(row, "pass_rate").get(family, math.nan) for row in chunk]) for chunk in chunks]
+            for family in families
+        ]
+        parts.append(
+            heatmap(
+                families,
+                [str(chunk[-1]["step"]) for chunk in chunks],
+                values,
+                caption="Share of correct answers, by family and step of training.",
+            )
+        )
     if phase.pass_rates:
         step, records = list(phase.pass_rates.items())[-1]
         parts.append(_spread(step, records))
@@ -147,7 +188,14 @@ def pass_rate_map(phase: Phase) -> Html | None:
 
 
 def _spread(step: int, records: Sequence[Mapping[str, Any]]) -> Html:
-    edges = (("never", 0.0, 0.0), ("below ¼", 0.0, 0.25), ("¼ to ½", 0.25, 0.5), ("½ to ¾", 0.5, 0.75), ("above ¾", 0.75, 1.0), ("always", 1.0, 1.0))
+    edges = (
+        ("never", 0.0, 0.0),
+        ("below ¼", 0.0, 0.25),
+        ("¼ to ½", 0.25, 0.5),
+        ("½ to ¾", 0.5, 0.75),
+        ("above ¾", 0.75, 1.0),
+        ("always", 1.0, 1.0),
+    )
 
     def column(rate: float) -> int:
         if rate <= 0.0:
@@ -162,16 +210,31 @@ def _spread(step: int, records: Sequence[Mapping[str, Any]]) -> Html:
     values = [[n / sum(counts[family]) for n in counts[family]] for family in families]
     states = [str(record["state"]) for record in records if record.get("state")]
     by_state = sorted(((state, float(states.count(state))) for state in set(states)), key=lambda item: -item[1])
-    return tag("div", heatmap([f"{family} ({sum(counts[family])})" for family in families], [name for name, _, _ in edges], values,
-                              caption=f"How often each question was solved, as known at step {step}: share of a family's questions."),
-               tag("p", f"{useless} of {len(records)} questions are solved always or never; their groups give no gradient.", class_="quiet"),
-               details("By state of the curriculum", bar_list(by_state)) if by_state else None)
+    return tag(
+        "div",
+        heatmap(
+            [f"{family} ({sum(counts[family])})" for family in families],
+            [name for name, _, _ in edges],
+            values,
+            caption=f"How often each question was solved, as known at step {step}: share of a family's questions.",
+        ),
+        tag(
+            "p",
+            f"{useless} of {len(records)} questions are solved always or never; their groups give no gradient.",
+            class_="quiet",
+        ),
+        details("By state of the curriculum", bar_list(by_state)) if by_state else None,
+    )
 
 
 def alarm_list(spans: Sequence[AlarmSpan], last_step: int) -> Html:
     """One callout a kind of alarm with all its spans, the ones that still hold first."""
     if not spans:
-        return callout("good", "No alarm", tag("p", "Entropy, format, length, gradient share and sampler gap stayed in their bands."))
+        return callout(
+            "good",
+            "No alarm",
+            tag("p", "Entropy, format, length, gradient share and sampler gap stayed in their bands."),
+        )
     kinds: dict[str, list[AlarmSpan]] = {}
     for span in spans:
         kinds.setdefault(span.name, []).append(span)
@@ -179,9 +242,17 @@ def alarm_list(spans: Sequence[AlarmSpan], last_step: int) -> Html:
     for name, found in sorted(kinds.items(), key=lambda item: (-item[1][-1].last, item[1][0].first)):
         worst = max((span.worst for span in found), key=lambda alarm: abs(alarm.value - alarm.limit))
         still = found[-1].last >= last_step
-        chips = [chip(_when(span, last_step)) for span in found[:5]] + ([chip(f"{len(found) - 5} more")] if len(found) > 5 else [])
-        boxes.append(callout("bad" if still else "warn", name[:1].upper() + name[1:],
-                             tag("p", f"{worst.message[:1].upper()}{worst.message[1:]}. ", [join(c, " ") for c in chips]), tag("p", worst.advice)))
+        chips = [chip(_when(span, last_step)) for span in found[:5]] + (
+            [chip(f"{len(found) - 5} more")] if len(found) > 5 else []
+        )
+        boxes.append(
+            callout(
+                "bad" if still else "warn",
+                name[:1].upper() + name[1:],
+                tag("p", f"{worst.message[:1].upper()}{worst.message[1:]}. ", [join(c, " ") for c in chips]),
+                tag("p", worst.advice),
+            )
+        )
     return tag("div", boxes)
 
 
@@ -197,10 +268,16 @@ def explain(phase: Phase) -> list[str]:
     shares = [value_of(row, "group/no_gradient") for row in rows[-50:]]
     share = _mean(shares)
     if math.isfinite(share):
-        out.append(f"Over the last {len(shares)} steps {share:.0%} of the groups were rewarded all the same and taught nothing.")
+        out.append(
+            f"Over the last {len(shares)} steps {share:.0%} of the groups were rewarded all the same and taught"
+            " nothing."
+        )
     first = next((value_of(row, "loss") for row in rows if math.isfinite(value_of(row, "loss"))), math.nan)
     if any(canonical(key) == "reward/mean" for row in rows[:1] for key in row) and abs(first) < 1e-3:
-        out.append("The loss of GRPO is about 0 at the first step by construction: advantages sum to zero and the ratio is one.")
+        out.append(
+            "The loss of GRPO is about 0 at the first step by construction: advantages sum to zero and the ratio is"
+            " one."
+        )
     skipped = sum(1 for row in rows if any(isinstance(v, float) and not math.isfinite(v) for v in row.values()))
     if skipped:
         out.append(f"{skipped} steps hold a value that is no number.")

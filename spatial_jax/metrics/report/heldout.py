@@ -1,4 +1,7 @@
-"""Gallery entries of held-out questions out of an evaluation's saved responses: the same questions before and after, drawn at random."""
+"""Gallery entries of held-out questions out of an evaluation's saved responses: the same questions before and after,
+drawn at random.
+"""
+
 from __future__ import annotations
 
 import hashlib
@@ -18,14 +21,18 @@ Scorer = Callable[[QuestionRecord, Sequence[str], Any], tuple[dict[str, Any], Se
 
 
 def heldout_entries(run: Run, scorer: Scorer, limit: int) -> list[dict[str, Any]]:
-    """Entries as write_gallery takes them, one a question and evaluation (sampled ones where there are any), for `limit` questions drawn
-    at random (by the hash of their id), the families in turn. Empty when the responses or the datasets are not there."""
+    """Entries as write_gallery takes them, one a question and evaluation (sampled ones where there are any), for
+    `limit` questions drawn at random (by the hash of their id), the families in turn. Empty when the responses or the
+    datasets are not there.
+    """
     evaluations = [e for e in run.evaluations if e.kind == "sampled"] or run.evaluations
     answered = [(e, rows) for e in evaluations if (rows := _responses(e))]
     if not answered or limit <= 0:
         return []
     ids = set.intersection(*(set(rows) for _, rows in answered))
-    families = {str(item.get("id")): str(item.get("family")) for e, _ in answered for item in e.result.get("items") or ()}
+    families = {
+        str(item.get("id")): str(item.get("family")) for e, _ in answered for item in e.result.get("items") or ()
+    }
     chosen = _drawn(ids, families, limit)
     records = _records(run, set(chosen))
     entries = []
@@ -42,16 +49,34 @@ def heldout_entries(run: Run, scorer: Scorer, limit: int) -> list[dict[str, Any]
                 continue
             finish, lengths = row.get("finish") or [], row.get("lengths") or []
             advantages = _advantages(rewards)
-            answers = [{"text": text, "reward": reward, "advantage": advantages[i], "correct": None if math.isnan(right) else bool(right),
-                        "finish_reason": finish[i] if i < len(finish) else "", "length": lengths[i] if i < len(lengths) else None}
-                       for i, (text, reward, right) in enumerate(zip(texts, rewards, correct, strict=True))]
-            entries.append({"record": {**resolved, "images": []}, "images": list(record.images), "answers": answers, "phase": e.stage, "step": step,
-                            "model_sizes": row.get("model_sizes")})
+            answers = [
+                {
+                    "text": text,
+                    "reward": reward,
+                    "advantage": advantages[i],
+                    "correct": None if math.isnan(right) else bool(right),
+                    "finish_reason": finish[i] if i < len(finish) else "",
+                    "length": lengths[i] if i < len(lengths) else None,
+                }
+                for i, (text, reward, right) in enumerate(zip(texts, rewards, correct, strict=True))
+            ]
+            entries.append(
+                {
+                    "record": {**resolved, "images": []},
+                    "images": list(record.images),
+                    "answers": answers,
+                    "phase": e.stage,
+                    "step": step,
+                    "model_sizes": row.get("model_sizes"),
+                }
+            )
     return entries
 
 
 def _advantages(rewards: Sequence[float]) -> list[float]:
-    """What training would have given these answers: (reward - mean) / (std + 1e-6), 0 where all are alike; NaN for a lone answer."""
+    """What training would have given these answers: (reward - mean) / (std + 1e-6), 0 where all are alike; NaN for a
+    lone answer.
+    """
     known = [r for r in rewards if math.isfinite(r)]
     if len(known) < 2:
         return [math.nan] * len(rewards)

@@ -1,4 +1,7 @@
-"""Reads a run's directory (or a directory of phases) into plain data. Nothing is required: what is missing is left out of the page."""
+"""Reads a run's directory (or a directory of phases) into plain data. Nothing is required: what is missing is left out
+of the page.
+"""
+
 from __future__ import annotations
 
 import dataclasses
@@ -32,7 +35,14 @@ class Phase:
     def _spans(self) -> list[tuple[int, dict[str, Any]]]:
         """Each row with how many steps it stands for: a run may log only every few."""
         rows = sorted((row for row in self.rows if row["step"] > 0), key=lambda row: row["step"])
-        return [(row["step"] - before, row) for row, before in zip(rows, [rows[0]["step"] - 1, *(r["step"] for r in rows)])] if rows else []
+        return (
+            [
+                (row["step"] - before, row)
+                for row, before in zip(rows, [rows[0]["step"] - 1, *(r["step"] for r in rows)])
+            ]
+            if rows
+            else []
+        )
 
     @property
     def steps(self) -> int:
@@ -47,7 +57,9 @@ class Phase:
 
 @dataclasses.dataclass
 class Evaluation:
-    """One eval/NAME.json. `stage` is its column ("after_grpo"), `kind` "sampled", "greedy" or "" when the file does not say."""
+    """One eval/NAME.json. `stage` is its column ("after_grpo"), `kind` "sampled", "greedy" or "" when the file does not
+    say.
+    """
 
     name: str
     stage: str
@@ -79,7 +91,14 @@ def load_run(path: Path, label: str = "") -> Run:
     if not path.is_dir():
         raise ValueError(f"{path}: no such directory; give a run's directory (with metrics.jsonl, gallery/ or eval/)")
     run = Run(label or path.resolve().name, path, [], [], [], [])
-    folders = [path, *sorted(p for p in path.iterdir() if p.is_dir() and p.name not in ("gallery", "eval", "checkpoints", "export", "tensorboard"))]
+    folders = [
+        path,
+        *sorted(
+            p
+            for p in path.iterdir()
+            if p.is_dir() and p.name not in ("gallery", "eval", "checkpoints", "export", "tensorboard")
+        ),
+    ]
     for folder in folders:
         phase = _phase(folder, run)
         if phase:
@@ -117,15 +136,25 @@ def config_difference(configs: Iterable[Mapping[str, Any]]) -> list[tuple[str, l
     flat = [flatten(config) for config in configs]
     keys = dict.fromkeys(key for config in flat for key in config)
     rows = [(key, [config.get(key) for config in flat]) for key in keys]
-    return [(key, values) for key, values in rows if any(json.dumps(v, default=str) != json.dumps(values[0], default=str) for v in values)]
+    return [
+        (key, values)
+        for key, values in rows
+        if any(json.dumps(v, default=str) != json.dumps(values[0], default=str) for v in values)
+    ]
 
 
 def _phase(folder: Path, run: Run) -> Phase | None:
     if not ((folder / "metrics.jsonl").exists() or (folder / "gallery").is_dir() or (folder / "pass_rates").is_dir()):
         return None
     config = folder / "config.json"
-    return Phase(folder.resolve().name, folder, _json(config, run) if config.exists() else {}, read_metrics(folder), read_gallery(folder),
-                 read_pass_rate_history(folder))
+    return Phase(
+        folder.resolve().name,
+        folder,
+        _json(config, run) if config.exists() else {},
+        read_metrics(folder),
+        read_gallery(folder),
+        read_pass_rate_history(folder),
+    )
 
 
 def _started(phase: Phase) -> float:
@@ -143,7 +172,9 @@ def _evaluations(folder: Path, run: Run) -> list[Evaluation]:
 
 
 def evaluation(path: Path, result: dict[str, Any]) -> Evaluation:
-    """Names an evaluation by its file: "after_grpo.greedy.json" and "after_grpo_greedy.json" are the greedy one of stage after_grpo."""
+    """Names an evaluation by its file: "after_grpo.greedy.json" and "after_grpo_greedy.json" are the greedy one of
+    stage after_grpo.
+    """
     parts = re.split(r"[._]", path.stem)
     kind = next((k for k in ("greedy", "sampled") if k in parts), "")
     sampling = result.get("sampling")

@@ -1,4 +1,7 @@
-"""Scenes of the datasets beside a run, looked up by id, so that a gallery can draw the boxes and the depth that a question was made from."""
+"""Scenes of the datasets beside a run, looked up by id, so that a gallery can draw the boxes and the depth that a
+question was made from.
+"""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
@@ -13,13 +16,15 @@ MOST_READ = 20_000
 
 
 def dataset_kind(manifest: dict[str, Any]) -> str:
-    """"scenes", "questions" or "" (no dataset of ours)."""
+    """ "scenes", "questions" or "" (no dataset of ours)."""
     name = str((manifest.get("identity") or {}).get("name", ""))
     return name if name in KINDS else ""
 
 
 def read_records(folder: Path, kind: str) -> Iterator[Any]:
-    """SceneRecord or QuestionRecord of a dataset directory, held-out first. What cannot be read is passed over: a report does without it."""
+    """SceneRecord or QuestionRecord of a dataset directory, held-out first. What cannot be read is passed over: a
+    report does without it.
+    """
     try:
         examples = ExampleFolder(folder)
     except ValueError:
@@ -49,7 +54,9 @@ def find_scenes(datasets: Iterable[tuple[Path, dict[str, Any]]], wanted: Iterabl
 
 
 def first_record(datasets: Iterable[tuple[Path, dict[str, Any]]], kind: str, most_objects: bool = False) -> Any:
-    """A record to show: the first of the first dataset of that kind, or among its first 40 the scene with most objects; None without one."""
+    """A record to show: the first of the first dataset of that kind, or among its first 40 the scene with most objects;
+    None without one.
+    """
     for folder, manifest in datasets:
         if dataset_kind(manifest) != kind:
             continue

@@ -1,4 +1,5 @@
 """What was done: a strip of steps with sample pictures, and the commands to repeat it."""
+
 from __future__ import annotations
 
 import json
@@ -33,7 +34,9 @@ from spatial_jax.pages.pictures import depth_range
 
 
 def read_story(path: Path) -> list[dict[str, Any]]:
-    """Sections [{"title", "text", "command" or "commands", "seconds"}] of a story file. Raises ValueError with one line."""
+    """Sections [{"title", "text", "command" or "commands", "seconds"}] of a story file. Raises ValueError with one
+    line.
+    """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -46,7 +49,11 @@ def read_story(path: Path) -> list[dict[str, Any]]:
 
 def pipeline(run: Run) -> Html | None:
     """The run's way as cards: pictures, scenes, questions, each training phase, evaluation; only what is there."""
-    cards: list[Child] = [*_data_cards(run), *[_phase_card(phase) for phase in run.phases if phase.rows], _evaluation_card(run)]
+    cards: list[Child] = [
+        *_data_cards(run),
+        *[_phase_card(phase) for phase in run.phases if phase.rows],
+        _evaluation_card(run),
+    ]
     cards = [card for card in cards if card]
     return tag("div", cards, class_="pipeline") if len(cards) > 1 else None
 
@@ -58,8 +65,14 @@ def story_section(sections: Sequence[Mapping[str, Any]]) -> Html:
         commands = section.get("commands") or ([section["command"]] if section.get("command") else [])
         seconds = section.get("seconds")
         took = tag("small", f"  {duration(float(seconds))}") if isinstance(seconds, (int, float)) else None
-        rows.append(details(tag("span", f"{i}. {section['title']}", took), tag("p", section.get("text", "")) if section.get("text") else None,
-                            [command(c) for c in commands], open_=False))
+        rows.append(
+            details(
+                tag("span", f"{i}. {section['title']}", took),
+                tag("p", section.get("text", "")) if section.get("text") else None,
+                [command(c) for c in commands],
+                open_=False,
+            )
+        )
     return tag("div", rows)
 
 
@@ -86,15 +99,25 @@ def _data_cards(run: Run) -> list[Html]:
     scene = first_record(run.datasets, "scenes", most_objects=True)
     if scene is not None:
         total, heldout, _ = _count(run, "scenes")
-        out.append(_step("Pictures", picture(scene.image, max_side=300), f"{total:,} pictures, {heldout:,} of them held out."))
+        out.append(
+            _step("Pictures", picture(scene.image, max_side=300), f"{total:,} pictures, {heldout:,} of them held out.")
+        )
         boxes = [Box(o.box, o.caption or o.name, color=i) for i, o in enumerate(scene.objects)]
         if scene.objects:
-            out.append(_step("Scenes", _annotated(scene, boxes), f"Boxes, masks, depth and size of {_objects(run):,} objects."))
+            out.append(
+                _step("Scenes", _annotated(scene, boxes), f"Boxes, masks, depth and size of {_objects(run):,} objects.")
+            )
     question = first_record(run.datasets, "questions")
     if question is not None:
         total, heldout, _ = _count(run, "questions")
-        bubbles = [tag("p", resolve_text(question.question, 1, 1).split("\n")[0], class_="bubble"),
-                   tag("p", resolve_text(question.answer, 1, 1) + (f" {question.unit}" if question.unit else ""), class_="bubble")]
+        bubbles = [
+            tag("p", resolve_text(question.question, 1, 1).split("\n")[0], class_="bubble"),
+            tag(
+                "p",
+                resolve_text(question.answer, 1, 1) + (f" {question.unit}" if question.unit else ""),
+                class_="bubble",
+            ),
+        ]
         out.append(_step("Questions", bubbles, f"{total:,} questions from the measures, {heldout:,} held out."))
     return out
 
@@ -119,17 +142,24 @@ def _annotated(scene: Any, boxes: Sequence[Box]) -> Html:
         colors = Image.fromarray(depth_colors(depth, *depth_range(depth))).resize(image.size, Image.Resampling.NEAREST)
         half = (image.width // 2, 0, image.width, image.height)
         image.paste(colors.crop(half), half)
-    return picture(image, boxes=[Box(b.xyxy, "", color=b.color, title=b.label) for b in boxes], masks=mask_layer(masks), max_side=300,
-                   frame=(scene.width, scene.height))
+    return picture(
+        image,
+        boxes=[Box(b.xyxy, "", color=b.color, title=b.label) for b in boxes],
+        masks=mask_layer(masks),
+        max_side=300,
+        frame=(scene.width, scene.height),
+    )
 
 
 def _phase_card(phase: Phase) -> Html:
     for key, label in (("reward/mean", "mean reward"), ("accuracy", "token accuracy"), ("loss", "loss")):
-        points = [(float(row["step"]), value_of(row, key)) for row in phase.rows if value_of(row, key) == value_of(row, key)]
+        points = [
+            (float(row["step"]), value_of(row, key)) for row in phase.rows if value_of(row, key) == value_of(row, key)
+        ]
         if len(points) > 1:
             curve = Series(label, [x for x, _ in points], [y for _, y in points])
             art: Child = line_plot([curve], smooth=0.85 if len(points) > 12 else 0.0, height=150)
-            first, last = points[:max(1, len(points) // 20)], points[-max(1, len(points) // 20):]
+            first, last = points[: max(1, len(points) // 20)], points[-max(1, len(points) // 20) :]
             text = f"{label}: {format_value(_mean(first))} → {format_value(_mean(last))}"
             break
     else:
@@ -144,10 +174,20 @@ def _evaluation_card(run: Run) -> Html | None:
         return None
     group = next((g for g in groups if g[2] == "sampled"), next(iter(groups)))
     entries = [e for e in run.evaluations if e.group == group]
-    values = [(label, overall(e.result, "reward")) for label, e in zip(column_labels(entries, [run.label] * len(entries)), entries, strict=True)]
+    values = [
+        (label, overall(e.result, "reward"))
+        for label, e in zip(column_labels(entries, [run.label] * len(entries)), entries, strict=True)
+    ]
     top = max([1e-9, *(value.value for _, value in values if value.value == value.value)])
-    art = [tag("p", tag("span", label, tag("b", value.text())), tag("i", class_=f"c{i % 8}", style=f"width:{max(0.0, 100 * value.value / top):.0f}%"),
-               class_="mini") for i, (label, value) in enumerate(values[-5:])]
+    art = [
+        tag(
+            "p",
+            tag("span", label, tag("b", value.text())),
+            tag("i", class_=f"c{i % 8}", style=f"width:{max(0.0, 100 * value.value / top):.0f}%"),
+            class_="mini",
+        )
+        for i, (label, value) in enumerate(values[-5:])
+    ]
     count = entries[-1].result.get("n")
     return _step("Evaluation", art, "Mean reward" + (f" on {count:,} questions." if isinstance(count, int) else "."))
 

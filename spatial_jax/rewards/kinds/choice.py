@@ -1,4 +1,5 @@
 """Multiple choice: 1 when the response picks the true option and no other."""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, Spec, answer_kind

@@ -1,4 +1,7 @@
-"""Absolute depth and distance: a reward that falls with the size of the error (Li 2025 names it "approximate" and gives no formula)."""
+"""Absolute depth and distance: a reward that falls with the size of the error (Li 2025 names it "approximate" and gives
+no formula).
+"""
+
 from __future__ import annotations
 
 import math
@@ -19,14 +22,17 @@ def smooth_depth(predicted: float, truth: float, scale: float = 1.25) -> float:
 def _check(record: Record, spec: Spec) -> None:
     check_choice(spec, "form", ("smooth", "tolerance"))
     if not float(spec["scale"]) > 1 or not float(spec["tolerance"]) > 0:
-        raise ValueError(f"reward depth: scale = {spec['scale']!r} must exceed 1 and tolerance = {spec['tolerance']!r} must exceed 0")
+        raise ValueError(
+            f"reward depth: scale = {spec['scale']!r} must exceed 1 and tolerance = {spec['tolerance']!r} must exceed 0"
+        )
     if truth_number(record, spec) <= 0:
         raise ValueError(f"answer {record['answer']!r} is not a positive depth")
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
-    """`form` smooth: see `smooth_depth`. `form` tolerance: 1 within a relative error of `tolerance` (0.25, as SpatialRGPT-Bench), both
-    ends included, in exact arithmetic."""
+    """`form` smooth: see `smooth_depth`. `form` tolerance: 1 within a relative error of `tolerance` (0.25, as
+    SpatialRGPT-Bench), both ends included, in exact arithmetic.
+    """
     predicted, truth = parse_number(answer, str(record.get("unit", ""))), truth_number(record, spec)
     if predicted is None or predicted <= 0:
         return 0.0

@@ -1,4 +1,5 @@
 """Format alone: 1 where the response is exactly the blocks asked for."""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec

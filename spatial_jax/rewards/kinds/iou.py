@@ -1,4 +1,5 @@
 """Box localisation: intersection over union of xyxy boxes (Li 2025), continuous in [0, 1]."""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, Spec, answer_kind
@@ -18,7 +19,12 @@ def box_iou(a: Box, b: Box) -> float:
 
 def _clip(box: Box, size: tuple[float, float]) -> Box:
     width, height = size
-    return (min(max(box[0], 0.0), width), min(max(box[1], 0.0), height), min(max(box[2], 0.0), width), min(max(box[3], 0.0), height))
+    return (
+        min(max(box[0], 0.0), width),
+        min(max(box[1], 0.0), height),
+        min(max(box[2], 0.0), width),
+        min(max(box[3], 0.0), height),
+    )
 
 
 def _truth(record: Record, spec: Spec) -> Box:
@@ -29,8 +35,9 @@ def _truth(record: Record, spec: Spec) -> Box:
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
-    """IoU with the truth, both in pixels of the picture the model sees; clipped to it where the record has `model_sizes`, its
-    (width, height) a picture."""
+    """IoU with the truth, both in pixels of the picture the model sees; clipped to it where the record has
+    `model_sizes`, its (width, height) a picture.
+    """
     truth, box = _truth(record, spec), parse_box(answer)
     if box is None:
         return 0.0

@@ -1,4 +1,7 @@
-"""Answers that no rule settles: the rule first, then a language model's verdict, 0 or 1 (Li 2025). No verdict excludes the sample."""
+"""Answers that no rule settles: the rule first, then a language model's verdict, 0 or 1 (Li 2025). No verdict excludes
+the sample.
+"""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, RewardUnavailable, Spec, answer_kind
@@ -9,17 +12,25 @@ _MAX_ANSWER = 2000
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
-    """1 where answer and truth are equal after folding; 0 for an answer over 2,000 characters (an answer to these questions is a phrase,
-    and long text is where instructions to the judge hide); else the judge's verdict."""
+    """1 where answer and truth are equal after folding; 0 for an answer over 2,000 characters (an answer to these
+    questions is a phrase, and long text is where instructions to the judge hide); else the judge's verdict.
+    """
     truth = str(record["answer"])
     if fold(answer) == fold(truth):
         return 1.0
     if len(answer) > _MAX_ANSWER:
         return 0.0
     if context.judge is None:
-        raise RewardUnavailable("the judge reward needs a judge: pass judge=Judge(...), or set the judge's endpoint in the config")
-    verdict = context.judge.correct(str(record["question"]), [str(o) for o in record.get("options", ())], truth, answer,
-                                    timeout=context.remaining(float(spec["timeout"])))
+        raise RewardUnavailable(
+            "the judge reward needs a judge: pass judge=Judge(...), or set the judge's endpoint in the config"
+        )
+    verdict = context.judge.correct(
+        str(record["question"]),
+        [str(o) for o in record.get("options", ())],
+        truth,
+        answer,
+        timeout=context.remaining(float(spec["timeout"])),
+    )
     return float(verdict)
 
 

@@ -1,4 +1,7 @@
-"""Mean relative accuracy (VSI-Bench): the share of thresholds 0.50, 0.55, ..., 0.95 with |p - g| / |g| < 1 - threshold."""
+"""Mean relative accuracy (VSI-Bench): the share of thresholds 0.50, 0.55, ..., 0.95 with |p - g| / |g| < 1 -
+threshold.
+"""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -8,9 +11,12 @@ from spatial_jax.rewards.parsing.numbers import parse_number
 from spatial_jax.rewards.parsing.units import unit_of
 
 
-def mean_relative_accuracy(predicted: Fraction | int | str, truth: Fraction | int | str, comparison: str = "<") -> float:
-    """MRA in exact arithmetic: 1 - threshold is k/20 for k = 10..1, so the test is 20 |p - g| < k |g| in rationals. 9 against 10 gives
-    0.8 ("<=": 0.9), where float32 gives 0.9. A truth of zero scores 1 only for zero."""
+def mean_relative_accuracy(
+    predicted: Fraction | int | str, truth: Fraction | int | str, comparison: str = "<"
+) -> float:
+    """MRA in exact arithmetic: 1 - threshold is k/20 for k = 10..1, so the test is 20 |p - g| < k |g| in rationals. 9
+    against 10 gives 0.8 ("<=": 0.9), where float32 gives 0.9. A truth of zero scores 1 only for zero.
+    """
     p, g = Fraction(predicted), Fraction(truth)
     if g == 0:
         return float(p == 0)
@@ -36,7 +42,9 @@ def _check(record: Record, spec: Spec) -> None:
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
     """MRA of the answer, converted to the record's unit; 0 for no number."""
     predicted = parse_number(answer, str(record.get("unit", "")))
-    return 0.0 if predicted is None else mean_relative_accuracy(predicted, truth_number(record, spec), spec["comparison"])
+    return (
+        0.0 if predicted is None else mean_relative_accuracy(predicted, truth_number(record, spec), spec["comparison"])
+    )
 
 
 KIND: Kind = answer_kind("mra", {"comparison": "<"}, accuracy, _check)

@@ -1,4 +1,5 @@
 """Counts and clock directions: 1 for the exact number, or within a tolerance; a range is no answer."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -15,8 +16,9 @@ def _check(record: Record, spec: Spec) -> None:
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
-    """1 where |p - g| <= max(absolute, tolerance |g|), exactly. `cyclic` (12 for a clock) measures the error around that circle:
-    {"absolute": 1, "cyclic": 12} is SpatialRGPT-Bench's clock rule."""
+    """1 where |p - g| <= max(absolute, tolerance |g|), exactly. `cyclic` (12 for a clock) measures the error around
+    that circle: {"absolute": 1, "cyclic": 12} is SpatialRGPT-Bench's clock rule.
+    """
     predicted, truth = parse_number(answer, str(record.get("unit", "")), ranges=False), truth_number(record, spec)
     if predicted is None:
         return 0.0

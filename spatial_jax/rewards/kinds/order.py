@@ -1,4 +1,7 @@
-"""Orderings (depth order, shuffled pieces): 1 for the exact sequence; optionally the share of right places or of right pairs."""
+"""Orderings (depth order, shuffled pieces): 1 for the exact sequence; optionally the share of right places or of right
+pairs.
+"""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, Spec, answer_kind, check_choice
@@ -11,8 +14,9 @@ def _check(record: Record, spec: Spec) -> None:
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
-    """`partial`: none (exact sequence), slots (share of items at their place), pairs (share of pairs in the right order, which is
-    (Kendall's tau + 1) / 2). A response that is not a permutation of the items scores 0."""
+    """`partial`: none (exact sequence), slots (share of items at their place), pairs (share of pairs in the right
+    order, which is (Kendall's tau + 1) / 2). A response that is not a permutation of the items scores 0.
+    """
     truth = truth_order(str(record["answer"]))
     order = parse_order(answer, truth)
     if order is None or set(order) != set(truth):

@@ -1,4 +1,7 @@
-"""DAPO's soft over-long penalty: 0 up to max_length - buffer tokens, then linear down to -1 at max_length and beyond."""
+"""DAPO's soft over-long penalty: 0 up to max_length - buffer tokens, then linear down to -1 at max_length and
+beyond.
+"""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec
@@ -14,13 +17,17 @@ def check_limits(limits: Spec) -> None:
     if set(limits) - {"kind"} - {"max_length", "buffer"} or not {"max_length", "buffer"} <= set(limits):
         raise ValueError(f"overlong takes max_length and buffer (tokens), not {sorted(limits)}")
     if not 0 < int(limits["buffer"]) <= int(limits["max_length"]):
-        raise ValueError(f"overlong: buffer = {limits['buffer']!r} must lie in 1..max_length = {limits['max_length']!r}")
+        raise ValueError(
+            f"overlong: buffer = {limits['buffer']!r} must lie in 1..max_length = {limits['max_length']!r}"
+        )
 
 
 def response_tokens(record: Record) -> int:
     """The response's length in tokens, which the caller puts into the record it scores as "response_tokens"."""
     if "response_tokens" not in record:
-        raise ValueError("overlong needs the response's length: put response_tokens (int) into the record that is scored")
+        raise ValueError(
+            "overlong needs the response's length: put response_tokens (int) into the record that is scored"
+        )
     return int(record["response_tokens"])
 
 

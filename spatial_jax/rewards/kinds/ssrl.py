@@ -1,4 +1,7 @@
-r"""Spatial-SSRL (arXiv 2510.27606): 0.9 * exact match of the last \boxed{} + 0.1 * (a think block, then a boxed answer)."""
+r"""Spatial-SSRL (arXiv 2510.27606): 0.9 * exact match of the last \boxed{} + 0.1 * (a think block, then a boxed
+answer).
+"""
+
 from __future__ import annotations
 
 import re
@@ -11,22 +14,34 @@ _TEXT = re.compile(r"\\text\s?\{([^{}]*)\}")
 
 
 def _format(response: str, released: bool) -> bool:
-    """Think block, then later a boxed answer; anything may follow. The released predicate also accepts empty blocks and stray tags; ours
-    asks for one think block at the start and content in both, because an empty block was what a policy learned to write."""
+    """Think block, then later a boxed answer; anything may follow. The released predicate also accepts empty blocks and
+    stray tags; ours asks for one think block at the start and content in both, because an empty block was what a policy
+    learned to write.
+    """
     close = response.find("</think>")
     boxed = response.rfind("\\boxed{")
-    if not response.startswith("<think>") or close < 0 or boxed < response.find("</think>") or "}" not in response[boxed:]:
+    if (
+        not response.startswith("<think>")
+        or close < 0
+        or boxed < response.find("</think>")
+        or "}" not in response[boxed:]
+    ):
         return False
     if released:
         return True
     answer = last_boxed(response[close:])
-    return response.count("<think>") == response.count("</think>") == 1 and has_content(response[len("<think>"):close]) \
-        and answer is not None and has_content(answer)
+    return (
+        response.count("<think>") == response.count("</think>") == 1
+        and has_content(response[len("<think>") : close])
+        and answer is not None
+        and has_content(answer)
+    )
 
 
 def _tighten(text: str) -> str:
-    """No white space around <, > and /. The text is turned round for the blanks before a mark: looking ahead from every blank for the
-    mark takes quadratic time on a long run."""
+    """No white space around <, > and /. The text is turned round for the blanks before a mark: looking ahead from every
+    blank for the mark takes quadratic time on a long run.
+    """
     return _AFTER_MARK.sub("", _AFTER_MARK.sub("", text)[::-1])[::-1]
 
 
@@ -36,7 +51,9 @@ def _robust(text: str) -> str:
 
 
 def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
-    """Exact string equality (case and spaces count) unless `robust`. `released` keeps the published format predicate."""
+    """Exact string equality (case and spaces count) unless `robust`. `released` keeps the published format
+    predicate.
+    """
     text = _tighten(strip_end_marks(response).strip())
     form = float(_format(text, bool(spec["released"])))
     answer, truth = last_boxed(text), str(record["answer"])

@@ -1,4 +1,5 @@
 """ViLaSR (arXiv 2506.09965): 0.5 * accuracy + 0.5 * format, paid only where the answer is at least partly right."""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec, check_choice
@@ -13,7 +14,7 @@ def _answer(text: str) -> str:
     """The first answer block's content, the whole turn where there is none."""
     start = text.find("<answer>")
     end = text.find("</answer>", start) if start >= 0 else -1
-    return (text[start + len("<answer>"):end] if end >= 0 else text).strip()
+    return (text[start + len("<answer>") : end] if end >= 0 else text).strip()
 
 
 def _accuracy(last_turn: str, record: Record, comparison: str) -> float:
@@ -26,7 +27,9 @@ def _accuracy(last_turn: str, record: Record, comparison: str) -> float:
 
 
 def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
-    """The response is the whole conversation in chat markup (as the tokens decode, tool turns included), or one turn."""
+    """The response is the whole conversation in chat markup (as the tokens decode, tool turns included), or one
+    turn.
+    """
     turns = assistant_turns(strip_end_marks(response))
     right = _accuracy(turns[-1] if turns else "", record, spec["comparison"])
     form = float(matches_format(response, "drawing"))
@@ -37,7 +40,9 @@ def _check(record: Record, spec: Spec) -> None:
     check_choice(spec, "comparison", ("<", "<="))
     truth = _answer(str(record["answer"]))
     if not has_content(truth) or (record.get("question_type") in _NUMERIC and first_number(truth) is None):
-        raise ValueError(f"answer {record['answer']!r} cannot be compared with for question_type {record.get('question_type')!r}")
+        raise ValueError(
+            f"answer {record['answer']!r} cannot be compared with for question_type {record.get('question_type')!r}"
+        )
 
 
 KIND = Kind("vilasr", {"comparison": "<"}, score, _check)

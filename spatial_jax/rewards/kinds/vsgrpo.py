@@ -1,4 +1,5 @@
 """vsGRPO (arXiv 2504.00883): accuracy, plus 1 for the tag structure in the think and observe modes."""
+
 from __future__ import annotations
 
 from fractions import Fraction

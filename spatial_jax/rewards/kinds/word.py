@@ -1,4 +1,5 @@
 """Word answers: 1 when the response is the answer or one of its accepted forms. Containing it is not enough."""
+
 from __future__ import annotations
 
 from spatial_jax.rewards.base import Context, Kind, Record, Spec, answer_kind
@@ -15,8 +16,14 @@ def _check(record: Record, spec: Spec) -> None:
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
-    """`accept`: further right answers. `vocabulary`: the words a sentence is searched for (the record's options are added)."""
-    return float(matches_word(answer, _accepted(record, spec), [*map(str, spec["vocabulary"]), *map(str, record.get("options", ()))]))
+    """`accept`: further right answers. `vocabulary`: the words a sentence is searched for (the record's options are
+    added).
+    """
+    return float(
+        matches_word(
+            answer, _accepted(record, spec), [*map(str, spec["vocabulary"]), *map(str, record.get("options", ()))]
+        )
+    )
 
 
 KIND: Kind = answer_kind("word", {"accept": (), "vocabulary": ()}, accuracy, _check)

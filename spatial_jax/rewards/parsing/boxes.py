@@ -1,4 +1,5 @@
 """Boxes [x1, y1, x2, y2] in a response."""
+
 from __future__ import annotations
 
 import re
@@ -21,8 +22,10 @@ def find_boxes(text: str) -> list[tuple[Box, int, int]]:
 
 
 def parse_box(text: str) -> Box | None:
-    """The box a response gives as its answer: the first after the last "answer is", else the last one; a bare "x1, y1, x2, y2" counts
-    when it is the whole answer. Different boxes side by side are no answer. Corners are returned as written, not sorted."""
+    """The box a response gives as its answer: the first after the last "answer is", else the last one; a bare "x1, y1,
+    x2, y2" counts when it is the whole answer. Different boxes side by side are no answer. Corners are returned as
+    written, not sorted.
+    """
     text = clean(text)
     tail = after_cue(text)
     for part, pick in ((tail, 0), (text, -1)):
@@ -36,7 +39,7 @@ def parse_box(text: str) -> Box | None:
             continue
         if len(found) > 1:
             first, second = (found[0], found[1]) if pick == 0 else (found[-2], found[-1])
-            if first[0] != second[0] and _SEPARATORS.fullmatch(part[first[2]:second[1]]):
+            if first[0] != second[0] and _SEPARATORS.fullmatch(part[first[2] : second[1]]):
                 return None
         return found[pick][0]
     return None

@@ -1,20 +1,52 @@
-"""English number words: "twenty-one", "two hundred and five", "one and a half", "two point five", "minus three", "a dozen"."""
+"""English number words: "twenty-one", "two hundred and five", "one and a half", "two point five", "minus three", "a
+dozen".
+"""
+
 from __future__ import annotations
 
 import re
 from fractions import Fraction
 
-_ONES = {word: n for n, word in enumerate((
-    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen", "fourteen",
-    "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"))}
-_TENS = {word: 10 * n for n, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)}
+_ONES = {
+    word: n
+    for n, word in enumerate(
+        (
+            "zero",
+            "one",
+            "two",
+            "three",
+            "four",
+            "five",
+            "six",
+            "seven",
+            "eight",
+            "nine",
+            "ten",
+            "eleven",
+            "twelve",
+            "thirteen",
+            "fourteen",
+            "fifteen",
+            "sixteen",
+            "seventeen",
+            "eighteen",
+            "nineteen",
+        )
+    )
+}
+_TENS = {
+    word: 10 * n
+    for n, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
+}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "dozen": 12}
 _WORD = re.compile(r"[a-z]+|[^\sa-z-]")
 _MAX_WORDS = 4096
 
 
 def find_number_words(text: str) -> list[tuple[Fraction, int, int]]:
-    """(value, start, end) of each number written in words, in order; at most the first 4096 words of the text are read."""
+    """(value, start, end) of each number written in words, in order; at most the first 4096 words of the text are
+    read.
+    """
     lowered = text.lower()
     words = []
     for match in _WORD.finditer(lowered):

@@ -1,8 +1,10 @@
-"""Quantities in text, exactly: signs, thousands, decimals, exponents, fractions, number words, units, compounds (5 ft 3 in), ranges.
+"""Quantities in text, exactly: signs, thousands, decimals, exponents, fractions, number words, units, compounds (5 ft 3
+in), ranges.
 
-Values are Fractions of the decimal that was written, so no score depends on binary rounding. A token of more than 40 characters or an
-exponent beyond +-30 is no quantity, which bounds the work.
+Values are Fractions of the decimal that was written, so no score depends on binary rounding. A token of more than 40
+characters or an exponent beyond +-30 is no quantity, which bounds the work.
 """
+
 from __future__ import annotations
 
 import dataclasses
@@ -31,14 +33,27 @@ _PLUS_MINUS = re.compile(r"\s{0,3}(?:±|\+/-|\+-|plus or minus)\s{0,3}", re.IGNO
 _COMPOUND = re.compile(r"[\s,]{0,3}(?:and\s{1,3})?")
 _ENUMERATION = re.compile(r"[\s,;|/&–-]{0,8}(?:(?:and/or|or|and)\s{0,3})?[\s(\[]{0,4}", re.IGNORECASE)
 _OR = re.compile(r"\bor\s+(?:maybe\s+|perhaps\s+|even\s+)?$", re.IGNORECASE)
-_FINER = {"'": ("in", "inch", "inches", '"', "''"), "ft": ("in", "inch", "inches", '"'), "foot": ("in", "inch", "inches"),
-          "feet": ("in", "inch", "inches", '"'), "m": ("cm",), "meter": ("cm", "centimeters"), "meters": ("cm", "centimeters"),
-          "metre": ("cm", "centimetres"), "metres": ("cm", "centimetres"), "km": ("m",), "yd": ("ft",), "yards": ("feet",)}
+_FINER = {
+    "'": ("in", "inch", "inches", '"', "''"),
+    "ft": ("in", "inch", "inches", '"'),
+    "foot": ("in", "inch", "inches"),
+    "feet": ("in", "inch", "inches", '"'),
+    "m": ("cm",),
+    "meter": ("cm", "centimeters"),
+    "meters": ("cm", "centimeters"),
+    "metre": ("cm", "centimetres"),
+    "metres": ("cm", "centimetres"),
+    "km": ("m",),
+    "yd": ("ft",),
+    "yards": ("feet",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Quantity:
-    """A number with its unit ("" for none; a key of UNITS) at text[start:end]. A range has low < high; `value` is its middle."""
+    """A number with its unit ("" for none; a key of UNITS) at text[start:end]. A range has low < high; `value` is its
+    middle.
+    """
 
     low: Fraction
     high: Fraction
@@ -83,7 +98,7 @@ def _is_unit(match: re.Match[str], text: str) -> bool:
     unit = match.group("unit")
     before = text[match.start() - 1] if match.start() else ""
     if unit == '"':
-        after_feet = re.search(r"[0-9]'\s?$", text[max(0, match.start() - 4):match.start()]) is not None
+        after_feet = re.search(r"[0-9]'\s?$", text[max(0, match.start() - 4) : match.start()]) is not None
         return after_feet or (before not in ('"', "'") and text.count('"') == 1)
     if unit == "'":
         return before not in ('"', "'")
@@ -114,7 +129,7 @@ def _join(plain: list[Quantity], text: str) -> list[Quantity]:
         if last is None or item.start - last.end > 16:
             joined.append(item)
             continue
-        between = text[last.end:item.start]
+        between = text[last.end : item.start]
         compound = _compound(last, item, between)
         if compound is not None:
             joined[-1] = compound
@@ -144,7 +159,9 @@ def _is_range(first: Quantity, second: Quantity, between: str, text: str) -> boo
         return False
     if _RANGE.fullmatch(between):
         return True
-    return between.strip().lower() in ("and", "&") and text[max(0, first.start - 10):first.start].rstrip().lower().endswith("between")
+    return between.strip().lower() in ("and", "&") and text[
+        max(0, first.start - 10) : first.start
+    ].rstrip().lower().endswith("between")
 
 
 def _range(first: Quantity, second: Quantity) -> Quantity | None:
@@ -156,8 +173,10 @@ def _range(first: Quantity, second: Quantity) -> Quantity | None:
 
 
 def _is_hedge(first: Quantity, second: Quantity, text: str) -> bool:
-    """Two different quantities offered side by side ("3 or 4", "1 2 3 4") are no answer. A restatement (2 m, 200 cm) is."""
-    between = text[first.end:second.start]
+    """Two different quantities offered side by side ("3 or 4", "1 2 3 4") are no answer. A restatement (2 m, 200 cm)
+    is.
+    """
+    between = text[first.end : second.start]
     if len(between) > 40 or not (_ENUMERATION.fullmatch(between) or _OR.search(between)):
         return False
     other = convert(second.value, second.unit, first.unit)
@@ -165,8 +184,10 @@ def _is_hedge(first: Quantity, second: Quantity, text: str) -> bool:
 
 
 def parse_quantity(text: str, unit: str = "") -> Quantity | None:
-    """The quantity that a response gives as its answer, or None: the first after the last "answer is" or "answer:", else the last one
-    of the text; number words only where there are no digits. Different numbers offered side by side are no answer."""
+    """The quantity that a response gives as its answer, or None: the first after the last "answer is" or "answer:",
+    else the last one of the text; number words only where there are no digits. Different numbers offered side by side
+    are no answer.
+    """
     text = clean(text)
     tail = after_cue(text)
     if tail is not None:
@@ -182,15 +203,16 @@ def parse_quantity(text: str, unit: str = "") -> Quantity | None:
 def _from_words(text: str) -> list[Quantity]:
     found = []
     for value, start, end in find_number_words(text):
-        after = re.match(rf"\s{{0,3}}-?({UNIT_PATTERN})", text[end:end + 40], re.IGNORECASE)
+        after = re.match(rf"\s{{0,3}}-?({UNIT_PATTERN})", text[end : end + 40], re.IGNORECASE)
         spelling = unit_of(after.group(1)) if after and after.group(1) not in ("'", '"') else ""
         found.append(Quantity(value, value, spelling, start, end + (after.end() if spelling and after else 0)))
     return found
 
 
 def parse_number(text: str, unit: str = "", *, ranges: bool = True) -> Fraction | None:
-    """A response's answer as an exact number in `unit` ("" for a pure number), None when there is none or its unit does not convert.
-    A range counts as its middle where `ranges`, else as no answer."""
+    """A response's answer as an exact number in `unit` ("" for a pure number), None when there is none or its unit does
+    not convert. A range counts as its middle where `ranges`, else as no answer.
+    """
     target = unit_of(unit)
     quantity = parse_quantity(text, target)
     if quantity is None or (quantity.is_range and not ranges):
@@ -199,7 +221,9 @@ def parse_number(text: str, unit: str = "", *, ranges: bool = True) -> Fraction 
 
 
 def first_number(text: str) -> Fraction | None:
-    """The first signed plain decimal of a text, as ViLaSR's released reward reads it: no thousands (1,200 is 1), no exponent."""
+    """The first signed plain decimal of a text, as ViLaSR's released reward reads it: no thousands (1,200 is 1), no
+    exponent.
+    """
     match = re.search(r"-?(?:[0-9]{1,40}\.[0-9]{1,40}|[0-9]{1,40})", text)
     return Fraction(match.group()) if match else None
 

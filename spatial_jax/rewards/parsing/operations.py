@@ -1,5 +1,7 @@
-"""Drawing operations in a turn's text: fenced JSON lists of boxes and paths (ViLaSR, arXiv 2506.09965). Model output is data: read by a JSON
-parser, never evaluated."""
+"""Drawing operations in a turn's text: fenced JSON lists of boxes and paths (ViLaSR, arXiv 2506.09965). Model output is
+data: read by a JSON parser, never evaluated.
+"""
+
 from __future__ import annotations
 
 import json
@@ -12,8 +14,9 @@ BOX, PATH = "bbox_2d", ("start_point_2d", "end_point_2d")
 
 
 def json_blocks(turn: str) -> list[str]:
-    """Text of every fenced block whose opening line is exactly ```json; one that is not closed goes to the end of the turn, or of the
-    thought it stands in."""
+    """Text of every fenced block whose opening line is exactly ```json; one that is not closed goes to the end of the
+    turn, or of the thought it stands in.
+    """
     blocks: list[str] = []
     lines: list[str] | None = None
     for line in turn.splitlines():
@@ -64,5 +67,8 @@ def _labelled(item: object) -> bool:
 
 def _numbers(item: Any, key: str, count: int) -> bool:
     value = item.get(key)
-    return isinstance(value, list) and len(value) == count and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e6 for v in value)
+    return (
+        isinstance(value, list)
+        and len(value) == count
+        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e6 for v in value)
+    )

@@ -1,8 +1,10 @@
 r"""Blocks of a response: <think>, <observe>, <answer>, the last \boxed{...}, and the turns of a conversation.
 
-The format predicates are strict, because each looser one was gamed in a published run: exactly one block of each kind, in order, not
-empty, no further tags, nothing outside (vsGRPO, arXiv 2504.00883, saw empty reasoning blocks and then padding with extra tags).
+The format predicates are strict, because each looser one was gamed in a published run: exactly one block of each kind,
+in order, not empty, no further tags, nothing outside (vsGRPO, arXiv 2504.00883, saw empty reasoning blocks and then
+padding with extra tags).
 """
+
 from __future__ import annotations
 
 import re
@@ -39,8 +41,9 @@ def strip_end_marks(text: str) -> str:
 
 
 def assistant_turns(response: str) -> list[str]:
-    """The assistant's turns of a response that holds a whole conversation in chat markup; a plain response is its one turn.
-    The first turn has no header: the prompt ends with it."""
+    """The assistant's turns of a response that holds a whole conversation in chat markup; a plain response is its one
+    turn. The first turn has no header: the prompt ends with it.
+    """
     turns = []
     for number, part in enumerate(response.split(_TURN_START)):
         if number and not part.startswith("assistant"):
@@ -50,7 +53,9 @@ def assistant_turns(response: str) -> list[str]:
 
 
 def block(text: str, tag: str) -> str | None:
-    """Content of the block `<tag>...</tag>` when there is exactly one; None when it is missing, doubled, unclosed or nested."""
+    """Content of the block `<tag>...</tag>` when there is exactly one; None when it is missing, doubled, unclosed or
+    nested.
+    """
     opening, closing = f"<{tag}>", f"</{tag}>"
     if text.count(opening) != 1 or text.count(closing) != 1:
         return None
@@ -61,7 +66,7 @@ def block(text: str, tag: str) -> str | None:
 def last_boxed(text: str) -> str | None:
     r"""Content of the last \boxed{...} with balanced braces, None without one."""
     found = _boxed_spans(text, only_last=True)
-    return text[found[-1][0] + len(_BOXED):found[-1][1] - 1] if found else None
+    return text[found[-1][0] + len(_BOXED) : found[-1][1] - 1] if found else None
 
 
 def _boxed_spans(text: str, only_last: bool = False) -> list[tuple[int, int]]:
@@ -92,7 +97,9 @@ def has_content(text: str) -> bool:
 
 
 def matches_format(text: str, name: str) -> bool:
-    """Whether a response is exactly the blocks that format `name` (one of FORMATS) asks for. `none` needs only content."""
+    """Whether a response is exactly the blocks that format `name` (one of FORMATS) asks for. `none` needs only
+    content.
+    """
     text = strip_end_marks(text).strip()
     if name == "none":
         return has_content(text)
@@ -119,7 +126,7 @@ def _is_blocks(text: str, tags: tuple[str, ...]) -> bool:
         if not text.startswith(opening, position):
             return False
         end = text.find(closing, position)
-        content = text[position + len(opening):end] if end >= 0 else ""
+        content = text[position + len(opening) : end] if end >= 0 else ""
         if not has_content(content) or (tag != "answer" and _TAG.search(content)):
             return False
         position = end + len(closing)
@@ -129,13 +136,15 @@ def _is_blocks(text: str, tags: tuple[str, ...]) -> bool:
 
 
 def _is_drawing(turns: list[str]) -> bool:
-    """Every turn is a think block with content followed by "Action:"; one answer block, in the last turn; all tool blocks are valid."""
+    """Every turn is a think block with content followed by "Action:"; one answer block, in the last turn; all tool
+    blocks are valid.
+    """
     for number, turn in enumerate(turns):
         last = number == len(turns) - 1
         thought = block(turn, "think")
         if thought is None or not has_content(thought) or not turn.startswith("<think>"):
             return False
-        rest = turn[turn.index("</think>") + len("</think>"):]
+        rest = turn[turn.index("</think>") + len("</think>") :]
         if not _ACTION.match(rest) or (block(turn, "answer") is None) == last:
             return False
         if not last and ("<answer>" in turn or "</answer>" in turn):
@@ -146,23 +155,26 @@ def _is_drawing(turns: list[str]) -> bool:
 
 
 def _is_think_boxed(text: str) -> bool:
-    r"""One think block with content, then one \boxed{...} with content; between and around only white space and math delimiters."""
+    r"""One think block with content, then one \boxed{...} with content; between and around only white space and math
+    delimiters.
+    """
     end = text.find("</think>")
-    if end < 0 or not _is_blocks(text[:end + len("</think>")], ("think",)):
+    if end < 0 or not _is_blocks(text[: end + len("</think>")], ("think",)):
         return False
-    rest = text[end + len("</think>"):]
+    rest = text[end + len("</think>") :]
     spans = _boxed_spans(rest)
     if len(spans) != 1 or rest.count(_BOXED) != 1 or _TAG.search(rest):
         return False
-    (start, stop), = spans
+    ((start, stop),) = spans
     outside = _MATH.sub("", rest[:start]) + _MATH.sub("", rest[stop:])
-    return has_content(rest[start + len(_BOXED):stop]) and outside.strip() in ("", ".")
+    return has_content(rest[start + len(_BOXED) : stop]) and outside.strip() in ("", ".")
 
 
 def extract_answer(text: str, format_name: str) -> str | None:
-    r"""The part of a response that is its answer under a format: the whole text for `none`, the one answer block for the tag formats
-    (several blocks are no answer; for `drawing` that of the last turn), the last \boxed{...} for `think_boxed`. None when there is none or it is
-    empty."""
+    r"""The part of a response that is its answer under a format: the whole text for `none`, the one answer block for
+    the tag formats (several blocks are no answer; for `drawing` that of the last turn), the last \boxed{...} for
+    `think_boxed`. None when there is none or it is empty.
+    """
     text = strip_end_marks(text).strip()
     if format_name == "none":
         answer: str | None = text

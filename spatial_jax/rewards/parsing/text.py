@@ -1,20 +1,25 @@
-"""Cleaning of a response before anything is read from it: one spelling for dashes, quotes, digits and fractions; bounded length.
+"""Cleaning of a response before anything is read from it: one spelling for dashes, quotes, digits and fractions;
+bounded length.
 
 Everything here is linear in the length of the text, so that megabytes of output cannot stall a reward.
 """
+
 from __future__ import annotations
 
 import re
 import unicodedata
 
-# A response of 16,384 tokens is about 65,000 characters; an answer proper is far shorter. Longer text is read from its end.
+# A response of 16,384 tokens is about 65,000 characters; an answer proper is far shorter. Longer text is read from its
+# end.
 MAX_CHARACTERS = 16_384
 
 _CUE = re.compile(r"\b(?:final\s{1,4}answer|answer)\s{0,4}(?:is|was|would\s{1,4}be|=|:)\s{0,4}:?", re.IGNORECASE)
 _ARTICLES = re.compile(r"^(?:(?:the|a|an)\s+)+", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 _NEGATION = re.compile(
-    r"(?:\bnot|\bnever|n't|\bneither|\bnor|\bexcept|\brather\s+than)\s+(?:option\s+|the\s+|a\s+|an\s+|to\s+the\s+)?[(\"'*]*$", re.IGNORECASE)
+    r"(?:\bnot|\bnever|n't|\bneither|\bnor|\bexcept|\brather\s+than)\s+(?:option\s+|the\s+|a\s+|an\s+|to\s+the\s+)?[(\"'*]*$",
+    re.IGNORECASE,
+)
 
 _TABLE = {ord(c): "-" for c in "\u2010\u2011\u2212\ufe63\uff0d"}
 _TABLE.update({ord(c): "\u2013" for c in "\u2012\u2014\u2015"})
@@ -36,12 +41,13 @@ def last_part(text: str, limit: int = MAX_CHARACTERS) -> str:
         return text
     cut = text[-limit:]
     space = re.search(r"\s", cut)
-    return cut[space.start():] if space else ""
+    return cut[space.start() :] if space else ""
 
 
 def clean(text: str) -> str:
-    """`text`'s last part with one spelling a sign: minus and hyphens "-", dashes "\u2013", straight quotes, ASCII digits, superscripts
-    as "^2", vulgar fractions as " 1/2", compatibility forms (NFKC), no zero-width characters."""
+    """`text`'s last part with one spelling a sign: minus and hyphens "-", dashes "\u2013", straight quotes, ASCII
+    digits, superscripts as "^2", vulgar fractions as " 1/2", compatibility forms (NFKC), no zero-width characters.
+    """
     text = last_part(text)
     if text.isascii():
         return text
@@ -55,11 +61,13 @@ def clean(text: str) -> str:
 def after_cue(text: str) -> str | None:
     """What follows the last "answer is", "answer:" or "final answer =", or None when there is no such cue."""
     ends = [match.end() for match in _CUE.finditer(text)]
-    return text[ends[-1]:] if ends else None
+    return text[ends[-1] :] if ends else None
 
 
 def fold(text: str) -> str:
-    """The form in which two short answers are compared: no case, no surrounding punctuation, quotes or articles, single spaces."""
+    """The form in which two short answers are compared: no case, no surrounding punctuation, quotes or articles, single
+    spaces.
+    """
     text = _SPACES.sub(" ", clean(text).casefold().replace("\u2013", "-")).strip(" \t\n.,;:!?*_`\"'()[]{}$")
     return _ARTICLES.sub("", text).strip()
 

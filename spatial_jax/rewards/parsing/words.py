@@ -1,4 +1,7 @@
-"""Short word answers ("left", "behind the sofa"), compared whole; inside a sentence only where the vocabulary is known."""
+"""Short word answers ("left", "behind the sofa"), compared whole; inside a sentence only where the vocabulary is
+known.
+"""
+
 from __future__ import annotations
 
 import re
@@ -7,8 +10,31 @@ from collections.abc import Sequence
 from spatial_jax.rewards.parsing.text import after_cue, clean, fold, negated
 
 _MAX_SENTENCE_WORDS = 40
-_DIRECTIONS = ("left", "right", "up", "down", "above", "below", "front", "behind", "back", "north", "south", "east", "west",
-               "northeast", "northwest", "southeast", "southwest", "yes", "no", "closer", "farther", "upper", "lower")
+_DIRECTIONS = (
+    "left",
+    "right",
+    "up",
+    "down",
+    "above",
+    "below",
+    "front",
+    "behind",
+    "back",
+    "north",
+    "south",
+    "east",
+    "west",
+    "northeast",
+    "northwest",
+    "southeast",
+    "southwest",
+    "yes",
+    "no",
+    "closer",
+    "farther",
+    "upper",
+    "lower",
+)
 
 
 def normal_word(text: str) -> str:
@@ -17,8 +43,10 @@ def normal_word(text: str) -> str:
 
 
 def matches_word(text: str, accepted: Sequence[str], vocabulary: Sequence[str] = ()) -> bool:
-    """Whether a response is one of the accepted words: as a whole, or as what follows the last "answer is", or, when it is a sentence of
-    at most 40 words, as the only word of the vocabulary (plus direction words when an accepted one is made of them) that it mentions."""
+    """Whether a response is one of the accepted words: as a whole, or as what follows the last "answer is", or, when it
+    is a sentence of at most 40 words, as the only word of the vocabulary (plus direction words when an accepted one is
+    made of them) that it mentions.
+    """
     targets = {normal_word(word) for word in accepted} - {""}
     if not targets:
         return False
@@ -41,5 +69,5 @@ def _only_mention(text: str, targets: set[str], vocabulary: set[str]) -> bool:
         return False
     forms = sorted(vocabulary | targets, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(re.escape(form) for form in forms) + r")(?!\w)")
-    found = [(m.group(), negated(text[max(0, m.start() - 40):m.start()])) for m in pattern.finditer(text)]
+    found = [(m.group(), negated(text[max(0, m.start() - 40) : m.start()])) for m in pattern.finditer(text)]
     return bool(found) and all(word in targets and not denied for word, denied in found)
