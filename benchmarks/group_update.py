@@ -74,7 +74,8 @@ def make_loss(graphdef, layout, remat: str):
 def traced(config: ModelConfig, batch, answers, remat: str = "none") -> dict[str, float]:
     """FLOPs of both layouts, traced only; the tower is left out of both (features are given)."""
     graphdef, params = abstract_model(config)
-    features = VisionFeatures(jax.ShapeDtypeStruct((GRID[0] * GRID[1] // 4, config.text.hidden_size), jnp.float32))  # type: ignore[arg-type]
+    rows = jax.ShapeDtypeStruct((GRID[0] * GRID[1] // 4, config.text.hidden_size), jnp.float32)
+    features = VisionFeatures(rows)  # type: ignore[arg-type]
     flops = {
         name: count_flops(jax.make_jaxpr(make_loss(graphdef, layout, remat))(params, batch, answers, features).jaxpr)
         for name, layout in (("group", group_logprobs), ("plain", plain_logprobs))
@@ -114,7 +115,8 @@ def main() -> None:
         result[f"{name}_time"] = timed(
             lambda step=step: jax.block_until_ready(step(params, batch, answers, features)), 1
         )
-        result[f"{name}_time"]["temp_mib"] = round(step.memory_analysis().temp_size_in_bytes / 2**20, 1)  # type: ignore[union-attr]
+        temporary = step.memory_analysis().temp_size_in_bytes  # type: ignore[union-attr]
+        result[f"{name}_time"]["temp_mib"] = round(temporary / 2**20, 1)
     result["time_plain_over_group"] = {
         key: round(result["plain_time"][key] / result["group_time"][key], 2) for key in ("wall_s", "cpu_s")
     }

@@ -160,10 +160,14 @@ def trl_steps(directory: str) -> list[dict[str, float]]:
         generation_kwargs={"min_new_tokens": ANSWER},
     )
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(directory)
+
+    def scored(completions: list[Any], **_: Any) -> list[float | None]:
+        return [reward(completion[0]["content"]) for completion in completions]
+
     trainer = GRPOTrainer(
         model,
-        reward_funcs=lambda completions, **_: [reward(completion[0]["content"]) for completion in completions],
-        args=args,  # type: ignore[arg-type]
+        reward_funcs=scored,
+        args=args,
         train_dataset=questions,
         processing_class=transformers.AutoProcessor.from_pretrained(directory, use_fast=True),
         callbacks=[Timing()],

@@ -89,8 +89,8 @@ def _object(index: int, thing: ObjectDraft) -> SceneObject:
         object_id=str(index),
         name=thing.name,
         caption=thing.caption,
-        box=tuple(map(float, thing.box)),
-        confidence=thing.confidence,  # type: ignore[arg-type]
+        box=tuple(map(float, thing.box)),  # type: ignore[arg-type]
+        confidence=thing.confidence,
         mask_png=png(thing.mask.astype(np.uint8) * 255) if thing.mask is not None else b"",
         visible_fraction=thing.visible_fraction,
         uncertainty=json.dumps({k: round(v, 6) for k, v in thing.uncertainty.items()}, sort_keys=True),

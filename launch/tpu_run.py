@@ -2,8 +2,10 @@
 and goes on after preemption.
 
     python launch/tpu_run.py --name=li --zone=us-central2-b --accelerator=v5p-128 --spot \
-        --config=configs/li2025_qwen2_5_vl_7b.py --workdir=gs://BUCKET/li --config.model.path=/mnt/DIR --config.data.paths='("gs://BUCKET/DIR",)'
-    python launch/tpu_run.py --via=xpk --cluster=C --name=li --accelerator=v5p-128 --slices=2 --config=... --workdir=gs://BUCKET/li
+        --config=configs/li2025_qwen2_5_vl_7b.py --workdir=gs://BUCKET/li --config.model.path=/mnt/DIR \
+        --config.data.paths='("gs://BUCKET/DIR",)'
+    python launch/tpu_run.py --via=xpk --cluster=C --name=li --accelerator=v5p-128 --slices=2 \
+        --config=... --workdir=gs://BUCKET/li
     python launch/tpu_run.py --local=2 --devices_per_process=4 --config=... --workdir=runs/rehearsal
 
 --dry_run prints every gcloud command. --action=status, logs, stop or delete looks after a run that goes on without this

@@ -87,7 +87,8 @@ class MegaSam:
         middle = (cx + 0.5) / width * frame.width - 0.5, (cy + 0.5) / height * frame.height - 0.5
         return CameraEstimate((fx * scale, fy * scale, *middle), "estimated", focal_sigma=CLIP_SIGMA, name=self.name)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019  (as many clips as are open at once; the estimator lives as long as its worker)
+    # As many clips as are open at once; the estimator lives as long as its worker.
+    @functools.lru_cache(maxsize=64)  # noqa: B019
     def _read(self, clip: str) -> tuple[tuple[float, float, float, float], tuple[int, int]] | str:
         for suffix in SUFFIXES:
             for path in sorted(self.folder.rglob("*.npz")):

@@ -26,7 +26,8 @@ _VAGUE = frozenset(
 )
 # Words of orders, answers and of the annotation itself: no noun phrase that names a thing in a photo needs them.
 _STEERING = re.compile(
-    r"\b(ignore|disregard|forget|instructions?|prompts?|assistant|answers?|respond|response|reply|json|options?|rewards?|must|should|always|never|"
+    r"\b(ignore|disregard|forget|instructions?|prompts?|assistant|answers?|respond|response|reply|json|options?|"
+    r"rewards?|must|should|always|never|"
     r"please|you|your|i|i'm|sorry|cannot|can't|outlined|outline|masked|highlighted|numbered|http|https|www|password|api|"
     r"(?:in|of) the (?:image|picture|photo|photograph))\b",
     re.IGNORECASE,

@@ -43,9 +43,9 @@ class DepthPro:
     def camera(self, frames: list[Frame]) -> list[CameraEstimate | BadItem]:
         found = self.depth([f.rgb for f in frames])
         return [
-            e if isinstance(e, BadItem) else CameraEstimate(e.intrinsics, "estimated", focal_sigma=FOCAL_SIGMA)
+            e if isinstance(e, BadItem) else CameraEstimate(e.intrinsics, "estimated", focal_sigma=FOCAL_SIGMA)  # type: ignore[arg-type]
             for e in found
-        ]  # type: ignore[arg-type]
+        ]
 
     def _depth(self, pictures: list[np.ndarray]) -> list[DepthEstimate | BadItem]:
         model, processor = self.loaded

@@ -51,13 +51,12 @@ def without_overlap(
 ) -> list[Mask | Rejected]:
     """The masks with duplicates, parts and surplus ones rejected: best (score times stability) first, ties by order."""
     out = list(masks)
-    order = sorted(
-        (i for i, m in enumerate(masks) if isinstance(m, Mask)), key=lambda i: (-masks[i].score * masks[i].stability, i)
-    )  # type: ignore[union-attr]
-    areas = {i: int(masks[i].mask.sum()) for i in order}  # type: ignore[union-attr]
+    real = {i: m for i, m in enumerate(masks) if isinstance(m, Mask)}
+    order = sorted(real, key=lambda i: (-real[i].score * real[i].stability, i))
+    areas = {i: int(real[i].mask.sum()) for i in order}
     kept: list[int] = []
     for i in order:
-        mine = masks[i].mask  # type: ignore[union-attr]
+        mine = real[i].mask
         for j in kept:
             shared = int((mine & masks[j].mask).sum())  # type: ignore[union-attr]
             if shared > most_overlap * (areas[i] + areas[j] - shared):
@@ -70,8 +69,8 @@ def without_overlap(
             if (
                 areas[i] < areas[j]
                 and isinstance(out[j], Mask)
-                and int((masks[i].mask & masks[j].mask).sum()) > most_inside * areas[i]
-            ):  # type: ignore[union-attr]
+                and int((real[i].mask & real[j].mask).sum()) > most_inside * areas[i]
+            ):
                 out[i] = Rejected("part of another mask")
                 break
     for i in [i for i in kept if isinstance(out[i], Mask)][most:]:

@@ -125,6 +125,6 @@ class RpnProposer:
         )
         good &= np.isfinite(boxes).all(1)
         return [
-            Proposal(tuple(float(v) for v in boxes[i]), float(scores[i]))
+            Proposal(tuple(float(v) for v in boxes[i]), float(scores[i]))  # type: ignore[arg-type]
             for i in np.flatnonzero(good)[: self.settings.most]
-        ]  # type: ignore[arg-type]
+        ]

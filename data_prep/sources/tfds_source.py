@@ -116,4 +116,5 @@ class TfdsImages:
         frame.depth_noise = rule.noise if rule else DepthNoise(0.005, 0.0, 0.003, 0.01)
         if rule and rule.intrinsics and rule.size:
             scale = frame.width / rule.size[0]
-            frame.intrinsics, frame.intrinsics_source = tuple(v * scale for v in rule.intrinsics), "sensor"  # type: ignore[assignment]
+            frame.intrinsics = tuple(v * scale for v in rule.intrinsics)  # type: ignore[assignment]
+            frame.intrinsics_source = "sensor"

@@ -236,7 +236,10 @@ def item_requests(
         messages = item_messages(text, len(images), len(videos), settings.policy.system)
         return sampler.processor.encode(messages, images=images, videos=videos), extra
 
-    return [Request(str(item["id"]), place, lambda i=item: encode(i)) for place, item in enumerate(items)]  # type: ignore[misc]
+    return [
+        Request(str(item["id"]), place, lambda i=item: encode(i))  # type: ignore[misc]
+        for place, item in enumerate(items)
+    ]
 
 
 def resized(image: Any, size: tuple[int, int]) -> Any:

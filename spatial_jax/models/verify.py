@@ -275,7 +275,8 @@ def format_table(rows: list[Comparison]) -> str:
     ]
     for row in rows:
         lines.append(
-            f"{row.case:<22}{row.tokens:>7}{row.max_error:>12.2e}{row.rms_error:>12.2e}{row.rms_bound:>13.2e}{_word(row.positions_equal):>11}"
+            f"{row.case:<22}{row.tokens:>7}{row.max_error:>12.2e}{row.rms_error:>12.2e}{row.rms_bound:>13.2e}"
+            f"{_word(row.positions_equal):>11}"
             f"{_word(row.greedy_equal):>9}{'ok' if row.passed else 'FAIL':>9}"
         )
     return "\n".join(lines)

@@ -8,7 +8,7 @@ VLMEvalKit does neither).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -149,7 +149,9 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     return {"overall": macro(list(out.values())), **groups, **out}
 
 
-_guesses: Callable[[Item], list[str]] = lambda item: ["A", "B", "C", "D"] if item["task"] in CHOICE else []  # noqa: E731
+def _guesses(item: Item) -> list[str]:
+    return ["A", "B", "C", "D"] if item["task"] in CHOICE else []
+
 
 BENCHMARK = Benchmark(
     name="spar_bench",
