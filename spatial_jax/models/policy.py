@@ -4,12 +4,14 @@ processors.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from spatial_jax.models.qwen_vl import QwenVL, abstract_model
 from spatial_jax.models.safetensors_io import Checkpoint
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.vision_plan import plan_vision
+from spatial_jax.models.whole_folder import replaced_folder
 from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, use_mesh
 
 PROCESSOR_FILES = (
@@ -257,11 +260,29 @@ def save_pretrained(
     source = processor_files_from or (policy.directory if isinstance(policy, Policy) else None)
     directory = Path(directory)
     stored = dtype or str(jax.tree.leaves(params)[0].dtype)
-    save_params(directory, config, params, style, dtype)
-    if jax.process_index():
-        return directory
-    (directory / "config.json").write_text(json.dumps(config_to_hf(config, stored), indent=2) + "\n")
-    for name in PROCESSOR_FILES:
-        if source is not None and Path(source).resolve() != directory.resolve() and (Path(source) / name).is_file():
-            shutil.copyfile(Path(source) / name, directory / name)
+    with replaced_checkpoint(directory, processor=source is not None) as folder:
+        save_params(folder, config, params, style, dtype)
+        if jax.process_index() == 0:
+            (folder / "config.json").write_text(json.dumps(config_to_hf(config, stored), indent=2) + "\n")
+            for name in PROCESSOR_FILES:
+                if source is not None and (Path(source) / name).is_file():
+                    shutil.copyfile(Path(source) / name, folder / name)
     return directory
+
+
+@contextlib.contextmanager
+def replaced_checkpoint(directory: str | os.PathLike, processor: bool = True) -> Iterator[Path]:
+    """A folder to write a checkpoint into, which takes the place of `directory` as a whole when the block ends well:
+    weights, config.json and (with `processor`) the processor's files of an older checkpoint go, other files stay. With
+    several processes all call it; process 0 writes and replaces, the others get `directory` itself.
+    """
+    if jax.process_index():
+        yield Path(directory)
+        return
+
+    def stale(name: str) -> bool:
+        ours = name == "config.json" or re.fullmatch(r"model.*\.safetensors.*", name) is not None
+        return ours or (processor and name in PROCESSOR_FILES)
+
+    with replaced_folder(directory, stale, last="config.json") as folder:
+        yield folder
