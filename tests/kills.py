@@ -1,5 +1,5 @@
-"""A kill at the k-th file operation, without a process of its own: from then on every operation below a folder fails, so
-that no clean-up runs either.
+"""A kill at the k-th file operation, without a process of its own: from then on every operation below a folder fails,
+so that no clean-up runs either.
 """
 
 import contextlib

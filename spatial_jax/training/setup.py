@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
-from spatial_jax.models.policy import Policy, load_pretrained, save_pretrained
+from spatial_jax.models.policy import Policy, load_pretrained, replaced_checkpoint, save_pretrained
 from spatial_jax.models.sharding import param_axes
 from spatial_jax.models.trainable import join_params, split_params, trainable_mask
 from spatial_jax.parallel.mesh import make_mesh
@@ -49,11 +49,14 @@ class Setup:
         return join_params(trainable, self.frozen)
 
     def export(self, trainable: Params, directory: Path) -> None:
-        """Writes the policy in the Hugging Face layout, processor files included; LoRA adapters are merged."""
+        """Writes the policy in the Hugging Face layout, processor files included; LoRA adapters are merged. An older
+        one is replaced as a whole: what else belongs to an export is written inside the block, into `folder`.
+        """
         params = self.params(trainable)
         if self.lora is not None:
             params = merge_lora(self.policy.config, params, self.lora)
-        save_pretrained((self.policy.config, params), directory, processor_files_from=self.policy.directory)
+        with replaced_checkpoint(directory) as folder:
+            save_pretrained((self.policy.config, params), folder, processor_files_from=self.policy.directory)
 
 
 def run_mesh(run: RunConfig) -> Mesh | None:
