@@ -10,9 +10,22 @@ from data_prep.sources.base import BadItem, DepthNoise, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS
 from data_prep.sources.folder import stored_pixels
 from data_prep.sources.pictures import open_picture
+from spatial_jax.dataset_folder import check_prepared_datasets, open_dataset_folder
 
 # Datasets whose depth is metric, and the camera it was taken with.
 METRIC = {"nyu_depth_v2": "nyu"}
+
+
+def _builder(dataset: str, data_dir: str) -> Any:
+    """TFDS's builder of a folder, or of a name that was prepared below `data_dir` (TFDS's own folders unless given)."""
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.utils.file_utils import list_data_dirs
+
+    if "/" in dataset and dataset.startswith((".", "/", "~", "gs:")):
+        return open_dataset_folder(dataset)
+    for root in list_data_dirs(data_dir or None):
+        check_prepared_datasets(root, dataset)
+    return tfds.builder(dataset, data_dir=data_dir or None, file_format="array_record", try_gcs=False)
 
 
 class TfdsImages:
@@ -39,11 +52,7 @@ class TfdsImages:
         self.dataset, self.split, self.data_dir, self.group = dataset, split, data_dir, group
         self.metric = metric or dataset.partition("/")[0].partition(":")[0] in METRIC
         try:
-            builder = (
-                tfds.builder_from_directory(dataset)
-                if "/" in dataset and dataset.startswith((".", "/", "~", "gs:"))
-                else tfds.builder(dataset, data_dir=data_dir or None, file_format="array_record", try_gcs=False)
-            )
+            builder = _builder(dataset, data_dir)
             self.features = builder.info.features
             self.image = next(
                 (k for k, f in self.features.items() if isinstance(f, tfds.features.Image) and k != "depth"), ""

@@ -14,6 +14,7 @@ from data_prep.pipeline import Outcome
 from data_prep.synthesis.priors import format_table
 from data_prep.writer import DatasetWriter, Serializer, WriterError
 from spatial_jax.data.records import QuestionRecord, SceneRecord, from_example, question_features, to_example
+from spatial_jax.dataset_folder import open_dataset_folder
 
 
 class DatasetError(Exception):
@@ -32,7 +33,7 @@ class SceneDataset:
                 " data_prep.annotate"
             )
         try:
-            builder = tfds.builder_from_directory(directory)
+            builder = open_dataset_folder(directory)
             splits = sorted(builder.info.splits, key=lambda s: (s != "train", s))
             decoders = {"image": tfds.decode.SkipDecoding()}
             self._parts = [(s, builder.as_data_source(s, decoders=decoders)) for s in splits]

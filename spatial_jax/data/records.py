@@ -21,6 +21,7 @@ import numpy as np
 
 GENERATOR_VERSION = "1"
 QUESTION_TYPES = ("mcq", "number", "box", "order", "word", "direction", "free")
+CODE_REWARDS = ("user",)  # reward kinds that run a file: the command line and the config name them, never a record
 DEPTH_FLAGS = ("metric", "relative", "none")
 
 _COORDINATE = re.compile(r"\{([xy])(?:\.(\d))?:(-?\d+(?:\.\d+)?)\}")

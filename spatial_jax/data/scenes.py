@@ -13,6 +13,7 @@ from PIL import Image
 
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.records import SceneObject, SceneRecord, from_example
+from spatial_jax.dataset_folder import open_dataset_folder
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
 
@@ -54,9 +55,11 @@ def open_scenes(directory: str | Path, split: str = "train"):
             f"{directory}: no dataset here (dataset_info.json is missing); give a folder that data_prep.annotate"
             " finished"
         )
-    return tfds.builder_from_directory(str(directory)).as_data_source(
-        split, decoders={"image": tfds.decode.SkipDecoding()}
-    )
+    try:
+        builder = open_dataset_folder(directory)
+    except ValueError as error:
+        raise DatasetError(" ".join(str(error).split())[:400]) from None
+    return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
 def label_scene(scene: SceneRecord, processor: Processor, rng: np.random.Generator, words: int = 2) -> SceneLabels:

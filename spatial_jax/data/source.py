@@ -16,6 +16,7 @@ import numpy as np
 
 from spatial_jax.data.integrity import DatasetError, Shard, check_shards
 from spatial_jax.data.records import QuestionRecord, from_example
+from spatial_jax.dataset_folder import open_dataset_folder
 
 log = logging.getLogger(__name__)
 
@@ -167,13 +168,14 @@ def open_questions(
 
 
 def _builder(path: Path) -> Any:
-    import tensorflow_datasets as tfds
-
     if not (path / "dataset_info.json").is_file():
         raise DatasetError(
             f"{path}: no dataset here (dataset_info.json is missing); give a folder that data_prep.synthesize finished"
         )
-    return tfds.builder_from_directory(str(path))
+    try:
+        return open_dataset_folder(path)
+    except ValueError as error:
+        raise DatasetError(" ".join(str(error).split())[:400]) from None
 
 
 def left_encoded() -> dict[str, Any]:

@@ -4,6 +4,7 @@ benchmarks, one for self-built sets.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import json
 import time
@@ -14,6 +15,7 @@ from typing import Any
 from absl import logging
 
 from spatial_jax.data import DatasetError, PromptStyle, QuestionRecord, SampleEncoder, Unusable, open_questions
+from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.evals.generation import Request, Sampler
 from spatial_jax.evals.heldout import evaluate_heldout
@@ -80,24 +82,34 @@ def load_records(
     if limit and len(places) > limit and not families:
         places = [places[i * len(places) // limit] for i in range(limit)]
     kept: dict[str, QuestionRecord] = {}
-    skipped = 0
+    left_out: collections.Counter[str] = collections.Counter()
     for source, i in places:
         record = source[i]
         if isinstance(record, Unusable) or record.question_id in kept:
-            skipped += 1
+            left_out["unreadable, or their id is there already"] += 1
+        elif names_code(record):
+            left_out["their rewards name code, which records may not"] += 1
         elif not families or record.family in families:
             kept[record.question_id] = record
-    if skipped:
-        logging.warning(
-            "%d of %d records of split %s left out (unreadable, or their id is there already)",
-            skipped,
-            len(places),
-            split,
+    for reason, count in left_out.items():
+        logging.warning("%d of %d records of split %s left out: %s", count, len(places), split, reason)
+    if left_out.total() == len(places):
+        raise ValueError(
+            f"{', '.join(map(str, directories))}: no record of split {split} is left ({'; '.join(left_out)})"
         )
     if families and not kept:
         raise ValueError(f"no record of {', '.join(families)} in split {split} of {', '.join(map(str, directories))}")
     records = list(kept.values())
     return records if not limit or len(records) <= limit else [records[i * len(records) // limit] for i in range(limit)]
+
+
+def names_code(record: QuestionRecord) -> bool:
+    """Whether the record's reward would run code (`rewards.record_spec` refuses it)."""
+    try:
+        reward = json.loads(record.reward)
+    except (ValueError, RecursionError):  # told when it is scored
+        return False
+    return isinstance(reward, dict) and reward.get("kind") in CODE_REWARDS
 
 
 def drawn_form(record: QuestionRecord) -> QuestionRecord:

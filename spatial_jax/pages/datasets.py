@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.dataset_folder import check_dataset_folder, open_dataset_folder
+
 
 class ExampleFolder:
     """A finished dataset directory. `splits` maps a split to its number of readable records; `problems` names what is
@@ -16,7 +18,6 @@ class ExampleFolder:
     Raises ValueError with one line when the folder holds no dataset."""
 
     def __init__(self, folder: str | Path):
-        import tensorflow_datasets as tfds
         from array_record.python import array_record_module
         from tensorflow_datasets.core import example_parser
 
@@ -25,8 +26,9 @@ class ExampleFolder:
             raise ValueError(
                 f"{folder}: no finished dataset (dataset_info.json is missing); give the folder that data_prep wrote"
             )
+        check_dataset_folder(folder)
         try:
-            info = tfds.builder_from_directory(str(folder)).info
+            info = open_dataset_folder(folder).info
         except Exception as error:
             raise ValueError(
                 f"{folder}: cannot be opened as a dataset ({type(error).__name__}:"

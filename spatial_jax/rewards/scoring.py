@@ -5,8 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.rewards.base import (
     COMMON_KEYS,
     Context,
@@ -55,11 +57,38 @@ def complete_spec(spec: Spec) -> tuple[Kind, dict]:
     return kind, full
 
 
+def record_spec(record: Record) -> dict[str, Any]:
+    """The reward that a record names itself, as a dict of its own. ValueError where it is none, or where it names code:
+    a record is data, and code comes from the command line and the config alone.
+    """
+    spec = record.get("reward")
+    if not isinstance(spec, Mapping):
+        raise ValueError(f"record {record.get('question_id', '?')!r}: its reward is no object with a kind")
+    if spec.get("kind") in CODE_REWARDS:
+        raise ValueError(
+            f"record {record.get('question_id', '?')!r}: its reward names code (kind {spec['kind']!r}); records may"
+            " not: name the file yourself, --config.reward.user_file=FILE"
+        )
+    return dict(spec)
+
+
+def _code_of_its_own(spec: Spec, record: Record) -> bool:
+    """Whether a spec that runs code is the record's own: a caller may have taken it from there."""
+    own = record.get("reward")
+    return (
+        spec.get("kind") in CODE_REWARDS
+        and isinstance(own, Mapping)
+        and all(own.get(key) == spec.get(key) for key in ("kind", "file", "function"))
+    )
+
+
 def check_record(spec: Spec, record: Record) -> None:
     """ValueError, naming the record, when its spec is wrong or its truth cannot be scored against. For checks before a
     run.
     """
     try:
+        if _code_of_its_own(spec, record):
+            record_spec(record)
         kind, full = complete_spec(spec)
         kind.check(record, full)
     except (ValueError, KeyError, TypeError) as error:
@@ -69,8 +98,10 @@ def check_record(spec: Spec, record: Record) -> None:
 
 def evaluate(spec: Spec, response: str, record: Record, context: Context | None = None) -> tuple[Score, bool]:
     """The score with its parts, and whether the answer counts as right: accuracy (never the shaped reward) >=
-    correct_at.
+    correct_at. A spec that runs code and is the record's own is a ValueError (see `record_spec`).
     """
+    if _code_of_its_own(spec, record):
+        record_spec(record)
     kind, full = complete_spec(spec)
     result = kind.score(response, record, full, context or Context())
     if full["overlong"] is not None:

@@ -15,11 +15,12 @@ from jax.sharding import Mesh
 
 from spatial_jax.data.encode import Sample
 from spatial_jax.data.pipeline import QuestionPipeline
+from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.base import OWN_FORMAT
-from spatial_jax.rewards.scoring import Outcome, outcome_many
+from spatial_jax.rewards.scoring import Outcome, outcome_many, record_spec
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.environment import DrawingEnvironment, conversation
 from spatial_jax.rollout.turns import run_turns
@@ -172,9 +173,13 @@ class AnswerScorer:
         self._pool = concurrent.futures.ThreadPoolExecutor(groups, thread_name_prefix="score")
 
     def spec(self, record: dict[str, Any]) -> dict[str, Any]:
-        """The record's reward with the run's format and user function laid over it."""
-        settings, spec = self.run.reward, dict(record["reward"])
-        if settings.user_file:
+        """The record's reward with the run's format laid over it, or the run's user function in its place. ValueError
+        for a record that names code (see `record_spec`) in a run that names none.
+        """
+        settings = self.run.reward
+        if not settings.user_file:
+            spec = record_spec(record)
+        else:
             spec = {"kind": "user", "file": settings.user_file, "function": settings.user_function}
         form = settings.format or (
             "none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode
@@ -185,10 +190,16 @@ class AnswerScorer:
 
     def __call__(self, sample: Sample, group: Sequence[Trajectory]) -> Scored:
         """The group's texts and outcomes, now."""
-        record = sample.record.as_dict()
         texts = [self._text(t) for t in group]
+        try:
+            record = sample.record.as_dict()
+            spec = self.spec(record)
+        except ValueError as error:  # a run without data.check meets it here
+            return Scored(texts, [Outcome(None, None, error=str(error))] * len(texts))
+        if spec["kind"] in CODE_REWARDS:  # the run's own, which a record's copy of it must not stop
+            record = {name: value for name, value in record.items() if name != "reward"} | {"reward": {}}
         items = [
-            (self.spec(record), text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
+            (spec, text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
             for text, t in zip(texts, group)
         ]
         outcomes = outcome_many(

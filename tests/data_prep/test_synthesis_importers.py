@@ -153,6 +153,7 @@ def test_synthesis_import_jsonl_and_bad_rows(tmp_path, images):
         {"question": "q", "answer": "a", "images": 7},
         {"question": "q", "answer": "3", "reward": "mra"},
         {"question": "q", "answer": "3", "question_type": "poem"},
+        {"question": "q", "answer": "3", "reward": {"kind": "user", "file": "x.py", "function": "reward"}},
     ]
     records, bad = read(tmp_path, "jsonl", rows, images)
     assert [r.family for r in records] == ["mine"] and json.loads(records[0].reward) == {"kind": "choice"}
@@ -166,6 +167,7 @@ def test_synthesis_import_jsonl_and_bad_rows(tmp_path, images):
         "picture is neither path nor bytes",
         "reward is not an object with a kind",
         "question_type 'poem' is unknown",
+        "reward names code (kind user): give the file to train, --config.reward.user_file=FILE",
     ]
 
 

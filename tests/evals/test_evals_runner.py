@@ -8,13 +8,14 @@ import json
 
 import numpy as np
 import pytest
+import question_sets
 from flax import nnx
 from PIL import Image
 
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import Operation
 from spatial_jax.evals.generation import Sampler, engine_mesh
-from spatial_jax.evals.runner import item_messages, run_benchmark, run_heldout
+from spatial_jax.evals.runner import item_messages, load_records, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
 from spatial_jax.processing import Processor, train_tokenizer
@@ -98,6 +99,16 @@ def test_heldout_run_resumes_to_the_same_answers(sampler, tmp_path):
         for path in (tmp_path / "a.jsonl", tmp_path / "b.jsonl")
     ]
     assert rows[0] == rows[1] and again["metrics"] == whole["metrics"]
+
+
+def test_records_that_name_code_are_left_out(tmp_path, caplog):
+    code = '{"kind": "\\u0075ser", "file": "/tmp/reward.py", "function": "reward"}'
+    mixed = question_sets.write(tmp_path / "mixed", [question_sets.record(0), question_sets.record(1, reward=code)])
+    assert [r.question_id for r in load_records([mixed], "train")] == ["closer/00000"]
+    assert "1 of 2 records of split train left out: their rewards name code" in caplog.text
+    alone = question_sets.write(tmp_path / "alone", [question_sets.record(1, reward=code)])
+    with pytest.raises(ValueError, match=r"no record of split train is left .*name code"):
+        load_records([alone], "train")
 
 
 def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_path):

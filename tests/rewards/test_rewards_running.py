@@ -74,6 +74,21 @@ def test_a_users_function_gets_the_whole_record(user):
     assert (outcome.reward, outcome.accuracy, outcome.correct) == (1.5, 0.25, False)
 
 
+def test_code_named_by_a_record_is_not_run(user, tmp_path):
+    """A caller that takes the spec from the record hands over data, whichever way it is scored."""
+    (tmp_path / "my_reward.py").write_text("import pathlib\npathlib.Path(__file__).with_name('ran').touch()\n")
+    hostile = {**NUMBER, "reward": user}
+    with pytest.raises(ValueError, match="names code"):
+        score(hostile["reward"], "4", hostile)
+    with pytest.raises(ValueError, match="names code"):
+        score({**user, "timeout": 5.0}, "4", hostile)
+    (outcome,) = outcome_many([(hostile["reward"], "4", hostile)])
+    assert outcome.reward is None and "names code" in outcome.error
+    (row,) = reward_lint.lint_records([hostile])
+    assert "names code" in row.fault
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize(
     "response, words",
     [("boom", "raised KeyError"), ("die", "exit code 3"), ("nothing", "gave no score"), ("nan", "finite number")],

@@ -1,5 +1,6 @@
 """A run's scoring: whose format counts, the judge, threads beside decoding; planted faults named before step 0."""
 
+import json
 import threading
 from types import SimpleNamespace
 
@@ -71,6 +72,23 @@ def test_groups_are_scored_while_others_decode():
     assert [o.reward for o in future.result().outcomes] == [1.0, 0.0]
 
 
+MARKS = """
+import pathlib
+def reward(response, record):
+    pathlib.Path(__file__).with_name("ran").write_text("ran")
+    return 1.0
+"""
+
+
+def test_a_record_cannot_name_code_and_the_config_can(tmp_path):
+    (tmp_path / "mine.py").write_text(MARKS)
+    asked = Asked(json.dumps({"kind": "user", "file": str(tmp_path / "mine.py"), "function": "reward"}))
+    (outcome,) = make_scorer("bare")(asked, [answer(1)]).outcomes
+    assert outcome.reward is None and "names code" in outcome.error and not (tmp_path / "ran").exists()
+    (outcome,) = make_scorer("bare", user_file=str(tmp_path / "mine.py"))(asked, [answer(1)]).outcomes
+    assert outcome.reward == 1.0, "the same file, named by the config"
+
+
 def test_as_many_groups_are_scored_at_a_time_as_the_threads_allow(monkeypatch):
     both = threading.Barrier(2)
 
@@ -128,19 +146,21 @@ def test_planted_faults_are_named_before_step_0(tmp_path):
         "no number": record(4, reward='{"kind": "mra"}', question_type="number", answer="far"),
         "broken JSON": record(5, reward="{"),
         "too long": record(6, question="long " * 100),
+        "code": record(7, reward='{"kind": "user", "file": "/tmp/reward.py", "function": "reward"}'),
     }
     source = open_questions(write(tmp_path, [record(0), *faults.values()]), "train")
     scorer = make_scorer("bare")
     plan = plan_samples(source, Measures(), max_prompt_tokens=200, check=truth_check(scorer))
     named = {o.position: o.reason for o in plan.offenders}
-    assert sorted(named) == [1, 2, 3, 4, 5, 6]
-    for position, item in zip(range(1, 7), faults.values()):
+    assert sorted(named) == [1, 2, 3, 4, 5, 6, 7]
+    for position, item in zip(range(1, 8), faults.values()):
         assert item.question_id in named[position]
     assert (
         "'spelling'" not in named[1]
         and "speling" in named[1]
         and "did you mean 'choice'" in named[2]
         and "prompt bucket" in named[6]
+        and "names code" in named[7]
     )
     assert len(plan.usable()) == 1
     assert lint_sources([plan.usable()], scorer) == []

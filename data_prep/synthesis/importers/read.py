@@ -14,7 +14,7 @@ from typing import Any
 
 from data_prep.synthesis.importers.frames import frames_of
 from data_prep.synthesis.importers.rows import BadRow, json_rows, parquet_rows, pictures, text_field
-from spatial_jax.data.records import GENERATOR_VERSION, QUESTION_TYPES, QuestionRecord
+from spatial_jax.data.records import CODE_REWARDS, GENERATOR_VERSION, QUESTION_TYPES, QuestionRecord
 
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _MARK = re.compile(r"<image>")
@@ -283,6 +283,10 @@ def jsonl(row: dict[str, Any], place: Place) -> QuestionRecord:
     }.get(kind, {"kind": "word", "accept": [answer]})
     if not isinstance(reward, dict) or "kind" not in reward:
         raise BadRow("reward is not an object with a kind")
+    if reward["kind"] in CODE_REWARDS:
+        raise BadRow(
+            f"reward names code (kind {reward['kind']}): give the file to train, --config.reward.user_file=FILE"
+        )
     return _build(
         place,
         question=question,
