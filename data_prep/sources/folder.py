@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.pictures import EXTENSIONS, open_picture
+from spatial_jax.media import open_image
 
 # The photos among the pictures that the packages carry (the rest are test patterns, microscope slides and scanned
 # text).
@@ -134,4 +133,4 @@ def stored_pixels(rgb: np.ndarray, encoded: bytes) -> np.ndarray:
     """
     if not encoded.startswith(b"\xff\xd8"):
         return rgb
-    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    return np.asarray(open_image(encoded).convert("RGB"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_prep.sources.base import BadItem, ObjectDraft
+from spatial_jax.media import open_image
 
 
 def labelled_objects(labels: Any, width: int, height: int, read: Callable[[str], bytes]) -> list[ObjectDraft]:
@@ -51,7 +51,7 @@ def labelled_objects(labels: Any, width: int, height: int, read: Callable[[str],
 
 def _mask(label: dict[str, Any], width: int, height: int, read: Callable[[str], bytes]) -> np.ndarray | None:
     if "mask" in label:
-        return np.asarray(Image.open(io.BytesIO(read(str(label["mask"]))))) > 0
+        return np.asarray(open_image(read(str(label["mask"])))) > 0
     if "polygon" in label:
         canvas = Image.new("1", (width, height))
         ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in label["polygon"]], fill=1)

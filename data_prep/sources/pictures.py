@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from data_prep.sources.base import BadItem
+from spatial_jax.media import open_image
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic")
 LEAST_SIDE = 32
@@ -86,7 +87,7 @@ def open_picture(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            image = Image.open(io.BytesIO(data))
+            image = open_image(data)
             if image.width * image.height > most_pixels:
                 raise BadItem(
                     f"{image.width}x{image.height} pixels are more than the {most_pixels} allowed (a decompression"
@@ -101,7 +102,7 @@ def open_picture(
                 plain = plain and image.format != "PNG"
             image.load()
             if image.format == "PNG":
-                Image.open(io.BytesIO(data)).verify()  # load() alone lets flipped bytes pass
+                open_image(data).verify()  # load() alone lets flipped bytes pass
             focal = _focal_35mm(image)
             turned = ImageOps.exif_transpose(image)
     except BadItem:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
@@ -20,6 +19,7 @@ from data_prep.sources.folder import stored_pixels, walk
 from data_prep.sources.labels import labelled_objects
 from data_prep.sources.pictures import open_picture
 from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
+from spatial_jax.media import open_image
 
 
 def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.ndarray:
@@ -39,11 +39,11 @@ def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.nd
             import h5py
 
             with h5py.File(io.BytesIO(data), "r") as file:
-                if "depth" not in file:
+                if "depth" not in list(file):
                     raise BadItem(f"{name} holds {', '.join(file)}, but no data set named depth")
-                values = file["depth"][()]
+                values = _own_values(file, name)
         else:
-            image = Image.open(io.BytesIO(data))
+            image = open_image(data)
             if image.mode in ("RGB", "RGBA", "P", "1"):
                 raise BadItem(f"{name} is a colour picture ({image.mode}), not depth")
             values = np.asarray(image)
@@ -61,6 +61,19 @@ def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.nd
         raise BadItem(f"{name} has shape {values.shape}, not height x width")
     depth = values * np.float32(scale)
     return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+
+
+def _own_values(file: Any, name: str) -> np.ndarray:
+    """The "depth" of an HDF5 file, whose values must be its own: links, external and virtual storage name files of
+    other folders, which HDF5 opens.
+    """
+    import h5py
+
+    own = file.id.links.get_info(b"depth").type == h5py.h5l.TYPE_HARD  # asking by name would follow the link
+    stored = file["depth"] if own else None
+    if not isinstance(stored, h5py.Dataset) or stored.external or stored.is_virtual:
+        raise BadItem(f"{name}: its depth is kept in another file or is no data set; store the values themselves")
+    return stored[()]
 
 
 def _flat(values: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.folder import walk
+from spatial_jax.media import open_video
 
 EXTENSIONS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 
@@ -17,7 +18,7 @@ def _open(path: Any) -> Any:
     import av
 
     try:
-        return av.open(str(path) if "://" not in str(path) else path.open("rb"))
+        return open_video(str(path) if "://" not in str(path) else path.open("rb"))
     except (av.error.FFmpegError, OSError) as error:
         raise BadItem(f"cannot be opened as a video: {' '.join(str(error).split())[:120]}") from None
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.records import SceneObject, SceneRecord, from_example
 from spatial_jax.dataset_folder import open_dataset_folder
+from spatial_jax.media import open_image
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
 
@@ -79,7 +78,7 @@ def label_scene(scene: SceneRecord, processor: Processor, rng: np.random.Generat
     for item in scene.objects:
         if not item.mask_png:
             continue
-        mask = np.asarray(Image.open(io.BytesIO(item.mask_png)).convert("L").resize((cols * 16, rows * 16))) > 127
+        mask = np.asarray(open_image(item.mask_png).convert("L").resize((cols * 16, rows * 16))) > 127
         share = mask.reshape(rows, 16, cols, 16).mean((1, 3))
         wins = (share >= COVERED) & (share > best)
         labels[wins] = caption_ids(item.caption, processor, words)

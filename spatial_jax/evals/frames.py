@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from spatial_jax.media import open_video
 from spatial_jax.processing import Video
 
 
@@ -26,13 +27,13 @@ def read_frames(path: str | Path, count: int) -> Video:
     except ImportError as error:
         raise ValueError(f"{path}: videos need the package av; pip install 'spatial_jax[eval]'") from error
     try:
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             stream = container.streams.video[0]
             fps = float(stream.average_rate) if stream.average_rate else None
             total = stream.frames or sum(1 for _ in container.decode(stream))
         wanted = set(frame_places(total, count))
         frames, places = [], []
-        with av.open(str(path)) as container:
+        with open_video(path) as container:
             for index, frame in enumerate(container.decode(container.streams.video[0])):
                 if index in wanted:
                     frames.append(frame.to_ndarray(format="rgb24"))

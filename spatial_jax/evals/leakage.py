@@ -5,7 +5,6 @@ id.
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from absl import logging
 from PIL import Image
 
 from spatial_jax.data import Unusable, open_questions
+from spatial_jax.media import open_image
 
 NEAR = 6  # bits of 64 in which two hashes of one picture may differ (resize, JPEG)
 
@@ -51,7 +51,7 @@ def dataset_pictures(directory: str | Path, split: str = "train") -> Iterable[tu
 
 def _open(source: Any) -> Image.Image | None:
     try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        image = open_image(source)
         image.load()
         return image
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

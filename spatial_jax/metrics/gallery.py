@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -92,10 +91,12 @@ def _store(folder: Path, picture: Any) -> str:
     """
     from PIL import Image
 
+    from spatial_jax.media import open_image
+
     if isinstance(picture, (str, os.PathLike)):
         picture = Path(picture).read_bytes()
     if isinstance(picture, _BYTES):
-        image = Image.open(io.BytesIO(picture)).convert("RGB")
+        image = open_image(picture).convert("RGB")
     else:
         image = (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).convert("RGB")
     image.thumbnail((MAX_SIDE, MAX_SIDE))

@@ -151,7 +151,7 @@ def torch_model(
 
     dtype: type to compute in; weights: type that the tensors are rounded to first.
     """
-    hf_config = transformers.AutoConfig.from_pretrained(directory)
+    hf_config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False)
     model = getattr(transformers, CLASSES[config.family])(hf_config)
     for buffer_dtype in {parameter.dtype for parameter in model.parameters()} - {getattr(torch, dtype)}:
         for parameter in model.parameters():

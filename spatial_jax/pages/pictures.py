@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from spatial_jax.media import open_image
 from spatial_jax.pages.html import Child, Html, tag
 from spatial_jax.pages.plots import short
 
@@ -118,10 +119,8 @@ def open_picture(source: Any) -> Image.Image:
     try:
         if isinstance(source, np.ndarray):
             return Image.fromarray(source).convert("RGB")
-        if isinstance(source, (bytes, bytearray)):
-            source = Image.open(io.BytesIO(source))
-        elif isinstance(source, (str, os.PathLike)):
-            source = Image.open(source)
+        if isinstance(source, (bytes, bytearray, str, os.PathLike)):
+            source = open_image(source)
         if source.width * source.height > MAX_PIXELS:
             raise ValueError(f"{source.width}x{source.height} pixels are too many")
         return source.convert("RGB")
@@ -252,7 +251,7 @@ def depth_picture(
 def read_depth(png: bytes, scale: float) -> np.ndarray:
     """16-bit PNG bytes -> float32 [h, w] depth, 0 where invalid. Raises ValueError with one line."""
     try:
-        return np.asarray(Image.open(io.BytesIO(png))).astype(np.float32) * scale
+        return np.asarray(open_image(png)).astype(np.float32) * scale
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"depth cannot be read: {error}") from None
 
@@ -260,7 +259,7 @@ def read_depth(png: bytes, scale: float) -> np.ndarray:
 def read_mask(png: bytes) -> np.ndarray:
     """8-bit PNG bytes -> bool [h, w]. Raises ValueError with one line."""
     try:
-        return np.asarray(Image.open(io.BytesIO(png)).convert("L")) > 127
+        return np.asarray(open_image(png).convert("L")) > 127
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"mask cannot be read: {error}") from None
 

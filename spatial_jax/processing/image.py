@@ -8,13 +8,14 @@ are bit-equal in both.
 from __future__ import annotations
 
 import dataclasses
-import io
 import math
 import os
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+
+from spatial_jax.media import open_image
 
 MAX_ASPECT = 200
 
@@ -62,7 +63,7 @@ def load_image(source: Any, name: str = "picture") -> Image.Image:
             " array"
         )
     try:
-        image = Image.open(io.BytesIO(source))
+        image = open_image(source)
         image.load()
         return to_rgb(ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from spatial_jax.media import open_video
 from spatial_jax.processing.image import (
     MAX_ASPECT,
     ImageError,
@@ -101,7 +102,7 @@ def read_video(path: str | os.PathLike[str]) -> Video:
             f"{path}: reading video files needs the package av (pip install av); or pass frames as pictures"
         ) from error
     try:
-        with av.open(os.fspath(path)) as container:
+        with open_video(path) as container:
             stream = container.streams.video[0]
             fps = float(stream.average_rate) if stream.average_rate else None
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]

@@ -13,6 +13,8 @@ from typing import Any
 
 from PIL import Image
 
+from spatial_jax.media import open_image
+
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 64 << 20
 
@@ -85,7 +87,7 @@ def _picture(item: Any, folder: Path | None) -> tuple[bytes, int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with open_image(data) as image:
                 width, height = image.size
                 if width * height > MOST_PIXELS:
                     raise BadRow("picture is too large")

@@ -7,7 +7,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import hashlib
-import io
 import json
 import random
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from data_prep.synthesis.selfsup.depths import depth_order, position3d
 from data_prep.synthesis.selfsup.patches import crop, flip, shuffle
 from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, encode
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, SceneRecord
+from spatial_jax.media import open_image
 
 Make = Callable[[Picture, Draw, Style], Puzzle]
 MOST_PIXELS = 64_000_000
@@ -107,10 +107,10 @@ def load(scene: SceneRecord) -> Picture:
     if scene.width * scene.height > MOST_PIXELS:
         raise Unsuitable("picture too large")
     try:
-        rgb = np.asarray(Image.open(io.BytesIO(scene.image)).convert("RGB"))
+        rgb = np.asarray(open_image(scene.image).convert("RGB"))
         depth = None
         if scene.depth_png:
-            raw = np.asarray(Image.open(io.BytesIO(scene.depth_png))).astype(np.float32)
+            raw = np.asarray(open_image(scene.depth_png)).astype(np.float32)
             depth = np.where(raw > 0, raw * np.float32(scene.depth_scale), np.float32(np.nan))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Unsuitable(f"picture cannot be decoded ({type(error).__name__})") from error
