@@ -28,11 +28,12 @@ _CURES = (
 
 @dataclasses.dataclass(frozen=True)
 class Offender:
-    """A record that cannot be used as planned."""
+    """A record that cannot be used as planned; `kind`: its reason without the record, to count by."""
 
     position: int
     where: str
     reason: str
+    kind: str
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -72,9 +73,11 @@ class SamplePlan:
     def report(self, shown: int = 5) -> None:
         """Logs the summary, the offenders by reason, and the first few by name."""
         log.info("%s", self.summary())
-        reasons = collections.Counter(o.reason.split(":")[0] for o in self.offenders)
-        for reason, count in reasons.most_common():
+        reasons = collections.Counter(o.kind for o in self.offenders)
+        for reason, count in reasons.most_common(shown):
             log.warning("%s: %d record(s) left out: %s", self.source.name, count, reason)
+        if more := sum(count for _, count in reasons.most_common()[shown:]):
+            log.warning("%s: %d record(s) left out for %d other reasons", self.source.name, more, len(reasons) - shown)
         for offender in self.offenders[:shown]:
             log.warning("  %s: %s", offender.where, offender.reason)
 
@@ -94,26 +97,27 @@ def plan_samples(
     """
     limits = (max_prompt_tokens, max_patches, max_target_tokens)
 
-    def look(position: int) -> tuple[tuple[int, int, int], str]:
+    def look(position: int) -> tuple[tuple[int, int, int], str, str]:
         record = source[position]
         if isinstance(record, Unusable):
-            return (0, 0, 0), record.reason
+            return (0, 0, 0), record.reason, record.reason.partition(":")[0]
         try:
             needs = encoder.measure(record)
             json.loads(record.reward)
             if check is not None:
                 check(record)
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            return (0, 0, 0), f"{record.question_id}: {error}"
+            return (0, 0, 0), f"{record.question_id}: {error}", str(error).partition(":")[0]
         for need, limit, (what, cure) in zip(needs, limits, _CURES):
             if limit is not None and need > limit:
-                return (0, 0, 0), f"more than {limit} {what} ({cure}): {record.question_id} needs {need}"
-        return needs, ""
+                kind = f"more than {limit} {what} ({cure})"
+                return (0, 0, 0), f"{kind}: {record.question_id} needs {need}", kind
+        return needs, "", ""
 
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         rows = list(pool.map(look, range(len(source)), chunksize=64))
     needs = np.asarray([row[0] for row in rows], np.int32).reshape(-1, 3)
     offenders = tuple(
-        Offender(i, source.locate(int(source.indices[i])), row[1]) for i, row in enumerate(rows) if row[1]
+        Offender(i, source.locate(int(source.indices[i])), row[1], row[2]) for i, row in enumerate(rows) if row[1]
     )
     return SamplePlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders)

@@ -161,14 +161,23 @@ def answer_text(record: QuestionRecord) -> str:
     return record.answer
 
 
-def target_text(record: QuestionRecord, mode: str) -> str:
-    """The response that supervised fine-tuning teaches. The thought is the record's own (meta "thought", else its
-    answer sentence "sentence", else one plain sentence).
+def target_parts(record: QuestionRecord, mode: str) -> tuple[str, str]:
+    """(answer, thought) of the response that supervised fine-tuning teaches. The thought is the record's own (meta
+    "thought", else its answer sentence "sentence", else one plain sentence).
     """
     meta = json.loads(record.meta)
     answer = record.answer if mode == "bare" else answer_text(record)
-    thought = meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."
+    return answer, meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."
+
+
+def write_target(mode: str, answer: str, thought: str) -> str:
+    """A response of a prompt mode's form; forms without a thought leave it out."""
     return _TARGETS[mode].format(answer=answer, thought=thought)
+
+
+def target_text(record: QuestionRecord, mode: str) -> str:
+    """The response that supervised fine-tuning teaches: `target_parts` in the mode's form."""
+    return write_target(mode, *target_parts(record, mode))
 
 
 def _text_part(text: str) -> list[dict[str, Any]]:

@@ -1,14 +1,11 @@
-"""DPO against corrupted answers, as vsGRPO's baseline builds its pairs: the right answer is chosen, a damaged copy of
-it rejected.
+"""DPO against corrupted answers, as vsGRPO's baseline builds its pairs: the right answer is chosen, a wrong one of its
+form rejected (training/pairs.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
-import random
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,41 +15,13 @@ import numpy as np
 
 from spatial_jax.data.encode import Sample
 from spatial_jax.models.group import group_logprobs
+from spatial_jax.rewards.base import Context
+from spatial_jax.training.answers import AnswerScorer
 from spatial_jax.training.batches import GroupBatch
+from spatial_jax.training.pairs import Pairs
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
-
-
-def corrupt(sample: Sample, others: Sequence[str]) -> str:
-    """A wrong response of the same form as sample.target: another option or word where there is one, counts off by one,
-    other numbers scaled by a factor in [0.5, 2] that is not near 1. Depends on the record's id only. `others`: words
-    that may replace an answer.
-    """
-    rng = random.Random(hashlib.sha256(sample.record_id.encode()).digest())
-    answer = sample.record.answer
-    choices = [o for o in sample.record.options if o != answer] or [o for o in others if o != answer]
-    if not _NUMBER.search(answer) and choices:
-        wrong = rng.choice(choices)
-    elif sample.record.question_type == "order":
-        parts = re.split(r"(, |-)", answer)
-        items = parts[::2]
-        while items == parts[::2] and len(set(items)) > 1:
-            rng.shuffle(items)
-        wrong = "".join(x for pair in zip(items, [*parts[1::2], ""]) for x in pair)
-    else:
-        wrong = _NUMBER.sub(lambda match: _other_number(match.group(), rng), answer)
-    return sample.target.replace(answer, wrong) if answer in sample.target else wrong
-
-
-def _other_number(text: str, rng: random.Random) -> str:
-    if "." not in text and int(text) < 20:
-        return str(max(int(text) + rng.choice((-1, 1)), 0) if int(text) else 1)
-    factor = rng.choice((rng.uniform(0.5, 0.8), rng.uniform(1.25, 2.0)))
-    decimals = len(text.split(".")[1]) if "." in text else 0
-    return f"{float(text) * factor:.{decimals}f}"
 
 
 class Dpo:
@@ -60,10 +29,10 @@ class Dpo:
 
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
-        self.scorer = LogProbs(setup)
-        self._cached: dict[
-            tuple[str, str], np.ndarray
-        ] = {}  # by record and rejected answer: the words at hand differ from batch to batch
+        self.scorer, answers = LogProbs(setup), AnswerScorer(setup)
+        self.pairs = Pairs(answers.spec, setup.run.data.prompt_mode, Context(judge=answers.judge))
+        self._made: dict[tuple[str, int], tuple[np.ndarray, np.ndarray] | None] = {}  # by dataset and place
+        self._cached: dict[tuple[str, int, bytes], np.ndarray] = {}  # by pair
 
     @functools.cached_property
     def reference(self) -> Any:
@@ -89,35 +58,48 @@ class Dpo:
 
     def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, pairs) of each optimizer step; reference log-probabilities are computed once a pair and
-        kept.
+        kept. A question without a wrong answer takes no part. ValueError where that leaves a step without a pair.
         """
-        run = self.run.run
-        words = sorted({s.record.answer for s in samples if not _NUMBER.search(s.record.answer)})
-        out = []
+        run, out = self.run.run, []
         for start in range(0, len(samples), run.update_prompts):
             part = samples[start : start + run.update_prompts]
-            batches = [
-                self._micro(part[at : at + run.micro_prompts], words) for at in range(0, len(part), run.micro_prompts)
-            ]
-            out.append((batches, float(len(part))))
+            made = [self._pair(sample) for sample in part]
+            if not any(made):
+                raise ValueError(
+                    f"none of {len(part)} questions of a step has a wrong answer to reject; set config.data.check to"
+                    " have such questions named and left out before the run"
+                )
+            cuts = range(0, len(part), run.micro_prompts)
+            batches = [self._micro(part[at : at + run.micro_prompts], made[at : at + run.micro_prompts]) for at in cuts]
+            out.append((batches, float(sum(pair is not None for pair in made))))
         return out
 
-    def _micro(self, samples: Sequence[Sample], words: Sequence[str]) -> GroupBatch:
-        processor, buckets = self.setup.processor, self.setup.buckets
-        encode = lambda text: np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)  # noqa: E731
-        rejected = [corrupt(s, words) for s in samples]
-        # The chosen answers were measured before the run; a rejected one that is longer than all buckets is as wrong
-        # without its end.
-        pairs = [[s.target_ids, encode(text)[: max(buckets.answer)]] for s, text in zip(samples, rejected)]
+    def _pair(self, sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
+        """Tokens of the chosen and of the rejected response, ended; None where there is nothing to reject."""
+        key = sample.dataset, sample.index  # ids of records may repeat
+        if key not in self._made:
+            self._made[key] = self._new_pair(sample)
+        return self._made[key]
+
+    def _new_pair(self, sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
+        processor, sizes = self.setup.processor, sample.prompt.model_sizes
+        try:
+            text = self.pairs.rejected(sample.record, sizes[0] if len(sizes) else None)
+        except ValueError:
+            return None
+        ids = np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)
+        return (sample.target_ids, ids) if len(ids) <= max(self.setup.buckets.answer) else None
+
+    def _micro(self, samples: Sequence[Sample], made: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> GroupBatch:
+        buckets, empty = self.setup.buckets, np.zeros(0, np.int32)
         batch = GroupBatch(
             buckets.prompts([s.prompt for s in samples]),
-            buckets.answers(pairs, [s.prompt.next_position for s in samples]),
+            buckets.answers([pair or (empty, empty) for pair in made], [s.prompt.next_position for s in samples]),
         )
-        return dataclasses.replace(
-            batch, ref_logp=self._reference([(s.record_id, text) for s, text in zip(samples, rejected)], batch)
-        )
+        keys = [(s.dataset, s.index, pair[1].tobytes() if pair else b"") for s, pair in zip(samples, made)]
+        return dataclasses.replace(batch, ref_logp=self._reference(keys, batch))
 
-    def _reference(self, pairs: Sequence[tuple[str, str]], batch: GroupBatch) -> np.ndarray:
+    def _reference(self, pairs: Sequence[tuple[str, int, bytes]], batch: GroupBatch) -> np.ndarray:
         shape = np.shape(batch.answers.tokens)
         if not all(pair in self._cached for pair in pairs):
             self._cached.update(zip(pairs, self.scorer(self.reference, batch)))
@@ -134,4 +116,5 @@ class Dpo:
             "loss": float(sums["loss"]) / pairs,
             "dpo/margin": float(sums["margin"]) / pairs,
             "accuracy": float(sums["right"]) / pairs,
+            "dpo/left_out": len(samples) - float(sums["pairs"]),
         }

@@ -33,6 +33,7 @@ from spatial_jax.training.flops import step_flops
 from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.optimizer import learning_rate
+from spatial_jax.training.pairs import Pairs
 from spatial_jax.training.preflight import (
     SMALLER,
     device_limit,
@@ -55,15 +56,18 @@ from spatial_jax.training.validation import Validation
 log = logging.getLogger(__name__)
 
 
-def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None) -> QuestionPipeline:
+def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs | None = None) -> QuestionPipeline:
     """The run's question stream. Every process draws the same questions: a batch is global, and devices take their
-    parts of it. Where `scorer` is given, each question must pay its own answer.
+    parts of it. Where `scorer` is given, each question must pay its own answer; where `pairs`, each must have a wrong
+    one.
     """
     data = setup.run.data
     sources = [open_questions(path, data.split, families=data.families) for path in data.paths]
     encoder = SampleEncoder(
         setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20
     )
+    if pairs is not None:
+        pairs.learn(sources)
     if data.check:
         prompt, answer = max(data.prompt_buckets), max(setup.run.rollout.answer_buckets)
         # In SFT a prompt's last token goes with the answer; GRPO has no use for the written one.
@@ -71,6 +75,8 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None) -> QuestionP
         check = None if scorer is None else truth_check(scorer)
         if setup.run.run.method == "sft" and setup.run.rollout.turns > 1:
             check = demonstration_check(encoder, setup.run.rollout, answer - 1)
+        if pairs is not None:
+            check = pairs.check(encoder, answer)
         plans = [
             plan_samples(
                 source,
@@ -134,13 +140,13 @@ class Trainer:
             self.ahead = Sampled.restored(host["ahead"], self.pipeline, self.scorer)
 
 
-def make_trainer(setup: Setup, scorer: AnswerScorer | None = None) -> Trainer:
-    """A trainer at step 0; `scorer` as `make_pipeline` takes it."""
+def make_trainer(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs | None = None) -> Trainer:
+    """A trainer at step 0; `scorer` and `pairs` as `make_pipeline` takes them."""
     run = setup.run
     curriculum = Curriculum(run.curriculum)
     if run.offline_pass_rates:
         curriculum.import_offline(read_pass_rates(run.offline_pass_rates))
-    pipeline: Any = SceneStream(setup) if run.run.method == "align" else make_pipeline(setup, scorer)
+    pipeline: Any = SceneStream(setup) if run.run.method == "align" else make_pipeline(setup, scorer, pairs)
     if run.run.method == "grpo":
         pipeline.accept = curriculum.accept
     refill: Refill = Refill(run.run.prompts, max(run.algorithm.refill_rounds, 1))
@@ -180,7 +186,7 @@ def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
     setup = make_setup(run, workdir)
     kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
     method = kinds[run.run.method](setup)
-    trainer = make_trainer(setup, getattr(method, "answers", None))
+    trainer = make_trainer(setup, getattr(method, "answers", None), getattr(method, "pairs", None))
     updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
     validation = (
         Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None))

@@ -1,12 +1,11 @@
-"""DPO's pairs: a question that comes back beside other questions may get another rejected answer, and then other
-reference log-probabilities.
-"""
+"""DPO's batches: reference log-probabilities of each pair, and questions without a wrong answer."""
 
 import dataclasses
 
 import numpy as np
 import pytest
-from question_sets import make_policy_folder, record
+from flax import nnx
+from question_sets import make_policy_folder, record, write
 
 from configs import quickstart
 from spatial_jax import config as run_config
@@ -15,13 +14,12 @@ from spatial_jax.data.fresh import SIZES
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.models import QwenVL, read_config, save_pretrained, split_model
 from spatial_jax.training.dpo import Dpo
+from spatial_jax.training.loop import make_pipeline
 from spatial_jax.training.setup import make_setup
 
 
 @pytest.fixture(scope="module")
 def dpo(tmp_path_factory):
-    from flax import nnx
-
     folder = make_policy_folder(tmp_path_factory.mktemp("dpo"))
     told = read_config(folder)
     config = SIZES["tiny"](told.text.vocab_size)
@@ -49,21 +47,48 @@ def dpo(tmp_path_factory):
     return Dpo(setup), SampleEncoder(setup.processor, PromptStyle("bare", ""))
 
 
-def test_reference_belongs_to_the_pair_at_hand(dpo):
-    method, encoder = dpo
-    first, red, blue = (
-        encoder.finish(encoder.encode(record(i, options=(), answer=answer)))
-        for i, answer in enumerate(("cup", "red lamp", "blue box by the wall"))
+def free(i, **changes):
+    return record(
+        i, options=(), question_type="free", reward='{"kind": "word"}', answer="a room with a view", **changes
     )
 
-    def fresh(pair):
-        method._cached.clear()
-        (batch,), _ = method.minibatches(pair)[0]
-        return np.asarray(batch.ref_logp[0])
 
-    expected = fresh([first, blue])
-    fresh([first, red])
-    (batch,), _ = method.minibatches([first, blue])[
-        0
-    ]  # `first` is known from the batch before, with another rejected answer
-    np.testing.assert_allclose(np.asarray(batch.ref_logp[0]), expected, atol=1e-5)
+def test_reference_log_probabilities_are_kept_by_pair(dpo):
+    method, encoder = dpo
+    first, second = (encoder.finish(encoder.encode(record(i), "set", i)) for i in range(2))
+    method._cached.clear()
+    (batch,), count = method.minibatches([first, second])[0]
+    assert count == 2 and np.asarray(batch.answers.loss_mask).any(-1).all()
+    again = method.minibatches([second, first])[0][0][0]
+    np.testing.assert_allclose(np.asarray(again.ref_logp)[::-1], np.asarray(batch.ref_logp), atol=1e-5)
+    expected = method.scorer(method.reference, batch)
+    np.testing.assert_allclose(np.asarray(batch.ref_logp), expected, atol=1e-5)
+
+
+def test_a_question_without_a_wrong_answer_takes_no_part_and_is_counted(dpo):
+    method, encoder = dpo
+    paired, alone = (encoder.finish(encoder.encode(r, "set", i)) for i, r in enumerate((record(0), free(1)), 5))
+    (batch,), count = method.minibatches([paired, alone])[0]
+    assert count == 1 and np.asarray(batch.answers.loss_mask).any((1, 2)).tolist() == [True, False]
+    loss = method.loss(nnx.merge(method.setup.graphdef, method.setup.params(method.setup.start.params)), batch, {})
+    assert float(loss["pairs"]) == 1 and method.metrics([paired, alone], loss)["dpo/left_out"] == 1
+    assert method.metrics([paired, alone], loss)["loss"] == pytest.approx(np.log(2), abs=1e-5)
+    with pytest.raises(ValueError, match="none of 2 questions of a step has a wrong answer"):
+        method.minibatches([alone, alone])
+
+
+def test_a_run_counts_what_it_leaves_out_and_ends_where_that_is_everything(dpo, tmp_path, caplog):
+    method, _ = dpo
+    rows = [record(i) for i in range(3)] + [free(i, family="view") for i in range(3, 5)]
+    for name, records in (("some", rows), ("none", rows[3:])):
+        folder = write(tmp_path / name, records)
+        data = dataclasses.replace(method.run.data, paths=(str(folder),))
+        setup = dataclasses.replace(method.setup, run=dataclasses.replace(method.run, data=data))
+        if name == "none":
+            with pytest.raises(ValueError, match=r"no record of split train can be used.*no wrong answer"):
+                make_pipeline(setup, pairs=Dpo(setup).pairs)
+        else:
+            assert len(make_pipeline(setup, pairs=Dpo(setup).pairs).sources[0]) == 3
+            assert (
+                "2 record(s) left out: no wrong answer of the right one's form can be made (reward word)" in caplog.text
+            )
