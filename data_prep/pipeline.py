@@ -94,7 +94,10 @@ def _object(index: int, thing: ObjectDraft) -> SceneObject:
         mask_png=png(thing.mask.astype(np.uint8) * 255) if thing.mask is not None else b"",
         visible_fraction=thing.visible_fraction,
         uncertainty=json.dumps({k: round(v, 6) for k, v in thing.uncertainty.items()}, sort_keys=True),
-        provenance=json.dumps(thing.provenance, sort_keys=True),
+        provenance=json.dumps(
+            thing.provenance | ({"unmeasured": ", ".join(thing.unmeasured)} if thing.unmeasured else {}),
+            sort_keys=True,
+        ),
         **fields,
     )
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from data_prep.geometry.pieces import object_pieces
 from data_prep.sources.base import BadItem, DepthNoise, Frame, ObjectDraft
 
 
@@ -248,6 +249,10 @@ class ObjectsStage(_ModelStage):
         proposals = step(self.proposer.propose, pictures)
         masks = step(self.masker.masks, pictures, proposals)
         kept = [[(p, m) for p, m in zip(ps, ms) if isinstance(m, Mask)] for ps, ms in zip(proposals, masks)]
+        for frame, pairs in zip(frames, kept):  # before captions: they show what the mask holds
+            tidy = [object_pieces(m.mask, frame.depth, [o.mask for _, o in pairs if o is not m])[0] for _, m in pairs]
+            for (_, m), mask in zip(pairs, tidy):
+                m.mask = mask
         captions = step(self.captioner.captions, pictures, [[m.mask for _, m in pairs] for pairs in kept])
         for frame, boxes, pairs, drawn, texts in zip(frames, proposals, kept, masks, captions):
             frame.objects = [self._draft(p, m, c) for (p, m), c in zip(pairs, texts) if isinstance(c, Caption)]

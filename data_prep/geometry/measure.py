@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import collections
 from typing import Any
 
 import numpy as np
 
-from data_prep.geometry.boxes import fit_box
 from data_prep.geometry.clouds import core, depth_statistics, inliers, lift, sample, unproject, valid_depth
+from data_prep.geometry.coverage import coverage
+from data_prep.geometry.pieces import object_pieces
 from data_prep.geometry.planes import fit_floor
-from data_prep.geometry.uncertainty import box_sigma, leak, median_sigma
+from data_prep.geometry.sides import measure_box
+from data_prep.geometry.uncertainty import median_sigma
 from data_prep.sources.base import Frame, ObjectDraft
 
 CLOUD_POINTS = 256
-LEAST_POINTS = 8
 
 
 def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
@@ -22,29 +24,32 @@ def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-def local_mean(depth: np.ndarray, use: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
-    """Depth [h, w] averaged over the 3 x 3 pixels around that are in `use` and differ by less than `tolerance` [h, w]:
-    noise falls by up to three, edges stay.
+def tidy_mask(frame: Frame, thing: ObjectDraft) -> None:
+    """Leaves stray pixels out of the object's mask, and out of its box where that was drawn around them all. A mask
+    whose edge is known exactly (mask_sigma 0) has none.
     """
-    total, count = np.where(use, depth, 0), use.astype(np.float32)
-    padded, valid = np.pad(depth, 1), np.pad(use, 1)
-    height, width = depth.shape
-    for dy in (0, 1, 2):
-        for dx in (0, 1, 2):
-            if (dy, dx) == (1, 1):
-                continue
-            other = padded[dy : dy + height, dx : dx + width]
-            near = valid[dy : dy + height, dx : dx + width] & (np.abs(other - depth) < tolerance)
-            total, count = total + np.where(near, other, 0), count + near
-    return np.where(use, total / np.maximum(count, 1), depth).astype(np.float32)
+    assert thing.mask is not None
+    if not thing.mask_sigma > 0:
+        return
+    others = [o.mask for o in frame.objects if o is not thing and o.mask is not None]
+    mask, told = object_pieces(thing.mask, frame.depth, others)
+    if not told:
+        return
+    if thing.box is not None and np.abs(np.subtract(thing.box, mask_box(thing.mask))).max() <= 1:
+        thing.box = None
+    thing.mask = mask
+    thing.provenance["mask_pieces"] = (
+        f"{told['pieces']} kept, {told['pieces_left_out']} left out with {told['pixels_left_out']} stray pixels"
+    )
 
 
 def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS) -> None:
     """Box of the mask, depth statistics, cloud sample and, where the source does not know them, the oriented box; every
-    uncertainty.
+    uncertainty. What cannot be measured stays unknown, with the reason in `thing.unmeasured`.
     """
     if thing.mask is None or not thing.mask.any():
         return
+    tidy_mask(frame, thing)
     left, top, right, bottom = (int(v) for v in mask_box(thing.mask))
     thing.box = thing.box or (left, top, right, bottom)
     if frame.depth is None:
@@ -56,9 +61,11 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
     depths = depth[rows, columns]
     keep = inliers(depths)
     depths = depths[keep]
-    thing.depth = depth_statistics(depths)
     if not len(depths):
+        thing.unmeasured.append("no depth")
         return
+    share, cover = coverage(mask, valid)
+    thing.depth = depth_statistics(depths) | {"share": share, "cover": cover}
     sigma = median_sigma(
         frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"]
     )
@@ -67,34 +74,7 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
         return  # a cloud of relative depth is bent: order is all it can give
     thing.points = sample(lift(rows[keep] + top, columns[keep] + left, depths, frame.intrinsics), points)
     if thing.center is None:
-        _measure_box(frame, thing, np.where(valid, depth, 0), (float(depths.min()), float(depths.max())), (left, top))
-
-
-def _measure_box(
-    frame: Frame, thing: ObjectDraft, depth: np.ndarray, span: tuple[float, float], corner: tuple[int, int]
-) -> None:
-    """Oriented box of the mask's points whose depth lies within the span of the inliers (with a little room for the
-    rim).
-    """
-    assert frame.intrinsics is not None
-    slack = 0.35 * (span[1] - span[0]) + 0.03 * span[1]
-    use = (depth > span[0] - slack) & (depth < span[1] + slack)
-    noise = frame.depth_noise.sigma(depth)
-    if noise.max() > 0:
-        depth = local_mean(depth, use, 3.5 * noise + 0.01 * depth)
-    rows, columns = np.nonzero(use)
-    if len(rows) < LEAST_POINTS:
-        return
-    cloud = lift(rows + corner[1], columns + corner[0], depth[rows, columns], frame.intrinsics)
-    pixel = thing.depth["median"] / float(np.sqrt(frame.intrinsics[0] * frame.intrinsics[1]))
-    box = fit_box(cloud, frame.gravity, pixel, float(noise[rows, columns].mean()) / 3)
-    thing.center, thing.extent, thing.rotation = box.center, box.extent, box.rotation
-    thing.uncertainty.update(
-        box_sigma(box, frame.depth_noise, thing.depth["median"], len(rows), pixel, thing.mask_sigma, leak(cloud, box))
-    )
-    thing.provenance["measures"] = (
-        "depth, mask and intrinsics; unseen back estimated" if box.hidden else "depth, mask and intrinsics"
-    )
+        measure_box(frame, thing, (float(depths.min()), float(depths.max())))
 
 
 class Level:
@@ -134,3 +114,6 @@ class Measure:
     def __call__(self, frame: Frame) -> None:
         for thing in frame.objects:
             measure_object(frame, thing, self.cloud_points)
+        reasons = collections.Counter(reason for thing in frame.objects for reason in thing.unmeasured)
+        if reasons:
+            frame.meta["unmeasured"] = dict(sorted(reasons.items()))

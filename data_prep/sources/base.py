@@ -37,8 +37,9 @@ class ObjectDraft:
     extent: np.ndarray | None = None
     rotation: np.ndarray | None = None
     points: np.ndarray | None = None  # [n, 3] sample of its cloud, camera frame
-    depth: dict[str, float] = dataclasses.field(default_factory=dict)  # median, q20, q80, rel_std
+    depth: dict[str, float] = dataclasses.field(default_factory=dict)  # median, q20, q80, rel_std, share, cover
     uncertainty: dict[str, float] = dataclasses.field(default_factory=dict)
+    unmeasured: list[str] = dataclasses.field(default_factory=list)  # why a measure is missing, e.g. "no depth"
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 

@@ -23,11 +23,10 @@ def minus(a: Vector, b: Vector) -> Vector:
 
 
 def vertical_extent(thing: Thing, gravity: tuple[float, ...]) -> float:
-    """Height of the oriented box along gravity."""
+    """Height of the oriented box along gravity; nan when a side that it needs was not measured."""
     r = thing.rotation
-    return sum(
-        thing.extent[i] * abs(r[i] * gravity[0] + r[3 + i] * gravity[1] + r[6 + i] * gravity[2]) for i in range(3)
-    )
+    shares = [abs(r[i] * gravity[0] + r[3 + i] * gravity[1] + r[6 + i] * gravity[2]) for i in range(3)]
+    return sum(side * share for side, share in zip(thing.extent, shares) if share > 1e-3)  # level sides add nothing
 
 
 def drop(a: Vector, b: Vector, gravity: tuple[float, ...]) -> float:
@@ -68,7 +67,7 @@ def nearest_distance(a: Thing, b: Thing) -> tuple[float, float] | None:
     most that of their sampled clouds, which miss tips and rims. None when the two bounds are more than 15 % apart.
     """
     cloud_a, cloud_b = a.cloud().astype(np.float64), b.cloud().astype(np.float64)
-    if len(cloud_a) < 64 or len(cloud_b) < 64 or not (a.has_extent and b.has_extent):
+    if len(cloud_a) < 64 or len(cloud_b) < 64 or not (a.has_box and b.has_box):
         return None
     squares = (cloud_a**2).sum(1)[:, None] + (cloud_b**2).sum(1) - 2 * cloud_a @ cloud_b.T  # a few hundred points each
     most = math.sqrt(max(0.0, float(squares.min())))

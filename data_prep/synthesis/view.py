@@ -16,6 +16,7 @@ from spatial_jax.data.records import SceneObject, SceneRecord
 
 _FORBIDDEN = set("{}<>\n\r\t\\")
 MAX_CAPTION = 160
+LEAST_COVER = 0.75  # of a mask must have depth nearby for its median and quantiles to be the object's
 _HINTS = {
     "x": "left|right|leftmost|rightmost",
     "y": "top|bottom|upper|lower|above|below|under|underneath|over|higher|highest|lowest|hanging|ceiling|floor",
@@ -44,6 +45,7 @@ class Thing:
     near: float  # 20 % quantile
     far: float  # 80 % quantile
     spread: float
+    cover: float  # share of the mask that has valid depth nearby; 1 when unknown
     center: tuple[float, float, float]
     extent: tuple[float, float, float]
     rotation: tuple[float, ...]
@@ -53,7 +55,8 @@ class Thing:
 
     @property
     def has_depth(self) -> bool:
-        return self.depth > 0 and self.near > 0 and self.far >= self.near
+        """Whether depth is known, and known of most of the mask."""
+        return self.cover >= LEAST_COVER and self.depth > 0 and self.near > 0 and self.far >= self.near
 
     @property
     def has_center(self) -> bool:
@@ -61,7 +64,12 @@ class Thing:
 
     @property
     def has_extent(self) -> bool:
-        return min(self.extent) > 0
+        """Whether all three sides were measured."""
+        return all(side > 0 for side in self.extent)
+
+    @property
+    def has_box(self) -> bool:
+        return self.has_center and self.has_extent
 
     def cloud(self) -> np.ndarray:
         return self.raw.cloud()
@@ -176,6 +184,7 @@ def _thing(item: SceneObject) -> Thing:
         item.depth_q20,
         item.depth_q80,
         item.depth_rel_std,
+        1.0 if math.isnan(item.depth_cover) else item.depth_cover,
         item.center,
         item.extent,
         item.rotation,

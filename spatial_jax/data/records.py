@@ -44,6 +44,8 @@ class SceneObject:
     depth_q20: float = float("nan")
     depth_q80: float = float("nan")
     depth_rel_std: float = float("nan")  # robust spread of depth inside the mask over its median
+    depth_share: float = float("nan")  # of the mask's pixels, how many have valid depth; nan when unknown
+    depth_cover: float = float("nan")  # of the mask's area, how much has valid depth nearby; nan when unknown
     center: tuple[float, float, float] = (float("nan"),) * 3  # centre of the oriented box, camera frame
     extent: tuple[float, float, float] = (float("nan"),) * 3  # full side lengths of the oriented box
     rotation: tuple[float, ...] = (
@@ -176,6 +178,8 @@ def scene_features() -> Any:
         "depth_q20": real,
         "depth_q80": real,
         "depth_rel_std": real,
+        "depth_share": real,
+        "depth_cover": real,
         "center": f.Tensor(shape=(3,), dtype=np.float32),
         "extent": f.Tensor(shape=(3,), dtype=np.float32),
         "rotation": f.Tensor(shape=(9,), dtype=np.float32),
@@ -278,14 +282,21 @@ def _convert(field: dataclasses.Field, value: Any) -> Any:
     return _text(value) if kind == "str" else int(value) if kind == "int" else float(value)
 
 
+# Fields that records written before them do not have: these are read with the field's default, "unknown".
+LATER_FIELDS = {"depth_share", "depth_cover"}
+
+
 def from_example(kind: type, example: dict[str, Any]) -> Any:
     """A SceneRecord or QuestionRecord from an example read with pictures left encoded
-    (`decoders={"image": tfds.decode.SkipDecoding()}`, or "images")."""
+    (`decoders={"image": tfds.decode.SkipDecoding()}`, or "images"). Raises KeyError for a field that is missing."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
+        if field.name in LATER_FIELDS and field.name not in example:
+            continue
         raw = example[field.name]
         if field.name == "objects":
-            columns = {f.name: raw[f.name] for f in dataclasses.fields(SceneObject)} if isinstance(raw, dict) else None
+            names = [f.name for f in dataclasses.fields(SceneObject)]
+            columns = {n: raw[n] for n in names if n in raw or n not in LATER_FIELDS} if isinstance(raw, dict) else None
             rows = (
                 [{k: v[i] for k, v in columns.items()} for i in range(len(columns["object_id"]))]
                 if columns

@@ -80,21 +80,20 @@ def size(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draf
     """
     if not view.metric:
         return
-    things = [t for t in view.things if t.has_extent and margins.not_truncated(view, t, options)]
+    things = [t for t in view.things if margins.not_truncated(view, t, options)]
     heights = {t.object_id: space.vertical_extent(t, view.gravity) for t in things} if view.gravity else {}
-    yield from mixed(
-        rng,
-        _sizes(view, rng, options, things, heights),
-        _taller(view, rng, options, things if heights else [], heights),
-    )
+    heights = {k: v for k, v in heights.items() if v > 0}
+    things = [t for t in things if t.has_extent or t.object_id in heights]
+    tall = [t for t in things if t.object_id in heights]
+    yield from mixed(rng, _sizes(view, rng, options, things, heights), _taller(view, rng, options, tall, heights))
 
 
 def _sizes(
     view: SceneView, rng: random.Random, options: Options, things: list[Thing], heights: dict[str, float]
 ) -> Iterator[Draft]:
     for thing in rng.sample(things, min(len(things), options.pool // 2)):
-        measures = [(LONGEST, max(thing.extent))] if not (options.plain and heights) else []
-        if heights:
+        measures = [(LONGEST, max(thing.extent))] if thing.has_extent and not (options.plain and heights) else []
+        if thing.object_id in heights:
             measures.append((HEIGHT, heights[thing.object_id]))
         for form, value in rng.sample(measures, len(measures)):
             sd = thing.sd.get("extent", 0.0)

@@ -50,7 +50,7 @@ def _comparisons(view: SceneView, options: Options) -> dict[str, Compare]:
     if view.metric and view.gravity:
 
         def taller(a: Thing, b: Thing) -> tuple[int, float] | None:
-            if not all(t.has_extent and "h" not in t.hints and margins.not_truncated(view, t, options) for t in (a, b)):
+            if not all("h" not in t.hints and margins.not_truncated(view, t, options) for t in (a, b)):
                 return None
             sd = a.sd.get("extent", 0.0) + b.sd.get("extent", 0.0)
             return margins.ratio_order(
