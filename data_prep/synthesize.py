@@ -156,7 +156,11 @@ def _from_rooms(args: argparse.Namespace, reasons: collections.Counter[str]) -> 
             yield problem.split(":")[0], [], "scene metadata not usable"
         for room in rooms:
             split = "heldout" if _share(room.scene_id) < args.heldout_percent else "train"
-            frames = frames_of(args.frames, room.scene_id) if args.frames else []
+            try:
+                frames = frames_of(args.frames, room.scene_id) if args.frames else []
+            except BadRow as error:
+                yield room.scene_id, [], str(error)
+                continue
             yield (
                 room.scene_id,
                 room_questions(room, settings, split=split, frames=frames, balance=balance),

@@ -18,6 +18,7 @@ from data_prep.runner import TooManyFailures, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
 from data_prep.sources.conventions import CONVENTIONS
+from data_prep.sources.first_look import first_look
 from data_prep.writer import DatasetWriter, WriterError
 
 EXAMPLES = """examples:
@@ -195,6 +196,8 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
 
     spec = {k: v for k, v in options.items() if k not in RUNNING}
     pipeline = build_pipeline(spec)
+    for line in first_look(pipeline.source):
+        print(line, flush=True)
     total = len(pipeline.source)
     config = {**pipeline.config(), "items": total}
     with DatasetWriter(options["out"], "scenes", scene_features(), config, options["shard_records"]) as writer:

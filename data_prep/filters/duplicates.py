@@ -12,7 +12,7 @@ import numpy as np
 
 from data_prep.filters.hashes import Print, Prints, fingerprint
 from data_prep.sources.base import BadItem, Frame, SourceError
-from data_prep.sources.folder import walk
+from data_prep.sources.listing import walk
 from data_prep.sources.pictures import EXTENSIONS, open_picture
 from data_prep.sources.video import EXTENSIONS as VIDEOS
 from data_prep.sources.video import VideoFrames

@@ -11,8 +11,9 @@ import numpy as np
 from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
+from data_prep.sources.listing import left_out_text, walk
 from data_prep.sources.pictures import EXTENSIONS, open_picture
-from spatial_jax.media import open_image
+from spatial_jax.media import decode_picture
 
 # The photos among the pictures that the packages carry (the rest are test patterns, microscope slides and scanned
 # text).
@@ -48,32 +49,22 @@ def _package_files(names: str) -> list[tuple[str, Any]]:
     return found
 
 
-def walk(root: Any, extensions: tuple[str, ...] = ()) -> list[tuple[str, Any]]:
-    """(path relative to `root`, path) of every visible file below `root` (an epath), sorted; `extensions` in lower
-    case, empty for any.
+def list_pictures(path: str, left_out: list[str] | None = None) -> list[tuple[str, Any]]:
+    """(id, path) of every picture file under `path`, in the order of the numbers in their names; ids are paths relative
+    to it, `left_out` as in `walk`. Raises SourceError.
     """
-    found, pending = [], [root]
-    while pending:
-        for entry in pending.pop().iterdir():
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                pending.append(entry)
-            elif not extensions or entry.suffix.lower() in extensions:
-                found.append((str(entry.relative_to(root)), entry))
-    return sorted(found, key=lambda pair: pair[0])
-
-
-def list_pictures(path: str) -> list[tuple[str, Any]]:
-    """(id, path) of every picture file under `path`, sorted by id; ids are paths relative to it. Raises SourceError."""
     root = epath.Path(path).expanduser()
     if not root.exists():
         raise SourceError(f"no such folder: {path}")
     if not root.is_dir():
         raise SourceError(f"not a folder: {path}")
-    found = walk(root, EXTENSIONS)
+    left = [] if left_out is None else left_out
+    found = walk(root, EXTENSIONS, left)
     if not found:
-        raise SourceError(f"no pictures in {path} (looked for {' '.join(EXTENSIONS)} at any depth)")
+        raise SourceError(
+            f"no pictures in {path} (looked for {' '.join(EXTENSIONS)} at any depth)"
+            + (f"; {left_out_text(left)}" if left else "")
+        )
     return found
 
 
@@ -86,12 +77,14 @@ class PictureFolder:
 
     def __init__(self, path: str, max_side: int = 0, count: int = 0):
         self.path, self.max_side = path, max_side
+        self.left_out: list[str] = []
         self.files = (
-            _package_files(path.removeprefix("package:")) if path.startswith("package:") else list_pictures(path)
+            _package_files(path.removeprefix("package:"))
+            if path.startswith("package:")
+            else list_pictures(path, self.left_out)
         )
         if count:
             self.files = self.files[:count]
-        self._many_frames: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self.files)
@@ -133,4 +126,4 @@ def stored_pixels(rgb: np.ndarray, encoded: bytes) -> np.ndarray:
     """
     if not encoded.startswith(b"\xff\xd8"):
         return rgb
-    return np.asarray(open_image(encoded).convert("RGB"))
+    return np.asarray(decode_picture(encoded).image)

@@ -15,8 +15,9 @@ from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
-from data_prep.sources.folder import stored_pixels, walk
+from data_prep.sources.folder import stored_pixels
 from data_prep.sources.labels import labelled_objects
+from data_prep.sources.listing import walk
 from data_prep.sources.pictures import open_picture
 from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
 from spatial_jax.media import open_image

@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
-from data_prep.sources.folder import walk
+from data_prep.sources.listing import walk
 from spatial_jax.media import open_video
 
 EXTENSIONS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")

@@ -1,8 +1,9 @@
 """The two records that travel from pictures to training: `SceneRecord` (a picture and what is known of it) and
 `QuestionRecord`.
 
-Pure Python and NumPy: this is the one file of spatial_jax that data_prep shares. Both records are stored as TFDS-format
-ArrayRecord; `scene_features()` and `question_features()` give the TFDS features, `to_example` / `from_example` convert.
+Pure Python and NumPy: data_prep shares this file (and the rooms pages/ and media/). Both records are stored as
+TFDS-format ArrayRecord; `scene_features()` and `question_features()` give the TFDS features, `to_example` /
+`from_example` convert.
 
 Coordinates inside a question's texts are written in pixels of the stored picture as `{x:12.5}` or `{y:7}` (`{x.1:12.5}`
 keeps one decimal); `resolve` turns them into pixels of the resized picture that the model sees, so boxes, points and

@@ -14,7 +14,7 @@ from absl import logging
 from PIL import Image
 
 from spatial_jax.data import Unusable, open_questions
-from spatial_jax.media import open_image
+from spatial_jax.media import decode_picture, read_file
 
 NEAR = 6  # bits of 64 in which two hashes of one picture may differ (resize, JPEG)
 
@@ -51,10 +51,8 @@ def dataset_pictures(directory: str | Path, split: str = "train") -> Iterable[tu
 
 def _open(source: Any) -> Image.Image | None:
     try:
-        image = open_image(source)
-        image.load()
-        return image
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return decode_picture(source if isinstance(source, bytes) else read_file(source)).image
+    except (OSError, ValueError):
         return None
 
 

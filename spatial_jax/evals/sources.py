@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.media import natural_key
+
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
@@ -57,9 +59,14 @@ def data_files(root: Path, patterns: Sequence[str] = ("*",)) -> list[Path]:
     if root.is_file():
         return [root]
     every = sorted(
-        p
-        for p in root.rglob("*")
-        if p.suffix in SUFFIXES and not any(part.startswith(".") for part in p.relative_to(root).parts)
+        (
+            p
+            for p in root.rglob("*")
+            if p.suffix in SUFFIXES
+            and p.is_file()
+            and not any(part.startswith(".") for part in p.relative_to(root).parts)
+        ),
+        key=natural_key,
     )
     for pattern in patterns:
         for suffix in SUFFIXES:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.media import decode_picture, mode_to_rgb, natural_key, read_file
 from spatial_jax.metrics.writer import _plain, _strict, is_primary
 
 MAX_SIDE = 640
@@ -56,7 +57,7 @@ def read_gallery(workdir: str | os.PathLike) -> list[dict[str, Any]]:
     left out.
     """
     out = []
-    for path in sorted((Path(workdir) / "gallery").glob("step_*.jsonl")):
+    for path in sorted((Path(workdir) / "gallery").glob("step_*.jsonl"), key=natural_key):
         step = int(path.stem.split("_")[1]) if path.stem.split("_")[1].isdigit() else 0
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
@@ -91,14 +92,12 @@ def _store(folder: Path, picture: Any) -> str:
     """
     from PIL import Image
 
-    from spatial_jax.media import open_image
-
     if isinstance(picture, (str, os.PathLike)):
-        picture = Path(picture).read_bytes()
+        picture = read_file(picture)
     if isinstance(picture, _BYTES):
-        image = open_image(picture).convert("RGB")
+        image = decode_picture(bytes(picture)).image
     else:
-        image = (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).convert("RGB")
+        image = mode_to_rgb(picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).copy()
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     name = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()[:16]
     # Photos as JPEG, small synthetic pictures without loss.

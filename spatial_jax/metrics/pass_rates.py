@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.media import natural_key
 from spatial_jax.metrics.writer import is_primary
 
 
@@ -34,7 +35,7 @@ def write_pass_rates(
 def read_pass_rate_history(workdir: str | os.PathLike) -> dict[int, list[dict[str, Any]]]:
     """step -> rows, steps ascending; lines that are no rows are left out."""
     out: dict[int, list[dict[str, Any]]] = {}
-    for path in sorted((Path(workdir) / "pass_rates").glob("step_*.jsonl")):
+    for path in sorted((Path(workdir) / "pass_rates").glob("step_*.jsonl"), key=natural_key):
         rows = []
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from spatial_jax.media import open_image
+from spatial_jax.media import decode_picture, mode_to_rgb, open_image, read_file
 from spatial_jax.pages.html import Child, Html, tag
 from spatial_jax.pages.plots import short
 
@@ -118,13 +118,15 @@ def open_picture(source: Any) -> Image.Image:
     Raises ValueError with one line when it cannot be read or would take more than MAX_PIXELS."""
     try:
         if isinstance(source, np.ndarray):
-            return Image.fromarray(source).convert("RGB")
-        if isinstance(source, (bytes, bytearray, str, os.PathLike)):
-            source = open_image(source)
+            return mode_to_rgb(Image.fromarray(source))
+        if isinstance(source, (str, os.PathLike)):
+            source = read_file(source)
+        if isinstance(source, (bytes, bytearray)):
+            return decode_picture(bytes(source), most_pixels=MAX_PIXELS).image
         if source.width * source.height > MAX_PIXELS:
             raise ValueError(f"{source.width}x{source.height} pixels are too many")
-        return source.convert("RGB")
-    except (OSError, ValueError, SyntaxError, TypeError, AttributeError, Image.DecompressionBombError) as error:
+        return mode_to_rgb(source)
+    except (OSError, ValueError, SyntaxError, TypeError, AttributeError) as error:
         raise ValueError(f"picture cannot be shown: {error}") from None
 
 

@@ -13,9 +13,10 @@ import os
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from absl import logging
+from PIL import Image
 
-from spatial_jax.media import open_image
+from spatial_jax.media import PictureError, decode_picture, mode_to_rgb, read_file
 
 MAX_ASPECT = 200
 
@@ -43,44 +44,31 @@ class ImageSettings:
 
 
 def load_image(source: Any, name: str = "picture") -> Image.Image:
-    """RGB picture from a path, encoded bytes, a PIL image or a uint8 array [h, w, 3 or 1]. Transparency is laid on
-    white; files are turned by their EXIF orientation. Raises ImageError naming `name` for what cannot be decoded,
-    OSError for a file that cannot be read.
+    """RGB picture from a path, encoded bytes, a PIL image or a uint8 array [h, w, 3 or 1], decoded as
+    spatial_jax.media.decode_picture says; of a file with several frames the first is taken, and that is logged. Raises
+    ImageError naming `name` for what cannot be decoded, OSError for a file that cannot be read.
     """
-    if isinstance(source, np.ndarray):
-        if source.dtype != np.uint8 or source.ndim not in (2, 3):
-            raise ImageError(f"{name}: an array must be uint8 [h, w, 3], not {source.dtype} {list(source.shape)}")
-        return to_rgb(Image.fromarray(source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source))
-    if isinstance(source, Image.Image):
-        return to_rgb(source)
-    if isinstance(source, (str, os.PathLike)):
-        name = os.fspath(source)
-        with open(name, "rb") as file:
-            source = file.read()
-    if not isinstance(source, (bytes, bytearray, memoryview)):
-        raise ImageError(
-            f"{name}: {type(source).__name__} is not a picture; pass a path, encoded bytes, a PIL image or a uint8"
-            " array"
-        )
     try:
-        image = open_image(source)
-        image.load()
-        return to_rgb(ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(source, np.ndarray):
+            if source.dtype != np.uint8 or source.ndim not in (2, 3):
+                raise ImageError(f"{name}: an array must be uint8 [h, w, 3], not {source.dtype} {list(source.shape)}")
+            return mode_to_rgb(Image.fromarray(source[..., 0] if source.ndim == 3 and source.shape[2] == 1 else source))
+        if isinstance(source, Image.Image):
+            return mode_to_rgb(source)
+        if isinstance(source, (str, os.PathLike)):
+            name = os.fspath(source)
+            source = read_file(name)
+        if not isinstance(source, (bytes, bytearray, memoryview)):
+            raise ImageError(
+                f"{name}: {type(source).__name__} is not a picture; pass a path, encoded bytes, a PIL image or a uint8"
+                " array"
+            )
+        decoded = decode_picture(bytes(source))
+    except PictureError as error:
         raise ImageError(f"{name}: not a readable picture ({error}); replace or remove it") from error
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB version; transparency is laid on white, 16-bit grey is scaled to 8 bits."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16") or image.mode == "I":
-        values = np.asarray(image, np.float64)
-        return Image.fromarray(np.clip(values / 257 + 0.5, 0, 255).astype(np.uint8)).convert("RGB")
-    if "A" in image.getbands() or image.info.get("transparency") is not None:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image).convert("RGB")
-    return image.convert("RGB")
+    if decoded.frames > 1 and decoded.format != "MPO":
+        logging.warning("%s: first of %d frames taken", name, decoded.frames)
+    return decoded.image
 
 
 def smart_resize(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:

@@ -4,19 +4,19 @@ bytes.
 
 from __future__ import annotations
 
-import io
+import collections
 import json
-import warnings
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from spatial_jax.media import open_image
+from spatial_jax.media import PictureError, decode_picture, encode_picture, read_file
 
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 64 << 20
+SHOWN = 3  # repairs of one kind that are printed
+_told: collections.Counter[str] = collections.Counter()
 
 
 class BadRow(ValueError):
@@ -69,7 +69,8 @@ def text_field(row: dict[str, Any], *names: str) -> str:
 
 def pictures(items: Any, folder: Path | None) -> list[tuple[bytes, int, int]]:
     """(encoded bytes, width, height) of pictures given as paths below `folder`, bytes, or {"bytes"/"path"}; raises
-    BadRow.
+    BadRow. The bytes are upright, RGB and of one frame, as the model will see them: a JPEG or PNG that is so already is
+    kept byte for byte, anything else is decoded by spatial_jax.media.decode_picture and encoded again.
     """
     items = [] if items is None else items if isinstance(items, list) else [items]
     return [_picture(item, folder) for item in items]
@@ -85,22 +86,22 @@ def _picture(item: Any, folder: Path | None) -> tuple[bytes, int, int]:
     else:
         raise BadRow("picture is neither path nor bytes")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with open_image(data) as image:
-                width, height = image.size
-                if width * height > MOST_PIXELS:
-                    raise BadRow("picture is too large")
-                if image.format in ("JPEG", "PNG") and image.mode in ("RGB", "L"):
-                    image.load()
-                    return data, width, height
-                out = io.BytesIO()
-                image.convert("RGB").save(out, "PNG")
-                return out.getvalue(), width, height
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        if isinstance(error, BadRow):
-            raise
-        raise BadRow("picture cannot be decoded") from error
+        decoded = decode_picture(data, most_pixels=MOST_PIXELS)
+    except PictureError as error:
+        raise BadRow(f"picture {error.reason}") from error
+    _tell(item if isinstance(item, str) else "a picture", decoded.notes)
+    image = decoded.image
+    return data if decoded.plain else encode_picture(image, decoded.format), image.width, image.height
+
+
+def _tell(name: str, notes: list[str]) -> None:
+    """Prints the first few repairs of each kind: what is stored then differs from the file."""
+    for note in notes:
+        kind = re.sub(r"\d+", "", note)
+        _told[kind] += 1
+        if _told[kind] <= SHOWN:
+            last = "; more like this are not told" if _told[kind] == SHOWN else ""
+            print(f"repaired {name}: {note}{last}", flush=True)
 
 
 def _read(name: str, folder: Path | None) -> bytes:
@@ -111,8 +112,8 @@ def _read(name: str, folder: Path | None) -> bytes:
     if not path.is_relative_to(base):
         raise BadRow("picture path leaves the folder of pictures")
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise BadRow("picture file is too large")
-        return path.read_bytes()
+        return read_file(path, MOST_BYTES)
+    except PictureError as error:
+        raise BadRow(f"picture file {error.reason}") from error
     except OSError as error:
         raise BadRow("picture file is missing") from error

@@ -18,7 +18,7 @@ from data_prep.synthesis.selfsup.depths import depth_order, position3d
 from data_prep.synthesis.selfsup.patches import crop, flip, shuffle
 from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, encode
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, SceneRecord
-from spatial_jax.media import open_image
+from spatial_jax.media import decode_picture, open_image
 
 Make = Callable[[Picture, Draw, Style], Puzzle]
 MOST_PIXELS = 64_000_000
@@ -107,7 +107,7 @@ def load(scene: SceneRecord) -> Picture:
     if scene.width * scene.height > MOST_PIXELS:
         raise Unsuitable("picture too large")
     try:
-        rgb = np.asarray(open_image(scene.image).convert("RGB"))
+        rgb = np.asarray(decode_picture(scene.image).image)
         depth = None
         if scene.depth_png:
             raw = np.asarray(open_image(scene.depth_png)).astype(np.float32)
