@@ -196,6 +196,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("give one of --scenes, --rooms and --import")
     chosen(args.families)
     running = ("out", "language_url")
+    variation = _language(args)  # a bad address is told before the folder is taken
     writer = QuestionWriter(
         args.out,
         {
@@ -209,7 +210,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     reasons: collections.Counter[str] = collections.Counter()
     items = (_from_scenes if args.scenes else _from_rooms if args.rooms else _from_import)(args, reasons)
-    variation, table, started = _language(args), PriorTable(), time.monotonic()
+    table, started = PriorTable(), time.monotonic()
     try:
         for item_id, records, why in items:
             if variation:

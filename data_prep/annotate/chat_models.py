@@ -7,22 +7,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import functools
-import http.client
 import io
-import json
-import os
-import time
-import urllib.error
-import urllib.request
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
 from data_prep.annotate.weights import ModelError, ModelSettings, from_pretrained, identity, processor_from
-
-MOST_ANSWER_BYTES = 1_000_000
-_AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
+from spatial_jax.endpoints import ChatEndpoint, ask_again
 
 
 class ChatError(Exception):
@@ -75,10 +67,12 @@ class Endpoint:
 
     def __init__(self, settings: EndpointSettings):
         self.settings, self.concurrency = settings, max(1, settings.concurrency)
-        if not settings.url.startswith(("http://", "https://")):
-            raise ModelError(f"captions: {settings.url!r} is no http(s) address of an OpenAI-compatible endpoint")
         if not settings.model:
             raise ModelError("captions: the endpoint wants to know its model: --set=captions.model=NAME")
+        try:
+            self._client = ChatEndpoint(settings.url, settings.model, settings.key_variable, "captions")
+        except ValueError as error:
+            raise ModelError(str(error)) from None
         self.name = f"{settings.model} at {settings.url}"
 
     def config(self) -> dict[str, Any]:
@@ -89,62 +83,24 @@ class Endpoint:
         parts: list[dict[str, Any]] = [
             {"type": "image_url", "image_url": {"url": _jpeg(p, s.long_side)}} for p in pictures
         ]
-        body = {
-            "model": s.model,
-            "temperature": 0,
-            "seed": 0,
-            "max_tokens": s.max_tokens,
-            "messages": [
-                {"role": "system", "content": system},
-                {"role": "user", "content": [*parts, {"type": "text", "text": text}]},
-            ],
-        }
-        headers = {"Content-Type": "application/json"}
-        if os.environ.get(s.key_variable):
-            headers["Authorization"] = f"Bearer {os.environ[s.key_variable]}"
-        request = urllib.request.Request(s.url.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers)
-        problem = ""
-        for attempt in range(max(1, s.tries)):
-            if attempt:
-                time.sleep(s.pause_s * 2 ** (attempt - 1))
-            try:
-                return self._once(request)
-            except urllib.error.HTTPError as error:
-                problem = f"HTTP {error.code}"
-                error.close()
-                if error.code not in _AGAIN:
-                    break
-            except TimeoutError:
-                problem = f"no answer within {s.timeout_s:g} s"
-            except (OSError, http.client.HTTPException) as error:
-                reason = getattr(error, "reason", error)
-                problem = (
-                    f"no answer within {s.timeout_s:g} s"
-                    if isinstance(reason, TimeoutError)
-                    else f"{type(reason).__name__}"
-                )
-            except ValueError as error:
-                problem = str(error)
+        messages: list[dict[str, Any]] = [
+            {"role": "system", "content": system},
+            {"role": "user", "content": [*parts, {"type": "text", "text": text}]},
+        ]
+        problem = "not asked"
+        for reply in ask_again(
+            self._client,
+            messages,
+            tries=s.tries,
+            pause=s.pause_s,
+            seconds=s.timeout_s,
+            max_tokens=s.max_tokens,
+            seed=0,
+        ):
+            if isinstance(reply, str):
+                return reply
+            problem = str(reply)
         raise ChatError(f"endpoint failed: {problem}")
-
-    def _once(self, request: urllib.request.Request) -> str:
-        """One call; the whole answer must be there in time, however slowly it trickles. Raises OSError, ValueError."""
-        limit = time.monotonic() + self.settings.timeout_s
-        with urllib.request.urlopen(request, timeout=self.settings.timeout_s) as reply:
-            data = b""
-            while chunk := reply.read1(65536):
-                data += chunk
-                if time.monotonic() > limit:
-                    raise TimeoutError
-                if len(data) > MOST_ANSWER_BYTES:
-                    raise ValueError("an answer of more than a megabyte")
-        try:
-            text = json.loads(data)["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError, RecursionError):
-            raise ValueError("not a chat completion") from None
-        if not isinstance(text, str):
-            raise ValueError("a chat completion without text")
-        return text
 
 
 @dataclasses.dataclass

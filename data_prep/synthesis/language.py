@@ -13,17 +13,12 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import os
-import queue
-import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_prep.synthesis.faithful import unfaithful
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.endpoints import ChatEndpoint, EndpointError
 
 STYLES = {
     "reword": "Rewrite the question in other words.",
@@ -37,13 +32,14 @@ RULES = (
     " with the rewritten question only."
 )
 PROMPT_VERSION = "1"
-MOST_BYTES = 64 << 10
 MOST_FAILURES = 5  # in a row: then the endpoint is taken to be down
 
 
 @dataclasses.dataclass(frozen=True)
 class Endpoint:
-    """Where to ask. `base_url` like http://host:8000/v1; the key is read from the environment variable `key_env`."""
+    """Where to ask. `base_url` like http://host:8000/v1; the key is read from the environment variable `key_env`.
+    ValueError for an address that is none, and for a key in the wrong place.
+    """
 
     base_url: str
     model: str
@@ -51,89 +47,58 @@ class Endpoint:
     timeout: float = 30.0
     temperature: float = 0.7
 
+    def __post_init__(self) -> None:
+        self._client()
+
+    def _client(self) -> ChatEndpoint:
+        return ChatEndpoint(self.base_url, self.model, self.key_env, "language")
+
     def ask(self, style: str, question: str) -> str:
-        """The model's reply; raises OSError (also for timeouts), ValueError for a reply of another form."""
-        body = json.dumps(
-            {
-                "model": self.model,
-                "temperature": self.temperature,
-                "max_tokens": 512,
-                "messages": [
-                    {"role": "system", "content": f"{STYLES[style]} {RULES}"},
-                    {"role": "user", "content": question},
-                ],
-            }
-        ).encode()
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(self.key_env):
-            headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self.base_url.rstrip("/") + "/chat/completions", body, headers)
-        reply = json.loads(_fetch_within(request, self.timeout))["choices"][0]["message"]["content"]
-        if not isinstance(reply, str):
-            raise ValueError("reply holds no text")
-        return reply
-
-
-def _fetch_within(request: urllib.request.Request, timeout: float) -> bytes:
-    """The body within `timeout` seconds in all (urlopen's own limit starts again with every byte that a slow server
-    sends).
-    """
-    results: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            results.put(_fetch(request, timeout))
-        except Exception as error:
-            results.put(error)
-
-    threading.Thread(target=work, daemon=True).start()
-    try:
-        result = results.get(timeout=timeout)
-    except queue.Empty:
-        raise TimeoutError(f"no reply within {timeout:g} s") from None
-    if isinstance(result, Exception):
-        raise result
-    return result
-
-
-def _fetch(request: urllib.request.Request, timeout: float) -> bytes:
-    deadline, data = time.monotonic() + timeout, b""
-    with urllib.request.urlopen(request, timeout=timeout) as response:
-        while block := response.read1(8192):
-            data += block
-            if time.monotonic() > deadline:
-                raise TimeoutError("reply took too long")
-            if len(data) > MOST_BYTES:
-                raise ValueError("reply is too long")
-    return data
+        """The model's reply; raises EndpointError."""
+        messages = [
+            {"role": "system", "content": f"{STYLES[style]} {RULES}"},
+            {"role": "user", "content": question},
+        ]
+        return self._client().complete(messages, seconds=self.timeout, max_tokens=512, temperature=self.temperature)
 
 
 class Cache:
-    """Replies in a jsonl file, appended; a half-written last line is passed over."""
+    """Replies in a jsonl file, appended; a half-written last line is passed over. A file that cannot be written to
+    costs the replies' keeping, not the run, and that is said once.
+    """
 
     def __init__(self, path: str):
-        self._path = Path(path)
+        self._path, self._writes = Path(path), True
         self._replies: dict[str, str] = {}
         if self._path.is_file():
             for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     entry = json.loads(line)
-                    self._replies[entry["key"]] = entry["reply"]
-                except (ValueError, KeyError, TypeError):
+                    if isinstance(entry["reply"], str):
+                        self._replies[entry["key"]] = entry["reply"]
+                except (ValueError, KeyError, TypeError, RecursionError):
                     continue
 
     @staticmethod
     def key(model: str, style: str, question: str) -> str:
-        return hashlib.sha256(f"{PROMPT_VERSION}\n{model}\n{style}\n{question}".encode()).hexdigest()
+        return hashlib.sha256(
+            f"{PROMPT_VERSION}\n{model}\n{style}\n{question}".encode(errors="surrogatepass")
+        ).hexdigest()
 
     def get(self, key: str) -> str | None:
         return self._replies.get(key)
 
     def put(self, key: str, reply: str) -> None:
         self._replies[key] = reply
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"key": key, "reply": reply}) + "\n")
+        if not self._writes:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"key": key, "reply": reply}) + "\n")
+        except OSError as error:
+            self._writes = False
+            print(f"{self._path}: {error.strerror or error}; further replies are not kept", flush=True)
 
 
 class Variation:
@@ -157,6 +122,7 @@ class Variation:
         self.cache, self.endpoint, self.share, self.seed, self.workers = cache, endpoint, share, seed, workers
         self.model = model or (endpoint.model if endpoint else "")
         self.reasons: collections.Counter[str] = collections.Counter()
+        self.failures: collections.Counter[str] = collections.Counter()  # of the endpoint, by reason
         self.changed = 0
         self._failures = 0
 
@@ -196,12 +162,15 @@ class Variation:
             return None
         try:
             reply = self.endpoint.ask(style, question)
-        except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, urllib.error.URLError) as error:
+        except EndpointError as error:
             self._failures += 1
+            self.failures[str(error)] += 1
+            if self.failures[str(error)] == 1:
+                print(f"language endpoint {self.endpoint.base_url}: {error}", flush=True)
             if self._failures == MOST_FAILURES:
                 print(
                     f"language endpoint {self.endpoint.base_url} failed {MOST_FAILURES} times in a row"
-                    f" ({type(error).__name__}); going on with template wordings",
+                    f" ({error}); going on with template wordings",
                     flush=True,
                 )
             return None
