@@ -59,6 +59,16 @@ def can_infer(response: str, choices: Mapping[str, object]) -> str:
     return can_infer_option(response, choices) or can_infer_text(response, choices) or "Z"
 
 
+def after_answer_marks(response: str) -> str:
+    """Cambrian's scripts: the lower-cased text after the last "answer is", then after the last "answer is:", then after
+    the last "answer:", stripped.
+    """
+    text = response.lower().strip()
+    for mark in ("answer is", "answer is:", "answer:"):
+        text = text.rsplit(mark, 1)[-1]
+    return text.strip()
+
+
 def leading_letter(response: str) -> str:
     """lmms-eval (CV-Bench, BLINK, EmbSpatial): the letter at the very start, any case; "The ..." gives T. "" when there
     is none.
@@ -157,38 +167,17 @@ def pattern_letter(response: str) -> str | None:
 _WORD_LETTER = re.compile(r"\b([A-D])\b", re.IGNORECASE)
 
 
-def last_line_letter(response: str) -> str | None:
-    """ViewSpatial-Bench: first standalone A-D of any case (the article "a" too) in the last line; a trailing newline
-    leaves none.
-    """
-    match = _WORD_LETTER.search(response.rsplit("\n", 1)[-1])
+def standalone_letter(text: str) -> str | None:
+    """The first standalone A-D of any case, the article "a" too, in capitals."""
+    match = _WORD_LETTER.search(text)
     return match.group(1).upper() if match else None
+
+
+def last_line_letter(response: str) -> str | None:
+    """ViewSpatial-Bench: `standalone_letter` of the last line; a trailing newline leaves none."""
+    return standalone_letter(response.rsplit("\n", 1)[-1])
 
 
 def closed_braces(text: str) -> str:
     """The text up to its last "}": what may hold a {...}; patterns that look for one then run in linear time."""
     return text[: text.rfind("}") + 1]
-
-
-def answer_tag(response: str) -> str | None:
-    """Content of the first <answer>...</answer>; None without the opening tag, the string "None" when it is not closed
-    (SpatialLadder).
-    """
-    start = response.find("<answer>")
-    if start < 0:
-        return None
-    end = response.find("</answer>", start)
-    return response[start + 8 : end] if end >= 0 else "None"
-
-
-def ladder_letter(response: str, *, thinking: bool = False) -> str:
-    """SpatialLadder: with `thinking` the <answer> content; "Answer:" removed; the first blank-separated word if it is
-    A-D with an optional dot (case-sensitive), else the whole stripped text.
-    """
-    text = response
-    if thinking:
-        tagged = answer_tag(response)
-        text = response if tagged is None else tagged
-    text = text.replace("Answer:", "").strip()
-    first = text.split(" ")[0]
-    return first.rstrip(".") if re.fullmatch(r"[A-D]\.?", first) else text

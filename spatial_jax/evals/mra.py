@@ -36,8 +36,8 @@ def mra(prediction: float, truth: float) -> float:
 
 def mra_vilasr(prediction: float, truth: float, *, strict: bool = False) -> float:
     """ViLaSR's torch float32 rule: |p - t| / (|t| + 1e-8), `<=` in its evaluation and `<` in its reward."""
-    p, t = np.float32(prediction), np.float32(truth)
     with np.errstate(over="ignore", invalid="ignore"):
+        p, t = np.float32(prediction), np.float32(truth)
         error = np.abs(p - t) / (np.abs(t) + np.float32(1e-8))
     limits = np.float32(1) - np.arange(0.5, 0.975, 0.05).astype(np.float32)
     return float(np.mean(error < limits if strict else error <= limits))

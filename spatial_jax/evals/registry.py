@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, missing
+from spatial_jax.rewards.parsing.tags import extract_answer, strip_end_marks
 
 _NAMES = (
     "cv_bench",
@@ -99,16 +100,47 @@ def check_item(benchmark: Benchmark, item: Item) -> None:
             )
 
 
-def score_response(benchmark: str, response: str | None, item: Item, scoring: str = "official") -> dict[str, Any]:
+# Response forms by name, and the format whose answer each holds; the bare ones hold nothing but the answer.
+_FORM_FORMATS = {
+    "bare": "none",
+    "vanilla": "none",
+    **{name: name for name in ("answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing")},
+}
+
+
+def form_answer(response: str, form: str) -> str | None:
+    """The answer that a response of a form holds (the whole stripped text for bare and vanilla), None when the form is
+    not kept or its answer is empty. ValueError for an unknown form.
+    """
+    if form not in _FORM_FORMATS:
+        raise ValueError(f"response form {form!r} is unknown; use one of {', '.join(_FORM_FORMATS)}")
+    if _FORM_FORMATS[form] == "none":
+        return strip_end_marks(response).strip()
+    return extract_answer(response, _FORM_FORMATS[form])
+
+
+def score_response(
+    benchmark: str, response: str | None, item: Item, scoring: str = "official", form: str | None = None
+) -> dict[str, Any]:
     """{"score": float, "parsed": what the rule read, None when nothing} of one response to one item (its published
     fields).
 
-    A missing response counts as the empty text. ValueError (ItemError) for an item that cannot be scored."""
+    form: the name of the response form the policy answers in; what it extracts is read by the scoring second, so
+    "<think>...</think><answer>B</answer>" is read as "B" (in the words that the scoring asks for). A response that does
+    not keep its form scores 0, also where the scoring would pay for an empty answer. A missing response counts as the
+    empty text. ValueError (ItemError) for an item that cannot be scored, ValueError for an unknown name."""
     chosen = get_benchmark(benchmark)
     check_scoring(chosen, scoring)
     check_item(chosen, item)
+    text: str | None = "" if response is None else str(response)
+    if form is not None:
+        text = form_answer(str(text), form)
+        if text is None:
+            return {"score": 0.0, "parsed": None}
+        if chosen.dress and _FORM_FORMATS[form] != "none":
+            text = chosen.dress(text, item, scoring)
     try:
-        score, parsed = chosen.score("" if response is None else str(response), item, scoring)
+        score, parsed = chosen.score(str(text), item, scoring)
     except (KeyError, IndexError, TypeError) as error:
         raise ItemError(
             f"{chosen.name}: item {item.get('id', '?')} cannot be scored ({type(error).__name__}: {error})"

@@ -119,23 +119,6 @@ def test_last_line_letter(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text,thinking,expected",
-    [
-        ("B. right", False, "B"),
-        ("b", False, "b"),
-        ("Answer: C", False, "C"),
-        ("<answer>D</answer>", True, "D"),
-        ("<answer>D", True, "None"),
-        ("The B", False, "The B"),
-        ("x <answer>A.</answer> <answer>B</answer>", True, "A"),
-        ("B", True, "B"),
-    ],
-)
-def test_ladder_letter(text, thinking, expected):
-    assert matching.ladder_letter(text, thinking=thinking) == expected
-
-
-@pytest.mark.parametrize(
     "text,expected",
     [
         ("<answer>b. left</answer>", "B"),

@@ -120,7 +120,10 @@ def test_vsi_bench_directions_are_one_of_eight():
     out = aggregate("vsi_bench", **types)
     assert out["object_rel_direction"] == pytest.approx(1 / 3) and out["overall"] == pytest.approx((4 + 1 / 3) / 8)
     assert aggregate("vsi_bench", "vilasr", **types)["object_rel_direction"] == pytest.approx(4 / 6)
-    assert aggregate("vsi_bench", "vlmevalkit", **types)["overall"] == pytest.approx(5 / 10)
+    assert aggregate("vsi_bench", "vlmevalkit", **types)["overall"] == pytest.approx((4 + 4 / 6) / 8)
+    ladder = {k: v for k, v in types.items() if not k.endswith("hard")}
+    assert aggregate("vsi_bench", "spatialladder", **types)["overall"] == pytest.approx((4 + 1 / 3) / 8)
+    assert aggregate("vsi_bench", "spatialladder", **ladder)["overall"] == pytest.approx(4 / 8)
 
 
 def test_spar_bench_middle_leaves_view_change_out():

@@ -51,6 +51,9 @@ class Benchmark:
     max_new_tokens: int = 64
     frames: int = 0  # frames of a video, 0 when it has none
     rotate: Callable[[Item, int], dict[str, Any]] | None = None  # the item with its options rotated by n places
+    # How a bare answer is written so that a scoring reads it (a letter as "Answer: B"): used on what a response form
+    # extracts; None: as it stands.
+    dress: Callable[[str, Item, str], str] | None = None
     guesses: Callable[[Item], Sequence[str]] | None = (
         None  # responses a blind guesser may try; default: the letters A-D
     )
@@ -84,6 +87,11 @@ def option_texts(item: Item) -> dict[str, Any]:
             return {chr(65 + i): text for i, text in enumerate(value)}
     columns = {letter: item[letter] for letter in "ABCDEFGH" if letter in item}
     return {letter: text for letter, text in columns.items() if not missing(text)}
+
+
+def boxed_for(suffix: str) -> Callable[[str, Item, str], str]:
+    """A `dress` that puts the answer into \\boxed{} under the scorings whose name ends in `suffix`."""
+    return lambda text, item, scoring: f"\\boxed{{{text}}}" if scoring.endswith(suffix) else text
 
 
 def missing(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 Official: three scripts (ADE20K, COCO, Omni3D) whose shared parser keeps the first character after the last "answer is";
 published number = mean of (mean of the two 2D sources) and the 3D source. lmms-eval reports the plain mean over items,
-VLMEvalKit 2D and 3D.
+VLMEvalKit 2D and 3D, SpatialLadder (`spatialladder`, `spatialladder_thinking`) the mean of those two.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.evals import matching
+from spatial_jax.evals import matching, spatialladder
 from spatial_jax.evals.benchmarks.base import (
+    SCORINGS,
     Benchmark,
     Item,
     Metrics,
@@ -41,6 +42,8 @@ def load(root: Path) -> list[dict[str, Any]]:
 
 
 def prompt(item: Item, scoring: str) -> str:
+    if scoring in spatialladder.SCORINGS:
+        return spatialladder.prompt(str(item["prompt"]), "letter", scoring)
     if scoring == "lmms_eval":
         names = ", ".join("ABCDE"[: len(item["choices"])])
         return (
@@ -54,11 +57,8 @@ def prompt(item: Item, scoring: str) -> str:
 
 def parse_official(response: str, source: str) -> str:
     """One lower-case character (or what is left): "A closer look.." is "a", "The answer is: B" is ":"."""
-    text = response.lower().strip()
-    for mark in ("answer is", "answer is:", "answer:"):
-        if mark in text:
-            text = text.rsplit(mark, 1)[-1]
-    text = text.strip().rstrip(".:," if source == "Omni3D" else ".").lstrip("(").rstrip(")")
+    text = matching.after_answer_marks(response)
+    text = text.rstrip(".:," if source == "Omni3D" else ".").lstrip("(").rstrip(")")
     return text[:1]
 
 
@@ -70,11 +70,14 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     if scoring == "vlmevalkit":
         letter = matching.can_infer(response, {chr(65 + i): c for i, c in enumerate(item["choices"])})
         return correct(letter == gold, None if letter == "Z" else letter)
+    if scoring in spatialladder.SCORINGS:
+        said = spatialladder.bracketed_letter(spatialladder.answer_text(response, scoring))
+        return correct(said == spatialladder.bracketed_letter(str(item["answer"])), said)
     parsed = parse_official(response, str(item.get("source", "")))
     right = parsed == gold.lower()
     if item.get("source") == "Omni3D" and not right:
         index = ord(gold) - 65
-        right = 0 <= index < len(item["choices"]) and parsed == str(item["choices"][index]).lower()
+        right = 0 <= index < len(item["choices"]) and parsed == str(item["choices"][index])
     return correct(right, parsed.upper())
 
 
@@ -89,7 +92,9 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
         out["2D"] = macro(flat)
     if solid is not None:
         out["3D"] = solid
-    if scoring == "official" and flat and solid is not None:
+    if scoring in spatialladder.SCORINGS:
+        out["overall"] = macro(list(out.values()))  # of 2D and 3D, whichever are there
+    elif scoring == "official" and flat and solid is not None:
         out["overall"] = 0.5 * (np.asarray(out["2D"]) + np.asarray(solid))
     elif scoring != "vlmevalkit":
         out["overall"] = pool(list(cells.values())).mean
@@ -117,6 +122,7 @@ BENCHMARK = Benchmark(
     oracle=lambda item, scoring: str(item["answer"]).strip("()"),
     aggregate=aggregate,
     rotate=rotate,
+    scorings=(*SCORINGS, *spatialladder.SCORINGS),
     guesses=lambda item: matching.letters(len(item["choices"])),
     max_new_tokens=16,
 )

@@ -120,7 +120,7 @@ def prompt(item: Item, scoring: str) -> str:
 def _json_letter(response: str) -> str:
     try:
         content = json.loads(response.strip().removeprefix("```json").removesuffix("```").strip())
-        return str(content.get("answer", "A")).strip().upper()[:1]
+        return content.get("answer", "A").strip().upper()[:1]
     except (ValueError, AttributeError, RecursionError):
         return "A"
 
@@ -146,9 +146,16 @@ def score(response: str, item: Item, scoring: str) -> Scored:
         return float("true" in str(item["judge"]).lower()), str(item["judge"])[:20]
     else:
         found = _ANSWER.findall(response)
-        letter = found[-1].upper() if found else "A"
+        letter = found[-1] if found else "A"  # the case counts: "answer: b" is not B
         return float(letter == gold), letter if found else None
     return correct(letter == gold, letter)
+
+
+def dress(text: str, item: Item, scoring: str) -> str:
+    """A letter as the mode's format asks for it; other text as it stands."""
+    if not re.fullmatch(r"[A-D]", text):
+        return text
+    return {"official": f"Answer: {text}", "official_json": json.dumps({"answer": text})}.get(scoring, text)
 
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
@@ -180,6 +187,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item.get("sub_task_type", item.get("task_type", "all"))),
     cell=lambda item: f"{item.get('task_type', 'all')}|{item.get('sub_task_type', '')}",
     aggregate=aggregate,
+    dress=dress,
     rotate=rotate,
     oracle=lambda item, scoring: {"official": "Answer: {}", "official_json": '{{"answer": "{}"}}'}.get(
         scoring, "{}"

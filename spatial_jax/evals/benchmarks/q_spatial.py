@@ -20,6 +20,7 @@ from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.matching import closed_braces
 from spatial_jax.evals.mra import to_float
 from spatial_jax.evals.sources import picture, read_rows
+from spatial_jax.rewards.parsing.numbers import parse_quantity
 
 SYSTEM = (
     "You will be provided with a question and a 2D image. The question involves measuring the precise distance in 3D"
@@ -95,6 +96,12 @@ def score(response: str, item: Item, scoring: str, delta: float = 2.0) -> Scored
     return (0.0, None) if predicted is None else (float(success(predicted, truth, delta)), stated)
 
 
+def dress(text: str, item: Item, scoring: str) -> str:
+    """ "1.5 m" as \\scalar{1.5} \\distance_unit{m}; text with a box of its own, or without a quantity, as it stands."""
+    quantity = None if "scalar{" in text else parse_quantity(text)
+    return text if quantity is None else f"\\scalar{{{float(quantity.value)}}} \\distance_unit{{{quantity.unit}}}"
+
+
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     return {"overall": pool(list(cells.values())).mean, **{name: cell.mean for name, cell in cells.items()}}
 
@@ -109,6 +116,7 @@ BENCHMARK = Benchmark(
     score=score,
     category=lambda item: str(item.get("question_type", "all")),
     aggregate=aggregate,
+    dress=dress,
     scorings=("official", "vlmevalkit"),
     max_new_tokens=512,
     oracle=lambda item, scoring: f"\\scalar{{{item['answer_value']}}} \\distance_unit{{{item['answer_unit']}}}",

@@ -22,7 +22,7 @@ from spatial_jax.evals.benchmarks.base import (
     vlmevalkit_prompt,
 )
 from spatial_jax.evals.intervals import Cell, pool
-from spatial_jax.evals.matching import can_infer, ranked_letter
+from spatial_jax.evals.matching import after_answer_marks, can_infer, ranked_letter
 from spatial_jax.evals.sources import picture, read_rows
 
 
@@ -53,14 +53,12 @@ def score(response: str, item: Item, scoring: str) -> Scored:
         letter = can_infer(response, option_texts(item) or dict.fromkeys("ABCD", "\0"))
         return correct(letter == gold, None if letter == "Z" else letter)
     if scoring == "cambrian":
-        text = response.lower().strip()
-        text = text.rsplit("answer is", 1)[-1].strip().rstrip(".")
-        words = text.split()
+        words = after_answer_marks(response).rstrip(".").split()
         if not words:
             raise ItemError("realworldqa: an empty response stops the Cambrian script (no first word)")
         return correct(words[0] == gold.lower(), words[0])
     if gold in ("A", "B", "C", "D"):
-        letter = ranked_letter(response)
+        letter = ranked_letter(response, "ABCD")
         return correct(letter == gold, letter)
     said = response.lower().strip().rstrip(".")
     return correct(said == gold.lower(), said[:80])

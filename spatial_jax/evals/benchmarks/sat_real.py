@@ -63,6 +63,19 @@ def prompt(item: Item, scoring: str) -> str:
     )
 
 
+def _choice_word(response: str) -> str:
+    """Text before "###" (the turn after "###Human:" or "###Assistant:" where that is empty), lower case, without round
+    brackets, up to the first blank.
+    """
+    text = response.split("###", 1)[0].strip()
+    for name in ("Human", "Assistant"):
+        # a "###Human" without its colon stops the published script
+        if not text and f"###{name}" in response:
+            text = response.split(f"###{name}:", 1)[-1].split("###", 1)[0].strip()
+            break
+    return text.lower().replace("(", "").replace(")", "").strip().split(" ", 1)[0]
+
+
 def score(response: str, item: Item, scoring: str) -> Scored:
     gold = str(item["correct_answer"])
     if scoring == "official":
@@ -80,9 +93,16 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     if scoring == "lmms_eval":
         word = re.sub(r"[^\w\s]", "", response).strip().split(" ")[0]
     else:
-        words = re.sub(r"[()\[\]]", "", response.split("###")[0]).split()
-        word = words[0] if words else ""
+        word = _choice_word(response)
     return float(word.lower() == letter.lower()), word or None
+
+
+def dress(text: str, item: Item, scoring: str) -> str:
+    """A bare letter as its option's words where the scoring reads words."""
+    answers, letter = list(item["answers"]), text.strip(" ().").upper()
+    if scoring == "official" and len(letter) == 1 and 0 <= ord(letter) - 65 < len(answers):
+        return str(answers[ord(letter) - 65])
+    return text
 
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
@@ -99,6 +119,7 @@ BENCHMARK = Benchmark(
     score=score,
     category=lambda item: str(item.get("question_type", "all")),
     aggregate=aggregate,
+    dress=dress,
     scorings=("official", "lmms_eval", "official_choice"),
     oracle=lambda item, scoring: (
         str(item["correct_answer"])

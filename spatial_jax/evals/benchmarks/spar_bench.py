@@ -2,7 +2,8 @@
 
 Kept as published: an empty answer to a choice question is right (it is a substring of the gold letter),
 `view_change_infer` divides by the prediction, and the "Middle" group leaves that task out (official and lmms-eval;
-VLMEvalKit does neither).
+VLMEvalKit does neither). `vilasr` is ViLaSR's scoring (an item may name its "problem_type"), `spatialladder` and
+`spatialladder_thinking` are SpatialLadder's, which reads as the official one but weighs all averages by items.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, Metrics, Scored
-from spatial_jax.evals.intervals import Cell, macro
+from spatial_jax.evals import spatialladder, vilasr
+from spatial_jax.evals.benchmarks.base import SCORINGS, Benchmark, Item, ItemError, Metrics, Scored
+from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.matching_spatial import match_number, option_score
 from spatial_jax.evals.mra import finite, mra, to_float
 from spatial_jax.evals.sources import pictures, read_rows
+from spatial_jax.evals.vilasr import net_motion
 
 LOW = tuple(
     f"{kind}_prediction_{which}{views}"
@@ -44,13 +47,6 @@ BOXES = (
     " origin of the image."
 )
 _NUMBER = re.compile(r"(?<!\^)\d+\.\d+|(?<!\^)\d+")
-_AXES = (
-    ("move_right", "move_left"),
-    ("move_up", "move_down"),
-    ("move_forward", "move_backward"),
-    ("rotate_right", "rotate_left"),
-    ("rotate_up", "rotate_down"),
-)
 
 
 def load(root: Path) -> list[dict[str, Any]]:
@@ -74,6 +70,10 @@ def _task(item: Item) -> str:
 
 def prompt(item: Item, scoring: str) -> str:
     task, question = _task(item), item["question"]
+    if scoring in spatialladder.SCORINGS:
+        kind = "number" if task in LOW else "letter" if task in CHOICE else "special"
+        extra = f"{BOXES if task in MIDDLE else ''}\n" if task in CHOICE else ""
+        return spatialladder.prompt(str(question), kind, scoring, extra=extra)
     if task in LOW:
         return f"\n{question}\nPlease answer the question using a single word or phrase."
     if task in CHOICE:
@@ -82,17 +82,8 @@ def prompt(item: Item, scoring: str) -> str:
     return f"\n{question}\n\n"
 
 
-def net_motion(text: str) -> list[float]:
-    """Five net values of "move_right:0.3,rotate_left:15"; raises ValueError for any malformed part."""
-    parts = {}
-    for entry in text.split(","):
-        key, value = entry.split(":")
-        parts[key] = float(value)
-    return [parts.get(plus, 0.0) - parts.get(minus, 0.0) for plus, minus in _AXES]
-
-
 def net_motion_lenient(text: str) -> list[float]:
-    """The same with malformed parts skipped (VLMEvalKit)."""
+    """`net_motion` with malformed parts skipped (VLMEvalKit)."""
     kept = []
     for entry in text.split(","):
         key, _, value = entry.partition(":")
@@ -103,6 +94,11 @@ def net_motion_lenient(text: str) -> list[float]:
 
 def score(response: str, item: Item, scoring: str) -> Scored:
     task, gold = _task(item), str(item["answer"])
+    if scoring == "vilasr":
+        usual = "multiple choice" if task in CHOICE else "regression" if task in LOW else "vci"
+        return vilasr.score(response, gold, vilasr.problem_type(item, usual))
+    if scoring in spatialladder.SCORINGS:
+        response = spatialladder.answer_text(response, scoring)
     if task == "view_change_infer":
         return _score_motion(response, gold, scoring)
     if task in CHOICE:
@@ -139,14 +135,21 @@ def _score_motion(response: str, gold: str, scoring: str) -> Scored:
 
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
+    """overall = mean of the tasks (of the items in SpatialLadder); Low, Middle, High: of their tasks (of their items in
+    SpatialLadder and ViLaSR).
+    """
     out: Metrics = {task: cell.mean for task, cell in cells.items()}
-    middle = MIDDLE if scoring == "vlmevalkit" else MIDDLE[1:]
+    middle = MIDDLE[1:] if scoring in ("official", "lmms_eval") else MIDDLE
+    by_items = scoring in spatialladder.SCORINGS
     groups = {
-        name: macro([out[t] for t in tasks if t in out])
+        name: pool([cells[t] for t in tasks if t in cells]).mean
+        if by_items or scoring == "vilasr"
+        else macro([out[t] for t in tasks if t in out])
         for name, tasks in (("Low", LOW), ("Middle", middle), ("High", HIGH))
         if any(t in out for t in tasks)
     }
-    return {"overall": macro(list(out.values())), **groups, **out}
+    overall = pool(list(cells.values())).mean if by_items else macro(list(out.values()))
+    return {"overall": overall, **groups, **out}
 
 
 def _guesses(item: Item) -> list[str]:
@@ -164,6 +167,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item["task"]),
     oracle=lambda item, scoring: str(item["answer"]),
     aggregate=aggregate,
+    scorings=(*SCORINGS, "vilasr", *spatialladder.SCORINGS),
     guesses=_guesses,
     max_new_tokens=100,
     notes="an empty answer to a choice question counts as right, as published",

@@ -171,6 +171,11 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     return float(is_correct(gold, said)), said[:200] if kept else None
 
 
+def dress(text: str, item: Item, scoring: str) -> str:
+    """The answer in the template that is asked for; a text with quotes or its own template as it stands."""
+    return text if "'" in text or "Answer" in text else f"{{'Answer': '{text}'}}"
+
+
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     return {"overall": pool(list(cells.values())).mean, **{name: cell.mean for name, cell in cells.items()}}
 
@@ -185,6 +190,7 @@ BENCHMARK = Benchmark(
     score=score,
     category=lambda item: str(item.get("category", "all")),
     aggregate=aggregate,
+    dress=dress,
     max_new_tokens=512,
     oracle=lambda item, scoring: "{'Reasoning': '', 'Answer': '" + str(item["answer"]) + "'}",
     guesses=lambda item: ["Yes", "No", "0", "1", "2", "Large", "Small", "Left"],

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, ItemError, Metrics, Outcome, Scored, by_category
 from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.sources import picture, read_rows
@@ -137,8 +139,10 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     judged = _judge(item) if scoring == "official" else None
     if group.startswith("Qual"):
         if scoring == "official":
-            mark = _numbers(judged, ["your_mark"], int)
-            return (float(mark[0] > 0), mark[0]) if mark else (0.0, None)
+            mark = _numbers(judged, ["your_mark"], float)
+            if mark is None or _numbers(judged, ["your_mark"], int) is None:
+                return 0.0, None
+            return float(mark[0] > 0), mark[0]  # 0.5 is right: the mark itself is compared, not its whole part
         return _qualitative_rule(response, str(item["answer"]), group)
     if group == "Quan_direction":
         hours = (
@@ -185,19 +189,28 @@ def _qualitative_rule(response: str, answer: str, group: str) -> Scored:
 
 
 def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
-    """abs_rel of the distances that were read (and degrees of direction), averages to three decimals as published."""
-    errors: dict[str, list[float]] = {}
+    """abs_rel of the distances that were read (and degrees of direction). As published: a running average in the items'
+    order, rounded to three decimals by numpy (0.0125 becomes 0.013 or 0.012 as numpy scales, not as decimals do); an
+    answer of 0 m makes it infinite.
+    """
+    averages: dict[str, tuple[np.float64, int]] = {}
+    degrees: list[float] = []
     for item, (_, pair) in zip(items, outcomes):
         group = category(item)
-        if group.startswith("Quan") and isinstance(pair, list):
-            truth, said = pair
-            if group == "Quan_direction":
-                errors.setdefault("Quan_direction_err_degrees", []).append(
-                    30.0 * min(abs(truth - said), 12 - abs(truth - said))
-                )
-            elif truth:
-                errors.setdefault(f"{group}_absrel", []).append(abs(truth - said) / truth)
-    return {name: round(sum(values) / len(values), 3) for name, values in errors.items()}
+        if not group.startswith("Quan") or not isinstance(pair, list):
+            continue
+        truth, said = pair
+        if group == "Quan_direction":
+            degrees.append(min(abs(truth - said), 12 - abs(truth - said)))
+            continue
+        mean, count = averages.get(group, (np.float64(0.0), 0))
+        with np.errstate(all="ignore"):
+            error = np.mean(np.abs(np.float64(truth) - said) / np.float64(truth))
+            averages[group] = ((error + count * mean) / (count + 1), count + 1)
+    out: dict[str, Derived] = {f"{group}_absrel": float(np.round(mean, 3)) for group, (mean, _) in averages.items()}
+    if degrees:
+        out["Quan_direction_err_degrees"] = float(np.sum(degrees) / len(degrees) * 100 / 100 * 360 / 12)
+    return out
 
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:

@@ -39,7 +39,7 @@ _PUNCTUATION = (
     "?",
     "!",
 )
-_COMMA, _PERIOD = re.compile(r"(\d)(,)(\d)"), re.compile(r"\.(?!\d)")
+_COMMA, _PERIOD = re.compile(r"(\d)(,)(\d)"), re.compile(r"(?<!\d)\.(?!\d)")
 MOST_PERIODS = 32  # re.UNICODE, which the published code passes as the count
 
 
@@ -68,7 +68,7 @@ def prompt(item: Item, scoring: str) -> str:
 
 def without_punctuation(text: str) -> str:
     """A mark that touches a blank somewhere (or any mark, when digits hold a comma) vanishes, the others become blanks;
-    the first 32 periods before a non-digit vanish.
+    the first 32 periods that touch no digit vanish.
     """
     everywhere = _COMMA.search(text) is not None
     out = text

@@ -23,6 +23,7 @@ from spatial_jax.evals.benchmarks.base import (
     Metrics,
     Outcome,
     Scored,
+    boxed_for,
     correct,
     rotated_index,
     rotated_list,
@@ -157,6 +158,7 @@ BENCHMARK = Benchmark(
     derived=derived,
     category=lambda item: str(item.get("subset", "controlled")),
     aggregate=aggregate,
+    dress=boxed_for("_cot"),
     scorings=("official", "spatial_ssrl", "spatial_ssrl_cot"),
     oracle=lambda item, scoring: (
         f"\\boxed{{{chr(65 + int(item.get('gold', 0)))}}}"

@@ -63,6 +63,15 @@ def block(text: str, tag: str) -> str | None:
     return text[start:end].strip() if start <= end else None
 
 
+def first_block(text: str, tag: str = "answer") -> str | None:
+    """Stripped content of the first `<tag>` up to the next `</tag>`, None without one: what released rewards and
+    evaluations read.
+    """
+    start = text.find(f"<{tag}>")
+    end = text.find(f"</{tag}>", start) if start >= 0 else -1
+    return text[start + len(tag) + 2 : end].strip() if end >= 0 else None
+
+
 def last_boxed(text: str) -> str | None:
     r"""Content of the last \boxed{...} with balanced braces, None without one."""
     found = _boxed_spans(text, only_last=True)
