@@ -12,6 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from spatial_jax.evals.benchmarks.base import Item, ItemError, Metrics, Scored, correct
 from spatial_jax.evals.intervals import macro
 from spatial_jax.evals.mra import finite, mra_signed, to_float
@@ -124,7 +126,10 @@ def aggregate(means: Mapping[str, Any], numeric: tuple[str, ...]) -> Metrics:
     direction, parts = "object_rel_direction", dict(means)
     if direction not in parts:
         three = [f"{direction}_{level}" for level in ("easy", "medium", "hard")]
-        parts[direction] = macro([parts[name] for name in three]) if all(name in parts for name in three) else 0.0
+        whole = all(name in parts for name in three)
+        # zeros of the means' own shape: an interval's replicates are arrays
+        nothing = 0 * np.asarray(next(iter(parts.values()), 0.0))
+        parts[direction] = macro([parts[name] for name in three]) if whole else nothing
         for name in three:
             parts.pop(name, None)
     groups = {
