@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 _UNITS = (
@@ -57,4 +58,9 @@ def first_number(text: str) -> float | None:
     match = _FIRST.search(text)
     if not match:
         return None
-    return float(match.group("digits")) if match.group("digits") else float(words_to_number(match.group("words")))
+    if match.group("digits"):
+        return float(match.group("digits"))
+    try:
+        return float(words_to_number(match.group("words")))
+    except OverflowError:  # "hundred hundred hundred ...": as float() reads digits without end
+        return math.inf

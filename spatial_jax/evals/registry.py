@@ -141,7 +141,11 @@ def score_response(
             text = chosen.dress(text, item, scoring)
     try:
         score, parsed = chosen.score(str(text), item, scoring)
-    except (KeyError, IndexError, TypeError) as error:
+    except ItemError:
+        raise
+    except (OverflowError, ValueError, RecursionError):  # numbers or nesting without end: a text that reads as nothing
+        return {"score": 0.0, "parsed": None}
+    except (KeyError, IndexError, TypeError, ZeroDivisionError) as error:
         raise ItemError(
             f"{chosen.name}: item {item.get('id', '?')} cannot be scored ({type(error).__name__}: {error})"
         ) from error

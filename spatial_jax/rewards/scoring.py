@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
+import math
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -108,6 +109,8 @@ def evaluate(spec: Spec, response: str, record: Record, context: Context | None 
         limits = full["overlong"]
         penalty = overlong_penalty(response_tokens(record), int(limits["max_length"]), int(limits["buffer"]))
         result = dataclasses.replace(result, reward=result.reward + penalty)
+    if not (math.isfinite(result.reward) and math.isfinite(result.accuracy)):
+        raise RewardUnavailable(f"reward {kind.name} came to {result.reward} (accuracy {result.accuracy}), no number")
     return result, result.accuracy >= float(full["correct_at"])
 
 
@@ -130,7 +133,7 @@ def _outcome(item: tuple[Spec, str, Record], context: Context) -> Outcome:
         result, correct = evaluate(spec, response, record, context)
     except RewardUnavailable as error:
         return Outcome(None, None, error=str(error))
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever a text or a record makes of a rule, it costs this sample and no other
         return Outcome(None, None, error=f"record {record.get('question_id', '?')!r}: {type(error).__name__}: {error}")
     return Outcome(result.reward, correct, result.accuracy, result.format)
 

@@ -41,11 +41,12 @@ _TENS = {
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "dozen": 12}
 _WORD = re.compile(r"[a-z]+|[^\sa-z-]")
 _MAX_WORDS = 4096
+_MAX_VALUE = 10**30  # as digits with their exponent: what is larger is no quantity, and must not outgrow a float
 
 
 def find_number_words(text: str) -> list[tuple[Fraction, int, int]]:
     """(value, start, end) of each number written in words, in order; at most the first 4096 words of the text are
-    read.
+    read, and a number beyond 10^30 ("hundred hundred hundred ...") is none.
     """
     lowered = text.lower()
     words = []
@@ -63,7 +64,8 @@ def find_number_words(text: str) -> list[tuple[Fraction, int, int]]:
         start, end = words[i][1], words[i + used - 1][2]
         if i and words[i - 1][0] in ("minus", "negative"):
             value, start = -value, words[i - 1][1]
-        found.append((value, start, end))
+        if abs(value) <= _MAX_VALUE:
+            found.append((value, start, end))
         i += used
     return found
 
@@ -88,7 +90,8 @@ def _read(words: list[tuple[str, int, int]], i: int) -> tuple[Fraction | None, i
         elif w in _ONES and (previous in ("", "scale") or (previous == "tens" and 0 < _ONES[w] < 10)):
             current, previous = current + _ONES[w], "ones"
         elif w in ("hundred", "dozen"):
-            current, previous = max(current, 1) * _SCALES[w], "scale"
+            # Past the bound only that it is past it counts; multiplying on would take quadratic time.
+            current, previous = min(max(current, 1), 10 * _MAX_VALUE) * _SCALES[w], "scale"
         elif w in _SCALES:
             total, current, previous = total + max(current, 1) * _SCALES[w], 0, "scale"
         elif w == "and" and previous == "scale" and (word(k + 1) in _ONES or word(k + 1) in _TENS):
