@@ -54,7 +54,7 @@ def inputs_of(config: Any) -> dict[str, np.ndarray]:
 
 def write(layers: int, folder: Path) -> dict[str, Any]:
     """transformers makes the model with random weights and saves it."""
-    from spatial_jax.models.verify import import_torch
+    from spatial_jax.models.reference import import_torch
 
     torch, transformers = import_torch()
     torch.manual_seed(0)
@@ -66,7 +66,7 @@ def write(layers: int, folder: Path) -> dict[str, Any]:
 
 def theirs(layers: int, folder: Path, dtype: str) -> dict[str, Any]:
     """Logits of transformers."""
-    from spatial_jax.models.verify import import_torch
+    from spatial_jax.models.reference import import_torch
 
     torch, transformers = import_torch()
     inputs = {key: torch.from_numpy(value) for key, value in inputs_of(hf_config(layers)[0]).items()}

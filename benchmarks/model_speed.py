@@ -33,7 +33,8 @@ from spatial_jax.models import (
     split_model,
 )
 from spatial_jax.models.generate import prompt_hidden
-from spatial_jax.models.verify import import_torch, sample_inputs, torch_model
+from spatial_jax.models.reference import import_torch, torch_model
+from spatial_jax.models.verify import sample_inputs
 
 
 def model_config(small: bool) -> ModelConfig:
@@ -106,7 +107,7 @@ def measure(small: bool, repeats: int, threads: int, new_tokens: int) -> dict:
     inputs = sample_inputs(config, [[24, ("image", (1, 16, 16)), 24]] * (2 if small else 4))
     with tempfile.TemporaryDirectory() as directory:
         save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(0)))[1]), directory)
-        theirs = torch_model(torch, transformers, directory, config, "float32")
+        theirs = torch_model(directory)
         policy = load_pretrained(directory, position_rule="hf5")
     tensors = {key: torch.from_numpy(value) for key, value in inputs.items()}
     labels = torch.from_numpy(np.where(inputs["mm_token_type_ids"] == 0, inputs["input_ids"], -100))

@@ -5,10 +5,11 @@
     python -m spatial_jax.convert --fresh tiny --texts QUESTIONS[,QUESTIONS] --out DIR   # tokenizer of the texts
     python -m spatial_jax.convert --fresh DIR --out DIR   # random weights, architecture and tokenizer of DIR
 
-DIR may be a hub name (owner/name), which is downloaded first. --verify loads the checkpoint in PyTorch (transformers)
-and here and compares logits, positions and greedy tokens on random text, images and video; exit code 1 when a case is
-out of bounds: the float32 ones, or with --dtype bfloat16 an rms error of at most 1.5 times that of transformers itself,
-both against float32 arithmetic. --to_hf writes a Hugging Face directory that transformers 4.57 and 5.x read, in either
+DIR may be a hub name (owner/name), which is downloaded first. --verify lets transformers read the folder by its own
+from_pretrained, in a process of its own, loads it here, and compares logits, positions (by transformers' rule for text
+after videos) and greedy tokens on random text, images and video; exit code 1 when a case is out of bounds: the float32
+ones, or with --dtype bfloat16 an rms error of at most 1.5 times that of transformers itself, both against float32
+arithmetic. --to_hf writes a Hugging Face directory that transformers 4.57 and 5.x read, in either
 key spelling, with the processor's files copied.
 """
 
@@ -81,11 +82,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verify(name: str, dtype: str) -> int:
+    from spatial_jax.models.configs import DEFAULT_POSITION_RULE
     from spatial_jax.models.hub import checkpoint_directory
-    from spatial_jax.models.verify import format_table, verify_checkpoint
+    from spatial_jax.models.verify import RULE, format_table, verify_checkpoint
 
     rows = verify_checkpoint(checkpoint_directory(name), dtype)
     print(format_table(rows))
+    print(
+        f"positions were compared by the rule {RULE!r}, which is transformers 5's; training and sampling use"
+        f" {DEFAULT_POSITION_RULE!r}, as Qwen's training code, unless position_rule says otherwise"
+    )
     failed = sum(not row.passed for row in rows)
     print(f"{name}: {'equal to transformers in all cases' if not failed else f'{failed} of {len(rows)} cases differ'}")
     return int(failed > 0)
@@ -111,14 +117,15 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
 
 
 def _rewrite(source: str, target: str, style: str | None, dtype: str | None) -> int:
-    from spatial_jax.models.hf_weights import load_params
+    from spatial_jax.models.hf_weights import load_params, settle_head
     from spatial_jax.models.hub import checkpoint_directory
     from spatial_jax.models.policy import read_config, save_pretrained
     from spatial_jax.models.safetensors_io import Checkpoint
 
     folder = checkpoint_directory(source)
-    config = read_config(folder)
-    params = load_params(Checkpoint(folder), config)
+    checkpoint = Checkpoint(folder)
+    config = settle_head(checkpoint, read_config(folder))
+    params = load_params(checkpoint, config)
     print(f"wrote {save_pretrained((config, params), target, folder, style=style, dtype=dtype)}")
     return 0
 

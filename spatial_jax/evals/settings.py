@@ -13,7 +13,7 @@ class PolicySettings:
     """How the policy is loaded and how it sees."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16, on a CPU float32
-    position_rule: Literal["4.57", "hf5"] = "4.57"
+    position_rule: Literal["qwen", "4.57", "hf5"] = "qwen"
     min_pixels: int | None = None  # None: the checkpoint's
     max_pixels: int | None = 1003520
     video_max_pixels: int | None = 200704  # of one frame (of the whole clip for Qwen3-VL)

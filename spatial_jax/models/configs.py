@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
-POSITION_RULES = ("4.57", "hf5")
+POSITION_RULES = ("qwen", "4.57", "hf5")
+DEFAULT_POSITION_RULE = "qwen"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,8 +84,8 @@ class VisionConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """A whole policy. `position_rule`: where text continues after a video, "4.57" (as the checkpoints were trained) or
-    "hf5" (transformers 5.23); they differ only when a video's time ids outrun its height and width.
+    """A whole policy. `position_rule`: the M-RoPE positions of videos and of the text after them (models/positions.py):
+    "qwen" (Qwen's published training code), "4.57" (transformers 4.57.3) or "hf5" (transformers 5.23).
     """
 
     family: str
@@ -98,7 +99,7 @@ class ModelConfig:
     bos_token_id: int | None = 151643
     eos_token_id: int | tuple[int, ...] | None = 151645
     pad_token_id: int | None = None
-    position_rule: str = "4.57"
+    position_rule: str = DEFAULT_POSITION_RULE
 
     def __post_init__(self):
         if self.family not in FAMILIES:
@@ -108,6 +109,10 @@ class ModelConfig:
                 f"ModelConfig.position_rule: {self.position_rule!r} is unknown; use one of {', '.join(POSITION_RULES)}"
             )
         text, vision = self.text, self.vision
+        if max(vision.deepstack_blocks, default=0) >= vision.depth:
+            raise ValueError(
+                f"VisionConfig: deepstack_blocks {vision.deepstack_blocks} must lie below the depth {vision.depth}"
+            )
         if text.num_heads % text.num_kv_heads:
             raise ValueError(
                 f"TextConfig: num_heads {text.num_heads} is not a multiple of num_kv_heads {text.num_kv_heads}"

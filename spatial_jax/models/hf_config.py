@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from spatial_jax.models.configs import FAMILIES, ModelConfig, TextConfig, VisionConfig
+from spatial_jax.models.configs import DEFAULT_POSITION_RULE, FAMILIES, ModelConfig, TextConfig, VisionConfig
+from spatial_jax.models.json_files import Fields
 
 _TOKEN_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "quick_gelu")
+MAX_VOCABULARY = 2**24  # a hundred times the published one; ids beyond the tokenizer are listed one by one
+_VISION_ACTIVATION = {"qwen2_vl": "quick_gelu", "qwen2_5_vl": "silu", "qwen3_vl": "gelu_pytorch_tanh"}
 _ARCHITECTURES = {
     "qwen2_vl": "Qwen2VLForConditionalGeneration",
     "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
@@ -15,134 +18,129 @@ _ARCHITECTURES = {
 }
 
 
-def _need(source: dict[str, Any], key: str, where: str) -> Any:
-    if source.get(key) is None:
-        raise ValueError(f"config.json: {where}.{key} is missing; it cannot be guessed, add it")
-    return source[key]
-
-
-def _text_config(config: dict[str, Any], family: str) -> TextConfig:
-    text = config.get("text_config") or config
-    where = "text_config" if config.get("text_config") else "(root)"
-    rope = text.get("rope_parameters") or config.get("rope_parameters") or {}
-    scaling = text.get("rope_scaling") or config.get("rope_scaling") or {}
-    theta = rope.get("rope_theta", text.get("rope_theta", config.get("rope_theta")))
-    section = rope.get("mrope_section", scaling.get("mrope_section"))
-    kind = rope.get("rope_type") or scaling.get("rope_type") or scaling.get("type") or "default"
+def _rope(text: Fields, family: str) -> tuple[float, tuple[int, ...]]:
+    """(base, M-RoPE sections). rope_scaling, the older spelling, goes before rope_parameters, as in transformers."""
+    rope = text.section("rope_scaling")
+    rope = rope if rope.values else text.section("rope_parameters")
+    kind = rope.text("rope_type") or rope.text("type") or "default"
     if kind not in ("default", "mrope"):
         raise ValueError(
-            f"config.json: rope type {kind!r} is not supported; only the plain M-RoPE of the published checkpoints is"
+            f"{rope.where}: rope type {kind!r} is not supported; only the plain M-RoPE of the published checkpoints is"
         )
-    if text.get("use_sliding_window"):
+    qwen3 = family == "qwen3_vl"
+    theta = rope.number("rope_theta", text.number("rope_theta", 5e5 if qwen3 else 1e6))
+    return theta, rope.integers("mrope_section", (24, 20, 20) if qwen3 else (16, 24, 24))
+
+
+def _text_config(config: Fields, family: str) -> TextConfig:
+    text = config.section("text_config") if config.values.get("text_config") else config
+    theta, section = _rope(text, family)
+    if text.flag("use_sliding_window"):
         raise ValueError(
-            "config.json: use_sliding_window is true, which no published checkpoint uses and this model lacks; set it"
+            f"{text.where}: use_sliding_window is true, which no published checkpoint uses and this model lacks; set it"
             " to false"
         )
-    if text.get("hidden_act", "silu") != "silu":
-        raise ValueError(f"config.json: text hidden_act {text['hidden_act']!r} is not supported; only silu is")
-    heads, width = _need(text, "num_attention_heads", where), _need(text, "hidden_size", where)
+    if text.text("hidden_act", "silu") != "silu":
+        raise ValueError(f"{text.where}: hidden_act {text.values['hidden_act']!r} is not supported; only silu is")
+    heads, width = text.integer("num_attention_heads"), text.integer("hidden_size")
+    if len(section) != 3:
+        raise ValueError(f"{text.where}: mrope_section {list(section)} must be three numbers: time, height and width")
     qwen3 = family == "qwen3_vl"
-    head_dim = text.get("head_dim") or (128 if qwen3 else width // heads)
-    if section is None:
-        section = (24, 20, 20) if qwen3 else (16, 24, 24)
     return TextConfig(
-        vocab_size=_need(text, "vocab_size", where),
+        vocab_size=text.integer("vocab_size", high=MAX_VOCABULARY),
         hidden_size=width,
-        intermediate_size=_need(text, "intermediate_size", where),
-        num_layers=_need(text, "num_hidden_layers", where),
+        intermediate_size=text.integer("intermediate_size"),
+        num_layers=text.integer("num_hidden_layers"),
         num_heads=heads,
-        num_kv_heads=text.get("num_key_value_heads") or heads,
-        head_dim=head_dim,
-        rms_norm_eps=float(text.get("rms_norm_eps", 1e-6 if qwen3 else 1e-5)),
-        rope_theta=float(theta if theta is not None else (5e5 if qwen3 else 1e6)),
-        mrope_section=tuple(section),
+        num_kv_heads=text.integer("num_key_value_heads", heads),
+        head_dim=text.integer("head_dim", 128 if qwen3 else max(width // heads, 1)),
+        rms_norm_eps=text.number("rms_norm_eps", 1e-6 if qwen3 else 1e-5),
+        rope_theta=theta,
+        mrope_section=section,
         mrope_interleaved=qwen3,
-        qkv_bias=bool(text.get("attention_bias", False)) if qwen3 else True,
+        qkv_bias=text.flag("attention_bias") if qwen3 else True,
         qk_norm=qwen3,
-        max_position_embeddings=text.get("max_position_embeddings", 32768),
-        initializer_range=text.get("initializer_range", 0.02),
+        max_position_embeddings=text.integer("max_position_embeddings", 32768),
+        initializer_range=text.number("initializer_range", 0.02, low=-1e-300),
     )
 
 
-def _vision_config(config: dict[str, Any], family: str, width: int) -> VisionConfig:
-    vision = dict(config.get("vision_config") or {})
-    common = {
+def _vision_config(vision: Fields, family: str, width: int) -> VisionConfig:
+    common: dict[str, Any] = {
         "family": family,
-        "temporal_patch_size": vision.get("temporal_patch_size", 2),
-        "spatial_merge_size": vision.get("spatial_merge_size", 2),
-        "in_channels": vision.get("in_channels", vision.get("in_chans", 3)),
-        "num_heads": vision.get("num_heads", 16),
-        "initializer_range": vision.get("initializer_range", 0.02),
+        "temporal_patch_size": vision.integer("temporal_patch_size", 2, high=64),
+        "spatial_merge_size": vision.integer("spatial_merge_size", 2, high=64),
+        "in_channels": vision.integer("in_channels", vision.integer("in_chans", 3, high=64), high=64),
+        "num_heads": vision.integer("num_heads", 16),
+        "patch_size": vision.integer("patch_size", 16 if family == "qwen3_vl" else 14, high=1024),
+        "depth": vision.integer("depth", 27 if family == "qwen3_vl" else 32),
+        "hidden_act": vision.text("hidden_act", _VISION_ACTIVATION[family]),
+        "initializer_range": vision.number("initializer_range", 0.02, low=-1e-300),
     }
+    if common["hidden_act"] not in ACTIVATIONS:
+        raise ValueError(
+            f"{vision.where}: hidden_act {common['hidden_act']!r} is not supported; use one of {', '.join(ACTIVATIONS)}"
+        )
     if family == "qwen2_vl":
-        hidden = vision.get("embed_dim", 1280)
-        act = vision.get("hidden_act", "quick_gelu")
-        parsed = VisionConfig(
-            depth=vision.get("depth", 32),
+        hidden = vision.integer("embed_dim", 1280)
+        return VisionConfig(
             hidden_size=hidden,
-            intermediate_size=int(hidden * vision.get("mlp_ratio", 4)),
-            out_hidden_size=vision.get("hidden_size", width),
-            hidden_act=act,
-            patch_size=vision.get("patch_size", 14),
+            intermediate_size=int(hidden * vision.number("mlp_ratio", 4)),
+            out_hidden_size=vision.integer("hidden_size", width),
             **common,
         )
-    elif family == "qwen2_5_vl":
-        parsed = VisionConfig(
-            depth=vision.get("depth", 32),
-            hidden_size=vision.get("hidden_size", 3584),
-            intermediate_size=vision.get("intermediate_size", 3420),
-            out_hidden_size=vision.get("out_hidden_size", 3584),
-            hidden_act=vision.get("hidden_act", "silu"),
-            patch_size=vision.get("patch_size", 14),
-            window_size=vision.get("window_size", 112),
-            full_attention_blocks=tuple(vision.get("fullatt_block_indexes", (7, 15, 23, 31))),
-            tokens_per_second=float(vision.get("tokens_per_second", 4)),
+    out = vision.integer("out_hidden_size", 3584)
+    if family == "qwen2_5_vl":
+        return VisionConfig(
+            hidden_size=vision.integer("hidden_size", 3584),
+            intermediate_size=vision.integer("intermediate_size", 3420),
+            out_hidden_size=out,
+            window_size=vision.integer("window_size", 112),
+            full_attention_blocks=vision.integers("fullatt_block_indexes", (7, 15, 23, 31)),
+            tokens_per_second=vision.number("tokens_per_second", 4.0),
             **common,
         )
-    else:
-        parsed = VisionConfig(
-            depth=vision.get("depth", 27),
-            hidden_size=vision.get("hidden_size", 1152),
-            intermediate_size=vision.get("intermediate_size", 4304),
-            out_hidden_size=vision.get("out_hidden_size", 3584),
-            hidden_act=vision.get("hidden_act", "gelu_pytorch_tanh"),
-            patch_size=vision.get("patch_size", 16),
-            num_position_embeddings=vision.get("num_position_embeddings", 2304),
-            deepstack_blocks=tuple(vision.get("deepstack_visual_indexes", (8, 16, 24))),
-            **common,
-        )
-    if parsed.hidden_act not in ACTIVATIONS:
-        raise ValueError(
-            f"config.json: vision hidden_act {parsed.hidden_act!r} is not supported; use one of"
-            f" {', '.join(ACTIVATIONS)}"
-        )
-    return parsed
-
-
-def config_from_hf(config: dict[str, Any], position_rule: str = "4.57") -> ModelConfig:
-    """ModelConfig of a parsed config.json, flat or nested; ValueError names the field that is missing or
-    unsupported.
-    """
-    family = config.get("model_type")
-    if family not in FAMILIES:
-        raise ValueError(
-            f"config.json: model_type {family!r} is not supported; use a checkpoint of {', '.join(FAMILIES)}"
-        )
-    text = _text_config(config, family)
-    nested = config.get("text_config") or {}
-    eos = config.get("eos_token_id", nested.get("eos_token_id", 151645))
-    ids = {key: config[key] for key in _TOKEN_IDS if config.get(key) is not None}
-    return ModelConfig(
-        family,
-        text,
-        _vision_config(config, family, text.hidden_size),
-        tie_word_embeddings=bool(config.get("tie_word_embeddings", False) or nested.get("tie_word_embeddings", False)),
-        bos_token_id=config.get("bos_token_id", nested.get("bos_token_id", 151643)),
-        eos_token_id=tuple(eos) if isinstance(eos, list) else eos,
-        pad_token_id=config.get("pad_token_id", nested.get("pad_token_id")),
-        position_rule=position_rule,
-        **ids,
+    return VisionConfig(
+        hidden_size=vision.integer("hidden_size", 1152),
+        intermediate_size=vision.integer("intermediate_size", 4304),
+        out_hidden_size=out,
+        num_position_embeddings=vision.integer("num_position_embeddings", 2304),
+        deepstack_blocks=vision.integers("deepstack_visual_indexes", (8, 16, 24)),
+        **common,
     )
+
+
+def config_from_hf(
+    config: dict[str, Any], position_rule: str = DEFAULT_POSITION_RULE, where: str = "config.json"
+) -> ModelConfig:
+    """ModelConfig of a parsed config.json, flat or nested; ValueError names the file (`where`) and the field that is
+    missing, of another type or unsupported. `tie_word_embeddings` is what the file says; whether the head is tied the
+    weights decide (`hf_weights.settle_head`).
+    """
+    root = Fields(config, where)
+    family = root.text("model_type") or None
+    if family not in FAMILIES:
+        raise ValueError(f"{where}: model_type {family!r} is not supported; use a checkpoint of {', '.join(FAMILIES)}")
+    text, nested = _text_config(root, family), root.section("text_config")
+    vision = _vision_config(root.section("vision_config"), family, text.hidden_size)
+
+    # The root's token ids go before the decoder's; null means that there is none.
+    ids = Fields({"eos_token_id": 151645, "bos_token_id": 151643, **nested.values, **config}, where)
+    eos = ids.token_ids("eos_token_id")
+    try:
+        return ModelConfig(
+            family,
+            text,
+            vision,
+            tie_word_embeddings=root.flag("tie_word_embeddings") or nested.flag("tie_word_embeddings"),
+            bos_token_id=ids.token_id("bos_token_id"),
+            eos_token_id=eos if eos is None or isinstance(ids.values["eos_token_id"], list) else eos[0],
+            pad_token_id=ids.token_id("pad_token_id"),
+            position_rule=position_rule,
+            **{key: root.integer(key, low=0) for key in _TOKEN_IDS if root.has(key)},
+        )
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
 
 
 def config_to_hf(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]:

@@ -7,7 +7,9 @@ Spellings: "v4" (`visual.*`, `model.*`: published Qwen2-VL and Qwen2.5-VL) and "
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -42,6 +44,8 @@ _EXPORT = {
     "v5": {"visual.": "model.visual.", "text.": "model.language_model."},
 }
 SHARD_BYTES = 4 * 2**30
+LISTED = 30  # tensors that one error names
+log = logging.getLogger(__name__)
 
 
 def canonical_name(name: str) -> str:
@@ -80,25 +84,82 @@ def _tensor_names(spec: ParamSpec) -> list[str]:
     return [spec.hf_name.format(i=i) for i in range(spec.stack)] if spec.stack else [spec.hf_name]
 
 
-def check_tensors(checkpoint: Checkpoint, config: ModelConfig) -> dict[str, str]:
-    """Canonical name -> name in the files. One ValueError lists every missing, unexpected or mis-shaped tensor."""
-    expected = {name: spec.hf_shape for spec in param_specs(config) for name in _tensor_names(spec)}
+def _canonical(checkpoint: Checkpoint) -> dict[str, str]:
+    """Canonical name -> name in the files. ValueError when two names mean one tensor."""
     found: dict[str, str] = {}
-    problems = []
     for name in checkpoint.names():
         canonical = canonical_name(name)
-        if canonical.endswith("rotary_emb.inv_freq") or (canonical == "lm_head.weight" and config.tie_word_embeddings):
+        if canonical in found:
+            raise ValueError(
+                f"{checkpoint.directory}: {found[canonical]} and {name} are the same tensor in two spellings;"
+                " remove the older one"
+            )
+        found[canonical] = name
+    return found
+
+
+def settle_head(checkpoint: Checkpoint, config: ModelConfig) -> ModelConfig:
+    """`config` with the head as the files have it, which is how transformers 5 decides: a head that config.json calls
+    tied is tied only where the files have none or where it equals the embeddings; any other head is used.
+    """
+    found = _canonical(checkpoint)
+    head, table = found.get("lm_head.weight"), found.get("text.embed_tokens.weight")
+    if not config.tie_word_embeddings or head is None or table is None or _equal(checkpoint, head, table):
+        return config
+    log.warning(
+        "%s: config.json ties the head to the embeddings, but %s differs from them; the file's head is used",
+        checkpoint.directory,
+        head,
+    )
+    return dataclasses.replace(config, tie_word_embeddings=False)
+
+
+def _equal(checkpoint: Checkpoint, one: str, other: str) -> bool:
+    """Whether two matrices hold the same values."""
+    if checkpoint.shape(one) != checkpoint.shape(other):
+        return False
+    a, b = checkpoint.read(one), checkpoint.read(other)
+    return all((a[i : i + 4096] == b[i : i + 4096]).all() for i in range(0, len(a), 4096))
+
+
+def _check_layers(checkpoint: Checkpoint, config: ModelConfig, found: dict[str, str]) -> None:
+    """ValueError when config.json and the files differ in the number of layers: before anything is made for each."""
+    for field, prefix, stated in (
+        ("num_hidden_layers", "text.layers.", config.text.num_layers),
+        ("vision_config.depth", "visual.blocks.", config.vision.depth),
+        ("deepstack_visual_indexes", "visual.deepstack_merger_list.", len(config.vision.deepstack_blocks)),
+    ):
+        held = {name[len(prefix) :].partition(".")[0] for name in found if name.startswith(prefix)}
+        if len(held) != stated:
+            raise ValueError(
+                f"{checkpoint.directory}: the files hold {len(held)} of {prefix}*, config.json's {field} says {stated};"
+                " the files are incomplete, or of different checkpoints"
+            )
+
+
+def check_tensors(checkpoint: Checkpoint, config: ModelConfig) -> dict[str, str]:
+    """Canonical name -> name in the files. One ValueError lists the missing, unexpected and mis-shaped tensors.
+    `config` is a settled one (`settle_head`): a head beside tied embeddings is their copy, embeddings that are missing
+    beside a head are that head.
+    """
+    found = _canonical(checkpoint)
+    _check_layers(checkpoint, config, found)
+    expected = {name: spec.hf_shape for spec in param_specs(config) for name in _tensor_names(spec)}
+    if config.tie_word_embeddings and "lm_head.weight" in found:
+        head = found.pop("lm_head.weight")
+        found.setdefault("text.embed_tokens.weight", head)
+    problems = []
+    for canonical, name in found.items():
+        if canonical.endswith("rotary_emb.inv_freq"):
             continue
         if canonical not in expected:
             problems.append(f"unexpected {name} {checkpoint.shape(name)}")
         elif checkpoint.shape(name) != expected[canonical]:
             problems.append(f"{name} has shape {checkpoint.shape(name)}, config.json asks for {expected[canonical]}")
-        found[canonical] = name
     problems += [f"missing {name} {shape}" for name, shape in expected.items() if name not in found]
     if problems:
-        raise ValueError(
-            f"{checkpoint.directory}: {len(problems)} tensors do not fit config.json: " + "; ".join(problems)
-        )
+        shown = [*problems[:LISTED], *([f"and {len(problems) - LISTED} more"] if len(problems) > LISTED else [])]
+        raise ValueError(f"{checkpoint.directory}: {len(problems)} tensors do not fit config.json: " + "; ".join(shown))
     return found
 
 
@@ -126,8 +187,35 @@ def load_params(checkpoint: Checkpoint, config: ModelConfig, dtype: Any = None, 
     return nnx.State(nest(leaves))
 
 
+def _is_finite(array: np.ndarray) -> bool:
+    """Whether no element is NaN or infinite; at the speed of reading memory, without a copy of its size."""
+    if not array.size or not jnp.issubdtype(array.dtype, jnp.floating):
+        return True
+    # As integers the positive and the negative numbers that are not finite are the largest of their sign.
+    signed, unsigned = (f"{kind}{array.dtype.itemsize}" for kind in "iu")
+    plus, minus = np.array([np.inf, -np.inf], array.dtype).view(unsigned)
+    bits = np.ascontiguousarray(array)
+    return bool(bits.view(signed).max() < np.int64(plus) and bits.view(unsigned).max() < minus)
+
+
+def _check_finite(array: np.ndarray, checkpoint: Checkpoint, name: str) -> None:
+    """ValueError that names the tensor when a weight, as read or in the type it is loaded in, is NaN or infinite."""
+    if _is_finite(array):
+        return
+    bad = int(array.size - np.isfinite(array).sum())
+    stored = checkpoint.dtype(name)
+    how = "" if array.dtype == stored else f" as {array.dtype} (stored as {stored}: load it in a wider type)"
+    raise ValueError(
+        f"{checkpoint.directory}: {bad} of {array.size} weights of {name} are NaN or infinite{how}; the checkpoint is"
+        " damaged or its training diverged, use another"
+    )
+
+
 def _read(spec: ParamSpec, checkpoint: Checkpoint, name: str, dtype: np.dtype) -> np.ndarray:
-    return np.ascontiguousarray(to_layout(spec, checkpoint.read(name))).astype(dtype, copy=False)
+    with np.errstate(over="ignore"):  # what does not fit is an error below
+        tensor = np.ascontiguousarray(to_layout(spec, checkpoint.read(name))).astype(dtype, copy=False)
+    _check_finite(tensor, checkpoint, name)
+    return tensor
 
 
 def _load_local(spec: ParamSpec, checkpoint: Checkpoint, files: list[str], dtype: np.dtype) -> jax.Array:
@@ -135,7 +223,9 @@ def _load_local(spec: ParamSpec, checkpoint: Checkpoint, files: list[str], dtype
         return jnp.asarray(_read(spec, checkpoint, files[0], dtype))
     buffer = np.empty(spec.full_shape, dtype)
     for i, name in enumerate(files):
-        buffer[i] = to_layout(spec, checkpoint.read(name))
+        with np.errstate(over="ignore"):
+            buffer[i] = to_layout(spec, checkpoint.read(name))
+        _check_finite(buffer[i], checkpoint, name)
     return jnp.asarray(buffer)
 
 

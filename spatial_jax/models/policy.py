@@ -22,10 +22,11 @@ from jax.sharding import Mesh
 
 from spatial_jax.models import generate
 from spatial_jax.models.batch import PromptBatch
-from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.configs import DEFAULT_POSITION_RULE, ModelConfig
 from spatial_jax.models.hf_config import config_from_hf, config_to_hf
-from spatial_jax.models.hf_weights import load_params, save_params
+from spatial_jax.models.hf_weights import check_tensors, load_params, save_params, settle_head
 from spatial_jax.models.hub import checkpoint_directory
+from spatial_jax.models.json_files import read_json
 from spatial_jax.models.positions import batch_positions
 from spatial_jax.models.qwen_vl import QwenVL, abstract_model
 from spatial_jax.models.safetensors_io import Checkpoint
@@ -202,15 +203,12 @@ class Policy:
         return str(jax.tree.leaves(self.params)[0].dtype)
 
 
-def read_config(directory: str | os.PathLike, position_rule: str = "4.57") -> ModelConfig:
-    """ModelConfig of a checkpoint directory."""
+def read_config(directory: str | os.PathLike, position_rule: str = DEFAULT_POSITION_RULE) -> ModelConfig:
+    """ModelConfig of a checkpoint directory, by its config.json. FileNotFoundError, or ValueError naming the field."""
     path = checkpoint_directory(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a checkpoint directory in Hugging Face layout")
-    try:
-        return config_from_hf(json.loads(path.read_text()), position_rule)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    return config_from_hf(read_json(path), position_rule, str(path))
 
 
 def load_pretrained(
@@ -220,24 +218,26 @@ def load_pretrained(
     *,
     rules: Rules = DEFAULT_RULES,
     param_dtype: str | None = None,
-    position_rule: str = "4.57",
+    position_rule: str = DEFAULT_POSITION_RULE,
 ) -> Policy:
     """A policy from a Hugging Face directory (config.json, *.safetensors in either key spelling), or from a hub name.
 
     dtype: type of activations and, unless param_dtype is given, of the parameters; mesh: where to shard the parameters,
-    by `rules`; position_rule: "4.57" or "hf5". Errors: FileNotFoundError, or ValueError that lists every tensor that
-    does not fit.
+    by `rules`; position_rule: "qwen", "4.57" or "hf5" (models/positions.py). Errors: FileNotFoundError, or ValueError
+    that lists the tensors that do not fit or names one with weights that are NaN or infinite.
     """
     if "float64" in (dtype, param_dtype) and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
         raise ValueError(
             'load_pretrained: dtype="float64" needs jax.config.update("jax_enable_x64", True) before any array is made'
         )
     directory = checkpoint_directory(directory)
-    config = read_config(directory, position_rule)
+    checkpoint = Checkpoint(directory)
+    config = settle_head(checkpoint, read_config(directory, position_rule))
+    check_tensors(checkpoint, config)  # before anything of config.json's sizes is made
     stored = param_dtype or dtype
     graphdef, shapes = abstract_model(config, dtype, stored)
     shardings = None if mesh is None else model_shardings(config, shapes, mesh, rules)
-    params = load_params(Checkpoint(directory), config, stored, shardings)
+    params = load_params(checkpoint, config, stored, shardings)
     return Policy(config, graphdef, params, directory, mesh)
 
 

@@ -4,9 +4,17 @@ evaluation.
 Rules (Qwen2-VL report and the transformers sources): a text token has three equal ids and advances by one; a vision
 token of a run starting at `cur` has time id cur + floor(a * step), height id cur + row, width id cur + column, over
 merged rows and columns; step is 1, for Qwen2.5-VL videos tokens_per_second * seconds_per_grid. Qwen3-VL treats every
-time step of a video as its own run, since timestamps stand between them. After a run `cur` continues at 1 + the largest
-id of the run (rule "4.57", as the checkpoints were trained) or at cur + max(rows, columns) (rule "hf5", transformers
-5.23).
+time step of a video as its own run, since timestamps stand between them. Three rules are in use for Qwen2.5-VL videos:
+
+- "qwen", the default: the product of the floats, floor after multiplying, and after a run `cur` continues at 1 + the
+  largest id of the run. Qwen's published training code (qwen-vl-finetune, rope2d.py) does this, as did transformers
+  before it cut the seconds.
+- "4.57": as "qwen", but seconds_per_grid loses its fraction first (transformers 4.57.3: at 0.5 s all frames share one
+  time). For policies that were fine-tuned through that version.
+- "hf5": the float product, but `cur` continues at cur + max(rows, columns) (transformers 5.23): text after a long clip
+  gets ids that the clip's last frames have already.
+
+They agree on pictures; "qwen" and "4.57" where the seconds are whole; "qwen" and "hf5" before the end of a clip.
 """
 
 from __future__ import annotations
@@ -67,10 +75,11 @@ def row_positions(
             )
         step = 1.0
         if kind == VIDEO and config.family == "qwen2_5_vl":
-            step = config.vision.tokens_per_second * float(next(seconds, 1.0))
+            interval = float(next(seconds, 1.0))
+            step = config.vision.tokens_per_second * (int(interval) if config.position_rule == "4.57" else interval)
         ids = vision_run_positions(cur, grid, step, merge)
         positions[:, at : at + size] = ids
-        cur = int(ids.max()) + 1 if config.position_rule == "4.57" else cur + max(int(grid[1]), int(grid[2])) // merge
+        cur = cur + max(int(grid[1]), int(grid[2])) // merge if config.position_rule == "hf5" else int(ids.max()) + 1
         at += size
     if next(runs, None) is not None:
         raise ValueError(

@@ -5,6 +5,7 @@ read.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import ml_dtypes
 import numpy as np
+
+from spatial_jax.models.json_files import read_json
 
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype(np.float64),
@@ -26,6 +29,7 @@ DTYPES: dict[str, np.dtype] = {
     "BOOL": np.dtype(bool),
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
+log = logging.getLogger(__name__)
 
 
 class SafetensorsFile:
@@ -89,8 +93,18 @@ class SafetensorsFile:
         return np.fromfile(self.path, dtype, int(np.prod(shape, dtype=np.int64)), offset=offset).reshape(shape)
 
 
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin", "adapter_config.json")
+
+
 class Checkpoint:
-    """All safetensors files of a directory (by its index file if there is one) as one set of tensors."""
+    """The safetensors files of a directory that transformers would load, as one set of tensors: the file or index that
+    config.json names under `transformers_weights`; else model.safetensors; else the shards of
+    model.safetensors.index.json. Where none of them is there (transformers refuses that), all other *.safetensors.
+
+    FileNotFoundError when a file is missing; ValueError when a tensor stands in two of the files. An adapter beside the
+    weights is never applied, and named by a warning.
+    """
 
     def __init__(self, directory: str | os.PathLike):
         self.directory = Path(directory)
@@ -98,26 +112,47 @@ class Checkpoint:
             raise FileNotFoundError(
                 f"{self.directory}: no such directory; give a folder with config.json and *.safetensors"
             )
-        index = self.directory / "model.safetensors.index.json"
-        if index.is_file():
-            try:
-                names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise ValueError(
-                    f"{index}: not an index of tensors ({type(error).__name__}: {error}); download or copy it again"
-                ) from None
-            if not all(isinstance(name, str) and name == os.path.basename(name) for name in names):
-                raise ValueError(f"{index}: names files outside its folder; download it again")
-            if missing := [name for name in names if not (self.directory / name).is_file()]:
-                raise FileNotFoundError(
-                    f"{self.directory}: {index.name} lists {', '.join(missing)}, not there; download them"
-                )
-            files = [self.directory / name for name in names]
-        else:
-            files = sorted(self.directory.glob("*.safetensors"))
+        adapters = [name for name in ADAPTER_FILES if (self.directory / name).is_file()]
+        files = self._files()
         if not files:
-            raise FileNotFoundError(f"{self.directory}: holds no *.safetensors file; other weight formats are not read")
-        self._where = {name: file for file in map(SafetensorsFile, files) for name in file.entries}
+            raise FileNotFoundError(
+                f"{self.directory}: holds {' and '.join(adapters)} but no weights; merge the adapter into its base"
+                if adapters
+                else f"{self.directory}: holds no *.safetensors file; other weight formats are not read"
+            )
+        if adapters:
+            log.warning(
+                "%s: %s beside the weights: the adapter is not applied; merge it, or remove it if it is merged already",
+                self.directory,
+                " and ".join(adapters),
+            )
+        self._where: dict[str, SafetensorsFile] = {}
+        for file in map(SafetensorsFile, files):
+            for name in file.entries:
+                if name in self._where:
+                    raise ValueError(
+                        f"{self.directory}: tensor {name} stands in {self._where[name].path.name} and in"
+                        f" {file.path.name}; remove the file of the older checkpoint"
+                    )
+                self._where[name] = file
+
+    def _files(self) -> list[Path]:
+        config, folder = self.directory / "config.json", self.directory
+        named = read_json(config).get("transformers_weights")
+        if named is not None:
+            if not _is_base_name(named) or not named.endswith((".safetensors", ".safetensors.index.json")):
+                raise ValueError(f"{config}: transformers_weights {named!r} is no safetensors file or index beside it")
+            if not (folder / named).is_file():
+                raise FileNotFoundError(f"{folder}: config.json names the weights {named}, not there; download it")
+            return _shards(folder / named) if named.endswith(".json") else [folder / named]
+        shards = _listed(folder / INDEX) if (folder / INDEX).is_file() else []
+        if (folder / WHOLE).is_file():
+            if shards:
+                log.warning("%s: %s is used, as in transformers; %s and its shards are left", folder, WHOLE, INDEX)
+            return [folder / WHOLE]
+        if shards:
+            return _shards(folder / INDEX)
+        return [path for path in sorted(folder.glob("*.safetensors")) if path.name not in ADAPTER_FILES]
 
     def names(self) -> list[str]:
         return list(self._where)
@@ -130,6 +165,27 @@ class Checkpoint:
 
     def read(self, name: str) -> np.ndarray:
         return self._where[name].read(name)
+
+
+def _is_base_name(name: object) -> bool:
+    return isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
+
+
+def _listed(index: Path) -> list[str]:
+    """The names of the files that an index lists, sorted; ValueError for anything but an index of files beside it."""
+    weight_map = read_json(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise ValueError(f"{index}: not an index of tensors (no weight_map); download or copy it again")
+    if not all(_is_base_name(name) for name in weight_map.values()):
+        raise ValueError(f"{index}: names files outside its folder; download it again")
+    return sorted(set(weight_map.values()))
+
+
+def _shards(index: Path) -> list[Path]:
+    names = _listed(index)
+    if missing := [name for name in names if not (index.parent / name).is_file()]:
+        raise FileNotFoundError(f"{index.parent}: {index.name} lists {', '.join(missing)}, not there; download them")
+    return [index.parent / name for name in names]
 
 
 def write_safetensors(

@@ -1,34 +1,31 @@
-"""A checkpoint's policy against transformers' model on the same weights: logits, positions, greedy tokens, as rows of a
-table.
-
-PyTorch and transformers' models are imported here by name and only when a comparison is asked for.
+"""A checkpoint's policy against the model that transformers reads from the same folder: logits, positions, greedy
+tokens, as rows of a table. transformers' side is computed by models/reference.py, in a process of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import gc
-import importlib
+import logging
 import os
 from typing import Any
 
 import numpy as np
 
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.hf_weights import canonical_name, published_name
+from spatial_jax.models.hf_weights import check_tensors, settle_head
+from spatial_jax.models.hub import checkpoint_directory
 from spatial_jax.models.policy import load_pretrained, read_config
+from spatial_jax.models.reference import V4_NAMES, Run, ask
 from spatial_jax.models.safetensors_io import Checkpoint
 
-CLASSES = {
-    "qwen2_vl": "Qwen2VLForConditionalGeneration",
-    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
-    "qwen3_vl": "Qwen3VLForConditionalGeneration",
-}
+log = logging.getLogger(__name__)
+RULE = "hf5"  # the position rule of transformers 5
 # float32: a looser bound passes a wrong GELU or a wrong epsilon.
 MAX_ERROR, RMS_ERROR = 2.5e-4, 2e-5
 # Half precision: our rms error against float32 arithmetic on the same rounded weights, over transformers' own.
 HALF_RATIO = 1.5
 DECODED = "batch, left padding"
+SECONDS = 0.7  # a time step of the videos: not whole, where the position rules differ
 CASES: dict[str, list[list[Any]]] = {
     "text": [[24]],
     "one image": [[4, ("image", (1, 8, 12)), 8]],
@@ -111,140 +108,66 @@ def sample_inputs(config: ModelConfig, rows: list[list[Any]], seed: int = 0) -> 
                 np.float32
             )
     if grids["video"] and config.family == "qwen2_5_vl":
-        out["second_per_grid_ts"] = np.full(len(grids["video"]), 1.0, np.float32)
+        out["second_per_grid_ts"] = np.full(len(grids["video"]), SECONDS, np.float32)
     return out
-
-
-_LIBRARIES: list[Any] = []
-
-
-def import_torch() -> tuple[Any, Any]:
-    """(torch, transformers); RuntimeError says what to install."""
-    try:
-        torch = importlib.import_module("torch")
-        try:
-            importlib.import_module("torchvision")
-        except ImportError:
-            pass
-        except RuntimeError:
-            # A torchvision wheel for another torch lacks its operators; transformers' models never call them.
-            # The definitions live as long as the library object does.
-            _LIBRARIES.append(torch.library.Library("torchvision", "DEF"))
-            for name in ("nms", "qnms"):
-                _LIBRARIES[-1].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        return torch, importlib.import_module("transformers")
-    except ImportError as error:
-        raise RuntimeError(
-            f"verify: needs PyTorch and transformers to compare with ({error}); pip install torch transformers"
-        ) from None
-
-
-def torch_model(
-    torch: Any,
-    transformers: Any,
-    directory: str | os.PathLike,
-    config: ModelConfig,
-    dtype: str,
-    weights: str = "float32",
-) -> Any:
-    """transformers' model with the directory's tensors under their in-memory names, so that both key spellings work.
-
-    dtype: type to compute in; weights: type that the tensors are rounded to first.
-    """
-    hf_config = transformers.AutoConfig.from_pretrained(directory, trust_remote_code=False)
-    model = getattr(transformers, CLASSES[config.family])(hf_config)
-    for buffer_dtype in {parameter.dtype for parameter in model.parameters()} - {getattr(torch, dtype)}:
-        for parameter in model.parameters():
-            if parameter.dtype == buffer_dtype:
-                parameter.data = parameter.data.to(getattr(torch, dtype))
-    checkpoint, parameters = Checkpoint(directory), dict(model.named_parameters())
-    with torch.no_grad():
-        for name in checkpoint.names():
-            target = parameters.get(published_name(canonical_name(name), "v5"))
-            if target is not None:
-                target.copy_(torch.from_numpy(checkpoint.read(name).astype(np.float32)).to(getattr(torch, weights)))
-    model.tie_weights()
-    return model.eval()
-
-
-def _theirs(
-    directory: str | os.PathLike,
-    config: ModelConfig,
-    cases: dict[str, dict[str, np.ndarray]],
-    dtype: str,
-    new_tokens: int,
-    weights: str = "float32",
-) -> dict[str, Any]:
-    torch, transformers = import_torch()
-    model = torch_model(torch, transformers, directory, config, dtype, weights)
-    results = {}
-    for name, inputs in cases.items():
-        tensors = {key: torch.from_numpy(value) for key, value in inputs.items()}
-        grids = {
-            key: tensors[key] for key in ("image_grid_thw", "video_grid_thw", "second_per_grid_ts") if key in tensors
-        }
-        with torch.no_grad():
-            logits = model(**tensors).logits.float().numpy()
-            greedy = None
-            if name == DECODED:
-                greedy = model.generate(
-                    **tensors,
-                    max_new_tokens=new_tokens,
-                    min_new_tokens=new_tokens,
-                    do_sample=False,
-                    eos_token_id=None,
-                    pad_token_id=1,
-                    suppress_tokens=_banned(config),
-                    repetition_penalty=1.0,
-                )
-                greedy = greedy[:, inputs["input_ids"].shape[1] :].numpy()
-            positions = None
-            if "image_grid_thw" in grids or "video_grid_thw" in grids:
-                positions = model.model.get_rope_index(
-                    tensors["input_ids"],
-                    mm_token_type_ids=tensors["mm_token_type_ids"],
-                    attention_mask=tensors["attention_mask"],
-                    **grids,
-                )[0].numpy()
-        results[name] = (logits, positions, greedy)
-    return results
 
 
 def _banned(config: ModelConfig) -> list[int]:
     return [config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id]
 
 
+def _key_mapping(checkpoint: Checkpoint, config: ModelConfig) -> dict[str, str] | None:
+    """What transformers needs to be told about the names of a Qwen3-VL in the v4 spelling; nothing for any other."""
+    v4 = any(name.startswith(("visual.", "model.layers.")) for name in checkpoint.names())
+    if config.family != "qwen3_vl" or not v4:
+        return None
+    log.warning(
+        "%s: transformers does not read Qwen3-VL in this key spelling (v4) by itself; its names are mapped here, write"
+        " --style v5 for use with transformers",
+        checkpoint.directory,
+    )
+    return V4_NAMES
+
+
 def verify_checkpoint(directory: str | os.PathLike, dtype: str = "float32", new_tokens: int = 8) -> list[Comparison]:
-    """Comparisons of a Hugging Face directory, one a case. transformers runs first and is freed before the policy is
-    loaded.
+    """Comparisons of a Hugging Face directory, one a case. transformers reads the folder by its own `from_pretrained`,
+    in a process that is gone before the policy is loaded.
 
     The truth is transformers in float32; for a half-precision `dtype` on weights rounded to it, and the bound is 1.5
     times the rms error of transformers in that type. Positions follow the rule "hf5", which is what transformers 5
-    computes. RuntimeError without PyTorch.
+    computes. RuntimeError without PyTorch, or when transformers cannot take the folder.
     """
-    config = read_config(directory, "hf5")
+    directory = checkpoint_directory(directory)
+    checkpoint = Checkpoint(directory)
+    config = settle_head(checkpoint, read_config(directory, RULE))
+    check_tensors(checkpoint, config)  # what we cannot read is said before transformers is started
     cases: dict[str, Any] = {name: sample_inputs(config, rows, seed) for seed, (name, rows) in enumerate(CASES.items())}
-    truth = _theirs(directory, config, cases, "float32", new_tokens, weights=dtype)
-    gc.collect()
-    half = None if dtype == "float32" else _theirs(directory, config, cases, dtype, 1, weights=dtype)
-    gc.collect()
-    policy = load_pretrained(directory, dtype, position_rule="hf5")
+    runs = [Run("float32", dtype, new_tokens if dtype == "float32" else 0)]
+    runs += [] if dtype == "float32" else [Run(dtype, dtype, 0)]
+    truth, version = ask(
+        directory,
+        cases,
+        runs,
+        decoded=DECODED,
+        banned=_banned(config),
+        key_mapping=_key_mapping(checkpoint, config),
+    )
+    if not version.startswith("5."):
+        raise RuntimeError(f"verify: transformers {version} has other positions than 5; pip install 'transformers>=5'")
+    policy = load_pretrained(directory, dtype, position_rule=RULE)
     rows = []
     inputs: dict[str, Any]
     for name, inputs in cases.items():
-        logits, positions, greedy = truth[name]
-        mask = inputs["attention_mask"].astype(bool)
-        error = (policy.logits(**inputs) - logits)[mask]
-        bounds = (
-            (MAX_ERROR, RMS_ERROR)
-            if half is None
-            else (float("inf"), HALF_RATIO * _rms((half[name][0] - logits)[mask]))
-        )
+        theirs, mask = truth[0][name], inputs["attention_mask"].astype(bool)
+        error = (policy.logits(**inputs) - theirs["logits"])[mask]
+        bounds = (MAX_ERROR, RMS_ERROR)
+        if len(runs) > 1:
+            bounds = (float("inf"), HALF_RATIO * _rms((truth[1][name]["logits"] - theirs["logits"])[mask]))
         decoded = None
-        if greedy is not None and half is None:
-            decoded = bool(
-                (policy.greedy(**inputs, max_new_tokens=new_tokens, banned_ids=_banned(config)) == greedy).all()
-            )
+        if "greedy" in theirs:
+            ours = policy.greedy(**inputs, max_new_tokens=new_tokens, banned_ids=_banned(config))
+            decoded = bool((ours == theirs["greedy"]).all())
+        positions = theirs.get("positions")
         rows.append(
             Comparison(
                 name,

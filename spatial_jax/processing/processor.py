@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.configs import DEFAULT_POSITION_RULE, ModelConfig
 from spatial_jax.models.hub import checkpoint_directory
 from spatial_jax.models.positions import IMAGE, VIDEO, row_positions
 from spatial_jax.processing.image import ImageSettings, image_patches, image_size, load_image, normalise
@@ -74,7 +74,7 @@ class Processor:
         *,
         min_pixels: int | None = None,
         max_pixels: int | None = None,
-        position_rule: str = "4.57",
+        position_rule: str = DEFAULT_POSITION_RULE,
         video_min_pixels: int | None = None,
         video_max_pixels: int | None = None,
         fps: float | None = None,

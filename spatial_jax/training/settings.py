@@ -23,7 +23,7 @@ class ModelSettings:
     dtype: Literal["float32", "bfloat16"] = "bfloat16"  # activations
     param_dtype: Literal["float32", "bfloat16"] = "float32"  # master weights
     remat: str = "full"  # what the backward pass recomputes: none | full | a named policy
-    position_rule: Literal["4.57", "hf5"] = "4.57"  # M-RoPE positions of text after a video
+    position_rule: Literal["qwen", "4.57", "hf5"] = "qwen"  # M-RoPE positions of videos and the text after them
     freeze: tuple[str, ...] = ()  # of: vision, merger, embed, head, text
     lora_rank: int = 0  # 0 trains the weights themselves
     lora_alpha: float = 64.0

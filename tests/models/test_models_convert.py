@@ -1,13 +1,18 @@
 """The convert command: its table on three families in both key spellings, its errors, rewriting."""
 
 import dataclasses
+import json
+import re
+import shutil
+import subprocess
 
 import pytest
 import tiny_checkpoints as tiny
 from safetensors.torch import load_file, save_file
 
 from spatial_jax.convert import main
-from spatial_jax.models import verify
+from spatial_jax.models import hf_weights, load_pretrained, policy, save_pretrained, verify
+from spatial_jax.models.safetensors_io import Checkpoint
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
@@ -20,6 +25,51 @@ def test_verify_prints_a_table_and_passes(tmp_path, capsys, monkeypatch, family,
     assert main(["--verify", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert out.count(" ok\n") == len(verify.CASES) and "equal to transformers in all cases" in out
+    assert "positions were compared by the rule 'hf5'" in out and "use 'qwen'" in out
+
+
+def test_verify_sees_what_our_reader_gets_wrong(tmp_path, capsys, monkeypatch):
+    """Each fault is put into our reader alone; transformers reads the folder for itself."""
+    monkeypatch.setattr(verify, "CASES", {"text": verify.CASES["text"]})
+    tiny.make(tmp_path, "qwen2_vl")
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
+    swapped, canonical = {"up_proj": "gate_proj", "gate_proj": "up_proj"}, hf_weights.canonical_name
+    faults = {
+        "head": [(module, "settle_head", lambda checkpoint, config: config) for module in (policy, verify)],
+        "names": [
+            (hf_weights, "canonical_name", lambda n: re.sub(r"(up|gate)_proj", lambda m: swapped[m[0]], canonical(n)))
+        ],
+    }
+    for patches in faults.values():
+        with monkeypatch.context() as patched:
+            for patch in patches:
+                patched.setattr(*patch)
+            assert main(["--verify", str(tmp_path)]) == 1
+        assert "1 of 1 cases differ" in capsys.readouterr().out
+
+
+def test_verify_takes_the_files_that_transformers_takes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(verify, "CASES", {"text": verify.CASES["text"]})
+    tiny.make(tmp_path / "new", "qwen2_5_vl", seed=1)
+    tiny.make(tmp_path / "old", "qwen2_5_vl", seed=2)
+    old = load_pretrained(tmp_path / "old")
+    hf_weights.save_params(tmp_path / "old", old.config, old.params, shard_bytes=200_000)
+    shutil.copytree(tmp_path / "old", tmp_path / "new", dirs_exist_ok=True)
+    assert main(["--verify", str(tmp_path / "new")]) == 0
+    monkeypatch.setattr(Checkpoint, "_files", lambda self: sorted(self.directory.glob("model-*.safetensors")))
+    assert main(["--verify", str(tmp_path / "new")]) == 1
+
+
+def test_what_transformers_cannot_take_is_one_line(tmp_path, capsys, monkeypatch):
+    tiny.make(tmp_path / "in", "qwen3_vl")
+    save_pretrained(load_pretrained(tmp_path / "in"), tmp_path / "v4", style="v4")
+    monkeypatch.setattr(verify, "_key_mapping", lambda *_: None)
+    assert main(["--verify", str(tmp_path / "v4")]) == 2
+    (line,) = [line for line in capsys.readouterr().err.split("\n") if line.startswith("convert: ")]
+    assert "transformers finds 35 tensors missing" in line
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], -9, "", ""))
+    assert main(["--verify", str(tmp_path / "in")]) == 2 and "SIGKILL" in capsys.readouterr().err
 
 
 def test_verify_in_half_precision_allows_what_transformers_itself_loses_and_no_more(tmp_path, capsys, monkeypatch):

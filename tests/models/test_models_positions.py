@@ -10,14 +10,14 @@ from spatial_jax.models import config_from_hf, row_positions
 from spatial_jax.models.positions import batch_positions
 
 
-def config(rule="4.57", family="qwen2_5_vl"):
+def config(rule="qwen", family="qwen2_5_vl"):
     return dataclasses.replace(config_from_hf(tiny.hf_config(family).to_dict()), position_rule=rule)
 
 
 def test_text_after_a_long_video_follows_the_chosen_rule():
     # 4 grids at 1.5 s and 2 tokens a second: time ids 0, 3, 6, 9 on a 2 x 3 grid.
     types = np.array([0] + [2] * 24 + [0, 0])
-    new, following = row_positions(types, [(4, 4, 6)], config("4.57"), [1.5])
+    new, following = row_positions(types, [(4, 4, 6)], config("qwen"), [1.5])
     old, old_following = row_positions(types, [(4, 4, 6)], config("hf5"), [1.5])
     assert new[0, 1:25].tolist() == [1] * 6 + [4] * 6 + [7] * 6 + [10] * 6
     assert new[1, 1:7].tolist() == [1, 1, 1, 2, 2, 2] and new[2, 1:7].tolist() == [1, 2, 3, 1, 2, 3]
@@ -28,7 +28,7 @@ def test_text_after_a_long_video_follows_the_chosen_rule():
 
 def test_both_rules_agree_on_images_and_qwen2_videos_step_by_one():
     types = np.array([0, 1, 1, 1, 1, 1, 1, 0])
-    for rule in ("4.57", "hf5"):
+    for rule in ("qwen", "4.57", "hf5"):
         positions, following = row_positions(types, [(1, 4, 6)], config(rule))
         assert positions[:, -1].tolist() == [4] * 3 and following == 5
     positions, _ = row_positions(np.full(12, 2), [(2, 4, 6)], config(family="qwen2_vl"), [9.0])

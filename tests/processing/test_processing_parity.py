@@ -248,7 +248,7 @@ def test_timestamps_in_the_training_form(folders):
     """transformers 4.57 (the form of training) has no outer marks; 5.23 keeps them: two tokens more a video."""
     clip = np.stack([np.asarray(picture(128, 96)) for _ in range(48)])
     video = Video(list(clip[::12]), fps=24.0, indices=(0, 12, 24, 36), total=48)
-    trained, strict = (Processor.from_pretrained(folders["qwen3_vl"], position_rule=rule) for rule in ("4.57", "hf5"))
+    trained, strict = (Processor.from_pretrained(folders["qwen3_vl"], position_rule=rule) for rule in ("qwen", "hf5"))
     short, long = (p.encode(conversation("video"), videos=[video]) for p in (trained, strict))
     assert len(long) == len(short) + 2
     text = trained.decode(short.input_ids, skip_special_tokens=False).replace("<|video_pad|>", "")
