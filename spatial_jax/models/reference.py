@@ -167,9 +167,8 @@ def ask(
             "key_mapping": key_mapping,
         }
         (work / "job.json").write_text(json.dumps(job))
-        np.savez(
-            work / "inputs.npz", **{f"{case}/{key}": v for case, named in cases.items() for key, v in named.items()}
-        )
+        flat: dict[str, Any] = {f"{case}/{name}": v for case, named in cases.items() for name, v in named.items()}
+        np.savez(work / "inputs.npz", **flat)
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         done = subprocess.run(
