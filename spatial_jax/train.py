@@ -3,7 +3,8 @@
     python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/my_run \
         --config.model.path=DIR --config.data.paths='("DIR",)'
 
-Any key of the config can be overridden as above; a key that does not exist is an error that names the nearest.
+Any key of the config can be overridden as above; a key that does not exist is an error that names the nearest. A run
+that goes on with other settings or data than it was begun with is refused unless --allow_changes.
 """
 
 from __future__ import annotations
@@ -14,11 +15,23 @@ import sys
 from absl import app, flags
 from ml_collections import config_flags
 
+from spatial_jax.checkpoints import EXIT_PREEMPTED, Preempted, PreemptionGuard, leave_at_once
+
 _CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/quickstart.py:grpo", lock_config=True)
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "directory of the run: config.json, metrics.jsonl, checkpoints/, gallery/, export/"
 )
-_RESUME = flags.DEFINE_bool("resume", True, "go on from the newest checkpoint in --workdir")
+_RESUME = flags.DEFINE_bool(
+    "resume",
+    True,
+    "go on from the newest checkpoint in --workdir; --noresume moves what is there aside and begins anew",
+)
+_ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes", False, "go on from a checkpoint although the settings or data that make the run are others now"
+)
+_ANY_PROCESSES = flags.DEFINE_bool(
+    "any_processes", False, "go on from a checkpoint that another number of processes has saved"
+)
 
 
 def main(argv: list[str]) -> int:
@@ -31,17 +44,29 @@ def main(argv: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for noisy in ("absl", "orbax", "jax", "etils", "tensorflow_datasets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    from spatial_jax import config as run_config
-    from spatial_jax.training.loop import train
-
     try:
-        return train(run_config.strict(_CONFIG.value), str(_WORKDIR.value), resume=_RESUME.value)
-    except (ValueError, FileNotFoundError, OSError) as error:
+        with PreemptionGuard() as guard:
+            guard.at_once = True
+            from spatial_jax import config as run_config
+            from spatial_jax.training.loop import train
+
+            return train(
+                run_config.strict(_CONFIG.value),
+                str(_WORKDIR.value),
+                resume=_RESUME.value,
+                allow_changes=_ALLOW_CHANGES.value,
+                any_processes=_ANY_PROCESSES.value,
+                guard=guard,
+            )
+    except Preempted:
+        return EXIT_PREEMPTED
+    except (ValueError, OSError) as error:
         logging.getLogger(__name__).debug("cause", exc_info=True)
         print(f"train: {error}", file=sys.stderr)
         return 2
 
 
 if __name__ == "__main__":
+    leave_at_once()
     flags.mark_flags_as_required(["config", "workdir"])
     app.run(main)

@@ -1,14 +1,26 @@
-"""Checkpoints: everything a resume needs, in one place; checksums; preemption."""
+"""Checkpoints: everything a resume needs, in one place; checksums; preemption; one run a folder."""
 
 from typing import TYPE_CHECKING, Any
 
-from spatial_jax.checkpoints.preemption import EXIT_PREEMPTED, PreemptionGuard
+from spatial_jax.checkpoints.preemption import EXIT_PREEMPTED, Preempted, PreemptionGuard, leave_at_once
+from spatial_jax.checkpoints.run_lock import FolderTaken, RunLock
 
 if TYPE_CHECKING:
     from spatial_jax.checkpoints.manager import CheckpointManager, restore_or_start
-    from spatial_jax.checkpoints.manifest import CheckpointDamaged
+    from spatial_jax.checkpoints.manifest import CheckpointDamaged, CheckpointNotWritten
 
-__all__ = ["EXIT_PREEMPTED", "CheckpointDamaged", "CheckpointManager", "PreemptionGuard", "restore_or_start"]
+__all__ = [
+    "EXIT_PREEMPTED",
+    "CheckpointDamaged",
+    "CheckpointManager",
+    "CheckpointNotWritten",
+    "FolderTaken",
+    "Preempted",
+    "PreemptionGuard",
+    "RunLock",
+    "leave_at_once",
+    "restore_or_start",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,8 +29,8 @@ def __getattr__(name: str) -> Any:
         from spatial_jax.checkpoints import manager
 
         return getattr(manager, name)
-    if name == "CheckpointDamaged":
-        from spatial_jax.checkpoints.manifest import CheckpointDamaged
+    if name in ("CheckpointDamaged", "CheckpointNotWritten"):
+        from spatial_jax.checkpoints import manifest
 
-        return CheckpointDamaged
+        return getattr(manifest, name)
     raise AttributeError(f"module {__name__} has no attribute {name}")

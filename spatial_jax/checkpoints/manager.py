@@ -7,6 +7,7 @@ A checkpoint is a directory `checkpoints/STEP` (or `STEP.ATTEMPT` when a step is
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import re
@@ -33,6 +34,7 @@ from spatial_jax.checkpoints.leaves import (
 from spatial_jax.checkpoints.manifest import (
     NAME,
     CheckpointDamaged,
+    CheckpointNotWritten,
     find_damage,
     read_manifest,
     write_atomically,
@@ -111,6 +113,16 @@ class CheckpointManager:
             multihost_utils.process_allgather(np.array(True))
         return found
 
+    def glance(self) -> Any:
+        """The first process's host state of the newest checkpoint, unchecked; None where there is none to read. For
+        what can be told before a model is loaded; `restore` is what to go by.
+        """
+        step = self.latest()
+        try:
+            return None if step is None else decode_host_state((self.path(step) / _host_name(0)).read_bytes())
+        except (OSError, ValueError, RecursionError):
+            return None
+
     # ---- saving
 
     def save(self, step: int, state: Any, host_state: Any = None, *, wait: bool = False) -> None:
@@ -123,12 +135,11 @@ class CheckpointManager:
         encoded = encode_host_state(host_state)
         leaves = to_leaves(state)
         described = describe_leaves(leaves)
-        directory = self._new_directory(step)
-        if self._orbax is None:
-            self._orbax = ocp.AsyncCheckpointer(
-                ocp.PyTreeCheckpointHandler(use_ocdbt=True), timeout_secs=int(self.timeout)
-            )
-        self._orbax.save(directory / "state", args=ocp.args.PyTreeSave(leaves))
+        try:
+            directory = self._new_directory(step)
+            self._start_orbax().save(directory / "state", args=ocp.args.PyTreeSave(leaves))
+        except Exception as error:  # of the disk: each of the libraries below has its own kind
+            raise self._not_written(error) from error
         self.last_save = {"step": step, "blocked_s": time.monotonic() - began}
         self._thread = threading.Thread(
             target=self._finish_quietly, args=(step, directory, encoded, described), name=f"checkpoint-{step}"
@@ -144,7 +155,7 @@ class CheckpointManager:
             self._thread = None
         if self._error is not None:
             error, self._error = self._error, None
-            raise RuntimeError(f"a checkpoint in {self.directory} could not be written: {error}") from error
+            raise self._not_written(error) from error
 
     def close(self) -> None:
         """Waits for the running save and frees Orbax's threads."""
@@ -152,7 +163,8 @@ class CheckpointManager:
             self.wait()
         finally:
             if self._orbax is not None:
-                self._orbax.close()
+                with contextlib.suppress(Exception):  # it says again what `wait` said
+                    self._orbax.close()
                 self._orbax = None
 
     def __enter__(self) -> CheckpointManager:
@@ -165,6 +177,24 @@ class CheckpointManager:
         if self._processes > 1:
             key = f"spatial_jax_checkpoint_{next(_BARRIERS)}"
             ocp.multihost.get_barrier_sync_fn()(key=key, timeout_ms=int(self.timeout * 1000))
+
+    def _start_orbax(self) -> ocp.AsyncCheckpointer:
+        if self._orbax is None:
+            self._orbax = ocp.AsyncCheckpointer(
+                ocp.PyTreeCheckpointHandler(use_ocdbt=True), timeout_secs=int(self.timeout)
+            )
+        return self._orbax
+
+    def _not_written(self, error: BaseException) -> CheckpointNotWritten:
+        """The error of a save in one line; libraries tell of a full disk in ten."""
+        text = " ".join(str(error).split()) or type(error).__name__
+        full = re.search(r"No space left on device|Disk quota exceeded|File too large|Read-only file system", text)
+        why, newest = full[0] if full else text[:300], self.latest()
+        kept = "there is none before it" if newest is None else f"step {newest} is intact"
+        return CheckpointNotWritten(
+            f"a checkpoint in {self.directory} could not be written: {why}; {kept}: make room or put the folder right,"
+            " and run the same command again"
+        )
 
     def _new_directory(self, step: int) -> epath.Path:
         """A fresh directory for this save. Remains of saves that were killed go first: one writer, so nothing of them
@@ -186,12 +216,16 @@ class CheckpointManager:
         self._barrier()
         return directory
 
-    def _finish_quietly(self, *args: Any) -> None:
+    def _finish_quietly(self, step: int, directory: epath.Path, *args: Any) -> None:
         began = time.monotonic()
         try:
-            self._finish(*args)
+            self._finish(step, directory, *args)
         except BaseException as error:
             self._error = error
+            if self._process == 0:
+                with contextlib.suppress(Exception):  # half a checkpoint would keep a full disk full
+                    if not (directory / NAME).exists():
+                        directory.rmtree()
         self.last_save["background_s"] = time.monotonic() - began
 
     def _finish(self, step: int, directory: epath.Path, encoded: bytes, described: dict[str, list]) -> None:
@@ -200,7 +234,7 @@ class CheckpointManager:
         """
         assert self._orbax is not None
         self._orbax.wait_until_finished()
-        write_atomically(directory / "host" / f"process_{self._process:05d}.json", encoded)
+        write_atomically(directory / _host_name(self._process), encoded)
         self._barrier()
         write_part(directory, self._process, self._processes)
         self._barrier()
@@ -279,11 +313,19 @@ class CheckpointManager:
         written = int(manifest["processes"])
         if written != self._processes and not any_processes:
             raise ValueError(
-                f"checkpoint {directory} was written by {written} processes and this run has {self._processes}; data"
-                " positions are per process: pass any_processes=True to take the first one's for all"
+                f"checkpoint {directory} was written by {written} processes and this run has {self._processes}; what"
+                " each keeps for itself is per process: give --any_processes (any_processes=True) to take the first"
+                " one's for all"
             )
-        number = self._process if written == self._processes else 0
-        return decode_host_state((directory / "host" / f"process_{number:05d}.json").read_bytes())
+        path = directory / _host_name(self._process if written == self._processes else 0)
+        try:
+            return decode_host_state(path.read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise CheckpointDamaged(f"{path} is no host state ({type(error).__name__})") from None
+
+
+def _host_name(process: int) -> str:
+    return f"host/process_{process:05d}.json"
 
 
 def restore_or_start(

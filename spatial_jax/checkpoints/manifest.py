@@ -19,10 +19,14 @@ _PART = "hashes_"
 _BLOCK = 1 << 22
 
 
-class CheckpointDamaged(Exception):
+class CheckpointDamaged(ValueError):
     """A checkpoint's files are not those that were written; the message names the file and an intact checkpoint, if
     there is one.
     """
+
+
+class CheckpointNotWritten(OSError):
+    """A save failed (a full disk, a folder that is gone); the message is one line. What was saved before is intact."""
 
 
 def list_files(directory: epath.Path) -> list[str]:
@@ -105,8 +109,9 @@ def read_manifest(directory: epath.Path) -> dict[str, Any]:
     try:
         manifest = json.loads((directory / NAME).read_bytes())
         checksum = manifest.pop("checksum")
-        fits = checksum == _digest(manifest)
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        kinds = {"files": dict, "leaves": dict, "processes": int}
+        fits = checksum == _digest(manifest) and all(isinstance(manifest[key], kind) for key, kind in kinds.items())
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         fits, manifest = False, {}
     if not fits:
         raise CheckpointDamaged(f"{directory / NAME} is damaged")

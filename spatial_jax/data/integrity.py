@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ class Shard:
     records: int
     problem: str = ""
     readable: bool = True  # False: none of its records can be read
+    sha256: str = ""  # of its content; "": not asked for, or not readable
 
 
 def check_shards(directory: Path, shards: list[tuple[str, int]], split: str, checksums: bool = True) -> list[Shard]:
@@ -68,9 +70,15 @@ def _check(path: Path, records: int, stated: dict[str, Any] | None, checksums: b
         reader.close()
     if found != records:
         return Shard(path, records, f"holds {found} readable records where {records} were written", False)
-    if checksums and stated and "sha256" in stated and _sha256(path) != stated["sha256"]:
-        return Shard(path, records, "does not have the sha256 of manifest.json")
-    return Shard(path, records)
+    digest = _sha256(path) if checksums else ""
+    if checksums and stated and "sha256" in stated and digest != stated["sha256"]:
+        return Shard(path, records, "does not have the sha256 of manifest.json", sha256=digest)
+    return Shard(path, records, sha256=digest)
+
+
+def content_digest(shards: Sequence[Shard]) -> str:
+    """One digest of the contents of a split: the same for the same records, wherever the dataset lies."""
+    return hashlib.sha256(" ".join(shard.sha256 for shard in shards).encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -222,22 +222,34 @@ class QuestionPipeline:
             "passed_over": self.passed_over,
         }
 
-    def set_state(self, state: dict[str, Any]) -> None:
+    @property
+    def digests(self) -> list[str]:
+        """Of the datasets' contents, in order."""
+        return [source.digest for source in self.sources]
+
+    def set_state(self, state: dict[str, Any], *, changed: bool = False) -> None:
         """Continues exactly where `get_state` was taken. Raises ValueError when the datasets, seed or number of
-        processes differ.
+        processes differ, unless that is meant (`changed`): then each stream goes on after as many samples as were
+        taken, with the weights of now; where the number of datasets differs, all begin again.
         """
         if state.get("version") != STATE_VERSION:
             raise ValueError(
                 f"iterator state of version {state.get('version')}, this code reads {STATE_VERSION}; resume with the"
                 " code that wrote it"
             )
-        mine = self._identity()
-        for key, value in mine.items():
-            if state["identity"].get(key) != value:
-                raise ValueError(
-                    f"the checkpoint's data differ: {key} was {state['identity'].get(key)}, is {value}; "
-                    "resume with the same data settings, or start a new run from the exported weights"
-                )
+        saved = state["identity"]
+        # A state of before the contents were kept has no such entry.
+        differing = [(key, value) for key, value in self._identity().items() if key in saved and saved[key] != value]
+        if differing and not changed:
+            key, value = differing[0]
+            raise ValueError(
+                f"the checkpoint's data differ: {key} was {saved[key]}, is {value}; "
+                "resume with the same data settings, or start a new run from the exported weights"
+            )
+        if changed:
+            if len(state["consumed"]) != len(self._streams):
+                return
+            state = {**state, "weights": self.weights}
         self.draws, self.passed_over, self.weights = (
             int(state["draws"]),
             int(state.get("passed_over", 0)),
@@ -259,6 +271,7 @@ class QuestionPipeline:
     def _identity(self) -> dict[str, Any]:
         return {
             "datasets": [[s.name, s.split, len(s)] for s in self.sources],
+            "contents": self.digests,
             "seed": self.settings.seed,
             "shuffle": self.settings.shuffle,
             "together": self.settings.together,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spatial_jax.data.integrity import DatasetError
+from spatial_jax.data.integrity import DatasetError, check_shards, content_digest
 from spatial_jax.data.records import SceneObject, SceneRecord, from_example
 from spatial_jax.dataset_folder import open_dataset_folder
 from spatial_jax.media import open_image
@@ -59,6 +59,15 @@ def open_scenes(directory: str | Path, split: str = "train"):
     except ValueError as error:
         raise DatasetError(" ".join(str(error).split())[:400]) from None
     return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+
+
+def scenes_digest(directory: str | Path, split: str = "train") -> str:
+    """Of the content of a split of scenes (see `integrity.content_digest`)."""
+    import tensorflow_datasets as tfds
+
+    info = tfds.builder_from_directory(str(directory)).info.splits[split]
+    names = [Path(file).name for file in info.filenames]
+    return content_digest(check_shards(Path(directory), sorted(zip(names, info.shard_lengths)), split))
 
 
 def label_scene(scene: SceneRecord, processor: Processor, rng: np.random.Generator, words: int = 2) -> SceneLabels:

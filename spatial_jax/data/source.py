@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.data.integrity import DatasetError, Shard, check_shards
+from spatial_jax.data.integrity import DatasetError, Shard, check_shards, content_digest
 from spatial_jax.data.records import QuestionRecord, from_example
 from spatial_jax.dataset_folder import open_dataset_folder
 
@@ -58,6 +58,11 @@ class QuestionSource:
     def name(self) -> str:
         """The dataset's folder name, for messages and metrics."""
         return self.directory.name
+
+    @property
+    def digest(self) -> str:
+        """Of the split's content: other questions under the same name and number have another one."""
+        return content_digest(self.shards)
 
     def __getitem__(self, position: int) -> QuestionRecord | Unusable:
         index = int(self.indices[position])

@@ -281,8 +281,12 @@ def replaced_checkpoint(directory: str | os.PathLike, processor: bool = True) ->
         return
 
     def stale(name: str) -> bool:
-        ours = name == "config.json" or re.fullmatch(r"model.*\.safetensors.*", name) is not None
-        return ours or (processor and name in PROCESSOR_FILES)
+        return of_checkpoint(name) and (processor or name not in PROCESSOR_FILES)
 
     with replaced_folder(directory, stale, last="config.json") as folder:
         yield folder
+
+
+def of_checkpoint(name: str) -> bool:
+    """Whether a file of this name is one that `save_pretrained` writes."""
+    return name == "config.json" or name in PROCESSOR_FILES or bool(re.fullmatch(r"model.*\.safetensors.*", name))

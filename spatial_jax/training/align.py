@@ -29,7 +29,7 @@ import numpy as np
 from flax import struct
 
 from spatial_jax.data.cache import ByteCache
-from spatial_jax.data.scenes import SceneLabels, label_scene, open_scenes, scene_at
+from spatial_jax.data.scenes import SceneLabels, label_scene, open_scenes, scene_at, scenes_digest
 from spatial_jax.models.batch import PromptBatch
 from spatial_jax.ops.shared_prefix import causal_attention
 from spatial_jax.training.setup import Setup
@@ -65,6 +65,7 @@ class SceneStream:
 
     def __init__(self, setup: Setup):
         data = setup.run.data
+        self._directories, self._split = data.paths, data.split
         scenes = [open_scenes(directory, data.split) for directory in data.paths]
         self.sources = [_Named(Path(directory).name, len(scene)) for directory, scene in zip(data.paths, scenes)]
         self._scenes, self._processor, self._seed, self.drawn = scenes, setup.processor, data.seed, 0
@@ -94,10 +95,16 @@ class SceneStream:
             self._cache.put((source, index), found, found.nbytes)
         return found
 
+    @property
+    def digests(self) -> list[str]:
+        """Of the datasets' contents, in order."""
+        return [scenes_digest(directory, self._split) for directory in self._directories]
+
     def get_state(self) -> dict[str, Any]:
         return {"drawn": self.drawn}
 
-    def set_state(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: dict[str, Any], *, changed: bool = False) -> None:
+        """Goes on where `get_state` was taken; with `changed` data, after as many pictures."""
         self.drawn = int(state["drawn"])
 
     def close(self) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import json
 import logging
 import sys
 from pathlib import Path
@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, PreemptionGuard
+from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, Preempted, PreemptionGuard
 from spatial_jax.data.encode import SampleEncoder
 from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
 from spatial_jax.data.plan import plan_samples
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import open_questions
 from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery, write_pass_rates
+from spatial_jax.models.digest import checkpoint_digest
 from spatial_jax.rl.curriculum import Curriculum
 from spatial_jax.rl.entropy import EntropyController
 from spatial_jax.rl.pass_rates import read_pass_rates
@@ -30,26 +31,18 @@ from spatial_jax.training.answers import AnswerScorer, Sampled
 from spatial_jax.training.demonstrations import demonstration_check
 from spatial_jax.training.dpo import Dpo
 from spatial_jax.training.flops import step_flops
+from spatial_jax.training.folder import RunFolder, changes_at_a_glance, claimed, compared
 from spatial_jax.training.grpo import Grpo, Rollout
-from spatial_jax.training.mirror import Mirror, mirror_of
+from spatial_jax.training.identity import NOTHING, Changes, file_digest, settings_of
 from spatial_jax.training.optimizer import learning_rate
 from spatial_jax.training.pairs import Pairs
-from spatial_jax.training.preflight import (
-    SMALLER,
-    device_limit,
-    lint_sources,
-    memory_line,
-    program_bytes,
-    programs_line,
-    state_bytes,
-    truth_check,
-)
+from spatial_jax.training.preflight import announce, check_programs, lint_sources, truth_check
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import LogSettings, RunConfig
 from spatial_jax.training.setup import Setup, make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
-from spatial_jax.training.state import TrainState, init_optimizer, parameter_table
+from spatial_jax.training.state import TrainState, init_optimizer
 from spatial_jax.training.update import Updater, add_sums
 from spatial_jax.training.validation import Validation
 
@@ -115,12 +108,24 @@ class Trainer:
     ahead: Sampled | None = None  # the next step's answers, where rollouts overlap
     step: int = 0
 
+    inputs: dict[str, Any] = dataclasses.field(init=False)  # digests of what the run reads, by setting
+
+    def __post_init__(self) -> None:
+        run = self.setup.run
+        self.inputs = {
+            "model.path": checkpoint_digest(self.setup.policy.directory or run.model.path),
+            "data.paths": self.pipeline.digests,
+            "reward.user_file": file_digest(run.reward.user_file),
+            "offline_pass_rates": file_digest(run.offline_pass_rates),
+        }
+
     def device_state(self) -> dict[str, Any]:
         return {"train": self.state, "reference": self.reference.params}
 
     def host_state(self) -> dict[str, Any]:
         return {
             "step": self.step,
+            "run": {"settings": settings_of(self.setup.run), "inputs": self.inputs},
             "data": self.pipeline.get_state(),
             "reference": self.reference.controller.state_dict(),
             "curriculum": self.curriculum.state_dict(),
@@ -128,16 +133,26 @@ class Trainer:
             "ahead": None if self.ahead is None else self.ahead.state_dict(),
         }
 
-    def restore(self, device: dict[str, Any], host: dict[str, Any]) -> None:
-        """Continues where `device_state` and `host_state` were taken."""
-        self.state, self.reference.params = device["train"], device["reference"]
-        self.reference.controller.load_state_dict(host["reference"])
-        self.curriculum.load_state_dict(host["curriculum"])
-        self.entropy.load_state_dict(host["entropy"])
-        self.pipeline.set_state(host["data"])
-        self.step = int(host["step"])
-        if host.get("ahead") is not None and self.scorer is not None and self.setup.run.rollout.overlap:
-            self.ahead = Sampled.restored(host["ahead"], self.pipeline, self.scorer)
+    def restore(self, device: dict[str, Any], host: dict[str, Any], changes: Changes = NOTHING) -> None:
+        """Continues where `device_state` and `host_state` were taken, as far as `changes` leave that sense. ValueError
+        where `host` is no such state.
+        """
+        try:
+            self.state, self.reference.params = device["train"], device["reference"]
+            self.reference.controller.load_state_dict(host["reference"])
+            self.curriculum.load_state_dict(host["curriculum"])
+            self.entropy.load_state_dict(host["entropy"])
+            self.pipeline.set_state(host["data"], changed=bool(changes.breaking))
+            self.step = int(host["step"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(
+                f"the checkpoint's host state is not one of this code ({type(error).__name__}: {error}); go on with the"
+                " code that wrote it, or give --noresume"
+            ) from error
+        # Answers that were asked for under other settings are asked for again.
+        ahead = None if changes.breaking else host.get("ahead")
+        if ahead is not None and self.scorer is not None and self.setup.run.rollout.overlap:
+            self.ahead = Sampled.restored(ahead, self.pipeline, self.scorer)
 
 
 def make_trainer(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs | None = None) -> Trainer:
@@ -166,53 +181,79 @@ def make_trainer(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs 
     )
 
 
-def train(run: RunConfig, workdir: str | Path, *, resume: bool = True) -> int:
+def train(
+    run: RunConfig,
+    workdir: str | Path,
+    *,
+    resume: bool = True,
+    allow_changes: bool = False,
+    any_processes: bool = False,
+    guard: PreemptionGuard | None = None,
+) -> int:
     """Runs or resumes a training in `workdir` (a folder, or gs://); exit code 0 when it is finished, EXIT_PREEMPTED
-    when it was asked to stop and has saved.
+    when it was asked to stop and has saved, or had nothing to save yet.
+
+    resume=False begins anew: an older run there is moved aside. allow_changes: go on although settings or data differ
+    from those of the checkpoint. any_processes: go on with another number of processes than it was saved by.
     """
     if jax.process_count() > 1 and not jax.distributed.is_initialized():
         raise ValueError(
             f"{jax.process_count()} processes see one another but have not joined jax.distributed, which checkpoints"
             " need; start each one by python -m launch.worker --platform=tpu spatial_jax.train ..."
         )
-    root, mirror = str(workdir), mirror_of(str(workdir))
-    workdir = mirror.local if mirror else Path(workdir)
-    if mirror:
-        mirror.pull()
-    if is_primary():
-        workdir.mkdir(parents=True, exist_ok=True)
-        (workdir / "config.json").write_text(json.dumps(dataclasses.asdict(run), indent=1))
+    with contextlib.nullcontext(guard) if guard else PreemptionGuard() as guard:
+        try:
+            guard.at_once = True
+            with claimed(run, workdir, guard, resume=resume) as folder:
+                return _train(run, folder, guard, allow_changes, any_processes)
+        except Preempted:
+            print(f"asked to stop: nothing of {workdir} is lost; the same command goes on", file=sys.stderr, flush=True)
+            return EXIT_PREEMPTED
+
+
+def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_changes: bool, any_processes: bool) -> int:
+    root, workdir = folder.root, folder.local
     keep_programs(root)
-    setup = make_setup(run, workdir)
-    kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
-    method = kinds[run.run.method](setup)
-    trainer = make_trainer(setup, getattr(method, "answers", None), getattr(method, "pairs", None))
-    updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
-    validation = (
-        Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None))
-        if run.validation.every
-        else None
-    )
-    with CheckpointManager(root, keep=run.checkpoint.keep) as manager, PreemptionGuard() as guard:
-        if resume and manager.latest() is not None:
-            device, host = manager.restore(like=trainer.device_state(), fallback=True)
-            trainer.restore(device, host)
-            log.info("resumed %s at step %d", root, trainer.step)
-        announce(setup, trainer)
-        check_programs(setup, trainer)
-        writer = MetricsWriter(
-            workdir, run.log.sinks, total_steps=run.run.steps, table_every=run.log.table_every, resume_step=trainer.step
+    with CheckpointManager(root, keep=run.checkpoint.keep) as manager:
+        changes_at_a_glance(manager, run, root, allowed=allow_changes)
+        setup = make_setup(run, workdir)
+        kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
+        method = kinds[run.run.method](setup)
+        trainer = make_trainer(setup, getattr(method, "answers", None), getattr(method, "pairs", None))
+        updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
+        validation = (
+            Validation(setup, getattr(method, "engine", None), getattr(method, "answers", None))
+            if run.validation.every
+            else None
         )
-        with writer:
-            code = _steps(trainer, method, updater, validation, manager, guard, writer, mirror)
-        manager.wait()
-    trainer.pipeline.close()
+        with contextlib.closing(trainer.pipeline):
+            if manager.latest() is not None:
+                device, host = manager.restore(like=trainer.device_state(), fallback=True, any_processes=any_processes)
+                trainer.restore(device, host, compared(run, trainer.inputs, host, root, allowed=allow_changes))
+                log.info("resumed %s at step %d", root, trainer.step)
+            folder.keep_config(run)
+            announce(setup, trainer)
+            check_programs(setup, trainer)
+            writer = MetricsWriter(
+                workdir,
+                run.log.sinks,
+                total_steps=run.run.steps,
+                table_every=run.log.table_every,
+                resume_step=trainer.step,
+            )
+            with writer:
+                code = _steps(trainer, method, updater, validation, manager, guard, writer, folder)
+            manager.wait()
+        if code == 0:
+            guard.at_once = True
+            folder.check()
+            setup.export(trainer.state.params, workdir / "export")
     if code == 0:
-        setup.export(trainer.state.params, workdir / "export")
-    if mirror:
-        mirror.push()
-    if code == 0 and is_primary():
-        print(f"finished {trainer.step} steps; the policy is in {root}/export (Hugging Face layout)", flush=True)
+        folder.finish()
+        if is_primary():
+            print(f"finished {trainer.step} steps; the policy is in {root}/export (Hugging Face layout)", flush=True)
+    else:
+        folder.push()
     return code
 
 
@@ -232,7 +273,7 @@ def _steps(
     manager: CheckpointManager,
     guard: PreemptionGuard,
     writer: MetricsWriter,
-    mirror: Mirror | None,
+    folder: RunFolder,
 ) -> int:
     run, timer, watch = trainer.setup.run, PhaseTimer(limit=trainer.setup.run.log.watchdog_s), AlarmWatch()
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
@@ -243,6 +284,8 @@ def _steps(
             trainer, method, updater, timer
         )
         trainer.step += 1
+        guard.at_once = False  # from now on there is something to save
+        folder.check()
         validated = validation is not None and (
             trainer.step % run.validation.every == 0 or trainer.step == run.run.steps
         )
@@ -271,9 +314,8 @@ def _steps(
             manager.save(trainer.step, trainer.device_state(), trainer.host_state(), wait=stop)
             if rates := trainer.curriculum.pass_rate_rows():
                 write_pass_rates(trainer.setup.workdir, trainer.step, rates)
-            if mirror:
-                mirror.push()
-        if stop and trainer.step < run.run.steps:
+            folder.push()
+        if stop:
             print(
                 f"asked to stop: saved step {trainer.step} in {manager.directory}; the same command goes on from there",
                 file=sys.stderr,
@@ -386,56 +428,3 @@ def _step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
         "grad_norm": float(np.mean([s["grad_norm"] for s in taken])),
         "update_skipped": float(sum(s["update_skipped"] for s in taken)),
     }
-
-
-def check_programs(setup: Setup, trainer: Trainer) -> None:
-    """Where the device tells its memory: whether the run's largest programs fit beside the state, before the first
-    step. ValueError if not.
-    """
-    limit = device_limit()
-    if limit is None or setup.run.run.method == "align":
-        return
-    try:
-        needed = program_bytes(setup)
-    except Exception as error:  # what cannot be told beforehand must not end a run that may fit
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise ValueError(
-                f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; {SMALLER}"
-            ) from None
-        log.warning("memory of the programs is not known before the first step: %s", " ".join(str(error).split())[:200])
-        return
-    line = programs_line(needed, limit - held_bytes(setup, trainer))
-    if is_primary():
-        print(f"  {line}", flush=True)
-
-
-def held_bytes(setup: Setup, trainer: Trainer) -> int:
-    """Bytes of a device that parameters, optimizer and references take."""
-    own = (
-        setup.start.params if setup.run.run.method == "dpo" else None
-    )  # DPO's reference is another copy of what trains
-    return state_bytes(trainer.state, trainer.reference.params, setup.frozen, own)
-
-
-def announce(setup: Setup, trainer: Trainer) -> None:
-    """What is about to run, on process 0."""
-    if not is_primary():
-        return
-    run = setup.run
-    sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
-    if trainer.step >= run.run.steps:
-        print(
-            f"the run is at step {trainer.step} and config.run.steps is {run.run.steps}: nothing to train, the policy"
-            " is exported as it is",
-            flush=True,
-        )
-        return
-    print(
-        f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes};"
-        f" {len(jax.devices())} {jax.devices()[0].platform} device(s), mesh"
-        f" {dict(setup.mesh.shape) if setup.mesh else 'none'}",
-        flush=True,
-    )
-    print(f"  {memory_line(held_bytes(setup, trainer), device_limit())}", flush=True)
-    for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
-        print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)

@@ -10,7 +10,13 @@ from pathlib import Path
 
 from etils import epath
 
+from spatial_jax.checkpoints.aside import EARLIER, MARK
+from spatial_jax.checkpoints.run_lock import NAME as LOCK
 from spatial_jax.metrics import is_primary
+from spatial_jax.models.policy import of_checkpoint
+
+ELSEWHERE = ("checkpoints", "export", "compiled", LOCK, MARK)  # in the bucket only
+_LAST = "export/config.json"
 
 
 class Mirror:
@@ -49,7 +55,7 @@ class Mirror:
             return
         for entry in here.iterdir():
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if name in ("checkpoints", "export"):
+            if name in ELSEWHERE or name.startswith(EARLIER):
                 continue
             if entry.is_dir():
                 self._take(name)
@@ -58,15 +64,29 @@ class Mirror:
                 (self.local / name).write_bytes(entry.read_bytes())
 
     def push(self) -> None:
-        """Everything that is new or longer since the last push."""
+        """Everything that is new or longer since the last push. Lists go after the pictures that they name. A bucket
+        cannot exchange an export as a whole: its config.json is removed first and written last, so that what a kill
+        leaves of it is refused by who loads it.
+        """
         if not is_primary():
             return
-        for name, state in self._files().items():
-            if self._copied.get(name) != state:
-                target = self.remote / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                epath.Path(self.local / name).copy(target, overwrite=True)
-                self._copied[name] = state
+        files = self._files()
+        changed = {name for name, state in files.items() if self._copied.get(name) != state}
+        if any(name.startswith("export/") for name in changed):
+            self._drop_stale(self.remote / "export", set(files))
+            changed.add(_LAST)
+        for name in sorted(changed, key=lambda name: (name == _LAST, name.endswith(".jsonl"), name)):
+            target = self.remote / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            epath.Path(self.local / name).copy(target, overwrite=True)
+            self._copied[name] = files[name]
+
+    @staticmethod
+    def _drop_stale(export: epath.Path, files: set[str]) -> None:
+        (export / "config.json").unlink(missing_ok=True)
+        for entry in export.iterdir() if export.exists() else ():
+            if of_checkpoint(entry.name) and f"export/{entry.name}" not in files:
+                entry.unlink()
 
 
 def mirror_of(workdir: str) -> Mirror | None:

@@ -7,17 +7,22 @@ from __future__ import annotations
 import collections
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import QuestionSource
+from spatial_jax.metrics import is_primary
 from spatial_jax.rewards.base import Context
 from spatial_jax.rewards.lint import lint_records
 from spatial_jax.rewards.scoring import check_record
 from spatial_jax.training.answers import AnswerScorer
 from spatial_jax.training.setup import Setup
+from spatial_jax.training.state import parameter_table
+
+if TYPE_CHECKING:
+    from spatial_jax.training.loop import Trainer
 
 LINTED = 16  # records a dataset
 SHOWN = 5
@@ -147,3 +152,56 @@ def programs_line(needed: dict[str, int], free: int) -> str:
         + ", ".join(f"{n} {size / 2**30:.2f} GiB" for n, size in needed.items())
         + f" of {free / 2**30:.2f} GiB"
     )
+
+
+def check_programs(setup: Setup, trainer: Trainer) -> None:
+    """Where the device tells its memory: whether the run's largest programs fit beside the state, before the first
+    step. ValueError if not.
+    """
+    limit = device_limit()
+    if limit is None or setup.run.run.method == "align":
+        return
+    try:
+        needed = program_bytes(setup)
+    except Exception as error:  # what cannot be told beforehand must not end a run that may fit
+        if "RESOURCE_EXHAUSTED" in str(error):
+            raise ValueError(
+                f"a program of this run does not fit the device: {' '.join(str(error).split())[:200]}; {SMALLER}"
+            ) from None
+        log.warning("memory of the programs is not known before the first step: %s", " ".join(str(error).split())[:200])
+        return
+    line = programs_line(needed, limit - held_bytes(setup, trainer))
+    if is_primary():
+        print(f"  {line}", flush=True)
+
+
+def held_bytes(setup: Setup, trainer: Trainer) -> int:
+    """Bytes of a device that parameters, optimizer and references take."""
+    own = (
+        setup.start.params if setup.run.run.method == "dpo" else None
+    )  # DPO's reference is another copy of what trains
+    return state_bytes(trainer.state, trainer.reference.params, setup.frozen, own)
+
+
+def announce(setup: Setup, trainer: Trainer) -> None:
+    """What is about to run, on process 0."""
+    if not is_primary():
+        return
+    run = setup.run
+    sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
+    if trainer.step >= run.run.steps:
+        print(
+            f"the run is at step {trainer.step} and config.run.steps is {run.run.steps}: nothing to train, the policy"
+            " is exported as it is",
+            flush=True,
+        )
+        return
+    print(
+        f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes};"
+        f" {len(jax.devices())} {jax.devices()[0].platform} device(s), mesh"
+        f" {dict(setup.mesh.shape) if setup.mesh else 'none'}",
+        flush=True,
+    )
+    print(f"  {memory_line(held_bytes(setup, trainer), device_limit())}", flush=True)
+    for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
+        print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)

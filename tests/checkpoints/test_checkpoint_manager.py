@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from spatial_jax.checkpoints import CheckpointDamaged, CheckpointManager, restore_or_start
+from spatial_jax.checkpoints import CheckpointDamaged, CheckpointManager, CheckpointNotWritten, restore_or_start
 
 
 def make_state(seed=0, size=64):
@@ -194,7 +194,7 @@ def test_errors_of_the_background_reach_the_caller(tmp_path, monkeypatch):
     monkeypatch.setattr("spatial_jax.checkpoints.manager.write_manifest", full)
     manager = CheckpointManager(tmp_path)
     manager.save(1, make_state())
-    with pytest.raises(RuntimeError, match="No space left"):
+    with pytest.raises(CheckpointNotWritten, match="No space left on device; there is none before it"):
         manager.wait()
     assert manager.all_steps() == []
     manager.close()

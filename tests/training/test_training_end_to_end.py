@@ -13,7 +13,7 @@ from configs import quickstart
 from spatial_jax import config as run_config
 from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rate_history
 from spatial_jax.models import load_pretrained
-from spatial_jax.training import loop
+from spatial_jax.training import loop, preflight
 from spatial_jax.training.loop import make_trainer, train
 from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.preflight import program_bytes, programs_line
@@ -95,7 +95,7 @@ def test_a_run_in_a_bucket_is_mirrored_and_resumes_on_another_machine(world, sft
         optimizer=dataclasses.replace(run.optimizer, schedule="constant"),
     )
     bucket, machines = tmp_path / "bucket", iter((tmp_path / "one", tmp_path / "two"))
-    monkeypatch.setattr("spatial_jax.training.loop.mirror_of", lambda workdir: Mirror(workdir, next(machines)))
+    monkeypatch.setattr("spatial_jax.training.folder.mirror_of", lambda workdir: Mirror(workdir, next(machines)))
     assert train(dataclasses.replace(run, run=dataclasses.replace(run.run, steps=2)), bucket) == 0
     first = (bucket / "metrics.jsonl").read_text()
     assert not (tmp_path / "one" / "checkpoints").exists() and (bucket / "checkpoints").is_dir()
@@ -282,11 +282,11 @@ def test_programs_that_do_not_fit_are_named_before_the_first_step(world, tmp_pat
     assert set(needed) == {"update"} and needed["update"] > 1 << 20
     assert programs_line(needed, 1 << 40).startswith("programs: update ")
     state = 40 << 20  # parameters, two moments and a little
-    monkeypatch.setattr(loop, "device_limit", lambda: state + needed["update"] // 2)
+    monkeypatch.setattr(preflight, "device_limit", lambda: state + needed["update"] // 2)
     with pytest.raises(ValueError, match=r"the update program needs .* lower config.run.micro_prompts"):
         train(run, tmp_path / "small")
     assert not (tmp_path / "small" / "metrics.jsonl").exists()
-    monkeypatch.setattr(loop, "program_bytes", lambda setup: (_ for _ in ()).throw(RuntimeError("cannot tell")))
+    monkeypatch.setattr(preflight, "program_bytes", lambda setup: (_ for _ in ()).throw(RuntimeError("cannot tell")))
     assert train(run, tmp_path / "unknown") == 0
 
 
