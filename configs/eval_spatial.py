@@ -5,8 +5,9 @@
     python -m spatial_jax.evaluate --config=configs/eval_spatial.py:tiny --model=runs/quickstart/grpo/export \
         --dataset=runs/quickstart/questions --split=heldout --samples=8 --temperature=1.0 --workdir=runs/quickstart/grpo
 
-Argument: full (the checkpoint's own resolution up to a million pixels), vilasr (16 frames, 351,232 pixels, its
-sampling), tiny (the quickstart's policy on one device).
+A policy that was trained here is asked as it was trained; other checkpoints see up to a million pixels and plain
+questions. Argument: full, vilasr (16 frames, 351,232 pixels, its sampling), tiny (the quickstart's policy on one
+device).
 """
 
 from ml_collections import ConfigDict
@@ -22,17 +23,8 @@ def get_config(arg: str = "full") -> ConfigDict:
         config.policy.update({"max_pixels": 351232, "video_max_pixels": 351232})
         config.sampling.update({"frames": 16, "temperature": 0.75, "top_p": 0.9})
     elif arg == "tiny":
-        config.policy.update(
-            {
-                "dtype": "float32",
-                "min_pixels": 28 * 28,
-                "max_pixels": 112 * 112,
-                "video_max_pixels": 112 * 112,
-                "prompt_mode": "bare",
-                "system": "",
-            }
-        )
-        config.sampling.update({"max_new_tokens": 20})
+        config.policy.dtype = "float32"
+        config.sampling.max_new_tokens = 20
         config.engine.update(
             {"prompt_buckets": (72, 128), "answer_buckets": (20,), "max_slots": 512, "data": 1, "tensor": 1}
         )

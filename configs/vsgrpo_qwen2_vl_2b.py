@@ -15,7 +15,8 @@ from configs import common
 
 PROMPT_MODES = {"think": "think_answer", "observe": "observe_answer", "vanilla": "vanilla"}
 METHODS = ("grpo", "sft", "dpo")
-PIXELS = dict(min_pixels=128 * 28 * 28, max_pixels=256 * 28 * 28)  # open: an area a frame, 16 frames (ours)
+AREA = (128 * 28 * 28, 256 * 28 * 28)  # open: of a picture or a frame, 16 frames (ours)
+PIXELS = dict(zip(("min_pixels", "max_pixels", "video_min_pixels", "video_max_pixels"), AREA * 2))
 
 
 def get_config(arg: str = "grpo,vanilla") -> ConfigDict:

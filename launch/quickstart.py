@@ -210,7 +210,7 @@ def next_commands(root: Path) -> list[str]:
     """What to try after the quickstart."""
     return [
         (
-            f"python -m spatial_jax.chat --model={root}/grpo/export --image=PICTURE --system= --prompt_mode=bare "
+            f"python -m spatial_jax.chat --model={root}/grpo/export --image=PICTURE "
             "--question='Is the red ball on the left or the right?'"
         ),
         f"python -m data_prep.inspect {root}/questions",

@@ -22,6 +22,7 @@ import numpy as np
 from absl import app, flags
 from PIL import Image, ImageDraw
 
+from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.data.prompts import PROMPT_MODES, instruction
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
@@ -39,16 +40,23 @@ _VIDEO = flags.DEFINE_multi_string("video", [], "A video file, or a folder of fr
 _QUESTION = flags.DEFINE_string(
     "question", None, "Ask this and leave; without it a conversation begins.", flag_values=_FLAGS
 )
-_SYSTEM = flags.DEFINE_string("system", None, "System text; default: the chat template's own.", flag_values=_FLAGS)
+_SYSTEM = flags.DEFINE_string(
+    "system", None, "System text; default: as trained, else the chat template's own (template).", flag_values=_FLAGS
+)
 _PROMPT_MODE = flags.DEFINE_enum(
     "prompt_mode",
-    "vanilla",
+    None,
     [mode for mode in PROMPT_MODES if mode != "drawing"],
-    "How to answer, as in training.",
+    "How to answer; default: as the policy was trained, else vanilla.",
     flag_values=_FLAGS,
 )
 _TOKENS = flags.DEFINE_integer(
-    "max_new_tokens", 512, "Most tokens of an answer.", lower_bound=1, upper_bound=4096, flag_values=_FLAGS
+    "max_new_tokens",
+    None,
+    "Most tokens of an answer; default: as trained up to 4,096, else 512.",
+    lower_bound=1,
+    upper_bound=4096,
+    flag_values=_FLAGS,
 )
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0, flag_values=_FLAGS)
 _TOP_P = flags.DEFINE_float(
@@ -56,7 +64,11 @@ _TOP_P = flags.DEFINE_float(
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of the draws.", flag_values=_FLAGS)
 _MAX_PIXELS = flags.DEFINE_integer(
-    "max_pixels", 1003520, "Largest area of a picture as the model sees it.", lower_bound=784, flag_values=_FLAGS
+    "max_pixels",
+    None,
+    "Largest area of a picture as the model sees it; default: as trained, else 1,003,520.",
+    lower_bound=784,
+    flag_values=_FLAGS,
 )
 _DTYPE = flags.DEFINE_enum(
     "dtype", None, ["float32", "bfloat16"], "Default: bfloat16 on TPU and GPU, float32 on CPU.", flag_values=_FLAGS
@@ -228,20 +240,47 @@ def talk(conversation: Conversation) -> None:
             answer(conversation, line)
 
 
+def asked_as(folder: Path) -> Asking:
+    """How the flags and the policy's training say to ask it, which is printed. A policy that was trained to draw thinks
+    and answers here: a conversation has no tools.
+    """
+    told = {
+        "system": _SYSTEM.value,
+        "prompt_mode": _PROMPT_MODE.value,
+        "max_new_tokens": _TOKENS.value,
+        "max_pixels": _MAX_PIXELS.value,
+    }
+    trained = read_asking(folder)
+    if trained is not None and trained.prompt_mode == "drawing" and _PROMPT_MODE.value is None:
+        told["prompt_mode"] = "think_answer"
+    asking, line = settle(folder, told)
+    print(f"chat: {line}", file=sys.stderr)
+    return asking
+
+
 def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"unexpected argument {argv[1]!r}; put questions after --question")
     try:
         folder = checkpoint_directory(_MODEL.value)
-        processor = Processor.from_pretrained(folder, max_pixels=_MAX_PIXELS.value)
-        policy = load_pretrained(folder, _DTYPE.value or ("float32" if jax.default_backend() == "cpu" else "bfloat16"))
+        asking = asked_as(folder)
+        processor = Processor.from_pretrained(
+            folder,
+            min_pixels=asking.min_pixels,
+            max_pixels=asking.max_pixels,
+            video_min_pixels=asking.video_min_pixels,
+            video_max_pixels=asking.video_max_pixels,
+            position_rule=asking.position_rule,
+        )
+        dtype = _DTYPE.value or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
+        policy = load_pretrained(folder, dtype, position_rule=asking.position_rule)
     except (ValueError, OSError) as error:
         print(f"chat: {error}", file=sys.stderr)
         return 2
     options = Options(
-        _SYSTEM.value,
-        _PROMPT_MODE.value,
-        _TOKENS.value,
+        asking.system,
+        asking.prompt_mode,
+        min(asking.max_new_tokens or 512, 4096),
         _TEMPERATURE.value,
         _TOP_P.value,
         _SEED.value,

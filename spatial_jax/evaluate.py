@@ -50,7 +50,9 @@ _GREEDY = flags.DEFINE_bool(
 )
 _TOKENS = flags.DEFINE_integer("max_new_tokens", None, "Replaces the config's.", lower_bound=1)
 _PROMPT_MODE = flags.DEFINE_string(
-    "prompt_mode", None, "How --dataset's questions are asked (as in training); replaces the config's."
+    "prompt_mode",
+    None,
+    "How --dataset's questions are asked; default: as the policy was trained; replaces the config's.",
 )
 _ROTATIONS = flags.DEFINE_integer(
     "rotations", 1, "Ask multiple-choice items with their options rotated this many ways.", lower_bound=1
@@ -101,6 +103,7 @@ def evaluate_model() -> None:
     settings = read_settings()
     work = [(name, load_items(name)) for name in benchmark_list()]
     sampler = Sampler.from_directory(str(_MODEL.value), settings)
+    print(sampler.asked, flush=True)
     for name, items in work:
         out = result_path(_NAME.value or name)
         result = run_benchmark(

@@ -12,6 +12,7 @@ import jax
 from absl import logging
 from jax.sharding import Mesh
 
+from spatial_jax.data.asked import UNKNOWN, Asking, settle
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import EngineSettings, EvalSettings
 from spatial_jax.models import checkpoint_directory, load_pretrained
@@ -23,6 +24,7 @@ from spatial_jax.rollout import DrawingEnvironment, Engine, SamplingParams, run_
 from spatial_jax.rollout.environment import conversation
 
 MAX_SHOWN = 5
+MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
 Waiting = tuple["Request", dict[str, Any], EncodedPrompt]
 
 
@@ -49,9 +51,26 @@ def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
     return None if jax.device_count() == 1 or set(axes.values()) == {1} else make_mesh(axes)
 
 
+def asking_told(settings: EvalSettings) -> dict[str, Any]:
+    """What the settings say of how the policy is asked, for `settle`."""
+    policy, sampling = settings.policy, settings.sampling
+    names = (
+        "prompt_mode",
+        "system",
+        "position_rule",
+        "min_pixels",
+        "max_pixels",
+        "video_min_pixels",
+        "video_max_pixels",
+    )
+    told = {name: getattr(policy, name) for name in names}
+    told |= {"max_new_tokens": sampling.max_new_tokens or None}
+    return told | {"turns": sampling.turns, "max_pictures": sampling.max_pictures}
+
+
 class Sampler:
-    """A policy that answers requests: weights, processor and engine. `drawing`: (replies, pictures) at most of one that
-    draws between its replies.
+    """A policy that answers requests: weights, processor and engine, and how it is asked. `drawing`: (replies,
+    pictures) at most of one that draws between its replies; `asked`: a line that says where the asking comes from.
     """
 
     def __init__(
@@ -61,25 +80,32 @@ class Sampler:
         processor: Processor,
         name: str,
         prompts_per_call: int = 64,
-        drawing: tuple[int, int] | None = None,
+        asking: Asking = UNKNOWN,
+        asked: str = "",
     ):
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
-        self.prompts_per_call, self.drawing = prompts_per_call, drawing
+        self.prompts_per_call, self.asking, self.asked = prompts_per_call, asking, asked
+        most = (asking.turns if asking.turns > 1 else MAX_TURNS, asking.max_pictures or MAX_PICTURES)
+        self.drawing = most if asking.prompt_mode == "drawing" else None
 
     @classmethod
     def from_directory(cls, directory: str | Path, settings: EvalSettings) -> Sampler:
-        """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`."""
+        """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`, to be asked as it was
+        trained in all that `settings` leave open.
+        """
         path = checkpoint_directory(directory)
         policy, engine = settings.policy, settings.engine
+        asking, asked = settle(path, asking_told(settings))
         mesh = engine_mesh(engine, tensor_ways(read_config(path)))
         dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
-        loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=policy.position_rule)
+        loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=asking.position_rule)
         processor = Processor.from_pretrained(
             path,
-            min_pixels=policy.min_pixels,
-            max_pixels=policy.max_pixels,
-            position_rule=policy.position_rule,
-            video_max_pixels=policy.video_max_pixels,
+            min_pixels=asking.min_pixels,
+            max_pixels=asking.max_pixels,
+            position_rule=asking.position_rule,
+            video_min_pixels=asking.video_min_pixels,
+            video_max_pixels=asking.video_max_pixels,
         )
         rollout = Engine(
             loaded.graphdef,
@@ -90,8 +116,7 @@ class Sampler:
             pad_id=processor.pad_id,
             mesh=mesh,
         )
-        drawing = (settings.sampling.turns, settings.sampling.max_pictures) if policy.prompt_mode == "drawing" else None
-        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call, drawing)
+        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call, asking, asked)
 
     def sampling(
         self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0

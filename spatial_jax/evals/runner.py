@@ -15,6 +15,7 @@ from typing import Any
 from absl import logging
 
 from spatial_jax.data import DatasetError, PromptStyle, QuestionRecord, SampleEncoder, Unusable, open_questions
+from spatial_jax.data.asked import limits_of
 from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.evals.generation import Request, Sampler
@@ -28,7 +29,7 @@ from spatial_jax.processing import EncodedPrompt
 from spatial_jax.rewards.base import OWN_FORMAT
 
 HELDOUT_TOKENS = 256
-DRAWING_TOKENS = 1024  # of a reply
+THOUGHT_TOKENS = 1024  # of a reply with a thought
 Progress = Callable[[int, int], None]
 
 
@@ -112,14 +113,12 @@ def names_code(record: QuestionRecord) -> bool:
     return isinstance(reward, dict) and reward.get("kind") in CODE_REWARDS
 
 
-def drawn_form(record: QuestionRecord) -> QuestionRecord:
-    """The record scored by its last turn's answer, as a policy that draws gives it."""
+def in_form(record: QuestionRecord, mode: str) -> QuestionRecord:
+    """The record scored by the answer that stands in the form its policy answers in."""
     reward = json.loads(record.reward)
-    return (
-        record
-        if reward.get("kind") in OWN_FORMAT
-        else dataclasses.replace(record, reward=json.dumps({**reward, "format": "drawing"}))
-    )
+    if mode in ("bare", "vanilla") or reward.get("kind") in OWN_FORMAT:
+        return record
+    return dataclasses.replace(record, reward=json.dumps({**reward, "format": mode}))
 
 
 def without_pictures(record: QuestionRecord) -> QuestionRecord:
@@ -142,17 +141,18 @@ def run_heldout(
     `responses`: the file in which answers are kept as they come (an interrupted run goes on there); `out`: where the
     result JSON goes.
     """
-    chosen, drawing = settings.sampling, settings.policy.prompt_mode == "drawing"
-    if drawing:
-        records = [drawn_form(record) for record in records]
-    tokens = chosen.max_new_tokens or (DRAWING_TOKENS if drawing else HELDOUT_TOKENS)
+    chosen, asking = settings.sampling, sampler.asking
+    records = [in_form(record, asking.prompt_mode) for record in records]
+    brief = asking.prompt_mode in ("bare", "vanilla", "answer_tag")
+    tokens = asking.max_new_tokens or (HELDOUT_TOKENS if brief else THOUGHT_TOKENS)
+    tokens = chosen.max_new_tokens or min(tokens, max(sampler.engine.answer_buckets))
     sampling = sampler.sampling(
         max_new_tokens=tokens, temperature=chosen.temperature, top_p=chosen.top_p, top_k=chosen.top_k, seed=chosen.seed
     )
     log = ResponseLog(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
     try:
         rows = sampler.respond(
-            record_requests(records, sampler, PromptStyle(settings.policy.prompt_mode, settings.policy.system)),
+            record_requests(records, sampler, PromptStyle(asking.prompt_mode, asking.system)),
             chosen.samples,
             sampling,
             log,
@@ -187,9 +187,16 @@ def _log_settings(sampler: Sampler, settings: EvalSettings, name: str, scoring: 
         "model": sampler.name,
         "benchmark": name,
         "prompt_of": scoring,
-        "policy": dataclasses.asdict(settings.policy),
+        "policy": asked_policy(sampler, settings),
         "sampling": dataclasses.asdict(settings.sampling),
     }
+
+
+def asked_policy(sampler: Sampler, settings: EvalSettings) -> dict[str, Any]:
+    """The policy's settings with how it was asked in all that they leave open."""
+    asked = dataclasses.asdict(sampler.asking) | limits_of(sampler.processor)
+    policy = dataclasses.asdict(settings.policy)
+    return policy | {name: asked[name] for name in policy if name in asked}
 
 
 def _extra(
@@ -200,7 +207,7 @@ def _extra(
     return {
         "model": sampler.name,
         "sampling": dataclasses.asdict(settings.sampling),
-        "policy": dataclasses.asdict(settings.policy),
+        "policy": asked_policy(sampler, settings),
         "responses": str(responses) if responses else None,
         "failed": sum(bool(row.get("error")) for row in rows),
         "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
@@ -245,7 +252,7 @@ def item_requests(
             videos, extra["frames"] = [clip], list(clip.frame_indices)
         if benchmark.image_size and scoring == "official":
             images = [resized(image, benchmark.image_size) for image in images]
-        messages = item_messages(text, len(images), len(videos), settings.policy.system)
+        messages = item_messages(text, len(images), len(videos), sampler.asking.system)
         return sampler.processor.encode(messages, images=images, videos=videos), extra
 
     return [

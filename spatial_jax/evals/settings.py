@@ -13,14 +13,18 @@ class PolicySettings:
     """How the policy is loaded and how it sees."""
 
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16, on a CPU float32
-    position_rule: Literal["qwen", "4.57", "hf5"] = "qwen"
-    min_pixels: int | None = None  # None: the checkpoint's
-    max_pixels: int | None = 1003520
-    video_max_pixels: int | None = 200704  # of one frame (of the whole clip for Qwen3-VL)
-    system: str | None = None  # system message; None: the chat template's own
-    prompt_mode: Literal[
-        "bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"
-    ] = "vanilla"  # self-built sets only
+    # What is None below is as the policy was trained (its export says so); of other checkpoints: the checkpoint's
+    # smallest areas, 1,003,520 and 200,704 pixels at most, vanilla questions under the chat template's system text,
+    # position rule "qwen".
+    position_rule: Literal["qwen", "4.57", "hf5"] | None = None  # M-RoPE positions of videos and the text after them
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    video_min_pixels: int | None = None  # of a video's frame (of the whole clip for Qwen3-VL)
+    video_max_pixels: int | None = None
+    system: str | None = None  # system message; "template": the chat template's own
+    prompt_mode: (
+        Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"] | None
+    ) = None  # self-built sets only
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,9 +36,11 @@ class SamplingSettings:
     top_p: float = 1.0
     top_k: int = 0
     seed: int = 0
-    max_new_tokens: int = 0  # 0: each benchmark's own limit, 256 for self-built sets
-    turns: int = 10  # replies at most under prompt_mode "drawing"; all of them fit engine.answer_buckets' largest
-    max_pictures: int = 45  # a drawing policy may come to (ViLaSR's)
+    max_new_tokens: int = 0  # 0: each benchmark's own limit; of self-built sets as trained, else 256, 1,024 with a
+    # thought
+    turns: int | None = None  # replies at most under prompt_mode "drawing", all within engine.answer_buckets' largest;
+    # None: as trained, else 10
+    max_pictures: int | None = None  # a drawing policy may come to; None: as trained, else 45 (ViLaSR's)
     frames: int = 0  # frames of a video; 0: each benchmark's own
 
 

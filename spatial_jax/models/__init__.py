@@ -21,6 +21,7 @@ _WHERE = {
     "QwenVL": "qwen_vl",
     "split_model": "qwen_vl",
     "abstract_model": "qwen_vl",
+    "ASKING_FILE": "policy",
     "Policy": "policy",
     "load_pretrained": "policy",
     "save_pretrained": "policy",

@@ -35,7 +35,9 @@ from spatial_jax.models.vision_plan import plan_vision
 from spatial_jax.models.whole_folder import replaced_folder
 from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, use_mesh
 
+ASKING_FILE = "spatial_jax.json"  # how a policy was trained to be asked (data/asked.py)
 PROCESSOR_FILES = (
+    ASKING_FILE,
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.json",

@@ -108,11 +108,8 @@ def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
     names a bad line.
     """
     text = Path(file).read_text(encoding="utf-8")
-    try:
-        result = json.loads(text)
-    except ValueError:
-        result = None
-    if isinstance(result, dict) and "items" in result:
+    result = _result(text)
+    if result is not None:
         if not all("answers" in item for item in result["items"]):
             raise ValueError(
                 f"{file}: its items do not say how many answers they had; evaluate again with this version"
@@ -133,6 +130,23 @@ def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
                     " and n"
                 ) from None
     return rows
+
+
+def pass_rate_asking(file: str | Path) -> dict[str, Any]:
+    """How the answers behind a pass-rate file were asked for: an evaluation's settings of its policy; {} of a file that
+    does not say.
+    """
+    policy = (_result(Path(file).read_text(encoding="utf-8")) or {}).get("policy")
+    return policy if isinstance(policy, dict) else {}
+
+
+def _result(text: str) -> dict[str, Any] | None:
+    """The evaluation's result that the text is; None for JSON lines."""
+    try:
+        result = json.loads(text)
+    except ValueError:
+        return None
+    return result if isinstance(result, dict) and "items" in result else None
 
 
 def write_pass_rates(file: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:

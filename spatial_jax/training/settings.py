@@ -44,6 +44,8 @@ class DataSettings:
     system: str | None = None  # system message; None: the chat template's own
     min_pixels: int | None = None  # None: the checkpoint's
     max_pixels: int | None = 1003520
+    video_min_pixels: int | None = None  # of a video's frame (of the whole clip for Qwen3-VL); None: the checkpoint's
+    video_max_pixels: int | None = None
     prompt_buckets: tuple[int, ...] = (512, 1024, 2048, 4096)  # prompt tokens, pictures included
     patch_buckets: tuple[int, ...] = PATCH_BUCKETS  # patches of a micro-batch or of a prefill
     together: int = 1  # SFT: questions on one picture that are packed behind it

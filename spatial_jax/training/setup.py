@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from spatial_jax.data.asked import Asking, differences, limits_of, read_asking, write_asking
+from spatial_jax.metrics import is_primary
 from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
 from spatial_jax.models.policy import Policy, load_pretrained, replaced_checkpoint, save_pretrained
 from spatial_jax.models.sharding import param_axes
@@ -18,10 +21,13 @@ from spatial_jax.models.trainable import join_params, split_params, trainable_ma
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.parallel.rules import batch_parts, shard_params
 from spatial_jax.processing.processor import Processor
+from spatial_jax.rl.pass_rates import pass_rate_asking
 from spatial_jax.training.batches import Buckets
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.state import Params, TrainState, init_state
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -49,14 +55,17 @@ class Setup:
         return join_params(trainable, self.frozen)
 
     def export(self, trainable: Params, directory: Path) -> None:
-        """Writes the policy in the Hugging Face layout, processor files included; LoRA adapters are merged. An older
-        one is replaced as a whole: what else belongs to an export is written inside the block, into `folder`.
+        """Writes the policy in the Hugging Face layout, processor files included, with how it was trained to be asked;
+        LoRA adapters are merged. An older one is replaced as a whole: what else belongs to an export is written inside
+        the block, into `folder`.
         """
         params = self.params(trainable)
         if self.lora is not None:
             params = merge_lora(self.policy.config, params, self.lora)
         with replaced_checkpoint(directory) as folder:
             save_pretrained((self.policy.config, params), folder, processor_files_from=self.policy.directory)
+            if is_primary() and self.policy.directory is not None:
+                write_asking(folder, run_asking(self.run, self.processor), self.processor)
 
 
 def run_mesh(run: RunConfig) -> Mesh | None:
@@ -73,6 +82,42 @@ def run_mesh(run: RunConfig) -> Mesh | None:
     return make_mesh(sizes, devices)
 
 
+def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
+    """How the run's policy is taught to be asked; None for alignment, which asks nothing. Supervised training does not
+    limit answers: they end where their demonstrations end.
+    """
+    data, rollout = run.data, run.rollout
+    if run.run.method == "align":
+        return None
+    return Asking(
+        data.prompt_mode,
+        data.system,
+        rollout.max_new_tokens if run.run.method == "grpo" else None,
+        rollout.turns,
+        rollout.max_pictures if rollout.turns > 1 else None,
+        run.model.position_rule,
+        *limits_of(processor).values(),
+    )
+
+
+def compare_asking(run: RunConfig, directory: str | Path, processor: Processor) -> None:
+    """Says so, where a run begins with a policy that was trained to be asked otherwise than the run asks it, or with
+    pass rates of answers to questions that were asked otherwise.
+    """
+    asking = run_asking(run, processor)
+    if asking is None or not is_primary():
+        return
+    found = [(read_asking(directory), f"the policy in {directory} was trained to be asked")]
+    if run.offline_pass_rates and (asked := pass_rate_asking(run.offline_pass_rates)):
+        known = {name: value for name, value in asked.items() if hasattr(asking, name)}
+        found.append((dataclasses.replace(asking, **known), f"the answers of {run.offline_pass_rates} were asked for"))
+    for other, what in found:
+        names = differences(other, asking) if other else []
+        if other and names:
+            told = "; ".join(f"{other.described(name)} (this run: {asking.described(name)})" for name in names)
+            log.warning("%s otherwise than this run asks: %s", what, told)
+
+
 def make_setup(run: RunConfig, workdir: Path) -> Setup:
     """Loads the policy and builds what surrounds it. Errors are one line that names the setting."""
     mesh = run_mesh(run)
@@ -85,7 +130,10 @@ def make_setup(run: RunConfig, workdir: Path) -> Setup:
         min_pixels=run.data.min_pixels,
         max_pixels=run.data.max_pixels,
         position_rule=model.position_rule,
+        video_min_pixels=run.data.video_min_pixels,
+        video_max_pixels=run.data.video_max_pixels,
     )
+    compare_asking(run, policy.directory or model.path, processor)
     lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
     if lora is not None:
         policy.graphdef, policy.params = add_lora(policy.config, policy.graphdef, policy.params, lora)

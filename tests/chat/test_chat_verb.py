@@ -136,13 +136,11 @@ def test_the_shipped_policy_answers_from_the_command_line(tmp_path):
         "--model=configs/quickstart_policy",
         f"--image={tmp_path}/a.png",
         "--question=Is the red box on the left or the right?",
-        "--system=",
-        "--prompt_mode=bare",
-        "--max_new_tokens=12",
         f"--out={tmp_path}/boxes.png",
     ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
     assert done.returncode == 0 and done.stdout.strip() in ("left", "right"), (done.stdout, done.stderr)
+    assert "asked as it was trained: prompt_mode bare, system '', min_pixels 784, max_pixels 12,544" in done.stderr
     command[4] = f"--image={tmp_path}/b.png"
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
     assert done.returncode == 1 and done.stderr.strip().split("\n")[-1].startswith("chat: ")

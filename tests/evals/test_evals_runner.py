@@ -5,6 +5,7 @@ interrupted.
 import dataclasses
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ import question_sets
 from flax import nnx
 from PIL import Image
 
+from spatial_jax.data.asked import Asking, write_asking
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import Operation
 from spatial_jax.evals.generation import Sampler, engine_mesh
-from spatial_jax.evals.runner import item_messages, load_records, run_benchmark, run_heldout
+from spatial_jax.evals.heldout import evaluate_heldout
+from spatial_jax.evals.runner import in_form, item_messages, load_records, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
 from spatial_jax.processing import Processor, train_tokenizer
@@ -46,6 +49,32 @@ def policy(tmp_path_factory):
     config = ModelConfig("qwen2_5_vl", text, vision, True, **ids)
     save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(0)))[1]), path)
     return path
+
+
+def test_a_policy_is_asked_as_it_was_trained(policy, tmp_path):
+    """An export's form, system text, limits and answer length hold where the settings leave them open."""
+    export = shutil.copytree(policy, tmp_path / "export")
+    processor = Processor.from_pretrained(export, min_pixels=28 * 28, max_pixels=56 * 56, video_max_pixels=84 * 84)
+    write_asking(export, Asking("think_answer", "Look.", 5), processor)
+    told = EvalSettings(PolicySettings(dtype="float32"), SamplingSettings(), SETTINGS.engine)
+    sampler = Sampler.from_directory(export, told)
+    result = run_heldout(sampler, [record(0)], told)
+    assert result["policy"]["prompt_mode"] == "think_answer" and result["policy"]["system"] == "Look."
+    assert result["policy"]["max_pixels"] == 56 * 56 and result["policy"]["video_max_pixels"] == 84 * 84
+    assert result["mean_tokens"] <= 5 and sampler.asked.startswith("asked as it was trained: prompt_mode think_answer")
+    told = dataclasses.replace(told, policy=PolicySettings(dtype="float32", prompt_mode="bare", system="template"))
+    sampler = Sampler.from_directory(export, told)
+    assert (sampler.asking.prompt_mode, sampler.asking.system) == ("bare", None)
+    assert sampler.asked.endswith("trained otherwise: prompt_mode think_answer, system 'Look.'")
+
+
+def test_the_answer_is_read_out_of_the_form_it_was_asked_in():
+    item = dataclasses.replace(record(0), reward='{"kind": "word"}', answer="left", options=())
+    kept = json.loads(in_form(item, "think_answer").reward)
+    assert kept == {"kind": "word", "format": "think_answer"}
+    response = "<think>The answer is right? No.</think><answer>left</answer>"
+    assert evaluate_heldout("x", [in_form(item, "think_answer")], [[response]])["metrics"]["accuracy"] == 1
+    assert in_form(item, "bare") is item
 
 
 @pytest.fixture(scope="module")

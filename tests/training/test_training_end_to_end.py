@@ -11,6 +11,7 @@ import pytest
 
 from configs import quickstart
 from spatial_jax import config as run_config
+from spatial_jax.data.asked import read_asking
 from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rate_history
 from spatial_jax.models import load_pretrained
 from spatial_jax.training import loop, preflight
@@ -55,6 +56,24 @@ def test_sft_exports_what_it_trained(world, sft):
     before, after = load_pretrained(world / "policy"), load_pretrained(sft / "export")
     assert any(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params)))
     assert json.loads((sft / "config.json").read_text())["run"]["method"] == "sft"
+
+
+def test_an_export_remembers_how_its_policy_was_asked_and_a_run_that_asks_otherwise_says_so(world, sft, caplog):
+    trained = read_asking(sft / "export")
+    assert (trained.prompt_mode, trained.system, trained.max_new_tokens) == ("bare", "", None)
+    assert (trained.min_pixels, trained.max_pixels) == (28 * 28, 112 * 112)
+    run = settings("grpo", world, sft / "export", "questions", steps=1)
+    make_setup(run, world)
+    assert "otherwise than this run asks" not in caplog.text
+    rates = world / "rates.json"
+    rates.write_text(json.dumps({"items": [], "policy": {"prompt_mode": "vanilla", "system": "", "dtype": "auto"}}))
+    data = dataclasses.replace(run.data, prompt_mode="think_answer", system=None, max_pixels=84 * 84)
+    make_setup(dataclasses.replace(run, data=data, offline_pass_rates=str(rates)), world)
+    assert (
+        "was trained to be asked otherwise than this run asks: prompt_mode bare (this run: prompt_mode think_answer);"
+        " system '' (this run: system the template's own); max_pixels 12,544 (this run: max_pixels 7,056)"
+    ) in caplog.text
+    assert "rates.json were asked for otherwise than this run asks: prompt_mode vanilla" in caplog.text
 
 
 def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
