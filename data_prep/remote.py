@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -38,12 +40,27 @@ class WorkFolder:
         probe.unlink()
 
     def open_work(self) -> None:
-        """Makes the work folder; fetches it from gs:// when this machine has none."""
+        """Makes the work folder; fetches it from gs:// when this machine has none. PermissionError where its place
+        belongs to someone else.
+        """
+        if not self.local and "SPATIAL_JAX_WORK" not in os.environ:
+            self._own_root()
         if not self.local and not self.work.exists() and (self.out / "_work").exists():
             self.work.mkdir(parents=True)
             for path in (self.out / "_work").iterdir():
                 path.copy(self.work / path.name, overwrite=True)
         self.work.mkdir(parents=True, exist_ok=True)
+
+    def _own_root(self) -> None:
+        """Makes the folder for unfinished parts of remote datasets, readable by its owner alone; PermissionError where
+        someone else made it first (its name in the shared temporary folder can be guessed).
+        """
+        root = self.work.parent
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = root.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+            told = f"{root} is not this user's alone; set SPATIAL_JAX_WORK to a folder that is"
+            raise PermissionError(errno.EPERM, told)
 
     def lock(self) -> Any:
         """Holds the folder for this process; raises BlockingIOError when another one writes to it."""

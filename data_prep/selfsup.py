@@ -13,26 +13,32 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import itertools
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
+from data_prep.flags import Listed, Parser, nearest
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.options import PROFILES
 from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.selfsup.build import TASKS, Job, load, make_record, plan_mixture, plan_per_photo
 from data_prep.synthesis.selfsup.puzzle import Picture, Style, Unsuitable
+from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord, SceneRecord
+from spatial_jax.pages import say
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m data_prep.selfsup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument(
         "--photos",
         "--scenes",
         required=True,
+        action=Listed,
         help="scene datasets (comma-separated); their splits are kept, so no photo crosses over",
     )
     p.add_argument(
@@ -40,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="directory of the question dataset; a stopped run is finished, a finished one left as it is",
     )
-    p.add_argument("--tasks", default=",".join(TASKS), help=f"some of {','.join(TASKS)}")
+    p.add_argument("--tasks", default=",".join(TASKS), action=Listed, help=f"some of {','.join(TASKS)}")
     p.add_argument(
         "--per_photo",
         type=int,
@@ -80,12 +86,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(args)
     except (DatasetError, WriterError, ValueError) as error:
-        print(f"selfsup: {error}", file=sys.stderr)
+        say(f"selfsup: {error}", stream=sys.stderr)
     except OSError as error:
-        print(
-            f"selfsup: cannot write {args.out}: {error.strerror or error}; free space or choose another --out",
-            file=sys.stderr,
-        )
+        where = error.filename or args.out
+        say(f"selfsup: {where}: {error.strerror or error}; free space or choose another --out", stream=sys.stderr)
     return 2
 
 
@@ -94,6 +98,7 @@ class Photos:
 
     def __init__(self, directories: tuple[str, ...]):
         self._sets = [SceneDataset(d) for d in directories]
+        self.digest = [dataset.digest for dataset in self._sets]
         self.decoded = functools.lru_cache(maxsize=16)(self._decoded)
 
     def __len__(self) -> int:
@@ -120,7 +125,7 @@ class Photos:
             try:
                 found.append(bool(self.scene(index).depth_png))
             except Unsuitable as error:
-                print(f"skipped {error}", flush=True)
+                say(f"skipped {error}")
                 found.append(False)
         return found
 
@@ -155,11 +160,22 @@ def _results(
             yield from zip(part, pool.map(work, part, chunksize=8))
 
 
-def run(args: argparse.Namespace) -> int:
-    tasks = [t for t in args.tasks.split(",") if t]
+def _checked(args: argparse.Namespace) -> list[str]:
+    """The tasks; ValueError for one that is unknown and for numbers that make no sense."""
+    tasks = list(dict.fromkeys(t for t in args.tasks.split(",") if t))
     for task in tasks:
         if task not in TASKS:
-            raise ValueError(f"--tasks: {task!r} is unknown: use some of {', '.join(TASKS)}")
+            raise ValueError(f"--tasks: {task!r} is unknown; {nearest(task, TASKS)}")
+    if not tasks:
+        raise ValueError(f"--tasks is empty; use some of {', '.join(TASKS)}")
+    for name, least in (("per_photo", 1), ("count", 1), ("wordings", 0), ("size", 0), ("workers", 1)):
+        if getattr(args, name) < least:
+            raise ValueError(f"--{name}={getattr(args, name)}: give {least} or more")
+    return tasks
+
+
+def run(args: argparse.Namespace) -> int:
+    tasks = _checked(args)
     directories = tuple(filter(None, args.photos.split(",")))
     plain = args.profile == "plain"
     style = dataclasses.replace(
@@ -182,9 +198,9 @@ def run(args: argparse.Namespace) -> int:
         "size": size,
         "seed": args.seed,
         "style": dataclasses.asdict(style),
+        "inputs": photos.digest,
     }
-    writer = QuestionWriter(args.out, config)
-    if writer.complete:
+    if is_complete(args.out, "questions", config):
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
     has_depth = photos.has_depth()
@@ -193,16 +209,46 @@ def run(args: argparse.Namespace) -> int:
         if args.mixture
         else plan_per_photo(tasks, has_depth, args.per_photo, plain)
     )
-    reasons, variants, table, started = (
-        collections.Counter[str](),
-        collections.Counter[str](),
-        PriorTable(),
-        time.monotonic(),
-    )
+    reasons, started = collections.Counter[str](), time.monotonic()
     if not any(has_depth) and {"depth_order", "position3d"} & set(tasks):
         reasons["depth task without any photo that has depth"] += 1
+    results = _results(jobs, directories, style, size, args.seed, args.workers)
+    waiting = []  # until one is a question --out is not claimed
+    for entry in results:
+        waiting.append(entry)
+        if not isinstance(entry[1], str):
+            break
+    else:
+        raise DatasetError(_nothing(waiting, reasons, tasks, any(has_depth)))
+    rows, manifest = _write(args.out, config, itertools.chain(waiting, results), len(jobs), reasons)
+    print_report(args.out, manifest, rows, reasons, time.monotonic() - started)
+    return 0
+
+
+def _nothing(
+    waiting: list[tuple[Job, QuestionRecord | str]], reasons: collections.Counter[str], tasks: list[str], depth: bool
+) -> str:
+    """Why there is no question, and what would help."""
+    whys = collections.Counter(str(why) for _, why in waiting) + reasons
+    told = "; ".join(f"{why} {n}" for why, n in whys.most_common(4)) or "no task suits these photos"
+    if not depth and set(tasks) <= {"depth_order", "position3d"}:
+        cure = "these tasks need depth; add --tasks=shuffle,flip,crop, or annotate with --depth"
+        return f"no question came out ({told}): {cure}"
+    return f"no question came out ({told}): give larger or more varied photos, or --tasks={','.join(TASKS)}"
+
+
+def _write(
+    out: str,
+    config: dict[str, Any],
+    results: Iterable[tuple[Job, QuestionRecord | str]],
+    total: int,
+    reasons: collections.Counter[str],
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Writes the dataset; returns the table of answer priors and the manifest."""
+    variants, table, started = collections.Counter[str](), PriorTable(), time.monotonic()
+    writer = QuestionWriter(out, config)
     try:
-        for job, result in _results(jobs, directories, style, size, args.seed, args.workers):
+        for job, result in results:
             if isinstance(result, str):
                 reasons[result] += 1
                 writer.skip(f"{job.index}/{job.variant}", "selfsup", result)
@@ -212,17 +258,13 @@ def run(args: argparse.Namespace) -> int:
                 writer.write(result)
             if (job.index + 1) % 1000 == 0:
                 rate = (job.index + 1) / (time.monotonic() - started)
-                print(
-                    f"{job.index + 1} of {len(jobs)}, {rate:.0f} a second, {(len(jobs) - job.index - 1) / rate:.0f} s"
-                    " left",
-                    flush=True,
-                )
+                left = (total - job.index - 1) / rate
+                print(f"{job.index + 1} of {total}, {rate:.0f} a second, {left:.0f} s left", flush=True)
         rows = table.rows()
         manifest = writer.finish({"rows": rows, "variants": dict(variants), "not_asked": dict(reasons)})
     finally:
         writer.close()
-    print_report(args.out, manifest, rows, reasons, time.monotonic() - started)
-    return 0
+    return rows, manifest
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 python -m data_prep.synthesize --scenes=DIR --out=DIR --families=all --per_scene=6 --profile=full --seed=0
 python -m data_prep.synthesize --rooms=scannet_meta.json --definitions=vsi100k --out=DIR
+python -m data_prep.synthesize --import=questions --path=my_questions.parquet --out=DIR
 python -m data_prep.synthesize --import=ssrl --path=spatialssrl.parquet --images=DIR --out=DIR
 """
 
@@ -10,22 +11,31 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import hashlib
+import itertools
+import math
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+from data_prep.flags import Listed, Parser
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.demonstrations import demonstrated
 from data_prep.synthesis.generate import Generator
-from data_prep.synthesis.importers import KINDS, BadRow, import_records
+from data_prep.synthesis.importers import KINDS, BadRow, Import, default_heldout, parse_columns
+from data_prep.synthesis.importers.columns import NAMES
+from data_prep.synthesis.importers.files import SUFFIXES
 from data_prep.synthesis.importers.frames import frames_of
 from data_prep.synthesis.language import Cache, Endpoint, Variation
 from data_prep.synthesis.options import PROFILES, Options
 from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.registry import FAMILIES, chosen
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError, Settings, load_rooms, room_questions
+from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.pages import say
 
 Item = tuple[str, list[QuestionRecord], str]  # item, its questions, why it has none
 
@@ -33,7 +43,7 @@ Item = tuple[str, list[QuestionRecord], str]  # item, its questions, why it has 
 def parser() -> argparse.ArgumentParser:
     chosen("all")
     lines = "\n".join(f"  {f.name:13} {f.example}\n  {'':13} needs {f.needs}" for f in FAMILIES.values())
-    p = argparse.ArgumentParser(
+    p = Parser(
         prog="python -m data_prep.synthesize",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -49,12 +59,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--heldout_percent",
         type=int,
-        default=0,
-        help="rooms and imports: share of scenes (by hash) that go to the split heldout",
+        default=None,
+        help="rooms and imports: share of pictures or scenes (by hash) that go to the split heldout; default: 10 of"
+        " --import=questions, else 0",
     )
     g = p.add_argument_group("questions on scenes")
     g.add_argument("--scenes", default="", help="scene dataset (made by python -m data_prep.annotate)")
-    g.add_argument("--families", default="all", help="comma-separated families (see below), or all")
+    g.add_argument("--families", default="all", action=Listed, help="comma-separated families (see below), or all")
     g.add_argument("--per_scene", type=int, default=6, help="questions a scene at most")
     g.add_argument(
         "--profile", default="full", choices=PROFILES, help="plain: short wordings and word answers, for small models"
@@ -69,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument(
         "--rooms",
         default="",
+        action=Listed,
         help="metadata JSON files (comma-separated) of {scene: object_counts, object_bbox, room_size}",
     )
     g.add_argument(
@@ -87,10 +99,28 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument("--most", type=int, default=0, help="questions a topic and room at most; 0: all")
     g.add_argument("--no_margins", action="store_true", help="ask near-ties too and do not balance, as published")
-    g = p.add_argument_group("published question sets")
-    g.add_argument("--import", dest="kind", default="", choices=("", *KINDS))
-    g.add_argument("--path", default="", help="the published file (.parquet, .json, .jsonl)")
-    g.add_argument("--images", default="", help="folder that its picture paths start from")
+    g = p.add_argument_group("question files: of your own (questions), or published sets in their own forms")
+    g.add_argument(
+        "--import",
+        dest="kind",
+        default="",
+        choices=("", *KINDS),
+        help="questions (the default with --path, also named jsonl): rows under the usual column names (problem,"
+        " question, prompt or chat messages; answer, solution, ...; images, image, ...)",
+    )
+    g.add_argument(
+        "--path",
+        default="",
+        help=f"file ({' '.join(SUFFIXES)}), folder of such files, or Hugging Face dataset folder",
+    )
+    g.add_argument("--images", default="", help="folder that its picture paths start from; default: where the file is")
+    g.add_argument(
+        "--columns",
+        default="",
+        action=Listed,
+        metavar="ROLE=COLUMN,...",
+        help=f"names of columns that are not told by themselves; roles: {', '.join(NAMES)}",
+    )
     g = p.add_argument_group("language variation (without an endpoint and a cache the templates stand)")
     g.add_argument(
         "--language_url",
@@ -108,78 +138,153 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return run(args)
     except (DatasetError, WriterError, MetadataError, ValueError) as error:
-        print(f"synthesize: {error}", file=sys.stderr)
+        say(f"synthesize: {error}", stream=sys.stderr)
     except OSError as error:
-        print(
-            f"synthesize: cannot write {args.out}: {error.strerror or error}; free space or choose another --out",
-            file=sys.stderr,
-        )
+        where = error.filename or args.out
+        say(f"synthesize: {where}: {error.strerror or error}; free space or choose another --out", stream=sys.stderr)
     return 2
 
 
-def _from_scenes(args: argparse.Namespace, reasons: collections.Counter[str]) -> Iterator[Item]:
-    scenes = SceneDataset(args.scenes)
-    if len(scenes) == 0:
-        raise DatasetError(f"{args.scenes}: the dataset holds no scene; annotate some pictures first")
-    generator = Generator(
-        chosen(args.families),
-        Options(profile=args.profile, wordings=args.wordings),
-        per_scene=args.per_scene,
-        seed=args.seed,
-    )
-    total, started = min(args.limit or len(scenes), len(scenes)), time.monotonic()
-    for number, scene in enumerate(scenes):
-        if number == total:
-            break
-        records = generator(scene)
-        yield (
-            scene.scene_id,
-            [demonstrated(r, scene) for r in records] if args.demonstrations else records,
-            "no question past its margins",
-        )
-        if (number + 1) % 1000 == 0:
-            rate = (number + 1) / (time.monotonic() - started)
-            print(
-                f"{number + 1} of {total} scenes, {rate:.0f} a second, {(total - number - 1) / rate:.0f} s left",
-                flush=True,
+class Work:
+    """What is to be made questions of: items in order, a `digest` of the inputs (part of the dataset's identity, so
+    that a resume on other data is told), and what to say at the end, good or bad.
+    """
+
+    digest = ""
+
+    def __init__(self, args: argparse.Namespace):
+        self.args, self.reasons = args, collections.Counter[str]()
+
+    def items(self) -> Iterator[Item]:
+        raise NotImplementedError
+
+    def lines(self) -> list[str]:
+        """What is said of the inputs, beside the counts."""
+        return []
+
+    def advice(self) -> str:
+        """What to do when not one question came out."""
+        return ""
+
+
+class FromScenes(Work):
+    """Questions on the scenes of a dataset."""
+
+    def __init__(self, args: argparse.Namespace):
+        super().__init__(args)
+        self.families = chosen(args.families)
+        self.scenes = SceneDataset(args.scenes)
+        if len(self.scenes) == 0:
+            raise DatasetError(f"{args.scenes}: the dataset holds no scene; annotate some pictures first")
+        self.digest, self.seen = self.scenes.digest, collections.Counter[str]()
+
+    def items(self) -> Iterator[Item]:
+        args = self.args
+        options = Options(profile=args.profile, wordings=args.wordings)
+        generator = Generator(self.families, options, per_scene=args.per_scene, seed=args.seed)
+        total, started = min(args.limit or len(self.scenes), len(self.scenes)), time.monotonic()
+        for number, scene in enumerate(self.scenes):
+            if number == total:
+                break
+            records = generator(scene)
+            self.seen["objects"] += len(scene.objects)
+            self.seen["scenes with depth"] += bool(scene.depth_png)
+            self.seen["scenes"] += 1
+            why = "no question past its margins" if scene.objects else "no object in the scene"
+            yield scene.scene_id, [demonstrated(r, scene) for r in records] if args.demonstrations else records, why
+            if (number + 1) % 1000 == 0:
+                rate = (number + 1) / (time.monotonic() - started)
+                left = (total - number - 1) / rate
+                print(f"{number + 1} of {total} scenes, {rate:.0f} a second, {left:.0f} s left", flush=True)
+        self.reasons.update(generator.reasons + self.scenes.skipped)
+
+    def advice(self) -> str:
+        if self.seen["scenes"] and not self.seen["objects"]:
+            return (
+                f"not one of the {self.seen['scenes']} scenes has an object, and every family asks about objects: "
+                "annotate again with --proposals, --masks, --captions and --depth (models), or with objects that you"
+                " name in frames.json; without models: python -m data_prep.selfsup --photos="
+                f"{self.args.scenes} --out={self.args.out} (self-supervised questions on plain photos)"
             )
-    reasons.update(generator.reasons + scenes.skipped)
+        return "try --families=all, or scenes with more objects or depth (python -m data_prep.inspect shows them)"
 
 
-def _from_rooms(args: argparse.Namespace, reasons: collections.Counter[str]) -> Iterator[Item]:
-    settings = Settings(args.definitions, not args.no_margins, args.most, args.wordings, seed=args.seed)
-    balance = None if args.no_margins else Balance()
-    for path in args.rooms.split(","):
-        rooms, problems = load_rooms(path, args.clouds)
-        for problem in problems:
-            print(f"skipped {problem}", flush=True)
-            yield problem.split(":")[0], [], "scene metadata not usable"
-        for room in rooms:
-            split = "heldout" if _share(room.scene_id) < args.heldout_percent else "train"
+class FromRooms(Work):
+    """Questions on room scans."""
+
+    def __init__(self, args: argparse.Namespace):
+        super().__init__(args)
+        self.paths = [path for path in args.rooms.split(",") if path]
+        whole = hashlib.sha256()
+        for path in self.paths:
             try:
-                frames = frames_of(args.frames, room.scene_id) if args.frames else []
-            except BadRow as error:
-                yield room.scene_id, [], str(error)
-                continue
-            yield (
-                room.scene_id,
-                room_questions(room, settings, split=split, frames=frames, balance=balance),
-                "no question past its margins",
-            )
+                whole.update(Path(path).read_bytes())
+            except OSError as error:
+                raise MetadataError(f"{path}: {error.strerror or error}; give a file of {{scene: metadata}}") from None
+        self.digest = whole.hexdigest()[:16]
+
+    def items(self) -> Iterator[Item]:
+        args = self.args
+        settings = Settings(args.definitions, not args.no_margins, args.most, args.wordings, seed=args.seed)
+        balance = None if args.no_margins else Balance()
+        for path in self.paths:
+            rooms, problems = load_rooms(path, args.clouds)
+            for problem in problems:
+                say(f"skipped {problem}")
+                yield problem.split(":")[0], [], "scene metadata not usable"
+            for room in rooms:
+                split = "heldout" if _share(room.scene_id) < (args.heldout_percent or 0) else "train"
+                try:
+                    frames = frames_of(args.frames, room.scene_id) if args.frames else []
+                except BadRow as error:
+                    yield room.scene_id, [], str(error)
+                    continue
+                made = room_questions(room, settings, split=split, frames=frames, balance=balance)
+                yield room.scene_id, made, "no question past its margins"
+
+    def advice(self) -> str:
+        return "give a file of {scene: object_counts, object_bbox, room_size}"
 
 
-def _from_import(args: argparse.Namespace, reasons: collections.Counter[str]) -> Iterator[Item]:
-    for result in import_records(args.kind, args.path, args.images, heldout_percent=args.heldout_percent):
-        if isinstance(result, BadRow):
-            reasons[str(result.args[-1])] += 1
-            yield str(result.args[0]), [], str(result.args[-1])
-        else:
-            yield result.question_id, [result], ""
+class FromImport(Work):
+    """The rows of a question set."""
+
+    def __init__(self, args: argparse.Namespace):
+        super().__init__(args)
+        kind = args.kind or "questions"
+        self.rows = Import(kind, args.path, args.images, columns=parse_columns(args.columns))
+        heldout = default_heldout(kind) if args.heldout_percent is None else args.heldout_percent
+        self.survey = self.rows.survey(heldout)
+        self.digest = self.survey.digest
+
+    def items(self) -> Iterator[Item]:
+        shown = 0
+        for result in self.rows.records(self.survey):
+            if isinstance(result, BadRow):
+                where, reason = str(result.args[0]), str(result.args[-1])
+                self.reasons[reason] += 1
+                if self.reasons[reason] == 1 and shown < 10:
+                    shown += 1
+                    say(f"skipped {where}: {reason}")
+                yield where, [], reason
+            else:
+                yield result.question_id, [result], ""
+
+    def lines(self) -> list[str]:
+        files = self.rows.files
+        head = f"{self.args.path}: {len(files)} file{'s' if len(files) > 1 else ''}, {self.rows.found.rows} rows"
+        found = self.rows.found
+        bare = found.rows and self.rows.own and not found.columns["images"]
+        without = ["no column reads as pictures: the questions are asked without one"] if bare else []
+        return [head, *found.lines(), *without, *self.survey.lines]
+
+    def advice(self) -> str:
+        if not self.rows.own and self.reasons.total():
+            return f"is this the published form {self.args.kind}? rows of your own are read by --import=questions"
+        return self.rows.found.advice() or "mend the rows that are named above"
 
 
 def _share(scene_id: str) -> int:
-    import hashlib
-
     return int(hashlib.sha1(scene_id.encode()).hexdigest()[:8], 16) % 100
 
 
@@ -191,26 +296,58 @@ def _language(args: argparse.Namespace) -> Variation | None:
     return Variation(cache, endpoint, model=args.language_model, share=args.language_share, seed=args.seed)
 
 
+def _checked(args: argparse.Namespace) -> type[Work]:
+    """The kind of inputs that the options name; ValueError where they contradict each other."""
+    if sum(map(bool, (args.scenes, args.rooms, args.kind or args.path))) != 1:
+        raise ValueError("give one of --scenes, --rooms and --path (a question file, or --import=FORM --path=FILE)")
+    if args.kind and not args.path:
+        raise ValueError(f"--import={args.kind} needs --path, the file or folder of its rows")
+    for name, least, most in (
+        ("per_scene", 1, math.inf),
+        ("limit", 0, math.inf),
+        ("wordings", 0, math.inf),
+        ("most", 0, math.inf),
+        ("heldout_percent", 0, 100),
+        ("language_share", 0, 1),
+    ):
+        value = getattr(args, name)
+        if value is not None and not least <= value <= most:
+            raise ValueError(f"--{name}={value}: give {least} {'or more' if most == math.inf else f'to {most}'}")
+    for name in ("images", "frames", "clouds"):
+        if getattr(args, name) and not Path(getattr(args, name)).is_dir():
+            raise ValueError(f"--{name}={getattr(args, name)}: no such folder")
+    return FromScenes if args.scenes else FromRooms if args.rooms else FromImport
+
+
+def _first(work: Work) -> Iterator[Item]:
+    """The items, once one of them is known to have a question; DatasetError with what would help where none has."""
+    items, waiting = work.items(), []
+    for item in items:
+        waiting.append(item)
+        if item[1]:
+            return itertools.chain(waiting, items)
+    for line in work.lines():
+        say(line)
+    whys = collections.Counter(why for _, _, why in waiting) | work.reasons
+    told = "; ".join(f"{why} {n}" for why, n in whys.most_common(4)) or "there is no item"
+    raise DatasetError(f"no question came out ({told}): {work.advice()}")
+
+
 def run(args: argparse.Namespace) -> int:
-    if sum(map(bool, (args.scenes, args.rooms, args.kind))) != 1:
-        raise ValueError("give one of --scenes, --rooms and --import")
-    chosen(args.families)
+    work = _checked(args)(args)
     running = ("out", "language_url")
-    variation = _language(args)  # a bad address is told before the folder is taken
-    writer = QuestionWriter(
-        args.out,
-        {
-            "verb": "synthesize",
-            **{k: v for k, v in sorted(vars(args).items()) if k not in running},
-            "options": dataclasses.asdict(Options(profile=args.profile, wordings=args.wordings)),
-        },
-    )
-    if writer.complete:
+    config = {
+        "verb": "synthesize",
+        **{k: v for k, v in sorted(vars(args).items()) if k not in running},
+        "options": dataclasses.asdict(Options(profile=args.profile, wordings=args.wordings)),
+        "inputs": work.digest,
+    }
+    if is_complete(args.out, "questions", config):
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
-    reasons: collections.Counter[str] = collections.Counter()
-    items = (_from_scenes if args.scenes else _from_rooms if args.rooms else _from_import)(args, reasons)
-    table, started = PriorTable(), time.monotonic()
+    variation, table, started = _language(args), PriorTable(), time.monotonic()
+    items = _first(work)  # before --out is claimed: a command that gives nothing leaves no trace
+    writer = QuestionWriter(args.out, config)
     try:
         for item_id, records, why in items:
             if variation:
@@ -220,13 +357,16 @@ def run(args: argparse.Namespace) -> int:
                 writer.write(record)
             if not records:
                 writer.skip(item_id, "synthesize", why)
+        reasons = work.reasons
         if variation:
             reasons.update({f"language: {k}": n for k, n in variation.reasons.items()})
             print(f"language variation changed {variation.changed} questions")
         rows = table.rows()
-        manifest = writer.finish({"rows": rows, "not_asked": dict(reasons.most_common())})
+        manifest = writer.finish({"rows": rows, "not_asked": dict(reasons.most_common()), "found": work.lines()})
     finally:
         writer.close()
+    for line in work.lines():
+        say(line)
     print_report(args.out, manifest, rows, reasons, time.monotonic() - started)
     return 0
 

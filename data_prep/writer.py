@@ -15,24 +15,17 @@ An item counts as done once its line is in the log; whatever lies behind the las
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import struct
-import zlib
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from data_prep.remote import WorkFolder
+from data_prep.shards import WriterError, file_sha256, pack, read_journal, write_journal, write_shard
 from spatial_jax.data.records import GENERATOR_VERSION
+from spatial_jax.reading import parse_object, read_object
 
-_HEAD = struct.Struct("<II")  # length, crc32
 FORMAT = "array_record"
-
-
-class WriterError(Exception):
-    """The dataset cannot be written or resumed; the message is one line that says what to do."""
 
 
 class Serializer:
@@ -52,56 +45,60 @@ class Serializer:
         )
 
 
-def _write_shard(path: Path, records: Iterable[bytes]) -> int:
-    """Writes an ArrayRecord file and returns its size in bytes; raises OSError when the disk does not take it."""
-    from array_record.python import array_record_module
-
-    writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
-    total = 0
-    try:
-        for record in records:
-            writer.write(record)
-            total += 1
-    finally:
-        writer.close()
-    reader = array_record_module.ArrayRecordReader(str(path))
-    try:
-        if not reader.ok() or reader.num_records() != total:
-            raise OSError(
-                28,
-                f"shard {path.name} came out incomplete ({reader.num_records()} of {total} records): is the disk full?",
-            )
-    finally:
-        reader.close()
-    return path.stat().st_size
-
-
-def _read_journal(path: Path, count: int) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        for number in range(count):
-            head = file.read(_HEAD.size)
-            length, crc = _HEAD.unpack(head) if len(head) == _HEAD.size else (0, -1)
-            record = file.read(length)
-            if zlib.crc32(record) != crc:
-                raise WriterError(
-                    f"{path}: record {number} of the unfinished shard is damaged; delete {path.parent} and run again"
-                )
-            yield record
-
-
-def file_sha256(path: Any) -> str:
-    """Hex digest of a file's bytes; `path` is anything with open("rb")."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def _differences(a: Any, b: Any, path: str = "") -> list[str]:
     if isinstance(a, dict) and isinstance(b, dict):
         return [d for k in sorted({*a, *b}) for d in _differences(a.get(k), b.get(k), f"{path}.{k}" if path else k)]
     return [] if a == b else [f"{path} was {json.dumps(a)}, is {json.dumps(b)}"]
+
+
+def _identity(name: str, config: dict[str, Any], shard_records: int) -> dict[str, Any]:
+    return {
+        "name": name,
+        "generator_version": GENERATOR_VERSION,
+        "shard_records": shard_records,
+        "config": json.loads(json.dumps(config)),
+    }
+
+
+def _check(folder: WorkFolder, made: Any, identity: dict[str, Any]) -> None:
+    if not isinstance(made, dict):
+        raise WriterError(f"{folder.out}: its identity cannot be read; choose another --out or delete it")
+    differences = _differences(made, identity)
+    if differences:
+        listed = "; ".join(differences)[:300]
+        raise WriterError(
+            f"{folder.out} holds a dataset of other settings ({listed}); choose another --out or delete it"
+        )
+
+
+def _object(path: Any) -> dict[str, Any]:
+    """A file of the writer's own; WriterError where it is damaged."""
+    try:
+        return read_object(path, "choose another --out or delete the folder")
+    except ValueError as error:
+        raise WriterError(str(error)) from None
+
+
+def is_complete(out: str, name: str, config: dict[str, Any], shard_records: int = 1000) -> bool:
+    """Whether `out` holds the finished dataset of these settings; claims and writes nothing. WriterError where it holds
+    one of other settings, finished or not.
+    """
+    folder, identity = WorkFolder(out), _identity(name, config, shard_records)
+    manifest = folder.out / "manifest.json"
+    if manifest.exists():
+        _check(folder, _object(manifest).get("identity"), identity)
+        return True
+    if begun := _begun(folder):
+        _check(folder, begun, identity)
+    return False
+
+
+def _begun(folder: WorkFolder) -> dict[str, Any]:
+    """Identity of the unfinished dataset in a folder; {} where there is none, or not one item of it was done yet."""
+    identity, log = folder.work / "identity.json", folder.work / "log.jsonl"
+    if not identity.exists() or not log.exists() or not log.stat().st_size or not identity.read_text().strip():
+        return {}
+    return _object(identity)
 
 
 class DatasetWriter:
@@ -115,12 +112,9 @@ class DatasetWriter:
 
     def __init__(self, out: str, name: str, features: Any, config: dict[str, Any], shard_records: int = 1000):
         self.name, self.features, self.shard_records = name, features, shard_records
-        self.identity = {
-            "name": name,
-            "generator_version": GENERATOR_VERSION,
-            "shard_records": shard_records,
-            "config": json.loads(json.dumps(config)),
-        }
+        if shard_records < 1:
+            raise WriterError(f"shard_records = {shard_records}: a shard holds at least one record")
+        self.identity = _identity(name, config, shard_records)
         self.folder = WorkFolder(out)
         self.counts: dict[str, int] = {}  # split -> records
         self.tally: dict[str, dict[str, int]] = {}  # stage -> reason -> items
@@ -152,8 +146,10 @@ class DatasetWriter:
     def _resume(self) -> None:
         manifest = self.folder.out / "manifest.json"
         if manifest.exists():
-            made = json.loads(manifest.read_text())
-            self._check(made["identity"])
+            made = _object(manifest)
+            _check(self.folder, made.get("identity"), self.identity)
+            if self.folder.work.exists():  # killed between the manifest and the end of the clean-up
+                self.folder.remove_work()
             self.complete, self.items, self.counts = (
                 True,
                 made["items"],
@@ -167,20 +163,19 @@ class DatasetWriter:
             self._lock = self.folder.lock()
         except BlockingIOError as error:
             raise WriterError(str(error.strerror)) from None
-        identity = work / "identity.json"
-        if identity.exists() and identity.read_text().strip():
-            self._check(json.loads(identity.read_text()))
+        if begun := _begun(self.folder):
+            _check(self.folder, begun, self.identity)
         else:
             temporary = work / "identity.tmp"
             temporary.write_text(json.dumps(self.identity))
-            temporary.replace(identity)
+            temporary.replace(work / "identity.json")
         log = work / "log.jsonl"
         kept = 0
         if log.exists():
             for line in log.open("rb"):
-                with contextlib.suppress(ValueError):
+                with contextlib.suppress(ValueError, KeyError, TypeError):
                     if line.endswith(b"\n"):
-                        self._count(json.loads(line))
+                        self._count(parse_object(line))
                         kept += len(line)
                         continue
                 break
@@ -189,24 +184,22 @@ class DatasetWriter:
         for split, count in self.counts.items():
             self._reopen(split, count)
 
-    def _check(self, made: dict[str, Any]) -> None:
-        differences = _differences(made, self.identity)
-        if differences:
-            listed = "; ".join(differences)[:300]
-            raise WriterError(
-                f"{self.folder.out} holds a dataset of other settings ({listed}); choose another --out or delete it"
-            )
-
     def _reopen(self, split: str, count: int) -> None:
         shard, pending = divmod(count, self.shard_records)
         if pending == 0:
             if not self._shard_path(split, shard - 1).exists():
                 self._seal(split, shard - 1, self.shard_records)
             return
-        path = self._journal_path(split, shard)
+        path, sealed = self._journal_path(split, shard), self._shard_path(split, shard)
+        if not path.exists() and sealed.exists():  # killed while the last shards were sealed: open this one again
+            temporary = path.with_suffix(".tmp")
+            write_journal(temporary, sealed)
+            temporary.replace(path)
+        if sealed.exists():
+            sealed.unlink()
         size = 0
-        for record in _read_journal(path, pending):
-            size += _HEAD.size + len(record)
+        for record in read_journal(path, pending):
+            size += len(pack(record))
         os.truncate(path, size)
         self._journals[split] = path.open("ab")
 
@@ -243,7 +236,7 @@ class DatasetWriter:
             if split not in self._journals:
                 self._journals[split] = self._journal_path(split, shard).open("wb")
             file = self._journals[split]
-            file.write(_HEAD.pack(len(outcome.example), zlib.crc32(outcome.example)) + outcome.example)
+            file.write(pack(outcome.example))
             file.flush()
         else:
             line.update(stage=outcome.stage, reason=outcome.reason)
@@ -262,18 +255,23 @@ class DatasetWriter:
             file.close()
         journal = self._journal_path(split, shard)
         temporary = journal.with_suffix(".shard")
-        _write_shard(temporary, _read_journal(journal, count))
+        write_shard(temporary, read_journal(journal, count))
         self.folder.publish(temporary, self._shard_path(split, shard))
         journal.unlink()
         self.folder.sync()
 
     # finishing
 
-    def finish(self) -> dict[str, Any]:
-        """Seals the open shards, writes info files and manifest, removes the work folder; returns the manifest."""
+    def finish(self, beside: dict[str, str] | None = None) -> dict[str, Any]:
+        """Seals the open shards, writes info files, the files `beside` (name -> text) and the manifest, removes the
+        work folder; returns the manifest. WriterError where there is not one record; nothing is left of the attempt.
+        """
         manifest_path = self.folder.out / "manifest.json"
         if self.complete:
-            return json.loads(manifest_path.read_text())
+            return _object(manifest_path)
+        if not self.items["record"]:
+            self.abandon()
+            raise WriterError(f"{self.folder.out}: nothing came out, no dataset is written; {self.reasons_line()}")
         for split, count in sorted(self.counts.items()):
             shard, pending = divmod(count, self.shard_records)
             if pending and not self._shard_path(split, shard).exists():
@@ -281,6 +279,10 @@ class DatasetWriter:
         splits = {split: self._split_entry(split, count) for split, count in sorted(self.counts.items())}
         self._write_info()
         self._write_skipped()
+        for name, text in (beside or {}).items():
+            local = self.folder.work / name
+            local.write_text(text)
+            self.folder.publish(local, self.folder.out / name)
         reasons = {stage: dict(sorted(found.items())) for stage, found in sorted(self.tally.items())}
         manifest = {"identity": self.identity, "items": self.items, "splits": splits, "reasons": reasons}
         local = self.folder.work / "manifest.json"
@@ -342,9 +344,26 @@ class DatasetWriter:
                     out.write(raw)
         self.folder.publish(local, self.folder.out / "skipped.jsonl")
 
+    def reasons_line(self) -> str:
+        """Why items gave no record, the likeliest first, on one line."""
+        counts = {f"{stage}: {r}": n for stage, found in self.tally.items() for r, n in found.items()}
+        ranked = sorted(counts.items(), key=lambda entry: -entry[1])
+        return "; ".join(f"{n} x {reason}" for reason, n in ranked[:4]) or "there was no item"
+
+    def abandon(self) -> None:
+        """Gives --out back as it was found, so that the next command may use it; for a dataset without a record."""
+        self.close()
+        self.folder.remove_work()
+        if self.folder.local:
+            with contextlib.suppress(OSError):  # it holds files of someone else
+                os.rmdir(str(self.folder.out))
+
     def close(self) -> None:
         """Closes the open files; nothing that was appended is lost."""
         for file in [*self._journals.values(), self._log, self._lock]:
             if file:
                 file.close()
         self._journals, self._log, self._lock = {}, None, None
+
+
+__all__ = ["DatasetWriter", "Serializer", "WriterError", "file_sha256", "is_complete"]

@@ -40,7 +40,7 @@ EXAMPLES = """examples:
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
+    p = Parser(
         "python -m data_prep.annotate",
         description=__doc__,
         epilog=EXAMPLES,
@@ -130,7 +130,11 @@ def parser() -> argparse.ArgumentParser:
 def _add_models(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("filters (each drop has its reason in the manifest)")
     group.add_argument(
-        "--filters", default="", metavar="A,B", help=f"any of {', '.join(FILTERS)}; they run in this order"
+        "--filters",
+        default="",
+        action=Listed,
+        metavar="A,B",
+        help=f"any of {', '.join(FILTERS)}; they run in this order",
     )
     group = p.add_argument_group("models for what the source does not know (hub name owner/name, directory or file)")
     group.add_argument(
@@ -141,6 +145,7 @@ def _add_models(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--camera",
         default="",
+        action=Listed,
         metavar="A,B",
         help="first that knows: megasam:DIR, Depth Pro's weights, default[:DEGREES]",
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import collections
-import contextlib
+import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from etils import epath
 
 from data_prep.pipeline import Outcome
 from data_prep.synthesis.priors import format_table
 from data_prep.writer import DatasetWriter, Serializer, WriterError
 from spatial_jax.data.records import QuestionRecord, SceneRecord, from_example, question_features, to_example
 from spatial_jax.dataset_folder import open_dataset_folder
+from spatial_jax.pages import one_line, say
+from spatial_jax.reading import read_object
 
 
 class DatasetError(Exception):
@@ -40,6 +43,7 @@ class SceneDataset:
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise DatasetError(f"{directory}: cannot be opened as a scene dataset ({reason})") from error
+        self.digest = dataset_digest(directory)
         self.skipped: collections.Counter[str] = collections.Counter()
 
     def __len__(self) -> int:
@@ -52,8 +56,7 @@ class SceneDataset:
                 try:
                     return from_example(SceneRecord, source[index])
                 except Exception as error:
-                    first = str(error).splitlines()[0] if str(error) else ""
-                    return f"{split} scene {index}: {type(error).__name__}: {first}"[:200]
+                    return one_line(f"{split} scene {index}: {type(error).__name__}: {error}", 200)
             index -= len(source)
         raise IndexError(index)
 
@@ -62,10 +65,22 @@ class SceneDataset:
         for index in range(len(self)):
             scene = self.get(index)
             if isinstance(scene, str):
-                print(f"skipped {scene}", flush=True)
+                say(f"skipped {scene}")
                 self.skipped["damaged scene record"] += 1
             else:
                 yield scene
+
+
+def dataset_digest(directory: str) -> str:
+    """What a finished dataset holds, as a short digest of its shards' sums (of its info file where no manifest says
+    them): a resume on other scenes under the same name is told by it.
+    """
+    root = epath.Path(directory)
+    try:
+        told: Any = read_object(root / "manifest.json")["splits"]
+    except (OSError, ValueError, KeyError):
+        told = (root / "dataset_info.json").read_text()
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class QuestionWriter:
@@ -102,14 +117,10 @@ class QuestionWriter:
         self._index += 1
 
     def finish(self, report: dict[str, Any]) -> dict[str, Any]:
-        """Closes the dataset, writes `report.json` (counts, tables) beside it and returns the manifest."""
-        manifest = self._writer.finish()
-        path = Path(str(self._writer.folder.out)) / "report.json"
-        with contextlib.suppress(OSError):
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(report, indent=1, sort_keys=True))
-            os.replace(temporary, path)
-        return manifest
+        """Closes the dataset with `report.json` (counts, tables) in it and returns the manifest; WriterError where no
+        question came out.
+        """
+        return self._writer.finish({"report.json": json.dumps(report, indent=1, sort_keys=True)})
 
     def close(self) -> None:
         self._writer.close()
@@ -136,11 +147,11 @@ def print_report(
     """What a verb says at its end: the table of answer priors, why questions were not asked, and how many were
     written.
     """
-    print(format_table(rows))
+    say(format_table(rows))
     if reasons:
-        print("not asked: " + "; ".join(f"{reason} {n}" for reason, n in reasons.most_common(20)))
-    counts = ", ".join(f"{split} {entry['records']}" for split, entry in manifest["splits"].items()) or "no question"
-    print(f"{out}: {counts} ({seconds:.1f} s)")
+        say("not asked: " + "; ".join(f"{reason} {n}" for reason, n in reasons.most_common(20)))
+    counts = ", ".join(f"{split} {entry['records']}" for split, entry in manifest["splits"].items())
+    say(f"{out}: {counts} ({seconds:.1f} s)")
 
 
 __all__ = ["DatasetError", "QuestionWriter", "SceneDataset", "WriterError", "print_report", "write_questions"]

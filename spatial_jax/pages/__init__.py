@@ -31,6 +31,7 @@ from spatial_jax.pages.pictures import (
     read_mask,
     turbo,
 )
+from spatial_jax.pages.plain import one_line, plain, say
 from spatial_jax.pages.plots import (
     Band,
     Series,
@@ -76,11 +77,14 @@ __all__ = [
     "line_plot",
     "mask_layer",
     "number_cards",
+    "one_line",
     "open_picture",
     "picture",
+    "plain",
     "read_depth",
     "read_mask",
     "render_cloud",
+    "say",
     "searchable",
     "short",
     "smoothed",

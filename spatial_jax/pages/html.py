@@ -6,6 +6,8 @@ import html
 from collections.abc import Iterable
 from typing import Any
 
+from spatial_jax.pages.plain import plain
+
 _VOID = {"img", "input", "br", "meta", "line", "rect", "path", "circle", "polyline", "polygon", "col"}
 
 
@@ -19,14 +21,10 @@ Child = Any  # Html, text, number, None, or an iterable of them
 
 
 def escape(value: object) -> Html:
-    """`value` as HTML text; control characters (which no HTML may hold) become a visible mark."""
+    """`value` as HTML text; characters that steer a viewer (controls, marks of direction) become a visible mark."""
     if isinstance(value, Html):
         return value
-    text = "".join(
-        c if c in "\n\t" or (ord(c) >= 32 and not 0xD800 <= ord(c) <= 0xDFFF and ord(c) != 127) else "\ufffd"
-        for c in str(value)
-    )
-    return Html(html.escape(text, quote=True))
+    return Html(html.escape(plain(value), quote=True))
 
 
 def join(*children: Child) -> Html:

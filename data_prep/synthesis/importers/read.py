@@ -6,32 +6,23 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from data_prep.synthesis.importers.answers import MRA
+from data_prep.synthesis.importers.build import Place, build, scene_of
+from data_prep.synthesis.importers.columns import Found
+from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
 from data_prep.synthesis.importers.frames import frames_of
-from data_prep.synthesis.importers.rows import BadRow, json_rows, parquet_rows, pictures, text_field
-from spatial_jax.data.records import CODE_REWARDS, GENERATOR_VERSION, QUESTION_TYPES, QuestionRecord
+from data_prep.synthesis.importers.questions import questions
+from data_prep.synthesis.importers.rows import BadRow, pictures, text_field
+from data_prep.synthesis.importers.survey import Survey, survey
+from spatial_jax.data.records import QuestionRecord
 
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
-_MARK = re.compile(r"<image>")
 _OPTION = re.compile(r"^\s*\(?([A-H])[.):]\s*(.+?)\s*$", re.MULTILINE)
-_COORDINATE_LIKE = re.compile(r"\{[xy](\.\d)?:")
-MRA = {"kind": "mra", "comparison": "<"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a row comes from and where its pictures are."""
-
-    kind: str
-    number: int
-    file: str
-    images: Path | None
-    split: str
 
 
 def _number(text: str) -> bool:
@@ -41,68 +32,12 @@ def _number(text: str) -> bool:
         return False
 
 
-def _build(
-    place: Place,
-    *,
-    question: str,
-    answer: str,
-    images: list[tuple[bytes, int, int]],
-    scene_id: str,
-    question_type: str,
-    reward: dict[str, Any],
-    family: str,
-    options: tuple[str, ...] = (),
-    unit: str = "",
-    meta: dict[str, Any] | None = None,
-    tags: tuple[str, ...] = (),
-) -> QuestionRecord:
-    if _COORDINATE_LIKE.search(question + answer + "".join(options)):
-        raise BadRow("text holds what reads as a coordinate placeholder")
-    marks = len(_MARK.findall(question))
-    if marks and marks != len(images):
-        raise BadRow("number of <image> marks and of pictures differ")
-    digest = hashlib.sha1(f"{place.number}\n{question}\n{answer}".encode()).hexdigest()[:12]
-    whole = {
-        "provenance": place.kind,
-        "file": Path(place.file).name,
-        "row": place.number,
-        "generator_version": GENERATOR_VERSION,
-        "objects": [],
-        **(meta or {}),
-    }
-    return QuestionRecord(
-        question_id=f"{place.kind}/{scene_id}/{digest}",
-        source=place.kind,
-        split=place.split,
-        scene_id=scene_id,
-        images=tuple(i[0] for i in images),
-        widths=tuple(i[1] for i in images),
-        heights=tuple(i[2] for i in images),
-        question=question,
-        question_type=question_type,
-        answer=answer,
-        options=options,
-        unit=unit,
-        reward=json.dumps(reward),
-        family=family,
-        meta=json.dumps(whole),
-        tags=tags,
-    )
-
-
-def _scene(row: dict[str, Any], images: list[tuple[bytes, int, int]]) -> str:
-    for name in ("scene_id", "scene_name", "scene", "video", "video_id", "video_path"):
-        if isinstance(row.get(name), str) and row[name]:
-            return Path(row[name]).stem
-    return hashlib.sha1(images[0][0]).hexdigest()[:16] if images else "unknown"
-
-
 def ssrl(row: dict[str, Any], place: Place) -> QuestionRecord:
     """Spatial-SSRL-81k parquet: `problem` with <image> marks, `answer`, `images` (paths or bytes)."""
     question, answer, images = (
         text_field(row, "problem", "question"),
         text_field(row, "answer"),
-        pictures(row.get("images"), place.images),
+        pictures(row.get("images"), place.bases),
     )
     if not images:
         raise BadRow("row has no picture")
@@ -116,12 +51,12 @@ def ssrl(row: dict[str, Any], place: Place) -> QuestionRecord:
     )
     family = {"depth": "ssrl_depth_order", "position": "ssrl_position3d", "": "ssrl"}.get(task, f"ssrl_{task}")
     letter = re.fullmatch(r"[A-D]", answer) is not None
-    return _build(
+    return build(
         place,
         question=question,
         answer=answer,
         images=images,
-        scene_id=_scene(row, images),
+        scene_id=scene_of(row, images),
         question_type="mcq" if letter else "free",
         reward={"kind": "ssrl"},
         family=family,
@@ -156,10 +91,10 @@ def vsi100k(row: dict[str, Any], place: Place) -> QuestionRecord:
         .replace(" ", "_")
     )
     topic = next((topic for key, topic in _TOPICS.items() if key in named), "other")
-    scene = _scene(row, [])
-    frames = frames_of(str(place.images), scene) if place.images and scene != "unknown" else []
+    scene = scene_of(row, [])
+    frames = _frames(place, scene)
     numeric = _number(answer)
-    return _build(
+    return build(
         place,
         question=question,
         answer=answer,
@@ -174,6 +109,12 @@ def vsi100k(row: dict[str, Any], place: Place) -> QuestionRecord:
     )
 
 
+def _frames(place: Place, scene: str) -> list[tuple[bytes, int, int]]:
+    bases = [place.bases] if isinstance(place.bases, Path) else list(place.bases or ())
+    found = (frames_of(str(base), scene) for base in bases if scene != "unknown")
+    return next((frames for frames in found if frames), [])
+
+
 _VILASR_TYPES = {"multiple choice": "mcq", "regression": "number", "numerical": "number", "free-form": "free"}
 
 
@@ -182,7 +123,7 @@ def vilasr_rl(row: dict[str, Any], place: Place) -> QuestionRecord:
     options and grid_size.
     """
     question, answer = text_field(row, "question", "problem"), text_field(row, "answer", "solution")
-    images = pictures(row.get("image_path") or row.get("images"), place.images)
+    images = pictures(row.get("image_path") or row.get("images"), place.bases)
     tagged = _TAG.search(answer)
     answer = tagged.group(1).strip() if tagged else answer
     kind = str(row.get("question_type", "free-form"))
@@ -197,12 +138,12 @@ def vilasr_rl(row: dict[str, Any], place: Place) -> QuestionRecord:
     if _VILASR_TYPES[kind] == "number" and not _number(answer):
         raise BadRow("answer is not a number")
     data_type = str(row.get("data_type", "vqa"))
-    return _build(
+    return build(
         place,
         question=question,
         answer=answer,
         images=images,
-        scene_id=_scene(row, images),
+        scene_id=scene_of(row, images),
         question_type=_VILASR_TYPES[kind],
         reward={"kind": "vilasr"},
         family=f"vilasr_{data_type}",
@@ -233,7 +174,7 @@ def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
         if role is None:
             raise BadRow("conversation holds a turn of unknown role")
         messages.append({"role": role, "content": str(turn.get("content", turn.get("value", "")))})
-    images = pictures(row.get("images"), place.images)
+    images = pictures(row.get("images"), place.bases)
     marks = sum(m["content"].count("<image>") for m in messages)
     if marks != len(images):
         raise BadRow("number of <image> marks and of pictures differ")
@@ -243,12 +184,12 @@ def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
     if messages[-1]["role"] != "assistant" or not found:
         raise BadRow("last turn holds no <answer>")
     later = [{"image": hashlib.sha1(i[0]).hexdigest()[:16]} for i in images[first:]]
-    record = _build(
+    record = build(
         place,
         question=asked,
         answer=found[-1].strip(),
         images=images[:first],
-        scene_id=_scene(row, images),
+        scene_id=scene_of(row, images),
         question_type="free",
         reward={"kind": "vilasr"},
         family="vilasr_sft",
@@ -262,77 +203,92 @@ def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
     )
 
 
-def jsonl(row: dict[str, Any], place: Place) -> QuestionRecord:
-    """Plain jsonl: question, answer, images; optional options, question_type, unit, reward, family, scene_id."""
-    question, answer, images = (
-        text_field(row, "question"),
-        text_field(row, "answer"),
-        pictures(row.get("images"), place.images),
-    )
-    options = tuple(str(o) for o in row.get("options") or ())
-    kind = str(row.get("question_type") or ("mcq" if options else "number" if _number(answer) else "word"))
-    if kind not in QUESTION_TYPES:
-        raise BadRow(f"question_type {kind[:40]!r} is unknown")
-    if kind == "mcq" and answer not in options and not re.fullmatch(r"[A-H]", answer):
-        raise BadRow("answer is none of the options")
-    reward = row.get("reward") or {
-        "mcq": {"kind": "choice"},
-        "number": MRA,
-        "box": {"kind": "iou"},
-        "order": {"kind": "order"},
-    }.get(kind, {"kind": "word", "accept": [answer]})
-    if not isinstance(reward, dict) or "kind" not in reward:
-        raise BadRow("reward is not an object with a kind")
-    if reward["kind"] in CODE_REWARDS:
-        raise BadRow(
-            f"reward names code (kind {reward['kind']}): give the file to train, --config.reward.user_file=FILE"
-        )
-    return _build(
-        place,
-        question=question,
-        answer=answer,
-        images=images,
-        scene_id=_scene(row, images),
-        question_type=kind,
-        reward=reward,
-        family=str(row.get("family") or "imported"),
-        options=options,
-        unit=str(row.get("unit") or ""),
-    )
-
-
 KINDS: dict[str, Callable[[dict[str, Any], Place], QuestionRecord]] = {
+    "questions": questions,
+    "jsonl": questions,
     "ssrl": ssrl,
     "vsi100k": vsi100k,
     "vilasr_rl": vilasr_rl,
     "vilasr_sft": vilasr_sft,
-    "jsonl": jsonl,
 }
+OWN = ("questions", "jsonl")  # a user's own: a share is held out without being asked for
+
+
+def default_heldout(kind: str) -> int:
+    """Percent of the pictures that are held out unless told otherwise: 10 of a question file of one's own, none of a
+    published training set.
+    """
+    return 10 if kind in OWN else 0
+
+
+class Import:
+    """Rows of a question set at `path` (file or folder) as records. `images`: folder that picture paths start from
+    ("": the folder of the file, then `path`). ValueError where there are no such rows.
+
+    `found` tells after the iteration what was read as what; `survey` which rows share pictures, and a digest of all
+    that was read.
+    """
+
+    def __init__(self, kind: str, path: str, images: str = "", *, columns: dict[str, str] | None = None):
+        if kind not in KINDS:
+            raise ValueError(f"--import: {kind!r} is unknown: use one of {', '.join(KINDS)}")
+        if columns and kind not in OWN:
+            raise ValueError(f"--columns: the form {kind} has columns of its own; use --import=questions")
+        if images and not Path(images).expanduser().is_dir():
+            raise ValueError(f"--images: {images}: no such folder")
+        self.kind, self.files, self.found = kind, row_files(path), Found(columns)
+        self.own = kind in OWN
+        self.images = Path(images).expanduser() if images else None
+
+    def bases(self, file: RowFile) -> tuple[Path, ...]:
+        """Folders that the picture paths of a file may start from."""
+        return (self.images,) if self.images is not None else file.bases
+
+    def rows(self) -> Iterator[tuple[int, RowFile, dict[str, Any] | BadRow]]:
+        """(number over all files, file, row)."""
+        number = 0
+        for file in self.files:
+            for row in file_rows(file.path):
+                yield number, file, row
+                number += 1
+
+    def survey(self, heldout_percent: int) -> Survey:
+        """A first pass over rows and pictures: who shares a picture with whom."""
+        pictured = KINDS[self.kind] is questions
+        return survey(self, heldout_percent, None if pictured else ("images", "image_path"))
+
+    def records(self, where: Survey) -> Iterator[QuestionRecord | BadRow]:
+        """Records in order, and a BadRow (naming file and row) for every row that gives none."""
+        make = KINDS[self.kind]
+        counts: dict[Path, int] = {}
+        for number, file, row in self.rows():
+            at = counts[file.path] = counts.get(file.path, -1) + 1
+            if not isinstance(row, BadRow):
+                self.found.look(row)
+            try:
+                if isinstance(row, BadRow):
+                    raise row
+                yield make(
+                    row, Place(self.kind, number, str(file.path), self.bases(file), where.split(number), self.found)
+                )
+            except BadRow as error:
+                yield BadRow(f"{file.path.name} row {at}", str(error))
+            except (TypeError, AttributeError, KeyError, ValueError, ArithmeticError, RecursionError) as error:
+                yield BadRow(f"{file.path.name} row {at}", f"row has an unexpected form ({type(error).__name__})")
 
 
 def import_records(
-    kind: str, path: str, images: str = "", *, split: str = "train", heldout_percent: int = 0
+    kind: str,
+    path: str,
+    images: str = "",
+    *,
+    heldout_percent: int | None = None,
+    columns: dict[str, str] | None = None,
 ) -> Iterator[QuestionRecord | BadRow]:
-    """Records of one published file, and a BadRow (naming file and row) for every row that gives none.
+    """Records of a question set, and a BadRow (naming file and row) for every row that gives none.
 
-    `heldout_percent` > 0 sends that share of scenes (by hash; a scene never crosses) to "heldout"."""
-    if kind not in KINDS:
-        raise ValueError(f"--import: {kind!r} is unknown: use one of {', '.join(KINDS)}")
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"{path}: no such file")
-    rows = parquet_rows(file) if file.suffix == ".parquet" else json_rows(file)
-    folder = Path(images) if images else None
-    for number, row in enumerate(rows):
-        try:
-            if isinstance(row, BadRow):
-                raise row
-            record = KINDS[kind](row, Place(kind, number, path, folder, split))
-        except BadRow as error:
-            yield BadRow(f"{file.name} row {number}", str(error))
-            continue
-        except (TypeError, AttributeError, KeyError) as error:
-            yield BadRow(f"{file.name} row {number}", f"row has an unexpected form ({type(error).__name__})")
-            continue
-        share = int(hashlib.sha1(record.scene_id.encode()).hexdigest()[:8], 16) % 100
-        yield dataclasses.replace(record, split="heldout") if share < heldout_percent else record
+    `heldout_percent` (None: `default_heldout`) sends that share of pictures (by hash; no picture and no scene crosses)
+    to "heldout"."""
+    rows = Import(kind, path, images, columns=columns)
+    share = default_heldout(kind) if heldout_percent is None else heldout_percent
+    yield from rows.records(rows.survey(share))

@@ -4,19 +4,24 @@ bytes.
 
 from __future__ import annotations
 
+import base64
 import collections
-import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from spatial_jax.media import PictureError, decode_picture, encode_picture, read_file
+from spatial_jax.pages import say
+from spatial_jax.reading import lines_of, parse_json
 
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 64 << 20
 SHOWN = 3  # repairs of one kind that are printed
 _told: collections.Counter[str] = collections.Counter()
+Bases = Path | Sequence[Path] | None  # folders that picture paths start from
+# What JPEG, PNG, GIF, WebP, BMP and TIFF begin with in base64; "/9j/" begins no path that is likely.
+_BASE64_STARTS = ("/9j/", "iVBORw0KGgo", "R0lGOD", "UklGR", "Qk", "SUkq", "TU0A")
 
 
 class BadRow(ValueError):
@@ -24,29 +29,45 @@ class BadRow(ValueError):
 
 
 def json_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
-    """Rows of a JSON list, of an object of lists ({"data": [...]}), or of jsonl; lines that do not parse come as
-    BadRow.
+    """Rows of a JSON list, of an object of lists ({"data": [...]}), of objects by id or of columns, or of JSON lines;
+    lines that do not parse come as BadRow. ValueError for a JSON list that is broken.
     """
     text = path.read_text(encoding="utf-8-sig")
-    if path.suffix != ".jsonl":
+    if path.suffix.lower() not in (".jsonl", ".ndjson"):
         try:
-            data = json.loads(text)
-        except ValueError:
-            data = None
-        if isinstance(data, dict):
-            lists = [v for v in data.values() if isinstance(v, list)]
-            data = lists[0] if len(lists) == 1 else [data]
-        if isinstance(data, list):
-            yield from (row if isinstance(row, dict) else BadRow("row is not an object") for row in data)
-            return
-    for line in text.splitlines():
+            data = parse_json(text)
+        except ValueError as error:
+            if text.lstrip().startswith("["):
+                raise ValueError(f"{path}: not valid JSON ({error}); export the file again") from None
+        else:
+            rows = _listed(data)
+            if rows is not None:
+                yield from (row if isinstance(row, dict) else BadRow("row is not an object") for row in rows)
+                return
+    for line in lines_of(text):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 yield BadRow("line is not JSON")
                 continue
             yield row if isinstance(row, dict) else BadRow("row is not an object")
+
+
+def _listed(data: Any) -> list[Any] | None:
+    """The rows of a whole JSON value, None where it holds none."""
+    if isinstance(data, list):
+        return data
+    if not isinstance(data, dict):
+        return None
+    values = list(data.values())
+    if len(values) > 1 and all(isinstance(v, dict) for v in values):
+        return values
+    lists = [v for v in values if isinstance(v, list)]
+    if len(lists) == 1:
+        return lists[0] if any(isinstance(row, dict) for row in lists[0]) else [data]
+    columns = len(lists) == len(values) > 1 and len({len(v) for v in lists}) == 1
+    return [dict(zip(data, row)) for row in zip(*lists)] if columns else [data]
 
 
 def parquet_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
@@ -67,29 +88,58 @@ def text_field(row: dict[str, Any], *names: str) -> str:
     raise BadRow(f"field {names[0]} is missing")
 
 
-def pictures(items: Any, folder: Path | None) -> list[tuple[bytes, int, int]]:
-    """(encoded bytes, width, height) of pictures given as paths below `folder`, bytes, or {"bytes"/"path"}; raises
-    BadRow. The bytes are upright, RGB and of one frame, as the model will see them: a JPEG or PNG that is so already is
-    kept byte for byte, anything else is decoded by spatial_jax.media.decode_picture and encoded again.
+def picture_items(value: Any) -> list[Any]:
+    """The pictures of a field: one, a list of them, a list in JSON, or None."""
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = parse_json(value)
+        except ValueError:
+            return [value]
+    items = [] if value is None or value == "" else value if isinstance(value, list) else [value]
+    return [part for item in items for part in (item if isinstance(item, list) else [item])]
+
+
+def pictures(items: Any, bases: Bases) -> list[tuple[bytes, int, int]]:
+    """(encoded bytes, width, height) of pictures given as paths below one of `bases`, bytes, base64 text, data URLs, or
+    {"bytes"/"path"/"url"}; raises BadRow. The bytes are upright, RGB and of one frame, as the model will see them: a
+    JPEG or PNG that is so already is kept byte for byte, anything else is decoded by spatial_jax.media.decode_picture
+    and encoded again.
     """
-    items = [] if items is None else items if isinstance(items, list) else [items]
-    return [_picture(item, folder) for item in items]
+    return [_picture(item, bases) for item in picture_items(items)]
 
 
-def _picture(item: Any, folder: Path | None) -> tuple[bytes, int, int]:
-    if isinstance(item, dict):
-        item = item.get("bytes") or item.get("image_bytes") or item.get("path")
+def encoded(item: Any, bases: Bases) -> bytes:
+    """The encoded bytes of one picture; raises BadRow."""
+    for key in ("bytes", "image_bytes", "image", "image_url", "url", "path", "file_name"):
+        if isinstance(item, dict) and item.get(key):
+            return encoded(item[key], bases)
     if isinstance(item, (bytes, bytearray)):
-        data = bytes(item)
-    elif isinstance(item, str) and item:
-        data = _read(item, folder)
-    else:
+        return bytes(item)
+    if not isinstance(item, str) or not item:
         raise BadRow("picture is neither path nor bytes")
+    if item.startswith("data:"):
+        return _from_base64(item.partition(",")[2])
+    if item.startswith(("http://", "https://")):
+        raise BadRow("picture is a web address: download it and name the file")
+    if item.startswith(_BASE64_STARTS) and len(item) > 60 and "." not in item:
+        return _from_base64(item)
+    return _read(item, bases)
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:
+        raise BadRow("picture is no base64 text") from error
+
+
+def _picture(item: Any, bases: Bases) -> tuple[bytes, int, int]:
+    data = encoded(item, bases)
     try:
         decoded = decode_picture(data, most_pixels=MOST_PIXELS)
     except PictureError as error:
         raise BadRow(f"picture {error.reason}") from error
-    _tell(item if isinstance(item, str) else "a picture", decoded.notes)
+    _tell(item if isinstance(item, str) and len(item) < 300 else "a picture", decoded.notes)
     image = decoded.image
     return data if decoded.plain else encode_picture(image, decoded.format), image.width, image.height
 
@@ -101,19 +151,31 @@ def _tell(name: str, notes: list[str]) -> None:
         _told[kind] += 1
         if _told[kind] <= SHOWN:
             last = "; more like this are not told" if _told[kind] == SHOWN else ""
-            print(f"repaired {name}: {note}{last}", flush=True)
+            say(f"repaired {name}: {note}{last}")
 
 
-def _read(name: str, folder: Path | None) -> bytes:
-    if folder is None:
+def _read(name: str, bases: Bases) -> bytes:
+    folders = [bases] if isinstance(bases, Path) else list(bases or ())
+    if not folders:
         raise BadRow("pictures are named by path: give their folder with --images")
-    base = folder.resolve()
-    path = (base / name.lstrip("/")).resolve()
-    if not path.is_relative_to(base):
+    inside = [p for p in (_below(folder.resolve(), name) for folder in folders) if p is not None]
+    if not inside:
         raise BadRow("picture path leaves the folder of pictures")
     try:
-        return read_file(path, MOST_BYTES)
+        return read_file(next((p for p in inside if p.is_file()), inside[0]), MOST_BYTES)
     except PictureError as error:
         raise BadRow(f"picture file {error.reason}") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise BadRow("picture file is missing") from error
+
+
+def _below(base: Path, name: str) -> Path | None:
+    """The file `name` below `base` (an absolute name may lie in it, or starts from it); None where it leads out."""
+    try:
+        whole = Path(name.removeprefix("file://")).expanduser()
+        for path in (whole, base / name.lstrip("/")):
+            if path.is_absolute() and path.resolve().is_relative_to(base):
+                return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # a zero byte, a name that is too long, links in a circle
+        return None
+    return None

@@ -1,0 +1,50 @@
+"""Command-line flags that all verbs of data_prep take alike."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class Listed(argparse.Action):
+    """A list flag: --flag=a,b and --flag=a --flag=b are the same; the value is the text "a,b"."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        given = vars(namespace).setdefault("_listed", {})
+        given[self.dest] = [
+            *given.get(self.dest, []),
+            *(part.strip() for part in str(values).split(",") if part.strip()),
+        ]
+        setattr(namespace, self.dest, ",".join(given[self.dest]))
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line that names the nearest choice; exit code 2."""
+
+    def error(self, message: str) -> Any:
+        self.exit(2, f"{self.prog.rpartition('.')[2]}: {message}; see --help\n")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The options, without what `Listed` keeps for itself. An unknown flag names the nearest."""
+        found, rest = self.parse_known_args(args, namespace)
+        if rest:
+            flag = rest[0].partition("=")[0]
+            self.error(f"{flag} is no option; {nearest(flag, self._option_string_actions)}")
+        vars(found).pop("_listed", None)
+        return found
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            known = [str(choice) for choice in action.choices if str(choice)]
+            raise argparse.ArgumentError(action, f"{value!r} is unknown; {nearest(str(value), known)}")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """ "did you mean 'x'?" for the closest known word, else the list of them."""
+    known = list(known)
+    close = difflib.get_close_matches(word, known, 1)
+    return f"did you mean {close[0]!r}?" if close else f"use one of {', '.join(known)}"
