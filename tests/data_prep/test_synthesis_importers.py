@@ -156,7 +156,8 @@ def test_synthesis_import_jsonl_and_bad_rows(tmp_path, images):
         {"question": "q", "answer": "3", "reward": {"kind": "user", "file": "x.py", "function": "reward"}},
     ]
     records, bad = read(tmp_path, "jsonl", rows, images)
-    assert [r.family for r in records] == ["mine"] and json.loads(records[0].reward) == {"kind": "choice"}
+    assert [r.family for r in records] == ["mine", "poem"]  # a type that is no kind of answer is a family
+    assert json.loads(records[0].reward) == {"kind": "choice"}
     assert bad == [
         "line is not JSON",
         "row is not an object",
@@ -166,7 +167,6 @@ def test_synthesis_import_jsonl_and_bad_rows(tmp_path, images):
         "text holds what reads as a coordinate placeholder",
         "picture is neither path nor bytes",
         "reward is not an object with a kind",
-        "question_type 'poem' is unknown",
         "reward names code (kind user): give the file to train, --config.reward.user_file=FILE",
     ]
 
@@ -174,7 +174,7 @@ def test_synthesis_import_jsonl_and_bad_rows(tmp_path, images):
 def test_synthesis_import_split_by_scene_and_verb(tmp_path, images, capsys):
     rows = [
         {"question": f"q{i}", "answer": "a", "scene_id": f"s{i % 20}", "images": ["crop/0.png"]} for i in range(100)
-    ]
+    ]  # scenes that share a picture are one
     records, _ = read(tmp_path, "jsonl", rows, images, heldout_percent=30)
     assert not {r.scene_id for r in records if r.split == "train"} & {
         r.scene_id for r in records if r.split == "heldout"
@@ -187,4 +187,4 @@ def test_synthesis_import_split_by_scene_and_verb(tmp_path, images, capsys):
     )
     assert "train 100" in capsys.readouterr().out
     assert main(["--import=jsonl", f"--path={tmp_path / 'none.jsonl'}", f"--out={tmp_path / 'o2'}"]) == 2
-    assert set(KINDS) == {"ssrl", "vsi100k", "vilasr_rl", "vilasr_sft", "jsonl"}
+    assert set(KINDS) == {"questions", "jsonl", "ssrl", "vsi100k", "vilasr_rl", "vilasr_sft"}
