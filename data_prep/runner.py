@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from data_prep.writer import DatasetWriter
+from spatial_jax.pages import say
 
 Builder = Callable[[], Any]  # makes something with outcomes(indices): a Pipeline, or Signatures of the first pass
 
@@ -130,7 +131,7 @@ def run(
     label: str = "annotate",
     batch: int = 8,
     gpus: float = 0.0,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = say,
 ) -> dict[str, float]:
     """Does the items the writer still lacks and finishes the dataset. Returns the seconds spent a stage (all workers
     together).

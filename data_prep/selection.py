@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from data_prep.pipeline import ITEM_ERRORS, Dropped
 from data_prep.sources.base import Frame, Source
+from spatial_jax.reading import read_object
 
 
 class Selector(Protocol):
@@ -85,7 +86,7 @@ def select(
     written there.
     """
     if kept.exists():
-        return json.loads(kept.read_text())
+        return read_object(kept, "delete it and run again")
     ids = [source.item_id(i) for i in range(len(source))]
     reasons = choose(ids, list(signatures()), selectors)
     temporary = kept.with_suffix(".tmp")

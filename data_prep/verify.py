@@ -4,12 +4,12 @@ records.
 
 from __future__ import annotations
 
-import json
 import sys
 
 from etils import epath
 
-from data_prep.writer import file_sha256
+from data_prep.shards import file_sha256
+from spatial_jax.reading import read_object
 
 
 def verify(directory: str, hashes: bool = True) -> list[str]:
@@ -25,22 +25,20 @@ def verify(directory: str, hashes: bool = True) -> list[str]:
             + ("it is unfinished, run its command again" if unfinished else "not a dataset of data_prep")
         ]
     try:
-        splits = json.loads(manifest.read_text())["splits"]
-    except (ValueError, KeyError, TypeError) as error:
+        splits = read_object(manifest)["splits"]
+        listed = [shard for split in splits.values() for shard in split["shards"]]
+        stated = [(root / str(s["file"]), s["bytes"], s["sha256"], s["records"]) for s in listed]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{manifest} cannot be read ({type(error).__name__}: {error}): make the dataset again"]
     problems = []
-    for split in splits.values():
-        for shard in split["shards"]:
-            path = root / shard["file"]
-            if not path.exists():
-                problems.append(f"{path} is missing ({shard['records']} records): make the dataset again")
-            elif path.stat().length != shard["bytes"]:
-                size = f"is {path.stat().length} bytes, should be {shard['bytes']}"
-                problems.append(f"{path} {size} ({shard['records']} records): make the dataset again")
-            elif hashes and file_sha256(path) != shard["sha256"]:
-                problems.append(
-                    f"{path} holds other bytes than were written ({shard['records']} records): make the dataset again"
-                )
+    for path, size, sha256, records in stated:
+        if not path.exists():
+            problems.append(f"{path} is missing ({records} records): make the dataset again")
+        elif path.stat().length != size:
+            told = f"is {path.stat().length} bytes, should be {size}"
+            problems.append(f"{path} {told} ({records} records): make the dataset again")
+        elif hashes and file_sha256(path) != sha256:
+            problems.append(f"{path} holds other bytes than were written ({records} records): make the dataset again")
     problems += [
         f"{root / name} is missing: make the dataset again"
         for name in ("dataset_info.json", "features.json")

@@ -165,7 +165,10 @@ class DatasetWriter:
             raise WriterError(str(error.strerror)) from None
         if begun := _begun(self.folder):
             _check(self.folder, begun, self.identity)
-        else:
+        else:  # not one item is done: whatever lies there is of a command that failed, or of other inputs
+            for path in work.iterdir():
+                if path.is_file() and path.name != "lock":
+                    path.unlink()
             temporary = work / "identity.tmp"
             temporary.write_text(json.dumps(self.identity))
             temporary.replace(work / "identity.json")

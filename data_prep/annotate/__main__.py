@@ -7,19 +7,22 @@ from __future__ import annotations
 import argparse
 import errno
 import functools
+import math
 import os
 import sys
 import time
 from typing import Any
 
 from data_prep.annotate.build import build_pipeline, build_selectors, build_signatures
-from data_prep.filters import FILTERS
+from data_prep.annotate.settings import parse_overrides
+from data_prep.filters import FILTERS, chosen
+from data_prep.flags import Listed, Parser
 from data_prep.runner import TooManyFailures, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
 from data_prep.sources.conventions import CONVENTIONS
-from data_prep.sources.first_look import first_look
-from data_prep.writer import DatasetWriter, WriterError
+from data_prep.writer import DatasetWriter, WriterError, is_complete
+from spatial_jax.pages import say
 
 EXAMPLES = """examples:
   python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --seed=0 --out=runs/scenes
@@ -195,18 +198,44 @@ def _noise(text: str) -> dict[str, float]:
 RUNNING = ("out", "workers", "runner", "gpus", "batch", "max_failures", "shard_records")
 
 
+def _checked(options: dict[str, Any]) -> None:
+    """WriterError, one line, for a number that makes no sense; nothing is claimed or loaded yet."""
+    for name, least, most in (
+        ("workers", 1, math.inf),
+        ("batch", 1, math.inf),
+        ("model_batch", 1, math.inf),
+        ("shard_records", 1, math.inf),
+        ("limit", 0, math.inf),
+        ("max_side", 0, math.inf),
+        ("cloud_points", 1, math.inf),
+        ("heldout_percent", 0, 100),
+        ("max_failures", 0, 1),
+        ("gpus", 0, math.inf),
+    ):
+        if not least <= options.get(name, least) <= most:
+            upto = f"{least} or more" if most == math.inf else f"{least} to {most}"
+            raise WriterError(f"--{name}={options[name]}: give {upto}")
+    filters = chosen(options.get("filters", ""))
+    for group in parse_overrides(options.get("set") or ()):
+        if not (group in filters if group in FILTERS else options.get(group)):
+            flag = f"--filters={group}" if group in FILTERS else f"--{group}"
+            raise WriterError(
+                f"--set={group}...: nothing would use it, as there is no {flag}; add it or leave --set out"
+            )
+
+
 def annotate(options: dict[str, Any]) -> dict[str, Any]:
     """Runs the verb and returns the manifest; raises SourceError, WriterError, TooManyFailures, OSError."""
     from spatial_jax.data.records import scene_features
 
+    _checked(options)
     spec = {k: v for k, v in options.items() if k not in RUNNING}
     pipeline = build_pipeline(spec)
-    for line in first_look(pipeline.source):
-        print(line, flush=True)
     total = len(pipeline.source)
     config = {**pipeline.config(), "items": total}
+    complete = is_complete(options["out"], "scenes", config, options["shard_records"])
     with DatasetWriter(options["out"], "scenes", scene_features(), config, options["shard_records"]) as writer:
-        if writer.complete:
+        if complete:
             print(f"{options['out']} is complete already: nothing to do")
             return writer.finish()
         workers = options["workers"] if total > 64 or options["runner"] == "ray" else 1
@@ -242,7 +271,7 @@ def report(manifest: dict[str, Any], out: str) -> None:
     )
     for stage, reasons in manifest["reasons"].items():
         for reason, count in reasons.items():
-            print(f"  {count} x {stage}: {reason}")
+            say(f"  {count} x {stage}: {reason}")
     verb = "synthesize --scenes" if items["objects"] else "selfsup --photos"
     print(
         f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb}={out}"
@@ -256,7 +285,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         manifest = annotate(options)
     except (SourceError, WriterError, TooManyFailures) as error:
-        print(f"annotate: {error}", file=sys.stderr)
+        say(f"annotate: {error}", stream=sys.stderr)
         return 2
     except ImportError as error:
         print(
@@ -267,7 +296,7 @@ def main(arguments: list[str] | None = None) -> int:
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         where = f"no space left for {options['out']}" if full else f"{error.strerror or error} ({options['out']})"
-        print(f"annotate: {where}; what was done is kept, run the same command again to go on", file=sys.stderr)
+        say(f"annotate: {where}; what was done is kept, run the same command again to go on", stream=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("annotate: stopped; run the same command again to go on", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
+from data_prep.sources.fingerprint import fingerprint
 from data_prep.sources.listing import left_out_text, walk
 from data_prep.sources.pictures import EXTENSIONS, open_picture
 from spatial_jax.media import decode_picture
@@ -93,7 +93,7 @@ class PictureFolder:
         return self.files[index][0]
 
     def config(self) -> dict[str, Any]:
-        listing = hashlib.sha256("\n".join(f"{i} {p.stat().length}" for i, p in self.files).encode()).hexdigest()[:16]
+        listing = fingerprint(self.files)
         return {"source": self.name, "path": self.path, "max_side": self.max_side, "files": listing}
 
     def load(self, index: int) -> Frame:

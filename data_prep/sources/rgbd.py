@@ -15,6 +15,7 @@ from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
+from data_prep.sources.fingerprint import fingerprint
 from data_prep.sources.folder import stored_pixels
 from data_prep.sources.labels import labelled_objects
 from data_prep.sources.listing import walk
@@ -214,6 +215,7 @@ class RgbdFolder:
 
     def config(self) -> dict[str, Any]:
         parts = [*(f"{c} {d}" for c, d in self.pairs), json.dumps(self.listed, sort_keys=True) if self.listed else ""]
+        parts.append(fingerprint([(name, self.root / name) for pair in self.pairs for name in pair]))
         listing = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
         return {
             "source": self.name,

@@ -8,6 +8,7 @@ import numpy as np
 from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
+from data_prep.sources.fingerprint import fingerprint
 from data_prep.sources.listing import walk
 from spatial_jax.media import open_video
 
@@ -69,7 +70,8 @@ class VideoFrames:
         return f"{base}#t={time:.3f}"
 
     def config(self) -> dict[str, Any]:
-        return {"source": self.name, "path": self.path, "every": self.every}
+        files = fingerprint(list({base: file for base, file, _ in self.items}.items()))
+        return {"source": self.name, "path": self.path, "every": self.every, "files": files}
 
     def load(self, index: int) -> Frame:
         import av

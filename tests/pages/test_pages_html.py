@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
+import io
 import re
+import unicodedata
 from html.parser import HTMLParser
 
 from hypothesis import given, settings
@@ -18,6 +20,9 @@ from spatial_jax.pages import (
     escape,
     join,
     number_cards,
+    one_line,
+    plain,
+    say,
     searchable,
     table,
     tabs,
@@ -70,7 +75,13 @@ def test_every_component_escapes():
 @settings(max_examples=200, deadline=None)
 def test_any_text_comes_back_as_it_was(text):
     shown = Reader("<p>" + escape(text) + "</p>")
-    clean = "".join(c if c in "\n\t" or (ord(c) >= 32 and ord(c) != 127) else "\ufffd" for c in text)
+    turning = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # what turns text round, by Unicode's own
+
+    def fit(c):
+        steers = unicodedata.category(c) in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(c) in turning
+        return c in "\n\t" or not (steers or c in "\u200e\u200f\u061c\ufeff")
+
+    clean = "".join(c if fit(c) else "\ufffd" for c in text)
     assert shown.text.replace("\r", "\n") == clean and shown.tags == ["p"]
     assert tag("p", title=text).encode()
 
@@ -113,3 +124,15 @@ def test_writing_is_atomic_and_makes_the_folder(tmp_path):
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>") and [
         p.name for p in path.parent.iterdir()
     ] == ["page.html"]
+
+
+def test_text_from_data_steers_no_terminal_and_needs_no_encoding(capsys):
+    hostile = "a\x1b[31mred\x9b31m \u202egnp.exe\u2069 \ud800 \r\u2028b\x07"
+    assert plain(hostile) == "a\ufffd[31mred\ufffd31m \ufffdgnp.exe\ufffd \ufffd \ufffd\ufffdb\ufffd"
+    assert plain("Größe 距離 👩‍👧 \n\t") == "Größe 距離 👩‍👧 \n\t"
+    say(hostile, 3)
+    assert capsys.readouterr().out == plain(hostile) + " 3\n"
+    narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    say("距離", stream=narrow)
+    assert narrow.buffer.getvalue() == b"??\n"
+    assert one_line("a\nb " * 400, 20) == "a b a b a b a b a b" + "…"
