@@ -21,6 +21,9 @@ from data_prep.runner import TooManyFailures, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
 from data_prep.sources.conventions import CONVENTIONS
+from data_prep.sources.depth_files import ENCODINGS
+from data_prep.sources.first_look import first_look
+from data_prep.sources.registration import REGISTERED, UNITS
 from data_prep.writer import DatasetWriter, WriterError, is_complete
 from spatial_jax.pages import say
 
@@ -88,7 +91,25 @@ def parser() -> argparse.ArgumentParser:
         metavar="FX,FY,CX,CY",
         help="pixels; overrides the convention's camera",
     )
+    group.add_argument(
+        "--intrinsics_unit",
+        choices=UNITS,
+        default="pixels",
+        help="of --intrinsics and of a frame list's cam_in; relative: fx, cx in picture widths, fy, cy in heights",
+    )
     group.add_argument("--depth_scale", type=float, default=0.0, help="metres a count; overrides the convention's")
+    group.add_argument(
+        "--depth_encoding",
+        choices=("", *ENCODINGS),
+        default="",
+        help="inverse: near is bright, 1 / (value x scale) is the depth; rotated: SUN RGB-D's bits",
+    )
+    group.add_argument(
+        "--registered",
+        choices=("", *REGISTERED),
+        default="",
+        help="where EXIF turns the colour: whether depth, camera and labels belong to its pixels as stored or upright",
+    )
     group.add_argument(
         "--relative", action="store_true", help="depth is only known up to scale: never used for a number"
     )
@@ -234,6 +255,8 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
     total = len(pipeline.source)
     config = {**pipeline.config(), "items": total}
     complete = is_complete(options["out"], "scenes", config, options["shard_records"])
+    for line in () if complete else first_look(pipeline.source):
+        say(line)
     with DatasetWriter(options["out"], "scenes", scene_features(), config, options["shard_records"]) as writer:
         if complete:
             print(f"{options['out']} is complete already: nothing to do")

@@ -51,6 +51,9 @@ def open_source(spec: dict[str, Any]) -> Source:
             spec.get("relative", False),
             spec.get("limit", 0),
             spec.get("by_frame", False),
+            encoding=spec.get("depth_encoding", ""),
+            registered=spec.get("registered", ""),
+            intrinsics_unit=spec.get("intrinsics_unit", "pixels"),
         )
     if kind == "video":
         from data_prep.sources.video import VideoFrames

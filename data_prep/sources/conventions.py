@@ -13,9 +13,11 @@ Intrinsics = tuple[float, float, float, float]
 class Convention:
     """`colour`: glob patterns of the colour files; `depth`: candidates for the depth file of a colour file, relative to
     its folder, with {stem} (the name without its last suffix), {tail} (the stem after its first "_"), {head} (the stem
-    before its first ".") and {swap} (the stem with "depth" for "img", "image", "rgb" or "color"). `scale`: depth file's
-    value times scale is metres. `size`: picture size (width, height) that `intrinsics` belong to. `border`: pixels at
-    the picture's edge whose colour and depth are not to be trusted. `most`: depths beyond it (metres) are invalid.
+    before its first ".") and {swap} (the stem with "depth" for "img", "image", "rgb" or "color"); `*` stands for the
+    only file of its kind there. `scale`: depth file's value times scale is metres; `encoding`: one of
+    depth_files.ENCODINGS; `relative`: depth is only known up to scale. `size`: picture size (width, height) that
+    `intrinsics` belong to. `border`: pixels at the picture's edge whose colour and depth are not to be trusted. `most`:
+    depths beyond it (metres) are invalid.
     """
 
     colour: tuple[str, ...]
@@ -29,6 +31,8 @@ class Convention:
     most: float = float("inf")
     tags: tuple[str, ...] = ()
     source: str = ""
+    encoding: str = "depth"
+    relative: bool = False
 
 
 CONVENTIONS: dict[str, Convention] = {
@@ -86,6 +90,33 @@ CONVENTIONS: dict[str, Convention] = {
         (1024, 768),
         ("{stem}_depth_mask.npy",),
         source="DIODE",
+    ),
+    # rgbd.cs.princeton.edu: SCENE/image/NAME.jpg with SCENE/depth_bfx (filled) or depth, millimetres in 16 bits rotated
+    # to the left by three, SCENE/intrinsics.txt; SUNRGBDtoolbox/read3dPoints.m.
+    "sunrgbd": Convention(
+        ("image/*.jpg", "image/*.png"),
+        (
+            "../depth_bfx/{stem}.png",
+            "../depth/{stem}.png",
+            "../depth_bfx/*.png",
+            "../depth/*.png",
+        ),
+        1 / 1000,
+        DepthNoise(0.005, 0.0, 0.003, 0.005, 5),
+        most=10.0,
+        tags=("indoor",),
+        source="SUN RGB-D",
+        encoding="rotated",
+    ),
+    # MegaDepth v1: imgs/NAME.jpg with depths/NAME.h5, from structure from motion, so known up to scale only.
+    "megadepth": Convention(
+        ("imgs/*.jpg", "imgs/*.png", "*img*.jpg"),
+        ("../depths/{stem}.h5", "{swap}.h5"),
+        1.0,
+        DepthNoise(0.0, 0.03, 0.0, 0.0, 5),
+        tags=("outdoor",),
+        source="MegaDepth",
+        relative=True,
     ),
     # Anything else: rgb/ and depth/ with equal names, NAME_depth.png, or a list in frames.json; scale and camera come
     # with the options.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import collections
 import fnmatch
 import hashlib
-import io
 import json
 import posixpath
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,93 +16,28 @@ from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
+from data_prep.sources.depth_files import ARRAYS, ASSUMED_METRES, ASSUMED_MILLIMETRES, ENCODINGS, read_depth
 from data_prep.sources.fingerprint import fingerprint
 from data_prep.sources.folder import stored_pixels
+from data_prep.sources.frame_list import Entry, Paths, read_lists
 from data_prep.sources.labels import labelled_objects
 from data_prep.sources.listing import walk
 from data_prep.sources.pictures import open_picture
+from data_prep.sources.registration import check_intrinsics, registered_to, turn_intrinsics, turn_object
 from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
-from spatial_jax.media import open_image
-
-
-def read_depth(data: bytes, name: str, scale: float, mask: bytes = b"") -> np.ndarray:
-    """float32 depth [h, w] in metres (0 invalid) of PNG, NPY, NPZ ("depth_m" or "depth", optional "mask") or HDF5
-    ("depth") bytes.
-    """
-    try:
-        if name.endswith(".npz"):
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                key = next((k for k in ("depth_m", "depth") if k in file.files), None)
-                if key is None:
-                    raise BadItem(f"{name} holds {', '.join(file.files)}, but no array named depth")
-                values = np.where(file["mask"] > 0, file[key], 0) if "mask" in file.files else file[key]
-        elif name.endswith(".npy"):
-            values = np.load(io.BytesIO(data), allow_pickle=False)
-        elif name.endswith((".h5", ".hdf5")):
-            import h5py
-
-            with h5py.File(io.BytesIO(data), "r") as file:
-                if "depth" not in list(file):
-                    raise BadItem(f"{name} holds {', '.join(file)}, but no data set named depth")
-                values = _own_values(file, name)
-        else:
-            image = open_image(data)
-            if image.mode in ("RGB", "RGBA", "P", "1"):
-                raise BadItem(f"{name} is a colour picture ({image.mode}), not depth")
-            values = np.asarray(image)
-        values = np.asarray(values, np.float32)
-        if mask:
-            values = np.where(_flat(np.load(io.BytesIO(mask), allow_pickle=False)) > 0, _flat(values), 0)
-    except BadItem:
-        raise
-    except Exception as error:
-        raise BadItem(
-            f"{name} cannot be decoded: {' '.join(str(error).split())[:120] or type(error).__name__}"
-        ) from None
-    values = _flat(values)
-    if values.ndim != 2:
-        raise BadItem(f"{name} has shape {values.shape}, not height x width")
-    depth = values * np.float32(scale)
-    return np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
-
-
-def _own_values(file: Any, name: str) -> np.ndarray:
-    """The "depth" of an HDF5 file, whose values must be its own: links, external and virtual storage name files of
-    other folders, which HDF5 opens.
-    """
-    import h5py
-
-    own = file.id.links.get_info(b"depth").type == h5py.h5l.TYPE_HARD  # asking by name would follow the link
-    stored = file["depth"] if own else None
-    if not isinstance(stored, h5py.Dataset) or stored.external or stored.is_virtual:
-        raise BadItem(f"{name}: its depth is kept in another file or is no data set; store the values themselves")
-    return stored[()]
-
-
-def _flat(values: np.ndarray) -> np.ndarray:
-    """[h, w] of [h, w, 1]; anything else as it is."""
-    return values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
-
-
-def _check(intrinsics: Any, where: str) -> Intrinsics:
-    try:
-        fx, fy, cx, cy = (float(v) for v in intrinsics)
-    except (TypeError, ValueError):
-        raise BadItem(f"intrinsics of {where} must be fx,fy,cx,cy, not {intrinsics!r}") from None
-    if not (np.isfinite([fx, fy, cx, cy]).all() and fx > 0 and fy > 0):
-        raise BadItem(f"intrinsics of {where} have a focal length that is not positive: {fx:g}, {fy:g}")
-    return fx, fy, cx, cy
+from spatial_jax.media import turn_array
 
 
 class RgbdFolder:
     """Colour and depth files under `path` (local or gs://), paired by `convention`.
 
     `intrinsics` and `depth_scale` (metres a count) override the convention's; a list of frames in `*annotations*.json`
-    or `frames.json` ({"files": [{"rgb", "depth", "cam_in", "depth_scale" (counts a metre), "objects" (as
-    `labelled_objects` reads them)}]}) overrides both and names what is in the pictures. `relative`: depth is only up to
-    scale. TUM's rgb.txt and depth.txt pair files by time; KITTI's camera comes from its calibration files. Frames of
-    one folder share a split, so that a sequence never stands on both sides; with `by_frame` each frame is split by
-    itself.
+    or `frames.json` ({"files": [{"rgb", "depth", "cam_in", "cam_in_unit", "depth_scale" (counts a metre),
+    "depth_encoding", "registered", "objects" (as `labelled_objects` reads them)}]}, paths from the list's folder)
+    overrides both and names what is in the pictures. `relative`: depth is only up to scale. `encoding`: one of
+    depth_files.ENCODINGS; `registered`, `intrinsics_unit`: one of registration.REGISTERED and UNITS. TUM's rgb.txt and
+    depth.txt pair files by time; KITTI's camera comes from its calibration files. Frames of one folder share a split,
+    so that a sequence never stands on both sides; with `by_frame` each frame is split by itself.
     """
 
     name = "rgbd"
@@ -115,6 +51,10 @@ class RgbdFolder:
         relative: bool = False,
         count: int = 0,
         by_frame: bool = False,
+        *,
+        encoding: str = "",
+        registered: str = "",
+        intrinsics_unit: str = "pixels",
     ):
         if convention not in CONVENTIONS:
             raise SourceError(f"no convention named {convention!r}: choose one of {', '.join(CONVENTIONS)}")
@@ -122,13 +62,22 @@ class RgbdFolder:
         if not self.root.is_dir():
             raise SourceError(f"no such folder: {path}")
         self.path, self.kind, self.convention = path, convention, CONVENTIONS[convention]
-        self.intrinsics, self.depth_scale, self.relative, self.by_frame = intrinsics, depth_scale, relative, by_frame
-        files = [name for name, _ in walk(self.root)]
-        self.known = set(files)
-        self.listed = self._listed(files)
+        self.intrinsics, self.depth_scale, self.by_frame = intrinsics, depth_scale, by_frame
+        self.relative = relative or self.convention.relative
+        self.encoding, self.registered, self.intrinsics_unit = encoding, registered, intrinsics_unit
+        self.left_out: list[str] = []
+        self.said: list[str] = []
+        files = [name for name, _ in walk(self.root, left_out=self.left_out)]
+        self.paths, self.known = Paths(files), set(files)
+        self._in_folder: dict[str, list[str]] = collections.defaultdict(list)
+        for file in files:
+            self._in_folder[posixpath.dirname(file)].append(file)
+        self.listed = read_lists(self.root, path, files, self.said, lambda f: bool(self._usual_depth(f)))
         self.stamped = self._stamped(files)
         pairs = [
-            (f, d) for f in files if any(_matches(f, p) for p in self.convention.colour) and (d := self._depth_of(f))
+            (f, d)
+            for f in files
+            if (f in self.listed or any(_matches(f, p) for p in self.convention.colour)) and (d := self._depth_of(f))
         ]
         if not pairs:
             raise SourceError(
@@ -137,27 +86,26 @@ class RgbdFolder:
             )
         self.pairs = pairs[:count] if count else pairs
 
-    def _listed(self, files: list[str]) -> dict[str, dict[str, Any]]:
-        """Entries of the folder's own list of frames, by the colour file's name."""
-        out: dict[str, dict[str, Any]] = {}
-        for name in files:
-            if (
-                fnmatch.fnmatch(posixpath.basename(name), "*annotations*.json")
-                or posixpath.basename(name) == "frames.json"
-            ):
-                try:
-                    for entry in json.loads((self.root / name).read_text())["files"]:
-                        out[posixpath.basename(entry["rgb"])] = entry
-                        out[posixpath.basename(entry["rgb"]).replace(".png", ".rgb.png")] = entry
-                except (ValueError, KeyError, TypeError, AttributeError) as error:
-                    raise SourceError(
-                        f"{self.path}/{name} is not a list of frames: {type(error).__name__} {error}"
-                    ) from None
-        return out
-
     def _depth_of(self, colour: str) -> str:
+        """Depth file of a colour file: by time stamps, by the list of frames, else by the convention; "" for none."""
         if colour in self.stamped:
             return self.stamped[colour]
+        entry = self.listed.get(colour)
+        if entry and entry.fields.get("depth"):
+            here = posixpath.dirname(colour)
+            near = (here, posixpath.dirname(here))
+
+            def fits(file: str) -> bool:
+                place = posixpath.dirname(file)
+                return not self._usual_depth(file) and (place in near or posixpath.dirname(place) == near[1])
+
+            found = self.paths.find(entry.fields["depth"], entry.folder, f"{self.path}/{entry.file}", fits)
+            if found and found != colour:
+                return found
+        return self._usual_depth(colour)
+
+    def _usual_depth(self, colour: str) -> str:
+        """The depth file that the convention puts to a colour file, "" for none."""
         folder, base = posixpath.split(colour)
         stem = posixpath.splitext(base)[0]
         names = {
@@ -166,10 +114,17 @@ class RgbdFolder:
             "head": base.partition(".")[0],
             "swap": re.sub("(?<![A-Z])(image|img|rgb|color)", "depth", stem, count=1),
         }
-        named = self.listed.get(base, {}).get("depth", "")
-        candidates = [posixpath.join(folder, posixpath.basename(named))] if named else []
-        candidates += [posixpath.normpath(posixpath.join(folder, p.format(**names))) for p in self.convention.depth]
-        return next((c for c in candidates if c in self.known and c != colour), "")
+        for pattern in self.convention.depth:
+            wanted = posixpath.normpath(posixpath.join(folder, pattern.format(**names)))
+            found = self._only_one(wanted) if "*" in wanted else wanted
+            if found in self.known and found != colour:
+                return found
+        return ""
+
+    def _only_one(self, pattern: str) -> str:
+        """The one file of a folder that fits, "" for none or several."""
+        found = [f for f in self._in_folder[posixpath.dirname(pattern)] if fnmatch.fnmatch(f, pattern)]
+        return found[0] if len(found) == 1 else ""
 
     def _stamped(self, files: list[str]) -> dict[str, str]:
         """Depth file of each colour file by TUM's lists of time stamps, for every sequence below the folder that has
@@ -196,6 +151,7 @@ class RgbdFolder:
             posixpath.normpath(posixpath.join(folder, p))
             for p in (
                 f"../intrinsics/{stem}.txt",
+                "../intrinsics.txt",
                 "calib_cam_to_cam.txt",
                 "../calib_cam_to_cam.txt",
                 "../../calib_cam_to_cam.txt",
@@ -214,7 +170,8 @@ class RgbdFolder:
         return self.pairs[index][0]
 
     def config(self) -> dict[str, Any]:
-        parts = [*(f"{c} {d}" for c, d in self.pairs), json.dumps(self.listed, sort_keys=True) if self.listed else ""]
+        listed = {file: entry.fields for file, entry in self.listed.items()}
+        parts = [*(f"{c} {d}" for c, d in self.pairs), json.dumps(listed, sort_keys=True)]
         parts.append(fingerprint([(name, self.root / name) for pair in self.pairs for name in pair]))
         listing = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
         return {
@@ -226,21 +183,49 @@ class RgbdFolder:
             "relative": self.relative,
             "files": listing,
             "by_frame": self.by_frame,
+            "reading": [self.encoding, self.registered, self.intrinsics_unit],
         }
 
-    def _scale(self, entry: dict[str, Any]) -> float:
-        if entry.get("depth_scale"):
-            return 1 / float(entry["depth_scale"])
-        return self.depth_scale or self.convention.scale
+    def _depth(self, data: bytes, mask: bytes, name: str, entry: Entry | None, notes: list[str]) -> np.ndarray:
+        """float32 depth [h, w] as its file, the list of frames, the options and the convention say, in this order."""
+        rule, listed = self.convention, entry.fields.get("depth_scale") if entry else None
+        stated = bool(listed or self.depth_scale)
+        try:
+            scale = 1 / float(listed) if listed else self.depth_scale or rule.scale
+        except (TypeError, ValueError, ZeroDivisionError):
+            scale = 0.0
+        if not 0 < scale < float("inf"):
+            raise BadItem(f"depth_scale of {name} is no positive number: {listed or self.depth_scale!r}")
+        encoding = (entry.fields.get("depth_encoding") if entry else "") or self.encoding or rule.encoding
+        if listed and float(listed) < 1 and encoding != "inverse":
+            raise BadItem(f"depth_scale of {name} in its list counts values a metre: {listed} is none; 1000 for mm")
+        if encoding not in ENCODINGS:
+            raise BadItem(f"depth_encoding of {name} is {encoding!r}: use one of {', '.join(ENCODINGS)}")
+        depth = read_depth(
+            data, name, scale, mask, encoding=encoding, stated=stated, relative=self.relative, notes=notes
+        )
+        beyond = float((depth > rule.most).sum()) / max(int((depth > 0).sum()), 1)
+        if beyond > 0.1:
+            notes.append(f"{beyond:.0%} of its depth lies beyond the {rule.most:g} m that {rule.source}'s camera sees")
+        depth[depth > rule.most] = 0
+        if rule.border:
+            edge = np.zeros_like(depth, bool)
+            edge[rule.border : -rule.border, rule.border : -rule.border] = True
+            depth = np.where(edge, depth, 0)
+        if not (depth > 0).any():
+            raise BadItem(f"{name} has no valid depth{f' ({notes[-1]})' if beyond > 0.1 else ''}")
+        return depth
 
-    def _camera(self, entry: dict[str, Any], width: int, height: int, item: str) -> Intrinsics | None:
-        if entry.get("cam_in"):
-            return _check(entry["cam_in"], item)
+    def _camera(self, entry: Entry | None, width: int, height: int, item: str) -> Intrinsics | None:
+        size, fields = (width, height), entry.fields if entry else {}
+        if fields.get("cam_in"):
+            unit = str(fields.get("cam_in_unit", self.intrinsics_unit))
+            return check_intrinsics(fields["cam_in"], item, size, unit)
         if self.intrinsics:
-            return _check(self.intrinsics, item)
+            return check_intrinsics(self.intrinsics, item, size, self.intrinsics_unit)
         rule = self.convention
-        if self.kind == "kitti" and (calibrated := self._calibration(item)):
-            return _check(calibrated, item)
+        if self.kind in ("kitti", "sunrgbd") and (calibrated := self._calibration(item)):
+            return check_intrinsics(calibrated, item, size)
         if rule.intrinsics is None or rule.size is None:
             return None
         if abs(width / height - rule.size[0] / rule.size[1]) > 0.01:
@@ -253,39 +238,34 @@ class RgbdFolder:
     def load(self, index: int) -> Frame:
         colour, depth_name = self.pairs[index]
         rule: Convention = self.convention
-        entry = self.listed.get(posixpath.basename(colour), {})
+        entry = self.listed.get(colour)
         try:
             picture = open_picture((self.root / colour).read_bytes())
             data = (self.root / depth_name).read_bytes()
             stem = posixpath.splitext(colour)[0]
             mask = next((m for m in (p.format(stem=stem) for p in rule.mask) if m in self.known), "")
             mask_data = (self.root / mask).read_bytes() if mask else b""
-            objects = labelled_objects(
-                entry.get("objects", []),
-                picture.rgb.shape[1],
-                picture.rgb.shape[0],
-                lambda name: (self.root / name).read_bytes(),
-            )
         except OSError as error:
             raise BadItem(f"cannot be read: {error.strerror or error}") from None
-        scale = 1.0 if depth_name.endswith((".npy", ".npz", ".h5")) and not self.depth_scale else self._scale(entry)
-        depth = read_depth(data, depth_name, scale, mask_data)
-        height, width = picture.rgb.shape[:2]
+        depth = self._depth(data, mask_data, depth_name, entry, picture.notes)
+        turn, stored = picture.orientation, picture.stored_size
+        stated = str((entry.fields.get("registered") if entry else "") or self.registered)
+        frame_of = registered_to(stated, turn, stored, depth, colour)
+        height, width = picture.rgb.shape[:2] if frame_of == "upright" else stored[::-1]
         if depth.shape != (height, width):
             raise BadItem(
                 f"depth is {depth.shape[1]}x{depth.shape[0]}, the picture {width}x{height}: they must be registered to"
                 " each other"
             )
-        depth[depth > rule.most] = 0
-        if rule.border:
-            edge = np.zeros_like(depth, bool)
-            edge[rule.border : -rule.border, rule.border : -rule.border] = True
-            depth = np.where(edge, depth, 0)
-        if not (depth > 0).any():
-            raise BadItem(f"{depth_name} has no valid depth")
+        objects = labelled_objects(entry.fields.get("objects", []) if entry else [], width, height, self._reader(entry))
         intrinsics = self._camera(entry, width, height, colour)
+        if frame_of == "stored":
+            depth = turn_array(depth, turn)
+            objects = [turn_object(thing, turn, stored) for thing in objects]
+            intrinsics = intrinsics and turn_intrinsics(intrinsics, turn, stored)
         key = f"{self.root.name}/{colour if self.by_frame else posixpath.dirname(colour)}"
-        camera_from = "frame list" if entry.get("cam_in") else "option" if self.intrinsics else rule.source
+        listed_camera = bool(entry and entry.fields.get("cam_in"))
+        camera_from = "frame list" if listed_camera else "option" if self.intrinsics else rule.source
         return Frame(
             colour,
             self.name,
@@ -300,8 +280,32 @@ class RgbdFolder:
             objects=objects,
             tags=("photo", *rule.tags),
             notes=picture.notes,
-            provenance={"depth": rule.source or "file", "depth_file": depth_name, "intrinsics": camera_from},
+            provenance={
+                "depth": rule.source or "file",
+                "depth_file": depth_name,
+                "depth_scale": self._said_scale(depth_name, entry),
+                "intrinsics": camera_from,
+            },
         )
+
+    def _said_scale(self, name: str, entry: Entry | None) -> str:
+        """Who said what a count of the depth file is."""
+        if entry and entry.fields.get("depth_scale"):
+            return "frame list"
+        if self.depth_scale:
+            return "option"
+        return self.convention.source or (ASSUMED_METRES if name.endswith(ARRAYS) else ASSUMED_MILLIMETRES)
+
+    def _reader(self, entry: Entry | None) -> Callable[[str], bytes]:
+        """Reads a file that the list names, found as its pictures are."""
+
+        def read(name: str) -> bytes:
+            found = self.paths.find(name, entry.folder if entry else "", entry.file if entry else "")
+            if not found:
+                raise FileNotFoundError(f"{name} is not in the folder")
+            return (self.root / found).read_bytes()
+
+        return read
 
 
 def _matches(path: str, pattern: str) -> bool:

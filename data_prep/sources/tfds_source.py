@@ -8,6 +8,7 @@ import numpy as np
 
 from data_prep.sources.base import BadItem, DepthNoise, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS
+from data_prep.sources.depth_files import distances
 from data_prep.sources.folder import stored_pixels
 from data_prep.sources.pictures import open_picture
 from spatial_jax.dataset_folder import check_prepared_datasets, open_dataset_folder
@@ -110,13 +111,13 @@ class TfdsImages:
             frame.split_key = f"{self.dataset}/{example[self.group]!r}"
         frame.tags, frame.provenance = ("photo",), {"dataset": self.dataset}
         if "depth" in example:
-            self._add_depth(frame, np.squeeze(np.asarray(example["depth"], np.float32)))
+            self._add_depth(frame, np.squeeze(np.asarray(example["depth"])))
         return frame
 
     def _add_depth(self, frame: Frame, depth: np.ndarray) -> None:
         if depth.shape != (frame.height, frame.width):
             raise BadItem(f"depth is {depth.shape}, the picture {frame.height}x{frame.width}")
-        depth = np.where(np.isfinite(depth) & (depth > 0), depth, 0).astype(np.float32)
+        depth = distances(depth, 1.0, notes=frame.notes)
         if not depth.any():
             raise BadItem("no valid depth")
         frame.depth, frame.depth_flag = depth, "metric" if self.metric else "relative"
