@@ -3,6 +3,7 @@ TensorBoard by itself.
 """
 
 from spatial_jax.metrics.alarms import Alarm, AlarmLimits, AlarmSpan, AlarmWatch, check_alarms, scan_alarms
+from spatial_jax.metrics.facts import RunFacts, run_facts, steady_lines
 from spatial_jax.metrics.flops import (
     PEAK_FLOPS,
     GroupTokens,
@@ -33,6 +34,7 @@ __all__ = [
     "ModelShape",
     "PhaseTimer",
     "Progress",
+    "RunFacts",
     "check_alarms",
     "duration",
     "format_value",
@@ -44,7 +46,9 @@ __all__ = [
     "read_gallery",
     "read_metrics",
     "read_pass_rate_history",
+    "run_facts",
     "scan_alarms",
+    "steady_lines",
     "training_flops",
     "vision_flops",
     "write_gallery",

@@ -12,9 +12,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from spatial_jax.metrics.facts import RunFacts, run_facts
 from spatial_jax.metrics.names import format_value, value_of
 
 Rows = Sequence[Mapping[str, Any]]
+_UNKNOWN = RunFacts()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +61,7 @@ class AlarmSpan:
     worst: Alarm
 
 
-def entropy_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
+def entropy_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts = _UNKNOWN) -> Alarm | None:
     """Entropy under its floor, or at less than a third of what it was at the window's start."""
     now, then = _now_and_then(rows, "entropy", limits)
     if math.isnan(now):
@@ -67,21 +69,24 @@ def entropy_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm |
     limit = max(limits.entropy_floor, limits.entropy_share * then if then > 0 else 0.0)
     if now >= limit:
         return None
+    clip = (
+        "" if facts.one_update else "raise the upper clip (clip-higher), "
+    )  # which never acts on one update a rollout
     return _alarm(
         "entropy collapse",
         rows,
         now,
         limit,
         f"entropy is {format_value(now)} nats, was {format_value(then)}",
-        "Answers no longer differ, so groups teach little: lower the learning rate, raise the upper clip (clip-higher)"
-        " or the sampling temperature, or add an entropy bonus.",
+        f"Answers no longer differ, so groups teach little: lower the learning rate, {clip}raise the sampling"
+        " temperature, or add an entropy bonus.",
     )
 
 
-def format_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
+def format_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts = _UNKNOWN) -> Alarm | None:
     """Fewer than half of the answers can be read, or far fewer than before."""
     now, _ = _now_and_then(rows, "format/share", limits)
-    if math.isnan(now):
+    if math.isnan(now) or _few(rows, "format/share", limits):
         return None
     best = max(_means(rows, "format/share", limits.smooth))
     limit = max(limits.format_share, best - limits.format_drop)
@@ -98,11 +103,15 @@ def format_collapse(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | 
     )
 
 
-def length_explosion(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
+def length_explosion(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts = _UNKNOWN) -> Alarm | None:
     """Answers twice as long as at the window's start, or a quarter of them cut."""
     now, then = _now_and_then(rows, "length/mean", limits)
     cut, _ = _now_and_then(rows, "length/truncated", limits)
-    if not math.isnan(now) and now > max(limits.length_minimum, limits.length_factor * then):
+    if (
+        not math.isnan(now)
+        and not _few(rows, "length/mean", limits)
+        and now > max(limits.length_minimum, limits.length_factor * then)
+    ):
         return _alarm(
             "length explosion",
             rows,
@@ -112,7 +121,7 @@ def length_explosion(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm |
             "Check that length does not pay (aggregate by token, penalise overlong answers) and look for repetition in"
             " the gallery.",
         )
-    if not math.isnan(cut) and cut > limits.truncated_share:
+    if not math.isnan(cut) and not _few(rows, "length/truncated", limits) and cut > limits.truncated_share:
         return _alarm(
             "length explosion",
             rows,
@@ -124,11 +133,21 @@ def length_explosion(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm |
     return None
 
 
-def no_gradient(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
+def no_gradient(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts = _UNKNOWN) -> Alarm | None:
     """Most groups got the same reward for every answer."""
     now, _ = _now_and_then(rows, "group/no_gradient", limits)
-    if math.isnan(now) or now <= limits.no_gradient_share:
+    if math.isnan(now) or now <= limits.no_gradient_share or _few(rows, "group/no_gradient", limits):
         return None
+    if facts.greedy:  # whatever the questions are
+        return _alarm(
+            "no gradient",
+            rows,
+            now,
+            limits.no_gradient_share,
+            f"{format_value(now, '%')} of the groups were rewarded all the same: {facts.greedy}, so their answers are"
+            " all alike",
+            "Sample at temperature 1 (config.rollout.temperature, top_k and top_p).",
+        )
     passed, _ = _now_and_then(rows, "pass_rate", limits)
     hint = (
         ""
@@ -149,7 +168,7 @@ def no_gradient(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None
     )
 
 
-def gap_out_of_band(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
+def gap_out_of_band(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts = _UNKNOWN) -> Alarm | None:
     """Sampler and trainer disagree on the log-probability of the same tokens."""
     gap, _ = _now_and_then(rows, "gap/mean", limits)
     ratio, _ = _now_and_then(rows, "gap/ratio_mean", limits)
@@ -178,7 +197,7 @@ def gap_out_of_band(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | 
     return None
 
 
-def not_finite(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
+def not_finite(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts = _UNKNOWN) -> Alarm | None:
     """A loss, reward or gradient that is no number."""
     bad = [
         key
@@ -198,7 +217,7 @@ def not_finite(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> Alarm | None:
     )
 
 
-RULES: tuple[Callable[[Rows, AlarmLimits], Alarm | None], ...] = (
+RULES: tuple[Callable[[Rows, AlarmLimits, RunFacts], Alarm | None], ...] = (
     entropy_collapse,
     format_collapse,
     length_explosion,
@@ -208,18 +227,25 @@ RULES: tuple[Callable[[Rows, AlarmLimits], Alarm | None], ...] = (
 )
 
 
-def check_alarms(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> list[Alarm]:
-    """Alarms that hold at the last of `rows`."""
+SUPERVISED = (not_finite,)  # entropy and answers are meant to settle there
+
+
+def check_alarms(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts | None = None) -> list[Alarm]:
+    """Alarms that hold at the last of `rows`, in a run of which `facts` are true (None: what the rows tell)."""
     recent = rows[-limits.window :]
-    return [alarm for rule in RULES if recent and (alarm := rule(recent, limits)) is not None]
+    facts = run_facts({}, recent) if facts is None else facts
+    rules = SUPERVISED if facts.supervised else RULES
+    return [alarm for rule in rules if recent and (alarm := rule(recent, limits, facts)) is not None]
 
 
-def scan_alarms(rows: Rows, limits: AlarmLimits = AlarmLimits()) -> list[AlarmSpan]:
-    """Every alarm of a run's history as spans of steps, in order of their beginning."""
+def scan_alarms(rows: Rows, limits: AlarmLimits = AlarmLimits(), facts: RunFacts | None = None) -> list[AlarmSpan]:
+    """Every alarm of a run's history as spans of steps, in order of their beginning; `facts` as `check_alarms` takes
+    them.
+    """
     open_spans: dict[str, AlarmSpan] = {}
     done: list[AlarmSpan] = []
     for end in range(1, len(rows) + 1):
-        now = {alarm.name: alarm for alarm in check_alarms(rows[max(0, end - limits.window) : end], limits)}
+        now = {alarm.name: alarm for alarm in check_alarms(rows[max(0, end - limits.window) : end], limits, facts)}
         for name in [name for name in open_spans if name not in now]:
             done.append(open_spans.pop(name))
         for name, alarm in now.items():
@@ -234,8 +260,8 @@ class AlarmWatch:
     `repeat` steps.
     """
 
-    def __init__(self, limits: AlarmLimits = AlarmLimits(), repeat: int = 50):
-        self._limits, self._repeat = limits, repeat
+    def __init__(self, limits: AlarmLimits = AlarmLimits(), repeat: int = 50, facts: RunFacts | None = None):
+        self._limits, self._repeat, self._facts = limits, repeat, facts
         self._rows: deque[Mapping[str, Any]] = deque(maxlen=limits.window)
         self._told: dict[str, int] = {}
 
@@ -243,7 +269,7 @@ class AlarmWatch:
         """`row` is {"step": int, name: value}."""
         step = int(row["step"])
         self._rows.append(row)
-        alarms = check_alarms(list(self._rows), self._limits)
+        alarms = check_alarms(list(self._rows), self._limits, self._facts)
         names = {alarm.name for alarm in alarms}
         self._told = {name: told for name, told in self._told.items() if name in names}
         fresh = [alarm for alarm in alarms if step - self._told.get(alarm.name, -self._repeat) >= self._repeat]
@@ -262,6 +288,11 @@ def _excess(alarm: Alarm) -> float:
 
 def _finite(values: Iterable[float]) -> list[float]:
     return [value for value in values if not math.isnan(value)]
+
+
+def _few(rows: Rows, key: str, limits: AlarmLimits) -> bool:
+    """Whether there are too few values to mean anything, as in three steps of a fresh policy."""
+    return len(_finite(value_of(row, key) for row in rows)) < limits.smooth
 
 
 def _mean(values: Sequence[float]) -> float:

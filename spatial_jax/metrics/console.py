@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TextIO
 
 from spatial_jax.metrics.names import NAMES, below, duration, format_value, value_of
@@ -15,7 +15,10 @@ FIRST_LINE = (
     "eval/reward",
     "pass_rate",
     "loss",
-    "accuracy",
+    "dpo/accuracy",
+    "align/named",
+    "align/place_nll",
+    "align/name_nll",
     "kl/reference",
     "entropy",
     "clip/fraction",
@@ -29,9 +32,19 @@ _BARS = "▁▂▃▄▅▆▇█"
 
 
 class Console:
-    """Prints rows. The first line says whether it learns, the second where the time goes."""
+    """Prints rows. The first line says whether it learns, the second where the time goes. `steady`: names of metrics
+    that cannot move in this run, which are not shown.
+    """
 
-    def __init__(self, *, total_steps: int | None = None, table_every: int = 20, stream: TextIO | None = None):
+    def __init__(
+        self,
+        *,
+        total_steps: int | None = None,
+        table_every: int = 20,
+        steady: Collection[str] = (),
+        stream: TextIO | None = None,
+    ):
+        self._steady = frozenset(steady)
         self._stream = stream or sys.stdout
         self._total, self._every = total_steps, table_every
         self._progress: Progress | None = None
@@ -43,7 +56,8 @@ class Console:
             self._progress = Progress(self._total or 0, done=step)
         else:
             self._progress.update(step)
-        self._rows = [*self._rows, dict(row)][-2 * max(self._every, 1) :]
+        row = {key: value for key, value in row.items() if key not in self._steady}
+        self._rows = [*self._rows, row][-2 * max(self._every, 1) :]
         seconds_left = self._progress.seconds_left if self._total else math.inf
         self._print("\n".join(step_lines(row, self._total, seconds_left)))
         if self._every and step and step % self._every == 0 and len(self._rows) > 1:

@@ -66,6 +66,37 @@ NAMES: tuple[MetricName, ...] = (
         aliases=("token_accuracy",),
     ),
     MetricName(
+        "dpo/accuracy",
+        "Pairs told apart",
+        "pairs right",
+        "Share of pairs whose chosen answer gained more than the rejected one.",
+        "%",
+        "up",
+    ),
+    MetricName(
+        "align/named",
+        "Objects named",
+        "objects named",
+        "Share of an object's visual tokens whose best word is one of the object's. Soon 100 %: the loss then falls by"
+        " places and names.",
+        "%",
+        "up",
+    ),
+    MetricName(
+        "align/place_nll",
+        "Places of visual tokens",
+        "places",
+        "Mean negative log-likelihood of the words for where a visual token is and how far; log 3 = 1.10 is perfect.",
+        better="down",
+    ),
+    MetricName(
+        "align/name_nll",
+        "Places of names",
+        "names",
+        "The same for names in the text: looking up a named thing; log 3 = 1.10 is perfect.",
+        better="down",
+    ),
+    MetricName(
         "entropy",
         "Entropy",
         "entropy",

@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -33,6 +33,7 @@ class MetricsWriter:
       sinks: any of "jsonl", "console", "tensorboard".
       total_steps: for the time left on the console.
       table_every: steps between the console's tables; 0 for none.
+      steady: metrics that cannot move in this run (`facts.steady`), left out on the console.
       resume_step: when a run resumes, the last step whose row stays; later rows (written by the killed process after
       its last checkpoint)
         are cut. None keeps what is there. A torn last line is always cut.
@@ -45,6 +46,7 @@ class MetricsWriter:
         *,
         total_steps: int | None = None,
         table_every: int = 20,
+        steady: Collection[str] = (),
         resume_step: int | None = None,
         stream: TextIO | None = None,
         primary: bool | None = None,
@@ -63,7 +65,7 @@ class MetricsWriter:
             cut_after(self.path, resume_step)
             self._file = self.path.open("ab", buffering=0)
         if "console" in sinks:
-            self._console = Console(total_steps=total_steps, table_every=table_every, stream=stream)
+            self._console = Console(total_steps=total_steps, table_every=table_every, steady=steady, stream=stream)
         if "tensorboard" in sinks:
             from tensorboardX import SummaryWriter
 

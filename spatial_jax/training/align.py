@@ -179,7 +179,7 @@ class Align:
         words, names = (sum(int(np.sum(getattr(s, name) >= 0)) for s in samples) for name in ("places", "name_places"))
         return {
             "loss": float(sums["loss"]) / sum(len(s.words) for s in samples),
-            "accuracy": float(sums["right"]) / max(float(sums["named"]), 1.0),
+            "align/named": float(sums["right"]) / max(float(sums["named"]), 1.0),
             "align/place_nll": float(sums["places"]) / max(words, 1),
             "align/name_nll": float(sums["names"]) / max(names, 1),
         }

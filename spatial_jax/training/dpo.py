@@ -115,6 +115,6 @@ class Dpo:
         return {
             "loss": float(sums["loss"]) / pairs,
             "dpo/margin": float(sums["margin"]) / pairs,
-            "accuracy": float(sums["right"]) / pairs,
+            "dpo/accuracy": float(sums["right"]) / pairs,
             "dpo/left_out": len(samples) - float(sums["pairs"]),
         }

@@ -20,7 +20,15 @@ from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
 from spatial_jax.data.plan import plan_samples
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import open_questions
-from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery, write_pass_rates
+from spatial_jax.metrics import (
+    AlarmWatch,
+    MetricsWriter,
+    PhaseTimer,
+    is_primary,
+    run_facts,
+    write_gallery,
+    write_pass_rates,
+)
 from spatial_jax.models.digest import checkpoint_digest
 from spatial_jax.rl.curriculum import Curriculum
 from spatial_jax.rl.entropy import EntropyController
@@ -234,11 +242,13 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
             folder.keep_config(run)
             announce(setup, trainer)
             check_programs(setup, trainer)
+            facts = run_facts(dataclasses.asdict(run))
             writer = MetricsWriter(
                 workdir,
                 run.log.sinks,
                 total_steps=run.run.steps,
                 table_every=run.log.table_every,
+                steady=facts.steady,
                 resume_step=trainer.step,
             )
             with writer:
@@ -275,7 +285,11 @@ def _steps(
     writer: MetricsWriter,
     folder: RunFolder,
 ) -> int:
-    run, timer, watch = trainer.setup.run, PhaseTimer(limit=trainer.setup.run.log.watchdog_s), AlarmWatch()
+    run, timer, watch = (
+        trainer.setup.run,
+        PhaseTimer(limit=trainer.setup.run.log.watchdog_s),
+        AlarmWatch(facts=run_facts(dataclasses.asdict(trainer.setup.run))),
+    )
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
     if validation is not None and trainer.step == 0:
         writer.write(0, validate(trainer, validation, timer) | timer.flush())
@@ -304,8 +318,7 @@ def _steps(
         metrics |= step_flops(trainer.setup, samples, metrics)
         if validated or trainer.step % run.log.console_every == 0 or trainer.step in (1, run.run.steps):
             writer.write(trainer.step, metrics)
-            # Entropy and answers are meant to settle in supervised training; alarms are about sampling.
-            for alarm in watch.update({"step": trainer.step, **metrics}) if run.run.method == "grpo" else ():
+            for alarm in watch.update({"step": trainer.step, **metrics}):
                 writer.note(alarm.line())
         if gallery:
             write_gallery(trainer.setup.workdir, trainer.step, gallery)

@@ -5,6 +5,7 @@ programs, a line each.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ import jax
 
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import QuestionSource
-from spatial_jax.metrics import is_primary
+from spatial_jax.metrics import is_primary, run_facts, steady_lines
 from spatial_jax.rewards.base import Context
 from spatial_jax.rewards.lint import lint_records
 from spatial_jax.rewards.scoring import check_record
@@ -205,3 +206,5 @@ def announce(setup: Setup, trainer: Trainer) -> None:
     print(f"  {memory_line(held_bytes(setup, trainer), device_limit())}", flush=True)
     for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
         print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)
+    for line in steady_lines(run_facts(dataclasses.asdict(run)), ("clip/fraction", "ratio/mean", "kl/old")):
+        print(f"  {line}", flush=True)

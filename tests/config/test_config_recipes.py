@@ -27,6 +27,8 @@ PAPERS = {
         "reference.mode": "every_n",
         "curriculum.enabled": True,
     },
+    ("li2025_qwen2_5_vl_7b", "four"): {"run.prompts": 256, "run.update_prompts": 64, "algorithm.clip_high": 0.25},
+    ("li2025_qwen2_5_vl_7b", "entropy,four"): {"run.update_prompts": 64, "entropy.adaptive": True},
     ("li2025_qwen2_5_vl_3b", ""): {"rollout.group_size": 16, "optimizer.learning_rate": 1e-6},
     ("spatial_ssrl_qwen2_5_vl_7b", "grpo"): {
         "run.prompts": 256,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spatial_jax.metrics import AlarmWatch, check_alarms, scan_alarms
+from spatial_jax.metrics import AlarmWatch, check_alarms, run_facts, scan_alarms, steady_lines
 
 
 def history(**series):
@@ -61,5 +61,48 @@ def test_short_answers_never_explode():
 
 def test_watch_tells_once_and_again_after_a_while():
     watch = AlarmWatch(repeat=10)
-    told = [step for step in range(25) if watch.update({"step": step, "group/no_gradient": 0.9})]
-    assert told == [0, 10, 20]
+    told = [step for step in range(27) if watch.update({"step": step, "group/no_gradient": 0.9})]
+    assert told == [4, 14, 24]
+
+
+def settings(method="grpo", update_prompts=8, **rollout):
+    return {
+        "run": {"method": method, "prompts": 8, "update_prompts": update_prompts},
+        "rollout": {"temperature": 1.0, "top_k": 0, **rollout},
+        "entropy": {"adaptive": False},
+    }
+
+
+@pytest.mark.parametrize("method", ["align", "sft", "dpo"])
+def test_what_settles_in_supervised_training_is_no_alarm(method):
+    rows = history(loss=[3.0 - 0.02 * i for i in range(100)], entropy=[2.0 - 0.0199 * i for i in range(100)])
+    assert scan_alarms(rows, facts=run_facts(settings(method))) == []
+    assert scan_alarms(rows) == []  # nor where no settings were kept: nothing there was sampled
+    rows[-1]["loss"] = float("nan")
+    assert [span.name for span in scan_alarms(rows, facts=run_facts(settings(method)))] == ["not finite"]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "words"),
+    [({"temperature": 0.0}, "config.rollout.temperature = 0"), ({"top_k": 1}, "config.rollout.top_k = 1")],
+)
+def test_answers_that_cannot_differ_are_not_blamed_on_the_questions(rollout, words):
+    rows = history(group__no_gradient=[1.0] * 10, pass_rate=[0.02] * 10)
+    (alarm,) = check_alarms(rows, facts=run_facts(settings(**rollout)))
+    assert words in alarm.message and "uestions" not in alarm.line() and "config.rollout.temperature" in alarm.advice
+
+
+def test_three_steps_of_a_fresh_policy_raise_nothing():
+    rows = history(
+        group__no_gradient=[1.0] * 3, length__truncated=[1.0] * 3, format__share=[0.1] * 3, length__mean=[9.0, 40, 60]
+    )
+    assert scan_alarms(rows, facts=run_facts(settings())) == []
+
+
+def test_one_update_a_rollout_cannot_clip():
+    one, four = run_facts(settings()), run_facts(settings(update_prompts=2))
+    assert "clip/high" in one.steady and "ratio/max" in one.steady and "clip/high" not in four.steady
+    (line,) = steady_lines(one, ["loss", "clip/fraction", "kl/old"])
+    assert line.startswith("clip/fraction, kl/old cannot move in this run: each rollout is used for one optimizer step")
+    rows = history(entropy=[0.4] * 50 + [0.05] * 20, reward__mean=[0.5] * 70)
+    assert "clip" not in check_alarms(rows, facts=one)[0].advice and "clip" in check_alarms(rows, facts=four)[0].advice

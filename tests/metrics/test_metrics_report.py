@@ -155,6 +155,32 @@ def test_whole_page(run):
     assert Tags(page).names.count("script") == 1
 
 
+def test_metrics_that_cannot_move_are_marked_and_settling_is_no_alarm(tmp_path):
+    settings = {"run": {"method": "grpo", "prompts": 8, "update_prompts": 8}, "rollout": {"temperature": 1.0}}
+    for method in ("grpo", "sft"):
+        with MetricsWriter(tmp_path / method, ("jsonl",)) as writer:
+            for step in range(40):
+                row = {"loss": 1.0, "entropy": 2.0 * 0.8**step} | (
+                    {"reward/mean": 0.5, "clip/fraction": 0.0} if method == "grpo" else {}
+                )
+                writer.write(step, row)
+        settings["run"]["method"] = method
+        (tmp_path / method / "config.json").write_text(json.dumps(settings))
+    page = build_report([load_run(tmp_path / "grpo")]).html()
+    assert "Clip fraction (cannot move)" in page and "clip/fraction cannot move in this run: each rollout" in page
+    assert "Entropy collapse" in page and "raise the upper clip" not in page
+    page = build_report([load_run(tmp_path / "sft")]).html()
+    assert "ntropy collapse" not in page and "cannot move" not in page
+
+
+def test_the_console_leaves_out_what_cannot_move(tmp_path, capsys):
+    with MetricsWriter(tmp_path, ("console",), steady=("clip/fraction",), table_every=2) as writer:
+        for step in range(4):
+            writer.write(step, {"loss": 0.5, "clip/fraction": 0.0})
+    out = capsys.readouterr().out
+    assert "loss" in out and "clip" not in out.lower()
+
+
 def test_verb_writes_the_page_and_says_where(run, capsys):
     assert main([str(run)]) == 0 and (run / "report.html").exists() and "report.html" in capsys.readouterr().out
     assert main([str(run / "sft"), str(run / "grpo"), "--out", str(run / "both.html"), "--title", "KL"]) == 0

@@ -7,9 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spatial_jax.metrics.alarms import scan_alarms
 from spatial_jax.metrics.names import duration
-from spatial_jax.metrics.report.curves import alarm_list, config_block, curves, explain, pass_rate_map, timings
+from spatial_jax.metrics.report.curves import (
+    alarm_list,
+    config_block,
+    curves,
+    explain,
+    pass_rate_map,
+    phase_alarms,
+    timings,
+)
 from spatial_jax.metrics.report.gallery import gallery_section
 from spatial_jax.metrics.report.heldout import Scorer, heldout_entries
 from spatial_jax.metrics.report.results import Compare, column_labels, headline, number, results_section
@@ -69,7 +76,7 @@ def _overview(
     story: Sequence[Mapping[str, Any]],
 ) -> None:
     cards, sentences = headline(entries, labels, compare, every=len(runs) > 1)
-    alarms = [(phase, scan_alarms(phase.rows)) for run in runs for phase in run.phases]
+    alarms = [(phase, phase_alarms(phase)) for run in runs for phase in run.phases]
     count = sum(len({span.name for span in spans}) for _, spans in alarms)
     steps = sum(phase.steps for run in runs for phase in run.phases)
     seconds = sum(phase.seconds for run in runs for phase in run.phases)
@@ -122,13 +129,13 @@ def _training(page: Page, runs: Sequence[Run]) -> None:
         if len(found) == 1:
             phase = found[0][1]
             notes = explain(phase)
-            spans = scan_alarms(phase.rows)
-            if any(key in row for row in phase.rows[:50] for key in ("reward/mean", "reward", "entropy")) or spans:
+            spans = phase_alarms(phase)
+            if any(key in row for row in phase.rows[:50] for key in ("reward/mean", "reward")) or spans:
                 parts.append(alarm_list(spans, int(phase.rows[-1]["step"])))
             parts.append(tag("ul", [tag("li", note) for note in notes]) if notes else None)
         else:
             for label, phase in found:
-                if spans := scan_alarms(phase.rows):
+                if spans := phase_alarms(phase):
                     parts += [tag("h3", f"Alarms: {label}"), alarm_list(spans, int(phase.rows[-1]["step"]))]
         parts.append(curves(found))
         for label, phase in found:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spatial_jax.metrics.alarms import AlarmSpan, scan_alarms
+from spatial_jax.metrics.facts import run_facts, steady_lines
 from spatial_jax.metrics.names import GROUPS, below, canonical, metric_name, ordered_keys, value_of
 from spatial_jax.metrics.report.runs import Phase, title_of
 from spatial_jax.pages import (
@@ -44,7 +45,9 @@ def curves(phases: Sequence[tuple[str, Phase]]) -> Html:
     """All curves of a phase; `phases` are (run's label, phase), one colour a run."""
     named = [(label, phase.rows) for label, phase in phases]
     keys = ordered_keys([row for _, rows in named for row in rows])
-    spans = scan_alarms(phases[0][1].rows) if len(phases) == 1 else []
+    spans = phase_alarms(phases[0][1]) if len(phases) == 1 else []
+    facts = [run_facts(phase.config, phase.rows).steady for _, phase in phases]
+    steady = {key: reason for key, reason in facts[0].items() if all(key in other for other in facts)}
     parts: list[Child] = [legend([label for label, _ in named])] if len(named) > 1 else []
     grouped: dict[str, list[str]] = {}
     for key in keys:
@@ -53,7 +56,11 @@ def curves(phases: Sequence[tuple[str, Phase]]) -> Html:
             continue
         grouped.setdefault(entry.group if entry else "other", []).append(key)
     for group, title in GROUPS.items():
-        plots = [plot for key in grouped.get(group, []) if (plot := _plot(key, named, spans)) is not None]
+        plots = [
+            plot
+            for key in grouped.get(group, [])
+            if (plot := _plot(key, named, spans, steady.get(key, ""))) is not None
+        ]
         if group == "learning" and len(named) == 1:
             plots += family_plots(named[0][1])
         if not plots:
@@ -63,7 +70,13 @@ def curves(phases: Sequence[tuple[str, Phase]]) -> Html:
     return tag("div", parts)
 
 
-def _plot(key: str, named: Sequence[tuple[str, Rows]], spans: Sequence[AlarmSpan] = ()) -> Html | None:
+def phase_alarms(phase: Phase) -> list[AlarmSpan]:
+    """The alarms of a phase, as its settings let them mean something."""
+    return scan_alarms(phase.rows, facts=run_facts(phase.config, phase.rows))
+
+
+def _plot(key: str, named: Sequence[tuple[str, Rows]], spans: Sequence[AlarmSpan], steady: str = "") -> Html | None:
+    """`steady`: why the metric cannot move in these runs, which is said in place of what it means."""
     entry = metric_name(key)
     series = []
     for color, (label, rows) in enumerate(named):
@@ -83,8 +96,8 @@ def _plot(key: str, named: Sequence[tuple[str, Rows]], spans: Sequence[AlarmSpan
     smooth = 0.0 if count < 12 or key in EXACT else 0.85
     return line_plot(
         series,
-        title=entry.label if entry else key,
-        note=entry.note if entry else "",
+        title=(entry.label if entry else key) + (" (cannot move)" if steady else ""),
+        note=f"Cannot move in this run: {steady}." if steady else entry.note if entry else "",
         unit=unit,
         smooth=smooth,
         log=bool(entry and entry.log_scale),
@@ -278,6 +291,7 @@ def explain(phase: Phase) -> list[str]:
             "The loss of GRPO is about 0 at the first step by construction: advantages sum to zero and the ratio is"
             " one."
         )
+    out += [line + "." for line in steady_lines(run_facts(phase.config, rows), ordered_keys(rows[:50]))]
     skipped = sum(1 for row in rows if any(isinstance(v, float) and not math.isfinite(v) for v in row.values()))
     if skipped:
         out.append(f"{skipped} steps hold a value that is no number.")
