@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 from spatial_jax.models import generate
 from spatial_jax.models.batch import PromptBatch
 from spatial_jax.models.configs import DEFAULT_POSITION_RULE, ModelConfig
+from spatial_jax.models.end_ids import pad_id
 from spatial_jax.models.hf_config import config_from_hf, config_to_hf
 from spatial_jax.models.hf_weights import check_tensors, load_params, save_params, settle_head
 from spatial_jax.models.hub import checkpoint_directory
@@ -191,13 +192,20 @@ class Policy:
         )
         banned = np.asarray(banned_ids, np.int32) if len(banned_ids) else None
         eos = None if eos_ids is None else np.asarray(eos_ids, np.int32)
-        pad = self.config.pad_token_id if self.config.pad_token_id is not None else 0
+        pad = self.pad_id
         with self._precision():
             return np.asarray(_greedy(self.graphdef, self.mesh, self.params, batch, max_new_tokens, banned, eos, pad))
 
     def _precision(self):
         """float32 policies multiply in float32 on every backend (TPUs default to bfloat16 passes)."""
         return jax.default_matmul_precision("highest" if self.dtype in ("float32", "float64") else "default")
+
+    @property
+    def pad_id(self) -> int:
+        """The id that fills what an answer leaves free, as the processor reads it from the policy's folder."""
+        if self.directory is not None:
+            return pad_id(self.directory, self.config)
+        return self.config.pad_token_id or 0
 
     @property
     def dtype(self) -> str:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.models.configs import DEFAULT_POSITION_RULE, ModelConfig
+from spatial_jax.models.end_ids import end_ids, pad_id
 from spatial_jax.models.hub import checkpoint_directory
 from spatial_jax.models.positions import IMAGE, VIDEO, row_positions
 from spatial_jax.processing.image import ImageSettings, image_patches, image_size, load_image, normalise
 from spatial_jax.processing.prompt import EncodedPrompt, Prepared
 from spatial_jax.processing.settings import read_image_settings, read_model_config, read_video_settings, with_limits
-from spatial_jax.processing.tokenizer import ChatTokenizer, read_json
+from spatial_jax.processing.tokenizer import ChatTokenizer
 from spatial_jax.processing.video import (
     Video,
     VideoSettings,
@@ -42,7 +43,8 @@ class Processor:
     an EncodedPrompt. Pictures are paths, encoded bytes, PIL images, uint8 arrays or `Prepared` ones; videos are paths,
     folders of pictures, lists of pictures, arrays [f, h, w, 3] or `Video`s. Files of a video are sampled at the
     checkpoint's frame rate, a list of pictures is shown whole, arrays and Videos that state a rate follow the
-    checkpoint's do_sample_frames.
+    checkpoint's do_sample_frames. `eos_ids` stop an answer; a target ends with the first of them, as the chat template
+    ends an assistant's turn.
     """
 
     def __init__(
@@ -96,14 +98,14 @@ class Processor:
             max_frames=max_frames or video.max_frames,
             min_frames=min(video.min_frames, max_frames or video.min_frames),
         )
-        eos_ids, pad_id = _end_ids(path, tokenizer, config)
+        eos_ids = end_ids(path, config, tokenizer.token_id, tokenizer.closing_id())
         for text, index in ((IMAGE_PAD, config.image_token_id), (VIDEO_PAD, config.video_token_id)):
             if tokenizer.token_id(text) != index:
                 raise ValueError(
                     f"{path}: config.json says {text} is id {index}, the tokenizer says {tokenizer.token_id(text)}; "
                     "the files are of different checkpoints"
                 )
-        return cls(tokenizer, config, image, video, eos_ids=eos_ids, pad_id=pad_id)
+        return cls(tokenizer, config, image, video, eos_ids=eos_ids, pad_id=pad_id(path, config, tokenizer.token_id))
 
     def model_size(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which the model sees a picture of the given size. Raises ImageError."""
@@ -358,18 +360,3 @@ def _inline(messages: Sequence[dict[str, Any]], given: Sequence[Any], kind: str)
         return list(given)
     parts = [part for message in messages if not isinstance(message["content"], str) for part in message["content"]]
     return [part[kind] for part in parts if isinstance(part, dict) and part.get(kind) is not None]
-
-
-def _end_ids(path: Path, tokenizer: ChatTokenizer, config: ModelConfig) -> tuple[tuple[int, ...], int]:
-    """(ids that end an answer, padding id) from generation_config.json, config.json and the tokenizer, in this
-    order.
-    """
-    stated = read_json(path / "generation_config.json")
-    eos = stated.get("eos_token_id", config.eos_token_id)
-    ids = [eos] if isinstance(eos, int) else list(eos or ())
-    ids += [i for i in (tokenizer.token_id("<|im_end|>"),) if i is not None and i not in ids]
-    pad = stated.get("pad_token_id", config.pad_token_id)
-    if pad is None:
-        named = tokenizer.config.get("pad_token") or "<|endoftext|>"
-        pad = tokenizer.token_id(named["content"] if isinstance(named, dict) else named)
-    return tuple(ids), int(pad if pad is not None else ids[-1])

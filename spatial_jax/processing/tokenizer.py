@@ -6,16 +6,18 @@ this instead.
 
 from __future__ import annotations
 
-import json
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-import jinja2.ext
-import jinja2.sandbox
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
+
+from spatial_jax.models.json_files import Fields, read_json
+from spatial_jax.processing.chat_template import ChatTemplate
+
+log = logging.getLogger(__name__)
 
 # The pre-tokenisation split of Qwen2's tokenizer: contractions, words, single digits, punctuation, line ends, spaces.
 SPLIT = (
@@ -38,16 +40,6 @@ def byte_level(model: BPE) -> Tokenizer:
     return tokenizer
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The parsed file, {} when it does not exist; ValueError names a file that does not parse."""
-    if not path.is_file():
-        return {}
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); download or export the checkpoint again") from error
-
-
 class ChatTokenizer:
     """Text to token ids and back, and chat messages to text."""
 
@@ -55,7 +47,7 @@ class ChatTokenizer:
         self.backend = tokenizer
         self.chat_template = chat_template
         self.config = config
-        self._compiled: jinja2.Template | None = None
+        self._compiled: ChatTemplate | None = None
 
     @classmethod
     def from_pretrained(cls, directory: str | Path) -> ChatTokenizer:
@@ -72,17 +64,21 @@ class ChatTokenizer:
                     f"{path / 'tokenizer.json'}: not a tokenizer ({error}); download or export the checkpoint again"
                 ) from error
         elif (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-            tokenizer = byte_level(BPE.from_file(str(path / "vocab.json"), str(path / "merges.txt")))
+            try:
+                tokenizer = byte_level(BPE.from_file(str(path / "vocab.json"), str(path / "merges.txt")))
+            except Exception as error:
+                raise ValueError(
+                    f"{path / 'vocab.json'} and merges.txt: not a tokenizer ({error}); download the checkpoint again"
+                ) from error
         else:
             raise FileNotFoundError(
                 f"{path}: neither tokenizer.json nor vocab.json and merges.txt; copy the checkpoint's tokenizer files"
                 " there"
             )
         known = tokenizer.get_added_tokens_decoder()
-        for index, token in sorted((int(k), v) for k, v in config.get("added_tokens_decoder", {}).items()):
+        for index, token in _added_tokens(Fields(config, str(path / "tokenizer_config.json"))):
             if index not in known:
-                flags = {k: token[k] for k in ("single_word", "lstrip", "rstrip", "normalized") if k in token}
-                tokenizer.add_tokens([AddedToken(token["content"], special=token.get("special", False), **flags)])
+                tokenizer.add_tokens([token])
         return cls(tokenizer, _read_template(path, config), config)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -114,53 +110,80 @@ class ChatTokenizer:
         it.
         """
         if self._compiled is None:
-            self._compiled = _environment().from_string(self.chat_template)
-        special = {
-            k: _content(v) for k, v in self.config.items() if k.endswith("_token") and isinstance(v, (str, dict))
-        }
-        try:
-            return self._compiled.render(
-                messages=list(messages), add_generation_prompt=add_generation_prompt, **special, **variables
+            self._compiled = ChatTemplate(self.chat_template)
+        return self._compiled.render(messages, add_generation_prompt, **{**self._special_tokens(), **variables})
+
+    def _special_tokens(self) -> dict[str, str]:
+        """The named tokens as transformers hands them to a template: those of tokenizer_config.json; what it does not
+        mention is Qwen's.
+        """
+        named = {**dict.fromkeys(("eos_token", "unk_token", "pad_token"), "<|endoftext|>"), **self.config}
+        contents = {name: _content(named[name]) for name in _NAMED if name in named}
+        return {name: text for name, text in contents.items() if text is not None}
+
+    def closing_id(self) -> int | None:
+        """The token with which the chat template closes an assistant's turn; None where it writes none there."""
+        mark = "closing"
+        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
+        after = self.apply_chat_template(turns, add_generation_prompt=False).rpartition(mark)[2]
+        added = self.backend.get_added_tokens_decoder()
+        return next((index for index in self.encode(after) if index in added), None)
+
+
+_NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+
+
+def _content(token: Any) -> str | None:
+    """The text of a token as configs spell it: itself, or an object with its content."""
+    token = token.get("content") if isinstance(token, dict) else token
+    return token if isinstance(token, str) else None
+
+
+def _added_tokens(config: Fields) -> list[tuple[int, AddedToken]]:
+    """tokenizer_config.json's added_tokens_decoder, in the order of the ids."""
+    section, found = config.section("added_tokens_decoder"), []
+    for index in section.values:
+        token = section.section(index)
+        if not index.isdecimal() or len(index) > 9 or not token.text("content"):
+            raise ValueError(
+                f"{section.where}: the entry {index[:40]!r} is no token id with a content; download it again"
             )
-        except jinja2.TemplateError as error:
-            raise ValueError(f"chat template: {error}; check the roles and contents of the messages") from error
-
-
-def _content(token: Any) -> str:
-    return token["content"] if isinstance(token, dict) else token
+        flags = {k: token.flag(k) for k in ("single_word", "lstrip", "rstrip", "normalized") if token.has(k)}
+        found.append((int(index), AddedToken(token.text("content"), special=token.flag("special"), **flags)))
+    return sorted(found, key=lambda item: item[0])
 
 
 def _read_template(path: Path, tokenizer_config: dict[str, Any]) -> str:
-    """Where transformers looks, in its order; the published Qwen2.5-VL wording when the folder has none."""
-    if (path / "chat_template.jinja").is_file():
-        return (path / "chat_template.jinja").read_text(encoding="utf-8")
-    for source in (read_json(path / "chat_template.json"), read_json(path / "processor_config.json"), tokenizer_config):
-        template = source.get("chat_template")
-        if isinstance(template, list):
-            template = next((t["template"] for t in template if t.get("name") == "default"), None)
+    """Where transformers' processors look, in their order, then where its tokenizers do. ValueError without any."""
+    raw = path / "chat_template.jinja"
+    found: dict[str, str] = {}
+    for name in ("processor_config.json", "chat_template.json", raw.name, "tokenizer_config.json"):
+        stated = {"chat_template": _read_text(raw)} if name == raw.name else read_json(path / name)
+        template = (tokenizer_config if name == "tokenizer_config.json" else stated).get("chat_template")
+        if isinstance(template, list):  # several named ones
+            template = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}
+        if isinstance(template, dict):
+            template = template.get("default")
+        if template is not None and not isinstance(template, str):
+            raise ValueError(f"{path / name}: chat_template is a {type(template).__name__}, need a template's text")
         if template:
-            return template
-    from spatial_jax.processing.fresh import CHAT_TEMPLATE
+            found[name] = template
+    if not found:
+        raise ValueError(
+            f"{path}: no chat template (chat_template.json, chat_template.jinja, or in tokenizer_config.json): a base"
+            " model's folder; copy those of the instruct model of its family there"
+        )
+    used = next(iter(found))
+    others = [name for name, text in found.items() if text.strip() != found[used].strip()]
+    if others:
+        log.warning("%s: the chat template of %s is used, that of %s differs", path, used, " and ".join(others))
+    return found[used]
 
-    return CHAT_TEMPLATE
 
-
-def _environment() -> jinja2.sandbox.ImmutableSandboxedEnvironment:
-    def refuse(message: str) -> None:
-        raise jinja2.TemplateError(message)
-
-    def to_json(
-        value: Any,
-        ensure_ascii: bool = False,
-        indent: int | None = None,
-        separators: Any = None,
-        sort_keys: bool = False,
-    ) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-    environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = to_json
-    environment.globals["raise_exception"] = refuse
-    return environment
+def _read_text(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error.reason}); download or export the checkpoint again") from None
