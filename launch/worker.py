@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from launch.xla_flags import PLATFORMS, environment
+from spatial_jax.checkpoints import leave_at_once
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("module")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     args = parser.parse_args(argv)
+    leave_at_once()  # until the module takes over: processes may wait long for the last one to join
     os.environ.update(environment(args.platform, args.devices, os.environ, args.processes))
     import jax
 

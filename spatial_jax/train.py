@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 from absl import app, flags
 from ml_collections import config_flags
 
-from spatial_jax.checkpoints import EXIT_PREEMPTED, Preempted, PreemptionGuard, leave_at_once
+from spatial_jax.checkpoints import Preempted, leave_at_once
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/quickstart.py:grpo", lock_config=True)
 _WORKDIR = flags.DEFINE_string(
@@ -34,6 +35,23 @@ _ANY_PROCESSES = flags.DEFINE_bool(
 )
 
 
+def quiet() -> None:
+    """Our own lines only: what the libraries log as an error with its traceback they raise, too, and that is told."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    for noisy in ("orbax", "jax", "etils", "tensorflow_datasets"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    before = sys.unraisablehook
+
+    def hook(raised: Any) -> None:
+        # TensorStore's threads report to Orbax's event loop, which a failed write has closed.
+        closed = raised.exc_type is RuntimeError and str(raised.exc_value) == "Event loop is closed"
+        if not (closed or raised.exc_type is Preempted):
+            before(raised)
+
+    sys.unraisablehook = hook
+
+
 def main(argv: list[str]) -> int:
     """0 when finished; 75 when asked to stop and saved (launchers start it again); 2 with one line for what cannot
     run.
@@ -41,25 +59,18 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         print(f"train: unexpected argument {argv[1]!r}; options start with --", file=sys.stderr)
         return 2
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    for noisy in ("absl", "orbax", "jax", "etils", "tensorflow_datasets"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    try:
-        with PreemptionGuard() as guard:
-            guard.at_once = True
-            from spatial_jax import config as run_config
-            from spatial_jax.training.loop import train
+    quiet()
+    from spatial_jax import config as run_config
+    from spatial_jax.training.loop import train
 
-            return train(
-                run_config.strict(_CONFIG.value),
-                str(_WORKDIR.value),
-                resume=_RESUME.value,
-                allow_changes=_ALLOW_CHANGES.value,
-                any_processes=_ANY_PROCESSES.value,
-                guard=guard,
-            )
-    except Preempted:
-        return EXIT_PREEMPTED
+    try:
+        return train(
+            run_config.strict(_CONFIG.value),
+            str(_WORKDIR.value),
+            resume=_RESUME.value,
+            allow_changes=_ALLOW_CHANGES.value,
+            any_processes=_ANY_PROCESSES.value,
+        )
     except (ValueError, OSError) as error:
         logging.getLogger(__name__).debug("cause", exc_info=True)
         print(f"train: {error}", file=sys.stderr)

@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import logging
 import re
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -43,6 +44,10 @@ from spatial_jax.checkpoints.manifest import (
 )
 
 _STEP = re.compile(r"([0-9]{8,})(?:\.([0-9]+))?")
+_FULL = re.compile(
+    r"No space left on device( \([^)]*MB[^)]*\))?|Disk quota exceeded|File too large|Read-only file system"
+)
+_COMPRESSED = 0.85  # size of a saved state over its size in memory, at the least: weights hardly compress
 _BARRIERS = itertools.count()
 log = logging.getLogger(__name__)
 
@@ -136,6 +141,7 @@ class CheckpointManager:
         leaves = to_leaves(state)
         described = describe_leaves(leaves)
         try:
+            self._check_room(sum(leaf.nbytes for leaf in leaves.values()))
             directory = self._new_directory(step)
             self._start_orbax().save(directory / "state", args=ocp.args.PyTreeSave(leaves))
         except Exception as error:  # of the disk: each of the libraries below has its own kind
@@ -185,10 +191,22 @@ class CheckpointManager:
             )
         return self._orbax
 
+    def _check_room(self, needed: int) -> None:
+        """OSError where a disk has clearly too little room: better than to find out in the middle of it."""
+        if "://" in str(self.directory):
+            return
+        self.directory.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.directory).free
+        if free < _COMPRESSED * needed:
+            raise OSError(f"No space left on device ({free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB to save)")
+
     def _not_written(self, error: BaseException) -> CheckpointNotWritten:
         """The error of a save in one line; libraries tell of a full disk in ten."""
         text = " ".join(str(error).split()) or type(error).__name__
-        full = re.search(r"No space left on device|Disk quota exceeded|File too large|Read-only file system", text)
+        full = re.search(
+            r"No space left on device( \([^)]*MB[^)]*\))?|Disk quota exceeded|File too large|Read-only file system",
+            text,
+        )
         why, newest = full[0] if full else text[:300], self.latest()
         kept = "there is none before it" if newest is None else f"step {newest} is intact"
         return CheckpointNotWritten(

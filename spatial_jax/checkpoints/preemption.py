@@ -5,6 +5,7 @@ there is nothing to save (loading, compiling, exporting) it leaves at once.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import numpy as np
 
 # EX_TEMPFAIL of sysexits.h: "try again". Not 143 (128 + SIGTERM), which a process killed without saving shows.
 EXIT_PREEMPTED = 75
-UNWIND_S = 5.0  # how long the main thread may take to leave by itself: it may be within a compilation of minutes
+UNWIND_S = 4.0  # how long the main thread may take to leave by itself: it may be within a compilation of minutes
 
 
 class Preempted(BaseException):
@@ -97,6 +98,8 @@ class PreemptionGuard:
             if self._at_once and any(number in data for number in self.signals) and not self._left.wait(UNWIND_S):
                 with contextlib.suppress(Exception):
                     self.last()
+                    for child in multiprocessing.active_children():
+                        child.terminate()
                 print("asked to stop: nothing was lost, the same command goes on", file=sys.stderr, flush=True)
                 os._exit(EXIT_PREEMPTED)
 

@@ -196,7 +196,6 @@ def train(
     resume: bool = True,
     allow_changes: bool = False,
     any_processes: bool = False,
-    guard: PreemptionGuard | None = None,
 ) -> int:
     """Runs or resumes a training in `workdir` (a folder, or gs://); exit code 0 when it is finished, EXIT_PREEMPTED
     when it was asked to stop and has saved, or had nothing to save yet.
@@ -209,7 +208,7 @@ def train(
             f"{jax.process_count()} processes see one another but have not joined jax.distributed, which checkpoints"
             " need; start each one by python -m launch.worker --platform=tpu spatial_jax.train ..."
         )
-    with contextlib.nullcontext(guard) if guard else PreemptionGuard() as guard:
+    with PreemptionGuard() as guard:
         try:
             guard.at_once = True
             with claimed(run, workdir, guard, resume=resume) as folder:

@@ -62,3 +62,26 @@ def test_guard_sets_a_flag_and_gives_the_handlers_back():
         os.kill(os.getpid(), signal.SIGTERM)
         assert guard.requested and guard.should_stop() and guard.received == signal.SIGTERM
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_at_once_a_request_ends_even_a_main_thread_that_never_returns_to_python(tmp_path):
+    """As a compilation of minutes does: here a C function that holds on, and what must be put right runs first."""
+    code = (
+        "import ctypes, pathlib, sys\n"
+        "from spatial_jax.checkpoints import PreemptionGuard, preemption\n"
+        "preemption.UNWIND_S = 0.2\n"
+        "with PreemptionGuard() as guard:\n"
+        "    guard.at_once, guard.last = True, pathlib.Path(sys.argv[1], 'put_right').touch\n"
+        "    libc = ctypes.CDLL(None)\n"
+        "    libc.pthread_join.argtypes = [ctypes.c_ulong, ctypes.c_void_p]\n"
+        "    import threading\n"
+        "    held = threading.Thread(target=threading.Event().wait, daemon=True); held.start()\n"
+        "    print('ready', flush=True)\n"
+        "    libc.pthread_join(held.ident, None)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert child.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(timeout=20) == EXIT_PREEMPTED
+    assert (tmp_path / "put_right").exists()

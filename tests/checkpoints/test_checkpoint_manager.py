@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import time
 
 import jax
@@ -209,3 +210,13 @@ def test_restore_or_start(tmp_path):
         restored, host, step = restore_or_start(manager, make_state(), lambda: (make_state(1), {"fresh": True}))
         assert step == 4 and host == {"fresh": False}
         assert_same(state, restored)
+
+
+def test_a_disk_without_room_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    with CheckpointManager(tmp_path) as manager:
+        manager.save(1, make_state(), wait=True)
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=100))
+        with pytest.raises(CheckpointNotWritten, match=r"No space left on device \(0 MB free, .* step 1 is intact"):
+            manager.save(2, make_state())
+        assert manager.all_steps() == [1] and len(list((tmp_path / "checkpoints").iterdir())) == 1
