@@ -5,6 +5,7 @@ hangs.
 from __future__ import annotations
 
 import atexit
+import itertools
 import json
 import os
 import pickle
@@ -18,10 +19,13 @@ import time
 from typing import Any, BinaryIO
 
 from spatial_jax.rewards.base import RewardUnavailable
+from spatial_jax.rewards.user_worker import end_tree
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 _CHILD = os.path.join(os.path.dirname(os.path.abspath(__file__)), "user_worker.py")
 _HEADER = struct.Struct(">Q")
+_MOST_ANSWER = 1 << 20
+_NUMBERS = itertools.count(1)
 
 
 class _Worker:
@@ -29,9 +33,9 @@ class _Worker:
     to the run's process group (Ctrl-C, a launcher's SIGTERM) lets the run save with its scores in hand.
     """
 
-    def __init__(self, file: str, function: str):
+    def __init__(self, file: str, function: str, memory_gib: float):
         self.process = subprocess.Popen(
-            [sys.executable, "-P", _CHILD, file, function],
+            [sys.executable, "-P", _CHILD, file, function, str(memory_gib)],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (_ROOT, os.environ.get("PYTHONPATH"))))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -39,15 +43,28 @@ class _Worker:
             start_new_session=True,
         )
 
-    def call(self, payload: bytes, until: float) -> Any:
+    def call(self, response: str, record: dict[str, Any], until: float) -> tuple[str, Any]:
+        """(status, value) of the answer that carries this call's number; any other is somebody else's."""
         assert self.process.stdin is not None and self.process.stdout is not None
+        number = next(_NUMBERS)
+        payload = pickle.dumps((number, response, record))
         writer = threading.Thread(target=_write_quietly, args=(self.process.stdin, payload), daemon=True)
         writer.start()
-        size = _HEADER.unpack(_read_until(self.process.stdout, _HEADER.size, until))[0]
-        return json.loads(_read_until(self.process.stdout, size, until))
+        while True:
+            size = _HEADER.unpack(_read_until(self.process.stdout, _HEADER.size, until))[0]
+            if size > _MOST_ANSWER:
+                raise EOFError
+            try:
+                answered, status, value = json.loads(_read_until(self.process.stdout, size, until))
+            except (ValueError, TypeError, RecursionError):
+                raise EOFError from None
+            if answered == number:
+                return status, value
 
     def kill(self) -> None:
-        self.process.kill()
+        """Ends the process with everything that it started."""
+        if self.process.poll() is None:
+            end_tree(self.process.pid)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
@@ -78,13 +95,13 @@ def _read_until(stream: Any, count: int, until: float) -> bytes:
     return data
 
 
-_IDLE: dict[tuple[str, str], queue.LifoQueue[_Worker]] = {}
+_IDLE: dict[tuple[str, str, float], queue.LifoQueue[_Worker]] = {}
 _LOCK = threading.Lock()
 
 
-def _idle(file: str, function: str) -> queue.LifoQueue[_Worker]:
+def _idle(file: str, function: str, memory_gib: float) -> queue.LifoQueue[_Worker]:
     with _LOCK:
-        return _IDLE.setdefault((file, function), queue.LifoQueue())
+        return _IDLE.setdefault((file, function, memory_gib), queue.LifoQueue())
 
 
 @atexit.register
@@ -98,21 +115,24 @@ def stop_workers() -> None:
             workers.get_nowait().kill()
 
 
-def call_user_function(file: str, function: str, response: str, record: dict[str, Any], timeout: float) -> Any:
+def call_user_function(
+    file: str, function: str, response: str, record: dict[str, Any], timeout: float, memory_gib: float = 0.0
+) -> Any:
     """What `function(response, record)` of `file` returns. RewardUnavailable when it raises, dies, or needs more than
-    `timeout` seconds (a new process's start, about 0.2 s, is within it).
+    `timeout` seconds (a new process's start, about 0.2 s, is within it); ValueError when the file does not define it.
+    `memory_gib`: most address space of its process (0: no bound).
     """
     file = os.path.abspath(file)
     if not os.path.isfile(file):
         raise ValueError(f"reward user: {file} does not exist; name the file that defines {function}")
     until = time.monotonic() + timeout
-    workers = _idle(file, function)
+    workers = _idle(file, function, memory_gib)
     try:
         worker = workers.get_nowait()
     except queue.Empty:
-        worker = _Worker(file, function)
+        worker = _Worker(file, function, memory_gib)
     try:
-        status, value = worker.call(pickle.dumps((response, record)), until)
+        status, value = worker.call(response, record, until)
     except TimeoutError:
         worker.kill()
         raise RewardUnavailable(
@@ -123,9 +143,10 @@ def call_user_function(file: str, function: str, response: str, record: dict[str
         raise RewardUnavailable(
             f"{file}:{function}: its process ended (exit code {worker.process.returncode}); the sample is excluded"
         ) from None
-    workers.put(worker)
     if status == "invalid":
+        worker.kill()
         raise ValueError(value)
+    workers.put(worker)
     if status == "error":
         raise RewardUnavailable(f"{file}:{function} raised {value}; the sample is excluded")
     return value

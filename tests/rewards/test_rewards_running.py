@@ -298,3 +298,109 @@ def test_lint_of_real_records_names_a_bad_truth():
     assert [row.fault for row in rows if row.fault] == [
         "record 'q1', reward 'mra': answer 'many' is not a number in unit ''"
     ]
+
+
+CHILDREN = """
+import os, pathlib, subprocess, sys, time
+HERE = pathlib.Path(__file__).parent
+def reward(response, record):
+    if response == "children":
+        subprocess.Popen(["sleep", "600"])
+        subprocess.Popen(["sleep", "600"], start_new_session=True)
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork() == 0:  # a daemon: its parent ends, its session is its own
+                (HERE / "daemon").write_text(str(os.getpid()))
+                time.sleep(600)
+            os._exit(0)
+        time.sleep(600)
+    if response == "fork":
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+    if response == "reads":
+        return float(sys.stdin.read() == "")
+    if response == "memory":
+        return float(len(bytearray(8 << 30)) > 0)
+    return float(response)
+"""
+
+
+@pytest.fixture
+def children(tmp_path):
+    (tmp_path / "children.py").write_text(CHILDREN)
+    return {"kind": "user", "file": str(tmp_path / "children.py"), "function": "reward", "timeout": 60.0}
+
+
+def test_what_a_reward_started_ends_with_it(children, tmp_path):
+    score(children, "1", NUMBER)
+    before = {p.pid for p in psutil.process_iter()}
+    with pytest.raises(RewardUnavailable, match="was stopped"):
+        score({**children, "timeout": 3.0}, "children", NUMBER)
+    daemon, until = int((tmp_path / "daemon").read_text()), time.monotonic() + 20
+    while True:
+        left = [
+            p
+            for p in psutil.process_iter(["cmdline", "status"])
+            if p.pid not in before
+            and p.info["status"] != psutil.STATUS_ZOMBIE
+            and (p.pid == daemon or p.info["cmdline"] == ["sleep", "600"])
+        ]
+        if not left:
+            break
+        assert time.monotonic() < until, f"still there: {left}"
+        time.sleep(0.1)
+
+
+def test_a_fork_shifts_no_later_reward(children):
+    assert [score(children, text, NUMBER) for text in ("1", "2", "3")] == [1.0, 2.0, 3.0]
+    with pytest.raises(RewardUnavailable, match="could not convert"):
+        score(children, "fork", NUMBER)
+    assert [score(children, text, NUMBER) for text in ("4", "5", "6")] == [4.0, 5.0, 6.0]
+
+
+def test_a_reward_that_reads_its_input_takes_no_calls_away(children):
+    assert score(children, "reads", NUMBER) == 1.0 and score(children, "2", NUMBER) == 2.0
+
+
+def test_a_rewards_memory_is_bounded(children):
+    with pytest.raises(RewardUnavailable, match=r"MemoryError \(children.py line \d+, in reward: .*user_memory_gib"):
+        score({**children, "memory_gib": 2.0}, "memory", NUMBER)
+    assert score({**children, "memory_gib": 2.0}, "2", NUMBER) == 2.0
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("def reward(response, record)\n    return 1.0\n", "reward.py line 1: SyntaxError: expected ':'"),
+        ("\n\nraise RuntimeError('no model')\n", "RuntimeError: no model (reward.py line 3, in <module>: raise"),
+        ("def score(response, record):\n    return 1.0\n", "defines no function reward (it has score)"),
+        ("def reward(response):\n    return 1.0\n", "line 1: reward(response) must take (response, record)"),
+        ("async def reward(response, record):\n    return 1.0\n", "reward is async"),
+        ("import sys\nsys.exit('as a script')\n", "SystemExit: as a script (reward.py line 2"),
+    ],
+)
+def test_a_file_that_can_never_work_is_told_with_its_line(tmp_path, text, words):
+    (tmp_path / "reward.py").write_text(text)
+    with pytest.raises(ValueError) as raised:
+        score({"kind": "user", "file": str(tmp_path / "reward.py"), "function": "reward"}, "4", NUMBER)
+    assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        (
+            "record.answer",
+            "AttributeError: 'dict' object has no attribute 'answer' (reward.py line 2, in reward: return",
+        ),
+        ("{'score': 1.0}", "a dict without 'reward'"),
+        ("{'reward': 1.0, 'accuracy': None}", "accuracy None"),
+        ("'good'", "ValueError: could not convert string to float: 'good'"),
+    ],
+)
+def test_what_a_function_raises_is_told_with_its_line(tmp_path, body, words):
+    (tmp_path / "reward.py").write_text(f"def reward(response, record):\n    return {body}\n")
+    with pytest.raises(RewardUnavailable) as raised:
+        score({"kind": "user", "file": str(tmp_path / "reward.py"), "function": "reward"}, "4", NUMBER)
+    assert words in str(raised.value) and "\n" not in str(raised.value)
