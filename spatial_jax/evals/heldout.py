@@ -8,12 +8,14 @@ what the policy was trained for; accuracy is `rewards.is_correct` of the same re
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from absl import logging
 
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
@@ -35,11 +37,15 @@ def resolved_dict(record: QuestionRecord, model_sizes: Sequence[Sequence[int]] |
     return resolve(record, sizes).as_dict()  # type: ignore[arg-type]
 
 
-def scored_item(record: Mapping[str, Any], responses: Sequence[str]) -> ScoredItem:
+def scored_item(
+    record: Mapping[str, Any], responses: Sequence[str], failures: Counter[str] | None = None
+) -> ScoredItem:
     """One resolved record with the scores of its responses; a sample without a score (a judge that timed out) is nan,
-    not 0.
+    not 0, and is counted in `failures` by reason.
     """
     outcomes = outcome_many([(record["reward"], response, record) for response in responses])
+    if failures is not None:
+        failures.update(o.error.partition(f"{record['question_id']!r}: ")[2] or o.error for o in outcomes if o.error)
     return ScoredItem(
         id=str(record["question_id"]),
         family=_family(record),
@@ -140,7 +146,13 @@ def evaluate_heldout(
         raise ValueError(f"{name}: {len(records)} records but {len(responses)} lists of responses")
     sizes = model_sizes if model_sizes is not None else [None] * len(records)
     dicts = [resolved_dict(r, s) for r, s in zip(records, sizes)]
-    result = summarise(name, [scored_item(d, list(r)) for d, r in zip(dicts, responses)], scoring="reward", extra=extra)
+    failures: Counter[str] = Counter()
+    items = [scored_item(d, list(r), failures) for d, r in zip(dicts, responses)]
+    for reason, count in failures.most_common(3):
+        logging.warning("%s: %d answers have no score: %s", name, count, reason[:200])
+    if failures and all(math.isnan(score) for item in items for score in item.scores):
+        raise ValueError(f"{name}: no answer has a score ({failures.most_common(1)[0][0][:200]})")
+    result = summarise(name, items, scoring="reward", extra=extra)
     if train:
         add_prior(result, dicts, blind_priors(dicts, [resolved_dict(r, None) for r in train]))
     return result

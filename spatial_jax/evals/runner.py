@@ -88,8 +88,10 @@ def load_records(
         record = source[i]
         if isinstance(record, Unusable) or record.question_id in kept:
             left_out["unreadable, or their id is there already"] += 1
-        elif names_code(record):
+        elif (kind := reward_kind(record)) in CODE_REWARDS:
             left_out["their rewards name code, which records may not"] += 1
+        elif kind == "judge":  # its rule pays an equal answer and says nothing of others: every score left would be 1
+            left_out["their rewards ask a judge, and evaluation has none"] += 1
         elif not families or record.family in families:
             kept[record.question_id] = record
     for reason, count in left_out.items():
@@ -104,13 +106,13 @@ def load_records(
     return records if not limit or len(records) <= limit else [records[i * len(records) // limit] for i in range(limit)]
 
 
-def names_code(record: QuestionRecord) -> bool:
-    """Whether the record's reward would run code (`rewards.record_spec` refuses it)."""
+def reward_kind(record: QuestionRecord) -> str:
+    """The kind of reward that a record names, "" where it names none that can be read (told when it is scored)."""
     try:
         reward = json.loads(record.reward)
-    except (ValueError, RecursionError):  # told when it is scored
-        return False
-    return isinstance(reward, dict) and reward.get("kind") in CODE_REWARDS
+    except (ValueError, RecursionError):
+        return ""
+    return str(reward.get("kind", "")) if isinstance(reward, dict) else ""
 
 
 def in_form(record: QuestionRecord, mode: str) -> QuestionRecord:

@@ -5,7 +5,8 @@
     python -m spatial_jax.rewards.lint --user my_reward.py:reward         # your own function
     python -m spatial_jax.rewards.lint --spec '{"kind": "mra"}'           # one spec on its kind's own question
 
-Exit code 1 when a degenerate answer pays, when the truth does not, or when a response takes longer than --seconds.
+Exit code 1 when a degenerate answer pays, when the truth does not, or when a response takes longer than --seconds; 2
+when a reward never works: its file is missing or broken, its judge gives no verdict.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Iterable
 from spatial_jax.rewards.attacks import Attack, attacks
 from spatial_jax.rewards.base import Context, Record, RewardUnavailable, Spec
 from spatial_jax.rewards.judge import Judge, JudgeConfig
+from spatial_jax.rewards.probe import probe_reward
 from spatial_jax.rewards.scoring import check_record, evaluate
 
 # Continuous rewards give any positive number a trace; a trace is not pay.
@@ -84,7 +86,7 @@ def built_in(user: str = "") -> list[tuple[str, Spec, Record]]:
         ("overlong", {"kind": "overlong"}, "mcq"),
     ]
     if user:
-        file, _, function = user.rpartition(":")
+        file, _, function = user.rpartition(":") if ":" in user else (user, "", "reward")
         cases = [(f"user/{name}", {"kind": "user", "file": file, "function": function}, name) for name in _QUESTIONS]
     return [(label, spec, _question(name)) for label, spec, name in cases]
 
@@ -105,6 +107,7 @@ def lint_case(
 ) -> list[Row]:
     """A row for every attack on one spec and record (`long`: with those of a megabyte). `seconds` are of this thread's
     processor time, so that a busy host is no fault. A spec or truth that cannot be scored is one row with its fault.
+    Attacks whose turn comes after the context's `until` are left out.
     """
     try:
         check_record(spec, record)
@@ -114,15 +117,23 @@ def lint_case(
     for attack in attacks(spec, record):
         if attack.name.startswith("megabyte") and not long:
             continue
+        if _is_late(context):
+            break
         began = time.thread_time()
         try:
             result, correct = evaluate(spec, attack.response, record, context)
             reward, accuracy = result.reward, result.accuracy
         except RewardUnavailable:
+            if _is_late(context):
+                break
             reward, accuracy, correct = None, 0.0, False
         took = time.thread_time() - began
         rows.append(Row(label, attack, reward, took, _fault(attack, spec, reward, accuracy, correct, took, seconds)))
     return rows
+
+
+def _is_late(context: Context | None) -> bool:
+    return context is not None and context.until is not None and time.monotonic() >= context.until
 
 
 def _fault(
@@ -196,8 +207,39 @@ def read_questions(directory: str, split: str, limit: int) -> list[dict]:
     ]
 
 
+def _lint(options: argparse.Namespace) -> list[Row]:
+    """The rows that the command line asks for. ValueError, one line, for a reward or a judge that never works."""
+    judge = Judge(JudgeConfig(options.judge_endpoint, options.judge_model)) if options.judge_endpoint else None
+    context = Context(judge=judge)
+    if options.dataset:
+        records = read_questions(options.dataset, options.split, options.limit)
+        cases: list[tuple[str, Spec, Record]] = [
+            (str(r.get("family") or r["reward"].get("kind")), r["reward"], r) for r in records
+        ]
+    else:
+        cases = built_in(options.user)
+        if options.spec:
+            spec = json.loads(options.spec)
+            kind = spec.get("kind") if isinstance(spec, dict) else None
+            cases = [(label, spec, record) for label, base, record in cases if base["kind"] == kind][:1]
+            if not cases:
+                raise ValueError(f"no built-in question for reward kind {kind!r} of --spec={options.spec[:80]}")
+    for kind in ["user"] * bool(options.user) + ["judge"] * (judge is not None):
+        if found := [(spec, record) for _, spec, record in cases if spec.get("kind") == kind]:
+            probe_reward(found[0][0], [record for _, record in found[: 1 if kind == "judge" else 4]], context)
+    if options.dataset:
+        return lint_records(records, seconds=options.seconds, context=context)
+    return [
+        row
+        for label, spec, record in cases
+        for row in lint_case(label, spec, record, seconds=options.seconds, context=context)
+    ]
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Prints the table and the faults; returns the exit code."""
+    """Prints the table and the faults; returns the exit code: 1 with faults, 2 with one line for a reward that never
+    works.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__.split("\n")[0],
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -216,24 +258,11 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--judge-model", default="judge")
     options = parser.parse_args(arguments)
-    judge = Judge(JudgeConfig(options.judge_endpoint, options.judge_model)) if options.judge_endpoint else None
-    context = Context(judge=judge)
-    if options.dataset:
-        rows = lint_records(
-            read_questions(options.dataset, options.split, options.limit), seconds=options.seconds, context=context
-        )
-    else:
-        cases = built_in(options.user)
-        if options.spec:
-            spec = json.loads(options.spec)
-            cases = [(label, spec, record) for label, base, record in cases if base["kind"] == spec.get("kind")][:1]
-            if not cases:
-                parser.error(f"no built-in question for reward kind {spec.get('kind')!r}")
-        rows = [
-            row
-            for label, spec, record in cases
-            for row in lint_case(label, spec, record, seconds=options.seconds, context=context)
-        ]
+    try:
+        rows = _lint(options)
+    except (ValueError, OSError) as error:
+        print(f"lint: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
     print(table(rows))
     faults = collections.Counter((row.label, row.attack.name, row.fault) for row in rows if row.fault)
     for (label, name, fault), count in faults.items():

@@ -4,9 +4,13 @@ while it decodes.
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import dataclasses
+import logging
 import math
+import re
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -28,6 +32,9 @@ from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.rollout.weights import weight_mover
 from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
+
+SHOWN_FAILURES = 3
+log = logging.getLogger(__name__)
 
 
 def make_engine(setup: Setup) -> Engine:
@@ -139,18 +146,57 @@ def drawing_environment(setup: Setup, samples: Sequence[Sample]) -> DrawingEnvir
     )
 
 
+def judge_config(settings: RewardSettings) -> JudgeConfig | None:
+    """The judge that the settings describe; None without one. ValueError where they describe half of one."""
+    if not settings.judge_endpoint:
+        for name in ("judge_model", "judge_key_variable"):
+            if getattr(settings, name):
+                raise ValueError(f"config.reward.{name} is set, but config.reward.judge_endpoint is not")
+        return None
+    return JudgeConfig(
+        settings.judge_endpoint,
+        settings.judge_model,
+        api_key_variable=settings.judge_key_variable,
+        cache=settings.judge_cache,
+    )
+
+
 def make_judge(settings: RewardSettings) -> Judge | None:
     """The judge behind the settings' endpoint; None without one: records that need it have no score then."""
-    if not settings.judge_endpoint:
-        return None
-    return Judge(
-        JudgeConfig(
-            settings.judge_endpoint,
-            settings.judge_model,
-            api_key_variable=settings.judge_key_variable,
-            cache=settings.judge_cache,
-        )
-    )
+    config = judge_config(settings)
+    return None if config is None else Judge(config)
+
+
+def own_record(record: dict[str, Any]) -> dict[str, Any]:
+    """The record for a run's own user function: a record that names code itself comes without its reward, which is not
+    run and must not stop the run's own.
+    """
+    own = record["reward"]
+    return record | {"reward": {}} if isinstance(own, dict) and own.get("kind") in CODE_REWARDS else record
+
+
+class Failures:
+    """Answers without a score, counted by reason. The first SHOWN_FAILURES of each reason are logged, then each tenth,
+    hundredth, ...: a reason that goes on is heard again.
+    """
+
+    def __init__(self) -> None:
+        self.counts: collections.Counter[str] = collections.Counter()
+        self._lock = threading.Lock()
+
+    def add(self, error: str) -> None:
+        """One answer more without a score."""
+        text = error.removesuffix("; the sample is excluded")
+        reason = re.sub(r"\d+\.\d+|\d{4,}", "N", re.sub(r"record '[^']*'", "record", text))[:120]
+        with self._lock:
+            self.counts[reason] += 1
+            count = self.counts[reason]
+        if count <= SHOWN_FAILURES or count in (10, 100, 1000, 10_000, 100_000):
+            log.warning("an answer has no reward (%d times by now): %s", count, text[:300])
+
+    def most_common(self) -> str:
+        """The commonest reason with its count."""
+        return "; ".join(f"{count} times: {reason}" for reason, count in self.counts.most_common(1))
 
 
 @dataclasses.dataclass
@@ -168,7 +214,7 @@ class AnswerScorer:
 
     def __init__(self, setup: Setup):
         self.run, self._processor = setup.run, setup.processor
-        self.judge = make_judge(setup.run.reward)
+        self.judge, self.failures = make_judge(setup.run.reward), Failures()
         groups = max(setup.run.reward.threads // setup.run.rollout.group_size, 1)
         self._pool = concurrent.futures.ThreadPoolExecutor(groups, thread_name_prefix="score")
 
@@ -180,7 +226,12 @@ class AnswerScorer:
         if not settings.user_file:
             spec = record_spec(record)
         else:
-            spec = {"kind": "user", "file": settings.user_file, "function": settings.user_function}
+            spec = {
+                "kind": "user",
+                "file": settings.user_file,
+                "function": settings.user_function,
+                "memory_gib": settings.user_memory_gib,
+            }
         form = settings.format or (
             "none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode
         )
@@ -195,9 +246,10 @@ class AnswerScorer:
             record = sample.record.as_dict()
             spec = self.spec(record)
         except ValueError as error:  # a run without data.check meets it here
+            for _ in texts:
+                self.failures.add(str(error))
             return Scored(texts, [Outcome(None, None, error=str(error))] * len(texts))
-        if spec["kind"] in CODE_REWARDS:  # the run's own, which a record's copy of it must not stop
-            record = {name: value for name, value in record.items() if name != "reward"} | {"reward": {}}
+        record = own_record(record)
         items = [
             (spec, text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
             for text, t in zip(texts, group)
@@ -205,6 +257,9 @@ class AnswerScorer:
         outcomes = outcome_many(
             items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge
         )
+        for outcome in outcomes:
+            if outcome.reward is None:
+                self.failures.add(outcome.error)
         return Scored(texts, [self._cut(o) if t.finish_reason != "stop" else o for o, t in zip(outcomes, group)])
 
     def _text(self, answer: Trajectory) -> str:

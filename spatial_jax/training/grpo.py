@@ -35,6 +35,8 @@ from spatial_jax.training.settings import AlgorithmSettings, RunConfig
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 
+DEAD_ROUNDS = 3
+
 
 def objective_config(settings: AlgorithmSettings, max_tokens: int) -> ObjectiveConfig:
     """The static part of the loss."""
@@ -138,6 +140,7 @@ class Grpo:
         run = setup.run
         self.setup, self.run = setup, run
         self.engine, self.sampling, self.answers = make_engine(setup), sampling_params(setup), AnswerScorer(setup)
+        self.dead_rounds = 0  # in a row without a single reward
         self.config = objective_config(run.algorithm, run.rollout.total_tokens)
         self.scorer = LogProbs(setup, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids)
 
@@ -189,8 +192,20 @@ class Grpo:
         rewards = np.array([[number(o.reward) for o in group] for group in outcomes], np.float64)
         correct = np.array([[number(o.correct) for o in group] for group in outcomes], np.float64)
         advantages = group_advantages(rewards, kind=self.config.kind)
+        self._check_alive(rewards)
         reasons = [drop_reason([o.accuracy for o in row], [o.correct for o in row]) for row in outcomes]
         return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, reasons, stale)
+
+    def _check_alive(self, rewards: np.ndarray) -> None:
+        """ValueError where no answer of DEAD_ROUNDS rounds in a row has a reward: every further step trains on
+        nothing.
+        """
+        self.dead_rounds = self.dead_rounds + 1 if rewards.size and np.isnan(rewards).all() else 0
+        if self.dead_rounds >= DEAD_ROUNDS:
+            raise ValueError(
+                f"no answer of the last {DEAD_ROUNDS} rounds has a reward ({self.answers.failures.most_common()}); mend"
+                " the reward, the same command goes on from the last save"
+            )
 
     def minibatches(
         self, rollout: Rollout, params: Any, reference: Any, timer: PhaseTimer

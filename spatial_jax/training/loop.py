@@ -44,7 +44,14 @@ from spatial_jax.training.grpo import Grpo, Rollout
 from spatial_jax.training.identity import NOTHING, Changes, file_digest, settings_of
 from spatial_jax.training.optimizer import learning_rate
 from spatial_jax.training.pairs import Pairs
-from spatial_jax.training.preflight import announce, check_programs, lint_sources, truth_check
+from spatial_jax.training.preflight import (
+    announce,
+    check_programs,
+    check_reward_settings,
+    check_rewards,
+    lint_sources,
+    truth_check,
+)
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import LogSettings, RunConfig
 from spatial_jax.training.setup import Setup, make_setup
@@ -67,13 +74,14 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs
     encoder = SampleEncoder(
         setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20
     )
+    seen: dict[str, list[dict[str, Any]]] = {}
     if pairs is not None:
         pairs.learn(sources)
     if data.check:
         prompt, answer = max(data.prompt_buckets), max(setup.run.rollout.answer_buckets)
         # In SFT a prompt's last token goes with the answer; GRPO has no use for the written one.
         longest = {"sft": (prompt + 1, answer - 1), "dpo": (prompt, answer)}.get(setup.run.run.method, (prompt, None))
-        check = None if scorer is None else truth_check(scorer)
+        check = None if scorer is None else truth_check(scorer, seen)
         if setup.run.run.method == "sft" and setup.run.rollout.turns > 1:
             check = demonstration_check(encoder, setup.run.rollout, answer - 1)
         if pairs is not None:
@@ -92,7 +100,9 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs
         for plan in plans:
             plan.report()
         sources = [plan.usable() for plan in plans]
-        if scorer is not None:
+    if scorer is not None:
+        check_rewards(sources, scorer, seen)
+        if data.check:
             lint_sources(sources, scorer)
     settings = PipelineSettings(
         seed=data.seed, workers=data.workers, together=data.together if setup.run.run.method == "sft" else 1
@@ -208,6 +218,7 @@ def train(
             f"{jax.process_count()} processes see one another but have not joined jax.distributed, which checkpoints"
             " need; start each one by python -m launch.worker --platform=tpu spatial_jax.train ..."
         )
+    check_reward_settings(run.reward)
     with PreemptionGuard() as guard:
         try:
             guard.at_once = True

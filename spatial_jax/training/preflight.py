@@ -5,20 +5,26 @@ programs, a line each.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
+import numpy as np
 
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import QuestionSource
 from spatial_jax.metrics import is_primary, run_facts, steady_lines
 from spatial_jax.rewards.base import Context
 from spatial_jax.rewards.lint import lint_records
+from spatial_jax.rewards.probe import probe_reward
 from spatial_jax.rewards.scoring import check_record
-from spatial_jax.training.answers import AnswerScorer
+from spatial_jax.training.answers import AnswerScorer, judge_config, own_record
+from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import parameter_table
 
@@ -26,6 +32,11 @@ if TYPE_CHECKING:
     from spatial_jax.training.loop import Trainer
 
 LINTED = 16  # records a dataset
+JUDGED = 2  # of them, where a judge grades every answer
+LINT_SECONDS = 60.0  # for all that the judge is asked before step 0
+TELL_SECONDS = 5.0
+LOOKED_AT = 32  # records a dataset, for the kinds of reward that it needs
+PROBED = 4  # records that a reward is tried on
 SHOWN = 5
 SMALLER = (
     "lower config.run.micro_prompts, run.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full, or"
@@ -39,34 +50,93 @@ def record_in_pixels(record: QuestionRecord) -> dict[str, Any]:
     return resolve(record, list(zip(record.widths, record.heights))).as_dict()
 
 
-def truth_check(scorer: AnswerScorer) -> Callable[[QuestionRecord], None]:
-    """For `plan_samples`: raises ValueError for a record that the run's reward cannot score."""
+def truth_check(
+    scorer: AnswerScorer, seen: dict[str, list[dict[str, Any]]] | None = None
+) -> Callable[[QuestionRecord], None]:
+    """For `plan_samples`: raises ValueError for a record that the run's reward cannot score. `seen` gets the first
+    PROBED records of each reward kind.
+    """
 
     def check(record: QuestionRecord) -> None:
         values = record_in_pixels(record)
-        check_record(scorer.spec(values), values)
+        spec = scorer.spec(values)
+        check_record(spec, values)
+        _note(seen, spec, values)
 
     return check
 
 
+def _note(seen: dict[str, list[dict[str, Any]]] | None, spec: dict[str, Any], values: dict[str, Any]) -> None:
+    if seen is not None and len(found := seen.setdefault(spec["kind"], [])) < PROBED:
+        found.append(values)
+
+
+def check_reward_settings(settings: RewardSettings) -> None:
+    """ValueError for settings under which no reward can come, before anything is loaded or written: a file that is not
+    there, a judge half described, a key in a wrong place.
+    """
+    if settings.user_file and not Path(settings.user_file).is_file():
+        raise ValueError(f"config.reward.user_file = {settings.user_file!r}: no such file")
+    judge_config(settings)
+
+
+def check_rewards(
+    sources: Sequence[QuestionSource], scorer: AnswerScorer, seen: dict[str, list[dict[str, Any]]] | None = None
+) -> None:
+    """Tries the rewards that wait for something (a user's function, a judge) on real questions. ValueError, one line,
+    where one never works: the run would train on nothing. `seen`: records by kind, as `truth_check` fills it.
+    """
+    seen = {} if seen is None else seen
+    for source in sources:
+        for i in np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int):
+            record = source[int(i)]
+            if isinstance(record, QuestionRecord):
+                with contextlib.suppress(ValueError):  # such records were left out, or are met one by one
+                    values = record_in_pixels(record)
+                    _note(seen, scorer.spec(values), values)
+    if "judge" in seen and scorer.judge is None:
+        raise ValueError(
+            f"question {seen['judge'][0]['question_id']!r} and others are scored by a judge, and there is none: set"
+            " config.reward.judge_endpoint and judge_model, or choose other families (config.data.families)"
+        )
+    for kind in {"user", "judge"} & set(seen):
+        records = seen[kind] if kind == "user" else seen[kind][:1]
+        probe_reward(scorer.spec(records[0]), [own_record(r) for r in records], Context(judge=scorer.judge))
+        log.info("the %s reward works (tried on %d questions)", kind, len(records))
+    if scorer.run.reward.user_file:
+        log.info(
+            "%s runs in processes of its own, each with %s GiB of memory at most (config.reward.user_memory_gib)",
+            scorer.run.reward.user_file,
+            f"{scorer.run.reward.user_memory_gib:g}" if scorer.run.reward.user_memory_gib else "unlimited",
+        )
+
+
 def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> list[str]:
     """Degenerate and adversarial answers to some records of each source, scored as the run would; logs one line a
-    source and returns the faults. User functions are left out: they may be slow, and `python -m
-    spatial_jax.rewards.lint --user` is there for them.
+    source and returns the faults. A judge is asked about JUDGED records a source, for LINT_SECONDS at most over all.
+    User functions are left out: they may be slow, and `python -m spatial_jax.rewards.lint --user` is there for them.
     """
     faults: list[str] = []
+    judge, until = None if scorer.judge is None else Told(scorer.judge), time.monotonic() + LINT_SECONDS
     for source in sources:
         count = min(LINTED, len(source))
         records = [source[i * len(source) // count] for i in range(count)]
         values = [record_in_pixels(r) for r in records if isinstance(r, QuestionRecord)]
         values = [v | {"reward": spec} for v in values if (spec := scorer.spec(v))["kind"] != "user"]
-        rows = lint_records(values, context=Context(judge=scorer.judge))
+        ruled = [v for v in values if v["reward"]["kind"] != "judge"]
+        judged = [v for v in values if v["reward"]["kind"] == "judge"][:JUDGED]
+        rows = lint_records(ruled)
+        if judged and judge is not None:
+            log.info("the judge is asked about answers to %d questions, %.0f s at most", len(judged), LINT_SECONDS)
+            rows += lint_records(judged, context=Context(judge=judge, until=until))
+            if time.monotonic() >= until:
+                log.warning("rewards of %s: the judge's lint was cut off after %.0f s", source.name, LINT_SECONDS)
         found = collections.Counter(f"{row.label}: {row.attack.name}: {row.fault}" for row in rows if row.fault)
         log.info(
             "rewards of %s: %d answers to %d records linted, %d faults%s",
             source.name,
             len(rows),
-            len(values),
+            len(ruled) + len(judged),
             sum(found.values()),
             "" if values else " (user functions are linted by python -m spatial_jax.rewards.lint --user)",
         )
@@ -74,6 +144,20 @@ def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> lis
             log.warning("  %s (%d times)", fault, times)
         faults += list(found)
     return faults
+
+
+class Told:
+    """A judge that says every few seconds how far it is."""
+
+    def __init__(self, judge: Any):
+        self._judge, self._asked, self._last = judge, 0, time.monotonic()
+
+    def correct(self, question: str, options: list[str], truth: str, answer: str, timeout: float | None = None) -> bool:
+        self._asked += 1
+        if time.monotonic() - self._last > TELL_SECONDS:
+            self._last = time.monotonic()
+            log.info("  %d answers shown to the judge", self._asked)
+        return self._judge.correct(question, options, truth, answer, timeout)
 
 
 def state_bytes(*trees: Any) -> int:

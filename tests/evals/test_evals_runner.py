@@ -138,6 +138,15 @@ def test_records_that_name_code_are_left_out(tmp_path, caplog):
     alone = question_sets.write(tmp_path / "alone", [question_sets.record(1, reward=code)])
     with pytest.raises(ValueError, match=r"no record of split train is left .*name code"):
         load_records([alone], "train")
+    judged = question_sets.write(tmp_path / "judged", [question_sets.record(1, reward='{"kind": "judge"}')])
+    with pytest.raises(ValueError, match="ask a judge, and evaluation has none"):
+        load_records([judged], "train")
+
+
+def test_questions_without_any_score_are_no_result():
+    record = question_sets.record(0, reward='{"kind": "choice"}', answer="lamp")
+    with pytest.raises(ValueError, match=r"no answer has a score .*lamp"):
+        evaluate_heldout("mine", [record], [["cup"]])
 
 
 def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_path):

@@ -404,3 +404,24 @@ def test_what_a_function_raises_is_told_with_its_line(tmp_path, body, words):
     with pytest.raises(RewardUnavailable) as raised:
         score({"kind": "user", "file": str(tmp_path / "reward.py"), "function": "reward"}, "4", NUMBER)
     assert words in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        (["--user", "/no/such.py:reward"], "does not exist"),
+        (["--user", "{folder}/broken.py"], "broken.py line 1: SyntaxError"),
+        (["--user", "{folder}/attribute.py:reward"], "attribute.py line 2, in reward"),
+        (["--judge-endpoint", "http://127.0.0.1:9/v1"], "gave no verdict (ConnectionRefusedError)"),
+        (["--judge-endpoint", "https://me:sk-0123456789abcdef@h/v1"], "holds a password or a key"),
+        (["--spec", "{{"], "Expecting"),
+        (["--spec", "[1]"], "no built-in question"),
+        (["--dataset", "{folder}"], "no dataset here"),
+    ],
+)
+def test_lint_says_in_one_line_what_never_works(tmp_path, capsys, arguments, words):
+    (tmp_path / "broken.py").write_text("def reward(:\n")
+    (tmp_path / "attribute.py").write_text("def reward(response, record):\n    return record.answer\n")
+    assert reward_lint.main([a.format(folder=tmp_path) for a in arguments]) == 2
+    told = capsys.readouterr()
+    assert words in told.err and told.err.count("\n") == 1 and not told.out and "0123456789" not in told.err

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,10 @@ from spatial_jax.data.source import open_questions
 from spatial_jax.rewards import RewardUnavailable
 from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rollout.types import Trajectory
-from spatial_jax.training.answers import AnswerScorer, make_judge
-from spatial_jax.training.preflight import lint_sources, truth_check
+from spatial_jax.training import preflight
+from spatial_jax.training.answers import AnswerScorer, Failures, make_judge
+from spatial_jax.training.grpo import DEAD_ROUNDS, Grpo
+from spatial_jax.training.preflight import check_reward_settings, check_rewards, lint_sources, truth_check
 from spatial_jax.training.settings import DataSettings, RewardSettings, RunConfig
 
 WORDS = {1: "cup", 2: "box", 3: "<think>it is nearer</think><answer>cup</answer>", 4: "a mug"}
@@ -164,3 +167,115 @@ def test_planted_faults_are_named_before_step_0(tmp_path):
     )
     assert len(plan.usable()) == 1
     assert lint_sources([plan.usable()], scorer) == []
+
+
+@pytest.fixture
+def questions(tmp_path):
+    return [open_questions(write(tmp_path / "set", [record(i) for i in range(3)]), "train")]
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("def reward(response, record):\n    return record.answer\n", r"no attribute 'answer' \(mine.py line 2"),
+        ("def reward(response, record)\n    return 1.0\n", "line 1: SyntaxError"),
+        ("def other(response, record):\n    return 1.0\n", "defines no function reward"),
+        ("def reward(response):\n    return 1.0\n", "must take"),
+        ("def reward(response, record):\n    return 'good'\n", "could not convert"),
+        ("import os\ndef reward(response, record):\n    os._exit(3)\n", "exit code 3"),
+    ],
+)
+def test_a_reward_that_never_works_stops_the_run_before_step_1(questions, tmp_path, text, words):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(ValueError, match=words) as raised:
+        check_rewards(questions, make_scorer("bare", user_file=str(tmp_path / "mine.py")))
+    assert "\n" not in str(raised.value)
+
+
+def test_a_reward_that_works_sometimes_is_told_and_goes_on(questions, tmp_path, caplog):
+    (tmp_path / "mine.py").write_text(
+        "def reward(response, record):\n    return {'cup': 1.0}[response.strip().lower()]\n"
+    )
+    with caplog.at_level("INFO"):
+        check_rewards(questions, make_scorer("bare", user_file=str(tmp_path / "mine.py")))
+    assert "failed on 3 of 6 answers tried" in caplog.text and "KeyError" in caplog.text
+    assert "16 GiB of memory at most (config.reward.user_memory_gib)" in caplog.text
+
+
+def test_questions_for_a_judge_need_one_that_answers(tmp_path):
+    seen, judged = {}, record(9, reward='{"kind": "judge"}')
+    sources = [open_questions(write(tmp_path / "set", [record(0), judged]), "train")]
+    with pytest.raises(ValueError, match=r"scored by a judge, and there is none.*judge_endpoint"):
+        check_rewards(sources, make_scorer("bare"), seen)
+    dead = make_scorer("bare", judge_endpoint="http://127.0.0.1:9/v1", judge_model="m")
+    with pytest.raises(ValueError, match=r"reward does not work: the judge at .* gave no verdict .ConnectionRefused"):
+        check_rewards(sources, dead)
+    alive = make_scorer("bare")
+    alive.judge = Verdicts()
+    check_rewards(sources, alive)
+    assert len(alive.judge.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "settings, words",
+    [
+        ({"user_file": "/no/such/reward.py"}, "user_file = '/no/such/reward.py': no such file"),
+        ({"judge_model": "m"}, "judge_model is set, but config.reward.judge_endpoint is not"),
+        ({"judge_endpoint": "http://h/v1"}, "needs a model name"),
+        (
+            {"judge_endpoint": "http://h/v1", "judge_model": "m", "judge_key_variable": "sk-0123456789abcdefghij"},
+            "name of",
+        ),
+    ],
+)
+def test_reward_settings_that_cannot_work_are_told_before_anything_is_loaded(settings, words):
+    with pytest.raises(ValueError, match=words) as raised:
+        check_reward_settings(RewardSettings(**settings))
+    assert "0123456789" not in str(raised.value)
+
+
+def test_the_lint_asks_a_judge_for_a_bounded_time_and_says_so(tmp_path, monkeypatch, caplog):
+    class Slow:
+        asked = 0
+
+        def correct(self, question, options, truth, answer, timeout=None):
+            Slow.asked += 1
+            time.sleep(min(timeout, 0.3))
+            raise RewardUnavailable("slow")
+
+    monkeypatch.setattr(preflight, "LINT_SECONDS", 1.0)
+    monkeypatch.setattr(preflight, "TELL_SECONDS", 0.2)
+    sources = [
+        open_questions(write(tmp_path / "set", [record(i, reward='{"kind": "judge"}') for i in range(9)]), "train")
+    ]
+    scorer = make_scorer("bare")
+    scorer.judge = Slow()
+    began = time.monotonic()
+    with caplog.at_level("INFO"):
+        assert lint_sources(sources, scorer) == []
+    assert time.monotonic() - began < 5.0 and 2 <= Slow.asked <= 6
+    assert "at most" in caplog.text and "answers shown to the judge" in caplog.text and "was cut off" in caplog.text
+
+
+def test_failures_are_counted_by_reason_and_the_first_are_shown(caplog):
+    failures = Failures()
+    for i in range(12):
+        failures.add(f"record 'a/{i}': the judge took {i}.5 s; the sample is excluded")
+    failures.add("another reason")
+    assert (
+        list(failures.counts.values()) == [12, 1] and "12 times: record: the judge took N s" in failures.most_common()
+    )
+    assert len(caplog.records) == 5, "three of the first reason, its tenth, and the other one"
+
+
+def test_rounds_without_a_single_reward_stop_the_run():
+    method = SimpleNamespace(dead_rounds=0, answers=SimpleNamespace(failures=Failures()))
+    method.answers.failures.add("the judge gave no verdict (HTTP 503)")
+    alive, dead = np.array([[np.nan, 1.0]]), np.full((2, 4), np.nan)
+    for _ in range(DEAD_ROUNDS - 1):
+        Grpo._check_alive(method, dead)
+    Grpo._check_alive(method, alive)
+    for _ in range(DEAD_ROUNDS - 1):
+        Grpo._check_alive(method, dead)
+    with pytest.raises(ValueError, match=r"no answer of the last 3 rounds has a reward .*HTTP 503"):
+        Grpo._check_alive(method, dead)
