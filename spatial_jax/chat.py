@@ -26,6 +26,7 @@ from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.data.prompts import PROMPT_MODES, instruction
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
+from spatial_jax.processing.video import DEFAULT_FPS, as_video
 from spatial_jax.rewards.parsing.boxes import find_boxes
 from spatial_jax.rollout.stream import Streamer
 from spatial_jax.rollout.types import SamplingParams
@@ -37,6 +38,9 @@ _MODEL = flags.DEFINE_string(
 )
 _IMAGE = flags.DEFINE_multi_string("image", [], "A picture; give it several times for several.", flag_values=_FLAGS)
 _VIDEO = flags.DEFINE_multi_string("video", [], "A video file, or a folder of frames.", flag_values=_FLAGS)
+_FPS = flags.DEFINE_float(
+    "fps", None, "Frames a second of a --video that is a folder of frames.", lower_bound=1e-3, flag_values=_FLAGS
+)
 _QUESTION = flags.DEFINE_string(
     "question", None, "Ask this and leave; without it a conversation begins.", flag_values=_FLAGS
 )
@@ -103,6 +107,7 @@ class Options:
     seed: int = 0
     box_units: str = "auto"
     out: str | None = None
+    fps: float | None = None
 
 
 class Conversation:
@@ -145,14 +150,14 @@ class Conversation:
         }
         if self.prompt is None:
             messages = [turn] if options.system is None else [{"role": "system", "content": options.system}, turn]
-            prompt = self.processor.encode(messages, self.images, self.videos)
+            prompt = self.processor.encode(messages, self.images, self._clips())
             shown = prompt
         else:
             ended = bool(self.answer) and self.answer[-1] in self.processor.eos_ids
             text = self.processor.tokenizer.apply_chat_template([{"role": "system", "content": ""}, turn])
             text = ("<|im_end|>" if not ended else "") + "\n" + text[text.index("<|im_start|>user") :]
             shown = self.processor.encode_text(
-                text, self.images, self.videos, start=self.prompt.next_position + len(self.answer)
+                text, self.images, self._clips(), start=self.prompt.next_position + len(self.answer)
             )
             prompt = self.prompt.followed_by(self.answer, shown)
         answer: list[int] = []
@@ -168,6 +173,22 @@ class Conversation:
             self.first = (self.images[0], shown.model_sizes[0])
         self.prompt, self.answer, self.images, self.videos = prompt, answer, [], []
         return self.processor.decode(answer)
+
+    def _clips(self) -> list[Any]:
+        """The videos to show; a folder's rate is nowhere in its files, so it is told or said to be taken."""
+        clips: list[Any] = []
+        for video in self.videos:
+            if not Path(video).is_dir():
+                clips.append(video)
+                continue
+            clip = as_video(video, video, self.options.fps)
+            if self.options.fps is None:
+                print(
+                    f"[{video}: {len(clip)} frames, taken as {DEFAULT_FPS:g} a second; --fps says otherwise]",
+                    file=sys.stderr,
+                )
+            clips.append(clip)
+        return clips
 
 
 def printable(text: str) -> str:
@@ -286,6 +307,7 @@ def main(argv: Sequence[str]) -> int:
         _SEED.value,
         _BOXES.value,
         _OUT.value,
+        _FPS.value,
     )
     conversation = Conversation(processor, policy, options)
     conversation.images, conversation.videos = list(_IMAGE.value), list(_VIDEO.value)

@@ -127,7 +127,7 @@ def _pictures(path: Path, every: float) -> Iterator[tuple[str, np.ndarray]]:
         frames = VideoFrames(str(path), every)
         for i in range(len(frames)):
             try:
-                yield f"#{i * every:g}s", frames.load(i).rgb
+                yield f"#{frames.item_id(i).rpartition('#')[2]}", frames.load(i).rgb
             except BadItem:
                 continue
         return

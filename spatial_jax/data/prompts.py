@@ -135,17 +135,24 @@ def shows_video(record: QuestionRecord, mode: str) -> bool:
 
 
 def is_video(record: QuestionRecord) -> bool:
-    """Whether the record's pictures are the frames of one video: meta holds {"video": {"fps", "indices", "total"}} (all
-    optional).
+    """Whether the record's pictures are the frames of one video: meta holds {"video": {"fps", "indices", "total",
+    "times"}} (all optional; `times` in seconds, where the rate varies).
     """
     return "video" in record.meta and isinstance(json.loads(record.meta).get("video"), dict)
 
 
 def video_facts(record: QuestionRecord) -> dict[str, Any]:
-    """`fps`, `indices` and `total` of a video record as processing.Video takes them."""
+    """`fps`, `indices`, `total` and `times` of a video record as processing.Video takes them. ValueError for lists that
+    are none.
+    """
     stated = json.loads(record.meta)["video"]
-    facts = {key: stated[key] for key in ("fps", "indices", "total") if stated.get(key) is not None}
-    return {**facts, **({"indices": tuple(facts["indices"])} if "indices" in facts else {})}
+    facts = {key: stated[key] for key in ("fps", "indices", "total", "times") if stated.get(key) is not None}
+    for key in ("indices", "times"):
+        if key in facts:
+            if not isinstance(facts[key], list):
+                raise ValueError(f"{key} of the record's video is no list")
+            facts[key] = tuple(facts[key])
+    return facts
 
 
 def answer_text(record: QuestionRecord) -> str:

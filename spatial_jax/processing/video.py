@@ -5,15 +5,17 @@ states them.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from absl import logging
 
-from spatial_jax.media import open_video
+from spatial_jax.media import ClipError, picture_files, read_clip
 from spatial_jax.processing.image import (
     MAX_ASPECT,
     ImageError,
@@ -25,7 +27,7 @@ from spatial_jax.processing.image import (
 )
 
 DEFAULT_FPS = 24.0  # what transformers assumes when nobody says
-SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".gif")
+FRAMES = (".jpg", ".jpeg", ".png", ".webp")  # of a folder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,13 +48,29 @@ class VideoSettings:
 @dataclasses.dataclass(frozen=True)
 class Video:
     """A clip: `frames` are pictures (anything load_image takes) or one uint8 array [f, h, w, 3]; `fps` of the original
-    clip; `indices` of the frames in it and its `total` number of frames (default: these frames are the whole clip).
+    clip (its mean, where the rate varies); `indices` of the frames in it and its `total` number of frames (default:
+    these frames are the whole clip); `times`: seconds of the frames where the rate varies, None where index / fps tells
+    them. ImageError for numbers that cannot be.
     """
 
     frames: Any
     fps: float | None = None
     indices: tuple[int, ...] | None = None
     total: int | None = None
+    times: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.fps is not None and not (_is_number(self.fps) and self.fps > 0):
+            raise ImageError(f"a video's fps must be a positive number, not {self.fps!r}")
+        if self.total is not None and not (isinstance(self.total, int) and self.total >= len(self.frames)):
+            raise ImageError(f"a video of {len(self.frames)} frames cannot be a part of {self.total!r}")
+        for name, values in (("indices", self.indices), ("times", self.times)):
+            if values is None:
+                continue
+            if len(values) != len(self.frames) or not all(_is_number(v) and v >= 0 for v in values):
+                raise ImageError(f"a video's {name} must be {len(self.frames)} numbers of 0 or more, one a frame")
+            if any(later < earlier for earlier, later in itertools.pairwise(values)):
+                raise ImageError(f"a video's {name} must rise")
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -62,6 +80,13 @@ class Video:
         return self.indices if self.indices is not None else tuple(range(len(self.frames)))
 
     @property
+    def seconds(self) -> tuple[float, ...]:
+        """When each frame is shown; 24 frames a second when the clip's rate is unknown."""
+        if self.times is not None:
+            return self.times
+        return tuple(index / (self.fps or DEFAULT_FPS) for index in self.frame_indices)
+
+    @property
     def sampled_fps(self) -> float:
         """Frames per second of the chosen frames; 24 when the clip's rate is unknown."""
         if self.fps is None:
@@ -69,17 +94,19 @@ class Video:
         return len(self.frame_indices) / (self.total or len(self.frames)) * self.fps
 
 
-def as_video(source: Any, name: str = "video") -> Video:
-    """A Video from a Video, a file path, a folder of pictures, an array [f, h, w, 3] or a sequence of pictures."""
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
+
+
+def as_video(source: Any, name: str = "video", fps: float | None = None) -> Video:
+    """A Video from a Video, a file path, a folder of pictures, an array [f, h, w, 3] or a sequence of pictures. `fps`:
+    of a folder's frames, which are shown in the order of the numbers in their names.
+    """
     if isinstance(source, Video):
         video = source
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        video = (
-            Video([str(p) for p in sorted(path.iterdir()) if p.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")])
-            if path.is_dir()
-            else read_video(path)
-        )
+        video = Video([str(p) for p in picture_files(path, FRAMES)], fps) if path.is_dir() else read_video(path)
     elif isinstance(source, (np.ndarray, Sequence)) and not isinstance(source, (bytes, bytearray)):
         video = Video(source)
     else:
@@ -91,24 +118,22 @@ def as_video(source: Any, name: str = "video") -> Video:
     return video
 
 
-def read_video(path: str | os.PathLike[str]) -> Video:
-    """All frames of a video file as RGB arrays, with its rate (needs the `av` package). Raises ImageError for an
-    unreadable file.
+def read_video(path: str | os.PathLike[str], choose: Callable[[int], Sequence[int]] | None = None) -> Video:
+    """All frames of a video file as RGB arrays, upright, with its rate, or with the true times where the rate varies
+    (needs the `av` package); or only those that `choose` picks out of so many. Damaged places are logged. Raises
+    ImageError for a file that is not there or cannot be read.
     """
+    if not os.path.exists(path):
+        raise ImageError(f"{path}: no such video")
     try:
-        import av
-    except ImportError as error:
-        raise ImageError(
-            f"{path}: reading video files needs the package av (pip install av); or pass frames as pictures"
-        ) from error
-    try:
-        with open_video(path) as container:
-            stream = container.streams.video[0]
-            fps = float(stream.average_rate) if stream.average_rate else None
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-    except (av.error.FFmpegError, IndexError, OSError) as error:
+        clip = read_clip(path, choose)
+    except ClipError as error:
         raise ImageError(f"{path}: not a readable video ({error})") from error
-    return Video(frames, fps=fps)
+    timing = clip.timing
+    if timing.note:
+        logging.warning("%s: %s", path, timing.note)
+    times = tuple(timing.times[i] for i in clip.indices) if timing.variable else None
+    return Video(clip.frames, timing.fps, clip.indices if choose else None, len(timing.times), times)
 
 
 def choose_frames(total: int, fps: float | None, settings: VideoSettings) -> np.ndarray:
@@ -138,11 +163,18 @@ def choose_frames(total: int, fps: float | None, settings: VideoSettings) -> np.
 
 
 def sample_video(video: Video, settings: VideoSettings) -> Video:
-    """The clip with only the frames that the settings choose."""
+    """The clip with only the frames that the settings choose; where the rate varies, those on the screen at the even
+    times that a clip of the mean rate would give.
+    """
     kept = choose_frames(len(video), video.fps, settings)
+    if video.times is not None and len(kept) > 1:
+        places = np.arange(len(kept)) * (len(video) / len(kept)) if not settings.whole_clip else kept
+        start, step = video.times[0], (video.times[-1] - video.times[0]) / (len(video) - 1)
+        kept = np.searchsorted(np.asarray(video.times), start + places * step + 1e-6, "right") - 1
     before = video.frame_indices
     frames = video.frames[kept] if isinstance(video.frames, np.ndarray) else [video.frames[i] for i in kept]
-    return Video(frames, video.fps, tuple(before[i] for i in kept), video.total or len(video))
+    times = None if video.times is None else tuple(video.times[i] for i in kept)
+    return Video(frames, video.fps, tuple(before[i] for i in kept), video.total or len(video), times)
 
 
 def frame_size(count: int, height: int, width: int, settings: VideoSettings) -> tuple[int, int]:
@@ -198,7 +230,6 @@ def seconds_per_grid(video: Video, settings: VideoSettings) -> float:
 def timestamps(video: Video, settings: VideoSettings) -> list[float]:
     """Seconds at the middle of each time step (Qwen3-VL prints them before the frames)."""
     step = settings.image.temporal_patch_size
-    indices = list(video.frame_indices)
-    indices += [indices[-1]] * (-len(indices) % step)
-    times = [index / (video.fps or DEFAULT_FPS) for index in indices]
+    times = list(video.seconds)
+    times += [times[-1]] * (-len(times) % step)
     return [(times[i] + times[i + step - 1]) / 2 for i in range(0, len(times), step)]
