@@ -8,22 +8,34 @@ from typing import Any
 
 from spatial_jax.models.configs import FAMILIES, ModelConfig, published
 from spatial_jax.models.hf_config import config_from_hf
+from spatial_jax.models.json_files import Fields, read_json
 from spatial_jax.processing.image import ImageSettings
-from spatial_jax.processing.tokenizer import ChatTokenizer, read_json
+from spatial_jax.processing.tokenizer import ChatTokenizer
 from spatial_jax.processing.video import VideoSettings
 
 _CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 _FACTOR2, _FACTOR3 = 28 * 28, 32 * 32
+MAX_FRAMES = 2**20
+MAX_MIN_PIXELS = 2**27  # to which every picture is enlarged: eight times the largest that a published model takes
+
+
+def _stated(directory: Path, *places: tuple[str, str | None]) -> Fields:
+    """The first object that is there and not empty, of (file, field or None for the whole file)."""
+    found = Fields({}, str(directory))
+    for name, key in places:
+        found = Fields(read_json(directory / name), str(directory / name))
+        found = found.section(key) if key else found
+        if found.values:
+            break
+    return found
 
 
 def read_image_settings(directory: Path, family: str) -> ImageSettings:
     """From processor_config.json's image_processor or preprocessor_config.json, missing fields as the processor classes
-    have them.
+    have them. FileNotFoundError without either; ValueError names a field of another type.
     """
-    stated = read_json(directory / "processor_config.json").get("image_processor") or read_json(
-        directory / "preprocessor_config.json"
-    )
-    if not stated:
+    stated = _stated(directory, ("processor_config.json", "image_processor"), ("preprocessor_config.json", None))
+    if not stated.values:
         raise FileNotFoundError(
             f"{directory}: no preprocessor_config.json; copy the checkpoint's processor files there"
         )
@@ -34,42 +46,50 @@ def read_image_settings(directory: Path, family: str) -> ImageSettings:
 
 def read_video_settings(directory: Path, family: str) -> VideoSettings:
     """From processor_config.json's video_processor, video_preprocessor_config.json or (older folders)
-    preprocessor_config.json.
+    preprocessor_config.json. ValueError names a field of another type.
     """
-    stated = (
-        read_json(directory / "processor_config.json").get("video_processor")
-        or read_json(directory / "video_preprocessor_config.json")
-        or read_json(directory / "preprocessor_config.json")
+    stated = _stated(
+        directory,
+        ("processor_config.json", "video_processor"),
+        ("video_preprocessor_config.json", None),
+        ("preprocessor_config.json", None),
     )
     qwen3 = family == "qwen3_vl"
     if qwen3:
         image = _image_settings(stated, 16, (0.5,) * 3, (0.5,) * 3, (128 * _FACTOR3, 768 * _FACTOR3))
     else:
         image = _image_settings(stated, 14, _CLIP_MEAN, _CLIP_STD, (128 * _FACTOR2, 768 * _FACTOR2))
-    sample = stated.get("do_sample_frames")
     return VideoSettings(
         image,
         whole_clip=qwen3,
-        sample=qwen3 if sample is None else bool(sample),
-        fps=stated.get("fps") or 2.0,
-        min_frames=stated.get("min_frames") or 4,
-        max_frames=stated.get("max_frames") or 768,
-        frame_count=stated.get("num_frames"),
+        sample=stated.flag("do_sample_frames", qwen3),
+        fps=stated.number("fps", 2.0),
+        min_frames=stated.integer("min_frames", 4, low=0, high=MAX_FRAMES) or 4,
+        max_frames=stated.integer("max_frames", 768, low=0) or 768,
+        frame_count=stated.integer("num_frames", high=MAX_FRAMES) if stated.has("num_frames") else None,
     )
 
 
-def _image_settings(stated: dict[str, Any], patch: int, mean: Any, std: Any, limits: tuple[int, int]) -> ImageSettings:
-    size = stated.get("size") or {}
-    low = stated.get("min_pixels") or size.get("shortest_edge") or size.get("min_pixels") or limits[0]
-    high = stated.get("max_pixels") or size.get("longest_edge") or size.get("max_pixels") or limits[1]
+def _image_settings(stated: Fields, patch: int, mean: Any, std: Any, limits: tuple[int, int]) -> ImageSettings:
+    size = stated.section("size")
+
+    def area(name: str, edge: str, default: int, high: int) -> int:
+        for fields, key in ((stated, name), (size, edge), (size, name)):
+            if fields.values.get(key):  # 0 has stood for "none" in such files
+                return fields.integer(key, high=high)
+        return default
+
+    means, deviations = stated.numbers("image_mean", mean, 3), stated.numbers("image_std", std, 3)
+    if not all(deviations):
+        raise ValueError(f"{stated.where}: image_std {list(deviations)} has a zero, by which nothing can be divided")
     return ImageSettings(
-        patch_size=stated.get("patch_size") or patch,
-        temporal_patch_size=stated.get("temporal_patch_size") or 2,
-        merge_size=stated.get("merge_size") or 2,
-        mean=tuple(stated.get("image_mean") or mean),
-        std=tuple(stated.get("image_std") or std),
-        min_pixels=int(low),
-        max_pixels=int(high),
+        patch_size=stated.integer("patch_size", patch, high=1024),
+        temporal_patch_size=stated.integer("temporal_patch_size", 2, high=64),
+        merge_size=stated.integer("merge_size", 2, high=64),
+        mean=(means[0], means[1], means[2]),
+        std=(deviations[0], deviations[1], deviations[2]),
+        min_pixels=area("min_pixels", "shortest_edge", limits[0], MAX_MIN_PIXELS),
+        max_pixels=area("max_pixels", "longest_edge", limits[1], 2**62),
     )
 
 
@@ -91,9 +111,9 @@ def read_model_config(directory: Path, tokenizer: ChatTokenizer, position_rule: 
     """config.json; for a folder that holds processor files only, the published configuration of the family with this
     tokenizer's ids.
     """
-    stated = read_json(directory / "config.json")
-    if stated:
-        return config_from_hf(stated, position_rule)
+    path = directory / "config.json"
+    if path.is_file():
+        return config_from_hf(read_json(path), position_rule, str(path))
     files = [read_json(directory / name) for name in ("processor_config.json", "preprocessor_config.json")]
     spelled = " ".join(
         str(f.get("processor_class", "")) + str(f.get("image_processor_type", "")) for f in files
