@@ -55,7 +55,8 @@ class DefaultCamera:
 class MegaSam:
     """Intrinsics of clips from the files that MegaSaM wrote (CLIP_sgd_cvd_hr.npz of its last stage, else
     CLIP_droid.npz) under `folder`: arrays `images` [t, h, w, 3] and `intrinsic` [3, 3] in pixels of these images. CLIP
-    is the video's name without extension, or, for frames in folders, the folder's.
+    is the video's name without extension, or, for frames in folders, the folder's: in the clips' own folders, or
+    anywhere where the name is the only one.
     """
 
     def __init__(self, folder: str):
@@ -71,7 +72,7 @@ class MegaSam:
 
     def _one(self, frame: Frame) -> CameraEstimate | BadItem:
         clip = Path(str(frame.meta.get("video") or Path(frame.item_id).parent))
-        name = clip.stem if frame.meta.get("video") else clip.name
+        name = str(clip.with_suffix("") if frame.meta.get("video") else clip)
         found = self._read(name)
         if isinstance(found, str):
             return BadItem(found)
@@ -91,9 +92,11 @@ class MegaSam:
     @functools.lru_cache(maxsize=64)  # noqa: B019
     def _read(self, clip: str) -> tuple[tuple[float, float, float, float], tuple[int, int]] | str:
         for suffix in SUFFIXES:
-            for path in sorted(self.folder.rglob("*.npz")):
-                if path.name != clip + suffix:
-                    continue
+            same = [p for p in sorted(self.folder.rglob("*.npz")) if p.name == Path(clip).name + suffix]
+            whole = [p for p in same if p == self.folder / (clip + suffix)]
+            if len(same) > 1 and not whole:
+                return f"MegaSaM's {same[0]} and {same[1]} could both be of {clip}: keep them in the clips' folders"
+            for path in whole or same:
                 try:
                     with np.load(path, allow_pickle=False) as arrays:
                         matrix, shape = np.asarray(arrays["intrinsic"], np.float64), _shape(path)

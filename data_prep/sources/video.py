@@ -30,6 +30,8 @@ class VideoFrames:
         root = epath.Path(path).expanduser()
         if not root.exists():
             raise SourceError(f"no such file or folder: {path}")
+        if not (root.is_dir() or root.is_file()):
+            raise SourceError(f"neither a file nor a folder: {path}")
         self.left_out: list[str] = []
         self.said: list[str] = []
         files = [p for _, p in walk(root, EXTENSIONS, self.left_out)] if root.is_dir() else [root]

@@ -363,3 +363,15 @@ def test_a_local_chat_model_that_talks_rubbish_leaves_scenes_without_objects(tmp
     assert main(arguments) == 0
     scene = _scenes(tmp_path / "out")[0]
     assert not scene.objects and json.loads(scene.meta)["objects_left_out"]["caption: not one JSON object"] == 2
+
+
+def test_clips_of_one_name_do_not_share_a_camera(tmp_path):
+    for place, focal in (("a", 500.0), ("b", 900.0)):
+        (tmp_path / place).mkdir()
+        matrix = np.array([[focal, 0, 192], [0, focal, 128], [0, 0, 1]])
+        np.savez(tmp_path / place / "clip_droid.npz", images=np.zeros((2, 256, 384, 3), np.uint8), intrinsic=matrix)
+    pixels = np.zeros((256, 384, 3), np.uint8)
+    frames = [frame(pixels, meta={"video": f"{place}/clip.mp4"}) for place in ("a", "b", "c")]
+    first, second, third = MegaSam(str(tmp_path)).camera(frames)
+    assert (first.intrinsics[0], second.intrinsics[0]) == (500, 900)
+    assert isinstance(third, BadItem) and "could both be of c/clip" in str(third)

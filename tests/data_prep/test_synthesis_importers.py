@@ -188,3 +188,18 @@ def test_synthesis_import_split_by_scene_and_verb(tmp_path, images, capsys):
     assert "train 100" in capsys.readouterr().out
     assert main(["--import=jsonl", f"--path={tmp_path / 'none.jsonl'}", f"--out={tmp_path / 'o2'}"]) == 2
     assert set(KINDS) == {"questions", "jsonl", "ssrl", "vsi100k", "vilasr_rl", "vilasr_sft"}
+
+
+def test_scenes_of_one_name_do_not_share_frames(tmp_path):
+    for place, shade in (("a/0", 10), ("b/0", 20), ("flat/0", 30)):
+        (tmp_path / place).mkdir(parents=True)
+        Image.new("RGB", (32, 24), (shade,) * 3).save(tmp_path / place / "1.png")
+    rows = [{"video": f"{scene}/0.mp4", "question": "How many chairs?", "answer": "4"} for scene in "ab"]
+    records, bad = read(tmp_path, "vsi100k", rows, str(tmp_path), "object_counting.json")
+    shades = [Image.open(io.BytesIO(r.images[0])).getpixel((0, 0))[0] for r in records]
+    assert shades == [10, 20] and not bad
+    records, bad = read(tmp_path, "vsi100k", rows, str(tmp_path / "flat"), "object_counting.json")
+    assert len(records) == 1 and "could be of a/0 or of b/0" in bad[0]
+    row = {"scene_id": "scene_1.5", "question": "How many chairs?", "answer": "4"}
+    records, _ = read(tmp_path, "vsi100k", [row], str(tmp_path), "object_counting.json")
+    assert records[0].scene_id == "scene_1.5", "a dot is no ending"

@@ -13,6 +13,8 @@ from data_prep.synthesis.importers.columns import Found
 from data_prep.synthesis.importers.rows import BadRow, Bases
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord
 
+_ENDING = re.compile(r"\.(mp4|mov|mkv|webm|avi|m4v|gif|jpe?g|png|webp|json|npy|ply)$", re.IGNORECASE)
+
 _MARK = re.compile(r"<image>")
 _COORDINATE_LIKE = re.compile(r"\{[xy](\.\d)?:")
 
@@ -83,8 +85,16 @@ def build(
     )
 
 
-def scene_of(row: dict[str, Any], images: list[tuple[bytes, int, int]]) -> str:
+def scene_path(row: dict[str, Any]) -> str:
+    """The scene that a row names, with its folders and without the ending of a file; "" for none."""
     for name in ("scene_id", "scene_name", "scene", "video", "video_id", "video_path"):
-        if isinstance(row.get(name), str) and row[name]:
-            return Path(row[name]).stem
+        if isinstance(row.get(name), str) and row[name].strip("/"):
+            return _ENDING.sub("", row[name].replace("\\", "/").strip("/"))
+    return ""
+
+
+def scene_of(row: dict[str, Any], images: list[tuple[bytes, int, int]]) -> str:
+    """Id of a row's scene: its name without folders, as benchmarks write it, else a digest of the first picture."""
+    if path := scene_path(row):
+        return path.rpartition("/")[2]
     return hashlib.sha1(images[0][0]).hexdigest()[:16] if images else "unknown"

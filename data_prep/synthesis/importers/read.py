@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.synthesis.importers.answers import MRA
-from data_prep.synthesis.importers.build import Place, build, scene_of
+from data_prep.synthesis.importers.build import Place, build, scene_of, scene_path
 from data_prep.synthesis.importers.columns import Found
 from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
 from data_prep.synthesis.importers.frames import frames_of
@@ -92,7 +92,7 @@ def vsi100k(row: dict[str, Any], place: Place) -> QuestionRecord:
     )
     topic = next((topic for key, topic in _TOPICS.items() if key in named), "other")
     scene = scene_of(row, [])
-    frames = _frames(place, scene)
+    frames = _frames(place, scene_path(row))
     numeric = _number(answer)
     return build(
         place,
@@ -111,7 +111,7 @@ def vsi100k(row: dict[str, Any], place: Place) -> QuestionRecord:
 
 def _frames(place: Place, scene: str) -> list[tuple[bytes, int, int]]:
     bases = [place.bases] if isinstance(place.bases, Path) else list(place.bases or ())
-    found = (frames_of(str(base), scene) for base in bases if scene != "unknown")
+    found = (frames_of(str(base), scene) for base in bases if scene)
     return next((frames for frames in found if frames), [])
 
 
