@@ -16,6 +16,8 @@ from typing import Any
 
 # TFDS writes the first; the others are forms that it still reads.
 _CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
+# File names are made of these.
+_PATH_KEYS = ("filepathTemplate", "filepath_template", "name", "fileFormat", "file_format")
 _PLAIN = re.compile(r"[^/\\\x00]*")
 
 
@@ -43,10 +45,12 @@ def check_dataset_folder(folder: str | os.PathLike[str]) -> None:
         if not _PLAIN.fullmatch(key) or key == "..":
             raise ValueError(f"{where}: {key[:100]!r} is no name of a field")
     where = f"{os.fspath(folder)}/dataset_info.json"
-    for key, value in _entries(_read(folder, "dataset_info.json"), where):
-        if key in ("filepathTemplate", "filepath_template", "name", "fileFormat", "file_format") and not (
-            isinstance(value, str) and _PLAIN.fullmatch(value)
-        ):
+    info = _read(folder, "dataset_info.json")
+    splits = info.get("splits", []) if isinstance(info, dict) else None
+    if not isinstance(splits, list) or not all(isinstance(entry, dict) for entry in splits):
+        raise ValueError(f"{where}: not the books of a dataset; copy it again")
+    for key, value in [item for entry in (info, *splits) for item in entry.items()]:
+        if key in _PATH_KEYS and not (isinstance(value, str) and _PLAIN.fullmatch(value)):
             raise ValueError(
                 f"{where}: {key} = {str(value)[:100]!r} leads out of the folder; a dataset's files"
                 " lie beside its dataset_info.json"

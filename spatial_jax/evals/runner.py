@@ -90,6 +90,8 @@ def load_records(
             left_out["unreadable, or their id is there already"] += 1
         elif (kind := reward_kind(record)) in CODE_REWARDS:
             left_out["their rewards name code, which records may not"] += 1
+        elif not kind:
+            left_out["their rewards cannot be read"] += 1
         elif kind == "judge":  # its rule pays an equal answer and says nothing of others: every score left would be 1
             left_out["their rewards ask a judge, and evaluation has none"] += 1
         elif not families or record.family in families:

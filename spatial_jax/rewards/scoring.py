@@ -52,10 +52,23 @@ def complete_spec(spec: Spec) -> tuple[Kind, dict]:
         if key != "kind" and key not in known:
             raise ValueError(f"reward {name}: key {key!r} is unknown; {nearest(key, known)}")
     full = {**known, **spec}
+    _check_numbers(full, known)
     check_common(full)
     if full["overlong"] is not None:
         check_limits(full["overlong"])
     return kind, full
+
+
+def _check_numbers(spec: Spec, known: Mapping[str, Any]) -> None:
+    """ValueError where a key whose default is a number holds anything else: a text ("1e999999999") is worked out to its
+    last digit, and what does not fit into a float ends a reward in the midst of a run.
+    """
+    for key, default in known.items():
+        value = spec[key]
+        if isinstance(default, bool) or not isinstance(default, int | float):
+            continue
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e12:
+            raise ValueError(f"reward {spec['kind']}: {key} = {str(value)[:40]!r} is no ordinary number")
 
 
 def record_spec(record: Record) -> dict[str, Any]:
@@ -92,7 +105,7 @@ def check_record(spec: Spec, record: Record) -> None:
             record_spec(record)
         kind, full = complete_spec(spec)
         kind.check(record, full)
-    except (ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # whatever a record's fields make of a check, it is this record that cannot be used
         problem = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"record {record.get('question_id', '?')!r}, reward {spec.get('kind')!r}: {problem}") from None
 

@@ -110,6 +110,19 @@ def test_shards_lie_beside_their_books(folder, template):
         open_questions(folder)
 
 
+def test_books_of_other_forms(folder):
+    def older(value):
+        value["schema"] = {"feature": [{"name": "objects/label", "type": "INT"}]}
+        value["citation"] = "a/b"
+
+    spoil(folder, "dataset_info.json", older)
+    check_dataset_folder(folder)
+    for text in ("[]", "null", '{"splits": 3}', '{"splits": ["a"]}'):
+        (folder / "dataset_info.json").write_text(text)
+        with pytest.raises(ValueError, match=r"books|cannot be read"):
+            check_dataset_folder(folder)
+
+
 def test_json_without_end_is_one_line(folder):
     (folder / "features.json").write_text('{"a":' * 100_000)
     with pytest.raises(ValueError, match="copy the dataset again"):

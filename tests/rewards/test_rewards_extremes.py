@@ -1,5 +1,6 @@
 """Texts and truths at the ends of what numbers can be: every answer has a score or a reason, and none ends a run."""
 
+import contextlib
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from spatial_jax.evals import score_response
 from spatial_jax.evals.numbers import first_number
-from spatial_jax.rewards import KINDS, outcome_many, score
+from spatial_jax.rewards import KINDS, check_record, outcome_many, score
 from spatial_jax.rewards.base import Kind, Score
 from spatial_jax.rewards.lint import built_in
 from spatial_jax.rewards.parsing.number_words import find_number_words
@@ -85,3 +86,32 @@ def test_benchmark_scorers_read_them_as_nothing(text):
         verdict = score_response("vsi_bench", text, number, scoring)
         assert 0.0 <= verdict["score"] <= 1.0
     assert first_number("a" + " hundred" * 200) == math.inf
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"kind": "depth", "form": "tolerance", "tolerance": "1e999999999"},
+        {"kind": "depth", "scale": 10**400},
+        {"kind": "number", "cyclic": float("inf")},
+        {"kind": "number", "absolute": float("nan")},
+        {"kind": "mra", "format": "think_answer", "format_weight": "0.1"},
+        {"kind": "choice", "correct_at": None},
+        {"kind": "judge", "timeout": True},
+    ],
+)
+def test_a_specs_numbers_are_ordinary(spec):
+    record = {"question_id": "7", "question": "?", "answer": "3", "unit": "", "question_type": "number", "options": ()}
+    with pytest.raises(ValueError, match=r"record '7', reward .* is no ordinary number"):
+        check_record(spec, record)
+    (outcome,) = outcome_many([(spec, "3", record)])
+    assert outcome.reward is None
+
+
+@pytest.mark.parametrize("answer", [None, 7, "1" * 400, ["a"], {"a": 1}, "\ud800", "hundred " * 300])
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"user"}))
+def test_a_record_of_any_form_is_checked_and_nothing_else_is_raised(kind, answer):
+    record = {"question_id": "7", "question": "?", "answer": answer, "unit": 3, "question_type": "number", "options": 5}
+    with contextlib.suppress(ValueError):
+        check_record({"kind": kind}, record)
+    outcome_many([({"kind": kind}, "3 m", record)])
