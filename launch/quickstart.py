@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from launch.steps import Step, StepRunner, say
+from spatial_jax.checkpoints import RunLock
 
 COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; how it was made: launch/proofs.py
 FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
@@ -246,10 +247,10 @@ def story(plan: list[Step], from_scratch: bool) -> list[dict[str, str]]:
 
 def finish(root: Path) -> None:
     """The table, what GRPO changed, the page, and what to try next."""
-    from spatial_jax.evals.results import compare
+    from spatial_jax.evals.results import compare, read_result
 
     columns = [(name, kind) for name in ("before", "after_sft", "after_grpo") for kind in ("", ".greedy")]
-    results = {key: json.loads((root / "eval" / f"{key[0]}{key[1]}.json").read_text()) for key in columns}
+    results = {key: read_result(root / "eval" / f"{key[0]}{key[1]}.json") for key in columns}
     families = sorted(results["after_grpo", ""]["families"])
     say("\nmean reward on held-out questions (sampled at temperature 1 | greedy)")
     say(f"{'family':<18}{'items':>6}{'before':>16}{'after SFT':>16}{'after GRPO':>16}")
@@ -307,12 +308,16 @@ def main() -> int:
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     plan = steps(root, args.photos, args.from_scratch, args.scenes or (8000 if args.from_scratch else 1500), args.seed)
-    (root / "story.json").write_text(json.dumps(story(plan, args.from_scratch)))
-    code = StepRunner(root, plan).run()
-    if code:
-        return code
-    finish(root)
-    return 0
+    try:
+        with RunLock(root, "quickstart"):
+            (root / "story.json").write_text(json.dumps(story(plan, args.from_scratch)))
+            code = StepRunner(root, plan).run()
+            if code == 0:
+                finish(root)
+    except (ValueError, OSError) as error:
+        say(f"quickstart: {error}")
+        return 2
+    return code
 
 
 if __name__ == "__main__":

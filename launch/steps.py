@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-EXIT_PREEMPTED = 75  # a training that was asked to stop and has saved (spatial_jax.checkpoints, which imports jax)
+EXIT_PREEMPTED = 75  # a training that was asked to stop and has saved (spatial_jax.checkpoints, which needs packages)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,9 +56,9 @@ class StepRunner:
     def _done(self, position: int) -> float | None:
         try:
             stamp = json.loads(self._stamp(self.steps[position]).read_text())
-        except (OSError, ValueError):
+            return float(stamp["seconds"]) if stamp["key"] == self._key(position) else None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):  # no stamp, or none of ours: the step is run
             return None
-        return float(stamp["seconds"]) if stamp.get("key") == self._key(position) else None
 
     def run(self) -> int:
         """0 when all steps are done; else the exit code of the one that failed (130 for Ctrl-C), after one line that
@@ -77,6 +77,9 @@ class StepRunner:
                 f"\n[{position + 1}/{len(self.steps)}] {step.what}   (about {step.minutes:.1f} min, {left:.0f} min to"
                 f" the end)\n    $ {step.command}"
             )
+            # From here on what it and all after it left may be of another command: killed midway, they are run again.
+            for later in self.steps[position:]:
+                self._stamp(later).unlink(missing_ok=True)
             begun = time.monotonic()
             code = self._call(step)
             if code:

@@ -31,6 +31,8 @@ from typing import Any
 
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
+from spatial_jax.checkpoints import RunLock
+from spatial_jax.metrics.rows import plain_json
 
 RESTARTS = 3  # times that a preempted member is started again at once
 TRAIN = ("-m", "spatial_jax.train")
@@ -115,9 +117,10 @@ class Sweep:
     def record(self, member: Member) -> dict[str, Any]:
         """{"key", "code", "seconds"} of the last attempt; empty when there is none."""
         try:
-            return json.loads((self.workdir / member.name / "sweep.json").read_text())
+            record = plain_json((self.workdir / member.name / "sweep.json").read_text())
         except (OSError, ValueError):
             return {}
+        return record if isinstance(record, dict) else {}
 
     def _write(self, member: Member, code: int | None, seconds: float) -> None:
         path = self.workdir / member.name / "sweep.json"
@@ -261,10 +264,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         restore = stopping(sweep)
         try:
-            code = sweep.run()
+            with RunLock(args.workdir, "sweep"):
+                code = sweep.run()
         finally:
             restore()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         print(f"sweep: {error}", file=sys.stderr)
         return 2
     runs = [

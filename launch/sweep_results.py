@@ -14,6 +14,9 @@ from typing import Any
 
 from scipy.special import stdtrit
 
+from launch.steps import say
+from spatial_jax.metrics import read_metrics
+from spatial_jax.metrics.rows import plain_json
 from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table, tag
 
 SEEDS = ("run.seed", "data.seed")
@@ -50,26 +53,27 @@ def read_curves(root: Path, metrics: Iterable[str]) -> dict[str, dict[int, float
     last.
     """
     curves: dict[str, dict[int, float]] = {name: {} for name in metrics}
-    path = root / "metrics.jsonl"
-    for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            row = json.loads(line)
-        except ValueError:  # a line that a kill cut short
-            continue
+    problems: list[str] = []
+    for row in read_metrics(root, problems):
         for name, curve in curves.items():
-            if isinstance(row, dict) and isinstance(row.get(name), (int, float)):
-                curve[int(row["step"])] = float(row[name])
+            if isinstance(row.get(name), (int, float)):
+                curve[row["step"]] = float(row[name])
+    for problem in problems:
+        say(problem)
     return curves
 
 
 def evaluations(root: Path) -> dict[str, float]:
-    """ "eval NAME: METRIC" -> value of a run's eval/NAME.json."""
+    """ "eval NAME: METRIC" -> value of a run's eval/NAME.json; a file that is none is named and left out."""
     out = {}
     for path in sorted((root / "eval").glob("*.json")):
-        result = json.loads(path.read_text())
-        for name, value in (result.get("metrics") or {}).items():
-            if isinstance(value, (int, float)):
-                out[f"eval {path.stem}: {name}"] = float(value)
+        try:
+            result = plain_json(path.read_text())
+            found = {n: v for n, v in (result.get("metrics") or {}).items() if isinstance(v, (int, float))}
+        except (OSError, ValueError, AttributeError) as error:
+            say(f"{path}: no result of an evaluation, left out ({error})")
+            continue
+        out.update({f"eval {path.stem}: {name}": float(value) for name, value in found.items()})
     return out
 
 

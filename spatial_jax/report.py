@@ -78,6 +78,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
+    for warning in [warning for run in runs for warning in run.warnings]:
+        print(f"report: {warning}", file=sys.stderr)
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB, self-contained; open it in a browser)")
     return 0
 

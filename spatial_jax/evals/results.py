@@ -27,6 +27,7 @@ from spatial_jax.evals.intervals import (
     paired_difference,
     powers_of_two,
 )
+from spatial_jax.metrics.rows import plain_json
 
 Aggregate = Callable[[Mapping[str, Cell]], Mapping[str, Any]]
 
@@ -170,11 +171,13 @@ def write_result(path: str | os.PathLike, result: Mapping[str, Any]) -> None:
 def read_result(path: str | os.PathLike) -> dict[str, Any]:
     """A result written by write_result; one clear error when it is none."""
     try:
-        result = json.loads(Path(path).read_text())
+        result = plain_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); give an eval/NAME.json") from error
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not JSON (line {error.lineno}); give an eval/NAME.json") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON ({error}); give an eval/NAME.json") from error
+    if not isinstance(result, dict):
+        raise ValueError(f"{path}: a {type(result).__name__} where an object should be; give an eval/NAME.json")
     missing = [key for key in ("benchmark", "families", "items") if key not in result]
     if missing:
         raise ValueError(f"{path}: not an evaluation result, lacks {missing[0]!r}; give an eval/NAME.json")

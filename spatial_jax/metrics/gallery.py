@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.media import decode_picture, mode_to_rgb, natural_key, read_file
+from spatial_jax.metrics.rows import read_rows
 from spatial_jax.metrics.writer import _plain, _strict, is_primary
 
 MAX_SIDE = 640
@@ -52,24 +53,27 @@ def write_gallery(
     return path
 
 
-def read_gallery(workdir: str | os.PathLike) -> list[dict[str, Any]]:
+def read_gallery(workdir: str | os.PathLike, problems: list[str] | None = None) -> list[dict[str, Any]]:
     """Entries of all steps, oldest first, each with its "step" and with "images" as paths that exist; damaged lines are
-    left out.
+    left out and counted in `problems`.
     """
     out = []
     for path in sorted((Path(workdir) / "gallery").glob("step_*.jsonl"), key=natural_key):
         step = int(path.stem.split("_")[1]) if path.stem.split("_")[1].isdigit() else 0
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        rows, damaged = read_rows(path)
+        for entry in rows:
             try:
-                entry = json.loads(line)
                 entry["images"] = _existing(Path(workdir), entry.get("images", []))
                 entry["record"], entry["answers"] = dict(entry["record"]), list(entry["answers"])
                 for answer in entry["answers"]:
                     if isinstance(answer, dict):
                         answer["drawn"] = _existing(Path(workdir), answer.get("drawn", []))
             except (ValueError, KeyError, TypeError):
+                damaged += 1
                 continue
             out.append({**entry, "step": step})
+        if damaged and problems is not None:
+            problems.append(f"{path}: {damaged} lines are no gallery entries; left out")
     return out
 
 

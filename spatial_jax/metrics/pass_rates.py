@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.media import natural_key
+from spatial_jax.metrics.rows import read_rows
 from spatial_jax.metrics.writer import is_primary
 
 
@@ -32,17 +33,21 @@ def write_pass_rates(
     return path
 
 
-def read_pass_rate_history(workdir: str | os.PathLike) -> dict[int, list[dict[str, Any]]]:
-    """step -> rows, steps ascending; lines that are no rows are left out."""
+def read_pass_rate_history(
+    workdir: str | os.PathLike, problems: list[str] | None = None
+) -> dict[int, list[dict[str, Any]]]:
+    """step -> rows, steps ascending; lines that are no rows are left out and counted in `problems`."""
     out: dict[int, list[dict[str, Any]]] = {}
     for path in sorted((Path(workdir) / "pass_rates").glob("step_*.jsonl"), key=natural_key):
+        found, damaged = read_rows(path)
         rows = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for row in found:
             try:
-                row = json.loads(line)
                 rows.append({**row, "rate": float(row["rate"]), "family": str(row.get("family", ""))})
             except (ValueError, KeyError, TypeError):
-                continue
+                damaged += 1
+        if damaged and problems is not None:
+            problems.append(f"{path}: {damaged} lines are no pass rates; left out")
         number = path.stem.split("_")[1]
         if rows and number.isdigit():
             out[int(number)] = rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spatial_jax.metrics.console import Console
+from spatial_jax.metrics.rows import plain_json, read_rows
 
 SINKS = ("jsonl", "console", "tensorboard")
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -117,39 +119,46 @@ def cut_after(path: Path, last_step: int | None) -> None:
     if not path.exists():
         return
     old = path.read_bytes()
-    kept = []
+    kept: list[bytes] = []
+    later = damaged = 0
     for line in old.split(b"\n")[:-1]:  # what follows the last newline is empty or torn
-        try:
-            step = json.loads(line)["step"]
-        except (ValueError, KeyError, TypeError):
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            step = plain_json(line)["step"]
+            if last_step is None or step <= last_step:
+                kept.append(line + b"\n")
+                continue
+            later += 1
             continue
-        if last_step is None or step <= last_step:
-            kept.append(line + b"\n")
+        damaged += 1
     new = b"".join(kept)
     if new != old:
         temporary = path.with_suffix(".jsonl.tmp")
         temporary.write_bytes(new)
         os.replace(temporary, path)
+    if damaged:
+        print(f"{path}: {damaged} lines were no rows and are left out", file=sys.stderr, flush=True)
 
 
-def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+def read_metrics(path: str | os.PathLike, problems: list[str] | None = None) -> list[dict[str, Any]]:
     """Rows of a metrics.jsonl (the file or its run's directory), of a running run too; lines that are no rows are left
-    out. When a step occurs twice the later row counts.
+    out and counted in `problems`. When a step occurs twice the later row counts.
     """
     path = Path(path)
     path = path / "metrics.jsonl" if path.is_dir() else path
-    rows: dict[tuple[Any, int], dict[str, Any]] = {}
+    rows: dict[tuple[str, int], dict[str, Any]] = {}
     if not path.exists():
         return []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    found, damaged = read_rows(path)
+    for row in found:
         try:
-            row = json.loads(line)
             step = int(row["step"])
-        except (ValueError, KeyError, TypeError):
-            continue
-        rows[row.get("phase"), step] = {
-            key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()
-        }
+            rows[str(row.get("phase")), step] = {
+                key: _NON_FINITE.get(value, value) if isinstance(value, str) else value for key, value in row.items()
+            } | {"step": step}
+        except (ValueError, KeyError, TypeError, OverflowError):
+            damaged += 1
+    if damaged and problems is not None:
+        problems.append(f"{path}: {damaged} lines are no rows; left out")
     return list(rows.values())
 
 

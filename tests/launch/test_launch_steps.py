@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from launch.quickstart import root_folder, steps
 from launch.steps import Step, StepRunner
 
@@ -38,6 +40,27 @@ def test_a_changed_command_runs_again_with_all_that_follow(tmp_path):
     assert StepRunner(tmp_path, [step("one", f"{write}('a')"), step("two", f"{write}('b')")]).run() == 0
     assert StepRunner(tmp_path, [step("one", f"{write}('A')"), step("two", f"{write}('b')")]).run() == 0
     assert log.read_text() == "abAb"
+
+
+def test_a_step_that_was_killed_midway_is_run_again_whatever_command_was_done_before(tmp_path):
+    log = tmp_path / "log"
+    write = f"open({str(log)!r}, 'a').write"
+    first = [step("one", f"{write}('a')"), step("two", f"{write}('b')")]
+    assert StepRunner(tmp_path, first).run() == 0
+    # Another command of the same step is killed over its half-written output, and the first plan is run again.
+    assert StepRunner(tmp_path, [step("one", f"{write}('half'); import os; os._exit(9)"), first[1]]).run() == 9
+    assert StepRunner(tmp_path, first).run() == 0
+    assert log.read_text() == "abhalfab"
+
+
+@pytest.mark.parametrize("text", ["[]", "7", "null", '"x"', "{", "{}", '{"key": 1}', "[" * 100_000])
+def test_a_stamp_that_is_none_means_not_done(tmp_path, text):
+    log = tmp_path / "log"
+    plan = [step("one", f"open({str(log)!r}, 'a').write('x')")]
+    assert StepRunner(tmp_path, plan).run() == 0
+    (tmp_path / ".steps" / "one.json").write_text(text)
+    assert StepRunner(tmp_path, plan).run() == 0
+    assert log.read_text() == "xx"
 
 
 def test_quickstart_is_a_list_of_verbs(tmp_path):

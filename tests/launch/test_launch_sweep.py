@@ -9,6 +9,7 @@ import time
 import pytest
 
 from launch import sweep, sweep_results
+from spatial_jax.checkpoints import RunLock
 
 RECIPE = """
 def sweep(arg=""):
@@ -74,6 +75,30 @@ def test_results_table_and_page(start, tmp_path, capsys):
     page = (tmp_path / "runs" / "sweep.html").read_text()
     assert "learning_rate 0.2" in page and "stroke:none" in page
     assert "learning_rate 0.1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text", ["[1]", "null", "7", "{", "[" * 100_000, '{"metrics": [1]}', '{"metrics": {"x": "y"}}']
+)
+def test_damaged_files_of_a_member_are_named_and_the_rest_goes_on(start, tmp_path, capsys, text):
+    assert start("--then=-c pass") == 0
+    root = tmp_path / "runs" / "learning_rate=0.1,seed=0"
+    (root / "sweep.json").write_text(text)  # what it was told is not known any more: it is run again
+    (root / "eval").mkdir()
+    (root / "eval" / "b.json").write_text(text)
+    rows = (root / "metrics.jsonl").read_text()
+    (root / "metrics.jsonl").write_text(text + "\n" + rows)
+    capsys.readouterr()
+    assert start("--then=-c pass") == 0
+    out = capsys.readouterr().out
+    assert calls(tmp_path)[root.name] == "xx" and "metrics.jsonl: 1 lines are no rows" in out
+    assert ("b.json: no result" in out) == ("y" not in text) and (tmp_path / "runs" / "sweep.html").exists()
+
+
+def test_two_sweeps_do_not_share_a_folder(start, tmp_path, capsys):
+    with RunLock(tmp_path / "runs"):
+        assert start() == 2
+    assert "another sweep is going on here" in capsys.readouterr().err and not calls(tmp_path)
 
 
 def test_dry_run_lists_and_starts_nothing(start, tmp_path, capsys):

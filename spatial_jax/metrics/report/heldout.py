@@ -5,7 +5,6 @@ drawn at random.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from typing import Any
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.metrics.report.runs import Evaluation, Run
 from spatial_jax.metrics.report.scenes import dataset_kind, read_records
+from spatial_jax.metrics.rows import plain_json
 
 # (record, responses, model sizes) -> (record in the model's pixels as a dict, rewards, correct as 1.0, 0.0 or nan)
 Scorer = Callable[[QuestionRecord, Sequence[str], Any], tuple[dict[str, Any], Sequence[float], Sequence[float]]]
@@ -102,7 +102,7 @@ def _responses(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                row = json.loads(line)
+                row = plain_json(line)
                 if isinstance(row["responses"], list) and row["responses"]:
                     rows[str(row["id"])] = row
             except (ValueError, KeyError, TypeError):

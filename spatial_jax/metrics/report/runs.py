@@ -15,8 +15,11 @@ from typing import Any
 from spatial_jax.metrics.gallery import read_gallery
 from spatial_jax.metrics.names import value_of
 from spatial_jax.metrics.pass_rates import read_pass_rate_history
+from spatial_jax.metrics.rows import plain_json
 from spatial_jax.metrics.writer import read_metrics
 
+EARLIER = "earlier_"  # what a run that began anew has put aside
+_PARTS = ("gallery", "eval", "checkpoints", "export", "tensorboard", "pass_rates", "skipped", "compiled")
 _STAGES = (("before", 0), ("prior", -1), ("base", 0), ("sft", 1), ("dpo", 2), ("grpo", 3))
 _ACRONYMS = {"sft": "SFT", "dpo": "DPO", "grpo": "GRPO"}
 
@@ -94,22 +97,25 @@ def load_run(path: Path, label: str = "") -> Run:
     folders = [
         path,
         *sorted(
-            p
-            for p in path.iterdir()
-            if p.is_dir() and p.name not in ("gallery", "eval", "checkpoints", "export", "tensorboard")
+            p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", EARLIER)) and p.name not in _PARTS
         ),
     ]
     for folder in folders:
         phase = _phase(folder, run)
-        if phase:
+        if phase and (phase.rows or phase.gallery or phase.pass_rates):
             run.phases.append(phase)
         run.evaluations += _evaluations(folder / "eval", run)
     run.phases.sort(key=_started)
     run.evaluations.sort(key=lambda e: (e.group[:2], e.kind == "greedy", e.kind, _order(e)))
     for manifest in sorted(path.glob("*/manifest.json")) + sorted(path.glob("*/*/manifest.json")):
         run.datasets.append((manifest.parent, _json(manifest, run)))
+    run.datasets = [(folder, manifest) for folder, manifest in run.datasets if manifest]
     if not (run.phases or run.evaluations or run.datasets):
-        raise ValueError(f"{path}: nothing to report; a run's directory has metrics.jsonl, gallery/ or eval/NAME.json")
+        damaged = f" ({len(run.warnings)} damaged: {run.warnings[0]})" if run.warnings else ""
+        raise ValueError(
+            f"{path}: nothing to report{damaged}; a run's directory has metrics.jsonl with rows, gallery/ or"
+            " eval/NAME.json"
+        )
     return run
 
 
@@ -151,9 +157,9 @@ def _phase(folder: Path, run: Run) -> Phase | None:
         folder.resolve().name,
         folder,
         _json(config, run) if config.exists() else {},
-        read_metrics(folder),
-        read_gallery(folder),
-        read_pass_rate_history(folder),
+        read_metrics(folder, run.warnings),
+        read_gallery(folder, run.warnings),
+        read_pass_rate_history(folder, run.warnings),
     )
 
 
@@ -194,10 +200,10 @@ def _order(entry: Evaluation) -> tuple[int, float, str]:
 
 def _json(path: Path, run: Run) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8", errors="replace"))
+        value = plain_json(path.read_text(encoding="utf-8", errors="replace"))
         if isinstance(value, dict):
             return value
-        run.warnings.append(f"{path.name} holds no JSON object; left out")
+        run.warnings.append(f"{path} holds no JSON object; left out")
     except (OSError, ValueError) as error:
-        run.warnings.append(f"{path.name} cannot be read ({error}); left out")
+        run.warnings.append(f"{path} cannot be read ({error}); left out")
     return {}

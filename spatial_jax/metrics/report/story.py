@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from spatial_jax.metrics.names import duration, format_value, value_of
 from spatial_jax.metrics.report.results import column_labels, overall
 from spatial_jax.metrics.report.runs import Phase, Run, title_of
 from spatial_jax.metrics.report.scenes import dataset_kind, first_record
+from spatial_jax.metrics.rows import plain_json
 from spatial_jax.pages import (
     Box,
     Child,
@@ -38,7 +38,7 @@ def read_story(path: Path) -> list[dict[str, Any]]:
     line.
     """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = plain_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"--story {path}: cannot be read as JSON ({error})") from None
     sections = value.get("sections") if isinstance(value, dict) else value
