@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from spatial_jax.ranges import rules_of, shown
 from spatial_jax.training.settings import RunConfig
 
 
@@ -32,7 +34,7 @@ def editable(settings: Any) -> ConfigDict:
     """ConfigDict of a dataclass of settings and of those within it. A key that is None by default keeps its type, so
     that recipes and the command line can set it: ml_collections refuses to override a plain None.
     """
-    hints = typing.get_type_hints(type(settings))
+    hints = typing.get_type_hints(type(settings))  # the rules of ranges.py do not matter here
     return ConfigDict(
         {
             field.name: _editable(hints[field.name], getattr(settings, field.name))
@@ -70,7 +72,9 @@ def strict_as(kind: type, config: Mapping[str, Any]) -> Any:
 
 
 def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} = {values!r}; it must be keys with values, of {', '.join(hints)}")
     unknown = [key for key in values if key not in hints]
     if unknown:
         near = difflib.get_close_matches(unknown[0], list(hints), n=1, cutoff=0.0)
@@ -79,6 +83,12 @@ def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
+    hint, rules = rules_of(hint)
+    if rules:
+        value = _value(hint, value, where)
+        if problem := next(filter(None, (rule.problem(value) for rule in rules)), ""):
+            raise ConfigError(f"{where} = {shown(value)}; {problem}")
+        return value
     if dataclasses.is_dataclass(hint):
         return _dataclass(typing.cast(type, hint), value, where)
     origin = typing.get_origin(hint)
@@ -89,16 +99,20 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _value(inner[0], value, where)
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
-            raise ConfigError(f"{where} = {value!r}; it must be one of {', '.join(map(repr, typing.get_args(hint)))}")
+            raise ConfigError(
+                f"{where} = {shown(value)}; it must be one of {', '.join(map(repr, typing.get_args(hint)))}"
+            )
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} = {value!r}; it must be a list")
+            raise ConfigError(f"{where} = {shown(value)}; it must be a list")
         return tuple(_value(typing.get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        if abs(value) > sys.float_info.max:
+            raise ConfigError(f"{where} = {shown(value)}; no setting is that large")
         return float(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
-        raise ConfigError(f"{where} = {value!r} is {type(value).__name__}; it must be {hint.__name__}")
+        raise ConfigError(f"{where} = {shown(value)} is {type(value).__name__}; it must be {hint.__name__}")
     return value

@@ -7,6 +7,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from spatial_jax.ranges import Axis, Buckets, Count, NotNegative, Seed32, ShareAbove0, Whole, check_ranges
+
 
 @dataclasses.dataclass(frozen=True)
 class PolicySettings:
@@ -17,10 +19,10 @@ class PolicySettings:
     # smallest areas, 1,003,520 and 200,704 pixels at most, vanilla questions under the chat template's system text,
     # position rule "qwen".
     position_rule: Literal["qwen", "4.57", "hf5"] | None = None  # M-RoPE positions of videos and the text after them
-    min_pixels: int | None = None
-    max_pixels: int | None = None
-    video_min_pixels: int | None = None  # of a video's frame (of the whole clip for Qwen3-VL)
-    video_max_pixels: int | None = None
+    min_pixels: Count | None = None
+    max_pixels: Count | None = None
+    video_min_pixels: Count | None = None  # of a video's frame (of the whole clip for Qwen3-VL)
+    video_max_pixels: Count | None = None
     system: str | None = None  # system message; "template": the chat template's own
     prompt_mode: (
         Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"] | None
@@ -31,30 +33,32 @@ class PolicySettings:
 class SamplingSettings:
     """One greedy answer by default; samples > 1 gives pass@k and needs temperature > 0."""
 
-    samples: int = 1
-    temperature: float = 0.0
-    top_p: float = 1.0
-    top_k: int = 0
-    seed: int = 0
-    max_new_tokens: int = 0  # 0: each benchmark's own limit; of self-built sets as trained, else 256, 1,024 with a
+    samples: Count = 1
+    temperature: NotNegative = 0.0
+    top_p: ShareAbove0 = 1.0
+    top_k: Whole = 0
+    seed: Seed32 = 0
+    max_new_tokens: Whole = 0  # 0: each benchmark's own limit; of self-built sets as trained, else 256, 1,024 with a
     # thought
-    turns: int | None = None  # replies at most under prompt_mode "drawing", all within engine.answer_buckets' largest;
+    turns: Count | None = (
+        None  # replies at most under prompt_mode "drawing", all within engine.answer_buckets' largest;
+    )
     # None: as trained, else 10
-    max_pictures: int | None = None  # a drawing policy may come to; None: as trained, else 45 (ViLaSR's)
-    frames: int = 0  # frames of a video; 0: each benchmark's own
+    max_pictures: Count | None = None  # a drawing policy may come to; None: as trained, else 45 (ViLaSR's)
+    frames: Whole = 0  # frames of a video; 0: each benchmark's own
 
 
 @dataclasses.dataclass(frozen=True)
 class EngineSettings:
     """The rollout engine and its mesh."""
 
-    max_slots: int = 256
-    prompts_per_call: int = 64  # prompts encoded and handed over at a time
-    prompt_buckets: tuple[int, ...] = (128, 256, 512, 1024, 2048, 4096, 8192)
-    answer_buckets: tuple[int, ...] = (32, 128, 512, 1024, 4096)
-    data: int = -1  # mesh axes; -1: what remains; all 1: one device, no mesh
-    fsdp: int = 1  # for weights that are too large otherwise: they are gathered for every token
-    tensor: int = -1  # devices around one copy of the weights; -1: as many as the model divides over
+    max_slots: Count = 256
+    prompts_per_call: Count = 64  # prompts encoded and handed over at a time
+    prompt_buckets: Buckets = (128, 256, 512, 1024, 2048, 4096, 8192)
+    answer_buckets: Buckets = (32, 128, 512, 1024, 4096)
+    data: Axis = -1  # mesh axes; -1: what remains; all 1: one device, no mesh
+    fsdp: Axis = 1  # for weights that are too large otherwise: they are gathered for every token
+    tensor: Axis = -1  # devices around one copy of the weights; -1: as many as the model divides over
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,9 +70,8 @@ class EvalSettings:
     engine: EngineSettings = EngineSettings()
 
     def check(self) -> None:
-        """ValueError, one line, for settings that contradict each other."""
-        if self.sampling.samples < 1:
-            raise ValueError(f"sampling.samples = {self.sampling.samples}; it must be at least 1")
+        """ValueError, one line, for a value out of its range and for settings that contradict each other."""
+        check_ranges(self)
         if self.sampling.samples > 1 and self.sampling.temperature == 0:
             raise ValueError(
                 f"sampling.samples = {self.sampling.samples} with temperature 0 would repeat one answer; set"

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.ranges import AtLeast1, Count, NotNegative, Share, ShareBelow1, Whole
 from spatial_jax.rl.pass_rates import Entry, PassRateStore
 
 
@@ -23,10 +24,10 @@ class Stage:
     `advance_at`; whichever is set.
     """
 
-    max_hops: int = 1_000
-    min_pass_rate: float = 0.0
-    until_step: int | None = None
-    advance_at: float | None = None
+    max_hops: Count = 1_000
+    min_pass_rate: Share = 0.0
+    until_step: Whole | None = None
+    advance_at: Share | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,19 +41,19 @@ class CurriculumConfig:
     """
 
     enabled: bool = True
-    decay: float = 0.5
-    low: float = 0.03
-    high: float = 0.95
-    min_trials: float = 8.0
-    hard_trials: float = 24.0
-    retest_after: int = 200
-    retest_growth: float = 2.0
-    retest_limit: int = 2_000
-    offline_low: float = 0.0
-    offline_high: float = 1.0
+    decay: ShareBelow1 = 0.5
+    low: Share = 0.03
+    high: Share = 0.95
+    min_trials: NotNegative = 8.0
+    hard_trials: NotNegative = 24.0
+    retest_after: Count = 200
+    retest_growth: AtLeast1 = 2.0
+    retest_limit: Count = 2_000
+    offline_low: Share = 0.0
+    offline_high: Share = 1.0
     stages: tuple[Stage, ...] = (Stage(),)
-    stage_window: int = 64
-    mixture_strength: float = 0.0
+    stage_window: Count = 64
+    mixture_strength: Share = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.low < self.high <= 1.0 or not 0.0 <= self.offline_low <= self.offline_high <= 1.0:

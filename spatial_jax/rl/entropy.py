@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from spatial_jax.ranges import NotNegative
+
 
 @dataclasses.dataclass(frozen=True)
 class EntropyConfig:
@@ -13,11 +15,11 @@ class EntropyConfig:
     """
 
     adaptive: bool = False
-    target: float = 0.2
-    delta: float = 1e-4
-    low: float = 0.0
-    high: float = 5e-3
-    start: float = 0.0
+    target: NotNegative = 0.2
+    delta: NotNegative = 1e-4
+    low: NotNegative = 0.0
+    high: NotNegative = 5e-3
+    start: NotNegative = 0.0
 
 
 class EntropyController:

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+
+from spatial_jax.ranges import Count, Positive, ShareBelow1, Whole
 
 MODES = ("none", "every_n", "kl", "val_plateau", "ema")
 
@@ -24,13 +26,13 @@ class ReferenceConfig:
     replacements.
     """
 
-    mode: str = "none"
-    n: int = 200
-    kl_threshold: float = 0.1
-    patience: int = 5
-    ema: float = 0.6
+    mode: Literal["none", "every_n", "kl", "val_plateau", "ema"] = "none"
+    n: Count = 200
+    kl_threshold: Positive = 0.1
+    patience: Count = 5
+    ema: ShareBelow1 = 0.6
     reset_optimizer: bool = False
-    min_steps: int = 1
+    min_steps: Whole = 1
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:

@@ -10,6 +10,23 @@ import dataclasses
 from typing import Literal
 
 from spatial_jax.processing.buckets import PATCH_BUCKETS
+from spatial_jax.ranges import (
+    Above1,
+    Axis,
+    Buckets,
+    Count,
+    Finite,
+    NotNegative,
+    Positive,
+    Seed,
+    Seed32,
+    Share,
+    ShareAbove0,
+    ShareBelow1,
+    Ways,
+    Whole,
+    check_ranges,
+)
 from spatial_jax.rl.curriculum import CurriculumConfig
 from spatial_jax.rl.entropy import EntropyConfig
 from spatial_jax.rl.reference import ReferenceConfig
@@ -25,8 +42,8 @@ class ModelSettings:
     remat: str = "full"  # what the backward pass recomputes: none | full | a named policy
     position_rule: Literal["qwen", "4.57", "hf5"] = "qwen"  # M-RoPE positions of videos and the text after them
     freeze: tuple[str, ...] = ()  # of: vision, merger, embed, head, text
-    lora_rank: int = 0  # 0 trains the weights themselves
-    lora_alpha: float = 64.0
+    lora_rank: Whole = 0  # 0 trains the weights themselves
+    lora_alpha: Positive = 64.0
     lora_targets: str = r"text\.layers\.(q|k|v|o|gate|up|down)_proj"  # regular expression over names of linear layers
 
 
@@ -35,45 +52,46 @@ class DataSettings:
     """Question datasets and how a record becomes a prompt."""
 
     paths: tuple[str, ...] = ()  # directories that data_prep wrote
-    weights: tuple[float, ...] = ()  # mixture weights; empty: by size
+    weights: tuple[NotNegative, ...] = ()  # mixture weights; empty: by size
     split: str = "train"
     families: tuple[str, ...] = ()  # only these question families; empty: all
     prompt_mode: Literal[
         "bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"
     ] = "think_answer"
     system: str | None = None  # system message; None: the chat template's own
-    min_pixels: int | None = None  # None: the checkpoint's
-    max_pixels: int | None = 1003520
-    video_min_pixels: int | None = None  # of a video's frame (of the whole clip for Qwen3-VL); None: the checkpoint's
-    video_max_pixels: int | None = None
-    prompt_buckets: tuple[int, ...] = (512, 1024, 2048, 4096)  # prompt tokens, pictures included
-    patch_buckets: tuple[int, ...] = PATCH_BUCKETS  # patches of a micro-batch or of a prefill
-    together: int = 1  # SFT: questions on one picture that are packed behind it
+    min_pixels: Count | None = None  # None: the checkpoint's
+    max_pixels: Count | None = 1003520
+    video_min_pixels: Count | None = None  # of a video's frame (of the whole clip for Qwen3-VL); None: the checkpoint's
+    video_max_pixels: Count | None = None
+    prompt_buckets: Buckets = (512, 1024, 2048, 4096)  # prompt tokens, pictures included
+    patch_buckets: Buckets = PATCH_BUCKETS  # patches of a micro-batch or of a prefill
+    together: Count = 1  # SFT: questions on one picture that are packed behind it
     check: bool = True  # measure every record before step 0; what does not fit is named and left out
-    workers: int = 0  # worker processes of the input pipeline
-    cache_mib: int = 2048  # encoded prompts kept in memory
-    seed: int = 0
+    workers: Whole = 0  # worker processes of the input pipeline
+    cache_mib: Whole = 2048  # encoded prompts kept in memory
+    seed: Seed = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class RolloutSettings:
     """Sampling of answers (Li 2025: 16 answers a prompt, temperature 1, top_p 0.7)."""
 
-    group_size: int = 16
-    temperature: float = 1.0
-    top_p: float = 0.7
-    top_k: int = 0
-    min_p: float = 0.0
-    max_new_tokens: int = 8192
-    max_slots: int = 1024  # answers decoded at once
-    answer_buckets: tuple[int, ...] = (256, 1024, 4096, 8192)
+    group_size: Count = 16
+    temperature: NotNegative = 1.0
+    top_p: ShareAbove0 = 0.7
+    top_k: Whole = 0
+    min_p: ShareBelow1 = 0.0
+    max_new_tokens: Count = 8192
+    max_slots: Count = 1024  # answers decoded at once
+    answer_buckets: Buckets = (256, 1024, 4096, 8192)
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
-    tensor: int = -1  # on a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model
-    # divides over, where training shards weights; 0: the trainer's shards, gathered for every token
-    turns: int = 1  # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing"),
+    # On a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model divides over,
+    # where training shards weights; 0: the trainer's shards, gathered for every token.
+    tensor: Ways = -1
+    turns: Count = 1  # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing"),
     # and SFT teaches the turns that records demonstrate
-    max_tokens: int = 0  # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
-    max_pictures: int = 42  # a sample may come to, those of the question included
+    max_tokens: Whole = 0  # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
+    max_pictures: Count = 42  # a sample may come to, those of the question included
     # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
     overlap: bool = False
 
@@ -88,18 +106,18 @@ class AlgorithmSettings:
     """The policy objective (defaults: Li 2025; KL estimator and aggregation from EasyR1 and Skywork-OR1)."""
 
     kind: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"] = "grpo"
-    clip_low: float = 0.20
-    clip_high: float = 0.25
-    dual_clip: float | None = None
+    clip_low: Share = 0.20
+    clip_high: NotNegative = 0.25
+    dual_clip: Above1 | None = None
     aggregate: Literal["token", "sequence", "constant"] = "token"
-    kl_coef: float = 0.01
+    kl_coef: NotNegative = 0.01
     kl: Literal["k1", "k2", "k3"] = "k3"
     kl_in: Literal["loss", "reward"] = (
         "loss"  # a term of the loss, or a penalty of each answer's reward before the advantages
     )
-    is_cap: float | None = None  # truncated importance correction of the sampler-trainer gap; None: off
+    is_cap: Positive | None = None  # truncated importance correction of the sampler-trainer gap; None: off
     drop_zero_variance: bool = True  # groups whose answers all earn the same give no gradient: do not compute it
-    refill_rounds: int = 1  # rounds of rollouts to fill a batch with groups that have a gradient (DAPO); 1: no refill
+    refill_rounds: Count = 1  # rounds of rollouts to fill a batch with groups that have a gradient (DAPO); 1: no refill
     mask_truncated: bool = False
 
 
@@ -108,13 +126,13 @@ class RewardSettings:
     """How responses are scored; each record names its own kind and parameters."""
 
     format: str = ""  # laid over kinds without a format of their own; empty: what the prompt mode asks for
-    format_weight: float = 0.1
+    format_weight: Share = 0.1
     user_file: str = ""  # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"
-    user_memory_gib: float = 16.0  # most address space of a process that runs the user's function; 0: no bound
-    threads: int = 8  # answers that a judge or a user's function scores at a time, over all groups
-    deadline_s: float = 30.0  # of a group's scores; what is late takes no part, it does not score 0
-    truncated_reward: float | None = (
+    user_memory_gib: NotNegative = 16.0  # most address space of a process that runs the user's function; 0: no bound
+    threads: Count = 8  # answers that a judge or a user's function scores at a time, over all groups
+    deadline_s: Positive = 30.0  # of a group's scores; what is late takes no part, it does not score 0
+    truncated_reward: Finite | None = (
         None  # of an answer cut off at max_new_tokens; None: what its text earns, which lets lengths grow
     )
     judge_endpoint: str = ""  # OpenAI-compatible base URL for records of kind "judge", e.g. http://localhost:8000/v1
@@ -127,19 +145,19 @@ class RewardSettings:
 class OptimizerSettings:
     """AdamW (Li 2025: 1e-6, weight decay 0.01, betas 0.9 and, from EasyR1, 0.999)."""
 
-    learning_rate: float = 1e-6
+    learning_rate: NotNegative = 1e-6
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    warmup_steps: int = 0
-    final_fraction: float = 0.0  # learning rate at the end over the peak, for cosine and linear
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.01
-    grad_clip: float = 1.0
-    vision_learning_rate: float | None = (
+    warmup_steps: Whole = 0
+    final_fraction: Share = 0.0  # learning rate at the end over the peak, for cosine and linear
+    beta1: ShareBelow1 = 0.9
+    beta2: ShareBelow1 = 0.999
+    epsilon: Positive = 1e-8
+    weight_decay: NotNegative = 0.01
+    grad_clip: NotNegative = 1.0  # largest global norm of a gradient; 0: off
+    vision_learning_rate: NotNegative | None = (
         None  # of the vision tower, None: learning_rate; the schedule applies to all alike
     )
-    merger_learning_rate: float | None = None  # of the merger
+    merger_learning_rate: NotNegative | None = None  # of the merger
     moments: Literal["float32", "bfloat16", "int8"] = "float32"  # how Adam's moments are stored
 
 
@@ -147,57 +165,59 @@ class OptimizerSettings:
 class DpoSettings:
     """Direct preference optimisation against corrupted answers (vsGRPO's baseline)."""
 
-    beta: float = 0.1
+    beta: Positive = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class ValidationSettings:
     """Held-out questions asked while training, always the same ones."""
 
-    every: int = 0  # steps between validations, the first before step 0; 0: none
-    questions: int = 256  # of all `data.paths` together
+    every: Whole = 0  # steps between validations, the first before step 0; 0: none
+    questions: Count = 256  # of all `data.paths` together
     split: str = "heldout"
-    samples: int = 1
-    temperature: float = 0.0  # 0: the greedy answer
+    samples: Count = 1
+    temperature: NotNegative = 0.0  # 0: the greedy answer
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointSettings:
-    every: int = 50
-    keep: int = 3
+    every: Count = 50
+    keep: Count = 3
 
 
 @dataclasses.dataclass(frozen=True)
 class LogSettings:
-    sinks: tuple[str, ...] = ("jsonl", "console", "tensorboard")
-    console_every: int = 1  # steps between rows of the log
-    table_every: int = 20  # rows between tables on the console; 0: none
-    initial_kl_every: int = (
+    sinks: tuple[Literal["jsonl", "console", "tensorboard"], ...] = ("jsonl", "console", "tensorboard")
+    console_every: Count = 1  # steps between rows of the log
+    table_every: Whole = 20  # rows between tables on the console; 0: none
+    initial_kl_every: Whole = (
         0  # steps between measures of the KL to the policy the run began with (keeps a copy); 0: never
     )
-    watchdog_s: float = 3600.0  # a phase of a step that takes longer is named in the log of its process; 0: never
-    gallery_every: int = 20
-    gallery_groups: int = 4
+    watchdog_s: NotNegative = 3600.0  # a phase of a step that takes longer is named in the log of its process; 0: never
+    gallery_every: Whole = 20
+    gallery_groups: Whole = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshSettings:
     """Devices by axis; -1 takes what is left."""
 
-    data: int = 1
-    fsdp: int = -1
-    tensor: int = 1
+    data: Axis = 1
+    fsdp: Axis = -1
+    tensor: Axis = 1
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
     method: Literal["align", "sft", "dpo", "grpo"] = "grpo"
-    steps: int = 1000
-    prompts: int = 256  # prompts a rollout (GRPO) or examples a step (SFT, DPO)
-    update_prompts: int = 256  # prompts an optimizer step; fewer than `prompts`: several steps a rollout
-    micro_prompts: int = 16  # prompts a forward and backward pass
-    micro_answers: int = 0  # GRPO: answers of a group in one such pass, where long groups need too much memory; 0: all
-    seed: int = 0
+    steps: Count = 1000
+    prompts: Count = 256  # prompts a rollout (GRPO) or examples a step (SFT, DPO)
+    update_prompts: Count = 256  # prompts an optimizer step; fewer than `prompts`: several steps a rollout
+    micro_prompts: Count = 16  # prompts a forward and backward pass
+    micro_answers: Whole = (
+        0  # GRPO: answers of a group in one such pass, where long groups need too much memory; 0: all
+    )
+    seed: Seed32 = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,8 +244,13 @@ class RunConfig:
     mesh: MeshSettings = MeshSettings()
 
     def check(self) -> None:
-        """Raises ValueError, one line, where two values contradict each other."""
+        """Raises ValueError, one line, where a value is out of its range or two contradict each other."""
+        check_ranges(self)
         run = self.run
+        if self.entropy.low > self.entropy.high:
+            raise ValueError(
+                f"config.entropy.low = {self.entropy.low} is above config.entropy.high = {self.entropy.high}"
+            )
         if run.prompts % run.update_prompts or run.update_prompts % run.micro_prompts:
             raise ValueError(
                 f"config.run: prompts ({run.prompts}) must be a multiple of update_prompts ({run.update_prompts}) "
@@ -246,6 +271,12 @@ class RunConfig:
                 " and their importance correction; set config.algorithm.is_cap (2.0 is usual)"
             )
         rollout = self.rollout
+        if run.method == "grpo" and (rollout.temperature == 0 or rollout.top_k == 1):
+            raise ValueError(
+                f"config.rollout: temperature {rollout.temperature:g} with top_k {rollout.top_k} gives every question"
+                " the same answer group_size times, so no group would have a gradient; set temperature to 1 and top_k"
+                " to 0"
+            )
         if rollout.turns > 1 and (
             self.data.prompt_mode != "drawing"
             or run.method not in ("sft", "grpo")

@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import json
+import math
 import pathlib
 import re
 import sys
@@ -14,6 +16,7 @@ from ml_collections import config_flags
 
 from configs import common, eval_spatial, quickstart
 from spatial_jax import config as run_config
+from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.training import settings
 
 
@@ -95,3 +98,89 @@ def test_every_key_is_read():
     unread = [".".join(leaf) for leaf in _leaves(settings.RunConfig) if not re.search(rf"\.{leaf[-1]}\b", code)]
     whole = {"beta1", "beta2"}  # passed on from the dataclass by the same name
     assert [name for name in unread if name.split(".")[-1] not in whole] == []
+
+
+def numeric(kind, path=("config",)):
+    """(section and key names, type with its rules) of every numeric setting, those of lists included."""
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint = hints[field.name]
+        item = next((a for a in typing.get_args(hint) if isinstance(a, type) and dataclasses.is_dataclass(a)), None)
+        if item is not None or (isinstance(hint, type) and dataclasses.is_dataclass(hint)):
+            yield from numeric(item or hint, (*path, field.name))
+        elif re.search(r"\b(int|float)\b", str(hint)):
+            yield (*path, field.name), hint
+
+
+def set_to(kind, path, value):
+    """Plain settings of `kind` with one value; of a list its only item."""
+    plain = json.loads(json.dumps(run_config.editable(kind()).to_dict()))
+    place = plain
+    for name in path[1:-1]:
+        place = place[name][0] if isinstance(place[name], list) else place[name]
+    place[path[-1]] = [value] if isinstance(place[path[-1]], list) else value
+    return plain
+
+
+@pytest.mark.parametrize("kind", [settings.RunConfig, EvalSettings])
+def test_every_number_has_its_range(kind):
+    """0, -1, nan, inf and other types: a run that can begin, or one line with the key, the value and what may stand."""
+    found = list(numeric(kind))
+    assert len(found) > (70 if kind is settings.RunConfig else 15)
+    for path, hint in found:
+        name, whole = ".".join(path), not re.search(r"\bfloat\b", str(hint))
+        assert "Range(" in str(hint), f"{name} has no range"
+        for value in (0, -1, math.nan, math.inf, -math.inf, 10**400, "3", True, None, {}):
+            try:
+                run_config.strict_as(kind, set_to(kind, path, value)).check()
+            except ValueError as error:
+                text = str(error)
+                assert "\n" not in text and len(text) < 400, text
+                if path[-1] in text:  # else another setting contradicts a value that is allowed by itself
+                    continue
+                assert value in (0, -1, None), (name, value, text)
+            else:
+                allowed = value in (0, -1) or (value is None and type(None) in typing.get_args(hint))
+                assert allowed, (name, value)
+                assert value != -1 or "also=(-1,)" in str(hint) or "low=-1" in str(hint) or "low=-inf" in str(hint), (
+                    name
+                )
+        if not whole:
+            with pytest.raises(ValueError, match=re.escape(path[-1]) + r"(\[0\])? = nan; it must be"):
+                run_config.strict_as(kind, set_to(kind, path, math.nan)).check()
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("checkpoint", "every", 0, "config.checkpoint.every = 0; it must be at least 1"),
+        ("log", "console_every", 0, "config.log.console_every = 0; it must be at least 1"),
+        ("run", "update_prompts", -1, "config.run.update_prompts = -1; it must be at least 1"),
+        ("optimizer", "learning_rate", math.nan, "config.optimizer.learning_rate = nan; it must be at least 0"),
+        ("rollout", "top_p", 0.0, "config.rollout.top_p = 0.0; it must be above 0 and at most 1"),
+        ("rollout", "answer_buckets", (), "config.rollout.answer_buckets = (); it must be a list of sizes"),
+        ("rollout", "answer_buckets", (64, 32), "each larger than the one before"),
+        ("data", "patch_buckets", (0, 5), "config.data.patch_buckets[0] = 0; it must be at least 1"),
+        ("mesh", "fsdp", 0, "config.mesh.fsdp = 0; it must be at least 1, or -1"),
+        ("algorithm", "dual_clip", 1.0, "config.algorithm.dual_clip = 1.0; it must be above 1"),
+        ("log", "sinks", ("jsonl", "wandbb"), "config.log.sinks[1] = 'wandbb'; it must be one of"),
+        ("rollout", "temperature", 0.0, "no group would have a gradient"),
+        ("curriculum", "stages", ({"min_pass_rate": 2.0},), "config.curriculum.stages[0].min_pass_rate = 2.0; it must"),
+    ],
+)
+def test_a_value_out_of_range_is_named_with_what_is_allowed(section, key, value, words):
+    plain = run_config.default().to_dict()
+    plain[section][key] = value
+    with pytest.raises(ValueError, match=re.escape(words)):
+        run_config.strict(plain)
+
+
+def test_settings_put_together_by_hand_are_checked_too():
+    run = settings.RunConfig(run=settings.RunSettings(prompts=0, update_prompts=0))
+    with pytest.raises(ValueError, match=r"config\.run\.prompts = 0; it must be at least 1"):
+        run.check()
+
+
+def test_a_section_that_is_a_value_is_one_line():
+    with pytest.raises(run_config.ConfigError, match=r"config\.optimizer = 3; it must be keys with values"):
+        run_config.strict({**run_config.default().to_dict(), "optimizer": 3})
