@@ -22,7 +22,7 @@ from typing import Any
 
 from data_prep.remote import WorkFolder
 from data_prep.shards import WriterError, file_sha256, pack, read_journal, write_journal, write_shard
-from spatial_jax.data.records import GENERATOR_VERSION
+from spatial_jax.data.records import GENERATOR_VERSION, SCHEMA_VERSION
 from spatial_jax.reading import parse_object, read_object
 
 FORMAT = "array_record"
@@ -313,7 +313,7 @@ class DatasetWriter:
         local = self.folder.work / "info"
         local.mkdir(exist_ok=True)
         identity = dataset_info.DatasetIdentity(
-            name=self.name, version=tfds.core.Version("1.0.0"), data_dir=str(local), module_name=""
+            name=self.name, version=tfds.core.Version(f"{SCHEMA_VERSION}.0.0"), data_dir=str(local), module_name=""
         )
         info = tfds.core.DatasetInfo(
             builder=identity, features=self.features, description=f"{self.name} written by data_prep"

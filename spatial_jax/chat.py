@@ -26,6 +26,7 @@ from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.data.prompts import PROMPT_MODES, instruction
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
+from spatial_jax.processing.user_text import as_text
 from spatial_jax.processing.video import DEFAULT_FPS, as_video
 from spatial_jax.rewards.parsing.boxes import find_boxes
 from spatial_jax.rollout.stream import Streamer
@@ -146,7 +147,7 @@ class Conversation:
         parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]
         turn = {
             "role": "user",
-            "content": [*parts, {"type": "text", "text": f"{question}\n{hint}" if hint else question}],
+            "content": [*parts, {"type": "text", "text": as_text(f"{question}\n{hint}" if hint else question)}],
         }
         if self.prompt is None:
             messages = [turn] if options.system is None else [{"role": "system", "content": options.system}, turn]

@@ -21,7 +21,7 @@ and a page NAME.html. Without --workdir: to --out, or evals/MODEL.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +32,30 @@ from spatial_jax.evals.registry import benchmark_names
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
 _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
-_BENCHMARKS = flags.DEFINE_list("benchmarks", [], f"Public benchmarks: {', '.join(benchmark_names())}; or all.")
+
+
+class _Lists(flags.ListParser):
+    """Parts of a list flag: --flag=a,b and --flag=a --flag=b are the same."""
+
+    def parse(self, argument: Any) -> list[str]:
+        return [part.strip() for part in super().parse(argument) if part.strip()]
+
+
+def _define_list(name: str, help_text: str) -> Any:
+    return flags.DEFINE_multi(_Lists(), flags.ListSerializer(","), name, None, help_text)
+
+
+def listed(flag: Any) -> list[str]:
+    """All parts of a list flag, in order, each once."""
+    return list(dict.fromkeys(part for given in flag.value or () for part in given))
+
+
+_BENCHMARKS = _define_list("benchmarks", f"Public benchmarks: {', '.join(benchmark_names())}; or all.")
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "The benchmark of --score_only.")
-_DATA = flags.DEFINE_list("data", [], "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
-_DATASET = flags.DEFINE_list(
-    "dataset", [], "One or more data_prep question datasets, as a benchmark of their own families."
-)
+_DATA = _define_list("data", "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
+_DATASET = _define_list("dataset", "One or more data_prep question datasets, as a benchmark of their own families.")
 _SPLIT = flags.DEFINE_string("split", "heldout", "Split of --dataset.")
-_FAMILIES = flags.DEFINE_list("families", [], "Only these families of --dataset.")
+_FAMILIES = _define_list("families", "Only these families of --dataset.")
 _SCORING = flags.DEFINE_string(
     "scoring", "official", "official, lmms_eval, vlmevalkit, or another that the benchmark has."
 )
@@ -64,7 +80,9 @@ _NAME = flags.DEFINE_string(
     "name", None, "Name of the result; default: the benchmark's, or the dataset's folder and split."
 )
 _SCORE_ONLY = flags.DEFINE_string(
-    "score_only", None, "Score this responses file; needs --benchmark (and --data unless its lines carry their items)."
+    "score_only",
+    None,
+    "Score this responses file; needs --dataset, or --benchmark (and --data unless its lines carry their items).",
 )
 _COMPARE = flags.DEFINE_string("compare", None, "Compare this result (a) with the one named after it (b).")
 _TABLE = flags.DEFINE_string(
@@ -86,7 +104,7 @@ def main(argv: Sequence[str]) -> None:
         score_saved(_SCORE_ONLY.value)
     elif _LEAKAGE.value:
         search_leaks(_LEAKAGE.value)
-    elif _MODEL.value and (_BENCHMARKS.value or _DATASET.value):
+    elif _MODEL.value and (listed(_BENCHMARKS) or listed(_DATASET)):
         evaluate_model()
     else:
         raise ValueError(
@@ -118,7 +136,7 @@ def evaluate_model() -> None:
             progress=progress_printer(name),
         )
         show(result, out, items=items)
-    if _DATASET.value:
+    if listed(_DATASET):
         evaluate_datasets(sampler, settings)
 
 
@@ -128,9 +146,9 @@ def evaluate_datasets(sampler: Any, settings: Any) -> None:
     from spatial_jax.evals.results import write_result
     from spatial_jax.evals.runner import greedy_settings, load_records, progress_printer, run_heldout, without_pictures
 
-    name = _NAME.value or "+".join(Path(d).name for d in _DATASET.value) + f"_{_SPLIT.value}"
+    name = _NAME.value or "+".join(Path(d).name for d in listed(_DATASET)) + f"_{_SPLIT.value}"
     out = result_path(name)
-    records = load_records(_DATASET.value, _SPLIT.value, _FAMILIES.value, _LIMIT.value)
+    records = load_records(listed(_DATASET), _SPLIT.value, listed(_FAMILIES), _LIMIT.value)
     train = [] if _SPLIT.value == "train" else [without_pictures(r) for r in train_records()]
     runs = [(out, settings)] + ([(out.with_suffix(".greedy.json"), greedy_settings(settings))] if _GREEDY.value else [])
     first: dict[str, Any] = {}
@@ -163,7 +181,7 @@ def train_records() -> list[Any]:
     from spatial_jax.evals.runner import load_records
 
     try:
-        return load_records(_DATASET.value, "train", _FAMILIES.value, 20000)
+        return load_records(listed(_DATASET), "train", listed(_FAMILIES), 20000)
     except (DatasetError, ValueError) as error:
         logging.warning("no blind prior: %s", error)
         return []
@@ -175,11 +193,15 @@ def score_saved(path: str) -> None:
     from spatial_jax.evals.results import result_table, write_result
     from spatial_jax.evals.scoring import evaluate_responses
 
+    if listed(_DATASET):
+        score_saved_dataset(path)
+        return
     if not _BENCHMARK.value:
-        raise ValueError("--score_only needs --benchmark")
+        raise ValueError("--score_only needs --benchmark, or --dataset for questions of your own")
     rows = read_responses(path)
-    carried = [{**row["item"], "id": name} for name, row in rows.items() if isinstance(row.get("item"), dict)]
-    items = carried or load_items(_BENCHMARK.value)
+    if not rows:
+        raise ValueError(f"{path}: holds no response")
+    items = carried_items(rows) or load_items(_BENCHMARK.value)
     result = evaluate_responses(
         _BENCHMARK.value, items, rows, scoring=_SCORING.value, extra={"model": path, "responses": path}
     )
@@ -189,6 +211,39 @@ def score_saved(path: str) -> None:
     out = result_path(_NAME.value or _BENCHMARK.value)
     write_result(out, result)
     show(result, out, items=items)
+
+
+def carried_items(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Items that a responses file brings itself, without what they name on this machine: such a file comes from anyone,
+    and the page would show the files.
+    """
+    items = []
+    for name, row in rows.items():
+        if isinstance(row.get("item"), dict):
+            shown = row["item"].get("images")
+            embedded = [i for i in shown if isinstance(i, bytes)] if isinstance(shown, list) else []
+            items.append({**row["item"], "id": name, "images": embedded, "video": None})
+    return items
+
+
+def score_saved_dataset(path: str) -> None:
+    """Scores a responses file to questions of --dataset by their own rewards, with their blind priors."""
+    from spatial_jax.evals.heldout import evaluate_saved
+    from spatial_jax.evals.responses import read_responses
+    from spatial_jax.evals.results import result_table, write_result
+    from spatial_jax.evals.runner import load_records, without_pictures
+
+    records = load_records(listed(_DATASET), _SPLIT.value, listed(_FAMILIES), _LIMIT.value)
+    train = [] if _SPLIT.value == "train" else [without_pictures(r) for r in train_records()]
+    name = _NAME.value or "+".join(Path(d).name for d in listed(_DATASET)) + f"_{_SPLIT.value}"
+    rows = read_responses(path)
+    result = evaluate_saved(name, records, rows, train, extra={"model": path, "responses": path})
+    if not (_OUT.value or _WORKDIR.value):
+        print(result_table(result))
+        return
+    out = result_path(name)
+    write_result(out, result)
+    show(result, out, records=records)
 
 
 def compare_results(paths: Sequence[str]) -> None:
@@ -231,7 +286,7 @@ def benchmark_list() -> list[str]:
     """Names of --benchmarks; each checked before anything is loaded."""
     from spatial_jax.evals.registry import check_scoring, get_benchmark
 
-    names = list(benchmark_names()) if _BENCHMARKS.value == ["all"] else list(_BENCHMARKS.value)
+    names = list(benchmark_names()) if listed(_BENCHMARKS) == ["all"] else list(listed(_BENCHMARKS))
     for name in names:
         check_scoring(get_benchmark(name), _SCORING.value)
     return [get_benchmark(name).name for name in names]
@@ -243,8 +298,8 @@ def load_items(name: str) -> list[dict[str, Any]]:
     from spatial_jax.evals.sources import SourceError, locate
 
     benchmark = get_benchmark(name)
-    named = dict(entry.split("=", 1) for entry in _DATA.value if "=" in entry)
-    plain = [entry for entry in _DATA.value if "=" not in entry]
+    named = dict(entry.split("=", 1) for entry in listed(_DATA) if "=" in entry)
+    plain = [entry for entry in listed(_DATA) if "=" not in entry]
     root = locate(named.get(name, plain[0] if plain else ""), benchmark.hub)
     try:
         items = benchmark.load(root)

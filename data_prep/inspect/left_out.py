@@ -48,7 +48,7 @@ def _skipped(folder: Path) -> dict[tuple[str, str], list[str]]:
     out: dict[tuple[str, str], list[str]] = {}
     path = folder / "skipped.jsonl"
     if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
             entry = parsed(line)
             if not entry:
                 continue

@@ -9,6 +9,7 @@ from typing import Any
 
 from spatial_jax.data.records import from_example
 from spatial_jax.pages import ExampleFolder, Html, callout, chip, details, tag
+from spatial_jax.reading import parse_json
 
 SCANNED = 20_000  # records read for the counts, at most
 
@@ -38,7 +39,7 @@ class Records:
 
 def parsed(text: str) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

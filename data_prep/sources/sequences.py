@@ -10,7 +10,7 @@ Intrinsics = tuple[float, float, float, float]
 def read_stamps(text: str) -> list[tuple[float, str]]:
     """(seconds, file) of each line of TUM's rgb.txt or depth.txt, in time order; comment lines start with #."""
     out = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         parts = line.split()
         if len(parts) >= 2 and not line.lstrip().startswith("#"):
             try:

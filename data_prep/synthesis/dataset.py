@@ -14,7 +14,15 @@ from etils import epath
 from data_prep.pipeline import Outcome
 from data_prep.synthesis.priors import format_table
 from data_prep.writer import DatasetWriter, Serializer, WriterError
-from spatial_jax.data.records import QuestionRecord, SceneRecord, from_example, question_features, to_example
+from spatial_jax.data.records import (
+    QuestionRecord,
+    SceneRecord,
+    check_record,
+    check_schema,
+    from_example,
+    question_features,
+    to_example,
+)
 from spatial_jax.dataset_folder import open_dataset_folder
 from spatial_jax.pages import one_line, say
 from spatial_jax.reading import read_object
@@ -37,12 +45,15 @@ class SceneDataset:
             )
         try:
             builder = open_dataset_folder(directory)
+            told = check_schema(builder.info, SceneRecord)
             splits = sorted(builder.info.splits, key=lambda s: (s != "train", s))
             decoders = {"image": tfds.decode.SkipDecoding()}
             self._parts = [(s, builder.as_data_source(s, decoders=decoders)) for s in splits]
         except Exception as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             raise DatasetError(f"{directory}: cannot be opened as a scene dataset ({reason})") from error
+        if told:
+            say(f"{directory}: {told}")
         self.digest = dataset_digest(directory)
         self.skipped: collections.Counter[str] = collections.Counter()
 
@@ -54,7 +65,9 @@ class SceneDataset:
         for split, source in self._parts:
             if index < len(source):
                 try:
-                    return from_example(SceneRecord, source[index])
+                    scene = from_example(SceneRecord, source[index])
+                    check_record(scene)
+                    return scene
                 except Exception as error:
                     return one_line(f"{split} scene {index}: {type(error).__name__}: {error}", 200)
             index -= len(source)

@@ -19,6 +19,7 @@ from pathlib import Path
 from data_prep.synthesis.faithful import unfaithful
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.endpoints import ChatEndpoint, EndpointError
+from spatial_jax.reading import parse_json
 
 STYLES = {
     "reword": "Rewrite the question in other words.",
@@ -71,9 +72,9 @@ class Cache:
         self._path, self._writes = Path(path), True
         self._replies: dict[str, str] = {}
         if self._path.is_file():
-            for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+            for line in self._path.read_text(encoding="utf-8", errors="replace").split("\n"):
                 try:
-                    entry = json.loads(line)
+                    entry = parse_json(line)
                     if isinstance(entry["reply"], str):
                         self._replies[entry["key"]] = entry["reply"]
                 except (ValueError, KeyError, TypeError, RecursionError):
@@ -183,7 +184,7 @@ class Variation:
             self.reasons["no reply from the endpoint" if self.endpoint else "not in the cache"] += 1
             return record
         text = reply.strip()
-        meta = json.loads(record.meta)
+        meta = parse_json(record.meta)
         problem = unfaithful(
             record.question, text, names=meta.get("captions", ()), answer=record.answer, options=record.options
         )

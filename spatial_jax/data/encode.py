@@ -91,8 +91,8 @@ class SampleEncoder:
             else:
                 prompt = self.processor.encode(messages, images=pictures, normalise=False)
             target = target_text(resolved, self.style.mode)
-            ids = [*self.processor.tokenizer.encode(target), self.processor.eos_ids[0]]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            ids = [*self.processor.tokenizer.encode_text(target), self.processor.eos_ids[0]]
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             return Unusable(where or record.question_id, f"{record.question_id}: {error}")
         return Sample(resolved, prompt, dataset, index, target, np.asarray(ids, np.int32))
 
@@ -116,7 +116,7 @@ class SampleEncoder:
             )
         else:
             tokens, patches = self.processor.measure(messages, sizes)
-        return tokens, patches, len(self.processor.tokenizer.encode(target_text(resolved, self.style.mode))) + 1
+        return tokens, patches, len(self.processor.tokenizer.encode_text(target_text(resolved, self.style.mode))) + 1
 
     def resolved(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
         """The record in pixels of its pictures as the model sees them, and their (width, height). ValueError where

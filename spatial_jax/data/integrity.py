@@ -8,10 +8,11 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from spatial_jax.reading import read_object
 
 
 class DatasetError(ValueError):
@@ -34,7 +35,13 @@ def check_shards(directory: Path, shards: list[tuple[str, int]], split: str, che
     one, record count.
 
     A shard whose count is right but whose sum is not stays readable: its damaged records are skipped one by one."""
-    stated = {entry["file"]: entry for entry in _manifest(directory).get("splits", {}).get(split, {}).get("shards", [])}
+    try:
+        listed = _manifest(directory).get("splits", {}).get(split, {}).get("shards", [])
+        stated = {entry["file"]: entry for entry in listed}
+    except (AttributeError, KeyError, TypeError):
+        raise DatasetError(
+            f"{directory}/manifest.json: its list of shards cannot be read; copy the dataset again"
+        ) from None
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         return list(
             pool.map(lambda shard: _check(directory / shard[0], shard[1], stated.get(shard[0]), checksums), shards)
@@ -46,11 +53,9 @@ def _manifest(directory: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        return json.loads(path.read_text())
+        return read_object(path, "copy the dataset again or run data_prep again")
     except ValueError as error:
-        raise DatasetError(
-            f"{path}: not valid JSON ({error}); copy the dataset again or run data_prep again"
-        ) from error
+        raise DatasetError(str(error)) from None
 
 
 def _check(path: Path, records: int, stated: dict[str, Any] | None, checksums: bool) -> Shard:

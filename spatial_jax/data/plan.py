@@ -7,7 +7,6 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import dataclasses
-import json
 import logging
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ import numpy as np
 from spatial_jax.data.encode import SampleEncoder
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.records import QuestionRecord
-from spatial_jax.data.source import QuestionSource, Unusable
+from spatial_jax.data.source import QuestionSource, Unusable, reason_kind
 
 log = logging.getLogger(__name__)
 _CURES = (
@@ -100,13 +99,12 @@ def plan_samples(
     def look(position: int) -> tuple[tuple[int, int, int], str, str]:
         record = source[position]
         if isinstance(record, Unusable):
-            return (0, 0, 0), record.reason, record.reason.partition(":")[0]
+            return (0, 0, 0), record.reason, reason_kind(record.reason)
         try:
             needs = encoder.measure(record)
-            json.loads(record.reward)
             if check is not None:
                 check(record)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             return (0, 0, 0), f"{record.question_id}: {error}", str(error).partition(":")[0]
         for need, limit, (what, cure) in zip(needs, limits, _CURES):
             if limit is not None and need > limit:

@@ -10,7 +10,6 @@ are pictures.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +17,8 @@ from typing import Any
 from spatial_jax.data.drawing import SYSTEM as DRAWING_SYSTEM
 from spatial_jax.data.drawing import index_line
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.processing.user_text import as_text
+from spatial_jax.reading import parse_object
 
 PROMPT_MODES = ("bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -93,10 +94,20 @@ def question_text(record: QuestionRecord, mode: str) -> str:
     text = record.question
     if mode == "bare":
         return text
-    if record.question_type == "mcq" and not re.search(r"^\s*\(?A[.):]", text, re.MULTILINE):
+    if record.question_type == "mcq" and not _lists_options(text, record.options):
         text += "".join(f"\n{LETTERS[i]}. {option}" for i, option in enumerate(record.options))
     hint = instruction(mode, record.question_type, record.unit, text)
     return f"{text}\n{hint}" if hint else text
+
+
+def _lists_options(text: str, options: Sequence[str]) -> bool:
+    """Whether a question shows its lettered options: on lines of their own, all in one line, or they are mere
+    letters.
+    """
+    if re.search(r"^\s*\(?A[.):]", text, re.MULTILINE) or tuple(options) == tuple(LETTERS[: len(options)]):
+        return True
+    shown = (rf"(?<![A-Za-z0-9])\(?{LETTERS[i]}[.):]\s*{re.escape(option)}" for i, option in enumerate(options))
+    return bool(options) and all(re.search(pattern, text) for pattern in shown)
 
 
 def build_messages(
@@ -138,14 +149,14 @@ def is_video(record: QuestionRecord) -> bool:
     """Whether the record's pictures are the frames of one video: meta holds {"video": {"fps", "indices", "total",
     "times"}} (all optional; `times` in seconds, where the rate varies).
     """
-    return "video" in record.meta and isinstance(json.loads(record.meta).get("video"), dict)
+    return "video" in record.meta and isinstance(parse_object(record.meta).get("video"), dict)
 
 
 def video_facts(record: QuestionRecord) -> dict[str, Any]:
     """`fps`, `indices`, `total` and `times` of a video record as processing.Video takes them. ValueError for lists that
     are none.
     """
-    stated = json.loads(record.meta)["video"]
+    stated = parse_object(record.meta)["video"]
     facts = {key: stated[key] for key in ("fps", "indices", "total", "times") if stated.get(key) is not None}
     for key in ("indices", "times"):
         if key in facts:
@@ -172,7 +183,7 @@ def target_parts(record: QuestionRecord, mode: str) -> tuple[str, str]:
     """(answer, thought) of the response that supervised fine-tuning teaches. The thought is the record's own (meta
     "thought", else its answer sentence "sentence", else one plain sentence).
     """
-    meta = json.loads(record.meta)
+    meta = parse_object(record.meta)
     answer = record.answer if mode == "bare" else answer_text(record)
     return answer, meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."
 
@@ -188,4 +199,4 @@ def target_text(record: QuestionRecord, mode: str) -> str:
 
 
 def _text_part(text: str) -> list[dict[str, Any]]:
-    return [{"type": "text", "text": text}] if text else []
+    return [{"type": "text", "text": as_text(text)}] if text else []

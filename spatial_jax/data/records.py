@@ -20,7 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from spatial_jax.reading import parse_object
+
 GENERATOR_VERSION = "1"
+SCHEMA_VERSION = 2  # of the two records' fields and their meaning; stored as the dataset's version N.0.0
 QUESTION_TYPES = ("mcq", "number", "box", "order", "word", "direction", "free")
 CODE_REWARDS = ("user",)  # reward kinds that run a file: the command line and the config name them, never a record
 DEPTH_FLAGS = ("metric", "relative", "none")
@@ -122,8 +125,64 @@ class QuestionRecord:
         """Plain dict with reward, meta and difficulty parsed: what rewards and pages receive."""
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for key in ("reward", "meta", "difficulty"):
-            out[key] = json.loads(out[key])
+            out[key] = _object(out[key], key)
         return out
+
+
+MOST_OPTIONS = 26  # an option has a letter
+_OBJECTS = ("reward", "meta", "difficulty", "provenance", "uncertainty")  # fields that hold a JSON object
+
+
+def check_record(record: QuestionRecord | SceneRecord) -> None:
+    """ValueError, one line that names the field, where a record cannot be used: a field of JSON that is no object or
+    holds a number that no float can hold, more options than letters, pictures without their sizes, a video without a
+    rate.
+    """
+    for field in _OBJECTS:
+        if hasattr(record, field):
+            _object(getattr(record, field), field)
+    if isinstance(record, SceneRecord):
+        for number, item in enumerate(record.objects):
+            for field in ("uncertainty", "provenance"):
+                _object(getattr(item, field), f"object {number}'s {field}")
+        return
+    if len(record.options) > MOST_OPTIONS:
+        raise ValueError(f"field options holds {len(record.options)}, {MOST_OPTIONS} are the most")
+    if not len(record.images) == len(record.widths) == len(record.heights):
+        sizes = f"{len(record.widths)} widths and {len(record.heights)} heights"
+        raise ValueError(f"{len(record.images)} pictures but {sizes}")
+    for width, height in zip(record.widths, record.heights):
+        if width < 1 or height < 1:
+            raise ValueError(f"a picture of {width}x{height} pixels in the fields widths and heights")
+    _check_meta(json.loads(record.meta))
+
+
+def _object(text: str, field: str) -> dict[str, Any]:
+    try:
+        return parse_object(text)
+    except ValueError as error:
+        raise ValueError(f"field {field}: {error}") from None
+
+
+def _check_meta(meta: dict[str, Any]) -> None:
+    """The parts of a question's meta that prompts are made of."""
+    for key in ("thought", "sentence"):
+        if not isinstance(meta.get(key) or "", str):
+            raise ValueError(f"field meta: {key} is no text")
+    video = meta.get("video")
+    if not isinstance(video, dict):
+        return
+    fps, total = video.get("fps"), video.get("total")
+    if fps is not None and not (type(fps) in (int, float) and 0 < fps < 1e4):
+        raise ValueError(f"field meta: video.fps = {str(fps)[:20]!r} is no rate in frames a second")
+    if total is not None and not (type(total) is int and total > 0):
+        raise ValueError(f"field meta: video.total = {str(total)[:20]!r} is no number of frames")
+    for key in ("indices", "times"):
+        given = video.get(key)
+        if given is not None and not (
+            isinstance(given, list) and all(type(i) in (int, float) and 0 <= i < 1e9 for i in given)
+        ):
+            raise ValueError(f"field meta: video.{key} is no list of numbers")
 
 
 def coordinate(axis: str, value: float, decimals: int = 0) -> str:
@@ -285,6 +344,29 @@ def _convert(field: dataclasses.Field, value: Any) -> Any:
 
 # Fields that records written before them do not have: these are read with the field's default, "unknown".
 LATER_FIELDS = {"depth_share", "depth_cover"}
+
+
+def check_schema(info: Any, kind: type) -> str:
+    """What is to be said of a dataset (its TFDS info) of records of `kind` from another version: "" for one of this
+    version, else one line that tells how it is read. ValueError for a newer one, and for one that lacks fields.
+    """
+    ours = "written by data_prep" in (info.description or "")  # others number their versions as they like
+    version = int(str(info.version).partition(".")[0]) if ours else SCHEMA_VERSION
+    if version > SCHEMA_VERSION:
+        raise ValueError(
+            f"its records are of schema {version}, this version reads {SCHEMA_VERSION}; update spatial_jax"
+        )
+    names = {f.name for f in dataclasses.fields(kind)}
+    missing = names - set(info.features)
+    if "objects" in info.features and "objects" in names:
+        inner = getattr(info.features["objects"], "feature", info.features["objects"])
+        missing |= {f.name for f in dataclasses.fields(SceneObject)} - set(inner)
+    if missing - LATER_FIELDS:
+        raise ValueError(f"its records lack {', '.join(sorted(missing - LATER_FIELDS))}; make the dataset again")
+    if version == SCHEMA_VERSION and not missing:
+        return ""
+    unknown = f"{', '.join(sorted(missing))} are taken as unknown" if missing else "all fields are there"
+    return f"its records are of schema {version}, now it is {SCHEMA_VERSION}: {unknown}; make it again to have all"
 
 
 def from_example(kind: type, example: dict[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from spatial_jax.data.integrity import DatasetError, check_shards, content_digest
-from spatial_jax.data.records import SceneObject, SceneRecord, from_example
+from spatial_jax.data.records import SceneObject, SceneRecord, check_schema, from_example
 from spatial_jax.dataset_folder import open_dataset_folder
 from spatial_jax.media import open_image
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing.user_text import as_text
+
+log = logging.getLogger(__name__)
 
 COVERED = 0.15  # share of a token's area that an object must cover to name it
 NAMES = 8  # tokens of objects' names in the text after the picture, at most
@@ -56,8 +60,11 @@ def open_scenes(directory: str | Path, split: str = "train"):
         )
     try:
         builder = open_dataset_folder(directory)
+        told = check_schema(builder.info, SceneRecord)
     except ValueError as error:
         raise DatasetError(" ".join(str(error).split())[:400]) from None
+    if told:
+        log.warning("%s: %s", directory, told)
     return builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
 
 
@@ -108,6 +115,7 @@ def _prompt_of_names(captions: Sequence[str], image: bytes, processor: Processor
     """(prompt that shows the picture and then says "the red ball, the blue box", where the tokens of each caption are
     in it).
     """
+    captions = [as_text(caption) for caption in captions]
     parts = [f" the {caption}" for caption in captions]
     content = [{"type": "image"}, {"type": "text", "text": ",".join(parts)}]
     prompt = processor.encode([{"role": "user", "content": content}], [image], normalise=False)
@@ -126,7 +134,7 @@ def object_place(scene: SceneRecord, item: SceneObject, processor: Processor) ->
 
 def caption_ids(caption: str, processor: Processor, words: int) -> Sequence[int]:
     """First token ids of the caption's last `words` words, as they stand inside a sentence; -1 fills up a short one."""
-    ids = [int(processor.tokenizer.encode(" " + word)[0]) for word in caption.split()[-words:]]
+    ids = [int(processor.tokenizer.encode_text(" " + word)[0]) for word in caption.split()[-words:]]
     return [-1] * (words - len(ids)) + ids
 
 

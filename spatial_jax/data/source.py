@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import logging
+import re
 import threading
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.data.integrity import DatasetError, Shard, check_shards, content_digest
-from spatial_jax.data.records import QuestionRecord, from_example
+from spatial_jax.data.records import QuestionRecord, check_record, check_schema, from_example
 from spatial_jax.dataset_folder import open_dataset_folder
+from spatial_jax.pages import one_line
 
 log = logging.getLogger(__name__)
 
@@ -67,12 +69,15 @@ class QuestionSource:
     def __getitem__(self, position: int) -> QuestionRecord | Unusable:
         index = int(self.indices[position])
         try:
-            return from_example(QuestionRecord, self._data()[index])
+            record = from_example(QuestionRecord, self._data()[index])
         except Exception as error:  # whatever a flipped bit makes of TFDS, protobuf or ArrayRecord
-            return Unusable(
-                self.locate(index),
-                f"cannot be read ({type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''})",
-            )
+            told = one_line(f"{type(error).__name__}: {error}", 200)
+            return Unusable(self.locate(index), f"cannot be read ({told})")
+        try:
+            check_record(record)
+        except ValueError as error:
+            return Unusable(self.locate(index), f"{one_line(record.question_id, 80)}: {error}")
+        return record
 
     def __iter__(self) -> Iterator[QuestionRecord | Unusable]:
         return (self[i] for i in range(len(self)))
@@ -144,6 +149,12 @@ def open_questions(
         raise DatasetError(
             f"{path}: not a question dataset (fields {fields}); give one that data_prep.synthesize wrote"
         )
+    try:
+        told = check_schema(builder.info, QuestionRecord)
+    except ValueError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    if told:
+        log.warning("%s: %s", path, told)
     names = [Path(file).name for file in info.filenames] if hasattr(info, "filenames") else []
     shards = check_shards(path, sorted(zip(names, info.shard_lengths)), split, checksums)
     good, start = [], 0
@@ -196,6 +207,12 @@ def left_encoded() -> dict[str, Any]:
     return {"images": LeftEncoded()}
 
 
+def reason_kind(reason: str) -> str:
+    """What a reason is counted by: without the record's id before it, and what follows a bracket or a colon."""
+    whole = re.sub(r"^\S*/\S*: ", "", reason)
+    return re.split(r"[(:]", whole, maxsplit=1)[0].strip() or reason
+
+
 class SkipCounter:
     """Counts unusable records by reason, logs the first few of each reason."""
 
@@ -208,7 +225,7 @@ class SkipCounter:
         if item.where in self._seen:
             return
         self._seen.add(item.where)
-        self.counts[item.reason.split("(")[0].strip()] += 1
+        self.counts[reason_kind(item.reason)] += 1
         if self.total <= self._shown:
             log.warning("skipped %s: %s", item.where, item.reason)
 

@@ -19,6 +19,7 @@ from absl import logging
 
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
+from spatial_jax.reading import parse_object
 from spatial_jax.rewards import extract_answer, outcome_many, parse_box, parse_choice, parse_number
 
 MAX_CANDIDATES = 20  # constants tried by the blind guesser, a family
@@ -158,6 +159,42 @@ def evaluate_heldout(
     return result
 
 
+def evaluate_saved(
+    name: str,
+    records: Sequence[QuestionRecord],
+    rows: Mapping[str, Mapping[str, Any]],
+    train: Sequence[QuestionRecord] = (),
+    *,
+    extra: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The result of a responses file (id -> {"responses", "model_sizes"}) to self-built questions. A
+    question without a response has one empty response a sample and scores 0, which is said. ValueError where no id of
+    the file is one of the records'.
+    """
+    known = [r for r in records if r.question_id in rows]
+    if not known:
+        raise ValueError(
+            f"{name}: none of the {len(rows)} responses has the id of one of its {len(records)} questions, such as"
+            f" {records[0].question_id!r}"
+            if records
+            else f"{name}: the dataset holds no question"
+        )
+    samples = max(len(rows[r.question_id]["responses"]) for r in known) or 1
+    kept = [rows.get(r.question_id, {}) for r in records]
+    responses = [list(row.get("responses") or [""] * samples) for row in kept]
+    missing, unknown = len(records) - len(known), len(rows) - len(known)
+    if missing or unknown:
+        logging.warning(
+            "%s: %d of %d questions have no response and score 0; %d responses are to no question of it",
+            name,
+            missing,
+            len(records),
+            unknown,
+        )
+    sizes, told = [row.get("model_sizes") for row in kept], {**(extra or {}), "missing": missing}
+    return evaluate_heldout(name, records, responses, train, model_sizes=sizes, extra=told)
+
+
 def add_prior(
     result: dict[str, Any], records: Sequence[Mapping[str, Any]], priors: Mapping[str, Sequence[float]]
 ) -> None:
@@ -290,7 +327,7 @@ def gallery_rows(
             "responses": list(answers),
             "score": scores.get(r.question_id),
             "images": list(r.images),
-            "meta": json.loads(r.meta),
+            "meta": parse_object(r.meta),
         }
         for r, answers in zip(records, responses)
     ]

@@ -17,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.reading import parse_json, parse_object
+
 ID_KEYS = ("id", "idx", "index", "question_id", "qid")
 TEXT_KEYS = ("response", "full_prediction", "prediction", "output", "answer_text", "text")
 
@@ -52,8 +54,8 @@ class ResponseLog:
                 if not line.endswith(b"\n"):
                     break
                 try:
-                    row = json.loads(line)
-                except json.JSONDecodeError:
+                    row = parse_object(line)
+                except ValueError:
                     break
                 if number == 0:
                     if row.get("fingerprint") != head["fingerprint"]:
@@ -61,6 +63,8 @@ class ResponseLog:
                             f"{self.path}: holds responses of other settings ({_first_difference(row, head)}); "
                             "give another --out or remove the file"
                         )
+                elif not isinstance(row.get("id"), str) or not isinstance(row.get("responses"), list):
+                    break
                 else:
                     self.rows[row["id"]] = row
                 good += len(line)
@@ -96,8 +100,10 @@ def read_responses(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     rows: dict[str, dict[str, Any]] = {}
+    begun = False
     for place, row in _objects(path, text):
         if "settings" in row and "fingerprint" in row:
+            begun = True
             continue
         key = next((k for k in ID_KEYS if row.get(k) is not None), None)
         if key is None:
@@ -118,24 +124,29 @@ def read_responses(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
                 "full_prediction" in row and "prediction" in row
             ):  # BLINK's own layout: the judge's reading beside the text
                 rows[name].setdefault("judge", row["prediction"])
+    if not rows and not begun:
+        raise ValueError(f"{path}: holds no response; one JSON object a line is needed")
     return rows
 
 
 def _objects(path: Path, text: str) -> Iterable[tuple[str, dict[str, Any]]]:
     if text.lstrip().startswith("["):
         try:
-            for number, row in enumerate(json.loads(text)):
-                yield f"{path}: entry {number}", row
-            return
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}: not JSON (line {error.lineno})") from error
+            rows = parse_json(text)
+        except ValueError as error:
+            raise ValueError(f"{path}: not JSON ({error})") from None
+        for number, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}: entry {number} is not an object")
+            yield f"{path}: entry {number}", row
+        return
     lines = text.split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
+            row = parse_json(line)
+        except ValueError as error:
             if number >= len(lines) - 1 and not text.endswith("\n"):
                 return  # the last line of an interrupted run
             raise ValueError(f"{path}: line {number} is not JSON; one object a line is needed") from error

@@ -26,7 +26,8 @@ from spatial_jax.evals.results import write_result
 from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.processing import EncodedPrompt
-from spatial_jax.rewards.base import OWN_FORMAT
+from spatial_jax.processing.user_text import as_text
+from spatial_jax.rewards.base import OWN_FORMAT, nearest
 
 HELDOUT_TOKENS = 256
 THOUGHT_TOKENS = 1024  # of a reply with a thought
@@ -102,10 +103,16 @@ def load_records(
         raise ValueError(
             f"{', '.join(map(str, directories))}: no record of split {split} is left ({'; '.join(left_out)})"
         )
-    if families and not kept:
-        raise ValueError(f"no record of {', '.join(families)} in split {split} of {', '.join(map(str, directories))}")
+    check_families(families, {str(f) for source in sources for f in source.column("family")}, split)
     records = list(kept.values())
     return records if not limit or len(records) <= limit else [records[i * len(records) // limit] for i in range(limit)]
+
+
+def check_families(asked: Sequence[str], there: set[str], split: str) -> None:
+    """ValueError that names the nearest where one of the asked families has no record."""
+    for family in asked:
+        if family not in there:
+            raise ValueError(f"--families: no record of {family!r} in split {split}; {nearest(family, there)}")
 
 
 def reward_kind(record: QuestionRecord) -> str:
@@ -227,11 +234,11 @@ def item_messages(text: str, pictures: int, videos: int, system: str | None = No
     parts = text.split("<image>")
     if len(parts) - 1 == pictures and pictures:
         for i, part in enumerate(parts):
-            content += ([{"type": "text", "text": part}] if part else []) + (
+            content += ([{"type": "text", "text": as_text(part)}] if part else []) + (
                 [{"type": "image"}] if i < pictures else []
             )
     else:
-        content += [{"type": "image"}] * pictures + [{"type": "text", "text": text.replace("<image>", "")}]
+        content += [{"type": "image"}] * pictures + [{"type": "text", "text": as_text(text.replace("<image>", ""))}]
     turn = {"role": "user", "content": content}
     return [turn] if system is None else [{"role": "system", "content": system}, turn]
 

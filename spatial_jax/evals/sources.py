@@ -10,13 +10,13 @@ import base64
 import binascii
 import csv
 import fnmatch
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from spatial_jax.media import natural_key
+from spatial_jax.reading import lines_of, parse_json, parse_object
 
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
@@ -102,14 +102,14 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             with open(path, encoding="utf-8", newline="") as file:
                 yield from csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
         elif path.suffix == ".jsonl":
-            for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+            for number, line in enumerate(lines_of(path.read_text(encoding="utf-8-sig")), 1):
                 if line.strip():
                     try:
-                        yield json.loads(line)
-                    except json.JSONDecodeError as error:
-                        raise SourceError(f"{path}: line {number} is not JSON") from error
+                        yield parse_object(line)
+                    except ValueError as error:
+                        raise SourceError(f"{path}: line {number} is not a JSON object ({error})") from None
         else:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8-sig"))
             if isinstance(content, dict):
                 content = next(
                     (content[k] for k in ("questions", "data", "items") if isinstance(content.get(k), list)), None
@@ -117,8 +117,10 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(content, list):
                 raise SourceError(f"{path}: holds no list of items")
             yield from (row if isinstance(row, dict) else {"row": row} for row in content)
-    except (UnicodeDecodeError, json.JSONDecodeError, csv.Error) as error:
-        raise SourceError(f"{path}: cannot be read ({error})") from error
+    except SourceError:
+        raise
+    except (ValueError, OSError, csv.Error) as error:  # pyarrow's errors are of these two
+        raise SourceError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:
@@ -138,7 +140,7 @@ def as_list(value: Any) -> list[Any]:
     if isinstance(value, str):
         text = value.strip()
         if text.startswith("[") and text.endswith("]"):
-            for read in (json.loads, ast.literal_eval):
+            for read in (parse_json, ast.literal_eval):
                 try:
                     parsed = read(text)
                     return list(parsed) if isinstance(parsed, (list, tuple)) else [value]
@@ -148,10 +150,34 @@ def as_list(value: Any) -> list[Any]:
     return list(value) if hasattr(value, "__iter__") and not isinstance(value, (bytes, dict)) else [value]
 
 
+def below(root: str, name: str, *folders: str) -> str:
+    """The file `name` below `root`, tried under `folders` too: an item opens no file from elsewhere, whether by "..",
+    by an absolute name or by a link. What does not exist or leads out is returned as a path that says so when it is
+    opened.
+    """
+    base = Path(root).resolve()
+    # A snapshot of the hub's cache is a folder of links into its own repository's blobs.
+    allowed = base.parent.parent if base.parent.name == "snapshots" else base
+    leads_out = False
+    for folder in ("", *folders):
+        try:
+            candidate = Path(root) / folder / name
+            if candidate.exists():
+                places = (allowed, (base / folder).resolve()) if folder else (allowed,)  # the benchmark's own folders
+                if any(candidate.resolve().is_relative_to(place) for place in places):
+                    return str(candidate)
+                leads_out = True
+        except (OSError, ValueError, RuntimeError):  # a zero byte, a name that is too long, links in a circle
+            continue
+    told = name.replace("\0", "")[:200]
+    outside = leads_out or Path(told).is_absolute() or ".." in Path(told).parts
+    return str(Path(root) / f"(refused, it leads out of the folder) {told}") if outside else str(Path(root) / told)
+
+
 def picture(value: Any, root: str, *folders: str) -> bytes | str | None:
     """Encoded bytes, or the path of a picture, out of any of the published forms: {"bytes", "path"}, bytes, base64
-    text, a path relative to the files (tried under `folders` too). A path that does not exist is returned as it is;
-    opening it reports it.
+    text, a path relative to the files (`below`). A path that does not exist is returned as it is; opening it reports
+    it.
     """
     if value is None:
         return None
@@ -165,11 +191,7 @@ def picture(value: Any, root: str, *folders: str) -> bytes | str | None:
             return base64.b64decode(text, validate=False)
         except (binascii.Error, ValueError) as error:
             raise SourceError(f"a picture of {len(text)} characters is not base64") from error
-    for folder in ("", *folders):
-        candidate = Path(root) / folder / text
-        if candidate.exists():
-            return str(candidate)
-    return str(Path(root) / text)
+    return below(root, text, *folders)
 
 
 def pictures(values: Any, root: str, *folders: str) -> list[bytes | str]:

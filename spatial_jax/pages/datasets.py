@@ -4,11 +4,11 @@ named.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from spatial_jax.dataset_folder import check_dataset_folder, open_dataset_folder
+from spatial_jax.reading import parse_json
 
 
 class ExampleFolder:
@@ -67,7 +67,7 @@ class ExampleFolder:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
-        value = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        value = parse_json((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -16,6 +16,7 @@ from tokenizers.models import BPE
 
 from spatial_jax.models.json_files import Fields, read_json
 from spatial_jax.processing.chat_template import ChatTemplate
+from spatial_jax.processing.user_text import as_text, pieces
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +93,12 @@ class ChatTokenizer:
         return self.backend.token_to_id(token)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of `text`; special tokens in it become their ids."""
-        return self.backend.encode(text, add_special_tokens=False).ids
+        """Token ids of `text`; special tokens in it become their ids, except where `user_text.as_text` marked them."""
+        return [i for piece in pieces(text) for i in self.backend.encode(piece, add_special_tokens=False).ids]
+
+    def encode_text(self, text: str) -> list[int]:
+        """Token ids of a text from data: what looks like a control token in it stays text."""
+        return self.encode(as_text(text))
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Text of `ids`; ids without a token give nothing."""

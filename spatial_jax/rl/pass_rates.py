@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.reading import parse_json, parse_object
+
 
 @dataclasses.dataclass
 class Entry:
@@ -120,10 +122,10 @@ def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
             if item["answers"]
         ]
     rows = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                rows.append(json.loads(line))
+                rows.append(parse_object(line))
             except ValueError:
                 raise ValueError(
                     f"{file}, line {number} is not JSON; the file holds one object a line with question_id, pass_k"
@@ -143,7 +145,7 @@ def pass_rate_asking(file: str | Path) -> dict[str, Any]:
 def _result(text: str) -> dict[str, Any] | None:
     """The evaluation's result that the text is; None for JSON lines."""
     try:
-        result = json.loads(text)
+        result = parse_json(text)
     except ValueError:
         return None
     return result if isinstance(result, dict) and "items" in result else None

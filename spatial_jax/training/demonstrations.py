@@ -4,7 +4,6 @@ what it will see.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import DrawingError
 from spatial_jax.processing.processor import Processor
+from spatial_jax.reading import parse_object
 from spatial_jax.rollout.environment import answered
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
@@ -24,7 +24,7 @@ from spatial_jax.training.setup import Setup
 
 def shown_before(record: QuestionRecord) -> list[str]:
     """The turns that a record demonstrates before its answer."""
-    turns = json.loads(record.meta).get("turns", [])
+    turns = parse_object(record.meta).get("turns", [])
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
         raise ValueError('meta "turns" must be a list of texts')
     return turns
@@ -36,7 +36,7 @@ def demonstration(sample: Sample, setup: Setup) -> Trajectory:
     """
     environment, processor = drawing_environment(setup, [sample]), setup.processor
     replies = [
-        np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)
+        np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)
         for text in shown_before(sample.record)
     ]
     replies.append(sample.target_ids)
@@ -62,11 +62,11 @@ def demonstration_check(
         said = shown_before(resolved)
         if len(said) >= rollout.turns:
             raise ValueError(f"{len(said)} turns and an answer are more than config.rollout.turns = {rollout.turns}")
-        tokens = len(processor.tokenizer.encode(target_text(resolved, encoder.style.mode))) + 1
+        tokens = len(processor.tokenizer.encode_text(target_text(resolved, encoder.style.mode))) + 1
         for number in range(1, len(said) + 1):
             try:
                 tokens += (
-                    len(processor.tokenizer.encode(said[number - 1]))
+                    len(processor.tokenizer.encode_text(said[number - 1]))
                     + 1
                     + _shown_tokens(said[:number], sizes, processor, rollout)
                 )

@@ -87,7 +87,7 @@ class Dpo:
             text = self.pairs.rejected(sample.record, sizes[0] if len(sizes) else None)
         except ValueError:
             return None
-        ids = np.asarray([*processor.tokenizer.encode(text), processor.eos_ids[0]], np.int32)
+        ids = np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)
         return (sample.target_ids, ids) if len(ids) <= max(self.setup.buckets.answer) else None
 
     def _micro(self, samples: Sequence[Sample], made: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> GroupBatch:

@@ -77,7 +77,7 @@ class Pairs:
         def look(record: QuestionRecord) -> None:
             resolved, sizes = encoder.resolved(record)
             text = self.rejected(resolved, sizes[0] if sizes else None)
-            if len(encoder.processor.tokenizer.encode(text)) + 1 > longest:
+            if len(encoder.processor.tokenizer.encode_text(text)) + 1 > longest:
                 raise ValueError(
                     f"more than {longest} tokens of its rejected answer (add an answer bucket): {text[:80]!r}"
                 )

@@ -5,12 +5,13 @@ point cloud. Metres, z up.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from spatial_jax.reading import parse_json
 
 
 class MetadataError(ValueError):
@@ -94,7 +95,7 @@ def parse_room(scene_id: str, meta: dict[str, Any], points: np.ndarray | None = 
 def load_rooms(path: str, clouds: str = "") -> tuple[list[Room], list[str]]:
     """(rooms, problems) of a metadata JSON {scene: {...}}; `clouds`: a folder with SCENE.npy point clouds [n, 3]."""
     try:
-        data = json.loads(Path(path).read_text())
+        data = parse_json(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise MetadataError(f"{path}: cannot be read as JSON ({error}); give a file of {{scene: metadata}}") from error
     if not isinstance(data, dict):

@@ -32,6 +32,7 @@ from spatial_jax.evals.benchmarks.base import (
 from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.matching_spatial import option_score
 from spatial_jax.evals.sources import as_list, picture, read_rows
+from spatial_jax.reading import parse_json
 
 _ANSWER = re.compile(r"Answer\s*:\s*([A-D])\b", re.IGNORECASE)
 _OPEN, _CLOSE = re.compile("<answer>", re.IGNORECASE), re.compile("</answer>", re.IGNORECASE)
@@ -119,7 +120,7 @@ def prompt(item: Item, scoring: str) -> str:
 
 def _json_letter(response: str) -> str:
     try:
-        content = json.loads(response.strip().removeprefix("```json").removesuffix("```").strip())
+        content = parse_json(response.strip().removeprefix("```json").removesuffix("```").strip())
         return content.get("answer", "A").strip().upper()[:1]
     except (ValueError, AttributeError, RecursionError):
         return "A"

@@ -20,6 +20,7 @@ import numpy as np
 from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, ItemError, Metrics, Outcome, Scored, by_category
 from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.sources import picture, read_rows
+from spatial_jax.reading import parse_json
 
 GROUPS = (
     ("tall/short", ("short", "tall")),
@@ -64,10 +65,10 @@ def load(root: Path) -> list[dict[str, Any]]:
     items = []
     for number, row in enumerate(read_rows(root, ("*SpatialRGPT*", "*val*", "*"))):
         info, qa = (
-            json.loads(row[k]) if isinstance(row.get(k), str) else row.get(k) or {} for k in ("image_info", "qa_info")
+            parse_json(row[k]) if isinstance(row.get(k), str) else row.get(k) or {} for k in ("image_info", "qa_info")
         )
         talk = (
-            json.loads(row["conversations"])
+            parse_json(row["conversations"])
             if isinstance(row.get("conversations"), str)
             else row.get("conversations") or []
         )
@@ -110,7 +111,7 @@ def _judge(item: Item) -> dict[str, Any] | None:
     judged = item["judge"]
     if isinstance(judged, str):
         try:
-            judged = json.loads(judged)
+            judged = parse_json(judged)
         except (json.JSONDecodeError, RecursionError):
             return None
     return judged if isinstance(judged, dict) else None

@@ -33,7 +33,7 @@ from spatial_jax.evals.matching import closed_braces
 from spatial_jax.evals.matching_spatial import match_number, option_score
 from spatial_jax.evals.mra import finite, mra, mra_signed, mra_spatial_ssrl, to_float
 from spatial_jax.evals.numbers import first_number
-from spatial_jax.evals.sources import as_list, read_rows
+from spatial_jax.evals.sources import as_list, below, read_rows
 
 DIRECTIONS = ("object_rel_direction_easy", "object_rel_direction_medium", "object_rel_direction_hard")
 CHOICE = (*DIRECTIONS, "object_rel_distance", "route_planning", "obj_appearance_order")
@@ -57,7 +57,7 @@ def load(root: Path) -> list[dict[str, Any]]:
                 "options": options or None,
                 "images": [],
                 "ground_truth": str(row.get("ground_truth", row.get("answer"))),
-                "video": str(Path(row["_root"]) / video) if video else None,
+                "video": below(row["_root"], str(video)) if video else None,
                 "scene": str(row.get("scene_name") or video),
             }
         )
