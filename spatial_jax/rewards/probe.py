@@ -22,18 +22,18 @@ def probe_reward(spec: Spec, records: Sequence[Record], context: Context) -> Non
     """Scores the true answer and another one to each record, for kinds that wait for something (user, judge). Raises
     ValueError, one line with the first failure, where every answer fails; where some do, they are logged.
     """
-    if spec.get("kind") == "user":
-        spec = {**spec, "timeout": max(float(spec.get("timeout", 10.0)), LOAD_SECONDS)}
-    failures, asked = [], 0
+    failures, asked, patient = [], 0, spec.get("kind") == "user"
     for record in records:
         for answer in (str(record["answer"]), _OTHER):
             asked += 1
+            tried = {**spec, "timeout": LOAD_SECONDS} if patient else spec
             try:
-                evaluate(spec, well_formed(spec, answer), record, dataclasses.replace(context, until=None))
+                evaluate(tried, well_formed(spec, answer), record, dataclasses.replace(context, until=None))
+                patient = False
             except RewardUnavailable as error:
                 failures.append(str(error).removesuffix("; the sample is excluded"))
-                if spec.get("kind") == "user" and "was stopped" in str(error):
-                    break  # a hanging function: the other answers would only take as long
+                if patient and "was stopped" in failures[-1]:  # it hangs: the other answers would only take as long
+                    raise ValueError(f"the reward does not work: {failures[-1]}") from None
     judged = spec.get("kind") == "judge"  # the rule settles the true answer without asking
     if failures and len(failures) >= (asked // 2 if judged else asked):
         raise ValueError(f"the reward does not work: {failures[0]}")

@@ -187,7 +187,7 @@ class Failures:
     def add(self, error: str) -> None:
         """One answer more without a score."""
         text = error.removesuffix("; the sample is excluded")
-        reason = re.sub(r"\d+\.\d+|\d{4,}", "N", re.sub(r"record '[^']*'", "record", text))[:120]
+        reason = re.sub(r"\d+\.\d+|\d{4,}", "N", re.sub(r"record '[^']*'", "record", text))[:240]
         with self._lock:
             self.counts[reason] += 1
             count = self.counts[reason]

@@ -101,8 +101,8 @@ def check_rewards(
         )
     for kind in {"user", "judge"} & set(seen):
         records = seen[kind] if kind == "user" else seen[kind][:1]
+        log.info("trying the %s reward on %d questions", kind, len(records))
         probe_reward(scorer.spec(records[0]), [own_record(r) for r in records], Context(judge=scorer.judge))
-        log.info("the %s reward works (tried on %d questions)", kind, len(records))
     if scorer.run.reward.user_file:
         log.info(
             "%s runs in processes of its own, each with %s GiB of memory at most (config.reward.user_memory_gib)",

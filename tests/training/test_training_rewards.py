@@ -11,7 +11,7 @@ from question_sets import record, write
 
 from spatial_jax.data.plan import plan_samples
 from spatial_jax.data.source import open_questions
-from spatial_jax.rewards import RewardUnavailable
+from spatial_jax.rewards import RewardUnavailable, probe
 from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training import preflight
@@ -183,9 +183,12 @@ def questions(tmp_path):
         ("def reward(response):\n    return 1.0\n", "must take"),
         ("def reward(response, record):\n    return 'good'\n", "could not convert"),
         ("import os\ndef reward(response, record):\n    os._exit(3)\n", "exit code 3"),
+        ("def reward(response, record):\n    while True:\n        pass\n", "took more than 1.5 s and was stopped"),
+        ("import time\ntime.sleep(60)\n", "took more than 1.5 s and was stopped"),
     ],
 )
-def test_a_reward_that_never_works_stops_the_run_before_step_1(questions, tmp_path, text, words):
+def test_a_reward_that_never_works_stops_the_run_before_step_1(questions, tmp_path, monkeypatch, text, words):
+    monkeypatch.setattr(probe, "LOAD_SECONDS", 1.5 if "was stopped" in words else 60.0)
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(ValueError, match=words) as raised:
         check_rewards(questions, make_scorer("bare", user_file=str(tmp_path / "mine.py")))
