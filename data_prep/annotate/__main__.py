@@ -24,6 +24,7 @@ from data_prep.sources.conventions import CONVENTIONS
 from data_prep.sources.depth_files import ENCODINGS
 from data_prep.sources.first_look import first_look
 from data_prep.sources.registration import REGISTERED, UNITS
+from data_prep.sources.rgbd import DEPTH_FROM
 from data_prep.writer import DatasetWriter, WriterError, is_complete
 from spatial_jax.pages import say
 
@@ -41,6 +42,16 @@ EXAMPLES = """examples:
   python -m data_prep.annotate --source=video --path=clip.mp4 --every=1.0 --out=runs/clip
   python -m data_prep.annotate --source=tfds --name=nyu_depth_v2 --tfds_split=train \
       --data_dir=~/tensorflow_datasets --out=runs/nyu
+
+frames.json (for --source=rgbd and --source=folder, in the folder or in any below it; paths start from its own):
+  {"files": [{"rgb": "rgb/0.png", "depth": "depth/0.png",
+              "cam_in": [fx, fy, cx, cy], "cam_in_unit": "pixels" or "relative",
+              "depth_scale": counts a metre, "depth_encoding": "depth", "inverse" or "rotated",
+              "depth_from": "sensor" or "estimated", "registered": "stored" or "upright" (where EXIF turns the colour),
+              "complete": true (every object is labelled, so counting is asked),
+              "objects": [{"caption": "the red mug", "name": "mug",
+                           "mask": "mask.png" or "polygon": [[x, y], ...] or "box": [x1, y1, x2, y2],
+                           "occluded": true, "truncated": true, "visible": share that is seen}]}]}
 """
 
 
@@ -69,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         type=_noise,
         default=None,
         metavar="CONSTANT,LINEAR,QUADRATIC,BIAS",
-        help="simulated depth noise, one deviation: metres, share of depth, share of depth squared, shared scale error",
+        help="one deviation of depth: metres, share of depth, share of depth squared, scale error (rgbd: its own)",
     )
     group = p.add_argument_group("pictures of your own")
     group.add_argument(
@@ -103,6 +114,12 @@ def parser() -> argparse.ArgumentParser:
         choices=("", *ENCODINGS),
         default="",
         help="inverse: near is bright, 1 / (value x scale) is the depth; rotated: SUN RGB-D's bits",
+    )
+    group.add_argument(
+        "--depth_from",
+        choices=("", *DEPTH_FROM),
+        default="",
+        help="estimated: a model made the depth, so it has a model's error and not a sensor's (see --depth_noise)",
     )
     group.add_argument(
         "--registered",

@@ -15,7 +15,7 @@ import numpy as np
 
 from data_prep.annotate.base import DepthEstimate
 from data_prep.annotate.weights import ModelSettings, from_pretrained, identity, in_batches, processor_from
-from data_prep.sources.base import BadItem, DepthNoise
+from data_prep.sources.base import ESTIMATED_BIAS, ESTIMATED_NOISE, BadItem, DepthNoise
 
 SATURATED = 0.98  # share of a model's range beyond which a depth only says "at least so far"
 _NEAREST = 0.1  # of the disparity's range: keeps the farthest pixel's relative depth finite
@@ -29,8 +29,8 @@ class DepthSettings(ModelSettings):
     any.
     """
 
-    noise: float = 0.05
-    bias: float = 0.10
+    noise: float = ESTIMATED_NOISE
+    bias: float = ESTIMATED_BIAS
 
 
 def clean(depth: np.ndarray, farthest: float = np.inf) -> np.ndarray:

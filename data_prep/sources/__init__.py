@@ -54,6 +54,8 @@ def open_source(spec: dict[str, Any]) -> Source:
             encoding=spec.get("depth_encoding", ""),
             registered=spec.get("registered", ""),
             intrinsics_unit=spec.get("intrinsics_unit", "pixels"),
+            depth_from=spec.get("depth_from", ""),
+            noise=DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None,
         )
     if kind == "video":
         from data_prep.sources.video import VideoFrames

@@ -11,8 +11,17 @@ from etils import epath
 
 from data_prep.sources.base import BadItem, Frame, SourceError
 from data_prep.sources.fingerprint import fingerprint
+from data_prep.sources.frame_list import Entry, Paths, file_reader, is_list, read_lists, said_of_frame
+from data_prep.sources.labels import labelled_objects
 from data_prep.sources.listing import left_out_text, walk
-from data_prep.sources.pictures import EXTENSIONS, open_picture
+from data_prep.sources.pictures import EXTENSIONS, Picture, open_picture
+from data_prep.sources.registration import (
+    REGISTERED,
+    check_intrinsics,
+    scale_object,
+    turn_intrinsics,
+    turn_object,
+)
 from spatial_jax.media import decode_picture
 
 # The photos among the pictures that the packages carry (the rest are test patterns, microscope slides and scanned
@@ -70,7 +79,8 @@ def list_pictures(path: str, left_out: list[str] | None = None) -> list[tuple[st
 
 class PictureFolder:
     """Every picture under a folder (local or gs://), or `package:skimage,sklearn`. Photos that are pixel for pixel the
-    same share a split.
+    same share a split. A list of frames (frames.json, as RgbdFolder reads it) gives photos their labels and camera;
+    masks and depth files that it names are no photos.
     """
 
     name = "folder"
@@ -83,8 +93,28 @@ class PictureFolder:
             if path.startswith("package:")
             else list_pictures(path, self.left_out)
         )
+        self.listed: dict[str, Entry] = {}
+        if not path.startswith("package:"):
+            self._read_lists()
         if count:
             self.files = self.files[:count]
+
+    def _read_lists(self) -> None:
+        """Labels of the folder's own lists of frames; masks and depth files that they name are no photos."""
+        self.root, self.said = epath.Path(self.path).expanduser(), list[str]()
+        # Photos may lie beside annotations of another form (COCO's): only frames.json is surely ours.
+        known = [n for n, _ in walk(self.root) if not is_list(n) or n.rpartition("/")[2] == "frames.json"]
+        if not any(map(is_list, known)):
+            return
+        self.paths, photos = Paths(known), {name for name, _ in self.files}
+        self.listed = read_lists(self.root, self.path, known, self.said, photos.__contains__)
+        named = set()
+        for entry in self.listed.values():
+            labels = entry.fields.get("objects") or []
+            masks = [x.get("mask") for x in labels if isinstance(x, dict)] if isinstance(labels, list) else []
+            for name in filter(None, [entry.fields.get("depth"), *masks]):
+                named.add(self.paths.find(str(name), entry.folder, f"{self.path}/{entry.file}"))
+        self.files = [(name, file) for name, file in self.files if name not in named]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -94,7 +124,9 @@ class PictureFolder:
 
     def config(self) -> dict[str, Any]:
         listing = fingerprint(self.files)
-        return {"source": self.name, "path": self.path, "max_side": self.max_side, "files": listing}
+        listed = {file: entry.fields for file, entry in self.listed.items()}
+        labels = {"labels": listed} if listed else {}
+        return {"source": self.name, "path": self.path, "max_side": self.max_side, "files": listing, **labels}
 
     def load(self, index: int) -> Frame:
         item, path = self.files[index]
@@ -117,7 +149,38 @@ class PictureFolder:
         if intrinsics is not None:
             frame.intrinsics, frame.intrinsics_source = intrinsics, "exif"
             frame.provenance["intrinsics"] = f"EXIF 35-mm-equivalent focal length {picture.focal_35mm:g} mm"
+        if item in self.listed:
+            self._add_labels(frame, picture, self.listed[item])
         return frame
+
+    def _add_labels(self, frame: Frame, picture: Picture, entry: Entry) -> None:
+        """Objects, completeness and camera that the list states, in pixels of the picture as it is kept."""
+        turn, stored = picture.orientation, picture.stored_size
+        labels, camera = entry.fields.get("objects", []), entry.fields.get("cam_in")
+        frame.meta |= said_of_frame(entry)
+        if not labels and not camera:
+            return
+        if turn != 1 and entry.fields.get("registered") not in REGISTERED:
+            raise BadItem(
+                f"{frame.item_id} is turned by its EXIF (orientation {turn}): say in {entry.file} which pixels its"
+                ' labels and camera belong to, "registered": "stored" or "upright"'
+            )
+        as_stored = turn != 1 and entry.fields["registered"] == "stored"
+        upright = stored[::-1] if turn >= 5 else stored
+        width, height = stored if as_stored else upright
+        objects = labelled_objects(labels, width, height, file_reader(self.root, self.paths, entry))
+        if camera:
+            unit = str(entry.fields.get("cam_in_unit", "pixels"))
+            frame.intrinsics = check_intrinsics(camera, frame.item_id, (width, height), unit)
+            frame.intrinsics_source, frame.provenance["intrinsics"] = "sensor", "frame list"
+        if as_stored:
+            objects = [turn_object(thing, turn, stored) for thing in objects]
+            frame.intrinsics = frame.intrinsics and turn_intrinsics(frame.intrinsics, turn, stored)
+        scale = frame.width / upright[0], frame.height / upright[1]
+        frame.objects = [scale_object(thing, scale, (frame.width, frame.height)) for thing in objects]
+        if camera and frame.intrinsics:
+            fx, fy, cx, cy = frame.intrinsics
+            frame.intrinsics = fx * scale[0], fy * scale[1], cx * scale[0], cy * scale[1]
 
 
 def stored_pixels(rgb: np.ndarray, encoded: bytes) -> np.ndarray:

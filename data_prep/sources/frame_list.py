@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from data_prep.sources.base import SourceError
+from data_prep.sources.base import BadItem, SourceError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,3 +107,27 @@ def _entries(root: Any, where: str, name: str) -> list[dict[str, Any]]:
         return list(entries)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(f"{where}/{name} is not a list of frames: {type(error).__name__} {error}") from None
+
+
+def file_reader(root: Any, paths: Paths, entry: Entry | None) -> Callable[[str], bytes]:
+    """Reads a file that an entry names, found as its picture was. FileNotFoundError for what is not in the folder."""
+
+    def read(name: str) -> bytes:
+        found = paths.find(name, entry.folder if entry else "", entry.file if entry else "")
+        if not found:
+            raise FileNotFoundError(f"{name} is not in the folder")
+        return (root / found).read_bytes()
+
+    return read
+
+
+def said_of_frame(entry: Entry | None) -> dict[str, Any]:
+    """What goes into the record's meta: {"complete": true} where the list says that every object is labelled, which
+    counting needs. BadItem for another value.
+    """
+    complete = entry.fields.get("complete", False) if entry else False
+    if not isinstance(complete, bool):
+        raise BadItem(
+            f"complete in {entry.file if entry else 'the frame list'} must be true or false, not {complete!r}"
+        )
+    return {"complete": True} if complete else {}

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from data_prep.sources.base import BadItem, ObjectDraft
 from data_prep.sources.conventions import Intrinsics
@@ -83,4 +84,17 @@ def turn_object(thing: ObjectDraft, orientation: int, size: tuple[int, int]) -> 
         if orientation in (2, 3, 6, 7):
             x1, x2 = width - x2, width - x1
         box = (x1, y1, x2, y2)
+    return dataclasses.replace(thing, mask=mask, box=box)
+
+
+def scale_object(thing: ObjectDraft, scale: tuple[float, float], size: tuple[int, int]) -> ObjectDraft:
+    """A label of a picture shrunk by `scale` (x, y) to `size` (width, height)."""
+    if scale == (1.0, 1.0):
+        return thing
+    mask = None
+    if thing.mask is not None:
+        mask = np.asarray(Image.fromarray(thing.mask).resize(size, Image.Resampling.NEAREST))
+    box = thing.box
+    if box is not None:
+        box = (box[0] * scale[0], box[1] * scale[1], box[2] * scale[0], box[3] * scale[1])
     return dataclasses.replace(thing, mask=mask, box=box)

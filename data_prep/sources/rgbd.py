@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import fnmatch
 import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from etils import epath
 
-from data_prep.sources.base import BadItem, Frame, SourceError
+from data_prep.sources.base import ESTIMATED_BIAS, ESTIMATED_NOISE, BadItem, DepthNoise, Frame, SourceError
 from data_prep.sources.conventions import CONVENTIONS, Convention, Intrinsics
 from data_prep.sources.depth_files import ARRAYS, ASSUMED_METRES, ASSUMED_MILLIMETRES, ENCODINGS, read_depth
 from data_prep.sources.fingerprint import fingerprint
 from data_prep.sources.folder import stored_pixels
-from data_prep.sources.frame_list import Entry, Paths, read_lists
+from data_prep.sources.frame_list import Entry, Paths, file_reader, read_lists, said_of_frame
 from data_prep.sources.labels import labelled_objects
 from data_prep.sources.listing import walk
 from data_prep.sources.pictures import open_picture
@@ -27,17 +27,19 @@ from data_prep.sources.registration import check_intrinsics, registered_to, turn
 from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
 from spatial_jax.media import turn_array
 
+DEPTH_FROM = ("sensor", "estimated")
+
 
 class RgbdFolder:
     """Colour and depth files under `path` (local or gs://), paired by `convention`.
 
     `intrinsics` and `depth_scale` (metres a count) override the convention's; a list of frames in `*annotations*.json`
     or `frames.json` ({"files": [{"rgb", "depth", "cam_in", "cam_in_unit", "depth_scale" (counts a metre),
-    "depth_encoding", "registered", "objects" (as `labelled_objects` reads them)}]}, paths from the list's folder)
-    overrides both and names what is in the pictures. `relative`: depth is only up to scale. `encoding`: one of
-    depth_files.ENCODINGS; `registered`, `intrinsics_unit`: one of registration.REGISTERED and UNITS. TUM's rgb.txt and
-    depth.txt pair files by time; KITTI's camera comes from its calibration files. Frames of one folder share a split,
-    so that a sequence never stands on both sides; with `by_frame` each frame is split by itself.
+    "depth_encoding", "depth_from", "registered", "complete", "objects" (as `labelled_objects` reads them)}]}, paths
+    from the list's folder) overrides both and names what is in the pictures. `relative`: depth is only up to scale.
+    `encoding`: one of depth_files.ENCODINGS; `registered`, `intrinsics_unit`: one of registration.REGISTERED and UNITS.
+    TUM's rgb.txt and depth.txt pair files by time; KITTI's camera comes from its calibration files. Frames of one
+    folder share a split, so that a sequence never stands on both sides; with `by_frame` each frame is split by itself.
     """
 
     name = "rgbd"
@@ -55,6 +57,8 @@ class RgbdFolder:
         encoding: str = "",
         registered: str = "",
         intrinsics_unit: str = "pixels",
+        depth_from: str = "",
+        noise: DepthNoise | None = None,
     ):
         if convention not in CONVENTIONS:
             raise SourceError(f"no convention named {convention!r}: choose one of {', '.join(CONVENTIONS)}")
@@ -65,6 +69,7 @@ class RgbdFolder:
         self.intrinsics, self.depth_scale, self.by_frame = intrinsics, depth_scale, by_frame
         self.relative = relative or self.convention.relative
         self.encoding, self.registered, self.intrinsics_unit = encoding, registered, intrinsics_unit
+        self.depth_from, self.noise = depth_from, noise
         self.left_out: list[str] = []
         self.said: list[str] = []
         files = [name for name, _ in walk(self.root, left_out=self.left_out)]
@@ -183,7 +188,8 @@ class RgbdFolder:
             "relative": self.relative,
             "files": listing,
             "by_frame": self.by_frame,
-            "reading": [self.encoding, self.registered, self.intrinsics_unit],
+            "reading": [self.encoding, self.registered, self.intrinsics_unit, self.depth_from],
+            "noise": dataclasses.asdict(self.noise) if self.noise else None,
         }
 
     def _depth(self, data: bytes, mask: bytes, name: str, entry: Entry | None, notes: list[str]) -> np.ndarray:
@@ -257,12 +263,17 @@ class RgbdFolder:
                 f"depth is {depth.shape[1]}x{depth.shape[0]}, the picture {width}x{height}: they must be registered to"
                 " each other"
             )
-        objects = labelled_objects(entry.fields.get("objects", []) if entry else [], width, height, self._reader(entry))
+        objects = labelled_objects(
+            entry.fields.get("objects", []) if entry else [], width, height, file_reader(self.root, self.paths, entry)
+        )
         intrinsics = self._camera(entry, width, height, colour)
         if frame_of == "stored":
             depth = turn_array(depth, turn)
             objects = [turn_object(thing, turn, stored) for thing in objects]
             intrinsics = intrinsics and turn_intrinsics(intrinsics, turn, stored)
+        depth_from = str((entry.fields.get("depth_from") if entry else "") or self.depth_from or "sensor")
+        if depth_from not in DEPTH_FROM:
+            raise BadItem(f"depth_from of {colour} is {depth_from!r}: use one of {', '.join(DEPTH_FROM)}")
         key = f"{self.root.name}/{colour if self.by_frame else posixpath.dirname(colour)}"
         listed_camera = bool(entry and entry.fields.get("cam_in"))
         camera_from = "frame list" if listed_camera else "option" if self.intrinsics else rule.source
@@ -274,18 +285,30 @@ class RgbdFolder:
             key,
             depth,
             "relative" if self.relative else "metric",
-            rule.noise,
+            self._noise(depth_from, depth),
             intrinsics,
             "sensor" if intrinsics else "none",
             objects=objects,
             tags=("photo", *rule.tags),
+            meta=said_of_frame(entry),
             notes=picture.notes,
             provenance={
                 "depth": rule.source or "file",
                 "depth_file": depth_name,
                 "depth_scale": self._said_scale(depth_name, entry),
+                "depth_from": depth_from,
                 "intrinsics": camera_from,
             },
+        )
+
+    def _noise(self, depth_from: str, depth: np.ndarray) -> DepthNoise:
+        """A sensor's error is the convention's; that of a model is far larger and shared by the whole picture."""
+        if self.noise is not None:
+            return self.noise
+        if depth_from == "sensor":
+            return self.convention.noise
+        return DepthNoise(
+            linear=ESTIMATED_NOISE, bias=ESTIMATED_BIAS, correlation=max(1.0, min(depth.shape) * 14 / 518)
         )
 
     def _said_scale(self, name: str, entry: Entry | None) -> str:
@@ -295,17 +318,6 @@ class RgbdFolder:
         if self.depth_scale:
             return "option"
         return self.convention.source or (ASSUMED_METRES if name.endswith(ARRAYS) else ASSUMED_MILLIMETRES)
-
-    def _reader(self, entry: Entry | None) -> Callable[[str], bytes]:
-        """Reads a file that the list names, found as its pictures are."""
-
-        def read(name: str) -> bytes:
-            found = self.paths.find(name, entry.folder if entry else "", entry.file if entry else "")
-            if not found:
-                raise FileNotFoundError(f"{name} is not in the folder")
-            return (self.root / found).read_bytes()
-
-        return read
 
 
 def _matches(path: str, pattern: str) -> bool:

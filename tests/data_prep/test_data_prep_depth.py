@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_prep.annotate import build_pipeline
 from data_prep.annotate.__main__ import main
 from data_prep.sources import BadItem, SourceError, open_source
 from data_prep.sources.depth_files import read_depth
@@ -269,3 +270,51 @@ def test_an_exif_focal_length_is_of_the_whole_picture():
     for case in (((600, 600),), ((800, 300),), ((800, 600), (4000, 2000)), ((800, 600), (400, 300))):
         cut = opened(*case)
         assert cut.exif_intrinsics() is None and any("focal length is not used" in note for note in cut.notes)
+
+
+def test_a_list_says_what_is_hidden_complete_and_estimated(tmp_path):
+    box = {"caption": "the mug", "box": [4, 6, 20, 32]}
+    objects = [box, {**box, "occluded": True}, {**box, "truncated": True}, {**box, "visible": 0.8}]
+    frame = {"depth_scale": 1000, "objects": objects, "complete": True, "depth_from": "estimated"}
+    found = _source(tmp_path, _ramp(), frame=frame).load(0)
+    assert [thing.visible_fraction for thing in found.objects] == [1.0, 0.5, 0.5, 0.8]
+    assert found.meta["complete"] is True and found.objects[1].provenance["occluded"] is True
+    assert found.depth_noise.bias == 0.1 and found.provenance["depth_from"] == "estimated"
+    plain = {"depth_scale": 1000}
+    assert _source(tmp_path, _ramp(), frame=plain).load(0).depth_noise.bias < 0.05
+    assert _source(tmp_path, _ramp(), frame=plain, depth_from="estimated").load(0).depth_noise.bias == 0.1
+    stated = _source(tmp_path, _ramp(), frame=plain, depth_noise={"constant": 0.0, "linear": 0.02, "bias": 0.07})
+    assert stated.load(0).depth_noise.bias == 0.07
+    for bad, words in (
+        ({"objects": [{**box, "occluded": "yes"}]}, "true or false"),
+        ({"objects": [{**box, "visible": 7}]}, "not a share"),
+        ({"complete": "yes"}, "complete .* true or false"),
+        ({"depth_from": "guess"}, "depth_from .* sensor, estimated"),
+    ):
+        with pytest.raises(BadItem, match=words):
+            _source(tmp_path, _ramp(), frame={**plain, **bad}).load(0)
+
+
+def test_labels_without_depth_are_kept(tmp_path):
+    for name in ("a.png", "b.png"):
+        _colour(tmp_path / name)
+    Image.fromarray(np.pad(np.full((8, 8), 255, np.uint8), ((30, 10), (40, 16)))).save(tmp_path / "m.png")
+    (tmp_path / "annotations.json").write_text('{"images": []}')
+    labels = [{"caption": "the mug", "mask": "m.png"}, {"caption": "the lamp", "box": [4, 6, 20, 32]}]
+    entry = {"rgb": "a.png", "complete": True, "cam_in": [60, 60, 32, 24], "objects": labels}
+    (tmp_path / "frames.json").write_text(json.dumps({"files": [entry]}))
+    source = open_source({"source": "folder", "path": str(tmp_path)})
+    assert [source.item_id(k) for k in range(len(source))] == ["a.png", "b.png"], "a mask is no photo"
+    record = build_pipeline({"source": "folder", "path": str(tmp_path)}).record(0)
+    assert [o.box for o in record.objects] == [(40, 30, 48, 38), (4, 6, 20, 32)]
+    assert json.loads(record.meta)["complete"] is True and record.intrinsics == (60, 60, 32, 24)
+    assert source.load(1).objects == []
+    small = open_source({"source": "folder", "path": str(tmp_path), "max_side": 32}).load(0)
+    assert small.objects[1].box == (2, 3, 10, 16) and small.objects[0].mask.sum() == 16
+    assert small.intrinsics == (30, 30, 16, 12)
+    _colour(tmp_path / "a.png", 6)
+    with pytest.raises(BadItem, match=r"turned by its EXIF .* frames\.json"):
+        source.load(0)
+    (tmp_path / "frames.json").write_text(json.dumps({"files": [{**entry, "registered": "stored"}]}))
+    turned = open_source({"source": "folder", "path": str(tmp_path)}).load(0)
+    assert (turned.width, turned.height) == (48, 64) and turned.objects[1].box == (16, 4, 42, 20)
