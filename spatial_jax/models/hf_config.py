@@ -85,7 +85,7 @@ def _vision_config(vision: Fields, family: str, width: int) -> VisionConfig:
         hidden = vision.integer("embed_dim", 1280)
         return VisionConfig(
             hidden_size=hidden,
-            intermediate_size=int(hidden * vision.number("mlp_ratio", 4)),
+            intermediate_size=hidden * vision.integer("mlp_ratio", 4),
             out_hidden_size=vision.integer("hidden_size", width),
             **common,
         )

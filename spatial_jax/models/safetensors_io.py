@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import struct
 from collections.abc import Iterator
@@ -53,21 +54,26 @@ class SafetensorsFile:
         self.metadata = header.pop("__metadata__", {})
         self.entries: dict[str, tuple[np.dtype, tuple[int, ...], int]] = {}
         end = 0
-        for name, entry in header.items():
+        for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
             first, last = entry["data_offsets"]
+            if first != end:  # as safetensors' own reader: one tensor's bytes are no other's
+                raise ValueError(
+                    f"{self.path}: tensor {name} begins at byte {first}, where the one before ends at {end}; the file"
+                    " is corrupt, download or copy it again"
+                )
             if entry["dtype"] not in DTYPES:
                 raise ValueError(
                     f"{self.path}: tensor {name} has type {entry['dtype']}, which is not supported; convert it to BF16"
                     " or F32"
                 )
             dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
-            if last - first != dtype.itemsize * int(np.prod(shape, dtype=np.int64)):
+            if last - first != dtype.itemsize * math.prod(shape):
                 raise ValueError(
                     f"{self.path}: tensor {name} has {last - first} bytes, which do not fit shape {shape}; the file is"
                     " corrupt"
                 )
             self.entries[name] = (dtype, shape, 8 + length + first)
-            end = max(end, last)
+            end = last
         if 8 + length + end != size:
             raise ValueError(
                 f"{self.path}: {size} bytes, but its header promises {8 + length + end}; it is truncated, download or"

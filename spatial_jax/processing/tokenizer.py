@@ -127,12 +127,24 @@ class ChatTokenizer:
         return {name: text for name, text in contents.items() if text is not None}
 
     def closing_id(self) -> int | None:
-        """The token with which the chat template closes an assistant's turn; None where it writes none there."""
-        mark = "closing"
-        turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
-        after = self.apply_chat_template(turns, add_generation_prompt=False).rpartition(mark)[2]
-        added = self.backend.get_added_tokens_decoder()
-        return next((index for index in self.encode(after) if index in added), None)
+        """The token with which the chat template closes an assistant's turn; None where it writes none there.
+        ValueError when the template refuses even the plainest conversation.
+        """
+        mark, added = "closing", self.backend.get_added_tokens_decoder()
+        faults: list[ValueError] = []
+        for before in ((), ("system",)):
+            for form in (lambda text: text, lambda text: [{"type": "text", "text": text}]):
+                turns = [{"role": role, "content": form("a")} for role in (*before, "user")]
+                try:
+                    text = self.apply_chat_template([*turns, {"role": "assistant", "content": form(mark)}], False)
+                except ValueError as error:
+                    faults.append(error)
+                    continue
+                if mark in text:
+                    return next((i for i in self.encode(text.rpartition(mark)[2]) if i in added), None)
+        if len(faults) == 4:
+            raise faults[0]
+        return None
 
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")

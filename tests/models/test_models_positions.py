@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tiny_checkpoints as tiny
+import torch
 
 from spatial_jax.models import config_from_hf, row_positions
 from spatial_jax.models.positions import batch_positions
@@ -24,6 +25,32 @@ def test_text_after_a_long_video_follows_the_chosen_rule():
     assert new[:, 25].tolist() == [11] * 3 and following == 13
     assert old[:, 25].tolist() == [4] * 3 and old_following == 6
     np.testing.assert_array_equal(new[:, :25], old[:, :25])
+
+
+def published_rule(grid, seconds, before, after, cut=False, per_second=2):
+    """Positions of text, one video and text by Qwen's published training code, in torch; cut: as transformers 4.57.3
+    takes the seconds.
+    """
+    t, h, w = grid[0], grid[1] // 2, grid[2] // 2
+    seconds = torch.as_tensor(seconds, dtype=torch.long) if cut else seconds
+    times = (torch.arange(t).view(-1, 1).expand(-1, h * w) * seconds * per_second).long().flatten()
+    rows = torch.arange(h).view(1, -1, 1).expand(t, -1, w).flatten()
+    columns = torch.arange(w).view(1, 1, -1).expand(t, h, -1).flatten()
+    video = torch.stack([times, rows, columns]) + before
+    text = torch.arange(after).expand(3, -1) + video.max() + 1
+    return torch.cat([torch.arange(before).expand(3, -1), video, text], dim=1).numpy()
+
+
+@pytest.mark.parametrize("seconds", [0.5, 1.0, 0.7, 1.0 / 3, 2.0 / 1.9, 1.5, 4.004])
+def test_the_default_is_the_rule_of_qwens_training_code_and_4_57_cuts_the_seconds(seconds):
+    for grid in ((1, 4, 6), (3, 4, 6), (12, 4, 4), (40, 2, 8)):
+        types = np.array([0] * 3 + [2] * (grid[0] * grid[1] * grid[2] // 4) + [0] * 5)
+        for rule, cut in (("qwen", False), ("4.57", True)):
+            ours, following = row_positions(types, [grid], config(rule), [seconds])
+            expected = published_rule(grid, seconds, 3, 5, cut)
+            np.testing.assert_array_equal(ours, expected)
+            assert following == expected.max() + 1
+    assert config_from_hf(tiny.hf_config("qwen2_5_vl").to_dict()).position_rule == "qwen"
 
 
 def test_both_rules_agree_on_images_and_qwen2_videos_step_by_one():

@@ -153,6 +153,14 @@ def test_truncated_and_corrupt_files_are_named(tmp_path):
         path.write_bytes(len(header).to_bytes(8, "little") + header + b"0000")
         with pytest.raises(ValueError, match=r"model\.safetensors: its safetensors header is corrupt"):
             SafetensorsFile(path)
+    for entries in (
+        {"a": [0, 4], "b": [0, 4]},  # one tensor's bytes are no other's: a small file would fill the memory
+        {"a": [0, 4], "b": [8, 12]},
+    ):
+        header = json.dumps({n: {"dtype": "F32", "shape": [1], "data_offsets": o} for n, o in entries.items()}).encode()
+        path.write_bytes(len(header).to_bytes(8, "little") + header + b"0" * max(o[1] for o in entries.values()))
+        with pytest.raises(ValueError, match="tensor b begins at byte"):
+            SafetensorsFile(path)
     for index in (
         "",
         "[]",

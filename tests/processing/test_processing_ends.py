@@ -51,6 +51,20 @@ def test_a_template_that_closes_otherwise_gives_its_own_token(folder):
     assert Processor.from_pretrained(folder).eos_ids[0] == end  # closes with no token: the usual one
 
 
+def test_templates_of_other_tastes_are_asked_in_their_way(folder):
+    (end,) = ids_of(folder, "im_end")
+    parts = "{% for p in m.content if p.type == 'text' %}{{ p.text }}{% endfor %}"
+    turns = "{% for m in messages %}<|im_start|>{{ m.role }}\n" + parts + "<|im_end|>\n{% endfor %}"
+    strict = "{% if messages[0].role != 'system' %}{{ raise_exception('no system') }}{% endif %}" + turns
+    for template in (turns, strict):
+        change(folder, "chat_template.json", chat_template=template)
+        change(folder, "generation_config.json", eos_token_id=3)
+        assert Processor.from_pretrained(folder).eos_ids == (end, 3)
+    change(folder, "chat_template.json", chat_template="{{ raise_exception('never') }}")
+    with pytest.raises(ValueError, match="chat template: never"):
+        Processor.from_pretrained(folder)
+
+
 def test_the_padding_id_is_read_the_same_way_everywhere(folder):
     start, text = ids_of(folder, "box_start", "endoftext")
     for generation, config, expected in ((start, 5, start), ("gone", 5, 5), ("gone", "gone", text), (None, None, text)):
