@@ -29,6 +29,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from spatial_jax.evals.registry import benchmark_names
+from spatial_jax.pages import say
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
 _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
@@ -169,7 +170,7 @@ def show(result: Any, out: Path, **shown: Any) -> None:
     from spatial_jax.evals.page import write_page
     from spatial_jax.evals.results import result_table
 
-    print(result_table(result), flush=True)
+    say(result_table(result))
     print("result:", out)
     if _PAGE.value:
         print("page:", write_page(result, out.with_suffix(".html"), **shown), flush=True)
@@ -206,7 +207,7 @@ def score_saved(path: str) -> None:
         _BENCHMARK.value, items, rows, scoring=_SCORING.value, extra={"model": path, "responses": path}
     )
     if not (_OUT.value or _WORKDIR.value):
-        print(result_table(result))
+        say(result_table(result))
         return
     out = result_path(_NAME.value or _BENCHMARK.value)
     write_result(out, result)
@@ -239,7 +240,7 @@ def score_saved_dataset(path: str) -> None:
     rows = read_responses(path)
     result = evaluate_saved(name, records, rows, train, extra={"model": path, "responses": path})
     if not (_OUT.value or _WORKDIR.value):
-        print(result_table(result))
+        say(result_table(result))
         return
     out = result_path(name)
     write_result(out, result)
@@ -253,7 +254,7 @@ def compare_results(paths: Sequence[str]) -> None:
     if len(paths) != 2:
         raise ValueError("--compare needs two result files: --compare A.json B.json")
     comparison = compare(*paths)
-    print(compare_table(comparison))
+    say(compare_table(comparison))
     if _OUT.value:
         write_result(_OUT.value, comparison)
 
@@ -269,7 +270,7 @@ def print_table(name: str, paths: Sequence[str]) -> None:
     if not found:
         raise ValueError("--table needs result files after it, or --workdir")
     table = build_table(name, [read_result(p) for p in found])
-    print(table_text(table))
+    say(table_text(table))
     if _OUT.value:
         write_result(_OUT.value, table)
 
@@ -279,7 +280,7 @@ def search_leaks(dataset: str) -> None:
     from spatial_jax.evals.leakage import dataset_pictures, find_leaks, leak_text
 
     for name in benchmark_list():
-        print(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), load_items(name))))
+        say(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), load_items(name))))
 
 
 def benchmark_list() -> list[str]:
@@ -307,6 +308,8 @@ def load_items(name: str) -> list[dict[str, Any]]:
         raise SourceError(
             f"{name}: the items in {root} lack the column {error}; are these the published files?"
         ) from error
+    if not items:
+        raise SourceError(f"{name}: no item in {root}; are these the published files?")
     if _LIMIT.value and len(items) > _LIMIT.value:
         items = [items[i * len(items) // _LIMIT.value] for i in range(_LIMIT.value)]
     return items
@@ -353,7 +356,7 @@ def run(argv: Sequence[str]) -> None:
     try:
         main(argv)
     except (ValueError, FileNotFoundError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
+        say(f"evaluate: {error}", stream=sys.stderr)
         raise SystemExit(2) from error
 
 

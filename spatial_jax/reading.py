@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 MOST_DIGITS = 308  # what a float can hold
+DEEPEST = 64  # levels; real data have fewer than ten, and deeper ones end any function that goes down by itself
 
 
 def _whole(text: str) -> int:
@@ -34,9 +35,23 @@ def parse_json(text: str | bytes) -> Any:
     deep, or holds a number that no float can hold.
     """
     try:
-        return json.loads(text, parse_int=_whole, parse_float=_real)
+        value = json.loads(text, parse_int=_whole, parse_float=_real)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    if depth_of(value) > DEEPEST:
+        raise ValueError("nested too deep")
+    return value
+
+
+def depth_of(value: Any) -> int:
+    """Levels of lists and dicts in a value, counted up to DEEPEST + 1."""
+    level, depth = [value], 0
+    while depth <= DEEPEST:
+        inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list))]
+        if not inner:
+            break
+        level, depth = [part for items in inner for part in items if isinstance(part, (dict, list))], depth + 1
+    return depth
 
 
 def parse_object(text: str | bytes) -> dict[str, Any]:

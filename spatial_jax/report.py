@@ -17,6 +17,7 @@ from typing import Any
 
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.metrics.report import build_report, load_run, read_story
+from spatial_jax.pages import say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -76,10 +77,10 @@ def main(arguments: list[str] | None = None) -> int:
             scorer=scorer,
         ).write(out)
     except (ValueError, OSError) as error:
-        print(f"report: {error}", file=sys.stderr)
+        say(f"report: {error}", stream=sys.stderr)
         return 2
     for warning in [warning for run in runs for warning in run.warnings]:
-        print(f"report: {warning}", file=sys.stderr)
+        say(f"report: {warning}", stream=sys.stderr)
     print(f"{page} ({page.stat().st_size / 1e6:.1f} MB, self-contained; open it in a browser)")
     return 0
 

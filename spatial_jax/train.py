@@ -17,6 +17,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from spatial_jax.checkpoints import Preempted, leave_at_once
+from spatial_jax.pages import say
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/quickstart.py:grpo", lock_config=True)
 _WORKDIR = flags.DEFINE_string(
@@ -73,7 +74,7 @@ def main(argv: list[str]) -> int:
         )
     except (ValueError, OSError) as error:
         logging.getLogger(__name__).debug("cause", exc_info=True)
-        print(f"train: {error}", file=sys.stderr)
+        say(f"train: {error}", stream=sys.stderr)
         return 2
 
 

@@ -17,7 +17,7 @@ from data_prep.inspect.questions import questions_page
 from data_prep.inspect.records import Records
 from data_prep.inspect.scenes import scenes_page
 from spatial_jax.data.records import QuestionRecord, SceneRecord
-from spatial_jax.pages import ExampleFolder
+from spatial_jax.pages import ExampleFolder, say
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             )
         page.write(out)
     except ValueError as error:
-        print(f"inspect: {error}", file=sys.stderr)
+        say(f"inspect: {error}", stream=sys.stderr)
         return 2
     except OSError as error:
         print(f"inspect: cannot write the page ({error.strerror or error}); choose another --out", file=sys.stderr)

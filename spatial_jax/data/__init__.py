@@ -13,7 +13,7 @@ _FILES = {
     "plan": ("SamplePlan", "plan_samples"),
     "prompts": ("PROMPT_MODES", "PromptStyle", "answer_text", "build_messages", "instruction", "target_text"),
     "records": ("QuestionRecord", "SceneObject", "SceneRecord", "resolve"),
-    "source": ("QuestionSource", "Unusable", "open_questions"),
+    "source": ("QuestionSource", "Unusable", "check_families", "open_mixture", "open_questions"),
 }
 _HOME = {name: file for file, names in _FILES.items() for name in names}
 __all__ = list(_HOME)

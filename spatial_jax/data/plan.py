@@ -16,6 +16,7 @@ from spatial_jax.data.encode import SampleEncoder
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource, Unusable, reason_kind
+from spatial_jax.pages import one_line, plain
 
 log = logging.getLogger(__name__)
 _CURES = (
@@ -74,11 +75,11 @@ class SamplePlan:
         log.info("%s", self.summary())
         reasons = collections.Counter(o.kind for o in self.offenders)
         for reason, count in reasons.most_common(shown):
-            log.warning("%s: %d record(s) left out: %s", self.source.name, count, reason)
+            log.warning("%s: %d record(s) left out: %s", self.source.name, count, one_line(reason, 200))
         if more := sum(count for _, count in reasons.most_common()[shown:]):
             log.warning("%s: %d record(s) left out for %d other reasons", self.source.name, more, len(reasons) - shown)
         for offender in self.offenders[:shown]:
-            log.warning("  %s: %s", offender.where, offender.reason)
+            log.warning("  %s: %s", plain(offender.where), one_line(offender.reason, 500))
 
 
 def plan_samples(

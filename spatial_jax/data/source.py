@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import difflib
 import logging
 import re
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from spatial_jax.data.integrity import DatasetError, Shard, check_shards, content_digest
 from spatial_jax.data.records import QuestionRecord, check_record, check_schema, from_example
 from spatial_jax.dataset_folder import open_dataset_folder
-from spatial_jax.pages import one_line
+from spatial_jax.pages import one_line, plain
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +184,32 @@ def open_questions(
     return source.of_families(families) if families else source
 
 
+def open_mixture(
+    directories: Sequence[str | Path], split: str = "train", families: Collection[str] = ()
+) -> list[QuestionSource]:
+    """`open_questions` of several datasets. A family need not be in each of them: one that has none of them is left
+    out, which is said. DatasetError names a family that none of them has.
+    """
+    sources = [open_questions(directory, split) for directory in directories]
+    if not families:
+        return sources
+    columns = [set(source.column("family")) for source in sources]
+    check_families(families, set().union(*columns), split)
+    for source, found in zip(sources, columns):
+        if not found & set(families):
+            log.warning("%s: left out, no record of %s in split %s", source.directory, ", ".join(families), split)
+    return [s.of_families(families) for s, found in zip(sources, columns) if found & set(families)]
+
+
+def check_families(asked: Collection[str], there: Collection[str], split: str) -> None:
+    """DatasetError where one of the asked families has no record; it names the nearest that has."""
+    for family in asked:
+        if family not in there:
+            close = difflib.get_close_matches(family, there, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(there))}"
+            raise DatasetError(f"families: no record of {family!r} in split {split}; {hint}")
+
+
 def _builder(path: Path) -> Any:
     if not (path / "dataset_info.json").is_file():
         raise DatasetError(
@@ -227,7 +254,7 @@ class SkipCounter:
         self._seen.add(item.where)
         self.counts[reason_kind(item.reason)] += 1
         if self.total <= self._shown:
-            log.warning("skipped %s: %s", item.where, item.reason)
+            log.warning("skipped %s: %s", plain(item.where), one_line(item.reason, 500))
 
     @property
     def total(self) -> int:

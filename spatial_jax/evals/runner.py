@@ -14,7 +14,15 @@ from typing import Any
 
 from absl import logging
 
-from spatial_jax.data import DatasetError, PromptStyle, QuestionRecord, SampleEncoder, Unusable, open_questions
+from spatial_jax.data import (
+    DatasetError,
+    PromptStyle,
+    QuestionRecord,
+    SampleEncoder,
+    Unusable,
+    check_families,
+    open_questions,
+)
 from spatial_jax.data.asked import limits_of
 from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.evals.frames import read_frames
@@ -27,7 +35,7 @@ from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.processing import EncodedPrompt
 from spatial_jax.processing.user_text import as_text
-from spatial_jax.rewards.base import OWN_FORMAT, nearest
+from spatial_jax.rewards.base import OWN_FORMAT
 
 HELDOUT_TOKENS = 256
 THOUGHT_TOKENS = 1024  # of a reply with a thought
@@ -106,13 +114,6 @@ def load_records(
     check_families(families, {str(f) for source in sources for f in source.column("family")}, split)
     records = list(kept.values())
     return records if not limit or len(records) <= limit else [records[i * len(records) // limit] for i in range(limit)]
-
-
-def check_families(asked: Sequence[str], there: set[str], split: str) -> None:
-    """ValueError that names the nearest where one of the asked families has no record."""
-    for family in asked:
-        if family not in there:
-            raise ValueError(f"--families: no record of {family!r} in split {split}; {nearest(family, there)}")
 
 
 def reward_kind(record: QuestionRecord) -> str:

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 
 from spatial_jax.metrics.names import NAMES, below, duration, format_value, value_of
 from spatial_jax.metrics.timing import Progress
+from spatial_jax.pages import say
 
 FIRST_LINE = (
     "reward/mean",
@@ -67,10 +68,7 @@ class Console:
         self._print(f"  ! {text}")
 
     def _print(self, text: str) -> None:
-        try:
-            print(text, file=self._stream, flush=True)
-        except UnicodeEncodeError:  # a console without UTF-8 loses the marks, not the run
-            print(text.encode("ascii", "replace").decode(), file=self._stream, flush=True)
+        say(text, stream=self._stream)
 
 
 def step_lines(row: Mapping[str, Any], total_steps: int | None = None, seconds_left: float = math.inf) -> list[str]:

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-DEEPEST = 64  # levels; what we write has fewer than ten, and deeper ones end any function that goes down by itself
+from spatial_jax.reading import DEEPEST, depth_of
 
 
 def plain_json(text: str | bytes) -> Any:
@@ -20,7 +20,7 @@ def plain_json(text: str | bytes) -> Any:
     except RecursionError:
         raise ValueError("nested too deep") from None
     opening = (b"{", b"[") if isinstance(text, bytes) else ("{", "[")
-    if sum(text.count(bracket) for bracket in opening) > DEEPEST and _depth(value) > DEEPEST:  # type: ignore[arg-type]
+    if sum(text.count(bracket) for bracket in opening) > DEEPEST and depth_of(value) > DEEPEST:  # type: ignore[arg-type]
         raise ValueError("nested too deep")
     return value
 
@@ -46,16 +46,3 @@ def read_rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], int]:
 
 def _whole(text: str) -> float:
     return int(text) if len(text) < 300 else math.copysign(math.inf, -1 if text[0] == "-" else 1)
-
-
-def _depth(value: Any) -> int:
-    level, depth = [value], 0
-    while level and depth <= DEEPEST:
-        level = [
-            inner
-            for item in level
-            if isinstance(item, (dict, list))
-            for inner in (item.values() if isinstance(item, dict) else item)
-        ]
-        depth += bool(level)
-    return depth

@@ -19,7 +19,7 @@ from spatial_jax.data.encode import SampleEncoder
 from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
 from spatial_jax.data.plan import plan_samples
 from spatial_jax.data.prompts import PromptStyle
-from spatial_jax.data.source import open_questions
+from spatial_jax.data.source import open_mixture
 from spatial_jax.metrics import (
     AlarmWatch,
     MetricsWriter,
@@ -70,7 +70,7 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs
     one.
     """
     data = setup.run.data
-    sources = [open_questions(path, data.split, families=data.families) for path in data.paths]
+    sources = open_mixture(data.paths, data.split, data.families)
     encoder = SampleEncoder(
         setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20
     )

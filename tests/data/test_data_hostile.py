@@ -10,7 +10,7 @@ import pytest
 import question_sets
 import tensorflow_datasets as tfds
 
-from spatial_jax.data import SampleEncoder, Unusable, open_questions
+from spatial_jax.data import SampleEncoder, Unusable, open_mixture, open_questions
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.prompts import PromptStyle, build_messages
 from spatial_jax.data.records import (
@@ -149,3 +149,22 @@ def test_records_of_another_version_are_told_or_refused(tmp_path, caplog):
     (folder / "manifest.json").write_text('{"splits": [1]}')
     with pytest.raises(DatasetError, match=r"manifest.json: its list of shards"):
         open_questions(folder)
+
+
+def test_a_family_that_no_dataset_has_is_an_error(tmp_path, caplog):
+    one = question_sets.write(tmp_path / "one", [question_sets.record(i, "closer") for i in range(2)])
+    two = question_sets.write(tmp_path / "two", [question_sets.record(i, "count") for i in range(2)])
+    assert [len(s) for s in open_mixture([one, two], families=["closer", "count"])] == [2, 2]
+    with caplog.at_level(logging.WARNING):
+        assert [s.directory for s in open_mixture([one, two], families=["count"])] == [two]
+    assert f"{one}: left out, no record of count" in caplog.text
+    with pytest.raises(DatasetError, match="no record of 'clsoer' in split train; did you mean 'closer'"):
+        open_mixture([one, two], families=["count", "clsoer"])
+
+
+def test_depth_is_bounded_before_anything_goes_down_by_itself():
+    assert parse_json("[" * 60 + "]" * 60) is not None
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json("[" * 900 + "]" * 900)
+    with pytest.raises(ValueError, match="nested too deep"):
+        parse_json('{"a":' * 900 + "1" + "}" * 900)
