@@ -97,6 +97,9 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="folder with the frames of each scene, FRAMES/SCENE/*.jpg (16 are taken); without it: no picture",
     )
+    g.add_argument(
+        "--fps", type=float, default=0.0, help="frames a second of these folders (and of vsi100k's under --images)"
+    )
     g.add_argument("--most", type=int, default=0, help="questions a topic and room at most; 0: all")
     g.add_argument("--no_margins", action="store_true", help="ask near-ties too and do not balance, as published")
     g = p.add_argument_group("question files: of your own (questions), or published sets in their own forms")
@@ -235,7 +238,7 @@ class FromRooms(Work):
             for room in rooms:
                 split = "heldout" if _share(room.scene_id) < (args.heldout_percent or 0) else "train"
                 try:
-                    frames = frames_of(args.frames, room.scene_id) if args.frames else []
+                    frames = frames_of(args.frames, room.scene_id, fps=args.fps) if args.frames else []
                 except BadRow as error:
                     yield room.scene_id, [], str(error)
                     continue
@@ -252,7 +255,7 @@ class FromImport(Work):
     def __init__(self, args: argparse.Namespace):
         super().__init__(args)
         kind = args.kind or "questions"
-        self.rows = Import(kind, args.path, args.images, columns=parse_columns(args.columns))
+        self.rows = Import(kind, args.path, args.images, columns=parse_columns(args.columns), fps=args.fps)
         heldout = default_heldout(kind) if args.heldout_percent is None else args.heldout_percent
         self.survey = self.rows.survey(heldout)
         self.digest = self.survey.digest
@@ -307,6 +310,7 @@ def _checked(args: argparse.Namespace) -> type[Work]:
         ("limit", 0, math.inf),
         ("wordings", 0, math.inf),
         ("most", 0, math.inf),
+        ("fps", 0, 1000),
         ("heldout_percent", 0, 100),
         ("language_share", 0, 1),
     ):

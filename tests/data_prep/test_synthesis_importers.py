@@ -6,7 +6,8 @@ import json
 import pytest
 from PIL import Image
 
-from data_prep.synthesis.importers import KINDS, BadRow, import_records
+import data_prep.synthesis.importers.frames as frames_module
+from data_prep.synthesis.importers import KINDS, BadRow, Import, import_records
 
 
 def png(size=(32, 24), mode="RGB"):
@@ -203,3 +204,16 @@ def test_scenes_of_one_name_do_not_share_frames(tmp_path):
     row = {"scene_id": "scene_1.5", "question": "How many chairs?", "answer": "4"}
     records, _ = read(tmp_path, "vsi100k", [row], str(tmp_path), "object_counting.json")
     assert records[0].scene_id == "scene_1.5", "a dot is no ending"
+
+
+def test_the_rate_of_a_scenes_frames_is_told_or_said(tmp_path, images, capsys):
+    rows = [{"scene_id": "scene7", "question": "How many chairs?", "answer": "4"}]
+    path = tmp_path / "object_counting.json"
+    path.write_text(json.dumps(rows))
+    made = Import("vsi100k", str(path), images, fps=10.0)
+    record = next(made.records(made.survey(0)))
+    video = json.loads(record.meta)["video"]
+    assert video["fps"] == 10.0 and video["total"] == 20 and video["indices"][0] == 0 and video["indices"][-1] == 19
+    frames_module._told.clear()
+    assert frames_module.frames_of(images, "scene7").video == {}
+    assert "24 a second; --fps=RATE" in capsys.readouterr().out

@@ -31,6 +31,7 @@ class Place:
     bases: Bases
     split: str
     found: Found = dataclasses.field(default_factory=Found)
+    fps: float = 0.0  # of folders of frames; 0 when unknown
 
 
 def build(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from data_prep.synthesis.importers.rows import BadRow, pictures
 from spatial_jax.media import picture_files
@@ -14,12 +15,20 @@ _told: set[Path] = set()
 _taken: dict[Path, str] = {}  # folders found by a scene's last name alone, and the scene that has them
 
 
-def frames_of(folder: str, scene_id: str, count: int = 16) -> list[tuple[bytes, int, int]]:
-    """(encoded picture, width, height) of at most `count` frames in the order of the numbers in their names, first and
-    last included. The scene's folder is FOLDER/SCENE with the scene's own folders, else with its last name alone, which
-    two scenes must not share. [] where there is neither, which is printed. BadRow for a folder that two scenes name or
-    that holds no readable frame.
+class SceneFrames(list[tuple[bytes, int, int]]):
+    """(encoded picture, width, height) of a scene's frames; `video`: when they were taken, as in a record's meta."""
+
+    video: dict[str, Any]
+
+
+def frames_of(folder: str, scene_id: str, count: int = 16, fps: float = 0.0) -> SceneFrames:
+    """At most `count` frames of the `fps` a second (0: unknown) that the folder holds, in the order of the numbers in
+    their names, first and last included. The scene's folder is FOLDER/SCENE with the scene's own folders, else with its
+    last name alone, which two scenes must not share. [] where there is neither, which is printed. BadRow for a folder
+    that two scenes name or that holds no readable frame.
     """
+    frames = SceneFrames()
+    frames.video = {}
     place = _place(Path(folder), scene_id)
     if place is None:
         missing = Path(folder, scene_id)
@@ -27,18 +36,23 @@ def frames_of(folder: str, scene_id: str, count: int = 16) -> list[tuple[bytes, 
             more = "; more like this are not told" if len(_told) == SHOWN else ""
             say(f"no frames of scene {scene_id} in {folder}: its questions have no picture{more}")
         _told.add(missing)
-        return []
+        return frames
     names = [path.name for path in picture_files(place, SUFFIXES)]
-    last = len(names) - 1
-    picked = [names[round(i * last / max(count - 1, 1))] for i in range(count)] if len(names) > count else names
-    frames = []
-    for name in picked:
+    total, indices = len(names), []
+    picked = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)] if total > count else range(total)
+    for index in picked:
         try:
-            frames += pictures(name, place)
+            frames += pictures(names[index], place)
+            indices.append(index)
         except BadRow as error:
-            say(f"skipped frame {place / name}: {error}")
+            say(f"skipped frame {place / names[index]}: {error}")
     if not frames:
         raise BadRow("the scene's folder holds no readable frame")
+    if fps:
+        frames.video = {"fps": fps, "indices": indices, "total": total}
+    elif Path() not in _told:
+        _told.add(Path())
+        say("frames of scenes say no times: models are told 24 a second; --fps=RATE of the folders' frames says it")
     return frames
 
 

@@ -15,7 +15,7 @@ from data_prep.synthesis.importers.answers import MRA
 from data_prep.synthesis.importers.build import Place, build, scene_of, scene_path
 from data_prep.synthesis.importers.columns import Found
 from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
-from data_prep.synthesis.importers.frames import frames_of
+from data_prep.synthesis.importers.frames import SceneFrames, frames_of
 from data_prep.synthesis.importers.questions import questions
 from data_prep.synthesis.importers.rows import BadRow, pictures, text_field
 from data_prep.synthesis.importers.survey import Survey, survey
@@ -104,15 +104,15 @@ def vsi100k(row: dict[str, Any], place: Place) -> QuestionRecord:
         reward=MRA if numeric else {"kind": "word", "accept": [answer]},
         family=f"vsi_{topic}",
         unit=_UNITS.get(topic, "") if numeric else "",
-        meta={"video": {}} if frames else {},
+        meta={"video": frames.video} if frames else {},
         tags=("video",),
     )
 
 
-def _frames(place: Place, scene: str) -> list[tuple[bytes, int, int]]:
+def _frames(place: Place, scene: str) -> SceneFrames:
     bases = [place.bases] if isinstance(place.bases, Path) else list(place.bases or ())
-    found = (frames_of(str(base), scene) for base in bases if scene)
-    return next((frames for frames in found if frames), [])
+    found = (frames_of(str(base), scene, fps=place.fps) for base in bases if scene)
+    return next((frames for frames in found if frames), SceneFrames())
 
 
 _VILASR_TYPES = {"multiple choice": "mcq", "regression": "number", "numerical": "number", "free-form": "free"}
@@ -229,7 +229,9 @@ class Import:
     that was read.
     """
 
-    def __init__(self, kind: str, path: str, images: str = "", *, columns: dict[str, str] | None = None):
+    def __init__(
+        self, kind: str, path: str, images: str = "", *, columns: dict[str, str] | None = None, fps: float = 0.0
+    ):
         if kind not in KINDS:
             raise ValueError(f"--import: {kind!r} is unknown: use one of {', '.join(KINDS)}")
         if columns and kind not in OWN:
@@ -237,7 +239,7 @@ class Import:
         if images and not Path(images).expanduser().is_dir():
             raise ValueError(f"--images: {images}: no such folder")
         self.kind, self.files, self.found = kind, row_files(path), Found(columns)
-        self.own = kind in OWN
+        self.own, self.fps = kind in OWN, fps
         self.images = Path(images).expanduser() if images else None
 
     def bases(self, file: RowFile) -> tuple[Path, ...]:
@@ -269,7 +271,10 @@ class Import:
                 if isinstance(row, BadRow):
                     raise row
                 yield make(
-                    row, Place(self.kind, number, str(file.path), self.bases(file), where.split(number), self.found)
+                    row,
+                    Place(
+                        self.kind, number, str(file.path), self.bases(file), where.split(number), self.found, self.fps
+                    ),
                 )
             except BadRow as error:
                 yield BadRow(f"{file.path.name} row {at}", str(error))

@@ -324,7 +324,7 @@ def _record(
         "objects": [],
     }
     if frames:
-        meta["video"] = {}
+        meta["video"] = getattr(frames, "video", {})
     return QuestionRecord(
         question_id=f"{room.scene_id}/{family}/{digest}",
         source=room.dataset or "rooms",
