@@ -191,7 +191,8 @@ def _read_template(path: Path, tokenizer_config: dict[str, Any]) -> str:
             " model's folder; copy those of the instruct model of its family there"
         )
     used = next(iter(found))
-    others = [name for name, text in found.items() if text.strip() != found[used].strip()]
+    # A tokenizer's own template is another one in published folders, too: it is for text alone.
+    others = [name for name, text in found.items() if text.strip() != found[used].strip() and "tokenizer" not in name]
     if others:
         log.warning("%s: the chat template of %s is used, that of %s differs", path, used, " and ".join(others))
     return found[used]
