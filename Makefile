@@ -29,6 +29,7 @@ test: .venv/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not proof" tests
 
 proofs: .venv/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof tests
 	$(BIN)/python -m launch.proofs $(ARGS)
 	$(BIN)/python launch/plan.py --proofs
 	$(BIN)/python -m benchmarks.full_size_policy

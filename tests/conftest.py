@@ -1,5 +1,5 @@
 """Eight CPU devices for every test, set before jax is imported; float32 matmuls at full precision; programs compiled
-once a run of the suite.
+once a run of the suite, and quickly rather than well.
 """
 
 import os
@@ -7,16 +7,31 @@ import tempfile
 
 from launch.xla_flags import environment
 
-os.environ.update(
-    {name: value for name, value in environment("cpu", 8, os.environ).items() if name != "NPROC"}
-)  # processes that tests start set it
+# Tests run each program a few times on a few numbers: LLVM's optimisation takes longer than all it could save.
+QUICK = "--xla_backend_optimization_level=0"
+
+_variables = environment("cpu", 8, os.environ)
+_variables.pop("NPROC", None)  # processes that tests start set it
+_variables["XLA_FLAGS"] = f"{_variables['XLA_FLAGS']} {QUICK}"
+os.environ.update(_variables)
 os.environ.setdefault("JAX_DEFAULT_MATMUL_PRECISION", "highest")
 os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Many tests train and sample the same tiny policies, in this process, in pytest's other workers and in processes of
-    # their own.
-    _PROGRAMS = tempfile.TemporaryDirectory(prefix="spatial_jax_programs_")  # gone with the process that made it
+    # their own. The folder is gone with the process that made it.
+    _PROGRAMS = tempfile.TemporaryDirectory(prefix="spatial_jax_programs_")
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS.name
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.3")
+    # Small programs too: fresh policies draw each of their parameters by a program of its own.
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+# Folders whose files take longest come first: two workers that take whole files then end together.
+LONGEST = ("training", "golden", "rl", "launch", "rollout", "evals", "chat", "models", "multidevice")
+
+
+def pytest_collection_modifyitems(items):
+    rank = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONGEST)))

@@ -125,6 +125,7 @@ def wait_for_step(parent, workdir, step):
         time.sleep(0.2)
 
 
+@pytest.mark.proof
 def test_a_worker_asked_to_stop_saves_with_all_and_a_killed_one_ends_the_run_which_resumes(tmp_path, monkeypatch):
     world, run = make_world(tmp_path, scenes=12, families="bearing", seed=6), tmp_path / "run"
     monkeypatch.setenv("XLA_FLAGS", "")

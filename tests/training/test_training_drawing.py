@@ -149,6 +149,7 @@ def test_a_policy_is_taught_then_draws_and_learns(world, restless):
     ) and any(a["drawn"] for a in answers)
 
 
+@pytest.mark.proof
 def test_eight_devices_and_parts_of_groups_draw_and_learn_as_one(world, restless):
     rows = {}
     for devices, part in ((1, 2), (8, 0)):
