@@ -49,8 +49,7 @@ class VideoFrames:
             if timing.note:
                 self.said.append(f"{base}: {timing.note}")
             self.timings[base] = timing
-            shown = (timing.shown_at(k * every) for k in range(int(timing.times[-1] / every + 1e-6) + 1))
-            self.items += [(base, file, index) for index in dict.fromkeys(shown)]
+            self.items += [(base, file, index) for index in timing.shown_every(every)]
         if count:
             self.items = self.items[:count]
 

@@ -35,9 +35,14 @@ class Timing:
     stamps: tuple[int, ...] = ()
     note: str = ""
 
-    def shown_at(self, seconds: float) -> int:
-        """Index of the frame that is on the screen at a time."""
-        return max(0, int(np.searchsorted(self.times, seconds + 1e-4, "right")) - 1)
+    def shown_every(self, seconds: float) -> list[int]:
+        """Indices of the frames that are on the screen at 0, `seconds`, 2 `seconds`, ... up to the last frame's time,
+        each once.
+        """
+        starts = np.asarray(self.times) - 1e-4
+        ends = np.append(starts[1:], starts[-1] + 2e-4)
+        moments = np.ceil(np.maximum(starts, 0) / seconds) * seconds  # the first one not before a frame
+        return np.flatnonzero(moments < ends).tolist()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +169,7 @@ def read_clip(path: Any, choose: Callable[[int], Sequence[int]] | None = None) -
     memory. ClipError for a file that gives none.
     """
     total = len(clip_timing(path).times) if choose is not None else 0
-    while True:
+    for last in (False, False, True):  # a decoder that gives another number each time is taken as it is
         wanted = None if choose is None else set(choose(total))
         frames: list[tuple[int, np.ndarray]] = []
         seconds: list[float | None] = []
@@ -178,7 +183,7 @@ def read_clip(path: Any, choose: Callable[[int], Sequence[int]] | None = None) -
             timing = _timing(seconds, stream)
         if not seconds:
             raise ClipError(f"no frame can be decoded{': ' + faults[0] if faults else ''}")
-        if wanted is None or len(seconds) == total:
+        if wanted is None or len(seconds) == total or last:
             break
         total = len(seconds)  # the decoder gave other frames than the container announced: choose among these
     note = f"{len(faults)} damaged places, {len(seconds)} frames are left ({faults[0]})" if faults else ""

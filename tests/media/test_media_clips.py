@@ -11,7 +11,7 @@ from data_prep.sources import BadItem, open_source
 from spatial_jax.chat import Conversation, Options
 from spatial_jax.data.prompts import video_facts
 from spatial_jax.evals.frames import read_frames
-from spatial_jax.media import ClipError, clip_timing, read_clip
+from spatial_jax.media import ClipError, Timing, clip_timing, read_clip
 from spatial_jax.processing.image import ImageError, ImageSettings
 from spatial_jax.processing.video import Video, VideoSettings, as_video, read_video, sample_video, timestamps
 
@@ -100,6 +100,12 @@ def test_variable_rates_are_told_by_true_times(tmp_path):
     source = open_source({"source": "video", "path": str(path), "every": 1.0})
     assert [source.item_id(k).partition("=")[2] for k in range(len(source))] == ["0.000", "0.400", "4.000", "8.000"]
     assert [grey(source.load(k).rgb) for k in range(4)] == [0, 4, 5, 6] and source.load(2).meta["time"] == 4.0
+
+
+def test_times_that_a_damaged_file_makes_up_cost_nothing():
+    timing = Timing((0.0, 0.1, 0.2, 0.5, 1e12), None, True)
+    assert timing.shown_every(0.2)[:3] == [0, 2, 3]
+    assert Timing((0.0, 0.1, 0.2), None, False).shown_every(0.1) == [0, 1, 2]
 
 
 def test_constant_rates_keep_their_numbers(tmp_path):
