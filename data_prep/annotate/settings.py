@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep.sources.base import SourceError
+from spatial_jax.endpoints import masked
 
 GROUPS = ("quality", "clip", "duplicates", "leakage", "balance", "proposals", "masks", "captions", "depth", "camera")
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -26,11 +27,12 @@ def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, str]]:
     for text in texts:
         name, equals, value = text.partition("=")
         group, dot, key = name.partition(".")
+        shown = f"--set={masked(text)}"
         if not equals or not dot or not key:
-            raise SourceError(f"--set={text}: write GROUP.KEY=VALUE, for example --set=quality.least_contrast=0.03")
+            raise SourceError(f"{shown}: write GROUP.KEY=VALUE, for example --set=quality.least_contrast=0.03")
         if group not in GROUPS:
             raise SourceError(
-                f"--set={text}: no group {group!r}, the nearest is {_nearest(group, GROUPS)!r} (of {', '.join(GROUPS)})"
+                f"{shown}: no group {group!r}, the nearest is {_nearest(group, GROUPS)!r} (of {', '.join(GROUPS)})"
             )
         out.setdefault(group, {})[key] = value
     return out
@@ -44,7 +46,7 @@ def _convert(group: str, key: str, text: str, like: Any) -> Any:
             return tuple(part.strip() for part in text.split(";") if part.strip())
         return type(like)(text)
     except (ValueError, KeyError):
-        raise SourceError(f"--set={group}.{key}={text}: wants a value like {like!r}") from None
+        raise SourceError(f"--set={group}.{key}={masked(text)}: wants a value like {like!r}") from None
 
 
 def make(group: str, overrides: dict[str, str], *kinds: type, **given: Any) -> list[Any]:

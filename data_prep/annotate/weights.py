@@ -115,6 +115,8 @@ def from_pretrained(auto: str, settings: ModelSettings, what: str) -> tuple[Any,
 
     transformers.logging.set_verbosity_error()
     folder = find_weights(settings.weights)
+    if (folder / "adapter_config.json").is_file():  # transformers would fetch and run the model that this file names
+        raise ModelError(f"{settings.weights} holds an adapter (adapter_config.json); give the merged model for {what}")
     try:
         with _quiet():
             model = getattr(transformers, auto).from_pretrained(folder, use_safetensors=True, trust_remote_code=False)

@@ -129,7 +129,7 @@ class RewardSettings:
     format_weight: Share = 0.1
     user_file: str = ""  # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"
-    user_memory_gib: NotNegative = 16.0  # most address space of a process that runs the user's function; 0: no bound
+    user_memory_gib: NotNegative = 16.0  # most address space of a process that runs the function; 0: no bound
     threads: Count = 8  # answers that a judge or a user's function scores at a time, over all groups
     deadline_s: Positive = 30.0  # of a group's scores; what is late takes no part, it does not score 0
     truncated_reward: Finite | None = (

@@ -21,7 +21,7 @@ from data_prep.annotate.depth_pro import DepthPro
 from data_prep.annotate.masks import MaskSettings, SamMasker, without_overlap
 from data_prep.annotate.proposals import ProposalSettings, RpnProposer
 from data_prep.annotate.torchvision_ops import nms
-from data_prep.annotate.weights import ModelError, ModelSettings, in_batches, read_tensors
+from data_prep.annotate.weights import ModelError, ModelSettings, from_pretrained, in_batches, read_tensors
 from data_prep.filters.balance import CONDITIONS, OBJECTS, SCENES, Balance, BalanceSettings
 from data_prep.filters.clip import EXCLUDE, INCLUDE, ClipFilter, ClipSettings
 from data_prep.pipeline import Dropped
@@ -240,6 +240,13 @@ def test_clip_filter_and_balance(weights):
     assert [sum(a <= i < b for i in kept) for a, b in ((0, 30), (30, 36), (36, 40))] == [10, 6, 4]
     assert set(reasons) == {"", "enough pictures with scene 'living room'"}
     assert reasons == balance.choose(ids, [[0, 0, 0]] * 30 + [[1, 1, 1]] * 6 + [[2, 2, 2]] * 4)
+
+
+def test_an_adapter_names_no_other_model(tmp_path):
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "owner/other"}')
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    with pytest.raises(ModelError, match="holds an adapter"):
+        from_pretrained("CLIPModel", ModelSettings(weights=str(tmp_path)), "the CLIP filter")
 
 
 def test_weights_that_cannot_be_used_say_so(tmp_path, weights):

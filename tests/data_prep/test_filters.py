@@ -11,6 +11,7 @@ import skimage.data
 from PIL import Image, ImageEnhance, ImageFilter
 
 from data_prep.annotate.__main__ import main
+from data_prep.annotate.chat_models import EndpointSettings
 from data_prep.annotate.settings import make, parse_overrides
 from data_prep.filters import chosen
 from data_prep.filters.duplicates import DuplicateSettings, Leakage, LeakageSettings, NearDuplicates
@@ -159,3 +160,14 @@ def test_settings_are_strict():
     with pytest.raises(SourceError, match=r"GROUP\.KEY=VALUE"):
         parse_overrides(["masks.most"])
     assert make("leakage", {"pictures": "a; b"}, LeakageSettings)[0].pictures == ("a", "b")
+
+
+def test_a_key_in_a_setting_is_not_shown():
+    key = "sk-1234567890abcdefghi"
+    for texts in ([f"captions={key}"], [f"caption.max_tokens={key}"], [f"{key}"]):
+        with pytest.raises(SourceError) as raised:
+            parse_overrides(texts)
+        assert key not in str(raised.value)
+    with pytest.raises(SourceError, match="wants a value like") as raised:
+        make("captions", parse_overrides([f"captions.max_tokens={key}"])["captions"], EndpointSettings)
+    assert key not in str(raised.value)
