@@ -7,6 +7,7 @@ from typing import Any
 from data_prep.annotate.base import CameraEstimator, CameraStage, Captioner, DepthEstimator, DepthStage, ObjectsStage
 from data_prep.annotate.settings import make
 from data_prep.annotate.weights import ModelError, find_weights
+from spatial_jax.reading import read_object
 
 RUNNING = {
     "device": "cpu",
@@ -23,11 +24,10 @@ def running(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _is_depth_pro(weights: str) -> bool:
     """Whether a checkpoint is Depth Pro's, by its config.json."""
-    import json
 
     path = find_weights(weights) / "config.json"
     try:
-        return json.loads(path.read_text()).get("model_type") == "depth_pro"
+        return read_object(path).get("model_type") == "depth_pro"
     except (OSError, ValueError, AttributeError):
         raise ModelError(
             f"{weights} has no readable config.json: depth models are directories in transformers' format"

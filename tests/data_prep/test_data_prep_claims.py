@@ -239,3 +239,17 @@ def test_a_folder_with_a_name_that_can_be_guessed_must_be_ones_own(tmp_path, mon
     folder.work.parent.unlink()
     folder._own_root()
     assert folder.work.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("meta", [[], None, 3, {"object_bbox": {"chair": 3}}, {"object_bbox": {"chair": [3]}}])
+def test_one_bad_room_is_named_and_the_rest_goes_on(tmp_path, meta):
+    from data_prep.synthesis.vsi import MetadataError, load_rooms
+
+    good = {"object_bbox": {}, "object_counts": {"chair": 2}, "room_size": 12.0}
+    path = tmp_path / "rooms.json"
+    path.write_text(json.dumps({"bad": meta, "none": {**good, "room_size": None}, "good": good}))
+    rooms, problems = load_rooms(str(path))
+    assert [r.scene_id for r in rooms] == ["good"] and len(problems) == 2 and "bad" in problems[0]
+    path.write_text("[" * 100_000)
+    with pytest.raises(MetadataError, match="nested too deep"):
+        load_rooms(str(path))

@@ -8,12 +8,16 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from data_prep.synthesis.importers import BadRow, import_records, parse_columns
 from data_prep.synthesis.importers.answers import listed_options, read_answer, unwrapped
+from data_prep.synthesis.importers.columns import NAMES
 from data_prep.synthesis.importers.survey import held_out
 from data_prep.synthesize import main
+from spatial_jax.data.records import check_record, question_features, to_example
 
 
 def png(shade=0, size=(40, 30)):
@@ -284,3 +288,28 @@ def test_parts_of_reading():
     assert listed_options("A cat and a dog. Which?") == ()
     answer = read_answer("4", "How many?", (), "", "", None)
     assert answer.question_type == "number" and answer.why == "number"
+
+
+LIKELY = ["A", "(b)", "2 m", "user", "image", url(png())]
+KEYS = ["role", "content", "type", "text", "bytes", "path", "kind"]
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(LIKELY),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=3),
+    max_leaves=6,
+)
+COLUMNS = [name for names in NAMES.values() for name in names] + ["A", "B", "input", "videos"]
+ROWS = st.dictionaries(st.sampled_from(COLUMNS), JSON_VALUES, max_size=7)
+
+
+@given(st.lists(ROWS, min_size=1, max_size=4))
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rows_of_any_form_give_a_record_or_a_reason(tmp_path, rows):
+    (tmp_path / "q.json").write_text(json.dumps(rows))
+    out = list(import_records("questions", str(tmp_path / "q.json")))
+    assert len(out) == len(rows)
+    for found in out:
+        if isinstance(found, BadRow):
+            assert "unexpected form" not in str(found.args[-1]), rows  # each reason says what is wrong
+        else:
+            check_record(found)
+            question_features().encode_example(to_example(found))

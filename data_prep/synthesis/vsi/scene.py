@@ -108,4 +108,6 @@ def load_rooms(path: str, clouds: str = "") -> tuple[list[Room], list[str]]:
             rooms.append(parse_room(scene_id, meta, points))
         except (MetadataError, ValueError, IndexError, OSError) as error:
             problems.append(" ".join(str(error).split())[:200])
+        except (TypeError, AttributeError, KeyError, ArithmeticError) as error:
+            problems.append(f"{scene_id}: metadata has an unexpected form ({type(error).__name__})"[:200])
     return rooms, problems
