@@ -8,6 +8,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 
+from launch.processes import run
 from launch.steps import say
 
 RUNTIMES = {  # accelerator type's beginning -> software version of the TPU VM
@@ -17,6 +18,18 @@ RUNTIMES = {  # accelerator type's beginning -> software version of the TPU VM
     "v4": "tpu-ubuntu2204-base",
     "v3": "tpu-ubuntu2204-base",
     "v2": "tpu-ubuntu2204-base",
+}
+ASKING_S = 120.0  # longest that a question about a state may take
+ALIVE = ("ConnectTimeout=30", "ServerAliveInterval=30", "ServerAliveCountMax=4")  # ssh ends when the other side is gone
+# Names as the cloud takes them; none can be read as an option or by a shell.
+_VALID = {
+    "name": (r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "letters, digits and dashes in lower case, a letter first"),
+    "zone": (r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "e.g. us-central2-b"),
+    "project": (r"([a-z0-9.-]+:)?[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "the project's ID"),
+    "accelerator": (r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", "e.g. v5p-128"),
+    "runtime": (r"[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?", "e.g. v2-alpha-tpuv5"),
+    "cluster": (r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", "the GKE cluster's name"),
+    "image": (r"[a-z0-9][-a-zA-Z0-9._/:@]{0,254}", "e.g. python:3.11"),
 }
 _QUOTA = re.compile(r"quota", re.IGNORECASE)
 _EXISTS = re.compile(r"ALREADY_EXISTS|already exists", re.IGNORECASE)
@@ -33,6 +46,14 @@ class CloudError(RuntimeError):
 
 class Temporary(RuntimeError):
     """gcloud or the connection failed in a way that may pass."""
+
+
+def check_names(**values: str) -> None:
+    """ValueError for the first value (by its option's name) that the cloud would not take; an empty one passes."""
+    for option, value in values.items():
+        pattern, form = _VALID[option]
+        if value and not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(f"--{option}={value!r} is no valid {option}; give {form}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +110,9 @@ class Cloud:
     def ssh_line(self, command: str, worker: str = "all", node: str = "") -> list[str]:
         """On one TPU VM, the first by default."""
         return self._line(
-            "compute", "tpus", "tpu-vm", "ssh", node or self.nodes[0], f"--worker={worker}", f"--command={command}"
+            *("compute", "tpus", "tpu-vm", "ssh", node or self.nodes[0], f"--worker={worker}"),
+            *(f"--ssh-flag=-o{option}" for option in ALIVE),
+            f"--command={command}",
         )
 
     def everywhere(self, command: str) -> None:
@@ -102,19 +125,19 @@ class Cloud:
         for node in self.nodes:
             self.call(self._line("compute", "tpus", "tpu-vm", "scp", source, f"{node}:{target}", "--worker=all"))
 
-    def call(self, line: Sequence[str]) -> str:
-        """Standard output. Raises CloudError or Temporary."""
+    def call(self, line: Sequence[str], timeout: float | None = None) -> str:
+        """Standard output. Raises CloudError or Temporary, the latter also when nothing came within `timeout`."""
         if self.dry_run:
             say(f"$ {shlex.join(line)}")
             return ""
         try:
-            done = subprocess.run(line, capture_output=True, text=True, timeout=self.timeout, stdin=subprocess.DEVNULL)
+            done = run(line, timeout or self.timeout)
         except FileNotFoundError:
             raise CloudError(
                 "gcloud is not on the PATH; install the Google Cloud CLI and run `gcloud auth login`"
             ) from None
         except subprocess.TimeoutExpired:
-            raise Temporary(f"no answer within {self.timeout:.0f} s: {shlex.join(line[:6])}") from None
+            raise Temporary(f"no answer within {timeout or self.timeout:.0f} s: {shlex.join(line[:6])}") from None
         if done.returncode == 0:
             return done.stdout.strip()
         text = done.stderr.strip() or done.stdout.strip()
@@ -140,7 +163,7 @@ class Cloud:
 
     def _state(self, *words: str) -> str:
         try:
-            return self.call(self._line(*words))
+            return self.call(self._line(*words), timeout=min(self.timeout, ASKING_S))
         except Temporary as error:
             if _ABSENT.search(str(error)):
                 return "ABSENT"

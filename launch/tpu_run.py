@@ -16,6 +16,7 @@ at the end unless --keep.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import re
 import shlex
 import subprocess
@@ -32,7 +33,8 @@ if str(ROOT) not in sys.path:  # called by path, Python looks in launch/ only
     sys.path.insert(0, str(ROOT))
 
 from launch import xpk  # noqa: E402
-from launch.gcloud import Cloud, CloudError, Temporary  # noqa: E402
+from launch.gcloud import Cloud, CloudError, Temporary, check_names  # noqa: E402
+from launch.processes import lines  # noqa: E402
 from launch.rehearsal import rehearse  # noqa: E402
 from launch.steps import EXIT_PREEMPTED, say  # noqa: E402
 
@@ -40,7 +42,10 @@ T = TypeVar("T")
 LONGEST_PAUSE = 600.0
 MARK = "spatial_jax_exit"
 COPY, FOLDER, LOG, PID, EXIT = "spatial_jax.tar.gz", "spatial_jax_run", "run.log", "run.pid", "run.exit"
+# The number of a process is given again after a boot: it must be the run's.
+ALIVE = f"[ -f {FOLDER}/{PID} ] && grep -qs launch.worker /proc/$(cat {FOLDER}/{PID})/cmdline"
 INSTALL = (
+    f"if {ALIVE}; then exit 0; fi; "  # a run that goes on keeps the code it reads from
     f"rm -rf {FOLDER}/code && mkdir -p {FOLDER}/code && tar -xzf {COPY} -C {FOLDER}/code && cd {FOLDER}/code && python3"
     " -m pip install -q --user uv && ~/.local/bin/uv venv -q --allow-existing --python 3.11 ../venv && ~/.local/bin/uv"
     " pip install -q --python ../venv/bin/python -c constraints.txt -e '.[tpu,gcs]'"
@@ -60,7 +65,7 @@ def start_command(arguments: Sequence[str]) -> str:
     # the shell outlives a SIGTERM to its group
     body = f"trap : TERM; cd code && {train}; code=$?; cd .. && echo $code > {EXIT}"
     return (
-        f"cd {FOLDER} && if [ -f {PID} ] && kill -0 $(cat {PID}) 2>/dev/null; then exit 0; fi; rm -f {EXIT}; "
+        f"if {ALIVE}; then exit 0; fi; cd {FOLDER} && rm -f {EXIT}; "
         f"setsid nohup bash -c {shlex.quote(body)} > {LOG} 2>&1 < /dev/null & echo $! > {PID}"
     )
 
@@ -81,6 +86,7 @@ def pack(target: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=120.0,
     )
     with tarfile.open(target, "w:gz", compresslevel=1) as tar:
         for name in filter(None, names.stdout.split("\0")):
@@ -90,6 +96,9 @@ def pack(target: Path) -> None:
 
 class TpuRun:
     """One training on one TPU, kept going. `tries` bounds all re-creations, restarts and repeated commands together."""
+
+    silence = 120.0  # seconds without a line of the log after which the TPU is asked for
+    reconnect = 1800.0  # and after which the log is followed anew, from the line it was at
 
     def __init__(
         self, cloud: Cloud, arguments: Sequence[str], *, tries: int = 50, pause: float = 30.0, wait_hours: float = 48.0
@@ -172,29 +181,24 @@ class TpuRun:
             if self.cloud.dry_run:
                 self.cloud.call(line)
                 return 0
-            with subprocess.Popen(
-                line,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                errors="replace",
-            ) as log:
-                assert log.stdout is not None
-                try:
-                    for text in log.stdout:
-                        ended = re.fullmatch(rf"{MARK} (\w+)\s*", text)
-                        if ended and ended[1].isdigit():
-                            return int(ended[1])
-                        if not ended:
-                            seen += 1
-                            self.streak = 0  # it runs: the next failure waits briefly again
-                            print(text, end="", flush=True)
-                finally:
-                    log.terminate()
+            quiet = 0.0
+            with contextlib.closing(lines(line, self.silence)) as log:
+                for text in log:
+                    quiet = 0.0 if text is not None else quiet + self.silence
+                    if text is None:  # a run may be quiet, and an ssh that hangs is
+                        if quiet >= self.reconnect or self.insist(self.cloud.node_state, lost=False) != "READY":
+                            break
+                        continue
+                    ended = re.fullmatch(rf"{MARK} (\w+)\s*", text)
+                    if ended and ended[1].isdigit():
+                        return int(ended[1])
+                    seen += 1
+                    self.streak = 0  # it runs: the next failure waits briefly again
+                    print(text, end="", flush=True)
             if self.insist(self.cloud.node_state, lost=False) != "READY":
                 raise Lost("the TPU went while the run was going")
-            self.again("lost the connection to worker 0")
+            if quiet < self.reconnect:
+                self.again("lost the connection to worker 0")
 
     def run(self) -> int:
         """The whole run, over as many TPUs as it takes."""
@@ -343,6 +347,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if wrong or missing:
         unexpected = f"unexpected argument {wrong[0]}; overrides start with --config." if wrong else ""
         print(f"tpu_run: {unexpected or f'--{missing[0]} is missing'}", file=sys.stderr)
+        return 2
+    try:
+        check_names(
+            name=args.name,
+            zone=args.zone,
+            project=args.project,
+            accelerator=args.accelerator,
+            runtime=args.runtime,
+            cluster=args.cluster,
+            image=args.image,
+        )
+    except ValueError as error:
+        print(f"tpu_run: {error}", file=sys.stderr)
         return 2
     arguments = [f"--config={args.config}", f"--workdir={args.workdir}", *passed]
     if args.local:

@@ -15,6 +15,7 @@ from launch.steps import EXIT_PREEMPTED, say
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "python:3.11"
+LONGEST_S = 3600.0  # building and pushing an image takes its time
 GRACE_S = 300  # a training that is asked to stop saves first
 
 
@@ -66,10 +67,14 @@ class Workload:
             say(f"$ {shlex.join(line)}")
             return 0
         try:
-            return subprocess.run(line, stdin=subprocess.DEVNULL).returncode
+            return subprocess.run(line, stdin=subprocess.DEVNULL, timeout=LONGEST_S).returncode
+        except subprocess.TimeoutExpired:
+            raise CloudError(
+                f"no end within {LONGEST_S:.0f} s: {shlex.join(line[:4])}; look with --action=status"
+            ) from None
         except FileNotFoundError:
             raise CloudError(
-                "xpk is not on the PATH; pip install xpk, and see that kubectl, docker and gcloud are there, too"
+                f"{line[0]} is not on the PATH; pip install xpk, and see that kubectl, docker and gcloud are there, too"
             ) from None
 
     def act(self, action: str, arguments: Sequence[str]) -> int:

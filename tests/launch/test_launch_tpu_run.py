@@ -4,11 +4,13 @@ on this machine.
 
 import json
 import os
+import subprocess
 import sys
+import time
 
 import pytest
 
-from launch import rehearsal, tpu_run, xla_flags
+from launch import processes, rehearsal, tpu_run, xla_flags
 from launch.gcloud import Cloud, CloudError
 
 # Each rule: [words that the call must hold, [[exit code, stdout, stderr], ...]]; answers are used up in turn, the last
@@ -180,6 +182,82 @@ def test_a_workload_is_handed_to_xpk(gcloud, tmp_path, capsys):
     before = len(calls)
     code, calls = gcloud(extra=[*more, "--dry_run"])
     assert code == 0 and len(calls) == before and "$ xpk workload create" in capsys.readouterr().out
+
+
+HANGING = """#!/bin/sh
+echo "$*" >> {here}/calls
+case "$*" in
+  *"tail -n +"*) echo "step 1"; sleep 300 & wait;;
+  *"tpu-vm describe"*) echo PREEMPTED;;
+esac
+"""
+
+
+def test_an_ssh_that_hangs_while_the_tpu_goes_is_noticed_and_ended(tmp_path, monkeypatch):
+    (tmp_path / "gcloud").write_text(HANGING.format(here=tmp_path))
+    (tmp_path / "gcloud").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    run = tpu_run.TpuRun(Cloud("li", "z", "v5p-8"), [])
+    run.silence = 0.2
+    with pytest.raises(tpu_run.Lost, match="went while the run was going"):
+        run.follow()
+
+
+def test_a_connection_that_is_quiet_for_long_is_made_anew_where_it_was(gcloud, monkeypatch):
+    told = iter([["a\n", "b\n", None, None], ["spatial_jax_exit 0\n"]])
+    asked = []
+
+    def lines(line, silence):
+        asked.append(" ".join(line))
+        yield from next(told)
+
+    monkeypatch.setattr(tpu_run, "lines", lines)
+    monkeypatch.setattr(tpu_run.TpuRun, "reconnect", 200.0)
+    code, _ = gcloud(READY, extra=["--tries=1"])
+    assert code == 0 and "tail -n +1 " in asked[0] and "tail -n +3 " in asked[1]
+
+
+def test_a_command_that_is_late_is_ended_with_all_it_started(tmp_path):
+    began = time.monotonic()
+    script = f"sh -c 'echo $$ > {tmp_path}/pid; exec sleep 300' & wait"
+    with pytest.raises(subprocess.TimeoutExpired):
+        processes.run(["sh", "-c", script], 0.5)
+    assert time.monotonic() - began < 10
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+            time.sleep(0.05)
+
+
+def test_a_run_that_lives_keeps_its_code_and_a_number_given_again_is_no_run(tmp_path):
+    folder = tmp_path / tpu_run.FOLDER
+    (folder / "code").mkdir(parents=True)
+    for words, lives in (("launch.worker", True), ("other", False)):
+        child = subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)", words])
+        (folder / tpu_run.PID).write_text(f"{child.pid}\n")
+        try:
+            check = subprocess.run(["sh", "-c", f"if {tpu_run.ALIVE}; then exit 0; fi; exit 7"], cwd=tmp_path)
+        finally:
+            child.kill()
+            child.wait()
+        assert check.returncode == (0 if lives else 7)
+    assert tpu_run.INSTALL.startswith(f"if {tpu_run.ALIVE}") and tpu_run.ALIVE in tpu_run.start_command([])
+
+
+BAD = ["-x", "--help", "a b", "a;rm -rf /", "$(id)", "a`id`", "a\nb", "A", "ä", "a/../b", "a" * 64, "a-", "'"]
+
+
+@pytest.mark.parametrize("value", BAD)
+@pytest.mark.parametrize("option", ["name", "zone", "project", "accelerator", "runtime", "cluster"])
+def test_names_that_the_cloud_or_a_shell_would_read_otherwise_are_refused(gcloud, capsys, option, value):
+    code, calls = gcloud(extra=[f"--{option}={value}"])
+    err = capsys.readouterr().err
+    assert code == 2 and not calls and f"--{option}=" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["-x", "a b", "a;b", "$(id)"])
+def test_images_too(gcloud, capsys, value):
+    assert gcloud(extra=["--via=xpk", "--cluster=c", f"--image={value}"])[0] == 2
 
 
 @pytest.mark.parametrize(
