@@ -5,6 +5,7 @@ hangs.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import itertools
 import json
 import os
@@ -61,14 +62,29 @@ class _Worker:
             if answered == number:
                 return status, value
 
-    def kill(self) -> None:
-        """Ends the process with everything that it started."""
-        if self.process.poll() is None:
+    def kill(self, patience: float = 0.0) -> None:
+        """Ends the process with everything that it started; one that is about to end by itself has `patience` seconds,
+        so that its exit code is its own.
+        """
+        until = time.monotonic() + patience
+        with contextlib.suppress(ChildProcessError):
+            while not self._has_ended() and time.monotonic() < until:
+                time.sleep(0.01)
             end_tree(self.process.pid)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
             if stream is not None:
                 stream.close()
+
+    def _has_ended(self) -> bool:
+        """Whether the process has ended, without waiting for it: until then it keeps its number, and nobody else's is
+        killed. ChildProcessError where the system can only tell by giving the number away.
+        """
+        if hasattr(os, "waitid"):
+            return os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        if self.process.poll() is not None:
+            raise ChildProcessError
+        return False
 
 
 def _write_quietly(stream: BinaryIO | Any, payload: bytes) -> None:
@@ -139,7 +155,7 @@ def call_user_function(
             f"{file}:{function} took more than {timeout:.1f} s and was stopped; the sample is excluded"
         ) from None
     except (EOFError, OSError):
-        worker.kill()
+        worker.kill(patience=1.0)
         raise RewardUnavailable(
             f"{file}:{function}: its process ended (exit code {worker.process.returncode}); the sample is excluded"
         ) from None

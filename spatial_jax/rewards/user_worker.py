@@ -90,7 +90,7 @@ def answer(call, file: str, number: int, response: str, record: dict) -> bytes:
         return json.dumps(
             [number, "error", f"{told(error, file)}: its memory is limited, see user_memory_gib"]
         ).encode()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return json.dumps([number, "error", told(error, file)]).encode()
 
 

@@ -352,6 +352,22 @@ def test_what_a_reward_started_ends_with_it(children, tmp_path):
         time.sleep(0.1)
 
 
+def test_what_a_reward_that_dies_has_started_ends_too(children, tmp_path):
+    (tmp_path / "dies.py").write_text(
+        "import os, pathlib, subprocess\n"
+        "def reward(response, record):\n"
+        "    child = subprocess.Popen(['sleep', '600'])\n"
+        "    pathlib.Path(__file__).with_name('child').write_text(str(child.pid))\n"
+        "    os._exit(3)\n"
+    )
+    with pytest.raises(RewardUnavailable, match="exit code 3"):
+        score({**children, "file": str(tmp_path / "dies.py")}, "1", NUMBER)
+    child, until = int((tmp_path / "child").read_text()), time.monotonic() + 20
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 def test_a_fork_shifts_no_later_reward(children):
     assert [score(children, text, NUMBER) for text in ("1", "2", "3")] == [1.0, 2.0, 3.0]
     with pytest.raises(RewardUnavailable, match="could not convert"):
@@ -397,6 +413,7 @@ def test_a_file_that_can_never_work_is_told_with_its_line(tmp_path, text, words)
         ("{'score': 1.0}", "a dict without 'reward'"),
         ("{'reward': 1.0, 'accuracy': None}", "accuracy None"),
         ("'good'", "ValueError: could not convert string to float: 'good'"),
+        ("exit('done')", "raised SystemExit: done (reward.py line 2, in reward"),
     ],
 )
 def test_what_a_function_raises_is_told_with_its_line(tmp_path, body, words):
