@@ -101,6 +101,8 @@ class TfdsImages:
                 picture.encoded,
                 notes=picture.notes,
             )
+            if picture.orientation != 1 and "depth" in example:
+                raise BadItem("is turned by its EXIF, and nothing says whether its depth is too: store both upright")
         else:
             pixels = np.asarray(raw)
             pixels = np.repeat(pixels, 3, -1) if pixels.shape[-1] == 1 else np.ascontiguousarray(pixels[..., :3])

@@ -15,6 +15,7 @@ from data_prep.annotate.__main__ import main
 from data_prep.sources import BadItem, SourceError, open_source
 from data_prep.sources.depth_files import read_depth
 from data_prep.sources.first_look import first_look
+from data_prep.sources.tfds_source import TfdsImages
 from spatial_jax.media import turn_array
 
 SIZE = (64, 48)
@@ -318,3 +319,18 @@ def test_labels_without_depth_are_kept(tmp_path):
     (tmp_path / "frames.json").write_text(json.dumps({"files": [{**entry, "registered": "stored"}]}))
     turned = open_source({"source": "folder", "path": str(tmp_path)}).load(0)
     assert (turned.width, turned.height) == (48, 64) and turned.objects[1].box == (16, 4, 42, 20)
+
+
+def test_a_tfds_picture_that_its_exif_turns_has_no_depth_to_trust(tmp_path):
+    _colour(tmp_path / "a.png", 3)
+    source = TfdsImages.__new__(TfdsImages)
+    source.dataset, source.split, source.image, source.group, source.metric = "mine", "train", "image", "", True
+    source.data = [{"image": (tmp_path / "a.png").read_bytes(), "depth": _ramp(1, 4, np.float32)}]
+    with pytest.raises(BadItem, match="turned by its EXIF"):
+        source.load(0)
+    _colour(tmp_path / "a.png")
+    sunk = _ramp(1, 4, np.float32)
+    sunk[:10] = 65.535
+    source.data = [{"image": (tmp_path / "a.png").read_bytes(), "depth": sunk}]
+    depth = source.load(0).depth
+    assert (depth[:10] == 0).all() and (depth[10:] > 0).all()
