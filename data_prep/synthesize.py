@@ -277,14 +277,14 @@ class FromImport(Work):
         files = self.rows.files
         head = f"{self.args.path}: {len(files)} file{'s' if len(files) > 1 else ''}, {self.rows.found.rows} rows"
         found = self.rows.found
-        bare = found.rows and self.rows.own and not found.columns["images"]
+        bare = self.rows.own and found.columns["question"] and not found.columns["images"]
         without = ["no column reads as pictures: the questions are asked without one"] if bare else []
         return [head, *found.lines(), *without, *self.survey.lines]
 
     def advice(self) -> str:
         if not self.rows.own and self.reasons.total():
             return f"is this the published form {self.args.kind}? rows of your own are read by --import=questions"
-        return self.rows.found.advice() or "mend the rows that are named above"
+        return self.rows.found.advice(self.reasons)
 
 
 def _share(scene_id: str) -> int:

@@ -235,6 +235,9 @@ def test_the_verb_says_what_it_found_and_claims_nothing_for_nothing(tmp_path, ca
     assert "--columns=question=COLUMN" in error and "frage, antwort" in error and error.count("\n") == 1
     assert not (tmp_path / "p").exists()
     assert main([*odd, "--columns=question=frage", "--columns=answer=antwort"]) == 0  # the same --out is free
+    (tmp_path / "gone.jsonl").write_text(json.dumps({"question": "q", "answer": "2", "image": "pics/none.png"}))
+    assert main([f"--path={tmp_path / 'gone.jsonl'}", f"--out={tmp_path / 's'}"]) == 2
+    assert "start from with --images=DIR" in capsys.readouterr().err
     with pytest.raises(ValueError, match="give ROLE=COLUMN"):
         parse_columns("nonsense=x")
     for wrong in (

@@ -102,14 +102,17 @@ class Found:
         out += [f"note: {text} ({n} rows)" for text, n in self.remarks.most_common(12)]
         unused = [name for name in self.there if not any(name in counts for counts in used.values())]
         if self.there:
-            out.append(f"not used: {', '.join(unused[:20]) or 'no other column'}")
+            label = "not used" if used else "columns"
+            out.append(f"{label}: {', '.join(unused[:20]) or 'no other column'}")
         return out
 
-    def advice(self) -> str:
-        """What to do where no row could be read."""
-        missing = [role for role in ("question", "answer") if not self.columns[role]]
+    def advice(self, reasons: Mapping[str, int]) -> str:
+        """What to do where no row could be read, by the reasons of the rows."""
+        missing = [role for role in ("question", "answer") if str(self.missing(role)) in reasons]
+        if any(reason.startswith("picture file is missing") or "leaves the folder" in reason for reason in reasons):
+            return "give the folder that the picture paths start from with --images=DIR"
         if not missing or not self.there:
-            return ""
+            return "mend the rows that are named above"
         wanted = ",".join(f"{role}=COLUMN" for role in missing)
         return f"the columns are {', '.join(list(self.there)[:20])}; say which is which with --columns={wanted}"
 
