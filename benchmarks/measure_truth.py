@@ -46,6 +46,18 @@ def measured(noise: DepthNoise | None, scenes: int, seed: int = 3) -> Iterator[l
         yield row
 
 
+def center_sigma(seen: Any, noise: DepthNoise | None) -> dict[str, float]:
+    """One deviation of each coordinate of an object's centre, metres: its own, what an unseen far end may add,
+    and the scale that the picture shares.
+    """
+    out = {}
+    doubt = seen.uncertainty.get("unseen", 0.0) * seen.rotation[:, int(seen.uncertainty.get("unseen_axis", 0))]
+    for k, axis in enumerate(AXES):
+        shared = (noise.bias if noise else 0.0) * seen.center[k]
+        out[f"center_{axis}"] = float(np.sqrt(seen.uncertainty[f"center_{axis}"] ** 2 + doubt[k] ** 2 + shared**2))
+    return out
+
+
 def compare(noise: DepthNoise | None, scenes: int, seed: int = 3) -> dict[str, Any]:
     """{"errors": relative errors, "scores": errors in claimed deviations, both lists by measure, "order": whether each
     depth order is right}.
@@ -57,12 +69,15 @@ def compare(noise: DepthNoise | None, scenes: int, seed: int = 3) -> dict[str, A
     order: list[bool] = []
     for row in measured(noise, scenes, seed):
         for truth, seen, depth in row:
-            sigma = seen.uncertainty
+            sigma = {**seen.uncertainty, **center_sigma(seen, noise)}
+            if np.isnan(seen.extent[0]):
+                continue  # a far end that is not seen: the side is not measured
             for key, error, of, one in (
                 ("depth", seen.depth["median"] - depth, depth, sigma["depth_median"]),
                 ("height", seen.extent[2] - truth.extent[2], truth.extent[2], sigma["extent_2"]),
                 ("width", seen.extent[0] - truth.extent[0], truth.extent[0], sigma["extent_0"]),
             ):
+                one = float(np.hypot(one, (noise.bias if noise else 0.0) * of))
                 errors[key].append(float(abs(error) / of))
                 scores[key].append(float(error / one))
             errors["centre"].append(float(np.linalg.norm(seen.center - truth.center) / np.linalg.norm(truth.center)))
@@ -74,10 +89,11 @@ def compare(noise: DepthNoise | None, scenes: int, seed: int = 3) -> dict[str, A
                 true, seen = np.linalg.norm(step), np.linalg.norm(seen_a.center - seen_b.center)
                 one = np.sqrt(
                     sum(
-                        (step[k] / true * s.uncertainty[f"center_{axis}"]) ** 2
+                        (step[k] / true * center_sigma(s, None)[f"center_{axis}"]) ** 2
                         for s in (seen_a, seen_b)
                         for k, axis in enumerate(AXES)
                     )
+                    + ((noise.bias if noise else 0.0) * true) ** 2
                 )
                 errors["distance"].append(float(abs(seen - true) / true))
                 scores["distance"].append(float((seen - true) / one))

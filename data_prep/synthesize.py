@@ -29,8 +29,9 @@ from data_prep.synthesis.importers.columns import NAMES
 from data_prep.synthesis.importers.files import SUFFIXES
 from data_prep.synthesis.importers.frames import frames_of
 from data_prep.synthesis.language import Cache, Endpoint, Variation
-from data_prep.synthesis.options import PROFILES, Options
+from data_prep.synthesis.options import MARGINS, PROFILES, Options, with_margins
 from data_prep.synthesis.priors import PriorTable
+from data_prep.synthesis.refusals import Refusals, refusal_lines
 from data_prep.synthesis.registry import FAMILIES, chosen
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError, Settings, load_rooms, room_questions
 from data_prep.writer import is_complete
@@ -76,6 +77,13 @@ def parser() -> argparse.ArgumentParser:
         help="with turns that draw the question's objects, for supervised drawing (ViLaSR)",
     )
     g.add_argument("--limit", type=int, default=0, help="read only so many scenes; 0: all")
+    g.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="margins.KEY=VALUE",
+        help=f"what an answer must clear before it is asked; may be given again. Keys: {', '.join(MARGINS)}",
+    )
     g = p.add_argument_group("questions on room scans (VSI-100k's six topics)")
     g.add_argument(
         "--rooms",
@@ -148,6 +156,10 @@ def main(argv: list[str] | None = None) -> int:
     return 2
 
 
+def _options(args: argparse.Namespace) -> Options:
+    return with_margins(args.set, profile=args.profile, wordings=args.wordings)
+
+
 class Work:
     """What is to be made questions of: items in order, a `digest` of the inputs (part of the dataset's identity, so
     that a resume on other data is told), and what to say at the end, good or bad.
@@ -156,7 +168,7 @@ class Work:
     digest = ""
 
     def __init__(self, args: argparse.Namespace):
-        self.args, self.reasons = args, collections.Counter[str]()
+        self.args, self.reasons, self.refused = args, collections.Counter[str](), Refusals()
 
     def items(self) -> Iterator[Item]:
         raise NotImplementedError
@@ -183,8 +195,9 @@ class FromScenes(Work):
 
     def items(self) -> Iterator[Item]:
         args = self.args
-        options = Options(profile=args.profile, wordings=args.wordings)
-        generator = Generator(self.families, options, per_scene=args.per_scene, seed=args.seed)
+        generator = Generator(
+            self.families, _options(args), per_scene=args.per_scene, seed=args.seed, refused=self.refused
+        )
         total, started = min(args.limit or len(self.scenes), len(self.scenes)), time.monotonic()
         for number, scene in enumerate(self.scenes):
             if number == total:
@@ -200,6 +213,9 @@ class FromScenes(Work):
                 left = (total - number - 1) / rate
                 print(f"{number + 1} of {total} scenes, {rate:.0f} a second, {left:.0f} s left", flush=True)
         self.reasons.update(generator.reasons + self.scenes.skipped)
+
+    def lines(self) -> list[str]:
+        return refusal_lines(self.refused.report())
 
     def advice(self) -> str:
         if self.seen["scenes"] and not self.seen["objects"]:
@@ -343,7 +359,7 @@ def run(args: argparse.Namespace) -> int:
     config = {
         "verb": "synthesize",
         **{k: v for k, v in sorted(vars(args).items()) if k not in running},
-        "options": dataclasses.asdict(Options(profile=args.profile, wordings=args.wordings)),
+        "options": dataclasses.asdict(_options(args)),
         "inputs": work.digest,
     }
     if is_complete(args.out, "questions", config):
@@ -366,7 +382,8 @@ def run(args: argparse.Namespace) -> int:
             reasons.update({f"language: {k}": n for k, n in variation.reasons.items()})
             print(f"language variation changed {variation.changed} questions")
         rows = table.rows()
-        manifest = writer.finish({"rows": rows, "not_asked": dict(reasons.most_common()), "found": work.lines()})
+        report = {"rows": rows, "not_asked": dict(reasons.most_common()), "found": work.lines()}
+        manifest = writer.finish(report | {"refused": work.refused.report()})
     finally:
         writer.close()
     for line in work.lines():

@@ -37,7 +37,7 @@ class Mask:
     mask: np.ndarray
     score: float = 1.0
     stability: float = 1.0
-    sigma: float = 1.5
+    sigma: float = 2.0
 
 
 @dataclasses.dataclass
@@ -67,6 +67,7 @@ class DepthEstimate:
     noise: DepthNoise
     intrinsics: tuple[float, float, float, float] | None = None
     scales_with_focal: bool = False
+    focal_sigma: float = 0.0
 
 
 @dataclasses.dataclass
@@ -179,6 +180,7 @@ class DepthStage(_ModelStage):
                 frame.provenance["depth"] += f", scaled to the focal length known from {frame.intrinsics_source}"
             if frame.intrinsics is None and estimate.intrinsics is not None:
                 frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, "estimated"
+                frame.depth_noise = dataclasses.replace(frame.depth_noise, focal=estimate.focal_sigma)
                 frame.provenance["intrinsics"] = self.model.name
         return errors
 
@@ -199,10 +201,9 @@ class CameraStage(_ModelStage):
                 continue
             frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, estimate.source
             frame.provenance["intrinsics"] = estimate.name or self.model.name
-            # A wrong focal length stretches everything sideways, and a depth model that assumed another one stretches
-            # along with it: one error of scale that the whole picture shares.
-            bias = float(np.hypot(frame.depth_noise.bias, estimate.focal_sigma))
-            frame.depth_noise = dataclasses.replace(frame.depth_noise, bias=bias)
+            # A wrong focal length stretches everything sideways, and leaves depth as it is.
+            focal = float(np.hypot(frame.depth_noise.focal, estimate.focal_sigma))
+            frame.depth_noise = dataclasses.replace(frame.depth_noise, focal=focal)
             if frame.gravity is None and estimate.gravity is not None:
                 frame.gravity = estimate.gravity
                 frame.provenance["gravity"] = self.model.name

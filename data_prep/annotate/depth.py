@@ -24,13 +24,14 @@ _NEAREST = 0.1  # of the disparity's range: keeps the farthest pixel's relative 
 @dataclasses.dataclass
 class DepthSettings(ModelSettings):
     """`noise`: relative error of a pixel against its neighbours, `bias`: relative error of the scale that a whole
-    picture shares, one standard deviation each. The defaults are about what the metric models' authors report as AbsRel
-    on data they were not trained on, split between the two; set them from your own pictures where you have measured
-    any.
+    picture shares, `shift`: metres that are added to all of a picture, one standard deviation each. The defaults are
+    about what the metric models' authors report as AbsRel on data they were not trained on, split between the first
+    two; set them from your own pictures where you have measured any.
     """
 
     noise: float = ESTIMATED_NOISE
     bias: float = ESTIMATED_BIAS
+    shift: float = 0.0
 
 
 def clean(depth: np.ndarray, farthest: float = np.inf) -> np.ndarray:
@@ -95,5 +96,7 @@ class DepthAnything:
             return BadItem(f"{self.name} gave no valid depth")
         # Neighbouring pixels come from one patch of the vision tower (14 of the 518 pixels of the shorter side).
         correlation = max(1.0, min(raw.shape) * 14 / 518)
-        noise = DepthNoise(linear=self.settings.noise, bias=self.settings.bias, correlation=correlation)
+        noise = DepthNoise(
+            linear=self.settings.noise, bias=self.settings.bias, correlation=correlation, shift=self.settings.shift
+        )
         return DepthEstimate(depth, "metric" if metric else "relative", noise)

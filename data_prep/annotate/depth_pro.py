@@ -69,8 +69,16 @@ class DepthPro:
         if not depth.any():
             return BadItem(f"{self.name} gave no valid depth")
         noise = DepthNoise(
-            linear=self.settings.noise, bias=self.settings.bias, correlation=max(1.0, min(height, width) * 16 / 1536)
+            linear=self.settings.noise,
+            bias=self.settings.bias,
+            correlation=max(1.0, min(height, width) * 16 / 1536),
+            shift=self.settings.shift,
         )
         return DepthEstimate(
-            depth, "metric", noise, (focal, focal, (width - 1) / 2, (height - 1) / 2), scales_with_focal=True
+            depth,
+            "metric",
+            noise,
+            (focal, focal, (width - 1) / 2, (height - 1) / 2),
+            scales_with_focal=True,
+            focal_sigma=FOCAL_SIGMA,
         )

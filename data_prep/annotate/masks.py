@@ -131,5 +131,5 @@ class SamMasker:
             return Rejected("does not fit its box")
         # One cell of SAM's own 256-pixel mask is this many pixels of the picture; its edge is known to about half of
         # one.
-        sigma = max(1.5, 0.5 * max(mask.shape) / LOW_RESOLUTION)
+        sigma = max(2.0, 0.5 * max(mask.shape) / LOW_RESOLUTION)
         return Mask(mask, float(np.clip(quality, 0, 1)), float(stability), sigma)

@@ -21,18 +21,20 @@ def _nearest(word: str, known: Sequence[str]) -> str:
     return close[0] if close else "none"
 
 
-def parse_overrides(texts: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Group -> key -> text of "GROUP.KEY=VALUE" strings. Raises SourceError."""
+def parse_overrides(
+    texts: Sequence[str], groups: Sequence[str] = GROUPS, example: str = "quality.least_contrast=0.03"
+) -> dict[str, dict[str, str]]:
+    """Group -> key -> text of "GROUP.KEY=VALUE" strings, of these `groups`. Raises SourceError."""
     out: dict[str, dict[str, str]] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         group, dot, key = name.partition(".")
         shown = f"--set={masked(text)}"
         if not equals or not dot or not key:
-            raise SourceError(f"{shown}: write GROUP.KEY=VALUE, for example --set=quality.least_contrast=0.03")
-        if group not in GROUPS:
+            raise SourceError(f"{shown}: write GROUP.KEY=VALUE, for example --set={example}")
+        if group not in groups:
             raise SourceError(
-                f"{shown}: no group {group!r}, the nearest is {_nearest(group, GROUPS)!r} (of {', '.join(GROUPS)})"
+                f"{shown}: no group {group!r}, the nearest is {_nearest(group, groups)!r} (of {', '.join(groups)})"
             )
         out.setdefault(group, {})[key] = value
     return out

@@ -7,16 +7,24 @@ Axes of every box: the longer horizontal side, the shorter horizontal side, the 
 from __future__ import annotations
 
 import dataclasses
+import statistics
 
 import numpy as np
 
+# Two faces are seen where the line of sight is turned by so much from both (tangent of 14 degrees), and the shorter one
+# is so many times longer than the noise on its depths.
+TURNED, CLEAR = 0.25, 3.0
+ENDS = 4  # a side's end holds about one in so many of the points
+CORNER = 0.12  # of the shorter face: so near must points come to the corner where the faces meet
+AS_DEEP = 0.9  # of its width: a thing seen so deep is seen to its far end, by its top or its round side
 CAMERA_DOWN = np.array([0.0, 1.0, 0.0])  # gravity when nothing better is known: the camera is held level
 
 
 @dataclasses.dataclass
 class Box:
     """center [3], extent [3] full sides (metres), rotation [3, 3] with the axes as columns, all in the camera frame.
-    `hidden`: half of what the box may be deeper or shallower along axis `hidden_axis`, whose far end was not seen.
+    `hidden`: half of what the box may be deeper or shallower along axis `hidden_axis`, which leads away from the
+    camera; `far_seen`: whether that side's far end was seen, so that it is measured and not completed.
     """
 
     center: np.ndarray
@@ -24,6 +32,7 @@ class Box:
     rotation: np.ndarray
     hidden: float = 0.0
     hidden_axis: int = 0
+    far_seen: bool = True
 
     def corners(self) -> np.ndarray:
         """Corners [8, 3], camera frame."""
@@ -59,37 +68,61 @@ def _footprint_angle(flat: np.ndarray, step: float = 3.0) -> float:
     return best(coarse + np.radians(np.arange(-step, step + 0.01, 0.25)))
 
 
+def largest_of(count: float) -> float:
+    """Expected largest of `count` standard normal draws (Blom), at least 0."""
+    return statistics.NormalDist().inv_cdf((count - 0.375) / (count + 0.25)) if count > 1 else 0.0
+
+
+def _corner_gap(flat: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.ndarray) -> float:
+    """How far the footprint [n, 2] stays from the corner of its rectangle that is nearest to the camera: little for two
+    faces that meet there, more for what is round.
+    """
+    corner = np.where(view >= 0, low, high)
+    return float(np.sqrt(((flat - corner) ** 2).sum(1).min()))
+
+
 def fit_box(
-    points: np.ndarray, gravity: np.ndarray | None = None, pixel: float = 0.0, grain: float = 0.0, complete: bool = True
+    points: np.ndarray,
+    gravity: np.ndarray | None = None,
+    pixel: float = 0.0,
+    grain: float = 0.0,
+    complete: bool = True,
+    independent: float = 64.0,
 ) -> Box:
     """Box around visible points [n, 3] (n >= 3). `pixel`: side of a pixel at the object's depth, metres; half of it is
     added to every extent, because pixel centres stop half a pixel short of an edge that faces the camera (and hardly at
-    all of one that leads away). `grain`: noise left on the depths, one deviation, metres; the outermost points lie
-    about 1.5 of it too far out.
+    all of one that leads away). `grain`: noise left on the depths, one deviation, metres, of which `independent` draws
+    are among the points: the outermost of those at an end lie too far out by what the largest is to be expected.
 
-    With `complete` the side turned away is estimated: the thing is taken to be at least as deep as seen and at most as
-    deep as wide. Most things are nearly as deep as wide, so the value lies at 0.85 of that range; half the range is
-    reported as `hidden`.
+    With `complete` the side that leads away is estimated where two faces are not seen: the thing is taken to be as deep
+    as wide, and half of what was added is reported as `hidden`. Its far end counts as seen where two faces are, or
+    nearly as much depth as width.
     """
     frame = horizontal_frame(gravity)
     local = points.astype(np.float64) @ frame
     angle = _footprint_angle(local[:: max(1, len(local) // 400), :2])
     c, s = np.cos(angle), np.sin(angle)
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
-    turned = local @ turn
+    turned_cloud = local @ turn
     view = turn.T @ frame.T @ points.mean(0)  # from the camera to the thing, in the box's axes
-    low, high = turned.min(0) - pixel / 4, turned.max(0) + pixel / 4
-    excess = np.minimum(1.5 * grain * np.abs(view) / max(1e-9, float(np.linalg.norm(view))), (high - low) / 3)
+    low, high = turned_cloud.min(0) - pixel / 4, turned_cloud.max(0) + pixel / 4
+    excess = np.minimum(
+        largest_of(independent / ENDS) * grain * np.abs(view) / max(1e-9, float(np.linalg.norm(view))), (high - low) / 3
+    )
     low, high = low + excess, high - excess
     depth_axis = int(np.argmax(np.abs(view[:2])))
-    hidden = 0.0
+    hidden, far_seen = 0.0, True
     if complete:
         seen, wide = high[depth_axis] - low[depth_axis], high[1 - depth_axis] - low[1 - depth_axis]
-        hidden = max(0.0, (wide - seen) / 2)
-        if view[depth_axis] >= 0:
-            high[depth_axis] += 1.7 * hidden
-        else:
-            low[depth_axis] -= 1.7 * hidden
+        turned = np.abs(view[1 - depth_axis]) > TURNED * np.abs(view[depth_axis]) and min(seen, wide) > CLEAR * grain
+        turned = (
+            turned and _corner_gap(turned_cloud[:, :2], low[:2], high[:2], view[:2]) < CORNER * min(seen, wide) + grain
+        )
+        far_seen = bool(turned or seen - 2 * grain > AS_DEEP * wide)
+        if not turned:
+            hidden = max(0.0, (wide - seen) / 2)
+        high[depth_axis] += 2 * hidden * (view[depth_axis] >= 0)
+        low[depth_axis] -= 2 * hidden * (view[depth_axis] < 0)
     extent, center = high - low, (low + high) / 2
     axes = frame @ turn
     center = axes @ center
@@ -97,7 +130,7 @@ def fit_box(
         extent = extent[[1, 0, 2]]
         axes = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], -1)
         depth_axis = 1 - depth_axis
-    return Box(center, extent, axes, hidden, depth_axis)
+    return Box(center, extent, axes, hidden, depth_axis, far_seen)
 
 
 def vertical_extent(rotation: np.ndarray, extent: np.ndarray, gravity: np.ndarray | None = None) -> float:

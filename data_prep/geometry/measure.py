@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import math
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,11 @@ from data_prep.geometry.pieces import object_pieces
 from data_prep.geometry.planes import fit_floor
 from data_prep.geometry.sides import measure_box
 from data_prep.geometry.uncertainty import median_sigma
-from data_prep.sources.base import Frame, ObjectDraft
+from data_prep.sources.base import DepthNoise, Frame, ObjectDraft
 
 CLOUD_POINTS = 256
+# Slanted clutter is no floor: points lie on a floor and do not only cross it, and no level surface is much larger.
+SHARP, LARGER = 0.6, 1.2
 
 
 def mask_box(mask: np.ndarray) -> tuple[float, float, float, float]:
@@ -43,6 +46,19 @@ def tidy_mask(frame: Frame, thing: ObjectDraft) -> None:
     )
 
 
+def _without_noise(found: dict[str, float], noise: DepthNoise, pixels: int) -> dict[str, float]:
+    """Depth statistics with the spread that noise made taken off the object's own: quantiles drawn towards the median,
+    as far as `pixels` pixels of this correlation differ at all.
+    """
+    median, spread = found["median"], found["rel_std"] * found["median"]
+    apart = 1 - min(1.0, noise.correlation**2 / pixels)
+    own = math.sqrt(max(0.0, spread**2 - apart * float(noise.sigma(np.array(median))) ** 2))
+    share = own / spread if spread > 0 else 1.0
+    return {
+        key: value * share if key == "rel_std" else median + (value - median) * share for key, value in found.items()
+    }
+
+
 def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS) -> None:
     """Box of the mask, depth statistics, cloud sample and, where the source does not know them, the oriented box; every
     uncertainty. What cannot be measured stays unknown, with the reason in `thing.unmeasured`.
@@ -65,7 +81,10 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
         thing.unmeasured.append("no depth")
         return
     share, cover = coverage(mask, valid)
-    thing.depth = depth_statistics(depths) | {"share": share, "cover": cover}
+    thing.depth = _without_noise(depth_statistics(depths), frame.depth_noise, len(depths)) | {
+        "share": share,
+        "cover": cover,
+    }
     sigma = median_sigma(
         frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"]
     )
@@ -74,7 +93,7 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
         return  # a cloud of relative depth is bent: order is all it can give
     thing.points = sample(lift(rows[keep] + top, columns[keep] + left, depths, frame.intrinsics), points)
     if thing.center is None:
-        measure_box(frame, thing, (float(depths.min()), float(depths.max())))
+        measure_box(frame, thing, (float(depths.min()), float(depths.max())), points)
 
 
 class Level:
@@ -89,15 +108,18 @@ class Level:
         if frame.gravity is not None or frame.depth_flag != "metric" or frame.depth is None or frame.intrinsics is None:
             return
         cloud = unproject(frame.depth, frame.intrinsics)
-        floor = fit_floor(cloud)
-        if floor is not None:
-            frame.gravity, frame.floor = -floor.normal, np.append(floor.normal, floor.d)
-            frame.provenance["gravity"] = f"floor plane: {floor.share:.0%} of the points, rms {floor.rms:.3f}"
+        floor = fit_floor(cloud, noise=frame.depth_noise)
+        # A table top or shelf is level too, though it is no floor.
+        top = fit_floor(cloud, most_below=1.0, least_share=0.25, most_tilt=45.0, noise=frame.depth_noise)
+        if floor is not None and floor.sharp >= SHARP and not (top is not None and top.share >= LARGER * floor.share):
+            found, name = floor, "floor plane"
+            frame.floor = np.append(floor.normal, floor.d)
+        elif top is not None and top.sharp >= SHARP:
+            found, name = top, "level surface"
+        else:
             return
-        top = fit_floor(cloud, most_below=1.0, least_share=0.25, most_tilt=45.0)
-        if top is not None:  # a table top or shelf is level too, though it is no floor
-            frame.gravity = -top.normal
-            frame.provenance["gravity"] = f"level surface: {top.share:.0%} of the points, rms {top.rms:.3f}"
+        frame.gravity, frame.gravity_sigma = -found.normal, found.sigma
+        frame.provenance["gravity"] = f"{name}: {found.share:.0%} of the points, rms {found.rms:.3f}"
 
 
 class Measure:

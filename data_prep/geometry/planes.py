@@ -7,26 +7,36 @@ import dataclasses
 import numpy as np
 
 from data_prep.geometry.boxes import CAMERA_DOWN
+from data_prep.sources.base import DepthNoise
 
 
 @dataclasses.dataclass
 class Plane:
     """n.x + d = 0 with unit `normal` [3] pointing up (against gravity), positive above. `share`: of the points, how
-    many lie on it; `rms`: their root mean square distance from it, metres.
+    many lie on it; `rms`: their root mean square distance from it, metres; `sharp`: of those on it, how many lie within
+    half the tolerance (half of them where points only cross it, more where they lie on it); `sigma`: error of the
+    normal, radians, one standard deviation about each level axis.
     """
 
     normal: np.ndarray
     d: float
     share: float
     rms: float
+    sharp: float = 1.0
+    sigma: float = 0.0
 
     def height(self, points: np.ndarray) -> np.ndarray:
         """Heights above the plane [n] of points [n, 3]."""
         return points @ self.normal + self.d
 
 
-def _tolerance(points: np.ndarray, relative: float) -> np.ndarray:
-    return np.maximum(0.01, relative * points[:, 2])
+BENT = 0.4  # radians for noise as large as the depth: measured on rendered floors
+FLAT = 0.005  # radians: floors are no flatter, and cameras no better calibrated
+GRAZE = 1.0  # of a depth's noise, one deviation: seen at a slant, two or three of what leads off the plane
+
+
+def _tolerance(points: np.ndarray, relative: float, noise: DepthNoise) -> np.ndarray:
+    return np.maximum(np.maximum(0.01, relative * points[:, 2]), GRAZE * noise.sigma(points[:, 2]))
 
 
 def fit_floor(
@@ -37,17 +47,19 @@ def fit_floor(
     least_share: float = 0.06,
     most_tilt: float = 55.0,
     most_below: float = 0.04,
+    noise: DepthNoise | None = None,
     seed: int = 0,
 ) -> Plane | None:
     """The floor of a cloud [n, 3] (camera frame), or None.
 
     Of the planes through three points that are tilted by less than `most_tilt` degrees from level for a camera held
-    upright, the one with most points on it (within 1 cm or `relative` of their depth) among those with at most
-    `most_below` of the points clearly below: a floor has nothing under it. Accepted with `least_share` of all points on
-    it; refined by least squares.
+    upright, the one with most points on it (within 1 cm, `relative` of their depth, or what `noise` makes of it) among
+    those with at most `most_below` of the points clearly below: a floor has nothing under it. Accepted with
+    `least_share` of all points on it; refined by least squares.
     """
     if len(points) < 100:
         return None
+    noise, pixels = noise or DepthNoise(), len(points)
     points = points[np.linspace(0, len(points) - 1, min(len(points), 3000)).astype(int)].astype(np.float64)
     rng = np.random.default_rng(seed)
     near = np.flatnonzero(points[:, 2] <= np.quantile(points[:, 2], 0.8))
@@ -61,7 +73,7 @@ def fit_floor(
     normals, offsets = normals[level], -(normals[level] * picks[level, 0]).sum(1)
     if not len(normals):
         return None
-    tolerance = _tolerance(points, relative)
+    tolerance = _tolerance(points, relative, noise)
     heights = points @ normals.T + offsets
     on = (np.abs(heights) < tolerance[:, None]).mean(0)
     below = (heights < -3 * tolerance[:, None]).mean(0)
@@ -69,11 +81,23 @@ def fit_floor(
     best = int(np.argmax(on))
     if on[best] < least_share:
         return None
-    return _refine(points, normals[best], float(offsets[best]), tolerance)
+    return _refine(points, normals[best], float(offsets[best]), tolerance, noise, pixels)
 
 
-def _refine(points: np.ndarray, normal: np.ndarray, d: float, tolerance: np.ndarray) -> Plane:
-    """Least squares over the points near a plane, weighted by 1 / tolerance^2, repeated."""
+def _shared_tilt(normal: np.ndarray, height: float, depth: float, noise: DepthNoise) -> float:
+    """Radians by which a plane at a median `depth` seems to tip: noise is larger far away and cut off by the tolerance,
+    a wrong focal length stretches sideways only, a shift moves what is near by more of its depth.
+    """
+    cut = BENT * float(noise.sigma(np.array(depth))) / depth
+    return float(np.sqrt(cut**2 + (noise.focal * normal[1] * normal[2]) ** 2 + (noise.shift * height / depth**2) ** 2))
+
+
+def _refine(
+    points: np.ndarray, normal: np.ndarray, d: float, tolerance: np.ndarray, noise: DepthNoise, pixels: int
+) -> Plane:
+    """Least squares over the points near a plane, weighted by 1 / tolerance^2, repeated; `pixels`: of the whole
+    cloud.
+    """
     for _ in range(4):
         near = np.abs(points @ normal + d) < 1.5 * tolerance
         weight = 1 / tolerance[near] ** 2
@@ -83,4 +107,11 @@ def _refine(points: np.ndarray, normal: np.ndarray, d: float, tolerance: np.ndar
         normal = normal if normal @ CAMERA_DOWN < 0 else -normal
         d = -float(normal @ middle)
     distance = points[near] @ normal + d
-    return Plane(normal, d, float(near.mean()), float(np.sqrt((distance**2).mean())))
+    rms, share = float(np.sqrt((distance**2).mean())), float(near.mean())
+    # The shorter spread of the points within the plane: over it the normal tips most easily.
+    spread = np.linalg.svd(points[near] - points[near].mean(0), full_matrices=False)[1][1] / np.sqrt(near.sum())
+    tip = rms / max(1e-9, float(spread)) / np.sqrt(max(1.0, share * pixels / noise.correlation**2))
+    tilt = float(np.hypot(tip, _shared_tilt(normal, d, float(np.median(points[near, 2])), noise)))
+    on = np.abs(distance) < tolerance[near]
+    sharp = float((np.abs(distance) < 0.5 * tolerance[near]).sum() / max(1, on.sum()))
+    return Plane(normal, d, share, rms, sharp, float(np.hypot(FLAT, tilt)))

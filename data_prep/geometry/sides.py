@@ -7,11 +7,12 @@ nan, with the reason; the centre then says how far it may lie along that side.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
 from data_prep.geometry.boxes import Box, fit_box
-from data_prep.geometry.clouds import lift, valid_depth
+from data_prep.geometry.clouds import core, erode, lift, sample, valid_depth
 from data_prep.geometry.coverage import image_directions, unreached
 from data_prep.geometry.uncertainty import box_sigma, leak
 from data_prep.sources.base import Frame, ObjectDraft
@@ -20,6 +21,7 @@ LEAST_POINTS = 8
 SIDEWAYS = 0.3  # sine of the angle to the line of sight from which a side's ends are looked for in the picture
 NOT_REACHED = "depth does not reach its edges"
 NOT_SEEN = "far end not seen"
+TOO_FEW = "too few points"
 NO_GRAVITY = "gravity unknown"
 
 
@@ -51,76 +53,120 @@ def cut(frame: Frame, mask: np.ndarray, span: tuple[float, float], rim: int) -> 
 
 
 def local_mean(depth: np.ndarray, use: np.ndarray, tolerance: np.ndarray, window: int = 3) -> np.ndarray:
-    """Depth [h, w] averaged over the `window` x `window` pixels around that are in `use` and differ by less than
-    `tolerance` [h, w]: noise falls, edges stay.
+    """Depth [h, w] averaged over the 3 x 3 pixels around that are in `use` and differ by less than `tolerance` [h, w]:
+    noise falls, edges stay. A `window` of more pixels is averaged over once more, edges or not: noise that asks for it
+    hides them anyway.
     """
-    reach = window // 2
     total, count = np.zeros(depth.shape), np.zeros(depth.shape)
-    padded, valid = np.pad(depth, reach), np.pad(use, reach)
+    padded, valid = np.pad(depth, 1), np.pad(use, 1)
     height, width = depth.shape
-    for dy in range(window):
-        for dx in range(window):
+    for dy in (0, 1, 2):
+        for dx in (0, 1, 2):
             other = padded[dy : dy + height, dx : dx + width]
             near = valid[dy : dy + height, dx : dx + width] & (np.abs(other - depth) < tolerance)
             total, count = total + np.where(near, other, 0), count + near
-    return np.where(use, total / np.maximum(count, 1), depth).astype(np.float32)
+    smooth = np.where(use, total / np.maximum(count, 1), 0)
+    if window > 3:
+        from scipy.ndimage import uniform_filter
+
+        share = uniform_filter(use.astype(np.float64), window, mode="constant")
+        smooth = uniform_filter(smooth, window, mode="constant") / np.maximum(share, 1e-9)
+    return np.where(use, smooth, depth).astype(np.float32)
 
 
-def _fit(
-    frame: Frame, patch: Patch, mask: np.ndarray, pixel: float
-) -> tuple[Box, np.ndarray, np.ndarray, float] | None:
-    """(box, cloud [n, 3], usable pixels [h, w], noise left on a depth) of the patch with another mask; None with too
-    few points.
+@dataclasses.dataclass
+class Fit:
+    """A box fitted to a patch: its cloud [n, 3], the pixels that it stands on, bool [h, w], the noise left on one of
+    their depths, metres, and how many independent draws of it they hold.
     """
+
+    box: Box
+    cloud: np.ndarray
+    use: np.ndarray
+    grain: float
+    independent: float
+
+
+def _window(noise: float, correlation: float, side: float, pixels: int) -> int:
+    """Side in pixels of the square over which depth is averaged: the smallest that brings a pixel's `noise` (metres)
+    under a twentieth of an object `side` metres wide, at most a quarter of the `pixels` that it spans, and odd.
+    """
+    wanted = correlation * noise / max(1e-9, 0.05 * side)
+    return max(3, 2 * (int(min(wanted, pixels / 4)) // 2) + 1)
+
+
+def _fit(frame: Frame, patch: Patch, mask: np.ndarray, pixel: float) -> Fit | None:
+    """The box of the patch with another mask; None with too few points."""
     assert frame.intrinsics is not None
     use = patch.usable(mask)
     rows, columns = np.nonzero(use)
     if len(rows) < LEAST_POINTS:
         return None
     depth, noise = patch.depth, frame.depth_noise.sigma(patch.depth)
-    # Of nine pixels as many are independent as the noise's correlation leaves.
-    grain = float(noise[rows, columns].mean()) * min(1.0, frame.depth_noise.correlation / 3)
+    grain, independent = float(noise[rows, columns].mean()), float(len(rows))
     if grain > 0:
-        depth = local_mean(depth, use, 3.5 * noise + 0.01 * depth)
+        correlation = max(1.0, frame.depth_noise.correlation)
+        pixels = float(np.sqrt(len(rows)))
+        window = _window(grain, correlation, pixels * pixel, int(pixels))
+        depth = local_mean(depth, use, 3.5 * noise + 0.01 * depth, window)
+        grain *= min(1.0, correlation / window)  # so many of the window's pixels are independent of each other
+        independent /= max(correlation, window) ** 2
     cloud = lift(rows + patch.corner[0], columns + patch.corner[1], depth[rows, columns], frame.intrinsics)
-    return fit_box(cloud, frame.gravity, pixel, grain), cloud, use, grain
+    return Fit(fit_box(cloud, frame.gravity, pixel, grain, independent=independent), cloud, use, grain, independent)
 
 
-def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float]) -> None:
-    """Fills in the object's centre, sides, rotation and their uncertainty from depth, mask and intrinsics."""
+def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float], points: int) -> None:
+    """Fills in the object's centre, sides, rotation and their uncertainty from depth, mask and intrinsics, and a sample
+    of `points` points of its cloud, its noise averaged down.
+    """
     assert thing.mask is not None and frame.intrinsics is not None
-    patch = cut(frame, thing.mask, span, 0)
+    rim = math.ceil(thing.mask_sigma)
+    patch = cut(frame, thing.mask, span, rim)
     pixel = thing.depth["median"] / float(np.sqrt(frame.intrinsics[0] * frame.intrinsics[1]))
-    found = _fit(frame, patch, patch.mask, pixel)
-    if found is None:
+    fit = _fit(frame, patch, patch.mask, pixel)
+    if fit is None:
+        thing.unmeasured.append(TOO_FEW)
         return
-    box, cloud, use, _ = found
-    thing.center, thing.extent, thing.rotation = box.center, box.extent, box.rotation
-    noise = frame.depth_noise
-    thing.uncertainty.update(
-        box_sigma(box, noise, thing.depth["median"], len(cloud), pixel, thing.mask_sigma, leak(cloud, box))
+    box = fit.box
+    edge = _rim(frame, patch, box, pixel, rim) * (thing.mask_sigma / rim) if rim else np.zeros(3)
+    thing.uncertainty |= {"shared": 1.0, "grain": fit.grain, "draws": fit.independent} | box_sigma(
+        box, frame.depth_noise, thing.depth["median"], len(fit.cloud), pixel, fit.grain, edge, leak(fit.cloud, box)
     )
-    thing.provenance["measures"] = (
-        "depth, mask and intrinsics; unseen back estimated" if box.hidden else "depth, mask and intrinsics"
-    )
-    _leave_out_unreached(thing, patch, use, box, pixel, frame.intrinsics)
+    thing.center, thing.extent, thing.rotation = box.center, box.extent.copy(), box.rotation
+    thing.points = sample(fit.cloud[core(patch.mask)[fit.use]], points)
+    thing.provenance["measures"] = "depth, mask and intrinsics"
+    _leave_out(frame, thing, patch, fit, pixel)
 
 
-def _leave_out_unreached(
-    thing: ObjectDraft,
-    patch: Patch,
-    use: np.ndarray,
-    box: Box,
-    pixel: float,
-    intrinsics: tuple[float, float, float, float],
-) -> None:
-    """Sides whose ends valid depth does not reach are not measured, nor is the centre, which stands on all of them."""
-    assert thing.extent is not None
-    missing = []
-    for axis, direction in enumerate(image_directions(box.center, box.rotation, intrinsics)):
-        if float(np.hypot(*direction)) * pixel >= SIDEWAYS and not unreached(patch.mask, use, direction)[1]:
-            missing.append(axis)
-    if missing:
-        thing.extent = np.where(np.isin(np.arange(3), missing), np.nan, thing.extent)
-        thing.center = None
+def _rim(frame: Frame, patch: Patch, box: Box, pixel: float, rim: int) -> np.ndarray:
+    """How much each side changes when the mask is `rim` pixels smaller or larger, [3] metres: with it go the edge's own
+    pixels and what lies behind it. A side as long as itself where the smaller mask is nothing.
+    """
+    change = np.zeros(3)
+    for mask in (erode(patch.mask, rim), ~erode(~patch.mask, rim)):
+        other = _fit(frame, patch, mask, pixel)
+        change = np.maximum(change, box.extent if other is None else np.abs(other.box.extent - box.extent))
+    return change
+
+
+def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: float) -> None:
+    """Takes back what cannot be measured: all sides without gravity (the box may be tilted), a side whose edges depth
+    does not reach (and the centre, which stands on it), a side whose far end is not seen (the centre stays, and how far
+    it may lie from there is told as `unseen` along `unseen_axis`).
+    """
+    assert thing.extent is not None and frame.intrinsics is not None
+    box, extent = fit.box, thing.extent
+    for axis, direction in enumerate(image_directions(box.center, box.rotation, frame.intrinsics)):
+        sideways = float(np.hypot(*direction)) * pixel >= SIDEWAYS
+        if sideways and not unreached(patch.mask, fit.use, direction)[1]:
+            extent[axis], thing.center = np.nan, None
+    if thing.center is None:
         thing.unmeasured.append(NOT_REACHED)
+    if not box.far_seen:
+        # Half the width more or less: a thing as deep as wide, or twice as deep, or flat.
+        thing.uncertainty |= {"unseen": float(box.extent[1 - box.hidden_axis]) / 2, "unseen_axis": box.hidden_axis}
+        extent[box.hidden_axis] = np.nan
+        thing.unmeasured.append(NOT_SEEN)
+    if frame.gravity is None:
+        extent[:] = np.nan
+        thing.unmeasured.append(NO_GRAVITY)

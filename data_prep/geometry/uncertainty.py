@@ -1,7 +1,8 @@
-"""One standard deviation of every measure, propagated from depth noise, mask edges and the side that cannot be seen.
+"""One standard deviation of every measure of one object, propagated from depth noise, mask edges and the side that
+cannot be seen.
 
-Noise of single pixels averages out over `n / correlation^2` independent ones; a bias that the whole picture shares (a
-wrong scale) does not: it moves depths, extents and distances alike by its share.
+Noise of single pixels averages out over `n / correlation^2` independent ones. What the whole picture shares (scale,
+shift, focal length) is not in these numbers: it is kept apart, in the record of the picture.
 """
 
 from __future__ import annotations
@@ -12,13 +13,11 @@ from data_prep.geometry.boxes import Box
 from data_prep.sources.base import DepthNoise
 
 MEDIAN = 1.2533  # standard error of a median over that of a mean, for normal noise
-# E|noise| / density at the median, in units of noise times spread; between a normal surface (2) and a flat one (2.8)
+# E|noise| / density at the median, in units of noise times spread; a normal surface has 2, a flat one 2.8
 CROSSING = 3.0
-SHAPE = (
-    0.08,
-    0.08,
-    0.03,
-)  # what is left of a fitted side when a box is drawn around a thing that is none: turned footprint, rounded top
+# What is left of a fitted side when a box is drawn around a thing that is none: turned footprint, rounded top.
+SHAPE = (0.10, 0.10, 0.045)
+TURN = 1.5  # error of a footprint's angle, radians, for noise as large as its shorter side
 PIXEL = 0.289  # standard deviation of a place known to lie within one pixel
 
 
@@ -28,35 +27,45 @@ def median_sigma(noise: DepthNoise, depth: float, pixels: int, spread: float = 0
     of the stored depth, metres.
     """
     independent = max(1.0, pixels / noise.correlation**2)
+    # Pixels that share their noise lie at different depths of the surface, so not all of them cross together.
+    crossing = max(1.0, pixels / noise.correlation**1.5)
     sigma = float(noise.sigma(np.array(depth)))
-    variance = ((MEDIAN * sigma) ** 2 + CROSSING * spread * sigma) / independent
-    return float(np.sqrt(variance + (noise.bias * depth) ** 2 + (PIXEL * step) ** 2))
+    variance = (MEDIAN * sigma) ** 2 / independent + CROSSING * spread * sigma / crossing
+    return float(np.sqrt(variance + (PIXEL * step) ** 2))
 
 
 def box_sigma(
-    box: Box, noise: DepthNoise, depth: float, pixels: int, pixel: float, mask_sigma: float, doubt: np.ndarray
+    box: Box,
+    noise: DepthNoise,
+    depth: float,
+    pixels: int,
+    pixel: float,
+    grain: float,
+    rim: np.ndarray,
+    doubt: np.ndarray,
 ) -> dict[str, float]:
-    """Of centre and extents of a fitted box: keys center_x, center_y, center_z, center (all three together, root of the
-    summed squares), extent_0, extent_1, extent_2 (metres). `pixel`: a pixel's side at the object, metres; `mask_sigma`:
-    error of a mask's edge, pixels; `doubt`: how much shorter each side may be, metres (`leak`).
+    """Of centre and sides of a fitted box, metres: extent_0, extent_1, extent_2; side_0, side_1, side_2 (the centre
+    along the box's axes) and along (the centre along the line of sight), independent of each other; and, of these four
+    together, center_x, center_y, center_z and center (root of the summed squares).
+
+    `pixel`: a pixel's side at the object, metres; `grain`: noise left on a depth, metres; `rim`: how much each side
+    changes by one deviation of the mask's edge [3]; `doubt`: how much shorter each side may be (`leak`), [3].
     """
     ray = box.center / max(1e-9, float(np.linalg.norm(box.center)))
     toward = np.abs(box.rotation.T @ ray)  # how far each axis runs along the line of sight
-    edge = pixel * np.sqrt(PIXEL**2 + mask_sigma**2)
-    grain = (
-        float(noise.sigma(np.array(depth))) / 3 + 0.5 * pixel
-    )  # what is left of the noise at an end, after the local mean
-    ends = np.sqrt(2) * np.sqrt(edge**2 + (toward * grain) ** 2)
+    ends = np.sqrt(2) * np.sqrt((PIXEL * pixel) ** 2 + (toward * (grain + 0.5 * pixel)) ** 2)
     hidden = np.zeros(3)
     hidden[box.hidden_axis] = box.hidden
-    shape = np.array(SHAPE) * box.extent
-    extent = np.sqrt(ends**2 + hidden**2 + shape**2 + doubt**2 + (noise.bias * box.extent) ** 2)
-    local = np.sqrt(ends**2 + hidden**2 + shape**2 + doubt**2) / 2
-    center = np.sqrt((box.rotation * local) ** 2 @ np.ones(3) + (ray * median_sigma(noise, depth, pixels)) ** 2)
+    short = max(1e-9, float(box.extent[:2].min()))
+    turn = np.array([*box.extent[[1, 0]], 0.0]) * min(0.3, TURN * grain / short)
+    local = ends**2 + turn**2 + hidden**2 + (np.array(SHAPE) * box.extent) ** 2 + doubt**2
+    extent, side = np.sqrt(local + rim**2), np.sqrt(local) / 2
+    along = median_sigma(noise, depth, pixels)
+    center = np.sqrt((box.rotation * side) ** 2 @ np.ones(3) + (ray * along) ** 2)
     out = {f"extent_{i}": float(v) for i, v in enumerate(extent)}
+    out.update({f"side_{i}": float(v) for i, v in enumerate(side)})
     out.update({f"center_{axis}": float(v) for axis, v in zip("xyz", center)})
-    out["center"] = float(np.sqrt((center**2).sum()))
-    return out
+    return out | {"along": along, "center": float(np.sqrt((center**2).sum()))}
 
 
 def leak(cloud: np.ndarray, box: Box, allowed: float = 0.25) -> np.ndarray:

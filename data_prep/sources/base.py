@@ -32,7 +32,7 @@ class ObjectDraft:
     box: tuple[float, float, float, float] | None = None
     confidence: float = 1.0
     visible_fraction: float = 1.0
-    mask_sigma: float = 1.5  # error of the mask's edge, pixels, one standard deviation
+    mask_sigma: float = 2.0  # error of the mask's edge, pixels, one standard deviation
     center: np.ndarray | None = None
     extent: np.ndarray | None = None
     rotation: np.ndarray | None = None
@@ -45,9 +45,11 @@ class ObjectDraft:
 
 @dataclasses.dataclass
 class DepthNoise:
-    """One standard deviation of a depth z: sqrt(constant^2 + (linear z)^2 + (quadratic z^2)^2), metres; pixels nearer
-    than `correlation` pixels share their error. `bias`: relative error that a whole picture shares (a wrong scale), one
-    standard deviation.
+    """What is unsure of a depth picture, one standard deviation each, in parts that are kept apart.
+
+    Of a pixel: sqrt(constant^2 + (linear z)^2 + (quadratic z^2)^2), metres; pixels nearer than `correlation` pixels
+    share their error. Of the whole picture: `bias`, the relative error of its scale; `shift`, metres added to every
+    depth; `focal`, the relative error of the focal length that turns pixels into directions.
     """
 
     constant: float = 0.0
@@ -55,10 +57,31 @@ class DepthNoise:
     quadratic: float = 0.0
     bias: float = 0.0
     correlation: float = 1.0
+    shift: float = 0.0
+    focal: float = 0.0
 
     def sigma(self, depth: np.ndarray) -> np.ndarray:
-        """Standard deviation of each depth, same shape; without the shared bias."""
+        """Standard deviation of each depth, same shape; without what the picture shares."""
         return np.sqrt(self.constant**2 + (self.linear * depth) ** 2 + (self.quadratic * depth**2) ** 2)
+
+    def shared(self) -> dict[str, float]:
+        """The parts that a whole picture shares, where they are not zero: scale, shift, focal."""
+        parts = {"scale": self.bias, "shift": self.shift, "focal": self.focal}
+        return {key: value for key, value in parts.items() if value > 0}
+
+    def draw(self, depth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """float32 depth [h, w] with one draw of all this added; the focal length's error is the camera's."""
+        grain = rng.standard_normal(depth.shape)
+        if self.correlation > 1:
+            from scipy.ndimage import gaussian_filter
+
+            # Smoothed noise of kernel s averages out as if blocks of side s * sqrt(4 pi) were independent.
+            kernel = self.correlation / np.sqrt(4 * np.pi)
+            grain = gaussian_filter(grain, kernel, mode="wrap")
+            grain /= max(1e-12, float(grain.std()))
+        shared = 1 + self.bias * rng.standard_normal()
+        noisy = depth * shared + self.sigma(depth) * grain + self.shift * rng.standard_normal()
+        return np.where(depth > 0, np.maximum(noisy, 1e-3), 0).astype(np.float32)
 
 
 # What depth models' authors report as AbsRel on data they were not trained on, split between a pixel's own error and
@@ -84,6 +107,7 @@ class Frame:
     intrinsics: tuple[float, float, float, float] | None = None
     intrinsics_source: str = "none"
     gravity: np.ndarray | None = None
+    gravity_sigma: float = 0.0  # error of its direction, radians, one standard deviation about each level axis
     floor: np.ndarray | None = None
     objects: list[ObjectDraft] = dataclasses.field(default_factory=list)
     tags: tuple[str, ...] = ()

@@ -122,14 +122,13 @@ class RenderedScenes:
     def load(self, index: int) -> Frame:
         room, drawn, things = self.draw(index)
         camera = room.camera
-        depth, noise = drawn.depth, DepthNoise()
+        depth, noise, believed = drawn.depth, DepthNoise(), 1.0
         if self.noise is not None:
             noise = self.noise
             rng = np.random.default_rng([self.seed, index, 1])
-            shared = 1 + noise.bias * rng.standard_normal()
-            depth = np.maximum(depth * shared + noise.sigma(depth) * rng.standard_normal(depth.shape), 1e-3).astype(
-                np.float32
-            )
+            depth = noise.draw(depth, rng)
+            if noise.focal > 0:
+                believed = 1 + noise.focal * float(rng.standard_normal())
         truth = [
             {
                 "object": k,
@@ -149,7 +148,7 @@ class RenderedScenes:
             depth=depth,
             depth_flag="metric",
             depth_noise=noise,
-            intrinsics=(camera.fx, camera.fy, camera.cx, camera.cy),
+            intrinsics=(camera.fx * believed, camera.fy * believed, camera.cx, camera.cy),
             intrinsics_source="rendered",
             gravity=camera.gravity,
             floor=camera.floor,

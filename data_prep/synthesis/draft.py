@@ -11,11 +11,13 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from data_prep.synthesis.deviations import Moves
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView, Thing
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord
 
 LETTERS = "ABCDEFGH"
+NOTHING = Moves()  # of an answer that is known exactly
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +46,10 @@ Fact = tuple[tuple, Any, int]
 
 @dataclasses.dataclass(slots=True)
 class Draft:
-    """A candidate question: everything but its pictures, and the facts that the balance counts."""
+    """A candidate question: everything but its pictures, and the facts that the balance counts. `moved`: what each part
+    of its uncertainty does to the answer, in its unit; `tolerance`: within how much of it the question asks for the
+    answer, 0 when it says nothing.
+    """
 
     family: str
     form: Form
@@ -60,7 +65,8 @@ class Draft:
     unit: str = ""
     hops: int = 1
     facts: tuple[Fact, ...] = ()
-    uncertainty: float = 0.0
+    moved: Moves = NOTHING
+    tolerance: float = 0.0
 
 
 def name_facts(key: tuple, pairs: Sequence[tuple[Thing, Any]], values: int) -> list[Fact]:
@@ -156,15 +162,20 @@ def number(
     rule_inputs: dict[str, Any],
     margin: float = 1.0,
     facts: Sequence[Fact] = (),
-    uncertainty: float = 0.0,
+    moved: Moves = NOTHING,
+    tolerance: float = 0.0,
 ) -> Draft:
-    """A question whose answer is a number in `unit`."""
+    """A question whose answer is a number in `unit`, asked within `tolerance` of it; the reward is at least as wide."""
     template_id, wording = form.pick(rng, options)
+    question = wording.format(**names)
+    if tolerance > 0:
+        question += f" Answer within {100 * tolerance:.0f} %."
+        reward = widened(reward, tolerance)
     return Draft(
         family,
         form,
         template_id,
-        wording.format(**names),
+        question,
         "number",
         answer,
         reward,
@@ -173,8 +184,20 @@ def number(
         rule_inputs,
         unit=unit,
         facts=tuple(facts),
-        uncertainty=uncertainty,
+        moved=moved,
+        tolerance=tolerance,
     )
+
+
+def widened(reward: dict[str, Any], tolerance: float) -> dict[str, Any]:
+    """A number's reward that tells nothing finer than its label: MRA counts no threshold below the tolerance, the
+    smooth depth reward falls to 1/e no sooner than there.
+    """
+    if reward["kind"] == "mra":
+        return reward | {"tolerance": min(0.5, tolerance)}
+    if reward["kind"] == "depth":
+        return reward | {"scale": max(reward.get("scale", 1.25), 1 + tolerance)}
+    return reward
 
 
 def mixed(rng: random.Random, *parts: Iterator[Draft]) -> Iterator[Draft]:
@@ -217,7 +240,9 @@ def finish(draft: Draft, view: SceneView, seed: int, rng: random.Random) -> Ques
         "objects": [o.object_id for o in draft.objects],
         "captions": [o.caption for o in draft.objects],
         "rule_inputs": _plain_numbers(draft.rule_inputs),
-        "uncertainty": rounded(draft.uncertainty),
+        "uncertainty": rounded(draft.moved.sd),
+        "uncertainty_parts": {part: rounded(value) for part, value in draft.moved.parts().items()},
+        "tolerance": draft.tolerance,
         "sentence": sentence.replace("{answer}", shown),
         "depth_flag": scene.depth_flag,
         "intrinsics_source": scene.intrinsics_source,

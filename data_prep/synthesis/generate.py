@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.draft import Draft, finish
 from data_prep.synthesis.options import Options
+from data_prep.synthesis.refusals import Refusals
 from data_prep.synthesis.registry import Family
 from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import QuestionRecord, SceneRecord
@@ -23,11 +24,16 @@ class _Pool:
 
     def __init__(self, family: Family, view: SceneView, options: Options, seed: int):
         self._drafts = iter(family.generate(view, random.Random(f"{seed}/{view.scene_id}/{family.name}"), options))
+        self._view, self._name = view, family.name
         self.seen = 0
         self.asked: list[Draft] = []
 
     def __iter__(self) -> Iterator[Draft]:
-        for draft in self._drafts:
+        while True:
+            self._view.refused.family = self._name
+            draft = next(self._drafts, None)
+            if draft is None:
+                return
             self.seen += 1
             about = set(draft.objects)
             if not any(
@@ -49,16 +55,18 @@ class Generator:
         per_scene: int = 6,
         seed: int = 0,
         weights: dict[str, float] | None = None,
+        refused: Refusals | None = None,
     ):
         self.families, self.options, self.per_scene, self.seed = list(families), options, per_scene, seed
         self.weights = weights or {}
         self.balance = Balance()
         self.reasons: collections.Counter[str] = collections.Counter()
+        self.refused = refused if refused is not None else Refusals()
         self._asked: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def __call__(self, scene: SceneRecord) -> list[QuestionRecord]:
         """At most `per_scene` balanced questions of one scene, no two alike."""
-        view = SceneView(scene, self.options)
+        view = SceneView(scene, self.options, self.refused)
         self.reasons.update({k if "usable" in k else f"object: {k}": n for k, n in view.reasons.items() if n})
         pools = {f.name: _Pool(f, view, self.options, self.seed) for f in self.families}
         rng = random.Random(f"{self.seed}/{view.scene_id}")

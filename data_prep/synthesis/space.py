@@ -4,13 +4,17 @@ Metres.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
 
+from data_prep.geometry.boxes import ENDS, largest_of
 from data_prep.geometry.distances import Solid, solid_distance
-from data_prep.synthesis.view import Thing
+from data_prep.synthesis.deviations import Moves, Pose, moves
+from data_prep.synthesis.view import SceneView, Thing
 
+LEFT = 1.2  # standard deviation of the largest of a few draws, over that of one, with what a sample of points misses
 Vector = tuple[float, float, float]
 
 
@@ -22,11 +26,19 @@ def minus(a: Vector, b: Vector) -> Vector:
     return (a[0] - b[0], a[1] - b[1], a[2] - b[2])
 
 
-def vertical_extent(thing: Thing, gravity: tuple[float, ...]) -> float:
-    """Height of the oriented box along gravity; nan when a side that it needs was not measured."""
-    r = thing.rotation
-    shares = [abs(r[i] * gravity[0] + r[3 + i] * gravity[1] + r[6 + i] * gravity[2]) for i in range(3)]
-    return sum(side * share for side, share in zip(thing.extent, shares) if share > 1e-3)  # level sides add nothing
+LEVEL = 0.15  # share of gravity along a side up to which it is a level one
+
+
+def vertical_extent(thing: Thing | Pose, gravity: tuple[float, ...]) -> float:
+    """Height of the oriented box along gravity; nan when an upright side was not measured. A level side adds what a
+    tilt makes of it, one that was not measured as much as the longest that was.
+    """
+    r, known = thing.rotation, [side for side in thing.extent if side > 0]
+    height = 0.0
+    for i, side in enumerate(thing.extent):
+        share = abs(r[i] * gravity[0] + r[3 + i] * gravity[1] + r[6 + i] * gravity[2])
+        height += share * (side if side > 0 or share > LEVEL else max(known, default=math.nan))
+    return height
 
 
 def drop(a: Vector, b: Vector, gravity: tuple[float, ...]) -> float:
@@ -62,14 +74,42 @@ def solid(thing: Thing) -> Solid:
     return Solid(np.array(thing.center), np.array(thing.rotation).reshape(3, 3), np.array(thing.extent) / 2)
 
 
-def nearest_distance(a: Thing, b: Thing) -> tuple[float, float] | None:
-    """(distance, one standard deviation) between the visible surfaces of two things: at least their boxes' distance, at
-    most that of their sampled clouds, which miss tips and rims. None when the two bounds are more than 15 % apart.
+def _spacing(cloud: np.ndarray) -> float:
+    """Typical gap between neighbouring points of a sampled surface: the root of its area over the number of points."""
+    side = np.sort(np.ptp(cloud, axis=0))
+    return float(np.sqrt(side[1] * side[2] / len(cloud)))
+
+
+def nearest_distance(view: SceneView, a: Thing, b: Thing) -> tuple[float, Moves] | None:
+    """(distance between the visible surfaces of two things, what moves it): at most that of their sampled clouds, which
+    miss tips and rims, and at least their boxes' distance, or a spacing of the samples less where a box is not known.
+    None when the two bounds are more than 15 % apart.
     """
     cloud_a, cloud_b = a.cloud().astype(np.float64), b.cloud().astype(np.float64)
-    if len(cloud_a) < 64 or len(cloud_b) < 64 or not (a.has_box and b.has_box):
+    if len(cloud_a) < 64 or len(cloud_b) < 64:
         return None
     squares = (cloud_a**2).sum(1)[:, None] + (cloud_b**2).sum(1) - 2 * cloud_a @ cloud_b.T  # a few hundred points each
-    most = math.sqrt(max(0.0, float(squares.min())))
-    least = solid_distance(solid(a), solid(b), 1e-4, 60)
-    return ((most + least) / 2, (most - least) / math.sqrt(12)) if 0 <= most - least <= 0.15 * most else None
+    i, j = np.unravel_index(int(np.argmin(squares)), squares.shape)
+    most = math.sqrt(max(0.0, float(squares[i, j])))
+    least = most - 0.5 * (_spacing(cloud_a) + _spacing(cloud_b))
+    if a.has_box and b.has_box:
+        least = solid_distance(solid(a), solid(b), 1e-4, 60)
+    if not 0 <= most - least <= 0.15 * most:
+        return None
+    ends = [_at(thing, point) for thing, point in ((a, cloud_a[i]), (b, cloud_b[j]))]
+    _, moved = moves(view, ends, lambda poses, _: math.dist(poses[0].center, poses[1].center))
+    value = (most + least) / 2
+    unit = (cloud_b[j] - cloud_a[i]) / max(most, 1e-9)
+    for thing, point in ((a, cloud_a[i]), (b, cloud_b[j])):
+        # Of many noisy points the nearest is one that noise has brought nearer.
+        grain = thing.sd.get("grain", 0.0) * abs(float(unit @ point)) / float(np.linalg.norm(point))
+        value += grain * largest_of(thing.sd.get("draws", 0.0) / ENDS)
+        moved = moved.plus(LEFT * grain)
+    return value, moved.plus((most - least) / math.sqrt(12))
+
+
+def _at(thing: Thing, point: np.ndarray) -> Thing:
+    """The thing as one point of its visible surface, as unsure along the line of sight as its depth."""
+    x, y, z = map(float, point)
+    sd = {"side_0": 0.0, "side_1": 0.0, "side_2": 0.0, "along": thing.sd.get("depth", 0.0)}
+    return dataclasses.replace(thing, center=(x, y, z), sd=sd, moved=True)

@@ -12,11 +12,11 @@ import re
 import numpy as np
 
 from data_prep.synthesis.options import Options
+from data_prep.synthesis.refusals import Refusals
 from spatial_jax.data.records import SceneObject, SceneRecord
 
 _FORBIDDEN = set("{}<>\n\r\t\\")
 MAX_CAPTION = 160
-LEAST_COVER = 0.75  # of a mask must have depth nearby for its median and quantiles to be the object's
 _HINTS = {
     "x": "left|right|leftmost|rightmost",
     "y": "top|bottom|upper|lower|above|below|under|underneath|over|higher|highest|lowest|hanging|ceiling|floor",
@@ -45,18 +45,17 @@ class Thing:
     near: float  # 20 % quantile
     far: float  # 80 % quantile
     spread: float
-    cover: float  # share of the mask that has valid depth nearby; 1 when unknown
     center: tuple[float, float, float]
     extent: tuple[float, float, float]
     rotation: tuple[float, ...]
     sd: dict[str, float]  # measure -> one standard deviation
     raw: SceneObject
+    moved: bool = False  # whether the errors that the picture shares move centre and sides
     hints: frozenset[str] = frozenset()  # what its caption gives away: "x", "y", "z" (depth), "h" (size)
 
     @property
     def has_depth(self) -> bool:
-        """Whether depth is known, and known of most of the mask."""
-        return self.cover >= LEAST_COVER and self.depth > 0 and self.near > 0 and self.far >= self.near
+        return self.depth > 0 and self.near > 0 and self.far >= self.near
 
     @property
     def has_center(self) -> bool:
@@ -76,9 +75,11 @@ class Thing:
 
 
 class SceneView:
-    """A scene's usable objects (captions unique, boxes inside the picture and large enough) and its camera."""
+    """A scene's usable objects (captions unique, boxes inside the picture and large enough) and its camera. `refused`
+    counts what its families did not ask because of a margin; it may be shared by scenes.
+    """
 
-    def __init__(self, scene: SceneRecord, options: Options):
+    def __init__(self, scene: SceneRecord, options: Options, refused: Refusals | None = None):
         self.scene = scene
         self.scene_id, self.split = scene.scene_id, scene.split
         self.width, self.height = scene.width, scene.height
@@ -89,6 +90,8 @@ class SceneView:
         self.gravity = g if len(g) == 3 and abs(math.hypot(*g) - 1) < 1e-2 else ()
         self.metric = scene.depth_flag == "metric"
         self.has_depth = scene.depth_flag in ("metric", "relative")
+        self.refused = refused or Refusals()
+        self.shared = {k: v for k, v in _numbers(scene.shared_uncertainty).items() if v > 0} if self.metric else {}
         self.things = self._usable(scene, options)
         if not self.things:
             self.reasons["no usable object"] += 1
@@ -100,6 +103,9 @@ class SceneView:
             if reason:
                 self.reasons[reason] += 1
                 continue
+            if item.depth_cover < options.min_cover:  # nan when unknown
+                self.reasons["its depth is not asked: known on less than margins.min_cover of its mask"] += 1
+                item = dataclasses.replace(item, depth_median=math.nan, points=b"")
             kept.append(_thing(item))
         counts = collections.Counter(t.caption.lower() for t in kept)
         unique = [t for t in kept if counts[t.caption.lower()] == 1]
@@ -155,13 +161,18 @@ def _hints(caption: str) -> frozenset[str]:
     return frozenset(m.lastgroup for m in _HINT.finditer(caption) if m.lastgroup)
 
 
-def _deviations(text: str) -> dict[str, float]:
+def _numbers(text: str) -> dict[str, float]:
+    """The numbers of a JSON object; empty for anything else."""
     if text == "{}":
         return {}
     try:
-        found = {k: float(v) for k, v in json.loads(text).items() if isinstance(v, (int, float))}
+        return {k: float(v) for k, v in json.loads(text).items() if isinstance(v, (int, float))}
     except (ValueError, AttributeError):
         return {}
+
+
+def _deviations(text: str) -> dict[str, float]:
+    found = _numbers(text)
     sides = [v for k, v in found.items() if k.startswith("extent_")]
     if sides:
         found.setdefault("extent", max(sides))
@@ -170,6 +181,8 @@ def _deviations(text: str) -> dict[str, float]:
 
 def _thing(item: SceneObject) -> Thing:
     x1, y1, x2, y2 = item.box
+    sd = _deviations(item.uncertainty)
+    moved = sd.pop("shared", 0.0) > 0
     return Thing(
         item.object_id,
         item.name.strip().lower(),
@@ -184,11 +197,11 @@ def _thing(item: SceneObject) -> Thing:
         item.depth_q20,
         item.depth_q80,
         item.depth_rel_std,
-        1.0 if math.isnan(item.depth_cover) else item.depth_cover,
         item.center,
         item.extent,
         item.rotation,
-        _deviations(item.uncertainty),
+        sd,
         item,
+        moved,
         _hints(item.caption),
     )

@@ -63,7 +63,9 @@ class SceneObject:
         0,
         1.0,
     )  # row-major, columns are the box's axes in the camera frame
-    uncertainty: str = "{}"  # JSON: measure -> one standard deviation, same unit
+    # JSON: measure -> one standard deviation of its own, same unit; "shared" is 1 where centre and sides come from the
+    # picture's depth, so that its shared errors (SceneRecord.shared_uncertainty) move them too
+    uncertainty: str = "{}"
     points: bytes = b""  # float16 [n, 3] C-order sample of its cloud, camera frame
     provenance: str = "{}"  # JSON: which model or source gave box, mask, caption, ...
 
@@ -94,6 +96,9 @@ class SceneRecord:
     tags: tuple[str, ...] = ()
     provenance: str = "{}"  # JSON
     meta: str = "{}"  # JSON
+    # JSON: one standard deviation of what all measures of the picture share: scale and focal (relative), shift (metres)
+    # and tilt (of gravity, radians). The objects' own uncertainties do not hold it.
+    shared_uncertainty: str = "{}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,6 +272,7 @@ def scene_features() -> Any:
             "tags": f.Sequence(text),
             "provenance": text,
             "meta": text,
+            "shared_uncertainty": text,
         }
     )
 
@@ -343,7 +349,7 @@ def _convert(field: dataclasses.Field, value: Any) -> Any:
 
 
 # Fields that records written before them do not have: these are read with the field's default, "unknown".
-LATER_FIELDS = {"depth_share", "depth_cover"}
+LATER_FIELDS = {"depth_share", "depth_cover", "shared_uncertainty"}
 
 
 def check_schema(info: Any, kind: type) -> str:

@@ -210,8 +210,8 @@ def test_cameras_of_clips_and_defaults(tmp_path):
     assert CameraStage(chain).batch(frames) == [None] * 5
     assert [f.intrinsics_source for f in frames] == ["estimated", "estimated", "default", "default", "default"]
     assert frames[0].intrinsics[:2] == pytest.approx((1000, 1000)) and frames[0].intrinsics[2] == pytest.approx(384.5)
-    assert frames[2].depth_noise.bias == 0.25 and frames[0].depth_noise.bias == 0.05, (
-        "an uncertain camera makes every length uncertain"
+    assert frames[2].depth_noise.focal == 0.25 and frames[0].depth_noise.focal == 0.05, (
+        "an uncertain camera makes every length across the picture uncertain"
     )
     assert frames[2].intrinsics[0] == pytest.approx(50 / np.tan(np.radians(30))) and frames[2].provenance[
         "intrinsics"

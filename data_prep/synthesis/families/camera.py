@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from data_prep.synthesis import margins
+from data_prep.synthesis.deviations import Moves
 from data_prep.synthesis.draft import Draft, Form, mixed, number
 from data_prep.synthesis.numbers import camera_text, metres
 from data_prep.synthesis.options import Options
@@ -91,15 +92,26 @@ def _inputs(view: SceneView) -> dict[str, Any]:
     return {"intrinsics": list(view.intrinsics), "width": view.width}
 
 
-def _fov(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
+def _degrees(view: SceneView, factor: float = 1.0) -> float:
+    """Horizontal field of view, with `factor` times the focal length."""
     fx, _, cx, _ = view.intrinsics
-    degrees = math.degrees(math.atan((cx + 0.5) / fx) + math.atan((view.width - 0.5 - cx) / fx))
+    return math.degrees(math.atan((cx + 0.5) / fx / factor) + math.atan((view.width - 0.5 - cx) / fx / factor))
+
+
+def _fov(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
+    degrees = _degrees(view)
+    moved = Moves(shift=abs(degrees - _degrees(view, 1 + view.shared.get("focal", 0.0))))
+    within = margins.tolerance(view, degrees, moved, options)
+    if within is None:
+        return
     yield number(
         "intrinsics",
         VIEW,
         rng,
         options,
         names={},
+        moved=moved,
+        tolerance=within,
         answer=f"{degrees:.0f}",
         unit="deg",
         reward=MRA,
@@ -111,6 +123,10 @@ def _fov(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draf
 
 def _focal(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx = view.intrinsics[0]
+    moved = Moves(shift=fx * view.shared.get("focal", 0.0))
+    within = margins.tolerance(view, fx, moved, options)
+    if within is None:
+        return
     size = f"{coordinate('x', view.width)} x {coordinate('y', view.height)}"
     yield number(
         "intrinsics",
@@ -118,6 +134,8 @@ def _focal(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dr
         rng,
         options,
         names={"size": size},
+        moved=moved,
+        tolerance=within,
         answer=coordinate("x", fx, 0 if options.plain else 1),
         unit="px",
         reward=MRA,
@@ -130,25 +148,29 @@ def _focal(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dr
 def _lateral(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     fx, _, cx, _ = view.intrinsics
     for thing in rng.sample(view.things, min(len(view.things), 3)):
+        # The depth is given in the question, and with it its error: the offset is exact but for the focal length.
         offset = abs(thing.u - 0.5 - cx) * thing.depth / fx  # boxes count pixel edges, cx pixel centres
-        if (
-            thing.has_depth
-            and thing.spread <= options.max_depth_spread
-            and offset >= 0.1
-            and abs(thing.u - cx) >= 0.05 * view.width
-            and margins.certain(thing.depth, thing.sd.get("depth", 0.0), options)
-        ):
-            names = {"camera": camera_text(view, options), "a": thing.caption, "depth": f"{thing.depth:.2f}"}
-            yield number(
-                "intrinsics",
-                LATERAL,
-                rng,
-                options,
-                names=names,
-                answer=metres(offset, options),
-                unit="m",
-                reward=MRA,
-                objects=(thing,),
-                margin=abs(thing.u - cx) / (0.05 * view.width),
-                rule_inputs=_inputs(view) | {"u": thing.u, "depth": thing.depth, "offset_m": offset},
-            )
+        if not (thing.has_depth and offset >= 0.1 and abs(thing.u - cx) >= 0.05 * view.width):
+            continue
+        if not thing.spread <= options.max_depth_spread:
+            view.refused.add("max_depth_spread", options.max_depth_spread, thing.spread)
+            continue
+        moved = Moves(shift=offset * view.shared.get("focal", 0.0))
+        within = margins.tolerance(view, offset, moved, options)
+        if within is None:
+            continue
+        yield number(
+            "intrinsics",
+            LATERAL,
+            rng,
+            options,
+            names={"camera": camera_text(view, options), "a": thing.caption, "depth": f"{thing.depth:.2f}"},
+            answer=metres(offset, options),
+            unit="m",
+            reward=MRA,
+            objects=(thing,),
+            margin=abs(thing.u - cx) / (0.05 * view.width),
+            moved=moved,
+            tolerance=within,
+            rule_inputs=_inputs(view) | {"u": thing.u, "depth": thing.depth, "offset_m": offset},
+        )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from data_prep.synthesis import margins
+from data_prep.synthesis.deviations import Pose, moves
 from data_prep.synthesis.draft import Draft, Form, choice, name_facts, number, versus_fact
+from data_prep.synthesis.families import vague
 from data_prep.synthesis.numbers import camera_text, metres
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -221,9 +223,14 @@ def abs_depth(view: SceneView, rng: random.Random, options: Options) -> Iterator
     """
     if not (view.metric and view.intrinsics):
         return
-    things = [t for t in view.things if t.has_depth and t.spread <= options.max_depth_spread and t.visible >= 0.3]
+    things = [t for t in view.things if t.has_depth and t.visible >= 0.3 and _flat_enough(view, t, options)]
     for thing in rng.sample(things, min(len(things), options.pool)):
-        if not margins.certain(thing.depth, sd := thing.sd.get("depth", 0.0), options):
+        value, moved = moves(view, (thing,), _depth)
+        within = margins.tolerance(view, value, moved, options)
+        inputs = {"depth": thing.depth, "spread": thing.spread, "intrinsics": list(view.intrinsics)}
+        if within is None:
+            mine, *rest = _subjects(thing, things)
+            yield from vague.instead(view, rng, options, mine, value, moved, inputs, rest)
             continue
         yield number(
             "abs_depth",
@@ -236,10 +243,28 @@ def abs_depth(view: SceneView, rng: random.Random, options: Options) -> Iterator
             reward={"kind": "depth", "form": "smooth"},
             objects=(thing,),
             margin=options.max_depth_spread / max(thing.spread, 1e-3),
-            uncertainty=sd,
-            rule_inputs={"depth": thing.depth, "spread": thing.spread, "intrinsics": list(view.intrinsics)},
+            moved=moved,
+            tolerance=within,
+            rule_inputs=inputs,
             facts=_depth_facts(thing),
         )
+
+
+def _depth(poses: Sequence[Pose], _: tuple[float, ...]) -> float:
+    return poses[0].depth
+
+
+def _subjects(thing: Thing, things: list[Thing]) -> list[vague.Subject]:
+    """The depth of `thing`, then those of the others."""
+    order = [thing, *(t for t in things if t is not thing)]
+    return [vague.Subject("abs_depth", "depth", (t,), _depth) for t in order]
+
+
+def _flat_enough(view: SceneView, thing: Thing, options: Options) -> bool:
+    """Whether depth varies so little inside the mask that it is one depth."""
+    if thing.spread > options.max_depth_spread:
+        view.refused.add("max_depth_spread", options.max_depth_spread, thing.spread)
+    return thing.spread <= options.max_depth_spread
 
 
 def _depth_facts(thing: Thing) -> list:

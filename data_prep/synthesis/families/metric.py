@@ -5,10 +5,12 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from data_prep.synthesis import margins, space
+from data_prep.synthesis.deviations import Measure, Moves, Pose, moves
 from data_prep.synthesis.draft import Draft, Form, choice, mixed, name_facts, number, versus_fact
+from data_prep.synthesis.families import vague
 from data_prep.synthesis.numbers import centimetres, metres
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -88,16 +90,37 @@ def size(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draf
     yield from mixed(rng, _sizes(view, rng, options, things, heights), _taller(view, rng, options, tall, heights))
 
 
+def _tallness(thing: int) -> Measure:
+    """The measure "height of the thing number `thing`"."""
+    return lambda poses, gravity: space.vertical_extent(poses[thing], gravity)
+
+
+def _longest(poses: Sequence[Pose], _: tuple[float, ...]) -> float:
+    return max(poses[0].extent)
+
+
+def _has(form: Form, thing: Thing, heights: dict[str, float]) -> bool:
+    return thing.object_id in heights if form is HEIGHT else thing.has_extent
+
+
 def _sizes(
     view: SceneView, rng: random.Random, options: Options, things: list[Thing], heights: dict[str, float]
 ) -> Iterator[Draft]:
     for thing in rng.sample(things, min(len(things), options.pool // 2)):
-        measures = [(LONGEST, max(thing.extent))] if thing.has_extent and not (options.plain and heights) else []
-        if thing.object_id in heights:
-            measures.append((HEIGHT, heights[thing.object_id]))
-        for form, value in rng.sample(measures, len(measures)):
-            sd = thing.sd.get("extent", 0.0)
-            if not margins.certain(value, sd, options) or value < 0.02:
+        forms: list[tuple[Form, Measure]] = [(HEIGHT, _tallness(0))] if _has(HEIGHT, thing, heights) else []
+        if _has(LONGEST, thing, heights) and not (options.plain and heights):
+            forms.append((LONGEST, _longest))
+        for form, measure in rng.sample(forms, len(forms)):
+            value, moved = moves(view, (thing,), measure)
+            if value < 0.02:
+                continue
+            within = margins.tolerance(view, value, moved, options)
+            inputs = {"value_m": value, "extent": list(thing.extent), "visible": thing.visible}
+            if within is None:
+                subjects = [vague.Subject("size", form.name, (t,), measure) for t in things if _has(form, t, heights)]
+                mine = next(s for s in subjects if s.things == (thing,))
+                rest = [s for s in subjects if s is not mine]
+                yield from vague.instead(view, rng, options, mine, value, moved, inputs, rest)
                 continue
             in_metres = not options.plain and value >= 0.5 and rng.random() < 0.5
             yield number(
@@ -115,8 +138,9 @@ def _sizes(
                 reward=MRA,
                 objects=(thing,),
                 margin=thing.visible / options.min_visible,
-                uncertainty=sd if in_metres else 100 * sd,
-                rule_inputs={"value_m": value, "extent": list(thing.extent), "visible": thing.visible},
+                moved=moved if in_metres else moved.times(100),
+                tolerance=within,
+                rule_inputs=inputs,
             )
 
 
@@ -125,10 +149,9 @@ def _taller(
 ) -> Iterator[Draft]:
     pairs = list(itertools.permutations(things, 2))
     for a, b in rng.sample(pairs, min(len(pairs), options.pool // 2)):
-        sd = math.hypot(a.sd.get("extent", 0.0), b.sd.get("extent", 0.0))
         if "h" in a.hints or "h" in b.hints:
             continue
-        hit = margins.ratio_order(heights[a.object_id], heights[b.object_id], options.size_ratio, sd, options.sigmas)
+        hit = margins.ratio_order(view, (a, b), (_tallness(0), _tallness(1)), "size_ratio", options)
         if hit is None:
             continue
         form = TALLER if rng.random() < 0.5 else SHORTER
@@ -227,7 +250,7 @@ CLOSEST = Form(
 )
 def distance(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """Distance between two objects by a definition that the text states, and which of two is nearer to a third."""
-    things = [t for t in view.things if t.has_center and t.visible >= 0.4]
+    things = [t for t in view.things if (t.has_center or t.raw.points) and t.visible >= 0.4]
     if not view.metric or len(things) < 2:
         return
     yield from mixed(rng, _distances(view, rng, options, things), _closest(view, rng, options, things))
@@ -239,52 +262,86 @@ def _distances(view: SceneView, rng: random.Random, options: Options, things: li
         ["center"] if options.plain else ["center", "nearest"] + (["horizontal", "vertical"] if view.gravity else [])
     )
     for a, b in rng.sample(pairs, min(len(pairs), options.pool // 2)):
-        kind = kinds[int(rng.random() * len(kinds))]
-        found = _measure(view, a, b, kind)
-        if found is None or not margins.certain(found[0], found[1], options):
-            continue
-        value, sd = found
-        yield number(
-            "distance",
-            DISTANCE[kind],
-            rng,
-            options,
-            names={"a": a.caption, "b": b.caption},
-            answer=metres(value, options),
-            unit="m",
-            reward=MRA,
-            objects=(a, b),
-            uncertainty=sd,
-            margin=options.max_relative_sd * value / max(sd, 1e-3 * value),
-            rule_inputs={"definition": kind, "value_m": value, "centers": [list(a.center), list(b.center)]},
-            facts=((("distance", "bin"), math.floor(math.log(value) / math.log(1.25)), 4),),
-        )
+        draft = None
+        for kind in rng.sample(kinds, len(kinds)):
+            found = _measure(view, a, b, kind)
+            if found is None:
+                continue
+            draft = _distance(view, rng, options, a, b, kind, *found)
+            if draft is not None:
+                yield draft
+                break
 
 
-def _measure(view: SceneView, a: Thing, b: Thing, kind: str) -> tuple[float, float] | None:
-    sd = math.hypot(a.sd.get("center", 0.0), b.sd.get("center", 0.0))
+def _distance(
+    view: SceneView, rng: random.Random, options: Options, a: Thing, b: Thing, kind: str, value: float, moved: Moves
+) -> Draft | None:
+    within = margins.tolerance(view, value, moved, options)
+    inputs = {"definition": kind, "value_m": value, "centers": [list(a.center), list(b.center)]}
+    if within is None:
+        if kind == "nearest":
+            return None  # a bound of two clouds is no function of the things' places
+        mine = vague.Subject("distance", kind, (a, b), DEFINITIONS[kind])
+        rest = [
+            vague.Subject("distance", kind, (a, c), DEFINITIONS[kind])
+            for c in view.things
+            if c.has_center and c is not a and c is not b and c.visible >= 0.4
+        ]
+        return next(vague.instead(view, rng, options, mine, value, moved, inputs, rest), None)
+    return number(
+        "distance",
+        DISTANCE[kind],
+        rng,
+        options,
+        names={"a": a.caption, "b": b.caption},
+        answer=metres(value, options),
+        unit="m",
+        reward=MRA,
+        objects=(a, b),
+        moved=moved,
+        tolerance=within,
+        margin=options.most_tolerance * value / max(options.sigmas * moved.sd, 1e-3 * value),
+        rule_inputs=inputs,
+        facts=((("distance", "bin"), math.floor(math.log(value) / math.log(1.25)), 4),),
+    )
+
+
+def apart(a: int, b: int) -> Measure:
+    """The measure "distance between the centres of the things number `a` and `b`"."""
+    return lambda poses, _: math.dist(poses[a].center, poses[b].center)
+
+
+def _level_distance(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
+    return space.horizontal_distance(poses[0].center, poses[1].center, gravity)
+
+
+def _drop(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
+    return abs(space.drop(poses[0].center, poses[1].center, gravity))
+
+
+DEFINITIONS = {"center": apart(0, 1), "horizontal": _level_distance, "vertical": _drop}
+
+
+def _measure(view: SceneView, a: Thing, b: Thing, kind: str) -> tuple[float, Moves] | None:
     if kind == "nearest":
-        found = space.nearest_distance(a, b)
-        return None if found is None or found[0] < 0.15 else (found[0], math.hypot(sd, found[1]))
-    if kind == "center":
-        value = math.dist(a.center, b.center)
-    elif kind == "horizontal":
-        value = space.horizontal_distance(a.center, b.center, view.gravity)
-    else:
-        value = abs(space.drop(a.center, b.center, view.gravity))
-    return (value, sd) if value >= 0.1 else None
+        found = space.nearest_distance(view, a, b)
+        return None if found is None or found[0] < 0.15 else found
+    if not (a.has_center and b.has_center):
+        return None
+    value, moved = moves(view, (a, b), DEFINITIONS[kind])
+    return (value, moved) if value >= 0.1 else None
 
 
 def _closest(view: SceneView, rng: random.Random, options: Options, things: list[Thing]) -> Iterator[Draft]:
+    things = [t for t in things if t.has_center]
     if len(things) < 3:
         return
     for _ in range(options.pool // 2):
         target, a, b = rng.sample(things, 3)
-        to_a, to_b = math.dist(target.center, a.center), math.dist(target.center, b.center)
-        sd = math.hypot(a.sd.get("center", 0.0), b.sd.get("center", 0.0)) + target.sd.get("center", 0.0)
-        hit = margins.ratio_order(to_a, to_b, options.distance_ratio, sd, options.sigmas)
+        hit = margins.ratio_order(view, (target, a, b), (apart(0, 1), apart(0, 2)), "distance_ratio", options)
         if hit is None:
             continue
+        to_a, to_b = math.dist(target.center, a.center), math.dist(target.center, b.center)
         winner, pair = int(hit[0] > 0), (a, b)
         yield choice(
             "distance",

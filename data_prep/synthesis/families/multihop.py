@@ -52,14 +52,8 @@ def _comparisons(view: SceneView, options: Options) -> dict[str, Compare]:
         def taller(a: Thing, b: Thing) -> tuple[int, float] | None:
             if not all("h" not in t.hints and margins.not_truncated(view, t, options) for t in (a, b)):
                 return None
-            sd = a.sd.get("extent", 0.0) + b.sd.get("extent", 0.0)
-            return margins.ratio_order(
-                space.vertical_extent(a, view.gravity),
-                space.vertical_extent(b, view.gravity),
-                options.size_ratio,
-                sd,
-                options.sigmas,
-            )
+            heights = [lambda poses, gravity, i=i: space.vertical_extent(poses[i], gravity) for i in (0, 1)]
+            return margins.ratio_order(view, (a, b), (heights[0], heights[1]), "size_ratio", options)
 
         rules["h"] = taller
     return rules

@@ -4,10 +4,12 @@ floor plane.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from data_prep.synthesis import space
+from data_prep.synthesis import margins, space
+from data_prep.synthesis.deviations import Measure, Pose, moves, pose
 from data_prep.synthesis.draft import Draft, Form, choice, mixed, name_facts
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -103,7 +105,7 @@ def _from_object(
     quadrant = not options.plain and rng.random() < 0.5
     size = abs(angle)
     clear = min(size, 180 - size, abs(size - 90) if quadrant else 180.0)
-    if clear < options.angle_margin:
+    if not _clears(view, (stand, face, target), _turned, clear, options.angle_margin, options):
         return
     names = {"s": stand.caption, "f": face.caption, "t": target.caption}
     inputs = {
@@ -134,6 +136,32 @@ def _from_object(
     )
 
 
+def _turned(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
+    stand, face, target = (p.center for p in poses)
+    angle = space.turn(stand, face, target, gravity)
+    return math.nan if angle is None else angle
+
+
+def _clocked(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
+    x, y, z = poses[0].center
+    angle = space.turn((x, y, z), (x, y, z + 10.0), poses[1].center, gravity)
+    return math.nan if angle is None else angle
+
+
+def _clears(
+    view: SceneView, things: tuple[Thing, ...], angle: Measure, clear: float, least: float, options: Options
+) -> bool:
+    """Whether an angle keeps `clear` degrees from the boundary: at least the margin, and `sigmas` of its deviations."""
+    if clear < least:
+        if least == options.angle_margin:
+            view.refused.add("angle_margin", options.angle_margin, clear)
+        return False
+    # Around 180 degrees an angle jumps by 360: its moves are measured from the mean direction.
+    middle = angle([pose(t) for t in things], view.gravity)
+    _, moved = moves(view, things, lambda poses, gravity: (angle(poses, gravity) - middle + 180) % 360)
+    return margins.clears(view, clear, moved, options)
+
+
 def _clock(view: SceneView, rng: random.Random, options: Options, things: list[Thing]) -> Iterator[Draft]:
     start, target = rng.sample(things, 2)
     ahead = (start.center[0], start.center[1], start.center[2] + 10.0)
@@ -142,7 +170,7 @@ def _clock(view: SceneView, rng: random.Random, options: Options, things: list[T
         return
     hour = round(angle / 30)
     clear = 15 - abs(angle - 30 * hour)
-    if clear < 5:  # a sector is 30 degrees wide: keep 5 from its edges
+    if clear < 5 or not _clears(view, (start, target), _clocked, clear, 5, options):  # of a sector of 30 degrees
         return
     right = (hour - 1) % 12
     yield choice(

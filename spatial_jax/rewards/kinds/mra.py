@@ -12,17 +12,22 @@ from spatial_jax.rewards.parsing.units import unit_of
 
 
 def mean_relative_accuracy(
-    predicted: Fraction | int | str, truth: Fraction | int | str, comparison: str = "<"
+    predicted: Fraction | int | str,
+    truth: Fraction | int | str,
+    comparison: str = "<",
+    tolerance: Fraction | int | str = 0,
 ) -> float:
     """MRA in exact arithmetic: 1 - threshold is k/20 for k = 10..1, so the test is 20 |p - g| < k |g| in rationals. 9
-    against 10 gives 0.8 ("<=": 0.9), where float32 gives 0.9. A truth of zero scores 1 only for zero.
+    against 10 gives 0.8 ("<=": 0.9), where float32 gives 0.9. A truth of zero scores 1 only for zero. With a
+    `tolerance` (the label's own, 0 to 0.5) only the widths from it on count: finer ones would measure the label.
     """
     p, g = Fraction(predicted), Fraction(truth)
     if g == 0:
         return float(p == 0)
     error, size = 20 * abs(p - g), abs(g)
-    passed = sum(error < k * size or (comparison == "<=" and error == k * size) for k in range(1, 11))
-    return passed / 10
+    widths = [k for k in range(1, 11) if k >= 20 * Fraction(tolerance)]
+    passed = sum(error < k * size or (comparison == "<=" and error == k * size) for k in widths)
+    return passed / len(widths)
 
 
 def truth_number(record: Record, spec: Spec) -> Fraction:
@@ -36,15 +41,19 @@ def truth_number(record: Record, spec: Spec) -> Fraction:
 
 def _check(record: Record, spec: Spec) -> None:
     check_choice(spec, "comparison", ("<", "<="))
+    if not 0 <= float(spec["tolerance"]) <= 0.5:
+        raise ValueError(f"reward mra: tolerance = {spec['tolerance']!r} must be from 0 to 0.5")
     truth_number(record, spec)
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
     """MRA of the answer, converted to the record's unit; 0 for no number."""
     predicted = parse_number(answer, str(record.get("unit", "")))
-    return (
-        0.0 if predicted is None else mean_relative_accuracy(predicted, truth_number(record, spec), spec["comparison"])
+    if predicted is None:
+        return 0.0
+    return mean_relative_accuracy(
+        predicted, truth_number(record, spec), spec["comparison"], Fraction(str(spec["tolerance"]))
     )
 
 
-KIND: Kind = answer_kind("mra", {"comparison": "<"}, accuracy, _check)
+KIND: Kind = answer_kind("mra", {"comparison": "<", "tolerance": 0}, accuracy, _check)

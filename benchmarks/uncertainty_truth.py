@@ -1,0 +1,446 @@
+"""What uncertain depth still allows to be asked, how much of it is right, and whether the stated deviations are true.
+
+    python -m benchmarks.uncertainty_truth --scenes=400 --out=benchmarks/results/uncertainty_truth.json
+    python -m benchmarks.uncertainty_truth --path=FOLDER --convention=nyu --out=FILE
+
+Rendered rooms are measured from their pixels (masks, noisy depth, camera; gravity found in the depth) and compared with
+the closed form: the questions of a perfect sensor, which share of them is kept, how many orders are wrong, how many
+numbers lie inside the tolerance that their question states, and, for every derived measure, the error over its own
+stated deviation (its root mean square should be 1 within 15 %, the share within two deviations 93 to 97 %). The noises
+are those that `annotate` states for Depth Anything V2 and Depth Pro by default, and others that make one part large.
+
+With --path the pictures are real: a folder with depth (--convention as in data_prep.annotate), whose own depth is the
+truth and is degraded: 5 % scale, 3 % noise, blurred edges. Objects are the folder's own labels, or smooth regions of
+its depth where it has none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import copy
+import dataclasses
+import functools
+import itertools
+import json
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data_prep.annotate.depth import DepthSettings
+from data_prep.geometry.measure import Level, Measure
+from data_prep.pipeline import to_record
+from data_prep.sources import DepthNoise, Frame, ObjectDraft, SourceError, open_source
+from data_prep.sources.rendered import RenderedScenes
+from data_prep.synthesis import space
+from data_prep.synthesis.deviations import Pose, moves
+from data_prep.synthesis.draft import Draft
+from data_prep.synthesis.families.metric import DEFINITIONS
+from data_prep.synthesis.options import Options
+from data_prep.synthesis.refusals import Refusals, refusal_lines
+from data_prep.synthesis.registry import chosen
+from data_prep.synthesis.view import SceneView, Thing
+
+FAMILIES = ("depth_order2", "depth_order", "abs_depth", "distance", "size", "direction", "multihop")
+ORDERS = ("depth_order2", "depth_order", "direction", "multihop")
+GOALS = {"depth_order": 0.6, "depth_order2": 0.6, "abs_depth": 0.4, "distance": 0.4, "size": 0.4}
+CLOUD = 512  # points of an object's cloud, for the nearest distance
+BLUR = 1.5  # pixels: kernel with which a real depth picture's edges are blurred
+
+
+def noises(side: int) -> dict[str, DepthNoise]:
+    """The noises for pictures whose shorter side is `side` pixels."""
+    model = DepthSettings(weights="")
+    given = {"linear": model.noise, "bias": model.bias}
+    return {
+        "Depth Anything V2": DepthNoise(**given, correlation=max(1.0, side * 14 / 518)),
+        "Depth Pro": DepthNoise(**given, correlation=max(1.0, side * 16 / 1536)),
+        "own noise": DepthNoise(linear=0.03),
+        "shared scale": DepthNoise(linear=0.005, bias=0.08),
+        "shared shift and focal length": DepthNoise(linear=0.005, shift=0.10, focal=0.05),
+    }
+
+
+class Rooms:
+    """Rendered rooms as pairs (true frame, measured frame): the closed form, and what pixels with noise give."""
+
+    def __init__(self, preset: str, count: int, seed: int, noise: DepthNoise):
+        self.clean = RenderedScenes(preset, count, seed)
+        self.noisy = RenderedScenes(preset, count, seed, noise=noise)
+        self.clean.draw = self.noisy.draw = functools.lru_cache(maxsize=1)(self.clean.draw)  # type: ignore[method-assign]
+        self.count = count
+
+    def __iter__(self) -> Iterator[tuple[Frame, Frame]]:
+        for index in range(self.count):
+            true, seen = self.clean.load(index), self.noisy.load(index)
+            seen.gravity = seen.floor = None
+            seen.objects = [
+                dataclasses.replace(o, center=None, extent=None, rotation=None, provenance={}) for o in seen.objects
+            ]
+            yield true, seen
+
+
+def regions(frame: Frame, least: float = 0.004, most: float = 0.15, count: int = 10) -> list[ObjectDraft]:
+    """Smooth regions of a frame's depth as objects, where it has no labels: connected pixels without a jump of depth,
+    of at least `least` and at most `most` of the picture, the largest `count`.
+    """
+    from scipy import ndimage
+
+    assert frame.depth is not None
+    depth = ndimage.median_filter(np.where(frame.depth > 0, frame.depth, 0), 5)
+    jump = ndimage.maximum_filter(depth, 3) - ndimage.minimum_filter(depth, 3) > 0.02 * depth
+    labels, _ = ndimage.label((depth > 0) & ~jump)
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    order = [i for i in np.argsort(-sizes) if least * labels.size <= sizes[i] <= most * labels.size][:count]
+    return [ObjectDraft("region", f"region {chr(65 + k)}", labels == i) for k, i in enumerate(order)]
+
+
+class Folder:
+    """Real pictures with depth, as pairs (true frame, degraded frame)."""
+
+    noise = DepthNoise(linear=0.03, bias=0.05, correlation=3.0)
+
+    def __init__(self, spec: dict[str, Any], draws: int, seed: int):
+        self.source, self.draws, self.seed = open_source(spec), draws, seed
+        self.count = len(self.source) * draws
+
+    def __iter__(self) -> Iterator[tuple[Frame, Frame]]:
+        from scipy.ndimage import gaussian_filter
+
+        for index in range(len(self.source)):
+            frame = self.source.load(index)
+            if frame.depth is None or frame.intrinsics is None:
+                continue
+            frame.depth_noise = DepthNoise()  # it is the truth here
+            frame.objects = frame.objects or regions(frame)
+            for draw in range(self.draws):
+                seen, rng = copy.deepcopy(frame), np.random.default_rng([self.seed, index, draw])
+                valid = frame.depth > 0
+                weight = gaussian_filter(valid.astype(np.float64), BLUR)
+                blurred = gaussian_filter(np.where(valid, frame.depth, 0.0), BLUR) / np.maximum(weight, 1e-6)
+                seen.depth = np.where(valid, self.noise.draw(blurred, rng), 0).astype(np.float32)
+                seen.depth_noise = self.noise
+                yield copy.deepcopy(frame), seen
+
+
+def view_of(frame: Frame, options: Options, refused: Refusals | None = None, cloud: int = CLOUD) -> SceneView:
+    """A frame's measures as the families see them; gravity from its depth where it has none."""
+    Level()(frame)
+    Measure(cloud)(frame)
+    for thing in frame.objects:
+        thing.caption = thing.caption or thing.name
+    return SceneView(to_record(frame), options, refused)
+
+
+def nearest(a: Thing, b: Thing) -> float:
+    """Distance of two clouds, metres."""
+    from scipy.spatial import cKDTree
+
+    if not (a.raw.points and b.raw.points):
+        return math.nan
+    return float(cKDTree(a.cloud()).query(b.cloud())[0].min())
+
+
+def measured(name: str, things: Sequence[Thing], view: SceneView) -> float:
+    """The measure that a question's record names, of other (true) things; nan where it is not known."""
+    if name in ("abs_depth", "depth"):
+        return things[0].depth
+    if name == "height":
+        return space.vertical_extent(things[0], view.gravity) if view.gravity else math.nan
+    if name == "longest":
+        return max(things[0].extent) if things[0].has_extent else math.nan
+    if name == "nearest":
+        return nearest(*things[:2])
+    return DEFINITIONS[name]([Pose(t.depth, t.center, t.extent, t.rotation) for t in things[:2]], view.gravity)
+
+
+def expected(draft: Draft, things: list[Thing], view: SceneView) -> str | float | None:
+    """The true answer to a draft (metres; a word for words), None where the truth does not know it."""
+    form, inputs = draft.form.name, draft.rule_inputs
+    captions = [t.caption for t in things]
+    if form in ("against", "range", "ratio"):
+        name = inputs["measure"]
+        pair = 2 if name in DEFINITIONS else 1
+        value = measured(name, things[:pair], view)
+        if form == "ratio":
+            return None
+        if math.isnan(value):
+            return None
+        if form == "against":
+            return "more" if value > inputs["length_m"] else "less"
+        slot = sum(value >= edge for edge in inputs["edges_m"]) - 1
+        return draft.options[slot] if 0 <= slot < len(draft.options) else "none"
+    if draft.family == "depth_order2":
+        nearer = int(things[1].depth < things[0].depth)
+        return {"closer": captions[nearer], "farther": captions[1 - nearer], "yes_no": ("yes", "no")[nearer]}[form]
+    if draft.family == "depth_order":
+        order = sorted(things, key=lambda t: t.depth, reverse=form == "far_to_near")
+        return ", ".join(t.caption for t in order)
+    if draft.family == "abs_depth":
+        return things[0].depth
+    if draft.family == "size" and form in ("taller", "shorter"):
+        high = [measured("height", (t,), view) for t in things]
+        return None if math.isnan(sum(high)) else captions[int((high[1] > high[0]) == (form == "taller"))]
+    if draft.family == "size":
+        return measured(form, things, view)
+    if draft.family == "distance" and form == "closest_to":
+        to = [math.dist(things[2].center, t.center) for t in things[:2]]
+        return None if math.isnan(sum(to)) else captions[int(to[1] < to[0])]
+    if draft.family == "distance":
+        return measured(inputs["definition"], things, view)
+    return direction(draft, things, view) if draft.family == "direction" else chain(inputs, things, view)
+
+
+def direction(draft: Draft, things: list[Thing], view: SceneView) -> str | None:
+    """Where a thing lies from another's place, by the true centres."""
+    centers = [t.center for t in things]
+    if not view.gravity or any(math.isnan(v) for c in centers for v in c):
+        return None
+    if draft.form.name == "clock":
+        x, y, z = centers[0]
+        angle = space.turn(centers[0], (x, y, z + 10.0), centers[1], view.gravity)
+        return None if angle is None else f"{(round(angle / 30) - 1) % 12 + 1} o'clock"
+    angle = space.turn(centers[0], centers[1], centers[2], view.gravity)
+    if angle is None:
+        return None
+    side = "right" if angle > 0 else "left"
+    return side if draft.form.name == "left_right" else f"{'back' if abs(angle) > 90 else 'front'} {side}"
+
+
+def chain(inputs: dict[str, Any], things: list[Thing], view: SceneView) -> str | None:
+    """The answer to a chain of selections, by the true measures."""
+    rules: dict[str, Callable[[Thing], float]] = {
+        "x": lambda t: t.u,
+        "y": lambda t: t.v,
+        "z": lambda t: t.depth,
+        "h": lambda t: measured("height", (t,), view),
+    }
+    picks = {
+        "further left": ("x", min),
+        "further right": ("x", max),
+        "higher in the picture": ("y", min),
+        "lower in the picture": ("y", max),
+        "closer": ("z", min),
+        "farther": ("z", max),
+        "taller": ("h", max),
+        "shorter": ("h", min),
+    }
+    current = things[0]
+    for word, other in zip(inputs["picks"], things[1:-1]):
+        rule, best = picks[word]
+        if math.isnan(rules[rule](current) + rules[rule](other)):
+            return None
+        current = best((current, other), key=rules[rule])
+    m = inputs["final"]
+    words = {"x": ("left", "right"), "y": ("above", "below"), "z": ("closer", "farther")}[m]
+    return words[int(rules[m](current) > rules[m](things[-1]))]
+
+
+def key_of(draft: Draft) -> tuple[str, str, frozenset[str]]:
+    """What makes two drafts the same question but for its wording."""
+    kind = "order" if draft.question_type in ("word", "mcq", "order") and draft.form.name != "against" else "number"
+    if draft.form.name in ("against", "range", "ratio"):
+        kind = "number"
+    return draft.family, kind, frozenset(t.object_id for t in draft.objects)
+
+
+def drafts_of(view: SceneView, options: Options, seed: str) -> dict[tuple, Draft]:
+    """One draft of each kind of question that the view allows, the first of each."""
+    out: dict[tuple, Draft] = {}
+    for family in (f for f in chosen("all") if f.name in FAMILIES):
+        view.refused.family = family.name
+        for draft in family.generate(view, random.Random(f"{seed}/{family.name}"), options):
+            out.setdefault(key_of(draft), draft)
+    return out
+
+
+def derived(view: SceneView) -> Iterator[tuple[str, tuple[Thing, ...], Any]]:
+    """(name, things, measure) of every derived measure of a view."""
+    height = lambda p, g, i=0: space.vertical_extent(p[i], g)  # noqa: E731
+    for a in view.things:
+        if a.has_depth:
+            yield "depth", (a,), lambda p, g: p[0].depth
+        if view.gravity:
+            yield "height", (a,), height
+        if a.has_extent:
+            yield "longest side", (a,), lambda p, g: max(p[0].extent)
+    for a, b in itertools.combinations(view.things, 2):
+        if a.has_depth and b.has_depth:
+            yield "log ratio of depths", (a, b), lambda p, g: math.log(p[1].depth / p[0].depth)
+        if view.gravity:
+            yield "log ratio of heights", (a, b), lambda p, g: _log(height(p, g, 1), height(p, g, 0))
+        if a.has_center and b.has_center:
+            for name, measure in DEFINITIONS.items():
+                if view.gravity or name == "center":
+                    yield f"{name} distance", (a, b), measure
+    for a, b, c in itertools.combinations([t for t in view.things if t.has_center], 3):
+        yield "log ratio of distances", (a, b, c), _distance_ratio
+        if view.gravity:
+            yield "angle", (a, b, c), _angle
+
+
+def _log(a: float, b: float) -> float:
+    return math.log(a / b) if a > 0 and b > 0 else math.nan
+
+
+def _distance_ratio(p: Sequence[Pose], _: tuple[float, ...]) -> float:
+    return _log(math.dist(p[0].center, p[2].center), math.dist(p[0].center, p[1].center))
+
+
+def _angle(p: Sequence[Pose], g: tuple[float, ...]) -> float:
+    angle = space.turn(p[0].center, p[1].center, p[2].center, g)
+    return math.nan if angle is None else angle
+
+
+def scores(seen: SceneView, true: SceneView, options: Options) -> Iterator[tuple[str, float]]:
+    """(derived measure, its error over its stated deviation) of one picture; what an unseen far end would move is left
+    out, as it is not asked.
+    """
+    things = {t.object_id: t for t in true.things}
+    for name, own, measure in derived(seen):
+        if not all(t.object_id in things for t in own) or any(t.visible < options.min_visible for t in own):
+            continue
+        value, moved = moves(seen, own, measure)
+        if math.isnan(value) or moved.sd == 0:
+            continue
+        if name == "angle":
+            if moved.sd > 30 or moved.unseen > 0.5 * moved.sd or min(abs(value), 180 - abs(value)) < 2:
+                continue
+        elif name.startswith("log"):
+            if moved.unseen > options.max_unseen * max(abs(value), 0.2):
+                continue
+        elif moved.unseen > options.max_unseen * value or moved.sd > options.most_tolerance * value:
+            continue
+        poses = [Pose(t.depth, t.center, t.extent, t.rotation) for t in (things[t.object_id] for t in own)]
+        error = value - measure(poses, true.gravity)
+        if name == "angle":
+            error = (error + 180) % 360 - 180
+        if not math.isnan(error):
+            yield name, error / moved.sd
+
+
+def compare(pairs: Any, options: Options) -> dict[str, Any]:
+    """The figures of one noise: kept and right by family, deviations by measure, refusals."""
+    perfect, kept = collections.Counter[str](), collections.Counter[str]()
+    found: dict[str, list[bool]] = collections.defaultdict(list)
+    deviations: dict[str, list[float]] = collections.defaultdict(list)
+    refused = Refusals()
+    for number, (clean, noisy) in enumerate(pairs):
+        true, seen = view_of(clean, options, cloud=4096), view_of(noisy, options, refused)
+        allowed, asked = drafts_of(true, options, str(number)), drafts_of(seen, options, str(number))
+        perfect.update(_bin(k) for k in allowed)
+        kept.update(_bin(k) for k in asked)
+        things = {t.object_id: t for t in true.things}
+        for draft in asked.values():
+            if not all(t.object_id in things for t in draft.objects):
+                continue
+            answer = expected(draft, [things[t.object_id] for t in draft.objects], true)
+            ok = right(draft, answer)
+            if ok is not None:
+                found[_kind(draft)].append(ok)
+        for name, score in scores(seen, true, options):
+            deviations[name].append(score)
+    return {
+        "questions": {
+            name: {"perfect": perfect[name], "kept": kept[name], "share": round(kept[name] / perfect[name], 3)}
+            for name in sorted(perfect)
+        },
+        "right": {k: {"asked": len(v), "wrong": len(v) - sum(v)} for k, v in sorted(found.items())},
+        "deviations": {
+            name: {
+                "rms": round(float(np.sqrt(np.mean(np.square(v)))), 3),
+                "within_1": round(float(np.mean(np.abs(v) <= 1)), 3),
+                "within_2": round(float(np.mean(np.abs(v) <= 2)), 3),
+                "n": len(v),
+            }
+            for name, v in sorted(deviations.items())
+        },
+        "refused": refused.report(),
+    }
+
+
+def _bin(key: tuple) -> str:
+    """The family of a key; of size and distance, comparisons apart from numbers."""
+    return f"{key[0]} (which of two)" if key[0] in ("size", "distance") and key[1] == "order" else key[0]
+
+
+def _kind(draft: Draft) -> str:
+    """What a draft is counted as: an order of a family, or a number, or what was asked in its place."""
+    if draft.form.name in ("against", "range", "ratio"):
+        return f"{draft.family}: {draft.form.name}"
+    return f"{draft.family}: {'numbers' if draft.question_type == 'number' else 'orders'}"
+
+
+def right(draft: Draft, answer: str | float | None) -> bool | None:
+    """Whether a draft's answer is true, a number within the tolerance that its question states; None when unknown."""
+    if answer is None or (isinstance(answer, float) and math.isnan(answer)):
+        return None
+    if isinstance(answer, str):
+        said = draft.options["ABCDEFGH".index(draft.answer)] if draft.question_type == "mcq" else draft.answer
+        return said == answer
+    length = float(draft.answer) / (100 if draft.unit == "cm" else 1)
+    return abs(length - answer) <= max(draft.tolerance, 0.02) * answer + 0.005
+
+
+def show(name: str, result: dict[str, Any]) -> None:
+    """Prints one noise's figures."""
+    print(f"\n{name}")
+    for family, row in result["questions"].items():
+        print(f"  {family:26} {row['kept']:6d} of {row['perfect']:6d} kept ({row['share']:.0%})")
+    for kind, row in result["right"].items():
+        print(f"  {kind:26} {row['wrong']:4d} of {row['asked']:6d} wrong")
+    for measure, row in result["deviations"].items():
+        print(
+            f"  {measure:26} error / deviation: rms {row['rms']:.2f}, within one {row['within_1']:.2f}, two"
+            f" {row['within_2']:.3f}  n={row['n']}"
+        )
+    for line in refusal_lines(result["refused"]):
+        print("  " + line)
+
+
+def main() -> int:
+    """Prints and saves the tables."""
+    p = argparse.ArgumentParser(
+        "python -m benchmarks.uncertainty_truth",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    p.add_argument("--scenes", type=int, default=400)
+    p.add_argument("--preset", default="plain")
+    p.add_argument("--seed", type=int, default=3)
+    p.add_argument("--path", default="", help="folder of real pictures with depth, instead of rendered rooms")
+    p.add_argument("--convention", default="generic", help="how the folder's files are named, as in annotate")
+    p.add_argument("--draws", type=int, default=4, help="degraded depths of each real picture")
+    p.add_argument("--out", type=Path)
+    args = p.parse_args()
+    options, started = Options(pool=24), time.monotonic()
+    result: dict[str, Any] = {"seed": args.seed, "noise": {}}
+    if args.path:
+        spec = {"source": "rgbd", "path": args.path, "convention": args.convention}
+        try:
+            folder = Folder(spec, args.draws, args.seed)
+        except SourceError as error:
+            p.error(str(error))
+        result |= {"pictures": len(folder.source), "draws": args.draws}
+        result["noise"]["5 % scale, 3 % noise, blurred edges"] = compare(folder, options)
+    else:
+        result |= {"scenes": args.scenes, "preset": args.preset}
+        for name, noise in noises(RenderedScenes(args.preset, 1, 0).preset.height).items():
+            result["noise"][name] = compare(Rooms(args.preset, args.scenes, args.seed, noise), options)
+    for name, row in result["noise"].items():
+        show(name, row)
+    result["seconds"] = round(time.monotonic() - started, 1)
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
