@@ -32,11 +32,13 @@ class Plane:
 
 BENT = 0.4  # radians for noise as large as the depth: measured on rendered floors
 FLAT = 0.005  # radians: floors are no flatter, and cameras no better calibrated
+MOST = 0.05  # of a depth: beyond that anything fits
 GRAZE = 1.0  # of a depth's noise, one deviation: seen at a slant, two or three of what leads off the plane
 
 
 def _tolerance(points: np.ndarray, relative: float, noise: DepthNoise) -> np.ndarray:
-    return np.maximum(np.maximum(0.01, relative * points[:, 2]), GRAZE * noise.sigma(points[:, 2]))
+    depth = points[:, 2]
+    return np.maximum(np.maximum(0.01, relative * depth), np.minimum(GRAZE * noise.sigma(depth), MOST * depth))
 
 
 def fit_floor(
