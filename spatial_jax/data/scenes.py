@@ -70,9 +70,7 @@ def open_scenes(directory: str | Path, split: str = "train"):
 
 def scenes_digest(directory: str | Path, split: str = "train") -> str:
     """Of the content of a split of scenes (see `integrity.content_digest`)."""
-    import tensorflow_datasets as tfds
-
-    info = tfds.builder_from_directory(str(directory)).info.splits[split]
+    info = open_dataset_folder(directory).info.splits[split]
     names = [Path(file).name for file in info.filenames]
     return content_digest(check_shards(Path(directory), sorted(zip(names, info.shard_lengths)), split))
 

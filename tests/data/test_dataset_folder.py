@@ -1,8 +1,10 @@
 """A dataset is data: nothing that its files name is imported, nothing outside its folder is read."""
 
 import json
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 from question_sets import record, write
@@ -127,6 +129,24 @@ def test_json_without_end_is_one_line(folder):
     (folder / "features.json").write_text('{"a":' * 100_000)
     with pytest.raises(ValueError, match="copy the dataset again"):
         check_dataset_folder(folder)
+
+
+def test_there_is_one_opener_of_each_thing_that_others_made():
+    """A second way would have to know all that these refuse."""
+    own = {
+        r"tfds\.builder_from_director|builder_from_files\(": {"spatial_jax/dataset_folder.py"},
+        r"\bImage\.open\(|\bav\.open\(": {"spatial_jax/media/opening.py"},
+        r"\burlopen\(|\burllib\.request\b|\bhttp\.client\b": {"spatial_jax/endpoints.py"},
+    }
+    root = Path(__file__).parents[2]
+    for pattern, allowed in own.items():
+        found = {
+            str(path.relative_to(root))
+            for room in ("spatial_jax", "data_prep")
+            for path in (root / room).rglob("*.py")
+            if re.search(rf"^[^`\n]*(?:{pattern})", path.read_text(), re.MULTILINE)
+        }
+        assert found == allowed, pattern
 
 
 def test_a_whole_dataset_opens(whole):
