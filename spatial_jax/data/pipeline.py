@@ -95,7 +95,16 @@ class _Stream:
     def next(self) -> Sample | Unusable:
         if self._iterator is None:
             self._iterator = iter(self._dataset())
-        element = next(self._iterator)
+        try:
+            element = next(self._iterator)
+        except RuntimeError as error:  # Grain's word for a worker process that is gone
+            if self.settings.workers == 0:
+                raise
+            why = str(error).split(". ")[0]
+            raise DatasetError(
+                f"{self.source.directory}: a worker process of the input pipeline ended ({why}), of too little memory"
+                " as a rule; give fewer config.data.workers, or run the same command again"
+            ) from error
         self.consumed += 1
         return element
 

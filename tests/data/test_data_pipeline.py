@@ -5,6 +5,7 @@ and counted.
 import dataclasses
 import json
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from spatial_jax.data import (
     open_questions,
     plan_samples,
 )
+from spatial_jax.data import pipeline as pipeline_module
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.processing import Processor
 
@@ -266,3 +268,20 @@ def test_families_and_several_pictures_and_videos(tmp_path, policy):
     assert clip.prompt.grid_thw[0, 0] == 2 and set(clip.prompt.type_ids.tolist()) == {0, 2}
     plan = plan_samples(source, encoder, max_prompt_tokens=10_000)
     assert plan.tokens.tolist() == [len(encoder(source, i).prompt) for i in range(8)] and not plan.offenders
+
+
+def test_a_worker_process_that_is_gone_is_one_line(monkeypatch):
+    """As Grain tells of it; the real one takes seconds to start."""
+
+    def gone():
+        raise RuntimeError("Worker process was terminated unexpectedly with exit code -9. Search the logs above.")
+        yield
+
+    stream = object.__new__(pipeline_module._Stream)
+    stream.source, stream.settings = SimpleNamespace(directory="runs/questions"), PipelineSettings(workers=1)
+    stream.consumed, stream._iterator = 0, gone()
+    with pytest.raises(
+        DatasetError, match=r"a worker process .* exit code -9\), .* fewer config\.data\.workers"
+    ) as error:
+        stream.next()
+    assert "\n" not in str(error.value)
