@@ -4,9 +4,11 @@ can be.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
-from data_prep.sources.base import BadItem, Frame, Source
+from data_prep.sources.base import BadItem, DepthNoise, Frame, Source
 from data_prep.sources.depth_files import ASSUMED_METRES, ASSUMED_MILLIMETRES
 from data_prep.sources.listing import left_out_text
 
@@ -89,6 +91,8 @@ def _floor(frame: Frame, place: str) -> list[str]:
 
     if frame.intrinsics is None or frame.depth_flag != "metric":
         return []
+    # Of a wrong scale the sensor's noise says nothing.
+    frame = dataclasses.replace(frame, depth_noise=DepthNoise())
     Level()(frame)
     if frame.floor is None:
         return []
