@@ -34,7 +34,8 @@ class Parser(argparse.ArgumentParser):
         if rest:
             flag = rest[0].partition("=")[0]
             self.error(f"{flag} is no option; {nearest(flag, self._option_string_actions)}")
-        vars(found).pop("_listed", None)
+        if hasattr(found, "_listed"):
+            del found._listed
         return found
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:

@@ -8,6 +8,8 @@
     # any model's saved responses, lines of {"id", "response"}
     python -m spatial_jax.evaluate --score_only=responses.jsonl --benchmark=vsi_bench \
         --data=/data/VSI-Bench --scoring=lmms_eval
+    # the same for questions of your own, by their own rewards
+    python -m spatial_jax.evaluate --score_only=responses.jsonl --dataset=QUESTIONS --split=heldout
     # b against a on the same items; a paper's table out of results
     python -m spatial_jax.evaluate --compare runs/a/eval/cv_bench.json runs/b/eval/cv_bench.json
     python -m spatial_jax.evaluate --table=li2025 runs/a/eval/*.json

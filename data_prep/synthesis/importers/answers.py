@@ -280,12 +280,12 @@ def _choice(text: str, value: Any, question: str, options: tuple[str, ...], own:
         if not 0 <= value < len(options):
             raise BadRow("answer is none of the options")
         return Answer("mcq", LETTERS[value], choice, "number of an option, counted from 0", options)
-    letter = chosen_letter(text, options)
-    if letter is None and not own and not stated:
+    picked = chosen_letter(text, options)
+    if picked is None and not own and not stated:
         return None  # what looked like options in the question was something else
-    if letter is None:
+    if picked is None:
         raise BadRow("answer is none of the options")
-    exact = text if text in options else letter
+    exact = text if text in options else picked
     return Answer("mcq", exact, choice, "one of the options" if own else "one of the question's options", options)
 
 

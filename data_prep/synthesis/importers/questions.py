@@ -30,7 +30,7 @@ def questions(row: dict[str, Any], place: Place) -> QuestionRecord:
     """The record of a row: question, answer and pictures under any of the usual names (columns.NAMES), or as chat
     messages; options, question_type, unit, reward, family and scene_id where the row has them.
     """
-    found, used = place.found, {}
+    found, used = place.found, dict[str, str]()
     asked = _asked(row, found, used)
     items = _items(row, found, used, asked)
     shown = pictures(items, place.bases)
