@@ -20,8 +20,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
+
+from spatial_jax.command_line import start
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "recipe, e.g. configs/li2025_qwen2_5_vl_7b.py", lock_config=True
@@ -133,4 +135,6 @@ def prepare(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     prepare(sys.argv[1:])
-    app.run(main)
+    from spatial_jax.training.settings import RunConfig
+
+    start(main, __doc__, RunConfig)

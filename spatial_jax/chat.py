@@ -19,9 +19,10 @@ from typing import Any
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import flags
 from PIL import Image, ImageDraw
 
+from spatial_jax.command_line import start
 from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.data.prompts import PROMPT_MODES, instruction
 from spatial_jax.models import checkpoint_directory, load_pretrained
@@ -282,7 +283,8 @@ def asked_as(folder: Path) -> Asking:
 
 def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
-        raise app.UsageError(f"unexpected argument {argv[1]!r}; put questions after --question")
+        print(f"chat: unexpected argument {argv[1]!r}; put questions after --question", file=sys.stderr)
+        return 2
     try:
         folder = checkpoint_directory(_MODEL.value)
         asking = asked_as(folder)
@@ -320,4 +322,4 @@ def main(argv: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     flags.FLAGS.append_flag_values(_FLAGS)
-    app.run(main)
+    start(main, __doc__, values=_FLAGS)

@@ -27,10 +27,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 from ml_collections import config_flags
 
+from spatial_jax.command_line import start
 from spatial_jax.evals.registry import benchmark_names
+from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.pages import say
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
@@ -323,7 +325,6 @@ def read_settings() -> Any:
 
     from spatial_jax.config import strict_as
     from spatial_jax.data import PromptStyle
-    from spatial_jax.evals.settings import EvalSettings
 
     settings = strict_as(EvalSettings, _CONFIG.value) if _CONFIG.value is not None else EvalSettings()
     given = (("samples", _SAMPLES.value), ("temperature", _TEMPERATURE.value), ("max_new_tokens", _TOKENS.value))
@@ -363,4 +364,4 @@ def run(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(run)
+    start(run, __doc__, EvalSettings)

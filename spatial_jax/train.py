@@ -3,8 +3,9 @@
     python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/my_run \
         --config.model.path=DIR --config.data.paths='("DIR",)'
 
-Any key of the config can be overridden as above; a key that does not exist is an error that names the nearest. A run
-that goes on with other settings or data than it was begun with is refused unless --allow_changes.
+Any key of the config can be overridden as above; a key that does not exist is an error that names the nearest, and
+--keys prints all of them with their types, defaults and meanings. A run that goes on with other settings or data than
+it was begun with is refused unless --allow_changes.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ import logging
 import sys
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 from ml_collections import config_flags
 
 from spatial_jax.checkpoints import Preempted, leave_at_once
+from spatial_jax.command_line import start
 from spatial_jax.pages import say
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/quickstart.py:grpo", lock_config=True)
@@ -38,7 +40,7 @@ _ANY_PROCESSES = flags.DEFINE_bool(
 
 def quiet() -> None:
     """Our own lines only: what the libraries log as an error with its traceback they raise, too, and that is told."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
     for noisy in ("orbax", "jax", "etils", "tensorflow_datasets"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     logging.getLogger("absl").setLevel(logging.CRITICAL)
@@ -81,4 +83,6 @@ def main(argv: list[str]) -> int:
 if __name__ == "__main__":
     leave_at_once()
     flags.mark_flags_as_required(["config", "workdir"])
-    app.run(main)
+    from spatial_jax.training.settings import RunConfig
+
+    start(main, __doc__, RunConfig)

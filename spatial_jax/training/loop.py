@@ -54,11 +54,11 @@ from spatial_jax.training.preflight import (
 )
 from spatial_jax.training.reference import Reference
 from spatial_jax.training.settings import LogSettings, RunConfig
-from spatial_jax.training.setup import Setup, make_setup
+from spatial_jax.training.setup import Setup, check_inputs, make_setup
 from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.state import TrainState, init_optimizer
-from spatial_jax.training.update import Updater, add_sums
+from spatial_jax.training.update import Updater, add_sums, step_sums
 from spatial_jax.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -218,6 +218,7 @@ def train(
             f"{jax.process_count()} processes see one another but have not joined jax.distributed, which checkpoints"
             " need; start each one by python -m launch.worker --platform=tpu spatial_jax.train ..."
         )
+    check_inputs(run)
     check_reward_settings(run.reward)
     with PreemptionGuard() as guard:
         try:
@@ -414,7 +415,7 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
         metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
     return (
         rollout.samples,
-        metrics | _step_sums(taken),
+        metrics | step_sums(taken),
         rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup),
     )
 
@@ -440,14 +441,4 @@ def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: Phas
         keep_skipped(
             trainer.setup.workdir, trainer.step + 1, batches, taken[-1], [getattr(s, "record_id", "") for s in samples]
         )
-    return samples, method.metrics(samples, functools.reduce(add_sums, taken)) | _step_sums(taken), []
-
-
-def _step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
-    """Of the optimizer steps of one step: the mean norm of their gradients, and how many were skipped."""
-    if not taken:
-        return {}
-    return {
-        "grad_norm": float(np.mean([s["grad_norm"] for s in taken])),
-        "update_skipped": float(sum(s["update_skipped"] for s in taken)),
-    }
+    return samples, method.metrics(samples, functools.reduce(add_sums, taken)) | step_sums(taken), []

@@ -92,7 +92,7 @@ class RolloutSettings:
     # and SFT teaches the turns that records demonstrate
     max_tokens: Whole = 0  # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
     max_pictures: Count = 42  # a sample may come to, those of the question included
-    # sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
+    # Sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
     overlap: bool = False
 
     @property

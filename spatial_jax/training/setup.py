@@ -27,6 +27,7 @@ from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.state import Params, TrainState, init_state
 
+_EXAMPLES = {"model.path": "DIR (a checkpoint's folder, or a hub name)", "data.paths": "'(\"DIR\",)'"}
 log = logging.getLogger(__name__)
 
 
@@ -112,10 +113,17 @@ def compare_asking(run: RunConfig, directory: str | Path, processor: Processor) 
         known = {name: value for name, value in asked.items() if hasattr(asking, name)}
         found.append((dataclasses.replace(asking, **known), f"the answers of {run.offline_pass_rates} were asked for"))
     for other, what in found:
-        names = differences(other, asking) if other else []
+        names = [n for n in differences(other, asking) if n != "max_new_tokens"] if other else []
         if other and names:
             told = "; ".join(f"{other.described(name)} (this run: {asking.described(name)})" for name in names)
             log.warning("%s otherwise than this run asks: %s", what, told)
+
+
+def check_inputs(run: RunConfig) -> None:
+    """ValueError where a run does not name its policy or its data: recipes leave both open."""
+    for key, given in (("model.path", run.model.path), ("data.paths", run.data.paths)):
+        if not given:
+            raise ValueError(f"config.{key} is not set; give --config.{key}={_EXAMPLES[key]}")
 
 
 def make_setup(run: RunConfig, workdir: Path) -> Setup:

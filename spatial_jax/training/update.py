@@ -148,3 +148,13 @@ class Updater:
     def programs(self) -> int:
         """Compiled accumulation programs so far: one a bucket shape."""
         return 0 if self._accumulate is None else self._accumulate._cache_size()
+
+
+def step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
+    """Of the optimizer steps of one step: the mean norm of their gradients, and how many were skipped."""
+    if not taken:
+        return {}
+    return {
+        "grad_norm": float(np.mean([s["grad_norm"] for s in taken])),
+        "update_skipped": float(sum(s["update_skipped"] for s in taken)),
+    }
