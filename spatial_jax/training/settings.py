@@ -43,7 +43,7 @@ class ModelSettings:
     position_rule: Literal["qwen", "4.57", "hf5"] = "qwen"  # M-RoPE positions of videos and the text after them
     freeze: tuple[str, ...] = ()  # of: vision, merger, embed, head, text
     lora_rank: Whole = 0  # 0 trains the weights themselves
-    lora_alpha: Positive = 64.0
+    lora_alpha: Positive = 64.0  # adapters are scaled by lora_alpha / lora_rank
     lora_targets: str = r"text\.layers\.(q|k|v|o|gate|up|down)_proj"  # regular expression over names of linear layers
 
 
@@ -53,38 +53,38 @@ class DataSettings:
 
     paths: tuple[str, ...] = ()  # directories that data_prep wrote
     weights: tuple[NotNegative, ...] = ()  # mixture weights; empty: by size
-    split: str = "train"
+    split: str = "train"  # of the datasets
     families: tuple[str, ...] = ()  # only these question families; empty: all
     prompt_mode: Literal[
         "bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"
     ] = "think_answer"
     system: str | None = None  # system message; None: the chat template's own
     min_pixels: Count | None = None  # None: the checkpoint's
-    max_pixels: Count | None = 1003520
+    max_pixels: Count | None = 1003520  # area of a picture as the model sees it
     video_min_pixels: Count | None = None  # of a video's frame (of the whole clip for Qwen3-VL); None: the checkpoint's
-    video_max_pixels: Count | None = None
+    video_max_pixels: Count | None = None  # likewise
     prompt_buckets: Buckets = (512, 1024, 2048, 4096)  # prompt tokens, pictures included
     patch_buckets: Buckets = PATCH_BUCKETS  # patches of a micro-batch or of a prefill
     together: Count = 1  # SFT: questions on one picture that are packed behind it
     check: bool = True  # measure every record before step 0; what does not fit is named and left out
     workers: Whole = 0  # worker processes of the input pipeline
     cache_mib: Whole = 2048  # encoded prompts kept in memory
-    seed: Seed = 0
+    seed: Seed = 0  # order of the questions
 
 
 @dataclasses.dataclass(frozen=True)
 class RolloutSettings:
     """Sampling of answers (Li 2025: 16 answers a prompt, temperature 1, top_p 0.7)."""
 
-    group_size: Count = 16
-    temperature: NotNegative = 1.0
-    top_p: ShareAbove0 = 0.7
-    top_k: Whole = 0
-    min_p: ShareBelow1 = 0.0
-    max_new_tokens: Count = 8192
+    group_size: Count = 16  # answers a prompt
+    temperature: NotNegative = 1.0  # above 0 for GRPO
+    top_p: ShareAbove0 = 0.7  # only the likeliest tokens of this mass; 1: all
+    top_k: Whole = 0  # only so many of the likeliest tokens; 0: all
+    min_p: ShareBelow1 = 0.0  # only tokens with this share of the likeliest one's probability; 0: all
+    max_new_tokens: Count = 8192  # of a reply; a longer one is cut
     max_slots: Count = 1024  # answers decoded at once
-    answer_buckets: Buckets = (256, 1024, 4096, 8192)
-    kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"
+    answer_buckets: Buckets = (256, 1024, 4096, 8192)  # lengths that answers are padded to
+    kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"  # of the key-value cache; auto: model.dtype
     # On a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model divides over,
     # where training shards weights; 0: the trainer's shards, gathered for every token.
     tensor: Ways = -1
@@ -105,20 +105,22 @@ class RolloutSettings:
 class AlgorithmSettings:
     """The policy objective (defaults: Li 2025; KL estimator and aggregation from EasyR1 and Skywork-OR1)."""
 
-    kind: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"] = "grpo"
-    clip_low: Share = 0.20
-    clip_high: NotNegative = 0.25
-    dual_clip: Above1 | None = None
-    aggregate: Literal["token", "sequence", "constant"] = "token"
-    kl_coef: NotNegative = 0.01
-    kl: Literal["k1", "k2", "k3"] = "k3"
+    kind: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"] = "grpo"  # see rl/objectives.py
+    clip_low: Share = 0.20  # the ratio of new to old probability is clipped at 1 - clip_low
+    clip_high: NotNegative = 0.25  # and at 1 + clip_high; with one update a rollout it is 1 and neither acts
+    dual_clip: Above1 | None = None  # bounds the loss of bad answers at this ratio; None: off
+    aggregate: Literal["token", "sequence", "constant"] = (
+        "token"  # mean over all tokens, of answers' means, or by a constant length
+    )
+    kl_coef: NotNegative = 0.01  # of the distance to the reference; 0: no reference is kept
+    kl: Literal["k1", "k2", "k3"] = "k3"  # its estimator
     kl_in: Literal["loss", "reward"] = (
         "loss"  # a term of the loss, or a penalty of each answer's reward before the advantages
     )
     is_cap: Positive | None = None  # truncated importance correction of the sampler-trainer gap; None: off
     drop_zero_variance: bool = True  # groups whose answers all earn the same give no gradient: do not compute it
     refill_rounds: Count = 1  # rounds of rollouts to fill a batch with groups that have a gradient (DAPO); 1: no refill
-    mask_truncated: bool = False
+    mask_truncated: bool = False  # answers cut at the limit do not train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +128,9 @@ class RewardSettings:
     """How responses are scored; each record names its own kind and parameters."""
 
     format: str = ""  # laid over kinds without a format of their own; empty: what the prompt mode asks for
-    format_weight: Share = 0.1
+    format_weight: Share = 0.1  # of the form in the reward; the rest is the answer's
     user_file: str = ""  # a Python file with a function reward(response, record) -> float
-    user_function: str = "reward"
+    user_function: str = "reward"  # its name in that file
     user_memory_gib: NotNegative = 16.0  # most address space of a process that runs the function; 0: no bound
     threads: Count = 8  # answers that a judge or a user's function scores at a time, over all groups
     deadline_s: Positive = 30.0  # of a group's scores; what is late takes no part, it does not score 0
@@ -136,7 +138,7 @@ class RewardSettings:
         None  # of an answer cut off at max_new_tokens; None: what its text earns, which lets lengths grow
     )
     judge_endpoint: str = ""  # OpenAI-compatible base URL for records of kind "judge", e.g. http://localhost:8000/v1
-    judge_model: str = ""
+    judge_model: str = ""  # the model's name at the endpoint
     judge_key_variable: str = ""  # environment variable that holds the endpoint's key; empty: none
     judge_cache: str = ""  # SQLite file that keeps verdicts; empty: in memory
 
@@ -145,14 +147,14 @@ class RewardSettings:
 class OptimizerSettings:
     """AdamW (Li 2025: 1e-6, weight decay 0.01, betas 0.9 and, from EasyR1, 0.999)."""
 
-    learning_rate: NotNegative = 1e-6
+    learning_rate: NotNegative = 1e-6  # its peak
     schedule: Literal["constant", "cosine", "linear"] = "constant"
-    warmup_steps: Whole = 0
+    warmup_steps: Whole = 0  # optimizer steps of linear growth
     final_fraction: Share = 0.0  # learning rate at the end over the peak, for cosine and linear
     beta1: ShareBelow1 = 0.9
     beta2: ShareBelow1 = 0.999
     epsilon: Positive = 1e-8
-    weight_decay: NotNegative = 0.01
+    weight_decay: NotNegative = 0.01  # decoupled (AdamW)
     grad_clip: NotNegative = 1.0  # largest global norm of a gradient; 0: off
     vision_learning_rate: NotNegative | None = (
         None  # of the vision tower, None: learning_rate; the schedule applies to all alike
@@ -165,7 +167,7 @@ class OptimizerSettings:
 class DpoSettings:
     """Direct preference optimisation against corrupted answers (vsGRPO's baseline)."""
 
-    beta: Positive = 0.1
+    beta: Positive = 0.1  # weight of the implied reward: larger keeps the policy nearer to its start
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,14 +177,14 @@ class ValidationSettings:
     every: Whole = 0  # steps between validations, the first before step 0; 0: none
     questions: Count = 256  # of all `data.paths` together
     split: str = "heldout"
-    samples: Count = 1
+    samples: Count = 1  # answers a question
     temperature: NotNegative = 0.0  # 0: the greedy answer
 
 
 @dataclasses.dataclass(frozen=True)
 class CheckpointSettings:
-    every: Count = 50
-    keep: Count = 3
+    every: Count = 50  # steps between saves; the last step is saved, too
+    keep: Count = 3  # newest saves that stay
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,30 +196,30 @@ class LogSettings:
         0  # steps between measures of the KL to the policy the run began with (keeps a copy); 0: never
     )
     watchdog_s: NotNegative = 3600.0  # a phase of a step that takes longer is named in the log of its process; 0: never
-    gallery_every: Whole = 20
-    gallery_groups: Whole = 4
+    gallery_every: Whole = 20  # steps between galleries of answers; 0: none
+    gallery_groups: Whole = 4  # questions in one
 
 
 @dataclasses.dataclass(frozen=True)
 class MeshSettings:
     """Devices by axis; -1 takes what is left."""
 
-    data: Axis = 1
-    fsdp: Axis = -1
-    tensor: Axis = 1
+    data: Axis = 1  # copies of the model
+    fsdp: Axis = -1  # devices that share its weights
+    tensor: Axis = 1  # devices that share each layer
 
 
 @dataclasses.dataclass(frozen=True)
 class RunSettings:
-    method: Literal["align", "sft", "dpo", "grpo"] = "grpo"
-    steps: Count = 1000
+    method: Literal["align", "sft", "dpo", "grpo"] = "grpo"  # align: words for what a fresh policy sees
+    steps: Count = 1000  # rollouts with their updates (GRPO), or batches
     prompts: Count = 256  # prompts a rollout (GRPO) or examples a step (SFT, DPO)
     update_prompts: Count = 256  # prompts an optimizer step; fewer than `prompts`: several steps a rollout
     micro_prompts: Count = 16  # prompts a forward and backward pass
     micro_answers: Whole = (
         0  # GRPO: answers of a group in one such pass, where long groups need too much memory; 0: all
     )
-    seed: Seed32 = 0
+    seed: Seed32 = 0  # of the sampled answers
 
 
 @dataclasses.dataclass(frozen=True)

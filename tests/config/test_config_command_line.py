@@ -71,7 +71,7 @@ def test_comments_beside_below_and_above_belong_to_their_key():
     comments = field_comments(RolloutSettings)
     assert comments["turns"].endswith("and SFT teaches the turns that records demonstrate")
     assert comments["overlap"].startswith("Sample the next step's answers")
-    assert comments["tensor"].startswith("On a mesh") and "kv_dtype" not in comments
+    assert comments["tensor"].startswith("On a mesh") and comments["kv_dtype"].startswith("of the key-value")
     assert comments["max_pictures"] == "a sample may come to, those of the question included"
     (every,) = (k for k in keys_of(RunConfig) if k.name == "config.checkpoint.every")
     assert (every.kind, every.default) == ("int, at least 1", "50")
