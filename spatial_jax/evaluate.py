@@ -358,7 +358,7 @@ def run(argv: Sequence[str]) -> None:
     """`main` with errors of the user's making as one line."""
     try:
         main(argv)
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         say(f"evaluate: {error}", stream=sys.stderr)
         raise SystemExit(2) from error
 
