@@ -33,7 +33,7 @@ def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float
     """`form` smooth: see `smooth_depth`. `form` tolerance: 1 within a relative error of `tolerance` (0.25, as
     SpatialRGPT-Bench), both ends included, in exact arithmetic.
     """
-    predicted, truth = parse_number(answer, str(record.get("unit", ""))), truth_number(record, spec)
+    predicted, truth = parse_number(answer, str(record.get("unit", "")), ranges=False), truth_number(record, spec)
     if predicted is None or predicted <= 0:
         return 0.0
     if spec["form"] == "tolerance":

@@ -47,8 +47,8 @@ def _check(record: Record, spec: Spec) -> None:
 
 
 def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float:
-    """MRA of the answer, converted to the record's unit; 0 for no number."""
-    predicted = parse_number(answer, str(record.get("unit", "")))
+    """MRA of the answer, converted to the record's unit; 0 for no number and for a range."""
+    predicted = parse_number(answer, str(record.get("unit", "")), ranges=False)
     if predicted is None:
         return 0.0
     return mean_relative_accuracy(

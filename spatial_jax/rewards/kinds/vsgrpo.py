@@ -26,7 +26,7 @@ def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
     answer = extract_answer(response, form_name)
     right = 0.0
     if answer is not None and record.get("question_type") == "number":
-        predicted = parse_number(answer, str(record.get("unit", "")))
+        predicted = parse_number(answer, str(record.get("unit", "")), ranges=False)
         right = min_relative(predicted, truth_number(record, spec)) if predicted is not None else 0.0
     elif answer is not None:
         right = float(answer.strip() == str(record["answer"]).strip())

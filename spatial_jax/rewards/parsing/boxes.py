@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from spatial_jax.rewards.parsing.text import after_cue, clean
+from spatial_jax.rewards.parsing.cues import after_cue
+from spatial_jax.rewards.parsing.text import clean
 
 _NUMBER = r"(-?[0-9]{1,9}(?:\.[0-9]{1,12})?)"
 _GAP = r"\s{0,8},\s{0,8}"

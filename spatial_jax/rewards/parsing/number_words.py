@@ -40,6 +40,8 @@ _TENS = {
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "dozen": 12}
 _WORD = re.compile(r"[a-z]+|[^\sa-z-]")
+# A text without one of these holds no number in words.
+_START = re.compile(rf"\b(?:{'|'.join([*_ONES, *_TENS])}|an?\s+(?:{'|'.join(_SCALES)}))\b")
 _MAX_WORDS = 4096
 _MAX_VALUE = 10**30  # as digits with their exponent: what is larger is no quantity, and must not outgrow a float
 
@@ -49,6 +51,8 @@ def find_number_words(text: str) -> list[tuple[Fraction, int, int]]:
     read, and a number beyond 10^30 ("hundred hundred hundred ...") is none.
     """
     lowered = text.lower()
+    if _START.search(lowered) is None:
+        return []
     words = []
     for match in _WORD.finditer(lowered):
         words.append((match.group(), match.start(), match.end()))

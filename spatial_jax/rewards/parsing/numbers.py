@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import unicodedata
 from fractions import Fraction
 
+from spatial_jax.rewards.parsing.cues import answer_scope, claims, first_sentence, negated
+from spatial_jax.rewards.parsing.latex import plain
 from spatial_jax.rewards.parsing.number_words import find_number_words
-from spatial_jax.rewards.parsing.text import after_cue, clean
+from spatial_jax.rewards.parsing.number_words_more import chinese_digit, find_chinese, find_fractions, find_small_words
+from spatial_jax.rewards.parsing.text import clean
 from spatial_jax.rewards.parsing.units import UNIT_PATTERN, UNITS, convert, unit_of
 
 _MAX_TOKEN = 40
 _MAX_EXPONENT = 30
 
 _QUANTITY = re.compile(
-    r"(?P<sign>(?<![0-9A-Za-z.)\]])[-+](?=[0-9.]))?"
+    r"(?=[-+.0-9])(?P<sign>(?<![0-9A-Za-z.)\]])[-+](?=[0-9.]))?"
     r"(?<![A-Za-z0-9_])(?<![0-9]\.)"
     r"(?:(?P<whole>[0-9]{1,9})\s{1,2}(?P<top>[0-9]{1,4})/(?P<bottom>[0-9]{1,4})(?![0-9.])"
     r"|(?P<number>(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?|\.[0-9]+)"
@@ -31,8 +35,20 @@ _QUANTITY = re.compile(
 _RANGE = re.compile(r"\s{0,3}(?:-|–|~|to|through|up to)\s{0,3}", re.IGNORECASE)
 _PLUS_MINUS = re.compile(r"\s{0,3}(?:±|\+/-|\+-|plus or minus)\s{0,3}", re.IGNORECASE)
 _COMPOUND = re.compile(r"[\s,]{0,3}(?:and\s{1,3})?")
-_ENUMERATION = re.compile(r"[\s,;|/&–-]{0,8}(?:(?:and/or|or|and)\s{0,3})?[\s(\[]{0,4}", re.IGNORECASE)
+_ENUMERATION = re.compile(
+    r"[\s,;|/&–-]{0,8}(?:(?:and/or|or|and|oder|und|ou|et|\u6216\u8005?|\u548c)\s{0,3})?[\s(\[]{0,4}", re.IGNORECASE
+)
 _OR = re.compile(r"\bor\s+(?:maybe\s+|perhaps\s+|even\s+)?$", re.IGNORECASE)
+_CLAIM = 400  # characters of an announcement, or from the end, that are looked at first
+_WORDS = 2048  # a number in words stands in the last so many characters, or it is no answer
+_EQUALS = re.compile(r"[=\u2248]")
+_DECIMAL_COMMA = re.compile(rf"(?<![0-9.,])([0-9]{{1,6}}),([0-9]{{1,2}})(?=\s{{0,2}}(?:{UNIT_PATTERN}))", re.IGNORECASE)
+_ONLY_COMMA = re.compile(r"[-+]?[0-9]{1,6},[0-9]{1,2}\.?")
+_UNIT_AFTER = re.compile(rf"\s{{0,3}}-?({UNIT_PATTERN})", re.IGNORECASE)
+_AND_HALF = re.compile(
+    r"\s{1,3}(?:and\s{1,3}an?|y|et)\s{1,3}(half|quarter|medio|media|demie?)\b|(\u534a)", re.IGNORECASE
+)
+_ONE_UNIT = re.compile(rf"(?<!\w)(an?|une?|una|eine?[nr]?)\s{{1,3}}(?:{UNIT_PATTERN})", re.IGNORECASE)
 _FINER = {
     "'": ("in", "inch", "inches", '"', "''"),
     "ft": ("in", "inch", "inches", '"'),
@@ -118,7 +134,8 @@ def _to_fraction(match: re.Match[str]) -> Fraction | None:
     over = int(match.group("over") or 1)
     if len(number) > _MAX_TOKEN or abs(exponent) > _MAX_EXPONENT or over == 0:
         return None
-    return sign * Fraction(number.replace(",", "")) * Fraction(10) ** exponent / over
+    value = sign * Fraction(number.replace(",", ""))
+    return value if exponent == 0 and over == 1 else value * Fraction(10) ** exponent / over
 
 
 def _join(plain: list[Quantity], text: str) -> list[Quantity]:
@@ -183,30 +200,92 @@ def _is_hedge(first: Quantity, second: Quantity, text: str) -> bool:
     return other is None or other != first.value
 
 
-def parse_quantity(text: str, unit: str = "") -> Quantity | None:
-    """The quantity that a response gives as its answer, or None: the first after the last "answer is" or "answer:",
-    else the last one of the text; number words only where there are no digits. Different numbers offered side by side
-    are no answer.
+def parse_quantity(text: str) -> Quantity | None:
+    """The quantity that a response gives as its answer, or None. What the last announcement says, to the end of its
+    sentence and after its last "=", else the last quantity of the text; number words only where there are no digits.
+    Different numbers offered side by side and numbers that are denied are no answer.
     """
-    text = clean(text)
-    tail = after_cue(text)
-    if tail is not None:
-        found = find_quantities(tail) or _from_words(tail)
-        if found:
-            return None if len(found) > 1 and _is_hedge(found[0], found[1], tail) else found[0]
-    found = find_quantities(text) or _from_words(text)
+    scope = answer_scope(clean(text))
+    if scope is None:
+        return None
+    text = _with_points(plain(scope))
+    for claim in claims(text):
+        claim = claim[:_CLAIM]
+        sentence = first_sentence(claim)
+        for part in (_EQUALS.split(sentence)[-1], sentence, claim):
+            found = _find(part)
+            if found:
+                return None if len(found) > 1 and _is_hedge(found[0], found[1], part) else found[0]
+    for window in (_CLAIM, _WORDS, len(text)):
+        # the last two are asked for; a third shows that the window cut neither
+        part = text[-window:]
+        found = _find(part)
+        if len(found) > 2 or window >= len(text):
+            break
+    text = part
     if not found:
         return None
     return None if len(found) > 1 and _is_hedge(found[-2], found[-1], text) else found[-1]
 
 
+def _with_points(text: str) -> str:
+    """A decimal comma before a unit, or in an answer that is one number, as a point: "2,5 m" is 2.5 m, "1,500 m" is
+    not.
+    """
+    if _ONLY_COMMA.fullmatch(text):
+        return text.replace(",", ".")
+    return _DECIMAL_COMMA.sub(r"\1.\2", text) if "," in text else text
+
+
+def _find(text: str) -> list[Quantity]:
+    """The quantities of a text that are not denied, in digits or else in words."""
+    found = find_quantities(text) or (_from_words(text) if len(text) <= _WORDS else [])
+    return [q for q in found if not negated(text[max(0, q.start - 48) : q.start])]
+
+
 def _from_words(text: str) -> list[Quantity]:
-    found = []
-    for value, start, end in find_number_words(text):
-        after = re.match(rf"\s{{0,3}}-?({UNIT_PATTERN})", text[end : end + 40], re.IGNORECASE)
-        spelling = unit_of(after.group(1)) if after and after.group(1) not in ("'", '"') else ""
-        found.append(Quantity(value, value, spelling, start, end + (after.end() if spelling and after else 0)))
+    """Quantities in words: English fractions, then cardinals, Chinese numerals, other languages, and "a metre". A
+    fraction needs a unit, or must be the whole text.
+    """
+    cardinals = [_word_quantity(text, *found) for found in find_number_words(text)]
+    parts = [_word_quantity(text, *found) for found in find_fractions(text)]
+    fractions = [
+        part
+        for part in parts
+        if (part.unit or _is_all(text, part)) and not any(c.start < part.start < c.end for c in cardinals)
+    ]
+    starts = {part.start for part in fractions}
+    found = sorted([*fractions, *(c for c in cardinals if c.start not in starts)], key=lambda q: q.start)
+    for word in () if found else find_chinese(text) or find_small_words(text):
+        # what an earlier one has taken in ("dos metros y medio") is not another
+        if not found or word[1] >= found[-1].end:
+            found.append(_word_quantity(text, *word))
+    if not found:
+        one = _ONE_UNIT.search(text)
+        found = [_word_quantity(text, Fraction(1), one.start(), one.end(1))] if one else []
     return found
+
+
+def _is_all(text: str, quantity: Quantity) -> bool:
+    return not text[: quantity.start].strip(" \n.,:(") and not text[quantity.end :].strip(" \n.,:)!")
+
+
+def _word_quantity(text: str, value: Fraction, start: int, end: int) -> Quantity:
+    """A number in words with the unit that follows it, and what may follow the unit: "and a half", or in Chinese half
+    (半) or a tenth (一米五 is 1.5 m).
+    """
+    after = _UNIT_AFTER.match(text, end)
+    spelling = unit_of(after.group(1)) if after and after.group(1) not in ("'", '"') else ""
+    if not spelling or after is None:
+        return Quantity(value, value, "", start, end)
+    end = after.end()
+    more = _AND_HALF.match(text, end)
+    if more:
+        value, end = value + Fraction(1, 4 if more.group(1) and more.group(1).lower() == "quarter" else 2), more.end()
+    tenth = chinese_digit(text[end : end + 1]) if value.denominator == 1 and not more else None
+    if tenth:
+        value, end = value + Fraction(tenth, 10), end + 1
+    return Quantity(value, value, spelling, start, end)
 
 
 def parse_number(text: str, unit: str = "", *, ranges: bool = True) -> Fraction | None:
@@ -214,18 +293,20 @@ def parse_number(text: str, unit: str = "", *, ranges: bool = True) -> Fraction 
     not convert. A range counts as its middle where `ranges`, else as no answer.
     """
     target = unit_of(unit)
-    quantity = parse_quantity(text, target)
+    quantity = parse_quantity(text)
     if quantity is None or (quantity.is_range and not ranges):
         return None
     return convert(quantity.value, quantity.unit, target)
 
 
 def first_number(text: str) -> Fraction | None:
-    """The first signed plain decimal of a text, as ViLaSR's released reward reads it: no thousands (1,200 is 1), no
-    exponent.
+    """The first signed plain decimal of a text, as ViLaSR's released reward reads it: ".5" and digits of any script
+    count, thousands (1,200 is 1) and exponents do not.
     """
-    match = re.search(r"-?(?:[0-9]{1,40}\.[0-9]{1,40}|[0-9]{1,40})", text)
-    return Fraction(match.group()) if match else None
+    match = re.search(r"[-+]?(?:(?<!\d)\d{1,400}\.\d{1,400}|\.\d{1,400}|(?<!\d)\d{1,400})", text)
+    if match is None:
+        return None
+    return Fraction("".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in match.group()))
 
 
 __all__ = ["UNITS", "Quantity", "find_quantities", "first_number", "parse_number", "parse_quantity"]

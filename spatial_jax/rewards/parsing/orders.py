@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from spatial_jax.rewards.parsing.text import after_cue, clean, fold
+from spatial_jax.rewards.parsing.cues import after_cue
+from spatial_jax.rewards.parsing.text import clean, fold
 
 _NUMERIC_TRUTH = re.compile(r"\s*[0-9]{1,4}(?:\s*[-,>]\s*[0-9]{1,4})*\s*")
 _NUMERIC = re.compile(

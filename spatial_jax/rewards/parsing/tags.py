@@ -22,7 +22,7 @@ _ACTION = re.compile(r"\s*Action:")
 _CONTENT = re.compile(r"[^\W_]")
 _TURN_START = "<|im_start|>"
 _TURN_END = "<|im_end|>"
-_FINAL_MARKS = (_TURN_END, "<|endoftext|>")
+_FINAL_MARKS = (_TURN_END, "<|endoftext|>", "</s>")
 
 
 def strip_end_marks(text: str) -> str:
@@ -74,11 +74,11 @@ def first_block(text: str, tag: str = "answer") -> str | None:
 
 def last_boxed(text: str) -> str | None:
     r"""Content of the last \boxed{...} with balanced braces, None without one."""
-    found = _boxed_spans(text, only_last=True)
+    found = boxed_spans(text, only_last=True)
     return text[found[-1][0] + len(_BOXED) : found[-1][1] - 1] if found else None
 
 
-def _boxed_spans(text: str, only_last: bool = False) -> list[tuple[int, int]]:
+def boxed_spans(text: str, only_last: bool = False) -> list[tuple[int, int]]:
     r"""Spans of the outermost balanced \boxed{...}, in order. One pass over the braces: linear in the text."""
     openings = {m.start() for m in re.finditer(re.escape(_BOXED), text)}
     if not openings:
@@ -171,7 +171,7 @@ def _is_think_boxed(text: str) -> bool:
     if end < 0 or not _is_blocks(text[: end + len("</think>")], ("think",)):
         return False
     rest = text[end + len("</think>") :]
-    spans = _boxed_spans(rest)
+    spans = boxed_spans(rest)
     if len(spans) != 1 or rest.count(_BOXED) != 1 or _TAG.search(rest):
         return False
     ((start, stop),) = spans

@@ -49,6 +49,38 @@ _LENGTHS = {
     "mile": 5280 * _FOOT,
     "miles": 5280 * _FOOT,
 }
+# The same units in the other languages that answers come in.
+_METRE, _CENTIMETRE, _KILOMETRE = Fraction(1), Fraction(1, 100), Fraction(1000)
+_LENGTHS.update(dict.fromkeys(("metro", "metros", "m\u00e8tre", "m\u00e8tres", "\u516c\u5c3a"), _METRE))
+_LENGTHS.update(
+    dict.fromkeys(
+        (
+            "\u30e1\u30fc\u30c8\u30eb",
+            "\ubbf8\ud130",
+            "\u043c\u0435\u0442\u0440\u0430",
+            "\u043c\u0435\u0442\u0440\u043e\u0432",
+        ),
+        _METRE,
+    )
+)
+_LENGTHS.update(
+    dict.fromkeys(
+        ("zentimeter", "cent\u00edmetro", "cent\u00edmetros", "centim\u00e8tre", "centim\u00e8tres"), _CENTIMETRE
+    )
+)
+_LENGTHS.update(
+    dict.fromkeys(
+        (
+            "\u516c\u5206",
+            "\u30bb\u30f3\u30c1\u30e1\u30fc\u30c8\u30eb",
+            "\u30bb\u30f3\u30c1",
+            "\uc13c\ud2f0\ubbf8\ud130",
+        ),
+        _CENTIMETRE,
+    )
+)
+_LENGTHS.update(dict.fromkeys(("\u516c\u91cc", "\u5343\u7c73", "kil\u00f3metros", "kilom\u00e8tres"), _KILOMETRE))
+_LENGTHS.update({"\u82f1\u5c3a": _FOOT, "\u82f1\u5bf8": _INCH})
 _WORDS_SQUARED = (
     "m",
     "meter",
@@ -80,7 +112,10 @@ for _name in _WORDS_SQUARED:
 for _name in _SHORT_SQUARED:
     UNITS[f"{_name}2"] = ("area", _LENGTHS[_name] ** 2)
 UNITS.update({"sqm": ("area", Fraction(1)), "平方米": ("area", Fraction(1)), "sqft": ("area", _FOOT**2)})
-UNITS.update({name: ("angle", Fraction(1)) for name in ("deg", "degree", "degrees", "°")})
+_SQUARE_METRES = ("\u5e73\u7c73", "quadratmeter", "metros cuadrados", "m\u00e8tres carr\u00e9s")
+UNITS.update({name: ("area", Fraction(1)) for name in _SQUARE_METRES})
+_DEGREES = ("deg", "degree", "degrees", "°", "\u5ea6", "grad", "grados", "degr\u00e9s")
+UNITS.update({name: ("angle", Fraction(1)) for name in _DEGREES})
 UNITS.update({name: ("pixels", Fraction(1)) for name in ("px", "pixel", "pixels")})
 UNITS.update({name: ("percent", Fraction(1)) for name in ("%", "percent", "per cent")})
 UNITS.update({name: ("time", Fraction(1)) for name in ("s", "sec", "second", "seconds")})
@@ -91,7 +126,8 @@ _SPELLINGS = "|".join(
     for name in sorted(UNITS, key=len, reverse=True)
     if name not in ("in", '"', "'")
 )
-UNIT_PATTERN = rf"(?:{_SPELLINGS})(?![A-Za-z0-9])|in(?![A-Za-z0-9])(?!\s{{1,3}}[A-Za-z])|'|\""
+_MORE = "A-Za-z0-9\u00c0-\u024f"  # what would make a unit's letters part of a longer word; Chinese signs would not
+UNIT_PATTERN = rf"(?:{_SPELLINGS})(?![{_MORE}])|in(?![A-Za-z0-9])(?!\s{{1,3}}[A-Za-z])|'|\""
 
 
 def unit_of(text: str) -> str:

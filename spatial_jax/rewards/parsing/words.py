@@ -7,9 +7,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from spatial_jax.rewards.parsing.text import after_cue, clean, fold, negated
+from spatial_jax.rewards.parsing.cues import after_cue, negated
+from spatial_jax.rewards.parsing.text import clean, fold
 
 _MAX_SENTENCE_WORDS = 40
+_MAX_SENTENCE = 1000  # characters
 _DIRECTIONS = (
     "left",
     "right",
@@ -65,7 +67,11 @@ def matches_word(text: str, accepted: Sequence[str], vocabulary: Sequence[str] =
 def _only_mention(text: str, targets: set[str], vocabulary: set[str]) -> bool:
     if all(part in _DIRECTIONS for target in targets for part in target.split()):
         vocabulary = vocabulary | set(_DIRECTIONS)
-    if not vocabulary or len(text.split(None, _MAX_SENTENCE_WORDS + 1)) > _MAX_SENTENCE_WORDS:
+    if (
+        not vocabulary
+        or len(text) > _MAX_SENTENCE
+        or len(text.split(None, _MAX_SENTENCE_WORDS + 1)) > _MAX_SENTENCE_WORDS
+    ):
         return False
     forms = sorted(vocabulary | targets, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(re.escape(form) for form in forms) + r")(?!\w)")
