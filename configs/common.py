@@ -10,7 +10,7 @@ from spatial_jax import config as run_config
 
 
 def base(**sections: dict[str, Any]) -> ConfigDict:
-    """Every key with its default, edited: base(run=dict(steps=10), rollout=dict(group_size=8)). A key that does not
+    """Every key with its default, edited: base(train=dict(steps=10), rollout=dict(group_size=8)). A key that does not
     exist is an error.
     """
     config = run_config.default()

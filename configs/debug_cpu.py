@@ -15,7 +15,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
     if arg not in ("grpo", "sft", "dpo"):
         raise ValueError(f"configs/debug_cpu.py takes :grpo, :sft or :dpo, not {arg!r}")
     config = common.base(
-        run=dict(method=arg, steps=3, prompts=4, update_prompts=4, micro_prompts=4),
+        train=dict(method=arg, steps=3, prompts=4, update_prompts=4, micro_prompts=4),
         rollout=dict(group_size=4, top_p=1.0, max_new_tokens=16, answer_buckets=(16, 96), max_slots=16),
         optimizer=dict(learning_rate=1e-4),
         reward=dict(format_weight=0.0),

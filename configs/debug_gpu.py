@@ -17,7 +17,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         raise ValueError(f"configs/debug_gpu.py takes :grpo, :sft or :dpo, not {arg!r}")
     return common.on_one_device(
         common.base(
-            run=dict(method=arg, steps=20, prompts=16, update_prompts=16, micro_prompts=4),
+            train=dict(method=arg, steps=20, prompts=16, update_prompts=16, micro_prompts=4),
             model=dict(lora_rank=32, param_dtype="bfloat16", freeze=("vision", "merger")),
             data=dict(max_pixels=401_408, prompt_buckets=(512, 768, 1024)),
             rollout=dict(group_size=8, max_new_tokens=512, answer_buckets=(64, 256, 512), max_slots=128),

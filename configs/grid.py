@@ -1,4 +1,4 @@
-"""How a recipe's `sweep()` writes its members: lists of overrides, {"algorithm.kl_coef": 1e-4, "run.seed": 1}.
+"""How a recipe's `sweep()` writes its members: lists of overrides, {"algorithm.kl_coef": 1e-4, "train.seed": 1}.
 
 `grid` takes every combination, `zipped` walks its lists together, `chain` puts lists of members one after another,
 `product` combines lists of members. The names leave out the leading "config."
@@ -51,4 +51,4 @@ def product(*members: Sequence[Overrides]) -> list[Overrides]:
 
 def seeds(count: int) -> list[Overrides]:
     """`count` repetitions that differ in the seeds of sampling and of the data's order."""
-    return [{"run.seed": seed, "data.seed": seed} for seed in range(count)]
+    return [{"train.seed": seed, "data.seed": seed} for seed in range(count)]

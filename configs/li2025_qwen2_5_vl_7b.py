@@ -25,7 +25,7 @@ def get_config(arg: str = "") -> ConfigDict:
     if chosen - {"entropy", "four"}:
         raise ValueError(f"configs/li2025_qwen2_5_vl_7b.py takes no argument, :entropy, :four or both, not {arg!r}")
     return common.base(
-        run=dict(
+        train=dict(
             method="grpo",
             prompts=256,  # the paper's "global batch 256"; open: prompts, not rollouts, as Skywork-OR1's 256 x 16
             # open: one optimizer step a rollout, strictly on-policy (Skywork-OR1), where no clip acts; or four

@@ -45,7 +45,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
     """
     if arg == "align":
         config = common.base(
-            run=dict(method="align", steps=700, prompts=32, update_prompts=32, micro_prompts=32),
+            train=dict(method="align", steps=700, prompts=32, update_prompts=32, micro_prompts=32),
             optimizer=dict(learning_rate=1e-3, beta2=0.98, warmup_steps=50, weight_decay=0.05),
             **SFT,
             **TINY,
@@ -53,14 +53,14 @@ def get_config(arg: str = "grpo") -> ConfigDict:
     elif arg in SUPERVISED:
         steps, rate, warmup = SUPERVISED[arg]
         config = common.base(
-            run=dict(method="sft", steps=steps, prompts=32, update_prompts=32, micro_prompts=32),
+            train=dict(method="sft", steps=steps, prompts=32, update_prompts=32, micro_prompts=32),
             optimizer=dict(learning_rate=rate, beta2=0.98, warmup_steps=warmup, weight_decay=0.05),
             **SFT,
             **TINY,
         )
     elif arg == "grpo":
         config = common.base(
-            run=dict(method="grpo", steps=120, prompts=64, update_prompts=64, micro_prompts=16),
+            train=dict(method="grpo", steps=120, prompts=64, update_prompts=64, micro_prompts=16),
             rollout=dict(group_size=16, top_p=1.0, max_new_tokens=16, answer_buckets=(4, 8, 16), max_slots=1024),
             algorithm=dict(kind="grpo", clip_low=0.20, clip_high=0.25, kl_coef=0.01),
             reference=dict(mode="every_n", n=50),

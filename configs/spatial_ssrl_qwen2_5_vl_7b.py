@@ -22,7 +22,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
     """`arg`: sft (cold start) or grpo."""
     if arg == "sft":
         return common.base(
-            run=dict(
+            train=dict(
                 method="sft",
                 prompts=32,
                 update_prompts=32,
@@ -41,7 +41,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         )
     if arg == "grpo":
         return common.base(
-            run=dict(
+            train=dict(
                 method="grpo", prompts=256, update_prompts=128, micro_prompts=64, steps=360
             ),  # two optimizer steps a rollout; paper: 360 steps
             model=dict(freeze=(), lora_rank=0),

@@ -23,7 +23,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
     shared = dict(turns=10, max_pictures=42, group_size=8, temperature=1.0, top_p=1.0)
     if arg == "sft":
         config = common.base(
-            run=dict(
+            train=dict(
                 method="sft", prompts=32, update_prompts=32, micro_prompts=4, steps=3100
             ),  # 3 epochs of 33,000; batch: 32 GPUs, one each
             model=dict(freeze=("vision", "merger")),
@@ -38,7 +38,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config.log.gallery_every = 0
         return config
     return common.base(
-        run=dict(
+        train=dict(
             prompts=32, update_prompts=16, micro_prompts=4, micro_answers=2, steps=1250
         ),  # open: one epoch of 40,000
         data=dict(prompt_mode="drawing", max_pixels=200_704, prompt_buckets=(1024, 2048, 5120)),

@@ -36,7 +36,7 @@ def recipe(arg: str, learning_rate: float, file: str) -> ConfigDict:
         )
     answer = 256 if mode == "vanilla" else 1024  # open: longest answer, ours
     config = common.base(
-        run=dict(
+        train=dict(
             method=method,
             prompts=32,
             update_prompts=32,

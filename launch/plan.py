@@ -1,7 +1,7 @@
 """Will this run compile, fit and be worth its price on that TPU? Asked of the real compiler, without a TPU.
 
     python launch/plan.py --config=configs/li2025_qwen2_5_vl_7b.py --topology=v5p:4x4x4 \
-        [--price=4.20] [--config.run.micro_prompts=64]
+        [--price=4.20] [--config.train.micro_prompts=64]
     python launch/plan.py --config=... --topology=v5e:8x8 --search      ranks mesh shapes and micro-batches
     python launch/plan.py --proofs                                      re-makes benchmarks/results/plans/
 

@@ -218,7 +218,7 @@ def next_commands(root: Path) -> list[str]:
         (
             "python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/longer"
             f" --config.model.path={root}/grpo/export --config.data.paths=\"('{root}/questions',)\""
-            " --config.run.steps=400"
+            " --config.train.steps=400"
         ),
     ]
 

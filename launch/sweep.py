@@ -60,7 +60,7 @@ def member_name(overrides: dict[str, Any]) -> str:
     """
     parts = []
     for key, value in overrides.items():
-        if key == "data.seed" and overrides.get("run.seed") == value:
+        if key == "data.seed" and overrides.get("train.seed") == value:
             continue  # repetitions name one seed
         shown = "+".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         parts.append(f"{key.rsplit('.', 1)[-1]}={shown}")

@@ -19,7 +19,7 @@ from spatial_jax.metrics import read_metrics
 from spatial_jax.metrics.rows import plain_json
 from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table, tag
 
-SEEDS = ("run.seed", "data.seed")
+SEEDS = ("train.seed", "data.seed")
 LAST = 0.1  # share of a run's rows that its final value averages
 Run = tuple[Mapping[str, Any], Path]  # overrides, directory
 

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from absl import flags, logging
 
 from spatial_jax.pages import say
+from spatial_jax.renamed import told_new_name
 
 _OVERRIDE = re.compile(r"--?config\.([A-Za-z_][\w.]*)(?:=.*)?", re.DOTALL)
 _HELP = ("--help", "-h", "-help", "--helpshort", "--helpfull")
@@ -71,6 +72,8 @@ def check_config_arguments(arguments: Sequence[str], settings: type) -> None:
             check_config_file(argument.partition("=")[2])
         elif match := _OVERRIDE.fullmatch(argument):
             key = match.group(1)
+            if key not in keys and (told := told_new_name(key)):
+                raise ValueError(told)
             if any(known.startswith(f"{key}.") for known in keys):
                 inside = next(known for known in keys if known.startswith(f"{key}."))
                 raise ValueError(f"config.{key} is a section; set a key of it, e.g. --config.{inside}=...")
@@ -104,6 +107,8 @@ def parse_problem(error: BaseException) -> str:
     text = re.sub(r": invalid literal for int\(\).*", ": a whole number is wanted", text)
     text = re.sub(r": could not convert string to float.*", ": a number is wanted", text)
     text = text.removeprefix("flag ")
+    if isinstance(error, (KeyError, AttributeError)) and (told := told_new_name(text.strip("\"'"))):
+        return f"{told} (in the recipe)"  # ml_collections names no more than the key
     return text if isinstance(error, (flags.Error, ValueError)) else f"{type(error).__name__}: {text}"
 
 

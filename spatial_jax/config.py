@@ -18,6 +18,7 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 from spatial_jax.ranges import rules_of, shown
+from spatial_jax.renamed import told_new_name
 from spatial_jax.training.settings import RunConfig
 
 
@@ -75,8 +76,10 @@ def _dataclass(kind: type, values: Mapping[str, Any], where: str) -> Any:
     hints = typing.get_type_hints(kind, include_extras=True)
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} = {values!r}; it must be keys with values, of {', '.join(hints)}")
-    unknown = [key for key in values if key not in hints]
+    unknown = [str(key) for key in values if key not in hints]
     if unknown:
+        if where == "config" and (told := told_new_name(unknown[0])):
+            raise ConfigError(told)
         near = difflib.get_close_matches(unknown[0], list(hints), n=1, cutoff=0.0)
         raise ConfigError(f"{where}.{unknown[0]} is not a key of the configuration; the nearest is {where}.{near[0]}")
     return kind(**{key: _value(hints[key], value, f"{where}.{key}") for key, value in values.items()})

@@ -17,13 +17,13 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Over 16 ways every width of the model (3,584 and the tower's 1,280) is a multiple of a tile's 16 rows; over 64 the
     # TPU compiler writes gathers and scatters of weights as all-reduces of the whole, twice the traffic or more. On v5e
     # the state fits only over 64.
-    (LI_7B, "v5p:4x4x4", ("--config.run.micro_answers=8", "--config.mesh.data=4", "--config.rollout.max_slots=4096")),
-    (LI_7B, "v6e:8x8", ("--config.run.micro_answers=2", "--config.mesh.data=4", "--config.rollout.max_slots=2048")),
-    (LI_7B, "v5e:8x8", ("--config.run.micro_answers=1",)),
+    (LI_7B, "v5p:4x4x4", ("--config.train.micro_answers=8", "--config.mesh.data=4", "--config.rollout.max_slots=4096")),
+    (LI_7B, "v6e:8x8", ("--config.train.micro_answers=2", "--config.mesh.data=4", "--config.rollout.max_slots=2048")),
+    (LI_7B, "v5e:8x8", ("--config.train.micro_answers=1",)),
     (
         LI_3B,
         "v5e:4x4",
-        ("--config.run.micro_answers=1", "--config.run.micro_prompts=16", "--config.rollout.max_slots=256"),
+        ("--config.train.micro_answers=1", "--config.train.micro_prompts=16", "--config.rollout.max_slots=256"),
     ),
     # A video of 16 frames: the tower takes them in pairs.
     ("configs/vsgrpo_qwen2_vl_2b.py", "v5e:4x4", ("--pictures=8",)),
@@ -31,14 +31,14 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "configs/vsgrpo_qwen2_vl_7b.py:sft",
         "v5e:8x8",
-        ("--pictures=8", "--config.mesh.data=2", "--config.mesh.tensor=2", "--config.run.micro_prompts=32"),
+        ("--pictures=8", "--config.mesh.data=2", "--config.mesh.tensor=2", "--config.train.micro_prompts=32"),
     ),
     (
         LI_7B,
         "v5e:16x16",
         (
-            "--config.run.micro_answers=1",
-            "--config.run.micro_prompts=256",
+            "--config.train.micro_answers=1",
+            "--config.train.micro_prompts=256",
             "--config.rollout.max_slots=2048",
             "--config.mesh.data=4",
         ),
@@ -47,8 +47,8 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
         LI_7B,
         "tpu7x:4x4x4",
         (
-            "--config.run.micro_answers=8",
-            "--config.run.micro_prompts=128",
+            "--config.train.micro_answers=8",
+            "--config.train.micro_prompts=128",
             "--config.rollout.max_slots=4096",
             "--config.mesh.data=8",
         ),

@@ -35,10 +35,10 @@ def plan_facts(config: str, model: str, topology: Topology, setup: Setup, work: 
         "mesh": dict(setup.mesh.shape) if setup.mesh is not None else {},
         "sampler_mesh": dict(sampler.shape) if sampler is not None else {},
         "batch": {
-            "prompts": run.run.prompts,
-            "group_size": run.rollout.group_size if run.run.method == "grpo" else 1,
-            "micro_prompts": run.run.micro_prompts,
-            "micro_answers": run.run.micro_answers,
+            "prompts": run.train.prompts,
+            "group_size": run.rollout.group_size if run.train.method == "grpo" else 1,
+            "micro_prompts": run.train.micro_prompts,
+            "micro_answers": run.train.micro_answers,
             "max_slots": run.rollout.max_slots,
             "remat": run.model.remat,
             "moments": run.optimizer.moments,
@@ -85,7 +85,7 @@ def plan_record(
     }
     if not missing and all(m.seconds for m in programs):
         bound = sum(m.bound * m.calls_a_step for m in programs)
-        tokens = run.run.prompts * record["batch"]["group_size"] * work.answer_tokens
+        tokens = run.train.prompts * record["batch"]["group_size"] * work.answer_tokens
         record["step"] = {
             "seconds_at_least": bound,
             "seconds_at_half_rate": bound / ATTAINED,

@@ -89,11 +89,12 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
     if len(devices) > 1:
         mesh = make_mesh(dataclasses.asdict(run.mesh), devices)
         ways = batch_parts(mesh)
-        if run.run.micro_prompts % ways:
-            fitting = math.lcm(run.run.micro_prompts, ways)
+        if run.train.micro_prompts % ways:
+            fitting = math.lcm(run.train.micro_prompts, ways)
             raise ValueError(
-                f"config.run.micro_prompts = {run.run.micro_prompts} does not divide over data x fsdp = {ways} devices,"
-                f" which would each do all of it; use --config.run.micro_prompts={fitting} or a larger tensor axis"
+                f"config.train.micro_prompts = {run.train.micro_prompts} does not divide over data x fsdp = {ways}"
+                f" devices, which would each do all of it; use --config.train.micro_prompts={fitting}"
+                " or a larger tensor axis"
             )
     pixels = request.pixels or most_pixels(run, model.vision, request.pictures)
     return (
@@ -106,7 +107,7 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
 def programs_of(setup: Setup, work: Work) -> list[Program]:
     """All programs of a step."""
     programs = training_programs(setup, work)
-    if setup.run.run.method == "grpo":
+    if setup.run.train.method == "grpo":
         programs += rollout_programs(setup, work)
     return programs
 

@@ -24,11 +24,11 @@ def alternatives(request: Request) -> Iterator[dict[str, Any]]:
     if config.mesh.data != 1 or config.mesh.tensor != 1:
         settings |= {"mesh__data": 1, "mesh__tensor": 1, "mesh__fsdp": -1}
         yield dict(settings)
-    if config.run.micro_prompts > chips and config.run.update_prompts % chips == 0:
+    if config.train.micro_prompts > chips and config.train.update_prompts % chips == 0:
         settings["run__micro_prompts"] = chips
         yield dict(settings)
-    if config.run.method == "grpo":
-        size = config.run.micro_answers or config.rollout.group_size
+    if config.train.method == "grpo":
+        size = config.train.micro_answers or config.rollout.group_size
         for parts in (2, 4, 8, 16):
             if size % parts == 0:
                 settings["run__micro_answers"] = size // parts
@@ -60,9 +60,9 @@ def candidates(request: Request) -> Iterator[dict[str, Any]]:
     devices, group = request.topology.chips * request.topology.chip.devices, request.config.rollout.group_size
     for tensor, data in itertools.product((1, 2, 4), (1, 2, 4, 8)):
         ways = devices // tensor
-        if devices % (tensor * data) or request.config.run.update_prompts % ways:
+        if devices % (tensor * data) or request.config.train.update_prompts % ways:
             continue
-        for answers in (0,) if request.config.run.method != "grpo" else (0, max(group // 4, 1)):
+        for answers in (0,) if request.config.train.method != "grpo" else (0, max(group // 4, 1)):
             yield {
                 "mesh__data": data,
                 "mesh__fsdp": ways // data,

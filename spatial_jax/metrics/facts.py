@@ -28,20 +28,20 @@ class RunFacts:
 
 def run_facts(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> RunFacts:
     """The facts of a run's settings; of an unknown run (no settings), what its rows tell."""
-    run, rollout, entropy = (_section(config, name) for name in ("run", "rollout", "entropy"))
-    method = run.get("method")
+    train, rollout, entropy = (_section(config, name) for name in ("train", "rollout", "entropy"))
+    method = train.get("method")
     if method is None:
         names = {name for row in rows[:50] for name in row}
         return RunFacts(supervised="loss" in names and not names & {*_SAMPLED})
     if method != "grpo":
         return RunFacts(supervised=True)
-    one_update = run.get("prompts") == run.get("update_prompts")
+    one_update = train.get("prompts") == train.get("update_prompts")
     steady: dict[str, str] = {}
     if one_update:
         reason = (
             "each rollout is used for one optimizer step, so the ratio of new to old probability is 1 and neither"
-            " clip_low nor clip_high can act (for several steps a rollout set config.run.update_prompts below"
-            " config.run.prompts)"
+            " clip_low nor clip_high can act (for several steps a rollout set config.train.update_prompts below"
+            " config.train.prompts)"
         )
         steady = dict.fromkeys(("clip/fraction", "clip/low", "clip/high", "ratio/mean", "ratio/max", "kl/old"), reason)
     if entropy.get("adaptive") is False:

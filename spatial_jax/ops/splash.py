@@ -53,7 +53,7 @@ class GroupMask(masks._ComputableMask):
         if n > 2 ** (31 - bits):
             raise ValueError(
                 f"splash attention of groups: rows of {n} tokens with answers of {t} have at most {2 ** (31 - bits)};"
-                " set config.run.micro_answers"
+                " set config.train.micro_answers"
             )
 
         def visible(query, key):

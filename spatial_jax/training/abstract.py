@@ -116,7 +116,7 @@ def abstract_setup(run: RunConfig, config: ModelConfig, mesh: Mesh | None) -> Se
     if mesh is not None:
         params = _with_shardings(params, model_shardings(config, params, mesh, lora=lora))
     trainable, frozen = split_params(params, trainable_mask(params, model.freeze, ("lora",) if lora else ()))
-    steps = run.run.steps * (run.run.prompts // run.run.update_prompts)
+    steps = run.train.steps * (run.train.prompts // run.train.update_prompts)
     optimizer = make_optimizer(run.optimizer, steps)
     moments = jax.eval_shape(optimizer.init, trainable)
     step: Any = jax.ShapeDtypeStruct((), jnp.int32)
@@ -234,15 +234,15 @@ def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
 def host_batch(setup: Setup, work: Work) -> GroupBatch:
     """A micro-batch of prompts alike with answers of equal length, made by the trainer's own collation."""
     run, prompt, answer_tokens = setup.run, typical_prompt(setup, work), work.answer_tokens
-    count, answer = run.run.micro_prompts, np.zeros(answer_tokens, np.int32)
+    count, answer = run.train.micro_prompts, np.zeros(answer_tokens, np.int32)
     if run.rollout.turns > 1:
         whole = typical_conversation(setup, work)
-        if run.run.method == "sft":
+        if run.train.method == "sft":
             return turns_batch([prompt] * count, [whole] * count, setup.buckets)
-    if run.run.method == "sft":
+    if run.train.method == "sft":
         answer = answer[: max(run.rollout.answer_buckets) - 1]  # the prompt's last token stands before it
         return target_batch([[Target(prompt, answer)]] * count, setup.buckets, 1)
-    if run.run.method == "dpo":
+    if run.train.method == "dpo":
         pairs = GroupBatch(
             setup.buckets.prompts([prompt] * count),
             setup.buckets.answers([[answer, answer]] * count, [prompt.next_position] * count),
@@ -263,7 +263,7 @@ def host_batch(setup: Setup, work: Work) -> GroupBatch:
     policy = dataclasses.replace(
         batch.policy,
         ref_logp=logp if run.needs_reference else None,
-        old_logp=None if run.run.prompts == run.run.update_prompts else logp,
+        old_logp=None if run.train.prompts == run.train.update_prompts else logp,
     )
     return dataclasses.replace(batch, policy=policy)
 
@@ -272,22 +272,32 @@ def training_programs(setup: Setup, work: Work) -> list[Program]:
     """Accumulation and application of gradients, and the reference pass where the run has one."""
     run, mesh = setup.run, setup.mesh
     kinds: dict[str, Any] = {"grpo": Grpo, "sft": Sft, "dpo": Dpo}
-    if run.run.method not in kinds:
-        raise ValueError(f"plan: method {run.run.method!r} is not planned; use grpo, sft or dpo")
-    method = kinds[run.run.method](setup)
+    if run.train.method not in kinds:
+        raise ValueError(f"plan: method {run.train.method!r} is not planned; use grpo, sft or dpo")
+    method = kinds[run.train.method](setup)
     state, whole = setup.start, host_batch(setup, work)
-    parts = split_answers(whole, run.run.micro_answers) if run.run.method == "grpo" else [whole]
+    parts = split_answers(whole, run.train.micro_answers) if run.train.method == "grpo" else [whole]
     batch = abstract_batch(parts[0], setup.policy.config.vision, mesh)
     accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jitted(state)
     grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=p.sharding), state.params)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    collated = len(answer_parts(run)) if run.run.method == "grpo" else 1
-    micros, updates = run.run.prompts / run.run.micro_prompts * collated, run.run.prompts / run.run.update_prompts
+    collated = len(answer_parts(run)) if run.train.method == "grpo" else 1
+    micros, updates = (
+        run.train.prompts / run.train.micro_prompts * collated,
+        run.train.prompts / run.train.update_prompts,
+    )
     programs = [
         Program(
             "update",
             accumulate,
-            (state.params, setup.frozen, grads, batch, scalar, {"entropy": scalar} if run.run.method == "grpo" else {}),
+            (
+                state.params,
+                setup.frozen,
+                grads,
+                batch,
+                scalar,
+                {"entropy": scalar} if run.train.method == "grpo" else {},
+            ),
             micros * len(parts),
             *_rows(batch),
             mesh,
@@ -295,7 +305,7 @@ def training_programs(setup: Setup, work: Work) -> list[Program]:
         Program("apply", apply, (state, grads), updates, mesh=mesh),
     ]
     # DPO scores a pair with its reference when it comes for the first time.
-    passes = bool(run.scores_reference) + (run.run.method == "grpo" and run.run.prompts != run.run.update_prompts)
+    passes = bool(run.scores_reference) + (run.train.method == "grpo" and run.train.prompts != run.train.update_prompts)
     if passes:
         batch = abstract_batch(whole, setup.policy.config.vision, mesh)
         programs.append(
@@ -337,7 +347,7 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
     bucket, several = choose_bucket(len(prompt), engine.prompt_buckets), run.rollout.turns > 1
     earlier = typical_conversation(setup, work).turns[:-1] if several else []
     before = choose_bucket(earlier_length(earlier), engine.answer_buckets) if several else 0
-    shape = engine.shape(run.run.prompts, run.rollout.group_size, bucket, answer, before)
+    shape = engine.shape(run.train.prompts, run.rollout.group_size, bucket, answer, before)
     ring = before + answer if several else choose_bucket(work.answer_tokens, engine.answer_buckets)
     count = engine.prefill_size(shape)
     buckets = dataclasses.replace(
@@ -364,7 +374,7 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
     # The engine hands over host arrays without a sharding; so the prompts are whole on every device.
     batch = abstract_batch(prompts, config.vision, None)
     fixed = static_part(sampling)
-    rounds = run.run.prompts / shape.rows
+    rounds = run.train.prompts / shape.rows
     own = place is not None
     return [
         *programs,
@@ -372,7 +382,7 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
             "prefill",
             device.admit,
             (params, state, batch, turns, positions, rows, ids, draw, fixed),
-            run.run.prompts / count * run.rollout.turns,
+            run.train.prompts / count * run.rollout.turns,
             count,
             (bucket, 0, 0),
             mesh,

@@ -150,10 +150,10 @@ class Align:
 
     def minibatches(self, samples: Sequence[SceneLabels]) -> list[tuple[list[AlignBatch], float]]:
         """(micro-batches, visual tokens) of each optimizer step; all pictures have the size of the dataset."""
-        run, out = self.run.run, []
-        for start in range(0, len(samples), run.update_prompts):
-            part = samples[start : start + run.update_prompts]
-            cuts = [part[at : at + run.micro_prompts] for at in range(0, len(part), run.micro_prompts)]
+        train, out = self.run.train, []
+        for start in range(0, len(samples), train.update_prompts):
+            part = samples[start : start + train.update_prompts]
+            cuts = [part[at : at + train.micro_prompts] for at in range(0, len(part), train.micro_prompts)]
             out.append(([self._batch(cut) for cut in cuts], float(sum(len(s.words) for s in part))))
         return out
 

@@ -94,7 +94,7 @@ def sampling_params(setup: Setup) -> SamplingParams:
         min_p=rollout.min_p,
         stop_ids=tuple(processor.eos_ids),
         banned_ids=processor.banned_ids,
-        seed=setup.run.run.seed,
+        seed=setup.run.train.seed,
     )
 
 

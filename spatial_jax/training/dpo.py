@@ -60,17 +60,19 @@ class Dpo:
         """(micro-batches, pairs) of each optimizer step; reference log-probabilities are computed once a pair and
         kept. A question without a wrong answer takes no part. ValueError where that leaves a step without a pair.
         """
-        run, out = self.run.run, []
-        for start in range(0, len(samples), run.update_prompts):
-            part = samples[start : start + run.update_prompts]
+        train, out = self.run.train, []
+        for start in range(0, len(samples), train.update_prompts):
+            part = samples[start : start + train.update_prompts]
             made = [self._pair(sample) for sample in part]
             if not any(made):
                 raise ValueError(
                     f"none of {len(part)} questions of a step has a wrong answer to reject; set config.data.check to"
                     " have such questions named and left out before the run"
                 )
-            cuts = range(0, len(part), run.micro_prompts)
-            batches = [self._micro(part[at : at + run.micro_prompts], made[at : at + run.micro_prompts]) for at in cuts]
+            cuts = range(0, len(part), train.micro_prompts)
+            batches = [
+                self._micro(part[at : at + train.micro_prompts], made[at : at + train.micro_prompts]) for at in cuts
+            ]
             out.append((batches, float(sum(pair is not None for pair in made))))
         return out
 

@@ -25,7 +25,7 @@ def step_flops(setup: Setup, samples: Sequence[Sample], metrics: Mapping[str, fl
     peak = peak_flops(jax.devices()[0].device_kind)
     if peak:
         shape = model_shape(config_to_hf(setup.policy.config))
-        size = setup.run.rollout.group_size if setup.run.run.method == "grpo" else 1
+        size = setup.run.rollout.group_size if setup.run.train.method == "grpo" else 1
         mean = int(answers / max(len(samples) * size, 1))
         groups = []
         for sample in samples:

@@ -57,7 +57,7 @@ def answer_parts(run: RunConfig) -> list[slice]:
     """Answers of a group that are collated together. Those with pictures of later turns cannot be cut afterwards, so
     they are before, unless their advantages need the whole group's log-probabilities.
     """
-    size, count = run.run.micro_answers, run.rollout.group_size
+    size, count = run.train.micro_answers, run.rollout.group_size
     if not size or run.rollout.turns == 1 or run.algorithm.kl_in == "reward":
         return [slice(None)]
     return [slice(start, start + size) for start in range(0, count, size)]
@@ -216,8 +216,8 @@ class Grpo:
         `reference` may be None. All are scored before the first is returned: an optimizer step gives the memory of
         `params` away.
         """
-        settings, micro, size = self.run.algorithm, self.run.run.micro_prompts, self.run.run.update_prompts
-        on_policy, constant = self.run.run.prompts == size, rollout.constant
+        settings, micro, size = self.run.algorithm, self.run.train.micro_prompts, self.run.train.update_prompts
+        on_policy, constant = self.run.train.prompts == size, rollout.constant
         steps = []
         for start in range(0, len(rollout.samples), size):
             rows = [
@@ -248,7 +248,7 @@ class Grpo:
             count = sum(float(normaliser(mask, self.config.aggregate, self.config.max_tokens)) for mask in masks)
             if batches and count:
                 steps.append(
-                    ([part for batch in batches for part in split_answers(batch, self.run.run.micro_answers)], count)
+                    ([part for batch in batches for part in split_answers(batch, self.run.train.micro_answers)], count)
                 )
         return steps
 

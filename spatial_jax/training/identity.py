@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.metrics.report.runs import flatten
+from spatial_jax.renamed import with_new_names
 from spatial_jax.training.settings import RunConfig
 
 # Settings that say how a run is carried out, seen or ended, not what it trains: they may change without being asked.
 _HARMLESS = (
     *("log.*", "checkpoint.*", "validation.*", "mesh.*", "model.remat"),
-    *("run.steps", "run.micro_prompts", "run.micro_answers"),
+    *("train.steps", "train.micro_prompts", "train.micro_answers"),
     *("data.workers", "data.cache_mib", "data.check", "data.prompt_buckets", "data.patch_buckets"),
     *("rollout.answer_buckets", "rollout.max_slots", "rollout.tensor"),
     *(
@@ -76,14 +77,14 @@ def changed_settings(old: Any, run: RunConfig) -> Changes:
     """
     if not isinstance(old, Mapping):
         return NOTHING
-    before, now = flatten(settings_of(RunConfig())) | flatten(old), flatten(settings_of(run))
+    before, now = flatten(settings_of(RunConfig())) | flatten(with_new_names(old)), flatten(settings_of(run))
     breaking: list[str] = []
     harmless: list[str] = []
     for key, value in now.items():
         if key in _PLACES or before.get(key) == value:
             continue
         line = f"{key} {_short(before.get(key))} -> {_short(value)}"
-        if key == "run.steps" and run.optimizer.schedule != "constant":
+        if key == "train.steps" and run.optimizer.schedule != "constant":
             line += f" (the {run.optimizer.schedule} schedule ends there)"
         (harmless if any(fnmatch.fnmatchcase(key, p) for p in _HARMLESS) else breaking).append(line)
     return Changes(tuple(breaking), tuple(harmless))
@@ -95,7 +96,7 @@ def changed_inputs(old: Any, old_settings: Any, inputs: Mapping[str, Any], run: 
     """
     if not isinstance(old, Mapping):
         return NOTHING
-    before = flatten(old_settings) if isinstance(old_settings, Mapping) else {}
+    before = flatten(with_new_names(old_settings)) if isinstance(old_settings, Mapping) else {}
     now = flatten(settings_of(run))
     breaking, harmless = [], []
     for key in _PLACES:

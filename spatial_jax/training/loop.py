@@ -80,9 +80,9 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs
     if data.check:
         prompt, answer = max(data.prompt_buckets), max(setup.run.rollout.answer_buckets)
         # In SFT a prompt's last token goes with the answer; GRPO has no use for the written one.
-        longest = {"sft": (prompt + 1, answer - 1), "dpo": (prompt, answer)}.get(setup.run.run.method, (prompt, None))
+        longest = {"sft": (prompt + 1, answer - 1), "dpo": (prompt, answer)}.get(setup.run.train.method, (prompt, None))
         check = None if scorer is None else truth_check(scorer, seen)
-        if setup.run.run.method == "sft" and setup.run.rollout.turns > 1:
+        if setup.run.train.method == "sft" and setup.run.rollout.turns > 1:
             check = demonstration_check(encoder, setup.run.rollout, answer - 1)
         if pairs is not None:
             check = pairs.check(encoder, answer)
@@ -105,7 +105,7 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs
         if data.check:
             lint_sources(sources, scorer)
     settings = PipelineSettings(
-        seed=data.seed, workers=data.workers, together=data.together if setup.run.run.method == "sft" else 1
+        seed=data.seed, workers=data.workers, together=data.together if setup.run.train.method == "sft" else 1
     )
     return QuestionPipeline(sources, encoder, settings, data.weights)
 
@@ -179,12 +179,12 @@ def make_trainer(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs 
     curriculum = Curriculum(run.curriculum)
     if run.offline_pass_rates:
         curriculum.import_offline(read_pass_rates(run.offline_pass_rates))
-    pipeline: Any = SceneStream(setup) if run.run.method == "align" else make_pipeline(setup, scorer, pairs)
-    if run.run.method == "grpo":
+    pipeline: Any = SceneStream(setup) if run.train.method == "align" else make_pipeline(setup, scorer, pairs)
+    if run.train.method == "grpo":
         pipeline.accept = curriculum.accept
-    refill: Refill = Refill(run.run.prompts, max(run.algorithm.refill_rounds, 1))
+    refill: Refill = Refill(run.train.prompts, max(run.algorithm.refill_rounds, 1))
     initial = (
-        jax.tree.map(jnp.copy, setup.start.params) if run.log.initial_kl_every and run.run.method == "grpo" else None
+        jax.tree.map(jnp.copy, setup.start.params) if run.log.initial_kl_every and run.train.method == "grpo" else None
     )
     return Trainer(
         setup,
@@ -237,7 +237,7 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
         changes_at_a_glance(manager, run, root, allowed=allow_changes)
         setup = make_setup(run, workdir)
         kinds: dict[str, Any] = {"align": Align, "sft": Sft, "dpo": Dpo, "grpo": Grpo}
-        method = kinds[run.run.method](setup)
+        method = kinds[run.train.method](setup)
         trainer = make_trainer(setup, getattr(method, "answers", None), getattr(method, "pairs", None))
         updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
         validation = (
@@ -257,7 +257,7 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
             writer = MetricsWriter(
                 workdir,
                 run.log.sinks,
-                total_steps=run.run.steps,
+                total_steps=run.train.steps,
                 table_every=run.log.table_every,
                 steady=facts.steady,
                 resume_step=trainer.step,
@@ -304,7 +304,7 @@ def _steps(
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
     if validation is not None and trainer.step == 0:
         writer.write(0, validate(trainer, validation, timer) | timer.flush())
-    while trainer.step < run.run.steps:
+    while trainer.step < run.train.steps:
         samples, metrics, gallery = (grpo_step if isinstance(method, Grpo) else supervised_step)(
             trainer, method, updater, timer
         )
@@ -312,7 +312,7 @@ def _steps(
         guard.at_once = False  # from now on there is something to save
         folder.check()
         validated = validation is not None and (
-            trainer.step % run.validation.every == 0 or trainer.step == run.run.steps
+            trainer.step % run.validation.every == 0 or trainer.step == run.train.steps
         )
         if validation is not None and validated:
             metrics |= validate(trainer, validation, timer)
@@ -327,14 +327,14 @@ def _steps(
             **timer.flush(),
         }
         metrics |= step_flops(trainer.setup, samples, metrics)
-        if validated or trainer.step % run.log.console_every == 0 or trainer.step in (1, run.run.steps):
+        if validated or trainer.step % run.log.console_every == 0 or trainer.step in (1, run.train.steps):
             writer.write(trainer.step, metrics)
             for alarm in watch.update({"step": trainer.step, **metrics}):
                 writer.note(alarm.line())
         if gallery:
             write_gallery(trainer.setup.workdir, trainer.step, gallery)
         stop = guard.should_stop()
-        if stop or trainer.step == run.run.steps or trainer.step % run.checkpoint.every == 0:
+        if stop or trainer.step == run.train.steps or trainer.step % run.checkpoint.every == 0:
             manager.save(trainer.step, trainer.device_state(), trainer.host_state(), wait=stop)
             if rates := trainer.curriculum.pass_rate_rows():
                 write_pass_rates(trainer.setup.workdir, trainer.step, rates)
@@ -383,8 +383,8 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
     rounds: list[Rollout] = []
     while (need := trainer.refill.need()) and (not rounds or run.algorithm.refill_rounds > 1):
         sampled = sampled or sample(need, trainer.step, sum(len(r.samples) for r in rounds))
-        if run.rollout.overlap and not rounds and trainer.step + 1 < run.run.steps:
-            trainer.ahead = sample(run.run.prompts, trainer.step + 1, 0)
+        if run.rollout.overlap and not rounds and trainer.step + 1 < run.train.steps:
+            trainer.ahead = sample(run.train.prompts, trainer.step + 1, 0)
         rounds.append(method.collect(sampled, timer, stale=stale and not rounds))
         trainer.refill.add([(rounds[-1], i) for i in range(len(rounds[-1].samples))], rounds[-1].reasons)
         for asked, row, reason in zip(rounds[-1].samples, rounds[-1].outcomes, rounds[-1].reasons):
@@ -430,7 +430,7 @@ def gallery_groups(settings: LogSettings, step: int) -> int:
 def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: PhaseTimer) -> Taken:
     """One batch of SFT or DPO."""
     with timer("data"):
-        samples = trainer.pipeline.take(trainer.setup.run.run.prompts)
+        samples = trainer.pipeline.take(trainer.setup.run.train.prompts)
     with timer("batch"):
         minibatches = method.minibatches(samples)
     taken = []

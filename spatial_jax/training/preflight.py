@@ -39,8 +39,8 @@ LOOKED_AT = 32  # records a dataset, for the kinds of reward that it needs
 PROBED = 4  # records that a reward is tried on
 SHOWN = 5
 SMALLER = (
-    "lower config.run.micro_prompts, run.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full, or"
-    " use more devices"
+    "lower config.train.micro_prompts, train.micro_answers, rollout.max_slots or data.max_pixels, set model.remat=full,"
+    " or use more devices"
 )
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ def program_bytes(setup: Setup) -> dict[str, int]:
     shapes = abstract_setup(run, setup.policy.config, setup.mesh)
     work = Work(most_pixels(run, setup.policy.config.vision), run.rollout.total_tokens)
     programs = training_programs(shapes, work)
-    if run.run.method == "grpo":
+    if run.train.method == "grpo":
         programs += rollout_programs(shapes, work)
     needed, known = {}, state_bytes(setup.start.params, setup.frozen)  # known: arguments that the state counts already
     for program in programs:
@@ -244,7 +244,7 @@ def check_programs(setup: Setup, trainer: Trainer) -> None:
     step. ValueError if not.
     """
     limit = device_limit()
-    if limit is None or setup.run.run.method == "align":
+    if limit is None or setup.run.train.method == "align":
         return
     try:
         needed = program_bytes(setup)
@@ -263,7 +263,7 @@ def check_programs(setup: Setup, trainer: Trainer) -> None:
 def held_bytes(setup: Setup, trainer: Trainer) -> int:
     """Bytes of a device that parameters, optimizer and references take."""
     own = (
-        setup.start.params if setup.run.run.method == "dpo" else None
+        setup.start.params if setup.run.train.method == "dpo" else None
     )  # DPO's reference is another copy of what trains
     return state_bytes(trainer.state, trainer.reference.params, setup.frozen, own)
 
@@ -274,16 +274,16 @@ def announce(setup: Setup, trainer: Trainer) -> None:
         return
     run = setup.run
     sizes = ", ".join(f"{s.name} {len(s):,}" for s in trainer.pipeline.sources)
-    if trainer.step >= run.run.steps:
+    if trainer.step >= run.train.steps:
         print(
-            f"the run is at step {trainer.step} and config.run.steps is {run.run.steps}: nothing to train, the policy"
-            " is exported as it is",
+            f"the run is at step {trainer.step} and config.train.steps is {run.train.steps}: nothing to train, the"
+            " policy is exported as it is",
             flush=True,
         )
         return
     print(
-        f"{run.run.method} from step {trainer.step} to {run.run.steps}: {run.run.prompts} questions a step of {sizes};"
-        f" {len(jax.devices())} {jax.devices()[0].platform} device(s), mesh"
+        f"{run.train.method} from step {trainer.step} to {run.train.steps}: {run.train.prompts} questions a step of"
+        f" {sizes}; {len(jax.devices())} {jax.devices()[0].platform} device(s), mesh"
         f" {dict(setup.mesh.shape) if setup.mesh else 'none'}",
         flush=True,
     )

@@ -210,7 +210,7 @@ class MeshSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class RunSettings:
+class TrainSettings:
     method: Literal["align", "sft", "dpo", "grpo"] = "grpo"  # align: words for what a fresh policy sees
     steps: Count = 1000  # rollouts with their updates (GRPO), or batches
     prompts: Count = 256  # prompts a rollout (GRPO) or examples a step (SFT, DPO)
@@ -226,7 +226,7 @@ class RunSettings:
 class RunConfig:
     """One training run."""
 
-    run: RunSettings = RunSettings()
+    train: TrainSettings = TrainSettings()
     model: ModelSettings = ModelSettings()
     data: DataSettings = DataSettings()
     rollout: RolloutSettings = RolloutSettings()
@@ -248,32 +248,32 @@ class RunConfig:
     def check(self) -> None:
         """Raises ValueError, one line, where a value is out of its range or two contradict each other."""
         check_ranges(self)
-        run = self.run
+        train = self.train
         if self.entropy.low > self.entropy.high:
             raise ValueError(
                 f"config.entropy.low = {self.entropy.low} is above config.entropy.high = {self.entropy.high}"
             )
-        if run.prompts % run.update_prompts or run.update_prompts % run.micro_prompts:
+        if train.prompts % train.update_prompts or train.update_prompts % train.micro_prompts:
             raise ValueError(
-                f"config.run: prompts ({run.prompts}) must be a multiple of update_prompts ({run.update_prompts}) "
-                f"and that of micro_prompts ({run.micro_prompts})"
+                f"config.train: prompts ({train.prompts}) must be a multiple of update_prompts ({train.update_prompts})"
+                f" and that of micro_prompts ({train.micro_prompts})"
             )
-        if run.micro_answers and self.rollout.group_size % run.micro_answers:
+        if train.micro_answers and self.rollout.group_size % train.micro_answers:
             raise ValueError(
-                f"config.run.micro_answers = {run.micro_answers} must divide config.rollout.group_size ="
+                f"config.train.micro_answers = {train.micro_answers} must divide config.rollout.group_size ="
                 f" {self.rollout.group_size}"
             )
         if self.data.weights and len(self.data.weights) != len(self.data.paths):
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
-        if run.method == "grpo" and self.rollout.group_size < 2:
+        if train.method == "grpo" and self.rollout.group_size < 2:
             raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
-        if self.rollout.overlap and (run.method != "grpo" or self.algorithm.is_cap is None):
+        if self.rollout.overlap and (train.method != "grpo" or self.algorithm.is_cap is None):
             raise ValueError(
                 "config.rollout.overlap trains on answers of the policy before the last update: it needs method 'grpo'"
                 " and their importance correction; set config.algorithm.is_cap (2.0 is usual)"
             )
         rollout = self.rollout
-        if run.method == "grpo" and (rollout.temperature == 0 or rollout.top_k == 1):
+        if train.method == "grpo" and (rollout.temperature == 0 or rollout.top_k == 1):
             raise ValueError(
                 f"config.rollout: temperature {rollout.temperature:g} with top_k {rollout.top_k} gives every question"
                 " the same answer group_size times, so no group would have a gradient; set temperature to 1 and top_k"
@@ -281,7 +281,7 @@ class RunConfig:
             )
         if rollout.turns > 1 and (
             self.data.prompt_mode != "drawing"
-            or run.method not in ("sft", "grpo")
+            or train.method not in ("sft", "grpo")
             or rollout.overlap
             or self.data.together > 1
         ):
@@ -302,7 +302,7 @@ class RunConfig:
             )
         if self.reference.mode == "val_plateau" and not self.validation.every:
             raise ValueError("config.reference.mode = 'val_plateau' needs validations: set config.validation.every")
-        if self.validation.every and run.method == "align":
+        if self.validation.every and train.method == "align":
             raise ValueError("config.validation.every: alignment has no questions to validate on; set it to 0")
         if self.validation.samples > 1 and not self.validation.temperature:
             raise ValueError(
@@ -315,9 +315,9 @@ class RunConfig:
         """Whether a KL reference is kept: DPO caches its own, and without a KL term there is nothing to compare
         with.
         """
-        return self.run.method == "grpo" and self.algorithm.kl_coef > 0
+        return self.train.method == "grpo" and self.algorithm.kl_coef > 0
 
     @property
     def scores_reference(self) -> bool:
         """Whether answers are scored by a reference at all, whoever keeps it."""
-        return self.needs_reference or self.run.method == "dpo"
+        return self.needs_reference or self.train.method == "dpo"

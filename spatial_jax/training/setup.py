@@ -88,12 +88,12 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
     limit answers: they end where their demonstrations end.
     """
     data, rollout = run.data, run.rollout
-    if run.run.method == "align":
+    if run.train.method == "align":
         return None
     return Asking(
         data.prompt_mode,
         data.system,
-        rollout.max_new_tokens if run.run.method == "grpo" else None,
+        rollout.max_new_tokens if run.train.method == "grpo" else None,
         rollout.turns,
         rollout.max_pictures if rollout.turns > 1 else None,
         run.model.position_rule,
@@ -150,7 +150,7 @@ def make_setup(run: RunConfig, workdir: Path) -> Setup:
     trainable, frozen = split_params(
         policy.params, trainable_mask(policy.params, model.freeze, ("lora",) if lora else ())
     )
-    steps = run.run.steps * (run.run.prompts // run.run.update_prompts)
+    steps = run.train.steps * (run.train.prompts // run.train.update_prompts)
     optimizer = make_optimizer(run.optimizer, steps)
     buckets = Buckets(
         run.data.prompt_buckets,

@@ -55,7 +55,7 @@ class Sft:
 
     def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, answer tokens) of each optimizer step; `prompts` of the settings counts questions."""
-        size, cut = self.run.run.update_prompts, self._of_turns if self.run.rollout.turns > 1 else self._by_picture
+        size, cut = self.run.train.update_prompts, self._of_turns if self.run.rollout.turns > 1 else self._by_picture
         steps = [cut(samples[start : start + size]) for start in range(0, len(samples), size)]
         return [(batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))) for batches in steps]
 
@@ -68,7 +68,7 @@ class Sft:
             alike = [
                 [Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size
             ]
-            per_micro = max(self.run.run.micro_prompts // size, 1)
+            per_micro = max(self.run.train.micro_prompts // size, 1)
             for at in range(0, len(alike), per_micro):
                 chosen = alike[at : at + per_micro]
                 empty = [Target(chosen[0][0].prompt, np.zeros(0, np.int32))]
@@ -77,7 +77,7 @@ class Sft:
 
     def _of_turns(self, samples: Sequence[Sample]) -> list[GroupBatch]:
         """Micro-batches of answers of several turns, each alone behind its pictures."""
-        size, batches = self.run.run.micro_prompts, []
+        size, batches = self.run.train.micro_prompts, []
         for at in range(0, len(samples), size):
             chosen = samples[at : at + size]
             empty = size - len(chosen)

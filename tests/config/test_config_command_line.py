@@ -18,13 +18,13 @@ from spatial_jax.training.settings import RolloutSettings, RunConfig
     ("arguments", "words"),
     [
         (
-            ["--config.run.stpes=3"],
-            "config.run.stpes is not a key of the configuration; the nearest is config.run.steps",
+            ["--config.train.stpes=3"],
+            "config.train.stpes is not a key of the configuration; the nearest is config.train.steps",
         ),
         (["--config.learning_rate=3"], "the nearest is config.optimizer.learning_rate"),
-        (["--config.run.steps.x=3"], "config.run.steps.x is not a key"),
+        (["--config.train.steps.x=3"], "config.train.steps.x is not a key"),
         (["--config.rollot.top_p", "0.5"], "the nearest is config.rollout.top_p"),
-        (["--config.run=3"], "config.run is a section; set a key of it"),
+        (["--config.train=3"], "config.train is a section; set a key of it"),
         (
             ["--config=configs/debug_cp.py"],
             "there is no file 'configs/debug_cp.py'; the nearest is configs/debug_cpu.py",
@@ -50,8 +50,8 @@ def test_problems_of_the_parser_are_one_line():
     assert parse_problem(ValueError("a\nTraceback\n  ValueError: configs/x.py takes :a")) == "configs/x.py takes :a"
     assert parse_problem(unknown).startswith("--confg is not an option; the nearest is --")
     assert parse_problem(KeyError("x")) == "KeyError: 'x'"
-    number = flags.IllegalFlagValueError("flag --config.run.steps=ten: invalid literal for int() with base 10: 'ten'")
-    assert parse_problem(number) == "--config.run.steps=ten: a whole number is wanted"
+    number = flags.IllegalFlagValueError("flag --config.train.steps=ten: invalid literal for int() with base 10: 'ten'")
+    assert parse_problem(number) == "--config.train.steps=ten: a whole number is wanted"
 
 
 @pytest.mark.parametrize("kind", [RunConfig, EvalSettings])

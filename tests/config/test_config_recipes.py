@@ -12,7 +12,7 @@ from spatial_jax.models.remat import POLICIES
 # recipe, argument -> what its paper (or released script) states
 PAPERS = {
     ("li2025_qwen2_5_vl_7b", ""): {
-        "run.prompts": 256,
+        "train.prompts": 256,
         "rollout.group_size": 16,
         "rollout.temperature": 1.0,
         "rollout.top_p": 0.7,
@@ -27,13 +27,13 @@ PAPERS = {
         "reference.mode": "every_n",
         "curriculum.enabled": True,
     },
-    ("li2025_qwen2_5_vl_7b", "four"): {"run.prompts": 256, "run.update_prompts": 64, "algorithm.clip_high": 0.25},
-    ("li2025_qwen2_5_vl_7b", "entropy,four"): {"run.update_prompts": 64, "entropy.adaptive": True},
+    ("li2025_qwen2_5_vl_7b", "four"): {"train.prompts": 256, "train.update_prompts": 64, "algorithm.clip_high": 0.25},
+    ("li2025_qwen2_5_vl_7b", "entropy,four"): {"train.update_prompts": 64, "entropy.adaptive": True},
     ("li2025_qwen2_5_vl_3b", ""): {"rollout.group_size": 16, "optimizer.learning_rate": 1e-6},
     ("spatial_ssrl_qwen2_5_vl_7b", "grpo"): {
-        "run.prompts": 256,
-        "run.update_prompts": 128,
-        "run.steps": 360,
+        "train.prompts": 256,
+        "train.update_prompts": 128,
+        "train.steps": 360,
         "rollout.group_size": 5,
         "rollout.top_p": 1.0,
         "rollout.max_new_tokens": 2048,
@@ -52,7 +52,7 @@ PAPERS = {
         "optimizer.grad_clip": 1.0,
     },
     ("spatial_ssrl_qwen2_5_vl_7b", "sft"): {
-        "run.method": "sft",
+        "train.method": "sft",
         "model.lora_rank": 128,
         "optimizer.learning_rate": 1e-5,
         "optimizer.schedule": "cosine",
@@ -76,11 +76,11 @@ PAPERS = {
         "rollout.max_new_tokens": 1024,
     },
     ("vsgrpo_qwen2_vl_7b", "grpo,observe"): {"data.prompt_mode": "observe_answer", "optimizer.learning_rate": 5e-6},
-    ("vsgrpo_qwen2_vl_7b", "sft"): {"run.method": "sft", "data.prompt_mode": "vanilla"},
-    ("vsgrpo_qwen2_vl_2b", "dpo"): {"run.method": "dpo", "dpo.beta": 0.1},
+    ("vsgrpo_qwen2_vl_7b", "sft"): {"train.method": "sft", "data.prompt_mode": "vanilla"},
+    ("vsgrpo_qwen2_vl_2b", "dpo"): {"train.method": "dpo", "dpo.beta": 0.1},
     ("vilasr_qwen2_5_vl_7b", "grpo"): {
-        "run.prompts": 32,
-        "run.update_prompts": 16,
+        "train.prompts": 32,
+        "train.update_prompts": 16,
         "rollout.group_size": 8,
         "rollout.turns": 10,
         "rollout.max_pictures": 42,
@@ -123,7 +123,7 @@ def test_a_micro_batch_of_the_largest_pictures_has_a_bucket(name, arg):
     """
     run = run_config.strict(importlib.import_module(f"configs.{name}").get_config(arg))
     merged = 4  # patches that become one token
-    assert run.run.micro_prompts * max(run.data.prompt_buckets) * merged <= max(run.data.patch_buckets)
+    assert run.train.micro_prompts * max(run.data.prompt_buckets) * merged <= max(run.data.patch_buckets)
 
 
 @pytest.mark.parametrize("name", sorted({name for name, _ in PAPERS} - {"li2025_ablation"}))

@@ -60,10 +60,10 @@ def test_unknown_key_names_the_nearest():
 @pytest.mark.parametrize(
     ("section", "key", "value", "words"),
     [
-        ("run", "steps", "ten", "must be int"),
+        ("train", "steps", "ten", "must be int"),
         ("algorithm", "kind", "ppo", "must be one of"),
         ("data", "paths", "a,b", "must be a list"),
-        ("run", "micro_prompts", 7, "multiple"),
+        ("train", "micro_prompts", 7, "multiple"),
         ("rollout", "group_size", 1, "at least 2"),
         ("rollout", "max_new_tokens", 10**6, "exceeds"),
     ],
@@ -155,7 +155,7 @@ def test_every_number_has_its_range(kind):
     [
         ("checkpoint", "every", 0, "config.checkpoint.every = 0; it must be at least 1"),
         ("log", "console_every", 0, "config.log.console_every = 0; it must be at least 1"),
-        ("run", "update_prompts", -1, "config.run.update_prompts = -1; it must be at least 1"),
+        ("train", "update_prompts", -1, "config.train.update_prompts = -1; it must be at least 1"),
         ("optimizer", "learning_rate", math.nan, "config.optimizer.learning_rate = nan; it must be at least 0"),
         ("rollout", "top_p", 0.0, "config.rollout.top_p = 0.0; it must be above 0 and at most 1"),
         ("rollout", "answer_buckets", (), "config.rollout.answer_buckets = (); it must be a list of sizes"),
@@ -176,8 +176,8 @@ def test_a_value_out_of_range_is_named_with_what_is_allowed(section, key, value,
 
 
 def test_settings_put_together_by_hand_are_checked_too():
-    run = settings.RunConfig(run=settings.RunSettings(prompts=0, update_prompts=0))
-    with pytest.raises(ValueError, match=r"config\.run\.prompts = 0; it must be at least 1"):
+    run = settings.RunConfig(train=settings.TrainSettings(prompts=0, update_prompts=0))
+    with pytest.raises(ValueError, match=r"config\.train\.prompts = 0; it must be at least 1"):
         run.check()
 
 

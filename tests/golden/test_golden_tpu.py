@@ -45,7 +45,7 @@ def plan():
     ):
         patch.setenv(name, value)
     config = li2025_qwen2_5_vl_7b.get_config()
-    config.run.update(dict(prompts=8, update_prompts=8, micro_prompts=4))
+    config.train.update(dict(prompts=8, update_prompts=8, micro_prompts=4))
     config.rollout.update(dict(group_size=4, max_new_tokens=256, answer_buckets=(256,), max_slots=16))
     config.data.prompt_buckets = (256,)
     topology, work = Topology.parse("v5e:2x2"), Work(112 * 112, 256)

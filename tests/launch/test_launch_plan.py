@@ -132,7 +132,7 @@ def test_flops_of_loops_are_those_of_the_program_without_loops():
 
 def tiny_config(**run):
     config = li2025_qwen2_5_vl_7b.get_config()
-    config.run.update(dict(prompts=4, update_prompts=4, micro_prompts=2) | run)
+    config.train.update(dict(prompts=4, update_prompts=4, micro_prompts=2) | run)
     config.rollout.update(dict(group_size=4, max_new_tokens=16, answer_buckets=(16,), max_slots=8))
     config.data.prompt_buckets = (256,)
     return config
@@ -157,7 +157,7 @@ def test_a_plan_may_be_made_in_parts(monkeypatch):
     assert list(both["programs"]) == ["update", "apply"] and both["complete"] and not both["missing"]
     for other in (dict(micro_prompts=4), dict(lora_rank=8)):
         config = tiny_config(method="sft")
-        config["model" if "lora_rank" in other else "run"].update(other)
+        config["model" if "lora_rank" in other else "train"].update(other)
         assert list(
             runs.plan(dataclasses.replace(request, config=config, programs=("apply",)), earlier=both)["programs"]
         ) == ["apply"]
@@ -253,7 +253,7 @@ def test_alternatives_start_with_what_costs_least():
         topology = Topology.parse("v5e:4x4")
 
     first, *_, last = list(alternatives(Asked()))
-    assert as_flags(first) == "--config.run.micro_prompts=16" and last["optimizer__moments"] == "int8"
+    assert as_flags(first) == "--config.train.micro_prompts=16" and last["optimizer__moments"] == "int8"
     strict_settings = li2025_qwen2_5_vl_7b.get_config()
     for key in last:
         section, field = key.split("__")
@@ -274,7 +274,7 @@ def test_what_does_not_fit_is_tried_again_alone(monkeypatch):
 
     monkeypatch.setattr(search, "plan", plan)
     assert search.nearest(request, "update").startswith(
-        "nearest configuration that fits: --config.run.micro_prompts=16 --config.run.micro_answers="
+        "nearest configuration that fits: --config.train.micro_prompts=16 --config.train.micro_answers="
     )
     assert all(asked.programs == ("update",) for asked in tried)
     monkeypatch.setattr(search, "plan", lambda asked: {"fits": False})

@@ -14,14 +14,14 @@ from spatial_jax.checkpoints import RunLock
 RECIPE = """
 def sweep(arg=""):
     pairs = [(rate, seed) for rate in (0.1, 0.2) for seed in (0, 1)]
-    return [{"optimizer.learning_rate": rate, "run.seed": seed, "data.seed": seed} for rate, seed in pairs]
+    return [{"optimizer.learning_rate": rate, "train.seed": seed, "data.seed": seed} for rate, seed in pairs]
 """
 FAKE = """
 import json, os, pathlib, sys
 options = dict(a[2:].split("=", 1) for a in sys.argv[1:])
 root = pathlib.Path(options["workdir"]); root.mkdir(parents=True, exist_ok=True)
 calls = root / "calls"; calls.write_text((calls.read_text() if calls.exists() else "") + "x")
-rate, seed = float(options["config.optimizer.learning_rate"]), int(options["config.run.seed"])
+rate, seed = float(options["config.optimizer.learning_rate"]), int(options["config.train.seed"])
 if rate == 0.2 and seed == 1 and options.get("config.model.path") == "broken": sys.exit(3)
 if options.get("config.model.path") == "preempted" and calls.read_text() == "x": sys.exit(75)
 if options.get("config.model.path") == "slow":

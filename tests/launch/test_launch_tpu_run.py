@@ -49,7 +49,7 @@ def gcloud(tmp_path, monkeypatch):
                 "--config=c.py",
                 "--workdir=gs://b/w",
                 "--pause=0.01",
-                "--config.run.steps=5",
+                "--config.train.steps=5",
                 *extra,
             ]
         )
@@ -72,7 +72,7 @@ def test_success_creates_copies_starts_follows_and_deletes(gcloud, capsys):
     ]
     assert order == sorted(order)
     start = calls[order[3]]
-    assert "--worker=all" in start and "--config.run.steps=5" in start and "setsid nohup" in start
+    assert "--worker=all" in start and "--config.train.steps=5" in start and "setsid nohup" in start
     assert "--runtime-version=v2-alpha-tpuv5-lite" in calls[order[0]]
 
 
@@ -174,7 +174,7 @@ def test_a_workload_is_handed_to_xpk(gcloud, tmp_path, capsys):
         "workload create --cluster=c --zone=z --workload=li --tpu-type=v5litepod-16 --num-slices=2",
         "--restart-on-exit-codes=75",
         "--spot",
-        "launch.worker --platform=tpu spatial_jax.train --config=c.py --workdir=gs://b/w --config.run.steps=5",
+        "launch.worker --platform=tpu spatial_jax.train --config=c.py --workdir=gs://b/w --config.train.steps=5",
     ):
         assert words in calls[0]
     code, calls = gcloud(["workload delete", [[3, "", "no such workload"]]], extra=[*more, "--action=stop"])

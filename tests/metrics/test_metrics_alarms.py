@@ -67,7 +67,7 @@ def test_watch_tells_once_and_again_after_a_while():
 
 def settings(method="grpo", update_prompts=8, **rollout):
     return {
-        "run": {"method": method, "prompts": 8, "update_prompts": update_prompts},
+        "train": {"method": method, "prompts": 8, "update_prompts": update_prompts},
         "rollout": {"temperature": 1.0, "top_k": 0, **rollout},
         "entropy": {"adaptive": False},
     }

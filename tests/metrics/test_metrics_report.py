@@ -156,7 +156,7 @@ def test_whole_page(run):
 
 
 def test_metrics_that_cannot_move_are_marked_and_settling_is_no_alarm(tmp_path):
-    settings = {"run": {"method": "grpo", "prompts": 8, "update_prompts": 8}, "rollout": {"temperature": 1.0}}
+    settings = {"train": {"method": "grpo", "prompts": 8, "update_prompts": 8}, "rollout": {"temperature": 1.0}}
     for method in ("grpo", "sft"):
         with MetricsWriter(tmp_path / method, ("jsonl",)) as writer:
             for step in range(40):
@@ -164,7 +164,7 @@ def test_metrics_that_cannot_move_are_marked_and_settling_is_no_alarm(tmp_path):
                     {"reward/mean": 0.5, "clip/fraction": 0.0} if method == "grpo" else {}
                 )
                 writer.write(step, row)
-        settings["run"]["method"] = method
+        settings["train"]["method"] = method
         (tmp_path / method / "config.json").write_text(json.dumps(settings))
     page = build_report([load_run(tmp_path / "grpo")]).html()
     assert "Clip fraction (cannot move)" in page and "clip/fraction cannot move in this run: each rollout" in page

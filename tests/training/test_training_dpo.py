@@ -40,9 +40,9 @@ def dpo(tmp_path_factory):
     )
     save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(0)))[1]), folder, folder)
     run = quickstart.get_config("sft")
-    run.model.path, run.run.method = str(folder), "dpo"
+    run.model.path, run.train.method = str(folder), "dpo"
     run.data.update({"prompt_buckets": (96,), "max_pixels": 112 * 112})
-    run.run.update({"steps": 1, "prompts": 2, "update_prompts": 2, "micro_prompts": 2})
+    run.train.update({"steps": 1, "prompts": 2, "update_prompts": 2, "micro_prompts": 2})
     setup = make_setup(run_config.strict(run), folder)
     return Dpo(setup), SampleEncoder(setup.processor, PromptStyle("bare", ""))
 

@@ -50,7 +50,7 @@ def settings(arg, world, policy, **changes):
             "system": "",
         }
     )
-    config.run.update({"steps": 2, "prompts": 4, "update_prompts": 4, "micro_prompts": 4})
+    config.train.update({"steps": 2, "prompts": 4, "update_prompts": 4, "micro_prompts": 4})
     config.rollout.update(
         {
             "group_size": 4,

@@ -34,7 +34,7 @@ def settings(arg, world, path, data, **run):
     config = quickstart.get_config(arg)
     config.model.path, config.data.paths = str(path), (str(world / data),)
     config.data.cache_mib, config.log.sinks, config.log.console_every = 16, ("jsonl",), 1
-    config.run.update({"prompts": 4, "update_prompts": 4, "micro_prompts": 4, **run})
+    config.train.update({"prompts": 4, "update_prompts": 4, "micro_prompts": 4, **run})
     config.rollout.update({"group_size": 4, "answer_buckets": (20, 48)})
     config.data.update({"together": 2, "prompt_buckets": (72,)})
     return run_config.strict(config)
@@ -55,7 +55,7 @@ def test_align_runs(world):
 def test_sft_exports_what_it_trained(world, sft):
     before, after = load_pretrained(world / "policy"), load_pretrained(sft / "export")
     assert any(not np.array_equal(a, b) for a, b in zip(jax.tree.leaves(before.params), jax.tree.leaves(after.params)))
-    assert json.loads((sft / "config.json").read_text())["run"]["method"] == "sft"
+    assert json.loads((sft / "config.json").read_text())["train"]["method"] == "sft"
 
 
 def test_an_export_remembers_how_its_policy_was_asked_and_a_run_that_asks_otherwise_says_so(world, sft, caplog):
@@ -81,7 +81,7 @@ def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
     for method, bucket, left in (("sft", 3, 2), ("dpo", 3, 3)):
         tight = dataclasses.replace(
             run,
-            run=dataclasses.replace(run.run, method=method),
+            train=dataclasses.replace(run.train, method=method),
             rollout=dataclasses.replace(run.rollout, answer_buckets=(bucket,), max_new_tokens=bucket),
         )
         caplog.clear()
@@ -94,11 +94,11 @@ def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
 def test_resume_gives_the_same_losses(world, sft):
     run = settings("sft", world, world / "policy", "questions", steps=3)
     half = dataclasses.replace(
-        run, checkpoint=dataclasses.replace(run.checkpoint, every=1), run=dataclasses.replace(run.run, steps=2)
+        run, checkpoint=dataclasses.replace(run.checkpoint, every=1), train=dataclasses.replace(run.train, steps=2)
     )
     # The schedule depends on the number of steps: a constant one keeps the two runs comparable.
     same = dataclasses.replace(half, optimizer=dataclasses.replace(half.optimizer, schedule="constant"))
-    whole = dataclasses.replace(same, run=dataclasses.replace(same.run, steps=3))
+    whole = dataclasses.replace(same, train=dataclasses.replace(same.train, steps=3))
     assert train(same, world / "resumed") == 0
     assert train(whole, world / "resumed") == 0
     assert train(whole, world / "uninterrupted") == 0
@@ -115,7 +115,7 @@ def test_a_run_in_a_bucket_is_mirrored_and_resumes_on_another_machine(world, sft
     )
     bucket, machines = tmp_path / "bucket", iter((tmp_path / "one", tmp_path / "two"))
     monkeypatch.setattr("spatial_jax.training.folder.mirror_of", lambda workdir: Mirror(workdir, next(machines)))
-    assert train(dataclasses.replace(run, run=dataclasses.replace(run.run, steps=2)), bucket) == 0
+    assert train(dataclasses.replace(run, train=dataclasses.replace(run.train, steps=2)), bucket) == 0
     first = (bucket / "metrics.jsonl").read_text()
     assert not (tmp_path / "one" / "checkpoints").exists() and (bucket / "checkpoints").is_dir()
     assert train(run, bucket) == 0
@@ -123,7 +123,7 @@ def test_a_run_in_a_bucket_is_mirrored_and_resumes_on_another_machine(world, sft
     assert rows.startswith(first) and [json.loads(line)["step"] for line in rows.splitlines()] == [1, 2, 3]
     assert (
         load_pretrained(bucket / "export") is not None
-        and json.loads((bucket / "config.json").read_text())["run"]["steps"] == 3
+        and json.loads((bucket / "config.json").read_text())["train"]["steps"] == 3
     )
 
 
@@ -302,7 +302,7 @@ def test_programs_that_do_not_fit_are_named_before_the_first_step(world, tmp_pat
     assert programs_line(needed, 1 << 40).startswith("programs: update ")
     state = 40 << 20  # parameters, two moments and a little
     monkeypatch.setattr(preflight, "device_limit", lambda: state + needed["update"] // 2)
-    with pytest.raises(ValueError, match=r"the update program needs .* lower config.run.micro_prompts"):
+    with pytest.raises(ValueError, match=r"the update program needs .* lower config.train.micro_prompts"):
         train(run, tmp_path / "small")
     assert not (tmp_path / "small" / "metrics.jsonl").exists()
     monkeypatch.setattr(preflight, "program_bytes", lambda setup: (_ for _ in ()).throw(RuntimeError("cannot tell")))

@@ -54,16 +54,18 @@ def refused(run, folder, words, **options):
 
 
 def test_other_settings_are_listed_and_need_a_flag(world, run_folder, monkeypatch, capsys):
-    other = told(world, optimizer={"schedule": "constant", "learning_rate": 0.05}, run={"seed": 9, "steps": 2})
+    other = told(world, optimizer={"schedule": "constant", "learning_rate": 0.05}, train={"seed": 9, "steps": 2})
     monkeypatch.setattr(loop, "make_setup", lambda *_: pytest.fail("refused only after the model was loaded"))
-    refused(other, run_folder, r"run.seed 0 -> 9, optimizer.learning_rate .* -> 0.05 .*run.steps 1 -> 2.*--allow_chang")
+    refused(
+        other, run_folder, r"train.seed 0 -> 9, optimizer.learning_rate .* -> 0.05 .*train.steps 1 -> 2.*--allow_chang"
+    )
     monkeypatch.undo()
     before = (run_folder / "config.json").read_bytes()
     assert train(other, run_folder, allow_changes=True) == 0
     said = capsys.readouterr().out
-    assert "another setting: run.steps 1 -> 2" in said and "another run (--allow_changes): run.seed 0 -> 9" in said
+    assert "another setting: train.steps 1 -> 2" in said and "another run (--allow_changes): train.seed 0 -> 9" in said
     assert (run_folder / "config.1.json").read_bytes() == before
-    assert json.loads((run_folder / "config.json").read_text())["run"]["seed"] == 9
+    assert json.loads((run_folder / "config.json").read_text())["train"]["seed"] == 9
     assert [row["step"] for row in read_metrics(run_folder)] == [1, 2]
 
 
@@ -88,7 +90,7 @@ def test_other_data_or_another_policy_under_the_same_name_are_refused(world, run
 
 def test_beginning_anew_keeps_the_older_run_and_goes_on_after_a_kill(world, run_folder, monkeypatch, capsys):
     weights = (run_folder / "export" / "model.safetensors").read_bytes()
-    run = told(world, run={"seed": 9, "steps": 2}, checkpoint={"every": 1})
+    run = told(world, train={"seed": 9, "steps": 2}, checkpoint={"every": 1})
 
     def killed(*_):
         raise KeyboardInterrupt
@@ -142,7 +144,7 @@ def test_two_trainings_do_not_share_a_folder_and_nothing_of_the_first_is_touched
 
 
 def test_a_folder_that_is_deleted_while_the_run_goes_ends_it(world, run_folder, monkeypatch):
-    run = told(world, run={"steps": 3})
+    run = told(world, train={"steps": 3})
     step = loop.supervised_step
 
     def deleted(*arguments):
@@ -164,11 +166,11 @@ def test_a_request_to_stop_while_loading_or_exporting_leaves_at_once(world, run_
     target = loop if where == "make_setup" else loop.Setup
     monkeypatch.setattr(target, where, asked)
     weights = (run_folder / "export" / "model.safetensors").read_bytes()
-    assert train(told(world, run={"steps": 2}), run_folder) == EXIT_PREEMPTED
+    assert train(told(world, train={"steps": 2}), run_folder) == EXIT_PREEMPTED
     assert (run_folder / "export" / "model.safetensors").read_bytes() == weights
     assert not (run_folder / "run.lock").exists()
     monkeypatch.undo()
-    assert train(told(world, run={"steps": 2}), run_folder) == 0
+    assert train(told(world, train={"steps": 2}), run_folder) == 0
     assert (run_folder / "export" / "model.safetensors").read_bytes() != weights
 
 
@@ -178,7 +180,7 @@ def test_a_disk_that_is_full_is_one_line_and_the_last_save_stays(world, run_fold
 
     monkeypatch.setattr("spatial_jax.checkpoints.manager.write_part", full)
     with pytest.raises(CheckpointNotWritten, match=r"No space left on device; step 1 is intact: .* again") as error:
-        train(told(world, run={"steps": 2}), run_folder)
+        train(told(world, train={"steps": 2}), run_folder)
     assert "\n" not in str(error.value)
     assert [p.name for p in (run_folder / "checkpoints").iterdir()] == ["00000001"]  # nothing half-written stays
 
@@ -187,5 +189,5 @@ def test_checkpoints_that_are_all_damaged_are_one_line(world, run_folder):
     for path in (run_folder / "checkpoints").rglob("process_*.json"):
         path.write_text("[" * 100_000)
     with pytest.raises(ValueError, match=r"is damaged: file host/process_00000\.json.*no intact checkpoint") as error:
-        train(told(world, run={"steps": 2}), run_folder)
+        train(told(world, train={"steps": 2}), run_folder)
     assert "\n" not in str(error.value) and load_pretrained(run_folder / "export") is not None

@@ -26,7 +26,7 @@ def told(**parts):
     "parts, line",
     [
         ({"rollout": {"group_size": 4}}, "rollout.group_size 16 -> 4"),
-        ({"run": {"seed": 7}}, "run.seed 0 -> 7"),
+        ({"train": {"seed": 7}}, "train.seed 0 -> 7"),
         ({"data": {"seed": 7}}, "data.seed 0 -> 7"),
         ({"optimizer": {"learning_rate": 5e-5}}, "optimizer.learning_rate 1e-06 -> 5e-05"),
         ({"data": {"max_pixels": 501760}}, "data.max_pixels 1003520 -> 501760"),
@@ -45,16 +45,16 @@ def test_what_makes_the_run_is_refused_with_old_and_new(parts, line):
 
 def test_how_a_run_is_carried_out_is_only_said():
     run = told(
-        run={"steps": 5, "micro_prompts": 8},
+        train={"steps": 5, "micro_prompts": 8},
         log={"console_every": 9, "sinks": ("jsonl",)},
         checkpoint={"every": 2, "keep": 9},
         data={"workers": 3},
     )
     changes = changed_settings(settings_of(RunConfig()), run)
-    assert not changes.breaking and len(changes.harmless) == 7 and "run.steps 1000 -> 5" in changes.harmless
+    assert not changes.breaking and len(changes.harmless) == 7 and "train.steps 1000 -> 5" in changes.harmless
     cosine = dataclasses.replace(run, optimizer=dataclasses.replace(run.optimizer, schedule="cosine"))
-    before = settings_of(dataclasses.replace(cosine, run=dataclasses.replace(run.run, steps=6)))
-    assert changed_settings(before, cosine).harmless == ("run.steps 6 -> 5 (the cosine schedule ends there)",)
+    before = settings_of(dataclasses.replace(cosine, train=dataclasses.replace(run.train, steps=6)))
+    assert changed_settings(before, cosine).harmless == ("train.steps 6 -> 5 (the cosine schedule ends there)",)
 
 
 def test_a_setting_that_older_code_had_not_counts_as_its_default():

@@ -43,8 +43,10 @@ def world(tmp_path_factory):
 
 def reduced(config, world):
     """The recipe with its sizes taken away, and nothing else."""
-    several = config.run.update_prompts < config.run.prompts
-    config.run.update({"steps": 2, "prompts": 16 if several else 8, "update_prompts": 8, "micro_prompts": 8, "seed": 1})
+    several = config.train.update_prompts < config.train.prompts
+    config.train.update(
+        {"steps": 2, "prompts": 16 if several else 8, "update_prompts": 8, "micro_prompts": 8, "seed": 1}
+    )
     config.model.path, config.data.paths, config.data.weights = str(world / "policy"), (str(world / "questions"),), ()
     config.model.lora_rank = min(config.model.lora_rank, 4)
     config.data.update(
@@ -65,7 +67,7 @@ def reduced(config, world):
             "max_new_tokens": 4,
             "max_tokens": 0 if config.rollout.turns == 1 else 256,
             "answer_buckets": (
-                (256,) if config.run.method != "grpo" else (4,) if config.rollout.turns == 1 else (4, 256)
+                (256,) if config.train.method != "grpo" else (4,) if config.rollout.turns == 1 else (4, 256)
             ),
             "max_slots": 64,
         }

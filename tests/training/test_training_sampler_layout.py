@@ -74,7 +74,7 @@ def test_a_setting_that_divides_nothing_is_named(tensor, heads):
 def test_abstract_programs_sample_from_the_copy():
     """Weights are brought over once a step; the trainer's stay beside the programs that sample, and are counted."""
     config = li2025_qwen2_5_vl_7b.get_config()
-    config.run.update(dict(prompts=8, update_prompts=8, micro_prompts=8))
+    config.train.update(dict(prompts=8, update_prompts=8, micro_prompts=8))
     config.rollout.update(dict(group_size=2, max_new_tokens=16, answer_buckets=(16,), max_slots=16))
     config.data.update(dict(prompt_buckets=(64,), patch_buckets=(256,)))
     model = load_pretrained("configs/quickstart_policy").config

@@ -17,6 +17,7 @@ from spatial_jax.metrics.names import value_of
 from spatial_jax.metrics.pass_rates import read_pass_rate_history
 from spatial_jax.metrics.rows import plain_json
 from spatial_jax.metrics.writer import read_metrics
+from spatial_jax.renamed import with_new_names
 
 EARLIER = "earlier_"  # what a run that began anew has put aside
 _PARTS = ("gallery", "eval", "checkpoints", "export", "tensorboard", "pass_rates", "skipped", "compiled")
@@ -156,7 +157,7 @@ def _phase(folder: Path, run: Run) -> Phase | None:
     return Phase(
         folder.resolve().name,
         folder,
-        _json(config, run) if config.exists() else {},
+        with_new_names(_json(config, run)) if config.exists() else {},
         read_metrics(folder, run.warnings),
         read_gallery(folder, run.warnings),
         read_pass_rate_history(folder, run.warnings),
