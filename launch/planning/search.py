@@ -25,13 +25,13 @@ def alternatives(request: Request) -> Iterator[dict[str, Any]]:
         settings |= {"mesh__data": 1, "mesh__tensor": 1, "mesh__fsdp": -1}
         yield dict(settings)
     if config.train.micro_prompts > chips and config.train.update_prompts % chips == 0:
-        settings["run__micro_prompts"] = chips
+        settings["train__micro_prompts"] = chips
         yield dict(settings)
     if config.train.method == "grpo":
         size = config.train.micro_answers or config.rollout.group_size
         for parts in (2, 4, 8, 16):
             if size % parts == 0:
-                settings["run__micro_answers"] = size // parts
+                settings["train__micro_answers"] = size // parts
                 yield dict(settings)
         slots = config.rollout.max_slots
         if slots // 2 >= chips * config.rollout.group_size:
@@ -67,8 +67,8 @@ def candidates(request: Request) -> Iterator[dict[str, Any]]:
                 "mesh__data": data,
                 "mesh__fsdp": ways // data,
                 "mesh__tensor": tensor,
-                "run__micro_prompts": ways,
-                "run__micro_answers": answers,
+                "train__micro_prompts": ways,
+                "train__micro_answers": answers,
             }
 
 

@@ -27,7 +27,7 @@ def test_an_old_key_on_the_command_line_is_refused_with_the_new_one():
 
 
 def test_an_old_key_in_a_recipe_is_refused_with_the_new_one():
-    with pytest.raises(run_config.ConfigError, match=r"config\.train is named config.train now"):
+    with pytest.raises(run_config.ConfigError, match=r"config\.run is named config.train now"):
         run_config.strict({"run": {"steps": 3}})
     with pytest.raises(Exception) as error:
         run_config.default().run.steps = 3

@@ -291,8 +291,8 @@ def test_a_search_ranks_what_fits_by_time(monkeypatch):
         "mesh__data": 2,
         "mesh__fsdp": 4,
         "mesh__tensor": 2,
-        "run__micro_prompts": 8,
-        "run__micro_answers": 4,
+        "train__micro_prompts": 8,
+        "train__micro_answers": 4,
     } in tried
     assert all(s["mesh__data"] * s["mesh__fsdp"] * s["mesh__tensor"] == 16 for s in tried)
 
