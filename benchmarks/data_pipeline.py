@@ -28,9 +28,9 @@ from PIL import Image
 from spatial_jax.data import (
     PipelineSettings,
     PromptStyle,
+    QuestionEncoder,
     QuestionPipeline,
     QuestionRecord,
-    SampleEncoder,
     open_questions,
 )
 from spatial_jax.data.records import question_features, to_example
@@ -113,7 +113,7 @@ def measure(directory: Path, processor: Processor, count: int) -> dict[str, dict
     """All rows of one picture size."""
     rows: dict[str, dict[str, float]] = {}
     source = open_questions(directory)
-    encoder = SampleEncoder(processor, PromptStyle("think_answer"))
+    encoder = QuestionEncoder(processor, PromptStyle("think_answer"))
     records = [source[i] for i in range(count)]
 
     def pil(data: bytes) -> None:
@@ -127,7 +127,7 @@ def measure(directory: Path, processor: Processor, count: int) -> dict[str, dict
     for name, cache in (("pipeline, 2 threads, first epoch", 0), ("pipeline, 2 threads, cached", 4 << 30)):
         pipeline = QuestionPipeline(
             [source],
-            SampleEncoder(processor, PromptStyle("think_answer"), cache),
+            QuestionEncoder(processor, PromptStyle("think_answer"), cache),
             PipelineSettings(threads=2, buffer=16),
         )
         if cache:
@@ -151,7 +151,7 @@ def drain(pipeline: QuestionPipeline, count: int) -> None:
 
 def workers(directory: Path, processor: Processor, count: int) -> dict[str, float]:
     """The pipeline with two worker processes, by the wall (their CPU time counts only when they end)."""
-    encoder = SampleEncoder(processor, PromptStyle("think_answer"))
+    encoder = QuestionEncoder(processor, PromptStyle("think_answer"))
     pipeline = QuestionPipeline([open_questions(directory)], encoder, PipelineSettings(workers=2, buffer=16))
     drain(pipeline, 24)  # the processes have started
     out = rate(lambda: drain(pipeline, count), count)

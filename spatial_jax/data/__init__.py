@@ -1,4 +1,4 @@
-"""Question datasets to samples: the record schema, sources, prompts, the Grain pipeline. Names load on first use."""
+"""Question datasets to encoded questions: records, sources, prompts, the Grain pipeline. Names load on first use."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 _FILES = {
     "cache": ("ByteCache",),
-    "encode": ("Sample", "SampleEncoder"),
+    "encode": ("EncodedQuestion", "QuestionEncoder"),
     "integrity": ("DatasetError",),
     "pipeline": ("PipelineSettings", "QuestionPipeline"),
-    "plan": ("SamplePlan", "plan_samples"),
+    "plan": ("QuestionPlan", "plan_questions"),
     "prompts": ("PROMPT_MODES", "PromptStyle", "answer_text", "build_messages", "instruction", "target_text"),
     "records": ("QuestionRecord", "SceneObject", "SceneRecord", "resolve"),
     "source": ("QuestionSource", "Unusable", "check_families", "open_mixture", "open_questions"),

@@ -1,5 +1,5 @@
-"""One question record to one sample: the record in the model's pixels, its encoded prompt, the tokens a supervised
-example teaches.
+"""A question's record to an encoded question: the record in the model's pixels, its encoded prompt, the tokens a
+supervised example teaches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from spatial_jax.processing.video import Video
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Sample:
+class EncodedQuestion:
     """A question ready for rollout or a supervised step.
 
     record: coordinates already in pixels of the resized pictures; prompt: see EncodedPrompt; dataset: name of its
@@ -44,7 +44,7 @@ class Sample:
         return self.prompt.nbytes + self.target_ids.nbytes + sum(len(image) for image in self.record.images) + 4096
 
 
-class SampleEncoder:
+class QuestionEncoder:
     """Records to Samples, with a memory of the last `cache_bytes` of them.
 
     `__call__` leaves the pixels uint8 (a quarter of the memory, in the cache and between processes); `finish`
@@ -54,25 +54,27 @@ class SampleEncoder:
     def __init__(self, processor: Processor, style: PromptStyle | None = None, cache_bytes: int = 0):
         self.processor, self.style, self.cache = processor, style or PromptStyle(), ByteCache(cache_bytes)
 
-    def __call__(self, source: QuestionSource, position: int) -> Sample | Unusable:
-        """The sample at `position` of the source, from the cache where it is there."""
+    def __call__(self, source: QuestionSource, position: int) -> EncodedQuestion | Unusable:
+        """The question at `position` of the source, from the cache where it is there."""
         index = int(source.indices[position])
         key = (str(source.directory), source.split, index)
-        sample = self.cache.get(key)
-        if sample is None:
+        question = self.cache.get(key)
+        if question is None:
             record = source[position]
-            sample = (
+            question = (
                 record
                 if isinstance(record, Unusable)
                 else self.encode(record, source.name, index, source.locate(index))
             )
-            if isinstance(sample, Sample):
-                self.cache.put(key, sample, sample.nbytes)
-        return sample
+            if isinstance(question, EncodedQuestion):
+                self.cache.put(key, question, question.nbytes)
+        return question
 
-    def encode(self, record: QuestionRecord, dataset: str = "", index: int = 0, where: str = "") -> Sample | Unusable:
-        """A Sample, or an Unusable that says what is wrong with the record (a picture that cannot be decoded, a mark
-        without a picture).
+    def encode(
+        self, record: QuestionRecord, dataset: str = "", index: int = 0, where: str = ""
+    ) -> EncodedQuestion | Unusable:
+        """The question, or an Unusable that says what is wrong with the record (a picture that cannot be decoded, a
+        mark without a picture).
         """
         try:
             resolved, sizes = self.resolved(record)
@@ -94,14 +96,14 @@ class SampleEncoder:
             ids = [*self.processor.tokenizer.encode_text(target), self.processor.eos_ids[0]]
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             return Unusable(where or record.question_id, f"{record.question_id}: {error}")
-        return Sample(resolved, prompt, dataset, index, target, np.asarray(ids, np.int32))
+        return EncodedQuestion(resolved, prompt, dataset, index, target, np.asarray(ids, np.int32))
 
-    def finish(self, sample: Sample | Unusable) -> Sample | Unusable:
-        """The sample with float32 pixels."""
-        if isinstance(sample, Unusable):
-            return sample
-        prompt = self.processor.normalise(sample.prompt)
-        return sample if prompt is sample.prompt else dataclasses.replace(sample, prompt=prompt)
+    def finish(self, question: EncodedQuestion | Unusable) -> EncodedQuestion | Unusable:
+        """The question with float32 pixels."""
+        if isinstance(question, Unusable):
+            return question
+        prompt = self.processor.normalise(question.prompt)
+        return question if prompt is question.prompt else dataclasses.replace(question, prompt=prompt)
 
     def measure(self, record: QuestionRecord) -> tuple[int, int, int]:
         """(prompt tokens, patches, target tokens) without decoding a picture. Raises ValueError like `encode` would

@@ -16,7 +16,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from spatial_jax.data.encode import Sample, SampleEncoder
+from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource, SkipCounter, Unusable
@@ -28,10 +28,10 @@ STATE_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class PipelineSettings:
-    """How samples are made: by `workers` processes in all (at least one a dataset), or when that is 0 by `threads` a
+    """How questions are made: by `workers` processes in all (at least one a dataset), or when that is 0 by `threads` a
     dataset, which is right for small pictures and for what fits the cache (threads share it, worker processes do not).
-    `buffer`: samples made ahead a dataset; `together`: questions of one scene that follow each other (1: every question
-    on its own).
+    `buffer`: questions made ahead a dataset; `together`: questions of one scene that follow each other (1: every
+    question on its own).
     """
 
     seed: int = 0
@@ -46,12 +46,12 @@ class PipelineSettings:
 
 @dataclasses.dataclass(frozen=True)
 class _EncodeAt:
-    """Position in the source -> sample; picklable, so that worker processes can have it."""
+    """Position in the source -> question; picklable, so that worker processes can have it."""
 
     source: QuestionSource
-    encoder: SampleEncoder
+    encoder: QuestionEncoder
 
-    def __call__(self, position: Any) -> Sample | Unusable:
+    def __call__(self, position: Any) -> EncodedQuestion | Unusable:
         return self.encoder(self.source, int(position))
 
 
@@ -59,7 +59,7 @@ class _EncodeAt:
 class _EncodeAndFinish(_EncodeAt):
     """The same with float32 pixels, for threads."""
 
-    def __call__(self, position: Any) -> Sample | Unusable:
+    def __call__(self, position: Any) -> EncodedQuestion | Unusable:
         return self.encoder.finish(self.encoder(self.source, int(position)))
 
 
@@ -79,9 +79,9 @@ def stream_positions(size: int, settings: PipelineSettings, stream: int = 0) -> 
 
 
 class _Stream:
-    """One dataset's samples, from element `consumed` on."""
+    """One dataset's questions, from element `consumed` on."""
 
-    def __init__(self, source: QuestionSource, encoder: SampleEncoder, settings: PipelineSettings, number: int):
+    def __init__(self, source: QuestionSource, encoder: QuestionEncoder, settings: PipelineSettings, number: int):
         self.source, self.encoder, self.settings, self.epoch = source, encoder, settings, len(source)
         if settings.together > 1:
             table = scene_blocks(source, settings.together)
@@ -92,7 +92,7 @@ class _Stream:
         self.consumed = 0
         self._iterator: Any = None
 
-    def next(self) -> Sample | Unusable:
+    def next(self) -> EncodedQuestion | Unusable:
         if self._iterator is None:
             self._iterator = iter(self._dataset())
         try:
@@ -130,7 +130,7 @@ class _Stream:
             return rest.map(_EncodeAndFinish(self.source, self.encoder)).to_iter_dataset(options)
         _parse_flags()
         count = self.settings.workers
-        encoder = SampleEncoder(self.encoder.processor, self.encoder.style, self.encoder.cache.limit // count)
+        encoder = QuestionEncoder(self.encoder.processor, self.encoder.style, self.encoder.cache.limit // count)
         options = grain.ReadOptions(num_threads=1, prefetch_buffer_size=2)
         made = rest.map(_EncodeAt(self.source, encoder)).to_iter_dataset(options)
         made = made.mp_prefetch(
@@ -145,14 +145,14 @@ class QuestionPipeline:
     """An endless iterator of Samples over one or more question datasets.
 
     `weights`: share of each dataset (default: by size); assign `pipeline.weights` at any time. `accept`: a function of
-    the record that may pass a sample over (a curriculum's retired questions); assign at any time. `skipped` counts
+    the record that may pass a question over (a curriculum's retired questions); assign at any time. `skipped` counts
     unusable records, `passed_over` refused ones.
     """
 
     def __init__(
         self,
         sources: Sequence[QuestionSource],
-        encoder: SampleEncoder,
+        encoder: QuestionEncoder,
         settings: PipelineSettings | None = None,
         weights: Sequence[float] = (),
         accept: Callable[[QuestionRecord], bool] | None = None,
@@ -184,44 +184,44 @@ class QuestionPipeline:
     def __iter__(self) -> QuestionPipeline:
         return self
 
-    def __next__(self) -> Sample:
+    def __next__(self) -> EncodedQuestion:
         stream = self._streams[self._choose()]
         self.draws += 1
         tries = 2 * len(stream.source) + 1
         for _ in range(tries):
-            sample = stream.next()
-            if isinstance(sample, Unusable):
-                self.skipped.add(sample)
-            elif self.accept is None or self.accept(sample.record):
-                return sample
+            question = stream.next()
+            if isinstance(question, Unusable):
+                self.skipped.add(question)
+            elif self.accept is None or self.accept(question.record):
+                return question
             else:
                 self.passed_over += 1
         raise DatasetError(
-            f"{stream.source.directory}: none of {tries} samples in a row could be used ({self.skipped.total} records"
+            f"{stream.source.directory}: none of {tries} questions in a row could be used ({self.skipped.total} records"
             f" are broken, the curriculum passed over {self.passed_over}); check the dataset or the curriculum"
         )
 
-    def take(self, count: int) -> list[Sample]:
-        """The next `count` samples."""
+    def take(self, count: int) -> list[EncodedQuestion]:
+        """The next `count` questions."""
         return [next(self) for _ in range(count)]
 
-    def sample(self, dataset: str, index: int) -> Sample:
-        """The sample at `index` of the split of the dataset of that name, as the stream gives it. DatasetError where it
-        cannot be made.
+    def question(self, dataset: str, index: int) -> EncodedQuestion:
+        """The question at `index` of the split of the dataset of that name, as the stream gives it. DatasetError where
+        it cannot be made.
         """
         for source in self.sources:
             position = int(np.searchsorted(source.indices, index))
             if source.name == dataset and position < len(source) and source.indices[position] == index:
-                sample = self.encoder.finish(self.encoder(source, position))
-                if isinstance(sample, Sample):
-                    return sample
-                raise DatasetError(f"{sample.where}: {sample.reason}")
+                question = self.encoder.finish(self.encoder(source, position))
+                if isinstance(question, EncodedQuestion):
+                    return question
+                raise DatasetError(f"{question.where}: {question.reason}")
         raise DatasetError(
             f"{dataset}: no usable record {index} any more; resume with the data that the checkpoint was made with"
         )
 
     def get_state(self) -> dict[str, Any]:
-        """JSON-ready state: everything that the next samples depend on."""
+        """JSON-ready state: everything that the next questions depend on."""
         return {
             "version": STATE_VERSION,
             "identity": self._identity(),
@@ -238,7 +238,7 @@ class QuestionPipeline:
 
     def set_state(self, state: dict[str, Any], *, changed: bool = False) -> None:
         """Continues exactly where `get_state` was taken. Raises ValueError when the datasets, seed or number of
-        processes differ, unless that is meant (`changed`): then each stream goes on after as many samples as were
+        processes differ, unless that is meant (`changed`): then each stream goes on after as many questions as were
         taken, with the weights of now; where the number of datasets differs, all begin again.
         """
         if state.get("version") != STATE_VERSION:

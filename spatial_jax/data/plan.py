@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from spatial_jax.data.encode import SampleEncoder
+from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource, Unusable, reason_kind
@@ -37,7 +37,7 @@ class Offender:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class SamplePlan:
+class QuestionPlan:
     """What a source's records need: prompt tokens, patches and target tokens [n] int32 (0 for offenders), and the
     offenders.
     """
@@ -82,16 +82,16 @@ class SamplePlan:
             log.warning("  %s: %s", plain(offender.where), one_line(offender.reason, 500))
 
 
-def plan_samples(
+def plan_questions(
     source: QuestionSource,
-    encoder: SampleEncoder,
+    encoder: QuestionEncoder,
     *,
     max_prompt_tokens: int,
     max_patches: int | None = None,
     max_target_tokens: int | None = None,
     threads: int = 2,
     check: Callable[[QuestionRecord], None] | None = None,
-) -> SamplePlan:
+) -> QuestionPlan:
     """Measures every record (no picture is decoded): about 1 ms a record. Limits are the largest buckets; `check`
     raises ValueError for a record that must not be used for another reason.
     """
@@ -119,4 +119,4 @@ def plan_samples(
     offenders = tuple(
         Offender(i, source.locate(int(source.indices[i])), row[1], row[2]) for i, row in enumerate(rows) if row[1]
     )
-    return SamplePlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders)
+    return QuestionPlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders)

@@ -17,8 +17,8 @@ from absl import logging
 from spatial_jax.data import (
     DatasetError,
     PromptStyle,
+    QuestionEncoder,
     QuestionRecord,
-    SampleEncoder,
     Unusable,
     check_families,
     open_questions,
@@ -57,7 +57,7 @@ def progress_printer(name: str, every_s: float = 20.0) -> Progress:
 
 def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: PromptStyle) -> list[Request]:
     """Requests that ask records exactly as training does."""
-    encoder = SampleEncoder(sampler.processor, style)
+    encoder = QuestionEncoder(sampler.processor, style)
 
     def encode(record: QuestionRecord) -> tuple[EncodedPrompt, dict[str, Any]]:
         sample = encoder.encode(record)

@@ -148,37 +148,39 @@ class Align:
             "right": jnp.sum(right * 1.0),
         }
 
-    def minibatches(self, samples: Sequence[SceneLabels]) -> list[tuple[list[AlignBatch], float]]:
+    def minibatches(self, questions: Sequence[SceneLabels]) -> list[tuple[list[AlignBatch], float]]:
         """(micro-batches, visual tokens) of each optimizer step; all pictures have the size of the dataset."""
         train, out = self.run.train, []
-        for start in range(0, len(samples), train.update_prompts):
-            part = samples[start : start + train.update_prompts]
+        for start in range(0, len(questions), train.update_prompts):
+            part = questions[start : start + train.update_prompts]
             cuts = [part[at : at + train.micro_prompts] for at in range(0, len(part), train.micro_prompts)]
             out.append(([self._batch(cut) for cut in cuts], float(sum(len(s.words) for s in part))))
         return out
 
     def _batch(self, cut: Sequence[SceneLabels]) -> AlignBatch:
-        prompts = self.setup.buckets.prompts([self.setup.processor.normalise(s.prompt) for s in cut])
+        prompts = self.setup.buckets.prompts([self.setup.processor.normalise(q.prompt) for q in cut])
         width = prompts.tokens.shape[1]
         at = np.stack(
-            [np.where(s.name_at >= 0, s.name_at + width - len(s.prompt), -1) for s in cut]
+            [np.where(q.name_at >= 0, q.name_at + width - len(q.prompt), -1) for q in cut]
         )  # prompts are padded on the left
         return AlignBatch(
             prompts,
-            np.concatenate([s.words for s in cut]),
-            np.concatenate([s.places for s in cut]),
+            np.concatenate([q.words for q in cut]),
+            np.concatenate([q.places for q in cut]),
             at,
-            np.stack([s.name_places for s in cut]),
+            np.stack([q.name_places for q in cut]),
         )
 
-    def metrics(self, samples: Sequence[SceneLabels], sums: dict[str, Any]) -> dict[str, float]:
+    def metrics(self, questions: Sequence[SceneLabels], sums: dict[str, Any]) -> dict[str, float]:
         """Loss a visual token, the share of named tokens that name themselves rightly, and the mean negative
         log-likelihood of each word for a place: of visual tokens and of names (three words share a name's probability:
         a perfect policy has log 3 = 1.10).
         """
-        words, names = (sum(int(np.sum(getattr(s, name) >= 0)) for s in samples) for name in ("places", "name_places"))
+        words, names = (
+            sum(int(np.sum(getattr(q, name) >= 0)) for q in questions) for name in ("places", "name_places")
+        )
         return {
-            "loss": float(sums["loss"]) / sum(len(s.words) for s in samples),
+            "loss": float(sums["loss"]) / sum(len(q.words) for q in questions),
             "align/named": float(sums["right"]) / max(float(sums["named"]), 1.0),
             "align/place_nll": float(sums["places"]) / max(words, 1),
             "align/name_nll": float(sums["names"]) / max(names, 1),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from spatial_jax.data.encode import Sample
+from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.data.pipeline import QuestionPipeline
 from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.models.sharding import model_shardings, tensor_ways
@@ -102,7 +102,7 @@ def sample_groups(
     setup: Setup,
     engine: Engine,
     params: Any,
-    samples: Sequence[Sample],
+    questions: Sequence[EncodedQuestion],
     group_size: int,
     sampling: SamplingParams,
     *,
@@ -113,12 +113,12 @@ def sample_groups(
     """A group of answers to each question, of as many turns as the run has; arguments as `Engine.generate` takes
     them.
     """
-    rollout, prompts = setup.run.rollout, [s.prompt for s in samples]
+    rollout, prompts = setup.run.rollout, [q.prompt for q in questions]
     if rollout.turns == 1:
         return engine.generate(
             params, prompts, group_size, sampling, step=step, prompt_ids=prompt_ids, on_finish=on_finish
         )
-    environment = drawing_environment(setup, samples)
+    environment = drawing_environment(setup, questions)
     return run_turns(
         engine,
         params,
@@ -134,13 +134,13 @@ def sample_groups(
     )
 
 
-def drawing_environment(setup: Setup, samples: Sequence[Sample]) -> DrawingEnvironment:
+def drawing_environment(setup: Setup, questions: Sequence[EncodedQuestion]) -> DrawingEnvironment:
     """What answers the policy between its turns on these questions."""
     rollout = setup.run.rollout
     return DrawingEnvironment(
         setup.processor,
-        [s.prompt for s in samples],
-        [s.record.images for s in samples],
+        [q.prompt for q in questions],
+        [q.record.images for q in questions],
         turns=rollout.turns,
         most=rollout.max_pictures,
     )
@@ -239,11 +239,11 @@ class AnswerScorer:
             spec.update(format=form, format_weight=settings.format_weight)
         return spec
 
-    def __call__(self, sample: Sample, group: Sequence[Trajectory]) -> Scored:
+    def __call__(self, question: EncodedQuestion, group: Sequence[Trajectory]) -> Scored:
         """The group's texts and outcomes, now."""
         texts = [self._text(t) for t in group]
         try:
-            record = sample.record.as_dict()
+            record = question.record.as_dict()
             spec = self.spec(record)
         except ValueError as error:  # a run without data.check meets it here
             for _ in texts:
@@ -251,7 +251,7 @@ class AnswerScorer:
             return Scored(texts, [Outcome(None, None, error=str(error))] * len(texts))
         record = own_record(record)
         items = [
-            (spec, text, {**record, "response_tokens": len(t), "model_sizes": sample.prompt.model_sizes})
+            (spec, text, {**record, "response_tokens": len(t), "model_sizes": question.prompt.model_sizes})
             for text, t in zip(texts, group)
         ]
         outcomes = outcome_many(
@@ -278,16 +278,16 @@ class AnswerScorer:
             else dataclasses.replace(outcome, reward=earns, correct=False, accuracy=0.0)
         )
 
-    def start(self, sample: Sample, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
+    def start(self, question: EncodedQuestion, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
         """The same, while the caller goes on decoding."""
-        return self._pool.submit(self, sample, group)
+        return self._pool.submit(self, question, group)
 
 
 @dataclasses.dataclass
 class Sampled:
     """Groups of answers whose scores are on the way."""
 
-    samples: list[Sample]
+    questions: list[EncodedQuestion]
     groups: list[list[Trajectory]]
     scoring: list[concurrent.futures.Future[Scored]]
 
@@ -296,7 +296,7 @@ class Sampled:
         scores are made anew.
         """
         return {
-            "questions": [[sample.dataset, sample.index] for sample in self.samples],
+            "questions": [[question.dataset, question.index] for question in self.questions],
             "groups": [
                 [
                     {
@@ -316,11 +316,11 @@ class Sampled:
         """What `state_dict` was taken of, with scoring begun again. DatasetError where a question is no longer
         there.
         """
-        samples = [pipeline.sample(dataset, index) for dataset, index in state["questions"]]
+        questions = [pipeline.question(dataset, index) for dataset, index in state["questions"]]
         groups = [
             [_trajectory(saved, i, j) for j, saved in enumerate(group)] for i, group in enumerate(state["groups"])
         ]
-        return cls(samples, groups, [answers.start(sample, group) for sample, group in zip(samples, groups)])
+        return cls(questions, groups, [answers.start(question, group) for question, group in zip(questions, groups)])
 
 
 def _trajectory(saved: dict[str, Any], prompt: int, sample: int) -> Trajectory:

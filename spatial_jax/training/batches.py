@@ -1,4 +1,4 @@
-"""Host samples to the micro-batches of an update: groups of answers that share a prompt, for every method alike."""
+"""Encoded questions to the micro-batches of an update: groups of answers that share a prompt, whatever the method."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from spatial_jax.data.encode import Sample, SampleEncoder
+from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import DrawingError
@@ -30,29 +30,29 @@ def shown_before(record: QuestionRecord) -> list[str]:
     return turns
 
 
-def demonstration(sample: Sample, setup: Setup) -> Trajectory:
-    """The sample's turns and its target as a trajectory with what the environment shows between them. ValueError where
-    it shows nothing.
+def demonstration(question: EncodedQuestion, setup: Setup) -> Trajectory:
+    """The question's turns and its target as a trajectory with what the environment shows between them. ValueError
+    where it shows nothing.
     """
-    environment, processor = drawing_environment(setup, [sample]), setup.processor
+    environment, processor = drawing_environment(setup, [question]), setup.processor
     replies = [
         np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)
-        for text in shown_before(sample.record)
+        for text in shown_before(question.record)
     ]
-    replies.append(sample.target_ids)
+    replies.append(question.target_ids)
     whole = _said(replies[0])
     for number, reply in enumerate(replies[1:], 1):
         shown = environment(whole)
         if shown is None:
-            raise ValueError(f"{sample.record_id}: turn {number} of its demonstration draws nothing")
+            raise ValueError(f"{question.record_id}: turn {number} of its demonstration draws nothing")
         whole = extend(whole, shown, _said(reply))
     return whole
 
 
 def demonstration_check(
-    encoder: SampleEncoder, rollout: RolloutSettings, longest: int
+    encoder: QuestionEncoder, rollout: RolloutSettings, longest: int
 ) -> Callable[[QuestionRecord], None]:
-    """For `plan_samples`: raises ValueError for a record whose demonstration cannot be played or has more than
+    """For `plan_questions`: raises ValueError for a record whose demonstration cannot be played or has more than
     `longest` tokens. No picture is decoded.
     """
     processor = encoder.processor

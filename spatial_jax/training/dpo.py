@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spatial_jax.data.encode import Sample
+from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.rewards.base import Context
 from spatial_jax.training.answers import AnswerScorer
@@ -56,14 +56,14 @@ class Dpo:
             "right": total((margin > 0) * 1.0),
         }
 
-    def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
+    def minibatches(self, questions: Sequence[EncodedQuestion]) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, pairs) of each optimizer step; reference log-probabilities are computed once a pair and
         kept. A question without a wrong answer takes no part. ValueError where that leaves a step without a pair.
         """
         train, out = self.run.train, []
-        for start in range(0, len(samples), train.update_prompts):
-            part = samples[start : start + train.update_prompts]
-            made = [self._pair(sample) for sample in part]
+        for start in range(0, len(questions), train.update_prompts):
+            part = questions[start : start + train.update_prompts]
+            made = [self._pair(question) for question in part]
             if not any(made):
                 raise ValueError(
                     f"none of {len(part)} questions of a step has a wrong answer to reject; set config.data.check to"
@@ -76,29 +76,31 @@ class Dpo:
             out.append((batches, float(sum(pair is not None for pair in made))))
         return out
 
-    def _pair(self, sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
+    def _pair(self, question: EncodedQuestion) -> tuple[np.ndarray, np.ndarray] | None:
         """Tokens of the chosen and of the rejected response, ended; None where there is nothing to reject."""
-        key = sample.dataset, sample.index  # ids of records may repeat
+        key = question.dataset, question.index  # ids of records may repeat
         if key not in self._made:
-            self._made[key] = self._new_pair(sample)
+            self._made[key] = self._new_pair(question)
         return self._made[key]
 
-    def _new_pair(self, sample: Sample) -> tuple[np.ndarray, np.ndarray] | None:
-        processor, sizes = self.setup.processor, sample.prompt.model_sizes
+    def _new_pair(self, question: EncodedQuestion) -> tuple[np.ndarray, np.ndarray] | None:
+        processor, sizes = self.setup.processor, question.prompt.model_sizes
         try:
-            text = self.pairs.rejected(sample.record, sizes[0] if len(sizes) else None)
+            text = self.pairs.rejected(question.record, sizes[0] if len(sizes) else None)
         except ValueError:
             return None
         ids = np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)
-        return (sample.target_ids, ids) if len(ids) <= max(self.setup.buckets.answer) else None
+        return (question.target_ids, ids) if len(ids) <= max(self.setup.buckets.answer) else None
 
-    def _micro(self, samples: Sequence[Sample], made: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> GroupBatch:
+    def _micro(
+        self, questions: Sequence[EncodedQuestion], made: Sequence[tuple[np.ndarray, np.ndarray] | None]
+    ) -> GroupBatch:
         buckets, empty = self.setup.buckets, np.zeros(0, np.int32)
         batch = GroupBatch(
-            buckets.prompts([s.prompt for s in samples]),
-            buckets.answers([pair or (empty, empty) for pair in made], [s.prompt.next_position for s in samples]),
+            buckets.prompts([q.prompt for q in questions]),
+            buckets.answers([pair or (empty, empty) for pair in made], [q.prompt.next_position for q in questions]),
         )
-        keys = [(s.dataset, s.index, pair[1].tobytes() if pair else b"") for s, pair in zip(samples, made)]
+        keys = [(q.dataset, q.index, pair[1].tobytes() if pair else b"") for q, pair in zip(questions, made)]
         return dataclasses.replace(batch, ref_logp=self._reference(keys, batch))
 
     def _reference(self, pairs: Sequence[tuple[str, int, bytes]], batch: GroupBatch) -> np.ndarray:
@@ -111,12 +113,12 @@ class Dpo:
             out[i, :, : row.shape[1]] = row[:, : shape[2]]
         return out
 
-    def metrics(self, samples: Sequence[Sample], sums: dict[str, Any]) -> dict[str, float]:
+    def metrics(self, questions: Sequence[EncodedQuestion], sums: dict[str, Any]) -> dict[str, float]:
         """Loss, margin and accuracy a pair."""
         pairs = max(float(sums["pairs"]), 1.0)
         return {
             "loss": float(sums["loss"]) / pairs,
             "dpo/margin": float(sums["margin"]) / pairs,
             "dpo/accuracy": float(sums["right"]) / pairs,
-            "dpo/left_out": len(samples) - float(sums["pairs"]),
+            "dpo/left_out": len(questions) - float(sums["pairs"]),
         }

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from spatial_jax.data.encode import Sample
+from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.metrics.timing import PhaseTimer
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.rewards.scoring import Outcome
@@ -67,7 +67,7 @@ def answer_parts(run: RunConfig) -> list[slice]:
 class Rollout:
     """b sampled groups with everything that was found out about them; arrays [b, g]."""
 
-    samples: list[Sample]
+    questions: list[EncodedQuestion]
     groups: list[list[Trajectory]]
     texts: list[list[str]]
     outcomes: list[list[Outcome]]
@@ -99,14 +99,16 @@ class Rollout:
     def joined(cls, rollouts: Sequence[Rollout]) -> Rollout:
         """All rows of several rollouts."""
         return (
-            rollouts[0] if len(rollouts) == 1 else cls.chosen([(r, i) for r in rollouts for i in range(len(r.samples))])
+            rollouts[0]
+            if len(rollouts) == 1
+            else cls.chosen([(r, i) for r in rollouts for i in range(len(r.questions))])
         )
 
     def gallery(self, count: int, setup: Setup) -> list[dict[str, Any]]:
         """The first `count` groups for the gallery, with what was drawn for them."""
         entries = []
-        for i in range(min(count, len(self.samples))):
-            sample = self.samples[i]
+        for i in range(min(count, len(self.questions))):
+            question = self.questions[i]
             answers = [
                 {
                     "text": text,
@@ -119,14 +121,14 @@ class Rollout:
                 for j, text in enumerate(self.texts[i])
             ]
             if setup.run.rollout.turns > 1:
-                environment = drawing_environment(setup, [sample])
+                environment = drawing_environment(setup, [question])
                 answers = [
                     {**answer, "drawn": environment.shown(dataclasses.replace(t, prompt_index=0))}
                     for answer, t in zip(answers, self.groups[i])
                 ]
-            size = list(sample.prompt.model_sizes[0]) if sample.prompt.model_sizes else None
+            size = list(question.prompt.model_sizes[0]) if question.prompt.model_sizes else None
             entries.append(
-                {"record": sample.record.as_dict(), "model_size": size, "answers": answers, "phase": "train"}
+                {"record": question.record.as_dict(), "model_size": size, "answers": answers, "phase": "train"}
             )
         return entries
 
@@ -157,34 +159,36 @@ class Grpo:
         )
         return objective(logp, entropy, batch.policy, self.config, entropy_coef=coefficients["entropy"])
 
-    def sample(self, samples: Sequence[Sample], params: Any, step: int, first: int, timer: PhaseTimer) -> Sampled:
+    def sample(
+        self, questions: Sequence[EncodedQuestion], params: Any, step: int, first: int, timer: PhaseTimer
+    ) -> Sampled:
         """A group of answers to each question; scoring has begun when it returns. `first`: how many prompts this step
         has sampled already, for the random keys.
         """
-        scoring: list[Any] = [None] * len(samples)
+        scoring: list[Any] = [None] * len(questions)
 
         def finished(index: int, group: Sequence[Trajectory]) -> None:
-            scoring[index] = self.answers.start(samples[index], group)
+            scoring[index] = self.answers.start(questions[index], group)
 
         with timer("rollout"):
             groups = sample_groups(
                 self.setup,
                 self.engine,
                 params,
-                samples,
+                questions,
                 self.run.rollout.group_size,
                 self.sampling,
                 step=step,
-                prompt_ids=range(first, first + len(samples)),
+                prompt_ids=range(first, first + len(questions)),
                 on_finish=finished,
             )
-        return Sampled(list(samples), groups, scoring)
+        return Sampled(list(questions), groups, scoring)
 
     def collect(self, sampled: Sampled, timer: PhaseTimer, *, stale: bool = False) -> Rollout:
         """Waits for the scores; rewards of records whose scoring fails are NaN and take no part. `stale`: an update has
         passed since.
         """
-        samples, groups = sampled.samples, sampled.groups
+        questions, groups = sampled.questions, sampled.groups
         with timer("reward"):  # only what decoding did not hide
             scored = [future.result() for future in sampled.scoring]
         texts, outcomes = [s.texts for s in scored], [s.outcomes for s in scored]
@@ -194,7 +198,7 @@ class Grpo:
         advantages = group_advantages(rewards, kind=self.config.kind)
         self._check_alive(rewards)
         reasons = [drop_reason([o.accuracy for o in row], [o.correct for o in row]) for row in outcomes]
-        return Rollout(list(samples), groups, texts, outcomes, rewards, correct, advantages, reasons, stale)
+        return Rollout(list(questions), groups, texts, outcomes, rewards, correct, advantages, reasons, stale)
 
     def _check_alive(self, rewards: np.ndarray) -> None:
         """ValueError where no answer of DEAD_ROUNDS rounds in a row has a reward: every further step trains on
@@ -219,10 +223,10 @@ class Grpo:
         settings, micro, size = self.run.algorithm, self.run.train.micro_prompts, self.run.train.update_prompts
         on_policy, constant = self.run.train.prompts == size, rollout.constant
         steps = []
-        for start in range(0, len(rollout.samples), size):
+        for start in range(0, len(rollout.questions), size):
             rows = [
                 i
-                for i in range(start, min(start + size, len(rollout.samples)))
+                for i in range(start, min(start + size, len(rollout.questions)))
                 if not (settings.drop_zero_variance and constant[i])
             ]
             # Groups of like length share a micro-batch, so short answers are not padded to the longest of the step.
@@ -262,7 +266,7 @@ class Grpo:
         if self.run.algorithm.mask_truncated:
             keep &= np.array([[t.finish_reason == "stop" for t in rollout.groups[i]] for i in filled])
         return rollout_batch(
-            [rollout.samples[i].prompt for i in filled],
+            [rollout.questions[i].prompt for i in filled],
             [rollout.groups[i][part] for i in filled],
             rollout.advantages[filled][:, part],
             keep[:, part],
@@ -290,7 +294,7 @@ class Grpo:
         """
         lengths = np.array([[len(t) for t in group] for group in rollout.groups])
         stopped = np.array([[t.finish_reason == "stop" for t in group] for group in rollout.groups])
-        families = np.array([s.record.family or s.record.question_type for s in rollout.samples])
+        families = np.array([q.record.family or q.record.question_type for q in rollout.questions])
         out = {
             "reward/mean": float(np.nanmean(rollout.rewards)),
             "pass_rate": float(np.nanmean(rollout.correct)),

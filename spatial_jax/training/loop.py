@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, Preempted, PreemptionGuard
-from spatial_jax.data.encode import SampleEncoder
+from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
-from spatial_jax.data.plan import plan_samples
+from spatial_jax.data.plan import plan_questions
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import open_mixture
 from spatial_jax.metrics import (
@@ -71,7 +71,7 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs
     """
     data = setup.run.data
     sources = open_mixture(data.paths, data.split, data.families)
-    encoder = SampleEncoder(
+    encoder = QuestionEncoder(
         setup.processor, PromptStyle(data.prompt_mode, data.system), cache_bytes=data.cache_mib << 20
     )
     seen: dict[str, list[dict[str, Any]]] = {}
@@ -87,7 +87,7 @@ def make_pipeline(setup: Setup, scorer: AnswerScorer | None = None, pairs: Pairs
         if pairs is not None:
             check = pairs.check(encoder, answer)
         plans = [
-            plan_samples(
+            plan_questions(
                 source,
                 encoder,
                 max_prompt_tokens=longest[0],
@@ -305,7 +305,7 @@ def _steps(
     if validation is not None and trainer.step == 0:
         writer.write(0, validate(trainer, validation, timer) | timer.flush())
     while trainer.step < run.train.steps:
-        samples, metrics, gallery = (grpo_step if isinstance(method, Grpo) else supervised_step)(
+        questions, metrics, gallery = (grpo_step if isinstance(method, Grpo) else supervised_step)(
             trainer, method, updater, timer
         )
         trainer.step += 1
@@ -326,7 +326,7 @@ def _steps(
             "programs": float(updater.programs),
             **timer.flush(),
         }
-        metrics |= step_flops(trainer.setup, samples, metrics)
+        metrics |= step_flops(trainer.setup, questions, metrics)
         if validated or trainer.step % run.log.console_every == 0 or trainer.step in (1, run.train.steps):
             writer.write(trainer.step, metrics)
             for alarm in watch.update({"step": trainer.step, **metrics}):
@@ -360,7 +360,7 @@ def validate(trainer: Trainer, validation: Validation, timer: PhaseTimer) -> dic
     return metrics
 
 
-Taken = tuple[list[Any], dict[str, float], list[dict[str, Any]]]  # samples, metrics, gallery entries
+Taken = tuple[list[Any], dict[str, float], list[dict[str, Any]]]  # questions, metrics, gallery entries
 
 
 def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTimer) -> Taken:
@@ -375,19 +375,19 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
 
     def sample(count: int, step: int, first: int) -> Sampled:
         with timer("data"):
-            samples = trainer.pipeline.take(count)
-        return method.sample(samples, params, step, first, timer)
+            questions = trainer.pipeline.take(count)
+        return method.sample(questions, params, step, first, timer)
 
     sampled, trainer.ahead = trainer.ahead, None
     stale = sampled is not None
     rounds: list[Rollout] = []
     while (need := trainer.refill.need()) and (not rounds or run.algorithm.refill_rounds > 1):
-        sampled = sampled or sample(need, trainer.step, sum(len(r.samples) for r in rounds))
+        sampled = sampled or sample(need, trainer.step, sum(len(r.questions) for r in rounds))
         if run.rollout.overlap and not rounds and trainer.step + 1 < run.train.steps:
             trainer.ahead = sample(run.train.prompts, trainer.step + 1, 0)
         rounds.append(method.collect(sampled, timer, stale=stale and not rounds))
-        trainer.refill.add([(rounds[-1], i) for i in range(len(rounds[-1].samples))], rounds[-1].reasons)
-        for asked, row, reason in zip(rounds[-1].samples, rounds[-1].outcomes, rounds[-1].reasons):
+        trainer.refill.add([(rounds[-1], i) for i in range(len(rounds[-1].questions))], rounds[-1].reasons)
+        for asked, row, reason in zip(rounds[-1].questions, rounds[-1].outcomes, rounds[-1].reasons):
             trainer.curriculum.observe(asked.record, [o.correct for o in row], dropped=reason, source=asked.dataset)
         sampled = None
     kept, counts = trainer.refill.take()
@@ -408,13 +408,13 @@ def grpo_step(trainer: Trainer, method: Grpo, updater: Updater, timer: PhaseTime
                 trainer.state, setup.frozen, batches, count, {"entropy": np.float32(trainer.entropy.active)}
             )
             taken.append(jax.device_get(sums))
-            keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [s.record_id for s in rollout.samples])
+            keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [q.record_id for q in rollout.questions])
     metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None)
     metrics |= counts.metrics() | (trainer.curriculum.metrics() if run.curriculum.enabled else {})
     if "entropy" in metrics:
         metrics["entropy/coef"] = trainer.entropy.update(metrics["entropy"])
     return (
-        rollout.samples,
+        rollout.questions,
         metrics | step_sums(taken),
         rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup),
     )
@@ -430,15 +430,19 @@ def gallery_groups(settings: LogSettings, step: int) -> int:
 def supervised_step(trainer: Trainer, method: Any, updater: Updater, timer: PhaseTimer) -> Taken:
     """One batch of SFT or DPO."""
     with timer("data"):
-        samples = trainer.pipeline.take(trainer.setup.run.train.prompts)
+        questions = trainer.pipeline.take(trainer.setup.run.train.prompts)
     with timer("batch"):
-        minibatches = method.minibatches(samples)
+        minibatches = method.minibatches(questions)
     taken = []
     for batches, count in minibatches:
         with timer("update"):
             trainer.state, sums = updater(trainer.state, trainer.setup.frozen, batches, count)
             taken.append(jax.device_get(sums))
         keep_skipped(
-            trainer.setup.workdir, trainer.step + 1, batches, taken[-1], [getattr(s, "record_id", "") for s in samples]
+            trainer.setup.workdir,
+            trainer.step + 1,
+            batches,
+            taken[-1],
+            [getattr(q, "record_id", "") for q in questions],
         )
-    return samples, method.metrics(samples, functools.reduce(add_sums, taken)) | step_sums(taken), []
+    return questions, method.metrics(questions, functools.reduce(add_sums, taken)) | step_sums(taken), []

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from spatial_jax.data.encode import SampleEncoder
+from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.prompts import target_parts, write_target
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource
@@ -69,8 +69,8 @@ class Pairs:
             )
         return write_target(self._mode, found, retold(thought, record, right, found))
 
-    def check(self, encoder: SampleEncoder, longest: int) -> Callable[[QuestionRecord], None]:
-        """For `plan_samples`: raises ValueError for a record that has no rejected response of at most `longest`
+    def check(self, encoder: QuestionEncoder, longest: int) -> Callable[[QuestionRecord], None]:
+        """For `plan_questions`: raises ValueError for a record that has no rejected response of at most `longest`
         tokens, its end included.
         """
 

@@ -53,7 +53,7 @@ def record_in_pixels(record: QuestionRecord) -> dict[str, Any]:
 def truth_check(
     scorer: AnswerScorer, seen: dict[str, list[dict[str, Any]]] | None = None
 ) -> Callable[[QuestionRecord], None]:
-    """For `plan_samples`: raises ValueError for a record that the run's reward cannot score. `seen` gets the first
+    """For `plan_questions`: raises ValueError for a record that the run's reward cannot score. `seen` gets the first
     PROBED records of each reward kind.
     """
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spatial_jax.data.encode import Sample
+from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.training.batches import Buckets, GroupBatch, Target, shared_length, target_batch, turns_batch
 from spatial_jax.training.demonstrations import demonstration
@@ -18,11 +18,11 @@ from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 
 
-def by_picture(samples: Sequence[Sample], most: int, buckets: Buckets) -> list[list[Sample]]:
+def by_picture(questions: Sequence[EncodedQuestion], most: int, buckets: Buckets) -> list[list[EncodedQuestion]]:
     """Neighbours on the same pictures as groups of at most `most`; they stay alone where their prompts part before the
     picture's end, or their own parts would not fit the answer buckets."""
     groups = []
-    for _, same in itertools.groupby(samples, key=lambda s: (s.dataset, s.record.scene_id, s.record.images)):
+    for _, same in itertools.groupby(questions, key=lambda q: (q.dataset, q.record.scene_id, q.record.images)):
         rest = list(same)
         for at in range(0, len(rest), most):
             group = rest[at : at + most]
@@ -53,17 +53,17 @@ class Sft:
             "entropy": jnp.sum(jnp.where(mask, entropy, 0.0)),
         }
 
-    def minibatches(self, samples: Sequence[Sample]) -> list[tuple[list[GroupBatch], float]]:
+    def minibatches(self, questions: Sequence[EncodedQuestion]) -> list[tuple[list[GroupBatch], float]]:
         """(micro-batches, answer tokens) of each optimizer step; `prompts` of the settings counts questions."""
         size, cut = self.run.train.update_prompts, self._of_turns if self.run.rollout.turns > 1 else self._by_picture
-        steps = [cut(samples[start : start + size]) for start in range(0, len(samples), size)]
+        steps = [cut(questions[start : start + size]) for start in range(0, len(questions), size)]
         return [(batches, float(sum(np.sum(b.answers.loss_mask) for b in batches))) for batches in steps]
 
-    def _by_picture(self, samples: Sequence[Sample]) -> list[GroupBatch]:
+    def _by_picture(self, questions: Sequence[EncodedQuestion]) -> list[GroupBatch]:
         """Micro-batches of groups of like size, of about `micro_prompts` questions: a lone question costs no empty
         places beside it.
         """
-        groups, batches = by_picture(samples, self.run.data.together, self.setup.buckets), []
+        groups, batches = by_picture(questions, self.run.data.together, self.setup.buckets), []
         for size in sorted({_power_of_two(len(group)) for group in groups}):
             alike = [
                 [Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size
@@ -75,13 +75,13 @@ class Sft:
                 batches.append(target_batch(chosen + [empty] * (per_micro - len(chosen)), self.setup.buckets, size))
         return batches
 
-    def _of_turns(self, samples: Sequence[Sample]) -> list[GroupBatch]:
+    def _of_turns(self, questions: Sequence[EncodedQuestion]) -> list[GroupBatch]:
         """Micro-batches of answers of several turns, each alone behind its pictures."""
         size, batches = self.run.train.micro_prompts, []
-        for at in range(0, len(samples), size):
-            chosen = samples[at : at + size]
+        for at in range(0, len(questions), size):
+            chosen = questions[at : at + size]
             empty = size - len(chosen)
-            answers = [demonstration(sample, self.setup) for sample in chosen]
+            answers = [demonstration(question, self.setup) for question in chosen]
             batches.append(
                 turns_batch(
                     [s.prompt for s in chosen] + [chosen[0].prompt] * empty,
@@ -91,12 +91,12 @@ class Sft:
             )
         return batches
 
-    def metrics(self, samples: Sequence[Sample], sums: dict[str, Any]) -> dict[str, float]:
+    def metrics(self, questions: Sequence[EncodedQuestion], sums: dict[str, Any]) -> dict[str, float]:
         """Loss and entropy a token."""
         tokens = max(float(sums["tokens"]), 1.0)
         return {
             "loss": float(sums["loss"]) / tokens,
             "entropy": float(sums["entropy"]) / tokens,
             "answer_tokens": tokens,
-            "length/mean": tokens / len(samples),
+            "length/mean": tokens / len(questions),
         }

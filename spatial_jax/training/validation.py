@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.data.encode import Sample, SampleEncoder
+from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import QuestionSource, open_questions
@@ -31,7 +31,7 @@ class Validation:
         self.sampling = dataclasses.replace(
             sampling_params(setup), temperature=self.settings.temperature, top_p=1.0, top_k=0, min_p=0.0
         )
-        self._encoder = SampleEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system))
+        self._encoder = QuestionEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system))
         sources = []
         for path in data.paths:
             try:
@@ -58,8 +58,8 @@ class Validation:
         rewards, right, cut = [], [], []
         for start in range(0, len(self._places), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(self._places)))
-            samples = [(p, self._encoder.finish(self._encoder(*self._places[p]))) for p in places]
-            usable = [(p, s) for p, s in samples if isinstance(s, Sample)]
+            questions = [(p, self._encoder.finish(self._encoder(*self._places[p]))) for p in places]
+            usable = [(p, s) for p, s in questions if isinstance(s, EncodedQuestion)]
             if not usable:
                 continue
             groups = sample_groups(
@@ -71,12 +71,12 @@ class Validation:
                 self.sampling,
                 prompt_ids=[p for p, _ in usable],
             )
-            for (_, sample), group in zip(usable, groups):
-                outcomes = [o for o in self.answers(sample, group).outcomes if o.reward is not None]
+            for (_, question), group in zip(usable, groups):
+                outcomes = [o for o in self.answers(question, group).outcomes if o.reward is not None]
                 if outcomes:
                     rewards.append(float(np.mean([o.reward for o in outcomes])))
                     right.append(float(np.mean([bool(o.correct) for o in outcomes])))
-                    families.setdefault(sample.record.family or sample.record.question_type, []).append(rewards[-1])
+                    families.setdefault(question.record.family or question.record.question_type, []).append(rewards[-1])
                 cut.append(float(np.mean([t.finish_reason != "stop" for t in group])))
         if not rewards:
             return {}

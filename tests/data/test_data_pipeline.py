@@ -14,11 +14,11 @@ import question_sets
 from spatial_jax.data import (
     PipelineSettings,
     PromptStyle,
+    QuestionEncoder,
     QuestionPipeline,
-    SampleEncoder,
     Unusable,
     open_questions,
-    plan_samples,
+    plan_questions,
 )
 from spatial_jax.data import pipeline as pipeline_module
 from spatial_jax.data.integrity import DatasetError
@@ -63,7 +63,7 @@ def same(one, two):
 
 def pipeline(datasets, policy, cache=0, style=None, weights=(), **settings):
     sources = [open_questions(folder) for folder in datasets]
-    MADE.append(QuestionPipeline(sources, SampleEncoder(policy, style, cache), PipelineSettings(**settings), weights))
+    MADE.append(QuestionPipeline(sources, QuestionEncoder(policy, style, cache), PipelineSettings(**settings), weights))
     return MADE[-1]
 
 
@@ -211,7 +211,7 @@ def test_corrupt_records_are_named_skipped_and_counted(tmp_path, policy, caplog)
         assert any("sha256" in line for line in caplog.messages) and len(source) == 20
         broken = [i for i in range(20) if isinstance(source[i], Unusable)]
         assert len(broken) == 1 and broken[0] >= 10
-        running = QuestionPipeline([source], SampleEncoder(policy), PipelineSettings(threads=2))
+        running = QuestionPipeline([source], QuestionEncoder(policy), PipelineSettings(threads=2))
         seen = {sample.record_id for sample in running.take(40)}
     assert len(seen) == 16 and running.skipped.total == 4
     text = "\n".join(caplog.messages)
@@ -227,9 +227,9 @@ def test_plan_names_what_does_not_fit(tmp_path, policy, caplog):
     records[4] = dataclasses.replace(records[4], question="far " * 400)
     records[7] = dataclasses.replace(records[7], widths=(0,), heights=(0,))
     source = open_questions(question_sets.write(tmp_path / "set", records))
-    encoder = SampleEncoder(policy)
+    encoder = QuestionEncoder(policy)
     with caplog.at_level(logging.INFO):
-        plan = plan_samples(source, encoder, max_prompt_tokens=300, max_patches=600, max_target_tokens=32)
+        plan = plan_questions(source, encoder, max_prompt_tokens=300, max_patches=600, max_target_tokens=32)
         plan.report()
     assert [o.position for o in plan.offenders] == [2, 4, 7]
     assert "more than 600 patches (lower max_pixels or add a patch bucket): closer/00002 needs" in caplog.text
@@ -256,7 +256,7 @@ def test_families_and_several_pictures_and_videos(tmp_path, policy):
     assert [source.of_families(["b"])[i].family for i in range(3)] == ["b"] * 3
     with pytest.raises(DatasetError, match="no record of depth in split train; there are a, b, clip, several"):
         open_questions(source.directory, families=["depth"])
-    encoder = SampleEncoder(policy)
+    encoder = QuestionEncoder(policy)
     many, clip = encoder(source, 6), encoder(source, 7)
     assert many.prompt.grid_thw.tolist() == [[1, 4, 6]] * 3 and set(many.prompt.type_ids.tolist()) == {0, 1}
     text = policy.decode(many.prompt.input_ids, skip_special_tokens=False)
@@ -266,7 +266,7 @@ def test_families_and_several_pictures_and_videos(tmp_path, policy):
         and text.rstrip().endswith("<|im_start|>assistant")
     )
     assert clip.prompt.grid_thw[0, 0] == 2 and set(clip.prompt.type_ids.tolist()) == {0, 2}
-    plan = plan_samples(source, encoder, max_prompt_tokens=10_000)
+    plan = plan_questions(source, encoder, max_prompt_tokens=10_000)
     assert plan.tokens.tolist() == [len(encoder(source, i).prompt) for i in range(8)] and not plan.offenders
 
 

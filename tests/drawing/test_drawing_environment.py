@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from spatial_jax.data.encode import SampleEncoder
+from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.drawing import Album, DrawingError, Operation, parse, render
 from spatial_jax.models.configs import published
@@ -150,7 +150,7 @@ def world(tmp_path_factory):
     record = question_sets.record(
         0, images=(out.getvalue(),), widths=(224,), heights=(168,), answer="cup", reward='{"kind": "word"}'
     )
-    encoder = SampleEncoder(processor, PromptStyle("drawing"))
+    encoder = QuestionEncoder(processor, PromptStyle("drawing"))
     sample = encoder.finish(encoder.encode(record))
     assert len(sample.prompt) == encoder.measure(record)[0]
     return processor, sample

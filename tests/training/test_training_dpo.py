@@ -9,7 +9,7 @@ from question_sets import make_policy_folder, record, write
 
 from configs import quickstart
 from spatial_jax import config as run_config
-from spatial_jax.data.encode import SampleEncoder
+from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.fresh import SIZES
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.models import QwenVL, read_config, save_pretrained, split_model
@@ -44,7 +44,7 @@ def dpo(tmp_path_factory):
     run.data.update({"prompt_buckets": (96,), "max_pixels": 112 * 112})
     run.train.update({"steps": 1, "prompts": 2, "update_prompts": 2, "micro_prompts": 2})
     setup = make_setup(run_config.strict(run), folder)
-    return Dpo(setup), SampleEncoder(setup.processor, PromptStyle("bare", ""))
+    return Dpo(setup), QuestionEncoder(setup.processor, PromptStyle("bare", ""))
 
 
 def free(i, **changes):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from question_sets import record, write
 
-from spatial_jax.data.plan import plan_samples
+from spatial_jax.data.plan import plan_questions
 from spatial_jax.data.source import open_questions
 from spatial_jax.rewards import RewardUnavailable, probe
 from spatial_jax.rewards.scoring import Outcome
@@ -42,7 +42,7 @@ class Prompt:
 
 
 class Asked:
-    """What scoring uses of a Sample."""
+    """What scoring uses of an EncodedQuestion."""
 
     def __init__(self, reward='{"kind": "choice"}', **changes):
         self.record, self.prompt = record(0, reward=reward, **changes), Prompt()
@@ -153,7 +153,7 @@ def test_planted_faults_are_named_before_step_0(tmp_path):
     }
     source = open_questions(write(tmp_path, [record(0), *faults.values()]), "train")
     scorer = make_scorer("bare")
-    plan = plan_samples(source, Measures(), max_prompt_tokens=200, check=truth_check(scorer))
+    plan = plan_questions(source, Measures(), max_prompt_tokens=200, check=truth_check(scorer))
     named = {o.position: o.reason for o in plan.offenders}
     assert sorted(named) == [1, 2, 3, 4, 5, 6, 7]
     for position, item in zip(range(1, 8), faults.values()):
