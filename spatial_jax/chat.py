@@ -24,7 +24,8 @@ from PIL import Image, ImageDraw
 
 from spatial_jax.command_line import start
 from spatial_jax.data.asked import Asking, read_asking, settle
-from spatial_jax.data.prompts import PROMPT_MODES, instruction
+from spatial_jax.data.prompts import instruction
+from spatial_jax.forms import FORMS, get_form
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
 from spatial_jax.processing.user_text import as_text
@@ -52,7 +53,7 @@ _SYSTEM = flags.DEFINE_string(
 _PROMPT_MODE = flags.DEFINE_enum(
     "prompt_mode",
     None,
-    [mode for mode in PROMPT_MODES if mode != "drawing"],
+    [form.name for form in FORMS.values() if not form.several_turns],
     "How to answer; default: as the policy was trained, else vanilla.",
     flag_values=_FLAGS,
 )
@@ -274,7 +275,7 @@ def asked_as(folder: Path) -> Asking:
         "max_pixels": _MAX_PIXELS.value,
     }
     trained = read_asking(folder)
-    if trained is not None and trained.prompt_mode == "drawing" and _PROMPT_MODE.value is None:
+    if trained is not None and get_form(trained.prompt_mode).several_turns and _PROMPT_MODE.value is None:
         told["prompt_mode"] = "think_answer"
     asking, line = settle(folder, told)
     print(f"chat: {line}", file=sys.stderr)

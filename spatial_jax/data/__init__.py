@@ -11,7 +11,7 @@ _FILES = {
     "integrity": ("DatasetError",),
     "pipeline": ("PipelineSettings", "QuestionPipeline"),
     "plan": ("QuestionPlan", "plan_questions"),
-    "prompts": ("PROMPT_MODES", "PromptStyle", "answer_text", "build_messages", "instruction", "target_text"),
+    "prompts": ("PromptStyle", "answer_text", "build_messages", "instruction", "target_text"),
     "records": ("QuestionRecord", "SceneObject", "SceneRecord", "resolve"),
     "source": ("QuestionSource", "Unusable", "check_families", "open_mixture", "open_questions"),
 }

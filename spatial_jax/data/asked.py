@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.data.prompts import PROMPT_MODES
+from spatial_jax.forms import FORMS
 from spatial_jax.models import ASKING_FILE, checkpoint_directory, read_config
 from spatial_jax.models.configs import DEFAULT_POSITION_RULE, POSITION_RULES
 from spatial_jax.processing import Processor
@@ -73,8 +73,8 @@ def read_asking(directory: str | Path) -> Asking | None:
     if not isinstance(stated, dict):
         raise ValueError(f"{path}: must be an object, not {type(stated).__name__}; export the policy again")
     problem = next((f"{key!r} is not known here" for key in stated if key not in known), "")
-    if stated.get("prompt_mode") not in PROMPT_MODES:
-        problem = f"prompt_mode {stated.get('prompt_mode')!r} is not one of {', '.join(PROMPT_MODES)}"
+    if stated.get("prompt_mode") not in FORMS:
+        problem = f"prompt_mode {stated.get('prompt_mode')!r} is not one of {', '.join(FORMS)}"
     if stated.get("position_rule", DEFAULT_POSITION_RULE) not in POSITION_RULES:
         problem = f"position_rule {stated['position_rule']!r} is not one of {', '.join(POSITION_RULES)}"
     if not isinstance(stated.get("system"), (str, type(None))):

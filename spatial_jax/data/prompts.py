@@ -1,10 +1,8 @@
 """A question record as chat messages, and the answer a supervised example teaches.
 
-Prompt modes (vsGRPO's vanilla, think and observe; Spatial-SSRL's boxed answer): what the response must look like. The
-reward's `format` of the same name checks it; "vanilla" asks for the bare answer (format "none"); "bare" adds nothing to
-the question, neither an instruction nor lettered options, for questions that say by themselves how to answer; "drawing"
-lets the policy draw on the pictures over several turns (data/drawing.py), so it numbers them, and the frames of a video
-are pictures.
+A prompt mode is the name of a response form (forms.py: vsGRPO's vanilla, think and observe; Spatial-SSRL's boxed
+answer; ...). A plain form adds nothing to the question, neither an instruction nor lettered options; a form of several
+turns lets the policy draw on the pictures, so it numbers them, and the frames of a video are pictures.
 """
 
 from __future__ import annotations
@@ -14,17 +12,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from spatial_jax.data.drawing import SYSTEM as DRAWING_SYSTEM
-from spatial_jax.data.drawing import index_line
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.drawing.texts import index_line
+from spatial_jax.forms import FORMS, get_form
 from spatial_jax.processing.user_text import as_text
 from spatial_jax.reading import parse_object
 
-PROMPT_MODES = ("bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing")
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARK = re.compile(r"<image>|<video>")
 _UNITS = {"m": "metres", "cm": "centimetres", "m2": "square metres", "px": "pixels", "deg": "degrees"}
-_FORMS = {
+_KINDS = {
     "mcq": "the letter of the right option",
     "number": "a number",
     "box": "the box [x1, y1, x2, y2] in pixels",
@@ -32,26 +29,6 @@ _FORMS = {
     "word": "one or two words",
     "direction": "one or two words",
     "free": "",
-}
-_WRAP = {
-    "answer_tag": "Write {form} inside <answer></answer>.",
-    "think_answer": "First think it through inside <think></think>, then write {form} inside <answer></answer>.",
-    "observe_answer": (
-        "First describe what you see inside <observe></observe>, then write {form} inside <answer></answer>."
-    ),
-    "think_boxed": "First think it through inside <think></think>, then put {form} in \\boxed{{}}.",
-    "drawing": "Begin to think; in your last reply write {form} inside <answer></answer>.",
-}
-_TARGETS = {
-    # A leading space: words of the question and of the answer are then the same tokens, which a small model copies far
-    # sooner.
-    "bare": " {answer}",
-    "vanilla": "{answer}",
-    "answer_tag": "<answer>{answer}</answer>",
-    "think_answer": "<think>{thought}</think>\n<answer>{answer}</answer>",
-    "observe_answer": "<observe>{thought}</observe>\n<answer>{answer}</answer>",
-    "think_boxed": "<think>{thought}</think>\n\\boxed{{{answer}}}",
-    "drawing": "<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
 }
 
 
@@ -65,8 +42,8 @@ class PromptStyle:
     system: str | None = None
 
     def __post_init__(self) -> None:
-        if self.mode not in PROMPT_MODES:
-            raise ValueError(f"prompt mode {self.mode!r} is unknown; use one of {', '.join(PROMPT_MODES)}")
+        if self.mode not in FORMS:
+            raise ValueError(f"prompt mode {self.mode!r} is unknown; use one of {', '.join(FORMS)}")
 
 
 DEFAULT_STYLE = PromptStyle()
@@ -76,15 +53,13 @@ def instruction(mode: str, question_type: str = "free", unit: str = "", question
     """The sentence that follows the question; "" where the question itself says how to answer and the mode asks for
     nothing more.
     """
-    if mode == "bare":
-        return ""
-    form = _FORMS.get(question_type, "")
+    form, kind = get_form(mode), _KINDS.get(question_type, "")
     if question_type == "number" and unit:
-        form += f" in {_UNITS.get(unit, unit)}"
-    if mode == "vanilla":
+        kind += f" in {_UNITS.get(unit, unit)}"
+    if not form.tagged:
         stated = "answer with" in question.lower() or "[x1" in question
-        return "" if stated or not form else f"Answer with {form}."
-    return _WRAP[mode].format(form=form or "the answer")
+        return "" if stated or not kind else form.instruction.format(form=kind)
+    return form.instruction.format(form=kind or "the answer")
 
 
 def question_text(record: QuestionRecord, mode: str) -> str:
@@ -92,7 +67,7 @@ def question_text(record: QuestionRecord, mode: str) -> str:
     left in.
     """
     text = record.question
-    if mode == "bare":
+    if get_form(mode).plain:
         return text
     if record.question_type == "mcq" and not _lists_options(text, record.options):
         text += "".join(f"\n{LETTERS[i]}. {option}" for i, option in enumerate(record.options))
@@ -114,12 +89,14 @@ def build_messages(
     record: QuestionRecord, style: PromptStyle = DEFAULT_STYLE, sizes: Sequence[tuple[int, int]] = ()
 ) -> list[dict[str, Any]]:
     """Chat messages with {"type": "image"} or {"type": "video"} parts at the question's marks; without marks the
-    pictures come first. `sizes`: (width, height) of each picture as the model sees it, which only "drawing" tells.
+    pictures come first. `sizes`: (width, height) of each picture as the model sees it, which only forms of several
+    turns tell.
 
     Raises ValueError when marks and pictures do not match."""
     what = "video" if shows_video(record, style.mode) else "image"
     count = min(1, len(record.images)) if what == "video" else len(record.images)
-    numbered = style.mode == "drawing" and len(sizes) == count
+    form = get_form(style.mode)
+    numbered = form.several_turns and len(sizes) == count
     numbers = [_text_part(index_line(i + 1, sizes[i])) if numbered else [] for i in range(count)]
     text = question_text(record, style.mode)
     content: list[dict[str, Any]] = []
@@ -136,13 +113,13 @@ def build_messages(
         at = match.end()
     content += _text_part(text[at:])
     turn = {"role": "user", "content": content}
-    system = DRAWING_SYSTEM if style.system is None and style.mode == "drawing" else style.system
+    system = form.system if style.system is None else style.system
     return [turn] if system is None else [{"role": "system", "content": system}, turn]
 
 
 def shows_video(record: QuestionRecord, mode: str) -> bool:
     """Whether the record's pictures go to the model as one video."""
-    return mode != "drawing" and is_video(record)
+    return is_video(record) and not get_form(mode).several_turns
 
 
 def is_video(record: QuestionRecord) -> bool:
@@ -184,18 +161,13 @@ def target_parts(record: QuestionRecord, mode: str) -> tuple[str, str]:
     "thought", else its answer sentence "sentence", else one plain sentence).
     """
     meta = parse_object(record.meta)
-    answer = record.answer if mode == "bare" else answer_text(record)
+    answer = record.answer if get_form(mode).plain else answer_text(record)
     return answer, meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."
-
-
-def write_target(mode: str, answer: str, thought: str) -> str:
-    """A response of a prompt mode's form; forms without a thought leave it out."""
-    return _TARGETS[mode].format(answer=answer, thought=thought)
 
 
 def target_text(record: QuestionRecord, mode: str) -> str:
     """The response that supervised fine-tuning teaches: `target_parts` in the mode's form."""
-    return write_target(mode, *target_parts(record, mode))
+    return get_form(mode).write(*target_parts(record, mode))
 
 
 def _text_part(text: str) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from spatial_jax.rewards.parsing.operations import BOX, PATH, is_box, is_path, json_blocks, read_items
+from spatial_jax.drawing.grammar import BOX, PATH, is_box, is_path, json_blocks, read_items
 
 
 class DrawingError(ValueError):

@@ -15,6 +15,7 @@ from jax.sharding import Mesh
 from spatial_jax.data.asked import UNKNOWN, Asking, settle
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import EngineSettings, EvalSettings
+from spatial_jax.forms import get_form
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.models.policy import read_config
 from spatial_jax.models.sharding import tensor_ways
@@ -86,7 +87,7 @@ class Sampler:
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
         self.prompts_per_call, self.asking, self.asked = prompts_per_call, asking, asked
         most = (asking.turns if asking.turns > 1 else MAX_TURNS, asking.max_pictures or MAX_PICTURES)
-        self.drawing = most if asking.prompt_mode == "drawing" else None
+        self.drawing = most if get_form(asking.prompt_mode).several_turns else None
 
     @classmethod
     def from_directory(cls, directory: str | Path, settings: EvalSettings) -> Sampler:

@@ -19,8 +19,10 @@ from absl import logging
 
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
+from spatial_jax.forms import extract_answer, get_format
 from spatial_jax.reading import parse_object
-from spatial_jax.rewards import extract_answer, outcome_many, parse_box, parse_choice, parse_number
+from spatial_jax.rewards import outcome_many, parse_box, parse_choice, parse_number
+from spatial_jax.rewards.kinds import response_format
 
 MAX_CANDIDATES = 20  # constants tried by the blind guesser, a family
 MAX_PROBES = 80  # train records on which they are tried, a family
@@ -65,7 +67,7 @@ def parsed_answer(record: Mapping[str, Any], response: str) -> Any:
     """What the rewards' parsers find in a response for the record's kind of question, None when nothing of that kind
     stands in it.
     """
-    answer = extract_answer(response, record["reward"].get("format", "none"))
+    answer = extract_answer(response, response_format(record["reward"]))
     if answer is None or not answer.strip():
         return None
     kind = record["question_type"]
@@ -78,22 +80,12 @@ def parsed_answer(record: Mapping[str, Any], response: str) -> Any:
     return answer
 
 
-_FORMS = {
-    "none": "{}",
-    "answer_tag": "<answer>{}</answer>",
-    "think_answer": "<think>seen</think><answer>{}</answer>",
-    "observe_answer": "<observe>seen</observe><answer>{}</answer>",
-    "think_boxed": "<think>seen</think>\\boxed{{{}}}",
-    "drawing": "<think>seen</think> Action: Answer\n<answer>{}</answer>",
-}
-
-
 def perfect_response(record: Mapping[str, Any], answer: str | None = None) -> str:
     """The record's answer (or another one) in the form that its reward asks for: what an oracle or a blind guesser
     writes.
     """
-    form = _FORMS.get(record["reward"].get("format", "none"), "{}")
-    return form.format(record["answer"] if answer is None else answer)
+    form = get_format(response_format(record["reward"]))
+    return form.write(record["answer"] if answer is None else answer, "seen")
 
 
 _OWN_TRUTH = (

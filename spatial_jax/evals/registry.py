@@ -8,8 +8,9 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from spatial_jax.blocks import strip_end_marks
 from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, missing
-from spatial_jax.rewards.parsing.tags import extract_answer, strip_end_marks
+from spatial_jax.forms import extract_answer, get_form
 
 _NAMES = (
     "cv_bench",
@@ -100,23 +101,12 @@ def check_item(benchmark: Benchmark, item: Item) -> None:
             )
 
 
-# Response forms by name, and the format whose answer each holds; the bare ones hold nothing but the answer.
-_FORM_FORMATS = {
-    "bare": "none",
-    "vanilla": "none",
-    **{name: name for name in ("answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing")},
-}
-
-
 def form_answer(response: str, form: str) -> str | None:
     """The answer that a response of a form holds (the whole stripped text for bare and vanilla), None when the form is
     not kept or its answer is empty. ValueError for an unknown form.
     """
-    if form not in _FORM_FORMATS:
-        raise ValueError(f"response form {form!r} is unknown; use one of {', '.join(_FORM_FORMATS)}")
-    if _FORM_FORMATS[form] == "none":
-        return strip_end_marks(response).strip()
-    return extract_answer(response, _FORM_FORMATS[form])
+    chosen = get_form(form)
+    return extract_answer(response, chosen.format) if chosen.tagged else strip_end_marks(response).strip()
 
 
 def score_response(
@@ -137,7 +127,7 @@ def score_response(
         text = form_answer(str(text), form)
         if text is None:
             return {"score": 0.0, "parsed": None}
-        if chosen.dress and _FORM_FORMATS[form] != "none":
+        if chosen.dress and get_form(form).tagged:
             text = chosen.dress(text, item, scoring)
     try:
         score, parsed = chosen.score(str(text), item, scoring)

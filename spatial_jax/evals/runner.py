@@ -33,9 +33,10 @@ from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.results import write_result
 from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
+from spatial_jax.forms import get_form
 from spatial_jax.processing import EncodedPrompt
 from spatial_jax.processing.user_text import as_text
-from spatial_jax.rewards.base import OWN_FORMAT
+from spatial_jax.rewards.kinds import has_own_format
 
 HELDOUT_TOKENS = 256
 THOUGHT_TOKENS = 1024  # of a reply with a thought
@@ -128,9 +129,10 @@ def reward_kind(record: QuestionRecord) -> str:
 def in_form(record: QuestionRecord, mode: str) -> QuestionRecord:
     """The record scored by the answer that stands in the form its policy answers in."""
     reward = json.loads(record.reward)
-    if mode in ("bare", "vanilla") or reward.get("kind") in OWN_FORMAT:
+    form = get_form(mode)
+    if not form.tagged or has_own_format(reward):
         return record
-    return dataclasses.replace(record, reward=json.dumps({**reward, "format": mode}))
+    return dataclasses.replace(record, reward=json.dumps({**reward, "format": form.format}))
 
 
 def without_pictures(record: QuestionRecord) -> QuestionRecord:
@@ -155,8 +157,8 @@ def run_heldout(
     """
     chosen, asking = settings.sampling, sampler.asking
     records = [in_form(record, asking.prompt_mode) for record in records]
-    brief = asking.prompt_mode in ("bare", "vanilla", "answer_tag")
-    tokens = asking.max_new_tokens or (HELDOUT_TOKENS if brief else THOUGHT_TOKENS)
+    thinks = get_form(asking.prompt_mode).thinks
+    tokens = asking.max_new_tokens or (THOUGHT_TOKENS if thinks else HELDOUT_TOKENS)
     tokens = chosen.max_new_tokens or min(tokens, max(sampler.engine.answer_buckets))
     sampling = sampler.sampling(
         max_new_tokens=tokens, temperature=chosen.temperature, top_p=chosen.top_p, top_k=chosen.top_k, seed=chosen.seed

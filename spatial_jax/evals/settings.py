@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from spatial_jax.forms import FormName
 from spatial_jax.ranges import Axis, Buckets, Count, NotNegative, Seed32, ShareAbove0, Whole, check_ranges
 
 
@@ -24,9 +25,7 @@ class PolicySettings:
     video_min_pixels: Count | None = None  # of a video's frame (of the whole clip for Qwen3-VL)
     video_max_pixels: Count | None = None
     system: str | None = None  # system message; "template": the chat template's own
-    prompt_mode: (
-        Literal["bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"] | None
-    ) = None  # self-built sets only
+    prompt_mode: FormName | None = None  # self-built sets only
 
 
 @dataclasses.dataclass(frozen=True)

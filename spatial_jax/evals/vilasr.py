@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from spatial_jax.blocks import assistant_turns, first_block
 from spatial_jax.evals.benchmarks.base import Item, ItemError, Scored
 from spatial_jax.evals.mra import mra_vilasr, to_float
-from spatial_jax.rewards.parsing.tags import assistant_turns, first_block
 
 TYPES = ("multiple choice", "numerical", "regression", "vci")
 AXES = (

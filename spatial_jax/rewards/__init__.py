@@ -11,8 +11,6 @@ from spatial_jax.rewards.kinds.mra import mean_relative_accuracy
 from spatial_jax.rewards.kinds.overlong import overlong_penalty
 from spatial_jax.rewards.kinds.vsgrpo import min_relative
 from spatial_jax.rewards.parsing import (
-    extract_answer,
-    matches_format,
     parse_box,
     parse_choice,
     parse_number,
@@ -40,9 +38,7 @@ __all__ = [
     "check_record",
     "complete_spec",
     "evaluate",
-    "extract_answer",
     "is_correct",
-    "matches_format",
     "mean_relative_accuracy",
     "min_relative",
     "outcome_many",

@@ -6,7 +6,9 @@ import dataclasses
 import itertools
 from collections.abc import Iterator
 
+from spatial_jax.forms import get_format
 from spatial_jax.rewards.base import Record, Spec
+from spatial_jax.rewards.kinds import response_format
 from spatial_jax.rewards.parsing.choices import option_labels, truth_index
 from spatial_jax.rewards.parsing.orders import truth_order
 
@@ -25,25 +27,9 @@ class Attack:
     may_earn: str
 
 
-def format_of(spec: Spec) -> str:
-    """The format that a spec's responses have."""
-    kind = spec["kind"]
-    if kind == "vsgrpo":
-        return {"think": "think_answer", "observe": "observe_answer"}.get(spec.get("mode", "vanilla"), "none")
-    return {"ssrl": "think_boxed", "vilasr": "drawing"}.get(kind) or str(spec.get("format", "none"))
-
-
 def well_formed(spec: Spec, answer: str, thought: str = THOUGHT) -> str:
     """`answer` in the form that the spec asks for."""
-    forms = {
-        "none": answer,
-        "answer_tag": f"<answer>{answer}</answer>",
-        "think_answer": f"<think>{thought}</think>\n<answer>{answer}</answer>",
-        "observe_answer": f"<observe>{thought}</observe>\n<answer>{answer}</answer>",
-        "think_boxed": f"<think>{thought}</think>\n\\boxed{{{answer}}}",
-        "drawing": f"<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
-    }
-    return forms[format_of(spec)]
+    return get_format(response_format(spec)).write(answer, thought)
 
 
 def wrong_answer(record: Record) -> str:
@@ -116,7 +102,7 @@ def attacks(spec: Spec, record: Record) -> list[Attack]:
         Attack("wrong answer in good form", well_formed(spec, wrong_answer(record)), "shown"),
         Attack("the truth", well_formed(spec, str(record["answer"])), "all"),
     ]
-    if format_of(spec) not in ("none", "answer_tag"):
+    if get_format(response_format(spec)).thinks:
         found.append(Attack("empty thought, wrong answer", well_formed(spec, wrong_answer(record), ""), "nothing"))
         found.append(
             Attack(

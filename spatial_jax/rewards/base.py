@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from spatial_jax.rewards.parsing.tags import FORMATS, extract_answer, matches_format
+from spatial_jax.forms import extract_answer, format_names, get_format, matches_format
 
 Record = Mapping[str, Any]
 Spec = Mapping[str, Any]
@@ -61,21 +61,20 @@ class Context:
 @dataclasses.dataclass(frozen=True)
 class Kind:
     """A reward: `keys` its spec's own keys with defaults, `score(response, record, spec, context)`, `check(record,
-    spec)` raises ValueError where the record's truth cannot be scored against.
+    spec)` raises ValueError where the record's truth cannot be scored against. `own_format(spec)`: the format that a
+    kind defines itself (its paper's predicate and weight), which a run's form does not touch; None: the spec's key.
     """
 
     name: str
     keys: Mapping[str, Any]
     score: Callable[[str, Record, Spec, Context], Score]
     check: Callable[[Record, Spec], Any]
+    own_format: Callable[[Spec], str] | None = None
 
 
 # A shorter question can be an ordinary part of an answer ("Left?").
 _MIN_ECHO = 12
 
-# These kinds define the form of a response themselves (their papers' predicates and weights): a run's format does not
-# touch them.
-OWN_FORMAT = ("ssrl", "vsgrpo", "vilasr", "user", "format", "overlong")
 COMMON_KEYS: dict[str, Any] = {"format": "none", "format_weight": 0.0, "correct_at": 0.5, "overlong": None}
 
 
@@ -86,8 +85,8 @@ def answer_kind(
     check: Callable[[Record, Spec], Any],
 ) -> Kind:
     """A kind that scores the extracted answer: reward = (1 - format_weight) * accuracy + format_weight * format; under
-    the format "drawing" nothing where the accuracy is 0 (ViLaSR's gate: form alone earns nothing). A response without
-    an answer has accuracy 0; so has one that only repeats the question, which may list the objects in the true
+    a format of several turns nothing where the accuracy is 0 (ViLaSR's gate: form alone earns nothing). A response
+    without an answer has accuracy 0; so has one that only repeats the question, which may list the objects in the true
     order.
     """
 
@@ -99,7 +98,7 @@ def answer_kind(
         right = accuracy(answer, record, spec, context) if answer is not None else 0.0
         form = float(matches_format(response, spec["format"]))
         weight = float(spec["format_weight"])
-        gate = float(spec["format"] != "drawing" or right > 0)
+        gate = float(not get_format(spec["format"]).several_turns or right > 0)
         return Score(gate * ((1.0 - weight) * right + weight * form), right, form)
 
     return Kind(name, keys, score, check)
@@ -119,7 +118,7 @@ def check_choice(spec: Spec, key: str, allowed: tuple[str, ...]) -> None:
 
 def check_common(spec: Spec) -> None:
     """The keys that every spec may carry."""
-    check_choice(spec, "format", FORMATS)
+    check_choice(spec, "format", format_names())
     if not 0.0 <= float(spec["format_weight"]) <= 1.0:
         raise ValueError(
             f"reward {spec['kind']}: format_weight = {spec['format_weight']!r}; it must lie between 0 and 1"

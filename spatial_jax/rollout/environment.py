@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-from spatial_jax.data.drawing import shown_turn
 from spatial_jax.drawing import Album, DrawingError, parse, render
+from spatial_jax.drawing.texts import shown_turn
 from spatial_jax.processing.image import load_image, resize
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt

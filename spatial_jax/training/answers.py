@@ -20,10 +20,11 @@ from jax.sharding import Mesh
 from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.data.pipeline import QuestionPipeline
 from spatial_jax.data.records import CODE_REWARDS
+from spatial_jax.forms import NO_FORMAT, get_form
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
-from spatial_jax.rewards.base import OWN_FORMAT
+from spatial_jax.rewards.kinds import has_own_format
 from spatial_jax.rewards.scoring import Outcome, outcome_many, record_spec
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.environment import DrawingEnvironment, conversation
@@ -232,10 +233,8 @@ class AnswerScorer:
                 "function": settings.user_function,
                 "memory_gib": settings.user_memory_gib,
             }
-        form = settings.format or (
-            "none" if self.run.data.prompt_mode in ("bare", "vanilla") else self.run.data.prompt_mode
-        )
-        if form != "none" and spec.get("kind") not in OWN_FORMAT:
+        form = settings.format or get_form(self.run.data.prompt_mode).format
+        if form != NO_FORMAT and not has_own_format(spec):
             spec.update(format=form, format_weight=settings.format_weight)
         return spec
 

@@ -8,9 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from spatial_jax.data.encode import QuestionEncoder
-from spatial_jax.data.prompts import target_parts, write_target
+from spatial_jax.data.prompts import target_parts
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource
+from spatial_jax.forms import get_form
 from spatial_jax.rewards.attacks import well_formed
 from spatial_jax.rewards.base import Context, RewardUnavailable
 from spatial_jax.rewards.scoring import evaluate
@@ -67,7 +68,7 @@ class Pairs:
             raise ValueError(
                 f"no wrong answer of the right one's form can be made (reward {spec.get('kind')}): {right!r}"
             )
-        return write_target(self._mode, found, retold(thought, record, right, found))
+        return get_form(self._mode).write(found, retold(thought, record, right, found))
 
     def check(self, encoder: QuestionEncoder, longest: int) -> Callable[[QuestionRecord], None]:
         """For `plan_questions`: raises ValueError for a record that has no rejected response of at most `longest`

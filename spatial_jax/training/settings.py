@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+from spatial_jax.forms import FormName, get_form
 from spatial_jax.processing.buckets import PATCH_BUCKETS
 from spatial_jax.ranges import (
     Above1,
@@ -55,9 +56,7 @@ class DataSettings:
     weights: tuple[NotNegative, ...] = ()  # mixture weights; empty: by size
     split: str = "train"  # of the datasets
     families: tuple[str, ...] = ()  # only these question families; empty: all
-    prompt_mode: Literal[
-        "bare", "vanilla", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing"
-    ] = "think_answer"
+    prompt_mode: FormName = "think_answer"  # the response form: see forms.py
     system: str | None = None  # system message; None: the chat template's own
     min_pixels: Count | None = None  # None: the checkpoint's
     max_pixels: Count | None = 1003520  # area of a picture as the model sees it
@@ -280,7 +279,7 @@ class RunConfig:
                 " to 0"
             )
         if rollout.turns > 1 and (
-            self.data.prompt_mode != "drawing"
+            not get_form(self.data.prompt_mode).several_turns
             or train.method not in ("sft", "grpo")
             or rollout.overlap
             or self.data.together > 1

@@ -109,7 +109,7 @@ def test_what_nobody_told_is_as_it_was_trained(folder, tmp_path):
         ('{"prompt_mode": "bare", "system": 3}', "system must be a text"),
         ('{"prompt_mode": "bare", "max_new_tokens": -1}', "max_new_tokens must be a whole number above 0"),
         ('{"prompt_mode": "bare", "form": "x"}', "'form' is not known here"),
-        ('["bare"]', "must be an object"),
+        ('["bare"]', "an object"),
     ],
 )
 def test_a_file_that_cannot_be_that_is_one_line(folder, tmp_path, text, words):

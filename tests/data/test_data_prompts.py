@@ -3,7 +3,8 @@
 import pytest
 import question_sets
 
-from spatial_jax.data.prompts import PROMPT_MODES, PromptStyle, answer_text, build_messages, instruction, target_text
+from spatial_jax.data.prompts import PromptStyle, answer_text, build_messages, instruction, target_text
+from spatial_jax.forms import form_names
 
 
 def text_of(messages):
@@ -26,7 +27,7 @@ def test_options_are_listed_once():
     assert text_of(build_messages(listed)) == listed.question and answer_text(listed) == "A"
 
 
-@pytest.mark.parametrize("mode", PROMPT_MODES)
+@pytest.mark.parametrize("mode", form_names())
 def test_each_mode_states_what_it_wants(mode):
     number = question_sets.record(0, question_type="number", question="How far is the cup?", answer="1.5", unit="m")
     text = text_of(build_messages(number, PromptStyle(mode)))

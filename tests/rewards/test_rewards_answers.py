@@ -10,11 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spatial_jax.forms import extract_answer, matches_format
 from spatial_jax.rewards import score
 from spatial_jax.rewards.parsing import (
     clean,
-    extract_answer,
-    matches_format,
     matches_word,
     parse_box,
     parse_choice,

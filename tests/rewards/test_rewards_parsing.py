@@ -7,14 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spatial_jax.blocks import assistant_turns, block, last_boxed
+from spatial_jax.forms import extract_answer, matches_format
 from spatial_jax.rewards.parsing import (
-    assistant_turns,
-    block,
     clean,
-    extract_answer,
     first_number,
-    last_boxed,
-    matches_format,
     matches_word,
     parse_box,
     parse_choice,

@@ -10,12 +10,12 @@ from question_sets import record
 
 from data_prep import selfsup, synthesize
 from data_prep.annotate.__main__ import main as annotate
-from spatial_jax.data.prompts import PROMPT_MODES, target_parts, target_text
+from spatial_jax.data.prompts import target_parts, target_text
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import open_questions
-from spatial_jax.rewards.base import OWN_FORMAT
+from spatial_jax.forms import extract_answer, form_names, matches_format
+from spatial_jax.rewards.kinds import has_own_format
 from spatial_jax.rewards.parsing.choices import option_labels
-from spatial_jax.rewards.parsing.tags import extract_answer, matches_format
 from spatial_jax.rewards.parsing.text import fold
 from spatial_jax.rewards.scoring import score
 from spatial_jax.training.pairs import Pairs
@@ -29,7 +29,7 @@ def spec_of(mode):
 
     def spec(values):
         own = dict(values["reward"])
-        return own if form == "none" or own["kind"] in OWN_FORMAT else own | {"format": form, "format_weight": 0.1}
+        return own if form == "none" or has_own_format(own) else own | {"format": form, "format_weight": 0.1}
 
     return spec
 
@@ -46,7 +46,7 @@ def check_pair(item, mode, rejected):
     if mode not in ("bare", "vanilla"):
         assert matches_format(chosen, mode) == matches_format(rejected, mode), (chosen, rejected)
     spec = values["reward"]
-    if spec["kind"] not in OWN_FORMAT:
+    if not has_own_format(spec):
         assert score(spec, wrong, values) < 0.5 <= score(spec, right, values), (chosen, rejected)
         assert score(spec, rejected, values) < 0.5, (chosen, rejected)  # read whole, too: no thought gives it away
     labels = option_labels(item.options)[0] if item.options else []
@@ -83,7 +83,7 @@ def synthesized(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("mode", PROMPT_MODES)
+@pytest.mark.parametrize("mode", form_names())
 def test_every_synthesized_family_gets_pairs(synthesized, mode):
     pairs = Pairs(spec_of(mode), mode)
     pairs.learn(synthesized)
@@ -160,7 +160,7 @@ BY_HAND = [
 ]
 
 
-@pytest.mark.parametrize(("item", "mode"), itertools.product(BY_HAND, PROMPT_MODES))
+@pytest.mark.parametrize(("item", "mode"), itertools.product(BY_HAND, form_names()))
 def test_answers_that_are_hard_to_corrupt(item, mode):
     rejected = Pairs(spec_of(mode), mode).rejected(item, SIZE)
     check_pair(item, mode, rejected)

@@ -1,6 +1,7 @@
 """One file a reward kind; `KINDS` maps its name to it."""
 
-from spatial_jax.rewards.base import Kind
+from spatial_jax.forms import NO_FORMAT
+from spatial_jax.rewards.base import Kind, Spec
 from spatial_jax.rewards.kinds import (
     choice,
     depth,
@@ -23,4 +24,19 @@ KINDS: dict[str, Kind] = {
     for m in (iou, mra, depth, choice, number, order, word, ssrl, vilasr, vsgrpo, formats, judge, overlong, user)
 }
 
-__all__ = ["KINDS"]
+
+def has_own_format(spec: Spec) -> bool:
+    """Whether a spec's kind defines the form of a response itself."""
+    kind = KINDS.get(str(spec.get("kind")))
+    return kind is not None and kind.own_format is not None
+
+
+def response_format(spec: Spec) -> str:
+    """The format that responses to a spec have: its kind's own, else the one that the spec names."""
+    kind = KINDS.get(str(spec.get("kind")))
+    if kind is not None and kind.own_format is not None:
+        return kind.own_format(spec)
+    return str(spec.get("format", NO_FORMAT))
+
+
+__all__ = ["KINDS", "has_own_format", "response_format"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from spatial_jax.forms import matches_format
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec
-from spatial_jax.rewards.parsing.tags import matches_format
 
 
 def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
@@ -16,4 +16,4 @@ def _check(record: Record, spec: Spec) -> None:
         raise ValueError("reward format: format = 'none' pays for any text; name a format")
 
 
-KIND = Kind("format", {}, score, _check)
+KIND = Kind("format", {}, score, _check, own_format=lambda spec: str(spec.get("format", "none")))

@@ -4,8 +4,8 @@ the sample.
 
 from __future__ import annotations
 
+from spatial_jax.blocks import has_content
 from spatial_jax.rewards.base import Context, Kind, Record, RewardUnavailable, Spec, answer_kind
-from spatial_jax.rewards.parsing.tags import has_content
 from spatial_jax.rewards.parsing.text import fold
 
 _MAX_ANSWER = 2000

@@ -40,4 +40,4 @@ def _check(record: Record, spec: Spec) -> None:
     check_limits({key: spec[key] for key in ("max_length", "buffer")})
 
 
-KIND = Kind("overlong", {"max_length": 8192, "buffer": 1024}, score, _check)
+KIND = Kind("overlong", {"max_length": 8192, "buffer": 1024}, score, _check, own_format=lambda spec: "none")

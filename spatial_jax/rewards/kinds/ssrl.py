@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import re
 
+from spatial_jax.blocks import has_content, last_boxed, strip_end_marks
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec
-from spatial_jax.rewards.parsing.tags import has_content, last_boxed, strip_end_marks
 
 _AFTER_MARK = re.compile(r"(?<=[<>/])\s+")
 _TEXT = re.compile(r"\\text\s?\{([^{}]*)\}")
@@ -71,4 +71,4 @@ def _check(record: Record, spec: Spec) -> None:
         raise ValueError("the answer is empty")
 
 
-KIND = Kind("ssrl", {"robust": False, "released": False}, score, _check)
+KIND = Kind("ssrl", {"robust": False, "released": False}, score, _check, own_format=lambda spec: "think_boxed")

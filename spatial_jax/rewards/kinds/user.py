@@ -46,4 +46,10 @@ def _check(record: Record, spec: Spec) -> None:
         )
 
 
-KIND = Kind("user", {"file": "", "function": "", "timeout": 10.0, "memory_gib": 16.0}, score, _check)
+KIND = Kind(
+    "user",
+    {"file": "", "function": "", "timeout": 10.0, "memory_gib": 16.0},
+    score,
+    _check,
+    own_format=lambda spec: "none",
+)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from spatial_jax.blocks import assistant_turns, has_content, strip_end_marks
+from spatial_jax.forms import matches_format
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec, check_choice
 from spatial_jax.rewards.kinds.mra import mean_relative_accuracy
 from spatial_jax.rewards.parsing.numbers import first_number
-from spatial_jax.rewards.parsing.tags import assistant_turns, has_content, matches_format, strip_end_marks
 
 _NUMERIC = ("number",)
 
@@ -45,4 +46,4 @@ def _check(record: Record, spec: Spec) -> None:
         )
 
 
-KIND = Kind("vilasr", {"comparison": "<"}, score, _check)
+KIND = Kind("vilasr", {"comparison": "<"}, score, _check, own_format=lambda spec: "drawing")

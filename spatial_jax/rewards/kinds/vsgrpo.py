@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from spatial_jax.blocks import has_content
+from spatial_jax.forms import extract_answer, matches_format
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec, check_choice
 from spatial_jax.rewards.kinds.mra import truth_number
 from spatial_jax.rewards.parsing.numbers import parse_number
-from spatial_jax.rewards.parsing.tags import extract_answer, has_content, matches_format
 
 _MODES = {"vanilla": "none", "think": "think_answer", "observe": "observe_answer"}
 
@@ -42,4 +43,10 @@ def _check(record: Record, spec: Spec) -> None:
         raise ValueError("the answer is empty")
 
 
-KIND = Kind("vsgrpo", {"mode": "vanilla"}, score, _check)
+KIND = Kind(
+    "vsgrpo",
+    {"mode": "vanilla"},
+    score,
+    _check,
+    own_format=lambda spec: _MODES.get(spec.get("mode", "vanilla"), "none"),
+)

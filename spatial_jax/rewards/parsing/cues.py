@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from spatial_jax.rewards.parsing.tags import boxed_spans
+from spatial_jax.blocks import boxed_spans
 from spatial_jax.rewards.parsing.text import fold
 
 _BLOCK = re.compile(r"<answer>", re.IGNORECASE)

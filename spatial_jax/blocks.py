@@ -1,24 +1,16 @@
-r"""Blocks of a response: <think>, <observe>, <answer>, the last \boxed{...}, and the turns of a conversation.
-
-The format predicates are strict, because each looser one was gamed in a published run: exactly one block of each kind,
-in order, not empty, no further tags, nothing outside (vsGRPO, arXiv 2504.00883, saw empty reasoning blocks and then
-padding with extra tags).
+r"""Blocks of a response: <think>, <observe>, <answer>, the last \boxed{...}, and the turns of a conversation. What a
+whole response must look like is the table of forms.py.
 """
 
 from __future__ import annotations
 
 import re
 
-from spatial_jax.rewards.parsing.operations import json_blocks, valid_block
-
-# "drawing" is a whole conversation (ViLaSR's turn grammar); the others are forms of one response.
-FORMATS = ("none", "answer_tag", "think_answer", "observe_answer", "think_boxed", "drawing")
 _KNOWN = ("think", "observe", "answer")
 _TAG = re.compile(r"</?[A-Za-z][A-Za-z_]{0,30}\s{0,4}/?>")
 _BOXED = "\\boxed{"
 _BRACE = re.compile(r"[{}]")
 _MATH = re.compile(r"\\\[|\\\]|\\\(|\\\)|\$")
-_ACTION = re.compile(r"\s*Action:")
 _CONTENT = re.compile(r"[^\W_]")
 _TURN_START = "<|im_start|>"
 _TURN_END = "<|im_end|>"
@@ -105,27 +97,7 @@ def has_content(text: str) -> bool:
     return _CONTENT.search(text) is not None
 
 
-def matches_format(text: str, name: str) -> bool:
-    """Whether a response is exactly the blocks that format `name` (one of FORMATS) asks for. `none` needs only
-    content.
-    """
-    text = strip_end_marks(text).strip()
-    if name == "none":
-        return has_content(text)
-    if name == "answer_tag":
-        return _is_blocks(text, ("answer",))
-    if name == "think_answer":
-        return _is_blocks(text, ("think", "answer"))
-    if name == "observe_answer":
-        return _is_blocks(text, ("observe", "answer"))
-    if name == "think_boxed":
-        return _is_think_boxed(text)
-    if name == "drawing":
-        return _is_drawing(assistant_turns(text))
-    raise ValueError(f"format {name!r} is unknown; one of {', '.join(FORMATS)}")
-
-
-def _is_blocks(text: str, tags: tuple[str, ...]) -> bool:
+def is_blocks(text: str, tags: tuple[str, ...]) -> bool:
     """Exactly these blocks in this order, each once and with content, only white space between and around."""
     if any(text.count(f"<{tag}>") != (tag in tags) or text.count(f"</{tag}>") != (tag in tags) for tag in _KNOWN):
         return False
@@ -144,31 +116,12 @@ def _is_blocks(text: str, tags: tuple[str, ...]) -> bool:
     return position == len(text)
 
 
-def _is_drawing(turns: list[str]) -> bool:
-    """Every turn is a think block with content followed by "Action:"; one answer block, in the last turn; all tool
-    blocks are valid.
-    """
-    for number, turn in enumerate(turns):
-        last = number == len(turns) - 1
-        thought = block(turn, "think")
-        if thought is None or not has_content(thought) or not turn.startswith("<think>"):
-            return False
-        rest = turn[turn.index("</think>") + len("</think>") :]
-        if not _ACTION.match(rest) or (block(turn, "answer") is None) == last:
-            return False
-        if not last and ("<answer>" in turn or "</answer>" in turn):
-            return False
-        if not all(valid_block(text) for text in json_blocks(turn)):
-            return False
-    return bool(turns)
-
-
-def _is_think_boxed(text: str) -> bool:
+def is_think_boxed(text: str) -> bool:
     r"""One think block with content, then one \boxed{...} with content; between and around only white space and math
     delimiters.
     """
     end = text.find("</think>")
-    if end < 0 or not _is_blocks(text[: end + len("</think>")], ("think",)):
+    if end < 0 or not is_blocks(text[: end + len("</think>")], ("think",)):
         return False
     rest = text[end + len("</think>") :]
     spans = boxed_spans(rest)
@@ -179,18 +132,6 @@ def _is_think_boxed(text: str) -> bool:
     return has_content(rest[start + len(_BOXED) : stop]) and outside.strip() in ("", ".")
 
 
-def extract_answer(text: str, format_name: str) -> str | None:
-    r"""The part of a response that is its answer under a format: the whole text for `none`, the one answer block for
-    the tag formats (several blocks are no answer; for `drawing` that of the last turn), the last \boxed{...} for
-    `think_boxed`. None when there is none or it is empty.
-    """
-    text = strip_end_marks(text).strip()
-    if format_name == "none":
-        answer: str | None = text
-    elif format_name == "think_boxed":
-        answer = last_boxed(text)
-    elif format_name == "drawing":
-        answer = block(assistant_turns(text)[-1], "answer")
-    else:
-        answer = block(text, "answer")
-    return answer if answer is not None and has_content(_TAG.sub("", answer).replace("\\boxed", "")) else None
+def bare_text(text: str) -> str:
+    """The text without its tags and the name of the box: what is left of an empty answer is nothing."""
+    return _TAG.sub("", text).replace("\\boxed", "")
