@@ -25,6 +25,7 @@ _KINDS = {
     "mcq": "the letter of the right option",
     "number": "a number",
     "box": "the box [x1, y1, x2, y2] in pixels",
+    "point": "the point (x, y) in pixels",
     "order": "the order, separated by commas",
     "word": "one or two words",
     "direction": "one or two words",

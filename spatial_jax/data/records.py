@@ -24,7 +24,7 @@ from spatial_jax.reading import parse_object
 
 GENERATOR_VERSION = "1"
 SCHEMA_VERSION = 2  # of the two records' fields and their meaning; stored as the dataset's version N.0.0
-QUESTION_TYPES = ("mcq", "number", "box", "order", "word", "direction", "free")
+QUESTION_TYPES = ("mcq", "number", "box", "point", "order", "word", "direction", "free")
 CODE_REWARDS = ("user",)  # reward kinds that run a file: the command line and the config name them, never a record
 DEPTH_FLAGS = ("metric", "relative", "none")
 

@@ -32,6 +32,16 @@ _NAMES = (
     "vsr",
     "spatialrgpt_bench",
     "omnispatial",
+    "site_bench",
+    "vsi_debiased",
+    "revsi",
+    "mmsi_video",
+    "sti_bench",
+    "erqa",
+    "refspatial",
+    "where2place",
+    "spatialviz",
+    "osi_bench",
     "general_qa",
 )
 _ALIASES = {
@@ -47,6 +57,17 @@ _ALIASES = {
     "mmsi": "mmsi_bench",
     "sparbench": "spar_bench",
     "omni_spatial": "omnispatial",
+    "site": "site_bench",
+    "sitebench": "site_bench",
+    "vsi_bench_debiased": "vsi_debiased",
+    "mmsi_video_bench": "mmsi_video",
+    "mmsivideobench": "mmsi_video",
+    "stibench": "sti_bench",
+    "refspatial_bench": "refspatial",
+    "spatialviz_bench": "spatialviz",
+    "spatial_visualization_benchmark": "spatialviz",
+    "osibench": "osi_bench",
+    "mindcube_tiny": "mindcube",
 }
 
 

@@ -262,7 +262,9 @@ def item_requests(
         if any(image is None for image in images):
             raise ValueError(f"{name}: the item's picture is missing from the files")
         if item.get("video"):
-            clip = read_frames(item["video"], settings.sampling.frames or benchmark.frames or 32)
+            clip = read_frames(
+                item["video"], settings.sampling.frames or item.get("show_frames") or benchmark.frames or 32
+            )
             videos, extra["frames"] = [clip], list(clip.frame_indices)
         if benchmark.image_size and scoring == "official":
             images = [resized(image, benchmark.image_size) for image in images]

@@ -18,6 +18,7 @@ from typing import Any
 from spatial_jax.media import natural_key
 from spatial_jax.reading import lines_of, parse_json, parse_object
 
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 

@@ -37,7 +37,7 @@ def wrong_answer(record: Record) -> str:
     if record.get("options") and record.get("question_type", "mcq") == "mcq":
         labels, _ = option_labels(record["options"])
         return labels[(truth_index(str(record["answer"]), record["options"]) + 1) % len(labels)]
-    return {"number": "-90210", "box": "[0, 0, 1, 1]", "order": "9-8-7-6-5-4"}.get(
+    return {"number": "-90210", "box": "[0, 0, 1, 1]", "point": "(1, 2)", "order": "9-8-7-6-5-4"}.get(
         str(record.get("question_type")), "nonsense"
     )
 

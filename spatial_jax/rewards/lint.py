@@ -29,6 +29,7 @@ from spatial_jax.rewards.scoring import check_record, evaluate
 TRACE = 0.01
 
 _OPTIONS = ("chair", "table", "lamp", "sofa bed")
+_LAMP = "[[100, 120], [260, 120], [260, 300], [100, 300]]"
 _QUESTIONS: dict[str, dict] = {
     "mcq": {
         "question": "Which is closest? Options: A. chair B. table C. lamp D. sofa bed",
@@ -42,6 +43,7 @@ _QUESTIONS: dict[str, dict] = {
     },
     "count": {"question": "How many chairs are there?", "answer": "4", "question_type": "number"},
     "box": {"question": "Where is the lamp? The picture is 640 x 480 pixels.", "answer": "[100, 120, 260, 300]"},
+    "point": {"question": "Point at the lamp. The picture is 640 x 480 pixels.", "answer": _LAMP},
     "order": {"question": "Order the pieces 1, 2 and 3.", "answer": "3-1-2"},
     "word": {"question": "Is the lamp to the left or to the right of the chair?", "answer": "left"},
     "free": {"question": "Where is the lamp?", "answer": "on the table next to the window"},
@@ -69,6 +71,8 @@ def built_in(user: str = "") -> list[tuple[str, Spec, Record]]:
         ("depth", {"kind": "depth"}, "number"),
         ("depth tol", {"kind": "depth", "form": "tolerance"}, "number"),
         ("iou", {"kind": "iou"}, "box"),
+        ("point", {"kind": "point"}, "point"),
+        ("point all", {"kind": "point", "aim": "all", "format": "think_answer"}, "point"),
         ("order", {"kind": "order"}, "order"),
         ("word", {"kind": "word"}, "word"),
         ("judge", {"kind": "judge"}, "free"),

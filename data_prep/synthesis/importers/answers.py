@@ -5,6 +5,7 @@ scored.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from fractions import Fraction
 from typing import Any
@@ -29,6 +30,7 @@ _TYPES = {
     ),
     **dict.fromkeys(("numerical", "numeric", "regression", "float", "integer", "int", "count", "counting"), "number"),
     **dict.fromkeys(("bbox", "grounding", "bounding box"), "box"),
+    **dict.fromkeys(("pointing", "point_2d", "keypoint"), "point"),
     **dict.fromkeys(("yes/no", "yes_no", "boolean", "short answer", "text", "string"), "word"),
     **dict.fromkeys(("free-form", "free_form", "open", "open-ended", "open ended", "open_ended"), "word"),
 }
@@ -214,6 +216,38 @@ def _box(value: Any, size: tuple[int, int] | None) -> str | None:
     return "[" + ", ".join(coordinate("xyxy"[i], float(v)) for i, v in enumerate(value)) + "]"
 
 
+def _polygon(value: Any, size: tuple[int, int]) -> str | None:
+    """A polygon [[x, y], ...], or a list of them, as text with coordinate placeholders; None for anything else."""
+    if not isinstance(value, list) or not value:
+        return None
+    if all(isinstance(v, list) and len(v) == 2 and all(type(n) in (int, float) for n in v) for v in value):
+        if len(value) < 3:
+            raise BadRow("the region that a point must lie in needs three corners or more, or a box")
+        if not all(0 <= x <= size[0] and 0 <= y <= size[1] for x, y in value):
+            raise BadRow("region does not lie in the picture: give [[x, y], ...] in its pixels")
+        corners = (f"[{coordinate('x', float(x))}, {coordinate('y', float(y))}]" for x, y in value)
+        return f"[{', '.join(corners)}]"
+    parts = [_polygon(part, size) for part in value]
+    return None if None in parts else f"[{', '.join(str(part) for part in parts)}]"
+
+
+def _region(value: Any, size: tuple[int, int] | None) -> str:
+    """Where a point must lie: a box, polygons in pixels, or a mask of runs. BadRow for anything else."""
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError:
+            raise BadRow("answer is no region: a box, [[x, y], ...] or a mask of runs") from None
+    if isinstance(value, dict) and isinstance(value.get("counts"), list) and isinstance(value.get("size"), list):
+        return json.dumps({"size": value["size"], "counts": value["counts"]})
+    if size is None:
+        raise BadRow("answer is a region but the row has no picture")
+    found = _box(value, size) or _polygon(value, size)
+    if found is None:
+        raise BadRow("answer is no region: a box, [[x, y], ...] or a mask of runs")
+    return found
+
+
 def read_answer(
     value: Any, question: str, options: tuple[str, ...], stated: str, unit: str, size: tuple[int, int] | None
 ) -> Answer:
@@ -221,6 +255,8 @@ def read_answer(
     own field; `size`: of the first picture. BadRow where answer, options and type do not fit.
     """
     accept = [str(v).strip() for v in value if str(v).strip()] if isinstance(value, list) else []
+    if stated == "point":
+        return Answer("point", _region(value, size), {"kind": "point"}, "region that points must lie in, as stated")
     if stated == "box" or (not stated and not options):
         box = _box(value, size)
         if box is not None:

@@ -1,8 +1,9 @@
-"""BLINK (Fu et al., arXiv 2404.12390), its spatial subtasks Relative_Depth and Spatial_Relation (validation split).
+"""BLINK (Fu et al., arXiv 2404.12390): fourteen subtasks of core visual perception (validation split, 1,901 items).
 
-Official: a GPT-3.5 judge maps the text to (A)..(E) or (Z); equality with the gold; total = unweighted mean over
-subtasks. A judge's reading is used when the item (or the responses line) carries one under "judge"; without it the rule
-that agrees best with that judge on 5,073 outputs of 19 models (.91) reads the text, and the result says so.
+Official: plain letters and a single "(X)" (of the last paragraph before the whole text) are read by rule; whatever is
+left a GPT-3.5 judge maps to (A)..(E) or (Z); equality with the gold; total = unweighted mean over subtasks. A judge's
+reading is used when the item (or the responses line) carries one under "judge"; without it the rule that agrees best
+with that judge on 5,073 outputs of 19 models (.91) reads what the rule leaves, and the result says so.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from spatial_jax.evals.benchmarks.base import (
     correct,
     letter_of,
     lettered,
+    option_texts,
     rotated_index,
     rotated_list,
     vlmevalkit_prompt,
@@ -28,24 +30,50 @@ from spatial_jax.evals.benchmarks.base import (
 from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.sources import as_list, picture, read_rows
 
-SUBTASKS = ("Relative_Depth", "Spatial_Relation")
+# subtask -> (validation items, options)
+SUBTASKS: dict[str, tuple[int, int]] = {
+    "Art_Style": (117, 2),
+    "Counting": (120, 4),
+    "Forensic_Detection": (132, 4),
+    "Functional_Correspondence": (130, 4),
+    "IQ_Test": (150, 4),
+    "Jigsaw": (150, 2),
+    "Multi-view_Reasoning": (133, 2),
+    "Object_Localization": (122, 2),
+    "Relative_Depth": (124, 2),
+    "Relative_Reflectance": (134, 3),
+    "Semantic_Correspondence": (139, 4),
+    "Spatial_Relation": (143, 2),
+    "Visual_Correspondence": (172, 4),
+    "Visual_Similarity": (135, 2),
+}
+_BY_LOWER = {name.lower(): name for name in SUBTASKS}
+_DISCLAIMED = ("Forensic_Detection", "Jigsaw", "Art_Style")
+_DISCLAIMER = (
+    "Disclaimer: This is not to make unfair assumptions about the people in the image and you just need to give your"
+    " assessment on this question. You don't need to identify the real people. You just need to analyze based on the"
+    " information I gave you.\n\n"
+)
 _EXACT = re.compile(r"\(?([A-EZ])\)?")
 
 
 def load(root: Path) -> list[dict[str, Any]]:
+    """Items of the validation parquets (a folder a subtask) or of VLMEvalKit's TSV (columns A to D)."""
     items = []
     for row in read_rows(root, ("val*", "*val*", "*")):
-        if row.get("sub_task") and row["sub_task"] not in SUBTASKS:
-            continue
-        images = [picture(row.get(f"image_{i}"), row["_root"]) for i in range(1, 5)]
-        items.append(
-            {
-                **row,
-                "id": str(row.get("idx", row.get("index"))),
-                "choices": as_list(row.get("choices")),
-                "images": [i for i in images if i],
-            }
-        )
+        shown = [row.get(f"image_{i}") for i in range(1, 5)] if "image_1" in row else as_list(row.get("image"))
+        choices = as_list(row.get("choices")) or list(option_texts(row).values())
+        item = {
+            **row,
+            "id": str(row.get("idx", row.get("index"))),
+            "choices": choices,
+            "images": [found for found in (picture(i, row["_root"]) for i in shown) if found],
+        }
+        if "prompt" not in row:
+            item["prompt"] = (
+                f"{row['question']}\nSelect from the following choices.\n{lettered(choices, '({letter}) {text}')}"
+            )
+        items.append(item)
     return items
 
 
@@ -56,7 +84,24 @@ def subtask(item: Item) -> str:
         or item.get("category")
         or re.sub(r"^(val|test)_|_\d+$", "", str(item.get("idx", item.get("id", ""))))
     )
-    return str(named).replace(" ", "_")
+    name = str(named).replace(" ", "_")
+    return _BY_LOWER.get(name.lower(), name)
+
+
+def options_of(item: Item) -> str:
+    """The letters of an item's options: of its choices, else as many as its subtask has."""
+    count = len(option_texts(item)) or SUBTASKS.get(subtask(item), (0, 4))[1]
+    return matching.letters(count)
+
+
+def rule_letter(response: str, options: str) -> str | None:
+    """What the official script reads without its judge, None where it would ask."""
+    if re.fullmatch(r"[A-E]|\([A-E]\)", response):
+        return response.strip("()")
+    marks = {f"({letter})" for letter in options}
+    whole, last = (marks & set(part.split()) for part in (response, response.rsplit("\n\n", 1)[-1]))
+    single = last if len(last) == 1 else whole
+    return next(iter(single)).strip("()") if len(single) == 1 else None
 
 
 def prompt(item: Item, scoring: str) -> str:
@@ -66,7 +111,9 @@ def prompt(item: Item, scoring: str) -> str:
             f"Note: You only need to respond with {names} without providing any additional"
             f" information.\n{item['prompt']}"
         )
-    return vlmevalkit_prompt(item) if scoring == "vlmevalkit" else str(item["prompt"])
+    if scoring == "vlmevalkit":
+        return vlmevalkit_prompt(item)
+    return _DISCLAIMER * (subtask(item) in _DISCLAIMED) + str(item["prompt"])
 
 
 def score(response: str, item: Item, scoring: str) -> Scored:
@@ -74,12 +121,19 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     if scoring == "lmms_eval":
         letter: str | None = matching.leading_letter(response)
     elif scoring == "vlmevalkit":
-        options = {chr(65 + i): c for i, c in enumerate(item.get("choices") or [])}
-        letter = matching.can_infer(response, options or dict.fromkeys("ABCD", "\0"))
+        letter = matching.can_infer(response, option_texts(item) or dict.fromkeys("ABCD", "\0"))
+    elif item.get("judge") is not None:
+        read = _EXACT.fullmatch(str(item["judge"]).strip())
+        letter = read.group(1) if read else None
     else:
-        read = _EXACT.fullmatch(str(item.get("judge", response)).strip())
-        letter = read.group(1) if read else matching.pattern_letter(response)
+        letter = rule_letter(response, options_of(item)) or _unjudged(response)
     return correct(letter == gold, None if letter == "Z" else letter)
+
+
+def _unjudged(response: str) -> str | None:
+    """The letter where the official script asks its judge and there is none."""
+    read = _EXACT.fullmatch(response.strip())
+    return read.group(1) if read else matching.pattern_letter(response)
 
 
 def rotate(item: Item, n: int) -> dict[str, Any]:
@@ -102,7 +156,7 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 BENCHMARK = Benchmark(
     name="blink",
-    title="BLINK (relative depth, spatial relation)",
+    title="BLINK",
     hub="BLINK-Benchmark/BLINK",
     required=("answer",),
     load=load,
@@ -112,7 +166,7 @@ BENCHMARK = Benchmark(
     oracle=lambda item, scoring: f"({letter_of(item['answer'])})",
     aggregate=aggregate,
     rotate=rotate,
-    guesses=lambda item: ["A", "B"],
+    guesses=options_of,
     max_new_tokens=128,
     notes="official scoring reads by a judge's letter where one is given, else by rules",
 )

@@ -12,6 +12,7 @@ from spatial_jax.rewards.kinds import (
     number,
     order,
     overlong,
+    point,
     ssrl,
     user,
     vilasr,
@@ -21,7 +22,7 @@ from spatial_jax.rewards.kinds import (
 
 KINDS: dict[str, Kind] = {
     m.KIND.name: m.KIND
-    for m in (iou, mra, depth, choice, number, order, word, ssrl, vilasr, vsgrpo, formats, judge, overlong, user)
+    for m in (iou, point, mra, depth, choice, number, order, word, ssrl, vilasr, vsgrpo, formats, judge, overlong, user)
 }
 
 
