@@ -33,7 +33,9 @@ from typing import Any
 import numpy as np
 
 from data_prep.annotate.depth import DepthSettings
+from data_prep.geometry.clouds import inliers
 from data_prep.geometry.measure import Level, Measure
+from data_prep.geometry.sides import local_mean
 from data_prep.pipeline import to_record
 from data_prep.sources import DepthNoise, Frame, ObjectDraft, SourceError, open_source
 from data_prep.sources.rendered import RenderedScenes
@@ -50,6 +52,7 @@ FAMILIES = ("depth_order2", "depth_order", "abs_depth", "distance", "size", "dir
 ORDERS = ("depth_order2", "depth_order", "direction", "multihop")
 GOALS = {"depth_order": 0.6, "depth_order2": 0.6, "abs_depth": 0.4, "distance": 0.4, "size": 0.4}
 CLOUD = 512  # points of an object's cloud, for the nearest distance
+STEPS = 4  # smoothing passes over a real depth picture before it is taken for the truth
 BLUR = 1.5  # pixels: kernel with which a real depth picture's edges are blurred
 
 
@@ -87,7 +90,7 @@ class Rooms:
 
 def regions(frame: Frame, least: float = 0.004, most: float = 0.15, count: int = 10) -> list[ObjectDraft]:
     """Smooth regions of a frame's depth as objects, where it has no labels: connected pixels without a jump of depth,
-    of at least `least` and at most `most` of the picture, the largest `count`.
+    of at least `least` and at most `most` of the picture and one body of depths, the largest `count`.
     """
     from scipy import ndimage
 
@@ -97,7 +100,8 @@ def regions(frame: Frame, least: float = 0.004, most: float = 0.15, count: int =
     labels, _ = ndimage.label((depth > 0) & ~jump)
     sizes = np.bincount(labels.ravel())
     sizes[0] = 0
-    order = [i for i in np.argsort(-sizes) if least * labels.size <= sizes[i] <= most * labels.size][:count]
+    order = [i for i in np.argsort(-sizes) if least * labels.size <= sizes[i] <= most * labels.size]
+    order = [i for i in order if inliers(depth[labels == i]).mean() > 0.98][:count]
     return [ObjectDraft("region", f"region {chr(65 + k)}", labels == i) for k, i in enumerate(order)]
 
 
@@ -117,6 +121,8 @@ class Folder:
             frame = self.source.load(index)
             if frame.depth is None or frame.intrinsics is None:
                 continue
+            for _ in range(STEPS):  # the sensor's counts are coarse far away: surfaces are smoothed, edges stay
+                frame.depth = local_mean(frame.depth, frame.depth > 0, 0.03 * frame.depth)
             frame.depth_noise = DepthNoise()  # it is the truth here
             frame.objects = frame.objects or regions(frame)
             for draw in range(self.draws):

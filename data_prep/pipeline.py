@@ -111,8 +111,8 @@ def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
         else frame.provenance
     )
     shared = frame.depth_noise.shared() if frame.depth is not None else {}
-    if frame.gravity is not None and frame.gravity_sigma > 0:
-        shared["tilt"] = frame.gravity_sigma
+    if frame.gravity is not None:
+        shared |= {k: v for k, v in zip(("pitch", "roll"), frame.gravity_sigma) if v > 0}
     meta = {**frame.meta, "notes": frame.notes} if frame.notes else frame.meta
     content = hashlib.sha256(frame.rgb.tobytes()).hexdigest()
     split = split_of(frame.split_key or content, heldout_percent)

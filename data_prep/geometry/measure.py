@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.geometry.clouds import core, depth_statistics, inliers, lift, sample, unproject, valid_depth
+from data_prep.geometry.clouds import core, depth_statistics, erode, inliers, lift, sample, unproject, valid_depth
 from data_prep.geometry.coverage import coverage
 from data_prep.geometry.pieces import object_pieces
 from data_prep.geometry.planes import fit_floor
@@ -17,6 +17,7 @@ from data_prep.geometry.uncertainty import median_sigma
 from data_prep.sources.base import DepthNoise, Frame, ObjectDraft
 
 CLOUD_POINTS = 256
+RIM = 3  # pixels around a mask that are looked at with it
 # Slanted clutter is no floor: points lie on a floor and do not only cross it, and no level surface is much larger.
 SHARP, LARGER = 0.6, 1.2
 
@@ -59,6 +60,20 @@ def _without_noise(found: dict[str, float], noise: DepthNoise, pixels: int) -> d
     }
 
 
+def _edge_sigma(mask: np.ndarray, depth: np.ndarray, sigma: float, median: float) -> float:
+    """What the mask's edge, known to `sigma` pixels, adds to the error of the median depth, metres: how far the median
+    of the whole mask, and of one that is so much smaller, are from it.
+    """
+    if not sigma > 0:
+        return 0.0
+    change = 0.0
+    for part in (mask, erode(mask, math.ceil(sigma) + 1)):
+        depths = depth[part & valid_depth(depth)]
+        if len(depths):
+            change = max(change, abs(float(np.median(depths[inliers(depths)])) - median))
+    return change
+
+
 def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS) -> None:
     """Box of the mask, depth statistics, cloud sample and, where the source does not know them, the oriented box; every
     uncertainty. What cannot be measured stays unknown, with the reason in `thing.unmeasured`.
@@ -70,7 +85,9 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
     thing.box = thing.box or (left, top, right, bottom)
     if frame.depth is None:
         return
-    view = (slice(top, bottom), slice(left, right))
+    # A little wider than the mask, so that its rim is known as a rim (the picture's own edge is none).
+    top, left = max(0, top - RIM), max(0, left - RIM)
+    view = (slice(top, bottom + RIM), slice(left, right + RIM))
     mask, depth = thing.mask[view], frame.depth[view]
     valid = mask & valid_depth(depth)
     rows, columns = np.nonzero(core(mask) & valid)
@@ -88,6 +105,7 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
     sigma = median_sigma(
         frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"]
     )
+    sigma = math.hypot(sigma, _edge_sigma(mask, depth, thing.mask_sigma, thing.depth["median"]))
     thing.uncertainty = {"depth_median": sigma, "depth": sigma}
     if frame.intrinsics is None or frame.depth_flag != "metric":
         return  # a cloud of relative depth is bent: order is all it can give

@@ -15,7 +15,7 @@ class Plane:
     """n.x + d = 0 with unit `normal` [3] pointing up (against gravity), positive above. `share`: of the points, how
     many lie on it; `rms`: their root mean square distance from it, metres; `sharp`: of those on it, how many lie within
     half the tolerance (half of them where points only cross it, more where they lie on it); `sigma`: error of the
-    normal, radians, one standard deviation about each level axis.
+    normal in pitch and in roll, radians, one standard deviation each.
     """
 
     normal: np.ndarray
@@ -23,7 +23,7 @@ class Plane:
     share: float
     rms: float
     sharp: float = 1.0
-    sigma: float = 0.0
+    sigma: tuple[float, float] = (0.0, 0.0)
 
     def height(self, points: np.ndarray) -> np.ndarray:
         """Heights above the plane [n] of points [n, 3]."""
@@ -31,7 +31,7 @@ class Plane:
 
 
 BENT = 0.4  # radians for noise as large as the depth: measured on rendered floors
-FLAT = 0.005  # radians: floors are no flatter, and cameras no better calibrated
+FLAT = 0.002  # radians: floors are no flatter, and cameras no better calibrated
 MOST = 0.05  # of a depth: beyond that anything fits
 GRAZE = 1.0  # of a depth's noise, one deviation: seen at a slant, two or three of what leads off the plane
 
@@ -86,7 +86,7 @@ def fit_floor(
     return _refine(points, normals[best], float(offsets[best]), tolerance, noise, pixels)
 
 
-def _shared_tilt(normal: np.ndarray, height: float, depth: float, noise: DepthNoise) -> float:
+def _pitch(normal: np.ndarray, height: float, depth: float, noise: DepthNoise) -> float:
     """Radians by which a plane at a median `depth` seems to tip: noise is larger far away and cut off by the tolerance,
     a wrong focal length stretches sideways only, a shift moves what is near by more of its depth.
     """
@@ -113,7 +113,8 @@ def _refine(
     # The shorter spread of the points within the plane: over it the normal tips most easily.
     spread = np.linalg.svd(points[near] - points[near].mean(0), full_matrices=False)[1][1] / np.sqrt(near.sum())
     tip = rms / max(1e-9, float(spread)) / np.sqrt(max(1.0, share * pixels / noise.correlation**2))
-    tilt = float(np.hypot(tip, _shared_tilt(normal, d, float(np.median(points[near, 2])), noise)))
+    pitch = _pitch(normal, d, float(np.median(points[near, 2])), noise)
     on = np.abs(distance) < tolerance[near]
     sharp = float((np.abs(distance) < 0.5 * tolerance[near]).sum() / max(1, on.sum()))
-    return Plane(normal, d, share, rms, sharp, float(np.hypot(FLAT, tilt)))
+    roll = float(np.hypot(FLAT, tip))
+    return Plane(normal, d, share, rms, sharp, (float(np.hypot(roll, pitch)), roll))

@@ -18,6 +18,7 @@ from data_prep.geometry.uncertainty import box_sigma, leak
 from data_prep.sources.base import Frame, ObjectDraft
 
 LEAST_POINTS = 8
+SURE = 2  # deviations of its edge within which a pixel surely is the object's
 SIDEWAYS = 0.3  # sine of the angle to the line of sight from which a side's ends are looked for in the picture
 NOT_REACHED = "depth does not reach its edges"
 NOT_SEEN = "far end not seen"
@@ -128,25 +129,61 @@ def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float], poi
         thing.unmeasured.append(TOO_FEW)
         return
     box = fit.box
-    edge = _rim(frame, patch, box, pixel, rim) * (thing.mask_sigma / rim) if rim else np.zeros(3)
-    thing.uncertainty |= {"shared": 1.0, "grain": fit.grain, "draws": fit.independent} | box_sigma(
-        box, frame.depth_noise, thing.depth["median"], len(fit.cloud), pixel, fit.grain, edge, leak(fit.cloud, box)
+    edge = _rim(frame, patch, box, pixel, rim)
+    box.far_seen = box.far_seen and edge.far_seen
+    share = thing.mask_sigma / rim if rim else 0.0
+    thing.uncertainty |= {"shared": 1.0, "grain": fit.grain, "draws": fit.independent, "edge": pixel * thing.mask_sigma}
+    thing.uncertainty |= box_sigma(
+        box,
+        frame.depth_noise,
+        thing.depth["median"],
+        len(fit.cloud),
+        pixel,
+        fit.grain,
+        edge.extent * share,
+        edge.center * share,
+        leak(fit.cloud, box),
     )
     thing.center, thing.extent, thing.rotation = box.center, box.extent.copy(), box.rotation
-    thing.points = sample(fit.cloud[core(patch.mask)[fit.use]], points)
+    inner = erode(patch.mask, SURE * rim) if rim else core(patch.mask)
+    thing.points = sample(fit.cloud[inner[fit.use]], points)
     thing.provenance["measures"] = "depth, mask and intrinsics"
     _leave_out(frame, thing, patch, fit, pixel)
 
 
-def _rim(frame: Frame, patch: Patch, box: Box, pixel: float, rim: int) -> np.ndarray:
-    """How much each side changes when the mask is `rim` pixels smaller or larger, [3] metres: with it go the edge's own
-    pixels and what lies behind it. A side as long as itself where the smaller mask is nothing.
+@dataclasses.dataclass
+class Rim:
+    """How much a box changes with the mask's edge: its sides [3] and its centre along them [3], metres; whether its far
+    end is seen in all of them.
     """
-    change = np.zeros(3)
-    for mask in (erode(patch.mask, rim), ~erode(~patch.mask, rim)):
+
+    extent: np.ndarray
+    center: np.ndarray
+    far_seen: bool = True
+
+
+def _rim(frame: Frame, patch: Patch, box: Box, pixel: float, rim: int) -> Rim:
+    """The box measured again with a mask that is `rim` pixels larger, as much smaller, and twice as much smaller (half
+    of that change counts): with it go the edge's own pixels and what lies behind them. A side as long as itself where
+    the smaller mask is nothing.
+    """
+    out = Rim(np.zeros(3), np.zeros(3))
+    if not rim:
+        return out
+    for mask, share in (
+        (~erode(~patch.mask, rim), 1.0),
+        (erode(patch.mask, rim), 1.0),
+        (erode(patch.mask, SURE * rim), 1 / SURE),
+    ):
         other = _fit(frame, patch, mask, pixel)
-        change = np.maximum(change, box.extent if other is None else np.abs(other.box.extent - box.extent))
-    return change
+        if other is None:
+            out.extent = np.maximum(out.extent, share * box.extent)
+            continue
+        moved = np.abs((other.box.center - box.center) @ box.rotation)
+        out.extent = np.maximum(out.extent, share * np.abs(other.box.extent - box.extent))
+        out.center = np.maximum(out.center, share * moved)
+        out.far_seen = out.far_seen and other.box.far_seen
+    return out
 
 
 def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: float) -> None:

@@ -14,9 +14,10 @@ from data_prep.sources.base import DepthNoise
 
 MEDIAN = 1.2533  # standard error of a median over that of a mean, for normal noise
 # E|noise| / density at the median, in units of noise times spread; a normal surface has 2, a flat one 2.8
-CROSSING = 3.0
+CROSSING = 2.4
 # What is left of a fitted side when a box is drawn around a thing that is none: turned footprint, rounded top.
-SHAPE = (0.10, 0.10, 0.045)
+SHAPE = (0.075, 0.075, 0.043)
+MIDDLE = (0.025, 0.05)  # the same of its centre, along a side that is seen and along the one that leads away
 TURN = 1.5  # error of a footprint's angle, radians, for noise as large as its shorter side
 PIXEL = 0.289  # standard deviation of a place known to lie within one pixel
 
@@ -28,9 +29,10 @@ def median_sigma(noise: DepthNoise, depth: float, pixels: int, spread: float = 0
     """
     independent = max(1.0, pixels / noise.correlation**2)
     # Pixels that share their noise lie at different depths of the surface, so not all of them cross together.
-    crossing = max(1.0, pixels / noise.correlation**1.5)
+    crossing = max(1.0, pixels / noise.correlation)
     sigma = float(noise.sigma(np.array(depth)))
-    variance = (MEDIAN * sigma) ** 2 / independent + CROSSING * spread * sigma / crossing
+    median = 1 + (MEDIAN - 1) / noise.correlation  # of a smooth field the median is hardly worse than the mean
+    variance = (median * sigma) ** 2 / independent + CROSSING * spread * sigma / crossing
     return float(np.sqrt(variance + (PIXEL * step) ** 2))
 
 
@@ -42,14 +44,16 @@ def box_sigma(
     pixel: float,
     grain: float,
     rim: np.ndarray,
+    rim_center: np.ndarray,
     doubt: np.ndarray,
 ) -> dict[str, float]:
     """Of centre and sides of a fitted box, metres: extent_0, extent_1, extent_2; side_0, side_1, side_2 (the centre
     along the box's axes) and along (the centre along the line of sight), independent of each other; and, of these four
     together, center_x, center_y, center_z and center (root of the summed squares).
 
-    `pixel`: a pixel's side at the object, metres; `grain`: noise left on a depth, metres; `rim`: how much each side
-    changes by one deviation of the mask's edge [3]; `doubt`: how much shorter each side may be (`leak`), [3].
+    `pixel`: a pixel's side at the object, metres; `grain`: noise left on a depth, metres; `rim` and `rim_center`: how
+    much each side, and the centre along it, changes by one deviation of the mask's edge [3]; `doubt`: how much shorter
+    each side may be (`leak`), [3].
     """
     ray = box.center / max(1e-9, float(np.linalg.norm(box.center)))
     toward = np.abs(box.rotation.T @ ray)  # how far each axis runs along the line of sight
@@ -58,8 +62,11 @@ def box_sigma(
     hidden[box.hidden_axis] = box.hidden
     short = max(1e-9, float(box.extent[:2].min()))
     turn = np.array([*box.extent[[1, 0]], 0.0]) * min(0.3, TURN * grain / short)
-    local = ends**2 + turn**2 + hidden**2 + (np.array(SHAPE) * box.extent) ** 2 + doubt**2
-    extent, side = np.sqrt(local + rim**2), np.sqrt(local) / 2
+    middle = np.full(3, MIDDLE[0])
+    middle[box.hidden_axis] = MIDDLE[1]
+    local = ends**2 + turn**2 + hidden**2 + doubt**2
+    extent = np.sqrt(local + (np.array(SHAPE) * box.extent) ** 2 + rim**2)
+    side = np.sqrt(local / 4 + (middle * box.extent) ** 2 + rim_center**2)
     along = median_sigma(noise, depth, pixels)
     center = np.sqrt((box.rotation * side) ** 2 @ np.ones(3) + (ray * along) ** 2)
     out = {f"extent_{i}": float(v) for i, v in enumerate(extent)}

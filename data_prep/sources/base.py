@@ -107,7 +107,7 @@ class Frame:
     intrinsics: tuple[float, float, float, float] | None = None
     intrinsics_source: str = "none"
     gravity: np.ndarray | None = None
-    gravity_sigma: float = 0.0  # error of its direction, radians, one standard deviation about each level axis
+    gravity_sigma: tuple[float, float] = (0.0, 0.0)  # error of its direction in pitch and roll, radians, one deviation
     floor: np.ndarray | None = None
     objects: list[ObjectDraft] = dataclasses.field(default_factory=list)
     tags: tuple[str, ...] = ()

@@ -137,17 +137,16 @@ def _with(values: Vector, i: int, by: float) -> Vector:
     return out[0], out[1], out[2]
 
 
-def _tilted(gravity: tuple[float, ...], by: float) -> Iterator[tuple[float, ...]]:
-    """The direction turned by `by` radians about two axes at right angles to it."""
+def _tipped(gravity: tuple[float, ...], axis: str, by: float) -> tuple[float, ...]:
+    """The direction turned by `by` radians in pitch (towards the optical axis) or in roll (to the right)."""
     gx, gy, gz = gravity
-    first = (gy, -gx, 0.0) if abs(gz) < 0.9 else (0.0, gz, -gy)
-    length = math.hypot(*first)
-    e = tuple(v / length for v in first)
-    other = (gy * e[2] - gz * e[1], gz * e[0] - gx * e[2], gx * e[1] - gy * e[0])
-    for axis in (e, other):
-        turned = tuple(g + by * a for g, a in zip(gravity, axis))
-        length = math.hypot(*turned)
-        yield tuple(v / length for v in turned)
+    right = (gy, -gx, 0.0) if math.hypot(gx, gy) > 1e-3 else (1.0, 0.0, 0.0)
+    length = math.hypot(*right)
+    right = (right[0] / length, right[1] / length, right[2])
+    ahead = (right[1] * gz - right[2] * gy, right[2] * gx - right[0] * gz, right[0] * gy - right[1] * gx)
+    turned = tuple(g + by * a for g, a in zip(gravity, ahead if axis == "pitch" else right))
+    length = math.hypot(*turned)
+    return tuple(v / length for v in turned)
 
 
 def moves(view: SceneView, things: Sequence[Thing], measure: Measure) -> tuple[float, Moves]:
@@ -162,9 +161,8 @@ def moves(view: SceneView, things: Sequence[Thing], measure: Measure) -> tuple[f
 
     scale = shift = own = unseen = 0.0
     for key, sd in view.shared.items():
-        if key == "tilt":
-            found = [change(poses, level) for level in _tilted(gravity, STEP * sd)] if gravity else []
-            shift = math.hypot(shift, *found)
+        if key in ("pitch", "roll"):
+            shift = math.hypot(shift, change(poses, _tipped(gravity, key, STEP * sd)) if gravity else 0.0)
             continue
         move = _SHARED[key]
         part = change([_from_depth(t, p, move(p, STEP * sd)) for p, t in zip(poses, things)])

@@ -11,9 +11,11 @@ import numpy as np
 
 from data_prep.geometry.boxes import ENDS, largest_of
 from data_prep.geometry.distances import Solid, solid_distance
+from data_prep.geometry.sides import SURE
 from data_prep.synthesis.deviations import Moves, Pose, moves
 from data_prep.synthesis.view import SceneView, Thing
 
+SAMPLED = 0.02  # of a distance: what a few hundred points of a surface leave open
 LEFT = 1.2  # standard deviation of the largest of a few draws, over that of one, with what a sample of points misses
 Vector = tuple[float, float, float]
 
@@ -92,20 +94,24 @@ def nearest_distance(view: SceneView, a: Thing, b: Thing) -> tuple[float, Moves]
     i, j = np.unravel_index(int(np.argmin(squares)), squares.shape)
     most = math.sqrt(max(0.0, float(squares[i, j])))
     least = most - 0.5 * (_spacing(cloud_a) + _spacing(cloud_b))
-    if a.has_box and b.has_box:
+    if a.has_box and b.has_box and not (a.sd.get("edge") or b.sd.get("edge")):
         least = solid_distance(solid(a), solid(b), 1e-4, 60)
     if not 0 <= most - least <= 0.15 * most:
         return None
     ends = [_at(thing, point) for thing, point in ((a, cloud_a[i]), (b, cloud_b[j]))]
     _, moved = moves(view, ends, lambda poses, _: math.dist(poses[0].center, poses[1].center))
-    value = (most + least) / 2
+    value, edges = (most + least) / 2, 0.0
     unit = (cloud_b[j] - cloud_a[i]) / max(most, 1e-9)
     for thing, point in ((a, cloud_a[i]), (b, cloud_b[j])):
         # Of many noisy points the nearest is one that noise has brought nearer.
         grain = thing.sd.get("grain", 0.0) * abs(float(unit @ point)) / float(np.linalg.norm(point))
         value += grain * largest_of(thing.sd.get("draws", 0.0) / ENDS)
+        # The points keep off the mask's edge by twice its error; a gap across the picture begins there.
+        edge = thing.sd.get("edge", 0.0) * math.sqrt(max(0.0, 1 - float(unit @ point) ** 2 / float(point @ point)))
+        value, edges = value - SURE * edge, edges + edge
         moved = moved.plus(LEFT * grain)
-    return value, moved.plus((most - least) / math.sqrt(12))
+    # One segmenter's edges are wide or narrow for all of a picture: their errors add up.
+    return value, moved.plus((most - least) / math.sqrt(12)).plus(edges).plus(SAMPLED * most)
 
 
 def _at(thing: Thing, point: np.ndarray) -> Thing:

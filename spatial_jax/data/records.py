@@ -97,7 +97,7 @@ class SceneRecord:
     provenance: str = "{}"  # JSON
     meta: str = "{}"  # JSON
     # JSON: one standard deviation of what all measures of the picture share: scale and focal (relative), shift (metres)
-    # and tilt (of gravity, radians). The objects' own uncertainties do not hold it.
+    # and pitch and roll (of gravity, radians). The objects' own uncertainties do not hold it.
     shared_uncertainty: str = "{}"
 
 

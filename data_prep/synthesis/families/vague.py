@@ -21,7 +21,8 @@ from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView, Thing
 
 MRA = {"kind": "mra", "comparison": "<"}
-FARTHEST = math.log(3.0)  # a given length is at most about three times off; what needs more is not asked
+VAGUEST = 0.67  # of a value: what is unsure by more is not asked
+FARTHEST = math.log(5.0)  # the widest range, as a ratio
 SPREADS = (1.05, 1.5)  # how far beyond its margin a given length is drawn
 RANGES = 4
 
@@ -99,7 +100,7 @@ def instead(
     if not value > 0 or math.isnan(moved.sd):
         return
     forms = [_ratio(view, rng, options, subject, others, inputs)]
-    if margins.seen_enough(view, value, moved, options) and (need := options.sigmas * moved.sd / value) <= FARTHEST:
+    if margins.seen_enough(view, value, moved, options) and (need := options.sigmas * moved.sd / value) <= VAGUEST:
         forms += [
             _against(view, rng, options, subject, value, need, inputs),
             _range(view, rng, options, subject, value, need, inputs),
@@ -109,6 +110,11 @@ def instead(
         if draft is not None:
             yield draft
             return
+
+
+def _margins(need: float) -> tuple[float, float]:
+    """How far below and above the value a length must lie, as logarithms, when the value may be off by `need` of it."""
+    return -math.log(1 - need), need
 
 
 def _length(metres: float) -> float:
@@ -129,8 +135,8 @@ def _against(
     need: float,
     inputs: dict[str, Any],
 ) -> Iterator[Draft]:
-    clear = max(need, math.log(options.size_ratio))
     more = rng.random() < 0.5
+    clear = max(_margins(need)[0 if more else 1], math.log(options.size_ratio))
     length = _length(value * math.exp((-1 if more else 1) * clear * rng.uniform(*SPREADS)))
     gap = abs(math.log(value / length))
     if gap < clear:
@@ -161,15 +167,16 @@ def _range(
     need: float,
     inputs: dict[str, Any],
 ) -> Iterator[Draft]:
-    clear = max(need, math.log(options.size_ratio) / 2)
-    width = 2 * clear * rng.uniform(*SPREADS) + 0.1
+    least = math.log(options.size_ratio) / 2
+    below, above = (max(side, least) + 0.02 for side in _margins(need))
+    width = (below + above) * rng.uniform(*SPREADS) + 0.1
     if width > FARTHEST:
         return
     slot = int(rng.random() * RANGES)
-    start = math.log(value) - rng.uniform(clear + 0.02, width - clear - 0.02) - slot * width
+    start = math.log(value) - rng.uniform(below, width - above) - slot * width
     edges = [_length(math.exp(start + i * width)) for i in range(RANGES + 1)]
-    gap = min(math.log(value / edges[slot]), math.log(edges[slot + 1] / value))
-    if gap < clear or edges[0] < 0.02:
+    low, high = math.log(value / edges[slot]), math.log(edges[slot + 1] / value)
+    if low < below - 0.02 or high < above - 0.02 or edges[0] < 0.02:
         return
     ranges = tuple(f"{_written(low)} to {_written(high)}" for low, high in itertools.pairwise(edges))
     yield choice(
@@ -182,7 +189,7 @@ def _range(
         answers=ranges,
         right=slot,
         objects=subject.things,
-        margin=gap / clear,
+        margin=min(low / (below - 0.02), high / (above - 0.02)),
         rule_inputs=inputs | {"measure": subject.name, "value_m": value, "edges_m": edges},
         facts=(((subject.family, "range", "slot"), slot, RANGES),),
         letters=False,
