@@ -26,7 +26,7 @@ lint: .venv/installed
 	$(BIN)/mypy spatial_jax data_prep launch configs benchmarks
 
 test: .venv/installed lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not proof" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof" tests
 
 proofs: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof tests
