@@ -47,14 +47,16 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one clear line."""
-    from spatial_jax.evals.heldout import resolved_dict, scored_item
+    from spatial_jax.evals.heldout import answers_of, resolved_dict, scored_item
     from spatial_jax.evals.results import compare
+    from spatial_jax.rewards.rule import stated_rule
 
     def scorer(
-        record: QuestionRecord, responses: Sequence[str], sizes: Any
+        record: QuestionRecord, row: dict[str, Any], result: dict[str, Any]
     ) -> tuple[dict[str, Any], Sequence[float], Sequence[float]]:
-        resolved = resolved_dict(record, sizes)
-        item = scored_item(resolved, responses)
+        sizes = row.get("model_sizes")
+        resolved, answers = resolved_dict(record, sizes), answers_of([str(t) for t in row["responses"]], row)
+        item = scored_item(resolved, answers, rule=stated_rule(result.get("rule")), model_sizes=sizes)
         return resolved, item.scores, item.correct
 
     args = parser().parse_args(arguments)

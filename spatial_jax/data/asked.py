@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.forms import FORMS
+from spatial_jax.forms import FORMS, format_names
 from spatial_jax.models import ASKING_FILE, checkpoint_directory, read_config
 from spatial_jax.models.configs import DEFAULT_POSITION_RULE, POSITION_RULES
 from spatial_jax.processing import Processor
@@ -28,6 +28,9 @@ class Asking:
     """`prompt_mode` and `system` as in PromptStyle (system None: the chat template's own); `max_new_tokens` of a reply,
     None where training did not limit it; `turns` and `max_pictures` of a policy that draws; `position_rule` of videos
     and the text after them; areas in pixels: of a picture, and of a video's frame (of the whole clip for Qwen3-VL).
+
+    How answers were paid: `format` where it is not the prompt mode's own, `format_weight` and `truncated_reward` as in
+    rewards' RewardRule (None: not known), `user_function` the name of a run's own reward, which no export carries.
     """
 
     prompt_mode: str
@@ -40,6 +43,10 @@ class Asking:
     max_pixels: int | None = None
     video_min_pixels: int | None = None
     video_max_pixels: int | None = None
+    format: str | None = None
+    format_weight: float | None = None
+    truncated_reward: float | None = None
+    user_function: str | None = None
 
     def described(self, name: str) -> str:
         """One field for a line of text."""
@@ -79,6 +86,16 @@ def read_asking(directory: str | Path) -> Asking | None:
         problem = f"position_rule {stated['position_rule']!r} is not one of {', '.join(POSITION_RULES)}"
     if not isinstance(stated.get("system"), (str, type(None))):
         problem = f"system must be a text or null, not {stated['system']!r}"
+    for key in ("format_weight", "truncated_reward"):
+        value = stated.get(key)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            problem = f"{key} must be a number or null, not {value!r}"
+    if not 0 <= (stated["format_weight"] if not problem and stated.get("format_weight") else 0) <= 1:
+        problem = f"format_weight must lie between 0 and 1, not {stated['format_weight']!r}"
+    if stated.get("format") is not None and stated["format"] not in format_names():
+        problem = f"format {stated['format']!r} is not one of {', '.join(format_names())}"
+    if not isinstance(stated.get("user_function"), (str, type(None))):
+        problem = f"user_function must be a text or null, not {stated['user_function']!r}"
     for key in ("max_new_tokens", "turns", "max_pictures"):
         value = stated.get(key)
         if value is not None and (type(value) is not int or value < 1):
@@ -104,6 +121,8 @@ def settle(directory: str | Path, told: dict[str, Any]) -> tuple[Asking, str]:
     if given.get("system") == TEMPLATE:
         given["system"] = None
     chosen = dataclasses.replace(trained or UNKNOWN, **given)
+    if trained is not None and chosen.prompt_mode != trained.prompt_mode:
+        chosen = dataclasses.replace(chosen, format=None)  # another form is read as that form
     shown = ["prompt_mode", "system", *(n for n in _LIMITS if getattr(chosen, n) is not None)]
     shown += [name for name in ("max_new_tokens",) if getattr(chosen, name) is not None]
     line = ", ".join(chosen.described(name) for name in shown)

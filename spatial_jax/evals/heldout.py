@@ -23,6 +23,7 @@ from spatial_jax.forms import extract_answer, get_format
 from spatial_jax.reading import parse_object
 from spatial_jax.rewards import outcome_many, parse_box, parse_choice, parse_number
 from spatial_jax.rewards.kinds import response_format
+from spatial_jax.rewards.rule import OWN_REWARD, Answer, RewardRule, reward_spec, score_answers
 
 MAX_CANDIDATES = 20  # constants tried by the blind guesser, a family
 MAX_PROBES = 80  # train records on which they are tried, a family
@@ -41,12 +42,17 @@ def resolved_dict(record: QuestionRecord, model_sizes: Sequence[Sequence[int]] |
 
 
 def scored_item(
-    record: Mapping[str, Any], responses: Sequence[str], failures: Counter[str] | None = None
+    record: dict[str, Any],
+    answers: Sequence[Answer],
+    failures: Counter[str] | None = None,
+    *,
+    rule: RewardRule = OWN_REWARD,
+    model_sizes: Sequence[Any] | None = None,
 ) -> ScoredItem:
-    """One resolved record with the scores of its responses; a sample without a score (a judge that timed out) is nan,
-    not 0, and is counted in `failures` by reason.
+    """One resolved record with the scores of its answers, as training under the same rule scores them; a sample without
+    a score (a judge that timed out) is nan, not 0, and is counted in `failures` by reason.
     """
-    outcomes = outcome_many([(record["reward"], response, record) for response in responses])
+    outcomes = score_answers(record, answers, rule, model_sizes=model_sizes)
     if failures is not None:
         failures.update(o.error.partition(f"{record['question_id']!r}: ")[2] or o.error for o in outcomes if o.error)
     return ScoredItem(
@@ -55,12 +61,35 @@ def scored_item(
         scene=str(record["scene_id"]),
         scores=tuple(float("nan") if o.reward is None else float(o.reward) for o in outcomes),
         correct=tuple(float("nan") if o.correct is None else float(o.correct) for o in outcomes),
-        parsed=tuple(parsed_answer(record, r) for r in responses),
+        parsed=tuple(parsed_answer(in_form(record, rule), a.text) for a in answers),
     )
 
 
 def _family(record: Mapping[str, Any]) -> str:
     return str(record["family"] or record["question_type"])
+
+
+def in_form(record: dict[str, Any], rule: RewardRule) -> dict[str, Any]:
+    """The record with the reward that answers to it are scored by; as it is, where that cannot be told."""
+    try:
+        return {**record, "reward": reward_spec(record, rule)}
+    except ValueError:
+        return record
+
+
+def answers_of(texts: Sequence[str], row: Mapping[str, Any]) -> list[Answer]:
+    """Responses with what their row says of their lengths and ends."""
+    lengths, finish = list(row.get("lengths") or ()), list(row.get("finish") or ())
+    if row.get("error"):  # never asked: an empty answer of no length
+        lengths = [0] * len(texts)
+    return [
+        Answer(
+            text,
+            int(lengths[i]) if i < len(lengths) else None,
+            i < len(finish) and finish[i] != "stop",
+        )
+        for i, text in enumerate(texts)
+    ]
 
 
 def parsed_answer(record: Mapping[str, Any], response: str) -> Any:
@@ -127,9 +156,11 @@ def evaluate_heldout(
     *,
     model_sizes: Sequence[Any] | None = None,
     extra: Mapping[str, Any] | None = None,
+    rule: RewardRule = OWN_REWARD,
+    told: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """The result of responses[i] (the samples) to records[i], with the blind priors of `train`'s records when those are
-    given.
+    """The result of responses[i] (the samples) to records[i] under a rule of reward, with the blind priors of `train`'s
+    records when those are given. told[i]: what is known of them beside their texts ("lengths" in tokens, "finish").
 
     Metrics: overall (mean reward over items), macro (over families), accuracy, unparsed, pass@k; "prior" holds the same
     overall reward for the best constant answer and for the answers of the most similar train questions, chosen without
@@ -140,14 +171,18 @@ def evaluate_heldout(
     sizes = model_sizes if model_sizes is not None else [None] * len(records)
     dicts = [resolved_dict(r, s) for r, s in zip(records, sizes)]
     failures: Counter[str] = Counter()
-    items = [scored_item(d, list(r), failures) for d, r in zip(dicts, responses)]
+    items = [
+        scored_item(d, answers_of(texts, row), failures, rule=rule, model_sizes=s)
+        for d, texts, row, s in zip(dicts, responses, told or [{}] * len(records), sizes)
+    ]
     for reason, count in failures.most_common(3):
         logging.warning("%s: %d answers have no score: %s", name, count, reason[:200])
     if failures and all(math.isnan(score) for item in items for score in item.scores):
         raise ValueError(f"{name}: no answer has a score ({failures.most_common(1)[0][0][:200]})")
     result = summarise(name, items, scoring="reward", extra=extra)
     if train:
-        add_prior(result, dicts, blind_priors(dicts, [resolved_dict(r, None) for r in train]))
+        asked = [in_form(d, rule) for d in dicts]
+        add_prior(result, asked, blind_priors(asked, [in_form(resolved_dict(r, None), rule) for r in train]))
     return result
 
 
@@ -158,6 +193,7 @@ def evaluate_saved(
     train: Sequence[QuestionRecord] = (),
     *,
     extra: Mapping[str, Any] | None = None,
+    rule: RewardRule = OWN_REWARD,
 ) -> dict[str, Any]:
     """The result of a responses file (id -> {"responses", "model_sizes"}) to self-built questions. A
     question without a response has one empty response a sample and scores 0, which is said. ValueError where no id of
@@ -184,7 +220,7 @@ def evaluate_saved(
             unknown,
         )
     sizes, told = [row.get("model_sizes") for row in kept], {**(extra or {}), "missing": missing}
-    return evaluate_heldout(name, records, responses, train, model_sizes=sizes, extra=told)
+    return evaluate_heldout(name, records, responses, train, model_sizes=sizes, extra=told, rule=rule, told=kept)
 
 
 def add_prior(

@@ -23,7 +23,7 @@ from spatial_jax.data import (
     check_families,
     open_questions,
 )
-from spatial_jax.data.asked import limits_of
+from spatial_jax.data.asked import Asking, limits_of
 from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.evals.generation import Request, Sampler
@@ -36,7 +36,7 @@ from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.forms import get_form
 from spatial_jax.processing import EncodedPrompt
 from spatial_jax.processing.user_text import as_text
-from spatial_jax.rewards.kinds import has_own_format
+from spatial_jax.rewards.rule import RewardRule
 
 HELDOUT_TOKENS = 256
 THOUGHT_TOKENS = 1024  # of a reply with a thought
@@ -126,13 +126,10 @@ def reward_kind(record: QuestionRecord) -> str:
     return str(reward.get("kind", "")) if isinstance(reward, dict) else ""
 
 
-def in_form(record: QuestionRecord, mode: str) -> QuestionRecord:
-    """The record scored by the answer that stands in the form its policy answers in."""
-    reward = json.loads(record.reward)
-    form = get_form(mode)
-    if not form.tagged or has_own_format(reward):
-        return record
-    return dataclasses.replace(record, reward=json.dumps({**reward, "format": form.format}))
+def asked_rule(asking: Asking) -> RewardRule:
+    """What a policy's training laid over its records' rewards, and evaluation with it."""
+    form = asking.format or get_form(asking.prompt_mode).format
+    return RewardRule(form, asking.format_weight, asking.truncated_reward)
 
 
 def without_pictures(record: QuestionRecord) -> QuestionRecord:
@@ -156,7 +153,13 @@ def run_heldout(
     result JSON goes.
     """
     chosen, asking = settings.sampling, sampler.asking
-    records = [in_form(record, asking.prompt_mode) for record in records]
+    if asking.user_function:
+        logging.warning(
+            "%s was trained by a reward of its user's own (%s), which no export carries: these numbers are by the"
+            " records' own rewards",
+            sampler.name,
+            asking.user_function,
+        )
     thinks = get_form(asking.prompt_mode).thinks
     tokens = asking.max_new_tokens or (THOUGHT_TOKENS if thinks else HELDOUT_TOKENS)
     tokens = chosen.max_new_tokens or min(tokens, max(sampler.engine.answer_buckets))
@@ -182,7 +185,9 @@ def run_heldout(
         [row["responses"] or [""] * chosen.samples for row in kept],
         train,
         model_sizes=[row.get("model_sizes") for row in kept],
-        extra=_extra(sampler, settings, responses, kept),
+        extra=_extra(sampler, settings, responses, kept) | {"rule": dataclasses.asdict(asked_rule(asking))},
+        rule=asked_rule(asking),
+        told=kept,
     )
     if out:
         write_result(out, result)

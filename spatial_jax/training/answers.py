@@ -19,19 +19,18 @@ from jax.sharding import Mesh
 
 from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.data.pipeline import QuestionPipeline
-from spatial_jax.data.records import CODE_REWARDS
-from spatial_jax.forms import NO_FORMAT, get_form
+from spatial_jax.forms import get_form
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
-from spatial_jax.rewards.kinds import has_own_format
-from spatial_jax.rewards.scoring import Outcome, outcome_many, record_spec
+from spatial_jax.rewards.rule import Answer, RewardRule, reward_spec, score_answers
+from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.environment import DrawingEnvironment, conversation
 from spatial_jax.rollout.turns import run_turns
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.rollout.weights import weight_mover
-from spatial_jax.training.settings import RewardSettings
+from spatial_jax.training.settings import RewardSettings, RunConfig
 from spatial_jax.training.setup import Setup
 
 SHOWN_FAILURES = 3
@@ -168,14 +167,6 @@ def make_judge(settings: RewardSettings) -> Judge | None:
     return None if config is None else Judge(config)
 
 
-def own_record(record: dict[str, Any]) -> dict[str, Any]:
-    """The record for a run's own user function: a record that names code itself comes without its reward, which is not
-    run and must not stop the run's own.
-    """
-    own = record["reward"]
-    return record | {"reward": {}} if isinstance(own, dict) and own.get("kind") in CODE_REWARDS else record
-
-
 class Failures:
     """Answers without a score, counted by reason. The first SHOWN_FAILURES of each reason are logged, then each tenth,
     hundredth, ...: a reason that goes on is heard again.
@@ -208,13 +199,27 @@ class Scored:
     outcomes: list[Outcome]
 
 
+def run_rule(run: RunConfig) -> RewardRule:
+    """What a run lays over the rewards of its records."""
+    settings, user = run.reward, None
+    if settings.user_file:
+        user = {
+            "kind": "user",
+            "file": settings.user_file,
+            "function": settings.user_function,
+            "memory_gib": settings.user_memory_gib,
+        }
+    form = settings.format or get_form(run.data.prompt_mode).format
+    return RewardRule(form, settings.format_weight, settings.truncated_reward, user)
+
+
 class AnswerScorer:
     """Scores groups against their whole records. `start` returns at once; groups are scored in threads of their own, as
     many at a time as keeps `reward.threads` answers of kinds that wait (judge, user) under way.
     """
 
     def __init__(self, setup: Setup):
-        self.run, self._processor = setup.run, setup.processor
+        self.run, self._processor, self.rule = setup.run, setup.processor, run_rule(setup.run)
         self.judge, self.failures = make_judge(setup.run.reward), Failures()
         groups = max(setup.run.reward.threads // setup.run.rollout.group_size, 1)
         self._pool = concurrent.futures.ThreadPoolExecutor(groups, thread_name_prefix="score")
@@ -223,59 +228,36 @@ class AnswerScorer:
         """The record's reward with the run's format laid over it, or the run's user function in its place. ValueError
         for a record that names code (see `record_spec`) in a run that names none.
         """
-        settings = self.run.reward
-        if not settings.user_file:
-            spec = record_spec(record)
-        else:
-            spec = {
-                "kind": "user",
-                "file": settings.user_file,
-                "function": settings.user_function,
-                "memory_gib": settings.user_memory_gib,
-            }
-        form = settings.format or get_form(self.run.data.prompt_mode).format
-        if form != NO_FORMAT and not has_own_format(spec):
-            spec.update(format=form, format_weight=settings.format_weight)
-        return spec
+        return reward_spec(record, self.rule)
 
     def __call__(self, question: EncodedQuestion, group: Sequence[Trajectory]) -> Scored:
         """The group's texts and outcomes, now."""
         texts = [self._text(t) for t in group]
+        answers = [Answer(text, len(t), t.finish_reason != "stop") for text, t in zip(texts, group)]
+        settings = self.run.reward
         try:
             record = question.record.as_dict()
-            spec = self.spec(record)
         except ValueError as error:  # a run without data.check meets it here
-            for _ in texts:
-                self.failures.add(str(error))
-            return Scored(texts, [Outcome(None, None, error=str(error))] * len(texts))
-        record = own_record(record)
-        items = [
-            (spec, text, {**record, "response_tokens": len(t), "model_sizes": question.prompt.model_sizes})
-            for text, t in zip(texts, group)
-        ]
-        outcomes = outcome_many(
-            items, threads=self.run.reward.threads, deadline=self.run.reward.deadline_s, judge=self.judge
-        )
+            outcomes = [Outcome(None, None, error=str(error))] * len(texts)
+        else:
+            outcomes = score_answers(
+                record,
+                answers,
+                self.rule,
+                model_sizes=question.prompt.model_sizes,
+                threads=settings.threads,
+                deadline=settings.deadline_s,
+                judge=self.judge,
+            )
         for outcome in outcomes:
             if outcome.reward is None:
                 self.failures.add(outcome.error)
-        return Scored(texts, [self._cut(o) if t.finish_reason != "stop" else o for o, t in zip(outcomes, group)])
+        return Scored(texts, outcomes)
 
     def _text(self, answer: Trajectory) -> str:
         if self.run.rollout.turns > 1:
             return conversation(answer, self._processor)
         return self._processor.decode(answer.tokens[:-1] if answer.finish_reason == "stop" else answer.tokens)
-
-    def _cut(self, outcome: Outcome) -> Outcome:
-        """What an answer earns that the token limit cut off: what its text says, unless the settings give such answers
-        a reward of their own.
-        """
-        earns = self.run.reward.truncated_reward
-        return (
-            outcome
-            if earns is None or outcome.reward is None
-            else dataclasses.replace(outcome, reward=earns, correct=False, accuracy=0.0)
-        )
 
     def start(self, question: EncodedQuestion, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
         """The same, while the caller goes on decoding."""

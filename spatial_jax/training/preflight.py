@@ -22,8 +22,9 @@ from spatial_jax.metrics import is_primary, run_facts, steady_lines
 from spatial_jax.rewards.base import Context
 from spatial_jax.rewards.lint import lint_records
 from spatial_jax.rewards.probe import probe_reward
+from spatial_jax.rewards.rule import own_record
 from spatial_jax.rewards.scoring import check_record
-from spatial_jax.training.answers import AnswerScorer, judge_config, own_record
+from spatial_jax.training.answers import AnswerScorer, judge_config
 from spatial_jax.training.settings import RewardSettings
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import parameter_table

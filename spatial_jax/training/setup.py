@@ -98,6 +98,10 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
         rollout.max_pictures if rollout.turns > 1 else None,
         run.model.position_rule,
         *limits_of(processor).values(),
+        run.reward.format or None,
+        run.reward.format_weight,
+        run.reward.truncated_reward,
+        run.reward.user_function if run.reward.user_file else None,
     )
 
 

@@ -18,10 +18,11 @@ from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import Operation
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.heldout import evaluate_heldout
-from spatial_jax.evals.runner import in_form, item_messages, load_records, run_benchmark, run_heldout
+from spatial_jax.evals.runner import asked_rule, item_messages, load_records, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
 from spatial_jax.processing import Processor, train_tokenizer
+from spatial_jax.rewards.rule import reward_spec
 from spatial_jax.rollout import environment
 
 SETTINGS = EvalSettings(
@@ -70,11 +71,11 @@ def test_a_policy_is_asked_as_it_was_trained(policy, tmp_path):
 
 def test_the_answer_is_read_out_of_the_form_it_was_asked_in():
     item = dataclasses.replace(record(0), reward='{"kind": "word"}', answer="left", options=())
-    kept = json.loads(in_form(item, "think_answer").reward)
-    assert kept == {"kind": "word", "format": "think_answer"}
+    rule = asked_rule(Asking("think_answer"))
+    assert reward_spec(item.as_dict(), rule) == {"kind": "word", "format": "think_answer"}
     response = "<think>The answer is right? No.</think><answer>left</answer>"
-    assert evaluate_heldout("x", [in_form(item, "think_answer")], [[response]])["metrics"]["accuracy"] == 1
-    assert in_form(item, "bare") is item
+    assert evaluate_heldout("x", [item], [[response]], rule=rule)["metrics"]["accuracy"] == 1
+    assert reward_spec(item.as_dict(), asked_rule(Asking("bare"))) == {"kind": "word"}
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_as_many_groups_are_scored_at_a_time_as_the_threads_allow(monkeypatch):
         both.wait(20)  # passes only when two groups are under way
         return [Outcome(1.0, True)] * len(items)
 
-    monkeypatch.setattr("spatial_jax.training.answers.outcome_many", waits)
+    monkeypatch.setattr("spatial_jax.rewards.rule.outcome_many", waits)
     scorer = make_scorer("bare", threads=32)  # groups of 16
     futures = [scorer.start(Asked(), [answer(1)]) for _ in range(2)]
     assert [future.result(30).outcomes[0].reward for future in futures] == [1.0, 1.0]

@@ -17,7 +17,10 @@ from spatial_jax.metrics.report.scenes import dataset_kind, read_records
 from spatial_jax.metrics.rows import plain_json
 
 # (record, responses, model sizes) -> (record in the model's pixels as a dict, rewards, correct as 1.0, 0.0 or nan)
-Scorer = Callable[[QuestionRecord, Sequence[str], Any], tuple[dict[str, Any], Sequence[float], Sequence[float]]]
+# (record, row of the responses file, result of its evaluation) -> (resolved record, rewards, correct)
+Scorer = Callable[
+    [QuestionRecord, dict[str, Any], dict[str, Any]], tuple[dict[str, Any], Sequence[float], Sequence[float]]
+]
 
 
 def heldout_entries(run: Run, scorer: Scorer, limit: int) -> list[dict[str, Any]]:
@@ -44,7 +47,7 @@ def heldout_entries(run: Run, scorer: Scorer, limit: int) -> list[dict[str, Any]
             row = rows[question]
             texts = [str(text) for text in row["responses"]]
             try:
-                resolved, rewards, correct = scorer(record, texts, row.get("model_sizes"))
+                resolved, rewards, correct = scorer(record, row, e.result)
             except (ValueError, KeyError, TypeError):
                 continue
             finish, lengths = row.get("finish") or [], row.get("lengths") or []
