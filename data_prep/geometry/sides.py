@@ -19,9 +19,11 @@ from data_prep.sources.base import Frame, ObjectDraft
 
 LEAST_POINTS = 8
 SURE = 2  # deviations of its edge within which a pixel surely is the object's
+LEANING = 0.1  # of a side: how far a box's centre may be off when it is drawn upright and is not
 SIDEWAYS = 0.3  # sine of the angle to the line of sight from which a side's ends are looked for in the picture
 NOT_REACHED = "depth does not reach its edges"
 NOT_SEEN = "far end not seen"
+CUT_OFF = "cut off by the picture's edge"
 TOO_FEW = "too few points"
 NO_GRAVITY = "gravity unknown"
 
@@ -141,7 +143,7 @@ def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float], poi
         pixel,
         fit.grain,
         edge.extent * share,
-        edge.center * share,
+        np.hypot(edge.center * share, LEANING * box.extent) if frame.gravity is None else edge.center * share,
         leak(fit.cloud, box),
     )
     thing.center, thing.extent, thing.rotation = box.center, box.extent.copy(), box.rotation
@@ -188,17 +190,22 @@ def _rim(frame: Frame, patch: Patch, box: Box, pixel: float, rim: int) -> Rim:
 
 def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: float) -> None:
     """Takes back what cannot be measured: all sides without gravity (the box may be tilted), a side whose edges depth
-    does not reach (and the centre, which stands on it), a side whose far end is not seen (the centre stays, and how far
-    it may lie from there is told as `unseen` along `unseen_axis`).
+    does not reach or that the picture's edge cuts (and the centre, which stands on it), a side whose far end is not
+    seen (the centre stays, and how far it may lie from there is told as `unseen` along `unseen_axis`).
     """
     assert thing.extent is not None and frame.intrinsics is not None
-    box, extent = fit.box, thing.extent
+    box, extent, cut_off = fit.box, thing.extent, _cut_off(thing)
+    reasons: dict[str, None] = {}
     for axis, direction in enumerate(image_directions(box.center, box.rotation, frame.intrinsics)):
-        sideways = float(np.hypot(*direction)) * pixel >= SIDEWAYS
-        if sideways and not unreached(patch.mask, fit.use, direction)[1]:
-            extent[axis], thing.center = np.nan, None
-    if thing.center is None:
-        thing.unmeasured.append(NOT_REACHED)
+        if not float(np.hypot(*direction)) * pixel >= SIDEWAYS:
+            continue
+        if not unreached(patch.mask, fit.use, direction)[1]:
+            reasons[NOT_REACHED], extent[axis] = None, np.nan
+        if bool((np.abs(direction) * pixel >= SIDEWAYS)[cut_off].any()):
+            reasons[CUT_OFF], extent[axis] = None, np.nan
+    if reasons:
+        thing.center = None
+        thing.unmeasured += reasons
     if not box.far_seen:
         # Half the width more or less: a thing as deep as wide, or twice as deep, or flat.
         thing.uncertainty |= {"unseen": float(box.extent[1 - box.hidden_axis]) / 2, "unseen_axis": box.hidden_axis}
@@ -207,3 +214,10 @@ def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: 
     if frame.gravity is None:
         extent[:] = np.nan
         thing.unmeasured.append(NO_GRAVITY)
+
+
+def _cut_off(thing: ObjectDraft) -> np.ndarray:
+    """bool [2]: whether the mask runs into the picture's left or right edge, and into its upper or lower one."""
+    assert thing.mask is not None
+    mask = thing.mask
+    return np.array([mask[:, [0, -1]].any(), mask[[0, -1]].any()])

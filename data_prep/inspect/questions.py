@@ -213,6 +213,11 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
             if isinstance(meta.get("uncertainty"), (int, float)) and meta["uncertainty"]
             else None
         ),
+        (
+            chip(f"asked within {100 * float(meta['tolerance']):.0f} %")
+            if isinstance(meta.get("tolerance"), (int, float)) and meta["tolerance"]
+            else None
+        ),
     ]
     truth = _shown(q.answer) + (f" {q.unit}" if q.unit else "")
     options = [o for o in q.options if _shown(o) not in _shown(q.question)]

@@ -135,6 +135,20 @@ def test_a_side_is_measured_only_where_depth_reaches_both_its_edges(share):
     assert not asked and whole > 40 and told > 40
 
 
+def test_what_the_pictures_edge_cuts_has_no_length_and_no_centre():
+    depth = np.full((HEIGHT, WIDTH), 8.0, np.float32)
+    cut, whole = blank((200, 80, WIDTH, 160)), blank((60, 80, 120, 160))
+    depth[cut], depth[whole] = 3.0, 4.0
+    things = [ObjectDraft("sofa", "sofa", cut, mask_sigma=0.0), ObjectDraft("box", "box", whole, mask_sigma=0.0)]
+    scene = frame(depth, *things)
+    scene.gravity = np.array([0.0, 1.0, 0.0])
+    Measure()(scene)
+    sofa, box = things
+    assert sofa.center is None and np.isnan(sofa.extent[0]) and sofa.extent[2] == pytest.approx(0.8, rel=0.05)
+    assert "cut off by the picture's edge" in sofa.unmeasured and box.center is not None
+    assert scene.meta["unmeasured"]["cut off by the picture's edge"] == 1
+
+
 def test_a_lidars_points_cover_a_mask_that_a_missing_half_does_not():
     mask, rows = blank((40, 60, 130, 150)), np.arange(HEIGHT)[:, None]
     sparse = mask & (rows % 6 == 0) & (np.arange(WIDTH) % 3 == 0)
