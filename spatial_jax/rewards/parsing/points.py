@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from spatial_jax.reading import parse_json
-from spatial_jax.rewards.parsing.text import after_cue, clean
+from spatial_jax.rewards.parsing.cues import after_cue
+from spatial_jax.rewards.parsing.text import clean
 
 Point = tuple[float, float]
 
