@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.models.configs import ModelConfig, TextConfig, VisionConfig
+from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.positions import row_positions, token_types
+from spatial_jax.models.sizes import TextConfig, VisionConfig
 from spatial_jax.processing.prompt import EncodedPrompt
 
 RESULTS = Path(__file__).parent / "results"

@@ -231,7 +231,7 @@ def answer(conversation: Conversation, question: str) -> bool:
         picture, size = conversation.first
         units = conversation.options.box_units
         if units == "auto":
-            units = "pixels" if conversation.policy.config.family == "qwen2_5_vl" else "thousandths"
+            units = conversation.policy.config.traits.box_units
         drawn = draw_boxes(text, picture, size, units)
         if drawn is not None:
             out = Path(conversation.options.out or Path(picture).stem + ".boxes.png")

@@ -15,9 +15,9 @@ from typing import Any
 from spatial_jax.forms import FORMS, format_names
 from spatial_jax.models import ASKING_FILE, checkpoint_directory, read_config
 from spatial_jax.models.configs import DEFAULT_POSITION_RULE, POSITION_RULES
+from spatial_jax.models.hub import checkpoint_json
 from spatial_jax.processing import Processor
 from spatial_jax.processing.settings import read_image_settings, read_video_settings
-from spatial_jax.processing.tokenizer import read_json
 
 TEMPLATE = "template"  # the word that asks for the chat template's own system text where a policy was trained otherwise
 _LIMITS = ("min_pixels", "max_pixels", "video_min_pixels", "video_max_pixels")
@@ -75,7 +75,7 @@ def read_asking(directory: str | Path) -> Asking | None:
     path = folder / ASKING_FILE
     if not path.is_file():
         return None
-    stated: Any = read_json(path)
+    stated: Any = checkpoint_json(path)
     known = {field.name for field in dataclasses.fields(Asking)} - {*_LIMITS}
     if not isinstance(stated, dict):
         raise ValueError(f"{path}: must be an object, not {type(stated).__name__}; export the policy again")
@@ -104,8 +104,8 @@ def read_asking(directory: str | Path) -> Asking | None:
         raise ValueError(
             f"{path}: {problem}; export the policy again, or remove the file to ask it like any checkpoint"
         )
-    family = read_config(folder).family
-    image, video = read_image_settings(folder, family), read_video_settings(folder, family).image
+    pictures = read_config(folder).traits.pictures
+    image, video = read_image_settings(folder, pictures), read_video_settings(folder, pictures).image
     limits: dict[str, Any] = dict(
         zip(_LIMITS, (image.min_pixels, image.max_pixels, video.min_pixels, video.max_pixels))
     )
@@ -149,10 +149,10 @@ def write_asking(directory: str | Path, asking: Asking | None, processor: Proces
     folder, limits = Path(directory), limits_of(processor)
     image, video = ((limits[f"{kind}min_pixels"], limits[f"{kind}max_pixels"]) for kind in ("", "video_"))
     out: dict[str, Any] = {}
-    whole = read_json(folder / "processor_config.json")
+    whole = checkpoint_json(folder / "processor_config.json")
     pictures, clips = (
-        read_json(folder / "preprocessor_config.json"),
-        read_json(folder / "video_preprocessor_config.json"),
+        checkpoint_json(folder / "preprocessor_config.json"),
+        checkpoint_json(folder / "video_preprocessor_config.json"),
     )
     if whole.get("image_processor"):
         whole["image_processor"] = _limited(whole["image_processor"], image)

@@ -13,9 +13,10 @@ from flax import nnx
 from spatial_jax.data.prompts import PromptStyle, question_text, target_text
 from spatial_jax.data.records import resolve
 from spatial_jax.data.source import Unusable, open_questions
-from spatial_jax.models.configs import ModelConfig, TextConfig, VisionConfig, published, published_names
+from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.models.policy import read_config, replaced_checkpoint, save_pretrained
 from spatial_jax.models.qwen_vl import QwenVL, split_model
+from spatial_jax.models.sizes import TextConfig, VisionConfig
 from spatial_jax.processing.fresh import train_tokenizer
 
 

@@ -11,6 +11,8 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from spatial_jax.models.families import FAMILIES
+
 # Dense bf16 peaks a device, FLOP/s (matched in order, case-insensitive, inside jax.Device.device_kind).
 PEAK_FLOPS: tuple[tuple[str, float], ...] = (
     ("v6 lite", 918e12),
@@ -84,13 +86,13 @@ def model_shape(config: Mapping[str, Any]) -> ModelShape:
     text = {**config, **config.get("text_config", {})}
     vision = config.get("vision_config", {})
     heads, d_model = int(text["num_attention_heads"]), int(text["hidden_size"])
-    kind = str(config.get("model_type", ""))
+    family = FAMILIES.get(str(config.get("model_type", "")))
     depth = int(vision.get("depth", 0))
     # Qwen2-VL names the tower's width embed_dim and its feed-forward by a ratio; the later two name both.
     width = int(vision.get("embed_dim", 0) or vision.get("hidden_size", 0))
     d_ff = int(vision.get("intermediate_size", 0) or width * vision.get("mlp_ratio", 4))
-    matrices = 3 if "qwen2_5" in kind else 2  # gated feed-forward only in Qwen2.5-VL
-    full = len(vision.get("fullatt_block_indexes", range(depth))) if "qwen2_5" in kind else depth
+    matrices = 3 if family is not None and family.tower.gated else 2
+    full = len(vision.get("fullatt_block_indexes", range(depth)))
     return ModelShape(
         layers=int(text["num_hidden_layers"]),
         d_model=d_model,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.json_files import Fields, read_json
+from spatial_jax.models.hub import checkpoint_json
+from spatial_jax.reading import Fields
 
 END_OF_TURN, END_OF_TEXT = "<|im_end|>", "<|endoftext|>"
 
@@ -43,7 +44,7 @@ def pad_id(
     if stated is None:
         stated = config.pad_token_id
     if stated is None:
-        named = read_json(Path(directory) / "tokenizer_config.json").get("pad_token")
+        named = checkpoint_json(Path(directory) / "tokenizer_config.json").get("pad_token")
         named = named.get("content") if isinstance(named, dict) else named
         text = named if isinstance(named, str) and named else END_OF_TEXT
         stated = token_id(text) if token_id is not None else _added_tokens(Path(directory)).get(text)
@@ -52,15 +53,15 @@ def pad_id(
 
 def _generation(directory: str | os.PathLike) -> Fields:
     path = Path(directory) / "generation_config.json"
-    return Fields(read_json(path), str(path))
+    return Fields(checkpoint_json(path), str(path))
 
 
 def _added_tokens(path: Path) -> dict[str, int]:
     """Text -> id of the added tokens in tokenizer_config.json or tokenizer.json; entries of another form are left."""
-    decoder = read_json(path / "tokenizer_config.json").get("added_tokens_decoder")
+    decoder = checkpoint_json(path / "tokenizer_config.json").get("added_tokens_decoder")
     if isinstance(decoder, dict) and decoder:
         entries = [(t.get("content"), i) for i, t in decoder.items() if isinstance(t, dict) and i.isdecimal()]
     else:
-        added = read_json(path / "tokenizer.json").get("added_tokens")
+        added = checkpoint_json(path / "tokenizer.json").get("added_tokens")
         entries = [(t.get("content"), t.get("id")) for t in added or () if isinstance(t, dict)]
     return {text: int(i) for text, i in entries if isinstance(text, str) and isinstance(i, (int, str))}

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from spatial_jax.models.configs import DEFAULT_POSITION_RULE, FAMILIES, ModelConfig, TextConfig, VisionConfig
-from spatial_jax.models.json_files import Fields
+from spatial_jax.models.configs import DEFAULT_POSITION_RULE, ModelConfig
+from spatial_jax.models.families import FAMILIES, Decoder, Family
+from spatial_jax.models.sizes import TextConfig, VisionConfig
+from spatial_jax.reading import Fields
 
 _TOKEN_IDS = ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
 ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "quick_gelu")
 MAX_VOCABULARY = 2**24  # a hundred times the published one; ids beyond the tokenizer are listed one by one
-_VISION_ACTIVATION = {"qwen2_vl": "quick_gelu", "qwen2_5_vl": "silu", "qwen3_vl": "gelu_pytorch_tanh"}
-_ARCHITECTURES = {
-    "qwen2_vl": "Qwen2VLForConditionalGeneration",
-    "qwen2_5_vl": "Qwen2_5_VLForConditionalGeneration",
-    "qwen3_vl": "Qwen3VLForConditionalGeneration",
-}
 
 
-def _rope(text: Fields, family: str) -> tuple[float, tuple[int, ...]]:
+def _rope(text: Fields, decoder: Decoder) -> tuple[float, tuple[int, ...]]:
     """(base, M-RoPE sections). rope_scaling, the older spelling, goes before rope_parameters, as in transformers."""
     rope = text.section("rope_scaling")
     rope = rope if rope.values else text.section("rope_parameters")
@@ -27,14 +23,13 @@ def _rope(text: Fields, family: str) -> tuple[float, tuple[int, ...]]:
         raise ValueError(
             f"{rope.where}: rope type {kind!r} is not supported; only the plain M-RoPE of the published checkpoints is"
         )
-    qwen3 = family == "qwen3_vl"
-    theta = rope.number("rope_theta", text.number("rope_theta", 5e5 if qwen3 else 1e6))
-    return theta, rope.integers("mrope_section", (24, 20, 20) if qwen3 else (16, 24, 24))
+    theta = rope.number("rope_theta", text.number("rope_theta", decoder.rope_theta))
+    return theta, rope.integers("mrope_section", decoder.mrope_section)
 
 
-def _text_config(config: Fields, family: str) -> TextConfig:
+def _text_config(config: Fields, decoder: Decoder) -> TextConfig:
     text = config.section("text_config") if config.values.get("text_config") else config
-    theta, section = _rope(text, family)
+    theta, section = _rope(text, decoder)
     if text.flag("use_sliding_window"):
         raise ValueError(
             f"{text.where}: use_sliding_window is true, which no published checkpoint uses and this model lacks; set it"
@@ -45,7 +40,6 @@ def _text_config(config: Fields, family: str) -> TextConfig:
     heads, width = text.integer("num_attention_heads"), text.integer("hidden_size")
     if len(section) != 3:
         raise ValueError(f"{text.where}: mrope_section {list(section)} must be three numbers: time, height and width")
-    qwen3 = family == "qwen3_vl"
     return TextConfig(
         vocab_size=text.integer("vocab_size", high=MAX_VOCABULARY),
         hidden_size=width,
@@ -53,61 +47,35 @@ def _text_config(config: Fields, family: str) -> TextConfig:
         num_layers=text.integer("num_hidden_layers"),
         num_heads=heads,
         num_kv_heads=text.integer("num_key_value_heads", heads),
-        head_dim=text.integer("head_dim", 128 if qwen3 else max(width // heads, 1)),
-        rms_norm_eps=text.number("rms_norm_eps", 1e-6 if qwen3 else 1e-5),
+        head_dim=text.integer("head_dim", decoder.head_dim or max(width // heads, 1)),
+        rms_norm_eps=text.number("rms_norm_eps", decoder.rms_norm_eps),
         rope_theta=theta,
         mrope_section=section,
-        mrope_interleaved=qwen3,
-        qkv_bias=text.flag("attention_bias") if qwen3 else True,
-        qk_norm=qwen3,
+        mrope_interleaved=decoder.mrope_interleaved,
+        qkv_bias=text.flag("attention_bias") if decoder.qkv_bias is None else decoder.qkv_bias,
+        qk_norm=decoder.qk_norm,
         max_position_embeddings=text.integer("max_position_embeddings", 32768),
         initializer_range=text.number("initializer_range", 0.02, low=-1e-300),
     )
 
 
-def _vision_config(vision: Fields, family: str, width: int) -> VisionConfig:
+def _vision_config(vision: Fields, family: Family, width: int) -> VisionConfig:
     common: dict[str, Any] = {
-        "family": family,
+        "family": family.name,
         "temporal_patch_size": vision.integer("temporal_patch_size", 2, high=64),
         "spatial_merge_size": vision.integer("spatial_merge_size", 2, high=64),
         "in_channels": vision.integer("in_channels", vision.integer("in_chans", 3, high=64), high=64),
         "num_heads": vision.integer("num_heads", 16),
-        "patch_size": vision.integer("patch_size", 16 if family == "qwen3_vl" else 14, high=1024),
-        "depth": vision.integer("depth", 27 if family == "qwen3_vl" else 32),
-        "hidden_act": vision.text("hidden_act", _VISION_ACTIVATION[family]),
+        "patch_size": vision.integer("patch_size", family.pictures.patch_size, high=1024),
+        "depth": vision.integer("depth", family.tower.depth),
+        "hidden_act": vision.text("hidden_act", family.tower.hidden_act),
         "initializer_range": vision.number("initializer_range", 0.02, low=-1e-300),
     }
     if common["hidden_act"] not in ACTIVATIONS:
         raise ValueError(
             f"{vision.where}: hidden_act {common['hidden_act']!r} is not supported; use one of {', '.join(ACTIVATIONS)}"
         )
-    if family == "qwen2_vl":
-        hidden = vision.integer("embed_dim", 1280)
-        return VisionConfig(
-            hidden_size=hidden,
-            intermediate_size=hidden * vision.integer("mlp_ratio", 4),
-            out_hidden_size=vision.integer("hidden_size", width),
-            **common,
-        )
-    out = vision.integer("out_hidden_size", 3584)
-    if family == "qwen2_5_vl":
-        return VisionConfig(
-            hidden_size=vision.integer("hidden_size", 3584),
-            intermediate_size=vision.integer("intermediate_size", 3420),
-            out_hidden_size=out,
-            window_size=vision.integer("window_size", 112),
-            full_attention_blocks=vision.integers("fullatt_block_indexes", (7, 15, 23, 31)),
-            tokens_per_second=vision.number("tokens_per_second", 4.0),
-            **common,
-        )
-    return VisionConfig(
-        hidden_size=vision.integer("hidden_size", 1152),
-        intermediate_size=vision.integer("intermediate_size", 4304),
-        out_hidden_size=out,
-        num_position_embeddings=vision.integer("num_position_embeddings", 2304),
-        deepstack_blocks=vision.integers("deepstack_visual_indexes", (8, 16, 24)),
-        **common,
-    )
+    return VisionConfig(**common, **family.tower.read(vision, width))
 
 
 def config_from_hf(
@@ -118,10 +86,11 @@ def config_from_hf(
     weights decide (`hf_weights.settle_head`).
     """
     root = Fields(config, where)
-    family = root.text("model_type") or None
-    if family not in FAMILIES:
-        raise ValueError(f"{where}: model_type {family!r} is not supported; use a checkpoint of {', '.join(FAMILIES)}")
-    text, nested = _text_config(root, family), root.section("text_config")
+    family = FAMILIES.get(root.text("model_type"))
+    if family is None:
+        named = root.text("model_type") or None
+        raise ValueError(f"{where}: model_type {named!r} is not supported; use a checkpoint of {', '.join(FAMILIES)}")
+    text, nested = _text_config(root, family.decoder), root.section("text_config")
     vision = _vision_config(root.section("vision_config"), family, text.hidden_size)
 
     # The root's token ids go before the decoder's; null means that there is none.
@@ -129,7 +98,7 @@ def config_from_hf(
     eos = ids.token_ids("eos_token_id")
     try:
         return ModelConfig(
-            family,
+            family.name,
             text,
             vision,
             tie_word_embeddings=root.flag("tie_word_embeddings") or nested.flag("tie_word_embeddings"),
@@ -144,11 +113,10 @@ def config_from_hf(
 
 
 def config_to_hf(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]:
-    """config.json in the spelling that both transformers 4.57 and 5.x read: flat for Qwen2 and 2.5, nested for Qwen3,
-    old rope fields.
+    """config.json in the spelling that both transformers 4.57 and 5.x read: flat or nested as the family's published
+    files are, old rope fields.
     """
-    text, vision, eos = config.text, config.vision, config.eos_token_id
-    rate = vision.tokens_per_second
+    family, text, vision, eos = config.traits, config.text, config.vision, config.eos_token_id
     decoder: dict[str, Any] = {
         "vocab_size": text.vocab_size,
         "hidden_size": text.hidden_size,
@@ -179,34 +147,28 @@ def config_to_hf(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]
         "in_chans": vision.in_channels,
         "hidden_act": vision.hidden_act,
         "initializer_range": vision.initializer_range,
+        **family.tower.write(vision),
     }
     ids = {key: getattr(config, key) for key in _TOKEN_IDS}
     root = {
-        "architectures": [_ARCHITECTURES[config.family]],
+        "architectures": [family.architecture],
         "model_type": config.family,
         "tie_word_embeddings": config.tie_word_embeddings,
         "torch_dtype": dtype,
         **ids,
     }
-    if config.family == "qwen3_vl":
+    if family.nested_config:
         decoder |= {
-            "model_type": "qwen3_vl_text",
+            "model_type": f"{config.family}_text",
             "head_dim": text.head_dim,
             "attention_bias": text.qkv_bias,
             "dtype": dtype,
             "tie_word_embeddings": config.tie_word_embeddings,
             "rope_scaling": {
-                "mrope_interleaved": True,
+                "mrope_interleaved": text.mrope_interleaved,
                 "mrope_section": list(text.mrope_section),
                 "rope_type": "default",
             },
-        }
-        tower |= {
-            "hidden_size": vision.hidden_size,
-            "intermediate_size": vision.intermediate_size,
-            "out_hidden_size": vision.out_hidden_size,
-            "num_position_embeddings": vision.num_position_embeddings,
-            "deepstack_visual_indexes": list(vision.deepstack_blocks),
         }
         return {**root, "text_config": decoder, "vision_config": tower}
     decoder |= {
@@ -220,19 +182,4 @@ def config_to_hf(config: ModelConfig, dtype: str = "bfloat16") -> dict[str, Any]
             f"config_to_hf: {config.family} needs head_dim * num_heads == hidden_size, "
             f"got {text.head_dim} * {text.num_heads} != {text.hidden_size}"
         )
-    if config.family == "qwen2_vl":
-        tower |= {
-            "embed_dim": vision.hidden_size,
-            "hidden_size": vision.out_hidden_size,
-            "mlp_ratio": vision.intermediate_size // vision.hidden_size,
-        }
-    else:
-        tower |= {
-            "hidden_size": vision.hidden_size,
-            "intermediate_size": vision.intermediate_size,
-            "out_hidden_size": vision.out_hidden_size,
-            "window_size": vision.window_size,
-            "fullatt_block_indexes": list(vision.full_attention_blocks),
-            "tokens_per_second": int(rate) if rate == int(rate) else rate,
-        }
     return {**root, **decoder, "vision_config": tower}

@@ -285,7 +285,7 @@ def save_params(
     Where several processes hold parts of the parameters all must call it: tensors are gathered one by one, and process
     0 writes.
     """
-    style = style or ("v5" if config.family == "qwen3_vl" else "v4")
+    style = style or config.traits.weight_style
     if style not in _EXPORT:
         raise ValueError(f"save_params: style {style!r} is unknown; use v4 or v5")
     directory, writes = Path(directory), jax.process_index() == 0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
+
+from spatial_jax.reading import read_optional
 
 # Weights are safetensors only, and nothing in a checkpoint is ever run.
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja")
@@ -30,3 +33,10 @@ def checkpoint_directory(name: str | os.PathLike) -> Path:
             f"{text}: neither a local folder nor to be had from the hub ({type(error).__name__}); "
             "check the name and the network, or download it and give the folder"
         ) from error
+
+
+def checkpoint_json(path: Path) -> dict[str, Any]:
+    """The object in a checkpoint's JSON file, {} when there is no such file. ValueError names a file that holds
+    anything else.
+    """
+    return read_optional(path, "download or export the checkpoint again")

@@ -11,7 +11,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from spatial_jax.models.configs import ModelConfig, TextConfig, VisionConfig
+from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.families import FAMILIES
+from spatial_jax.models.sizes import TextConfig, VisionConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,10 +117,13 @@ def _merger(table: _Table, names: tuple[str, str, str], vision: VisionConfig, no
 
 def _vision_specs(vision: VisionConfig) -> list[ParamSpec]:
     d, f, h, hd = vision.hidden_size, vision.intermediate_size, vision.num_heads, vision.head_dim
-    qwen3, norm_bias = vision.family == "qwen3_vl", not vision.rms_norm
+    tower = FAMILIES[vision.family].tower
+    norm_bias = not tower.rms_norm
     top = _Table(("vision",), "visual.")
     conv = (d, vision.in_channels, vision.temporal_patch_size, vision.patch_size, vision.patch_size)
-    top.linear("patch_embed", {"patch": vision.patch_dim}, {"vision_embed": d}, "patch_embed.proj", qwen3, conv)
+    top.linear(
+        "patch_embed", {"patch": vision.patch_dim}, {"vision_embed": d}, "patch_embed.proj", tower.patch_bias, conv
+    )
     if vision.num_position_embeddings:
         top.add(
             "pos_embed", "embedding", (vision.num_position_embeddings, d), (None, "vision_embed"), "pos_embed.weight"
@@ -128,19 +133,15 @@ def _vision_specs(vision: VisionConfig) -> list[ParamSpec]:
     blocks.linear("qkv", {"vision_embed": d}, {"qkv": 3, "vision_heads": h, "head_dim": hd}, "attn.qkv", True)
     blocks.linear("proj", {"vision_heads": h, "head_dim": hd}, {"vision_embed": d}, "attn.proj", True)
     blocks.norm("norm2", d, "norm", "norm2", norm_bias)
-    if vision.family == "qwen2_5_vl":
-        blocks.linear("gate_proj", {"vision_embed": d}, {"vision_mlp": f}, "mlp.gate_proj", True)
-        blocks.linear("up_proj", {"vision_embed": d}, {"vision_mlp": f}, "mlp.up_proj", True)
-        blocks.linear("down_proj", {"vision_mlp": f}, {"vision_embed": d}, "mlp.down_proj", True)
-    else:
-        fc1, fc2 = ("mlp.linear_fc1", "mlp.linear_fc2") if qwen3 else ("mlp.fc1", "mlp.fc2")
-        blocks.linear("fc1", {"vision_embed": d}, {"vision_mlp": f}, fc1, True)
-        blocks.linear("fc2", {"vision_mlp": f}, {"vision_embed": d}, fc2, True)
+    *inward, outward = zip(("gate_proj", "up_proj", "down_proj") if tower.gated else ("fc1", "fc2"), tower.mlp_names)
+    for name, hf_name in inward:
+        blocks.linear(name, {"vision_embed": d}, {"vision_mlp": f}, hf_name, True)
+    blocks.linear(outward[0], {"vision_mlp": f}, {"vision_embed": d}, outward[1], True)
     merger = _Table(("vision", "merger"), "visual.merger.")
-    _merger(merger, ("norm", "linear_fc1", "linear_fc2") if qwen3 else ("ln_q", "mlp.0", "mlp.2"), vision, d, norm_bias)
+    _merger(merger, tower.merger_names, vision, d, norm_bias)
     deepstack = _Table(("vision", "deepstack"), "visual.deepstack_merger_list.{i}.", len(vision.deepstack_blocks))
     if vision.deepstack_blocks:
-        _merger(deepstack, ("norm", "linear_fc1", "linear_fc2"), vision, d * vision.merge_unit, True)
+        _merger(deepstack, tower.merger_names, vision, d * vision.merge_unit, True)
     return top.specs + blocks.specs + merger.specs + deepstack.specs
 
 

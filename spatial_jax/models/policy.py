@@ -26,8 +26,7 @@ from spatial_jax.models.configs import DEFAULT_POSITION_RULE, ModelConfig
 from spatial_jax.models.end_ids import pad_id
 from spatial_jax.models.hf_config import config_from_hf, config_to_hf
 from spatial_jax.models.hf_weights import check_tensors, load_params, save_params, settle_head
-from spatial_jax.models.hub import checkpoint_directory
-from spatial_jax.models.json_files import read_json
+from spatial_jax.models.hub import checkpoint_directory, checkpoint_json
 from spatial_jax.models.positions import batch_positions
 from spatial_jax.models.qwen_vl import QwenVL, abstract_model
 from spatial_jax.models.safetensors_io import Checkpoint
@@ -218,7 +217,7 @@ def read_config(directory: str | os.PathLike, position_rule: str = DEFAULT_POSIT
     path = checkpoint_directory(directory) / "config.json"
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; give a checkpoint directory in Hugging Face layout")
-    return config_from_hf(read_json(path), position_rule, str(path))
+    return config_from_hf(checkpoint_json(path), position_rule, str(path))
 
 
 def load_pretrained(

@@ -74,7 +74,7 @@ def row_positions(
                 "never truncate a prompt inside a picture, and pass the grids in token order"
             )
         step = 1.0
-        if kind == VIDEO and config.family == "qwen2_5_vl":
+        if kind == VIDEO and config.traits.seconds_in_positions:
             interval = float(next(seconds, 1.0))
             step = config.vision.tokens_per_second * (int(interval) if config.position_rule == "4.57" else interval)
         ids = vision_run_positions(cur, grid, step, merge)
@@ -97,7 +97,7 @@ def _runs(
     vision_types = type_ids[type_ids != TEXT]
     offset = 0
     for t, h, w in np.asarray(grids, np.int64).reshape(-1, 3).tolist():
-        split = config.family == "qwen3_vl" and offset < len(vision_types) and vision_types[offset] == VIDEO
+        split = config.traits.timed_steps and offset < len(vision_types) and vision_types[offset] == VIDEO
         yield from [(1, h, w)] * t if split else [(t, h, w)]
         offset += t * h * w // config.vision.merge_unit
 

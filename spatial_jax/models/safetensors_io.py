@@ -15,7 +15,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from spatial_jax.models.json_files import read_json
+from spatial_jax.models.hub import checkpoint_json
 
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype(np.float64),
@@ -144,7 +144,7 @@ class Checkpoint:
 
     def _files(self) -> list[Path]:
         config, folder = self.directory / "config.json", self.directory
-        named = read_json(config).get("transformers_weights")
+        named = checkpoint_json(config).get("transformers_weights")
         if named is not None:
             if not _is_base_name(named) or not named.endswith((".safetensors", ".safetensors.index.json")):
                 raise ValueError(f"{config}: transformers_weights {named!r} is no safetensors file or index beside it")
@@ -179,7 +179,7 @@ def _is_base_name(name: object) -> bool:
 
 def _listed(index: Path) -> list[str]:
     """The names of the files that an index lists, sorted; ValueError for anything but an index of files beside it."""
-    weight_map = read_json(index).get("weight_map")
+    weight_map = checkpoint_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise ValueError(f"{index}: not an index of tensors (no weight_map); download or copy it again")
     if not all(_is_base_name(name) for name in weight_map.values()):

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from spatial_jax.models.configs import TextConfig
 from spatial_jax.models.layers import Compute, Params, activation, linear, rms_norm
 from spatial_jax.models.remat import remat
+from spatial_jax.models.sizes import TextConfig
 from spatial_jax.ops.rope import mrope_cos_sin, rotate
 from spatial_jax.parallel.rules import constrain
 

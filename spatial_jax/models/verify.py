@@ -79,7 +79,7 @@ def sample_inputs(config: ModelConfig, rows: list[list[Any]], seed: int = 0) -> 
             kind, (t, h, w) = piece
             grids[kind].append((t, h, w))
             token = config.image_token_id if kind == "image" else config.video_token_id
-            frames = t if kind == "video" and config.family == "qwen3_vl" else 1
+            frames = t if kind == "video" and config.traits.timed_steps else 1
             for _ in range(frames):
                 run = t * h * w // config.vision.merge_unit // frames
                 ids += [
@@ -107,7 +107,7 @@ def sample_inputs(config: ModelConfig, rows: list[list[Any]], seed: int = 0) -> 
             out[values] = rng.standard_normal((int(out[name].prod(axis=1).sum()), config.vision.patch_dim)).astype(
                 np.float32
             )
-    if grids["video"] and config.family == "qwen2_5_vl":
+    if grids["video"] and config.traits.seconds_in_positions:
         out["second_per_grid_ts"] = np.full(len(grids["video"]), SECONDS, np.float32)
     return out
 
@@ -117,14 +117,15 @@ def _banned(config: ModelConfig) -> list[int]:
 
 
 def _key_mapping(checkpoint: Checkpoint, config: ModelConfig) -> dict[str, str] | None:
-    """What transformers needs to be told about the names of a Qwen3-VL in the v4 spelling; nothing for any other."""
+    """What transformers needs to be told about names in the v4 spelling, where it does not read them by itself."""
     v4 = any(name.startswith(("visual.", "model.layers.")) for name in checkpoint.names())
-    if config.family != "qwen3_vl" or not v4:
+    if config.traits.transformers_reads_v4 or not v4:
         return None
     log.warning(
-        "%s: transformers does not read Qwen3-VL in this key spelling (v4) by itself; its names are mapped here, write"
+        "%s: transformers does not read %s in this key spelling (v4) by itself; its names are mapped here, write"
         " --style v5 for use with transformers",
         checkpoint.directory,
+        config.family,
     )
     return V4_NAMES
 

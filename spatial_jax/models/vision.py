@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from spatial_jax.models.batch import BlockLayout, VisionArrays, VisionFeatures
-from spatial_jax.models.configs import VisionConfig
+from spatial_jax.models.families import FAMILIES
 from spatial_jax.models.layers import (
     Compute,
     Params,
@@ -21,6 +21,7 @@ from spatial_jax.models.layers import (
     take_parts,
 )
 from spatial_jax.models.remat import remat
+from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.ops.attention import attention
 from spatial_jax.ops.rope import grid_cos_sin, rotate, wide_dtype
 from spatial_jax.parallel.rules import constrain
@@ -52,7 +53,7 @@ def block_attention(
 
 
 def _norm(p: Params, x: jax.Array, config: VisionConfig) -> jax.Array:
-    return rms_norm(p, x, NORM_EPS) if config.rms_norm else layer_norm(p, x, NORM_EPS)
+    return rms_norm(p, x, NORM_EPS) if FAMILIES[config.family].tower.rms_norm else layer_norm(p, x, NORM_EPS)
 
 
 def vision_block(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.models.batch import BlockLayout, VisionArrays
-from spatial_jax.models.configs import VisionConfig
+from spatial_jax.models.sizes import VisionConfig
 
 
 def round_size(count: int) -> int:

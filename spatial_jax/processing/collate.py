@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays
-from spatial_jax.models.configs import VisionConfig
+from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.processing.vision_plan import plan_vision

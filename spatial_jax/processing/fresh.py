@@ -16,6 +16,7 @@ from tokenizers import AddedToken, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
+from spatial_jax.models.families import Family, find_family
 from spatial_jax.processing.tokenizer import byte_level
 
 # Qwen2.5-VL's added tokens in their order; True: skipped when decoding.
@@ -47,7 +48,6 @@ SPECIAL_TOKENS = tuple(
     ("<|repo_name|>", False),
     ("<|file_sep|>", False),
 )
-QWEN3_TOKENS = (("<tool_response>", False), ("</tool_response>", False), ("<think>", False), ("</think>", False))
 
 _SYSTEM = """\
 {%- if messages[0]['role'] != 'system' %}
@@ -78,13 +78,8 @@ _TURNS = """\
     {{- '<|im_end|>\\n' }}
 {%- endfor %}
 {{- '<|im_start|>assistant\\n' if add_generation_prompt }}"""
-# Qwen2-VL and Qwen2.5-VL put a system turn before a conversation without one; Qwen3-VL does not.
-CHAT_TEMPLATE, QWEN3_CHAT_TEMPLATE = _SYSTEM + _TURNS, _TURNS
-_PROCESSOR_CLASSES = {
-    "qwen2_vl": "Qwen2VLProcessor",
-    "qwen2_5_vl": "Qwen2_5_VLProcessor",
-    "qwen3_vl": "Qwen3VLProcessor",
-}
+# With and without a system turn before a conversation that has none; which of them the family decides.
+CHAT_TEMPLATE, PLAIN_CHAT_TEMPLATE = _SYSTEM + _TURNS, _TURNS
 
 
 def train_tokenizer(
@@ -103,9 +98,8 @@ def train_tokenizer(
     vision_start_token_id, vision_end_token_id, bos_token_id, eos_token_id, pad_token_id. The same texts give the same
     files. ValueError when `vocab_size` cannot hold the 256 bytes and the special tokens, or the family is unknown.
     """
-    if family not in _PROCESSOR_CLASSES:
-        raise ValueError(f"family {family!r} is unknown; use one of {', '.join(_PROCESSOR_CLASSES)}")
-    special = SPECIAL_TOKENS + (QWEN3_TOKENS if family == "qwen3_vl" else ())
+    traits = find_family(family, "family")
+    special = SPECIAL_TOKENS + traits.more_tokens
     if vocab_size < 256 + len(special):
         raise ValueError(
             f"vocab_size {vocab_size} is too small; 256 bytes and {len(special)} special tokens need"
@@ -128,10 +122,10 @@ def train_tokenizer(
     path.mkdir(parents=True, exist_ok=True)
     tokenizer.save(str(path / "tokenizer.json"))
     ids = {text: int(tokenizer.token_to_id(text) or 0) for text, _ in special}  # 0 never happens: bytes come first
-    template = QWEN3_CHAT_TEMPLATE if family == "qwen3_vl" else CHAT_TEMPLATE
-    _write(path / "tokenizer_config.json", {**_tokenizer_config(family, special, ids), "chat_template": template})
+    template = CHAT_TEMPLATE if traits.system_turn else PLAIN_CHAT_TEMPLATE
+    _write(path / "tokenizer_config.json", {**_tokenizer_config(traits, special, ids), "chat_template": template})
     _write(path / "chat_template.json", {"chat_template": template})  # where transformers' processors look
-    write_processor_files(path, family, min_pixels=min_pixels, max_pixels=max_pixels)
+    write_processor_files(path, traits, min_pixels=min_pixels, max_pixels=max_pixels)
     eos, pad = ids["<|im_end|>"], ids["<|endoftext|>"]
     _write(
         path / "generation_config.json",
@@ -159,24 +153,20 @@ def train_tokenizer(
 
 
 def write_processor_files(
-    directory: Path, family: str, *, min_pixels: int | None = None, max_pixels: int | None = None
+    directory: Path, family: Family, *, min_pixels: int | None = None, max_pixels: int | None = None
 ) -> None:
     """preprocessor_config.json and video_preprocessor_config.json of a family, with the published limits unless others
     are given.
     """
-    qwen3 = family == "qwen3_vl"
-    side = 16 if qwen3 else 14
-    mean, std = (
-        ([0.5] * 3, [0.5] * 3) if qwen3 else ([0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711])
-    )
-    low, high = (65536, 16777216) if qwen3 else (3136, 12845056)
+    pictures = family.pictures
+    low, high = pictures.written_limits
     common = {
-        "processor_class": _PROCESSOR_CLASSES[family],
-        "patch_size": side,
+        "processor_class": family.processor_class,
+        "patch_size": pictures.patch_size,
         "temporal_patch_size": 2,
         "merge_size": 2,
-        "image_mean": mean,
-        "image_std": std,
+        "image_mean": list(pictures.mean),
+        "image_std": list(pictures.std),
         "do_resize": True,
         "do_rescale": True,
         "do_normalize": True,
@@ -189,29 +179,29 @@ def write_processor_files(
         "image_processor_type": "Qwen2VLImageProcessor",
         "size": {"shortest_edge": min_pixels or low, "longest_edge": max_pixels or high},
     }
-    if not qwen3:  # the spelling of the published files, which transformers 4 needs
+    if pictures.spells_min_pixels:
         image |= {"min_pixels": min_pixels or low, "max_pixels": max_pixels or high}
-    clip = (4096, 25165824) if qwen3 else (128 * 28 * 28, 768 * 28 * 28)
+    clip = pictures.written_video_limits
     video = {
         **common,
-        "video_processor_type": "Qwen3VLVideoProcessor" if qwen3 else "Qwen2VLVideoProcessor",
-        "do_sample_frames": qwen3,
+        "video_processor_type": pictures.video_processor,
+        "do_sample_frames": pictures.whole_clip,
         "fps": 2.0,
         "min_frames": 4,
         "max_frames": 768,
         "size": {"shortest_edge": clip[0], "longest_edge": clip[1]},
     }
-    if not qwen3:
+    if not pictures.whole_clip:  # then nothing samples frames, and the published files state no rate
         video.pop("fps")
     _write(directory / "preprocessor_config.json", image)
     _write(directory / "video_preprocessor_config.json", video)
 
 
-def _tokenizer_config(family: str, special: tuple[tuple[str, bool], ...], ids: dict[str, int]) -> dict[str, Any]:
+def _tokenizer_config(family: Family, special: tuple[tuple[str, bool], ...], ids: dict[str, int]) -> dict[str, Any]:
     flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False}
     return {
         "tokenizer_class": "Qwen2Tokenizer",
-        "processor_class": _PROCESSOR_CLASSES[family],
+        "processor_class": family.processor_class,
         "added_tokens_decoder": {
             str(ids[text]): {"content": text, **flags, "special": skipped} for text, skipped in special
         },

@@ -89,8 +89,8 @@ class Processor:
         path = checkpoint_directory(directory)
         tokenizer = ChatTokenizer.from_pretrained(path)
         config = read_model_config(path, tokenizer, position_rule)
-        image = with_limits(read_image_settings(path, config.family), min_pixels, max_pixels)
-        video = read_video_settings(path, config.family)
+        image = with_limits(read_image_settings(path, config.traits.pictures), min_pixels, max_pixels)
+        video = read_video_settings(path, config.traits.pictures)
         video = dataclasses.replace(
             video,
             image=with_limits(video.image, video_min_pixels, video_max_pixels),
@@ -267,7 +267,7 @@ class Processor:
         of_images = (self.prepare_image(image, f"picture {i + 1}") for i, image in enumerate(images))
         of_videos = (self.prepare_video(video, f"video {i + 1}") for i, video in enumerate(videos))
         visions = [next(of_images) if pad == IMAGE_PAD else next(of_videos) for pad in _PAD.findall(text)]
-        if videos and self.config.family == "qwen3_vl":
+        if videos and self.config.traits.timed_steps:
             text = self._with_timestamps(text, [v for v in visions if v.kind == VIDEO])
         return np.asarray(self.tokenizer.encode(text), np.int32), visions
 
@@ -291,7 +291,7 @@ class Processor:
     def _expand(self, ids: np.ndarray, visions: list[Prepared]) -> tuple[np.ndarray, np.ndarray]:
         """(ids, type ids) with every pad repeated to the number of its tokens."""
         pads = np.flatnonzero((ids == self.config.image_token_id) | (ids == self.config.video_token_id))
-        unit, split = self.config.vision.merge_unit, self.config.family == "qwen3_vl"
+        unit, split = self.config.vision.merge_unit, self.config.traits.timed_steps
         counts: list[int] = []
         for v in visions:
             t, h, w = v.grid
@@ -349,7 +349,7 @@ class Processor:
                 settings = self.image_settings if kind == IMAGE else self.video_settings.image
                 out[pixels] = normalise(np.concatenate([v.patches for v in chosen]), settings)
                 out[grids] = np.asarray([v.grid for v in chosen], np.int64)
-        if "video_grid_thw" in out and self.config.family == "qwen2_5_vl":
+        if "video_grid_thw" in out and self.config.traits.seconds_in_positions:
             out["second_per_grid_ts"] = np.asarray([v.seconds for v in visions if v.kind == VIDEO], np.float32)
         return out
 

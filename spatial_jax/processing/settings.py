@@ -6,15 +6,16 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.models.configs import FAMILIES, ModelConfig, published
+from spatial_jax.models.configs import ModelConfig, published
+from spatial_jax.models.families import FAMILIES, Pictures
 from spatial_jax.models.hf_config import config_from_hf
-from spatial_jax.models.json_files import Fields, read_json
+from spatial_jax.models.hub import checkpoint_json
 from spatial_jax.processing.image import ImageSettings
 from spatial_jax.processing.tokenizer import ChatTokenizer
 from spatial_jax.processing.video import VideoSettings
+from spatial_jax.reading import Fields
 
-_CLIP_MEAN, _CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-_FACTOR2, _FACTOR3 = 28 * 28, 32 * 32
+IMAGE_LIMITS = (56 * 56, 28 * 28 * 1280)  # the image processor class's own, where the file states none
 MAX_FRAMES = 2**20
 MAX_MIN_PIXELS = 2**27  # to which every picture is enlarged: eight times the largest that a published model takes
 
@@ -23,14 +24,14 @@ def _stated(directory: Path, *places: tuple[str, str | None]) -> Fields:
     """The first object that is there and not empty, of (file, field or None for the whole file)."""
     found = Fields({}, str(directory))
     for name, key in places:
-        found = Fields(read_json(directory / name), str(directory / name))
+        found = Fields(checkpoint_json(directory / name), str(directory / name))
         found = found.section(key) if key else found
         if found.values:
             break
     return found
 
 
-def read_image_settings(directory: Path, family: str) -> ImageSettings:
+def read_image_settings(directory: Path, pictures: Pictures) -> ImageSettings:
     """From processor_config.json's image_processor or preprocessor_config.json, missing fields as the processor classes
     have them. FileNotFoundError without either; ValueError names a field of another type.
     """
@@ -39,12 +40,10 @@ def read_image_settings(directory: Path, family: str) -> ImageSettings:
         raise FileNotFoundError(
             f"{directory}: no preprocessor_config.json; copy the checkpoint's processor files there"
         )
-    if family == "qwen3_vl":
-        return _image_settings(stated, 16, (0.5,) * 3, (0.5,) * 3, (56 * 56, 28 * 28 * 1280))
-    return _image_settings(stated, 14, _CLIP_MEAN, _CLIP_STD, (56 * 56, 28 * 28 * 1280))
+    return _image_settings(stated, pictures, IMAGE_LIMITS)
 
 
-def read_video_settings(directory: Path, family: str) -> VideoSettings:
+def read_video_settings(directory: Path, pictures: Pictures) -> VideoSettings:
     """From processor_config.json's video_processor, video_preprocessor_config.json or (older folders)
     preprocessor_config.json. ValueError names a field of another type.
     """
@@ -54,15 +53,10 @@ def read_video_settings(directory: Path, family: str) -> VideoSettings:
         ("video_preprocessor_config.json", None),
         ("preprocessor_config.json", None),
     )
-    qwen3 = family == "qwen3_vl"
-    if qwen3:
-        image = _image_settings(stated, 16, (0.5,) * 3, (0.5,) * 3, (128 * _FACTOR3, 768 * _FACTOR3))
-    else:
-        image = _image_settings(stated, 14, _CLIP_MEAN, _CLIP_STD, (128 * _FACTOR2, 768 * _FACTOR2))
     return VideoSettings(
-        image,
-        whole_clip=qwen3,
-        sample=stated.flag("do_sample_frames", qwen3),
+        _image_settings(stated, pictures, pictures.video_limits),
+        whole_clip=pictures.whole_clip,
+        sample=stated.flag("do_sample_frames", pictures.whole_clip),
         fps=stated.number("fps", 2.0),
         min_frames=stated.integer("min_frames", 4, low=0, high=MAX_FRAMES) or 4,
         max_frames=stated.integer("max_frames", 768, low=0) or 768,
@@ -70,7 +64,7 @@ def read_video_settings(directory: Path, family: str) -> VideoSettings:
     )
 
 
-def _image_settings(stated: Fields, patch: int, mean: Any, std: Any, limits: tuple[int, int]) -> ImageSettings:
+def _image_settings(stated: Fields, pictures: Pictures, limits: tuple[int, int]) -> ImageSettings:
     size = stated.section("size")
 
     def area(name: str, edge: str, default: int, high: int) -> int:
@@ -79,11 +73,11 @@ def _image_settings(stated: Fields, patch: int, mean: Any, std: Any, limits: tup
                 return fields.integer(key, high=high)
         return default
 
-    means, deviations = stated.numbers("image_mean", mean, 3), stated.numbers("image_std", std, 3)
+    means, deviations = stated.numbers("image_mean", pictures.mean, 3), stated.numbers("image_std", pictures.std, 3)
     if not all(deviations):
         raise ValueError(f"{stated.where}: image_std {list(deviations)} has a zero, by which nothing can be divided")
     return ImageSettings(
-        patch_size=stated.integer("patch_size", patch, high=1024),
+        patch_size=stated.integer("patch_size", pictures.patch_size, high=1024),
         temporal_patch_size=stated.integer("temporal_patch_size", 2, high=64),
         merge_size=stated.integer("merge_size", 2, high=64),
         mean=(means[0], means[1], means[2]),
@@ -113,14 +107,13 @@ def read_model_config(directory: Path, tokenizer: ChatTokenizer, position_rule: 
     """
     path = directory / "config.json"
     if path.is_file():
-        return config_from_hf(read_json(path), position_rule, str(path))
-    files = [read_json(directory / name) for name in ("processor_config.json", "preprocessor_config.json")]
+        return config_from_hf(checkpoint_json(path), position_rule, str(path))
+    files = [checkpoint_json(directory / name) for name in ("processor_config.json", "preprocessor_config.json")]
     spelled = " ".join(
         str(f.get("processor_class", "")) + str(f.get("image_processor_type", "")) for f in files
     ).lower()
     spelled += " " + str(tokenizer.config.get("processor_class", "")).lower()
-    names = {"qwen3": "qwen3_vl_2b", "qwen2_5": "qwen2_5_vl_3b", "qwen2vlprocessor": "qwen2_vl_2b"}
-    found = next((size for mark, size in names.items() if mark in spelled), None)
+    found = next((family for family in FAMILIES.values() if family.processor_mark in spelled), None)
     if found is None:
         raise FileNotFoundError(
             f"{directory}: no config.json, and the processor files do not name one of {', '.join(FAMILIES)}; add"
@@ -135,7 +128,7 @@ def read_model_config(directory: Path, tokenizer: ChatTokenizer, position_rule: 
             ("vision_end", "vision_end"),
         )
     }
-    base = published(found)
+    base = published(f"{found.name}_{next(iter(found.sizes))}")
     text = dataclasses.replace(base.text, vocab_size=len(tokenizer))
     return dataclasses.replace(
         base, text=text, position_rule=position_rule, **{k: v for k, v in ids.items() if v is not None}

@@ -14,9 +14,10 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 
-from spatial_jax.models.json_files import Fields, read_json
+from spatial_jax.models.hub import checkpoint_json
 from spatial_jax.processing.chat_template import ChatTemplate
 from spatial_jax.processing.user_text import as_text, pieces
+from spatial_jax.reading import Fields
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class ChatTokenizer:
         checkpoint folder. Raises FileNotFoundError or ValueError naming the file.
         """
         path = Path(directory)
-        config = read_json(path / "tokenizer_config.json")
+        config = checkpoint_json(path / "tokenizer_config.json")
         if (path / "tokenizer.json").is_file():
             try:
                 tokenizer = Tokenizer.from_file(str(path / "tokenizer.json"))
@@ -175,7 +176,7 @@ def _read_template(path: Path, tokenizer_config: dict[str, Any]) -> str:
     raw = path / "chat_template.jinja"
     found: dict[str, str] = {}
     for name in ("processor_config.json", "chat_template.json", raw.name, "tokenizer_config.json"):
-        stated = {"chat_template": _read_text(raw)} if name == raw.name else read_json(path / name)
+        stated = {"chat_template": _read_text(raw)} if name == raw.name else checkpoint_json(path / name)
         template = (tokenizer_config if name == "tokenizer_config.json" else stated).get("chat_template")
         if isinstance(template, list):  # several named ones
             template = {t.get("name"): t.get("template") for t in template if isinstance(t, dict)}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.models.batch import AnswerBatch
-from spatial_jax.models.configs import VisionConfig
+from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.collate import collate_turns
 from spatial_jax.rollout.turns import answer_turns

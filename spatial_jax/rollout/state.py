@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool
 
-from spatial_jax.models.configs import TextConfig
+from spatial_jax.models.sizes import TextConfig
 from spatial_jax.ops.shared_prefix import KeyValues, store
 from spatial_jax.parallel.rules import constrain
 

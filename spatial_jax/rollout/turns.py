@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from spatial_jax.models.batch import AnswerBatch
-from spatial_jax.models.configs import VisionConfig
+from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.collate import AnswerTurn, collate_turns
 from spatial_jax.processing.prompt import EncodedPrompt

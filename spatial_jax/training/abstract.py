@@ -18,11 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from spatial_jax.models.configs import ModelConfig, VisionConfig
+from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.lora import LoraConfig, add_lora
 from spatial_jax.models.policy import Policy
 from spatial_jax.models.qwen_vl import abstract_model
 from spatial_jax.models.sharding import model_shardings
+from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.models.trainable import split_params, trainable_mask
 from spatial_jax.parallel.rules import batch_parts
 from spatial_jax.processing.buckets import choose_bucket

@@ -11,7 +11,7 @@ import numpy as np
 from flax import struct
 
 from spatial_jax.models.batch import AnswerBatch, PromptBatch
-from spatial_jax.models.configs import VisionConfig
+from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt

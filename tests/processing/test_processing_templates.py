@@ -17,7 +17,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 from spatial_jax.models import config_to_hf, published
 from spatial_jax.processing import Processor
 from spatial_jax.processing.chat_template import ChatTemplate
-from spatial_jax.processing.fresh import CHAT_TEMPLATE, QWEN3_CHAT_TEMPLATE, train_tokenizer
+from spatial_jax.processing.fresh import CHAT_TEMPLATE, PLAIN_CHAT_TEMPLATE, train_tokenizer
 
 CHAT = [
     {"role": "system", "content": "Be short."},
@@ -27,7 +27,7 @@ CHAT = [
 ]
 TEMPLATES = {
     "qwen2": CHAT_TEMPLATE,
-    "qwen3": QWEN3_CHAT_TEMPLATE,
+    "qwen3": PLAIN_CHAT_TEMPLATE,
     "generation": "{% for m in messages %}{{ m.role }}{% generation %}{{ m.content }}{% set x = 1 %}{% endgeneration %}"
     "{{ x is defined }}{% endfor %}",
     "date": "{{ strftime_now('%Y') }}",
