@@ -32,7 +32,7 @@ from typing import Any
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 from spatial_jax.checkpoints import RunLock
-from spatial_jax.metrics.rows import plain_json
+from spatial_jax.reading import parse_json
 
 RESTARTS = 3  # times that a preempted member is started again at once
 TRAIN = ("-m", "spatial_jax.train")
@@ -117,7 +117,7 @@ class Sweep:
     def record(self, member: Member) -> dict[str, Any]:
         """{"key", "code", "seconds"} of the last attempt; empty when there is none."""
         try:
-            record = plain_json((self.workdir / member.name / "sweep.json").read_text())
+            record = parse_json((self.workdir / member.name / "sweep.json").read_text())
         except (OSError, ValueError):
             return {}
         return record if isinstance(record, dict) else {}

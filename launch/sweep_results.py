@@ -16,8 +16,8 @@ from scipy.special import stdtrit
 
 from launch.steps import say
 from spatial_jax.metrics import read_metrics
-from spatial_jax.metrics.rows import plain_json
 from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table, tag
+from spatial_jax.reading import parse_json
 
 SEEDS = ("train.seed", "data.seed")
 LAST = 0.1  # share of a run's rows that its final value averages
@@ -68,7 +68,7 @@ def evaluations(root: Path) -> dict[str, float]:
     out = {}
     for path in sorted((root / "eval").glob("*.json")):
         try:
-            result = plain_json(path.read_text())
+            result = parse_json(path.read_text())
             found = {n: v for n, v in (result.get("metrics") or {}).items() if isinstance(v, (int, float))}
         except (OSError, ValueError, AttributeError) as error:
             say(f"{path}: no result of an evaluation, left out ({error})")

@@ -27,7 +27,7 @@ from spatial_jax.evals.intervals import (
     paired_difference,
     powers_of_two,
 )
-from spatial_jax.metrics.rows import plain_json
+from spatial_jax.reading import parse_json
 
 Aggregate = Callable[[Mapping[str, Cell]], Mapping[str, Any]]
 
@@ -171,7 +171,7 @@ def write_result(path: str | os.PathLike, result: Mapping[str, Any]) -> None:
 def read_result(path: str | os.PathLike) -> dict[str, Any]:
     """A result written by write_result; one clear error when it is none."""
     try:
-        result = plain_json(Path(path).read_text(encoding="utf-8"))
+        result = parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror}); give an eval/NAME.json") from error
     except ValueError as error:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spatial_jax.metrics.console import Console
-from spatial_jax.metrics.rows import plain_json, read_rows
+from spatial_jax.metrics.rows import read_rows
+from spatial_jax.reading import parse_json
 
 SINKS = ("jsonl", "console", "tensorboard")
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -123,7 +124,7 @@ def cut_after(path: Path, last_step: int | None) -> None:
     later = damaged = 0
     for line in old.split(b"\n")[:-1]:  # what follows the last newline is empty or torn
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            step = plain_json(line)["step"]
+            step = parse_json(line)["step"]
             if last_step is None or step <= last_step:
                 kept.append(line + b"\n")
                 continue

@@ -5,8 +5,9 @@ import shutil
 
 import pytest
 
-from spatial_jax.metrics.rows import plain_json, read_rows
+from spatial_jax.metrics.rows import read_rows
 from spatial_jax.metrics.writer import cut_after, read_metrics
+from spatial_jax.reading import parse_json
 from spatial_jax.report import main
 from tests.metrics.test_metrics_report import run  # noqa: F401  (a fixture)
 
@@ -105,8 +106,8 @@ def test_a_run_resumes_over_damaged_rows_and_says_so(tmp_path, capsys):
 
 
 def test_depth_and_numbers_have_bounds():
-    assert plain_json("[" * 60 + "]" * 60) is not None and plain_json("1" * 400) == float("inf")
-    assert plain_json(json.dumps([[]] * 1000)) == [[]] * 1000
-    for text in ("[" * 70 + "]" * 70, "[" * 10**6):
+    assert parse_json("[" * 60 + "]" * 60) is not None
+    assert parse_json(json.dumps([[]] * 1000)) == [[]] * 1000
+    for text in ("[" * 70 + "]" * 70, "[" * 10**6, "1" * 400):
         with pytest.raises(ValueError):
-            plain_json(text)
+            parse_json(text)

@@ -14,7 +14,7 @@ from typing import Any
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.metrics.report.runs import Evaluation, Run
 from spatial_jax.metrics.report.scenes import dataset_kind, read_records
-from spatial_jax.metrics.rows import plain_json
+from spatial_jax.reading import parse_json
 
 # (record, responses, model sizes) -> (record in the model's pixels as a dict, rewards, correct as 1.0, 0.0 or nan)
 # (record, row of the responses file, result of its evaluation) -> (resolved record, rewards, correct)
@@ -105,7 +105,7 @@ def _responses(evaluation: Evaluation) -> dict[str, dict[str, Any]]:
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                row = plain_json(line)
+                row = parse_json(line)
                 if isinstance(row["responses"], list) and row["responses"]:
                     rows[str(row["id"])] = row
             except (ValueError, KeyError, TypeError):

@@ -15,8 +15,8 @@ from typing import Any
 from spatial_jax.metrics.gallery import read_gallery
 from spatial_jax.metrics.names import value_of
 from spatial_jax.metrics.pass_rates import read_pass_rate_history
-from spatial_jax.metrics.rows import plain_json
 from spatial_jax.metrics.writer import read_metrics
+from spatial_jax.reading import parse_json
 from spatial_jax.renamed import with_new_names
 
 EARLIER = "earlier_"  # what a run that began anew has put aside
@@ -201,7 +201,7 @@ def _order(entry: Evaluation) -> tuple[int, float, str]:
 
 def _json(path: Path, run: Run) -> dict[str, Any]:
     try:
-        value = plain_json(path.read_text(encoding="utf-8", errors="replace"))
+        value = parse_json(path.read_text(encoding="utf-8", errors="replace"))
         if isinstance(value, dict):
             return value
         run.warnings.append(f"{path} holds no JSON object; left out")

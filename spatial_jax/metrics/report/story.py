@@ -13,7 +13,6 @@ from spatial_jax.metrics.names import duration, format_value, value_of
 from spatial_jax.metrics.report.results import column_labels, overall
 from spatial_jax.metrics.report.runs import Phase, Run, title_of
 from spatial_jax.metrics.report.scenes import dataset_kind, first_record
-from spatial_jax.metrics.rows import plain_json
 from spatial_jax.pages import (
     Box,
     Child,
@@ -31,6 +30,7 @@ from spatial_jax.pages import (
     tag,
 )
 from spatial_jax.pages.pictures import depth_range
+from spatial_jax.reading import parse_json
 
 
 def read_story(path: Path) -> list[dict[str, Any]]:
@@ -38,7 +38,7 @@ def read_story(path: Path) -> list[dict[str, Any]]:
     line.
     """
     try:
-        value = plain_json(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"--story {path}: cannot be read as JSON ({error})") from None
     sections = value.get("sections") if isinstance(value, dict) else value
