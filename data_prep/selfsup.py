@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from data_prep.flags import Listed, Parser, nearest
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.options import PROFILES
 from data_prep.synthesis.priors import PriorTable
@@ -27,6 +26,7 @@ from data_prep.synthesis.selfsup.build import TASKS, Job, load, make_record, pla
 from data_prep.synthesis.selfsup.puzzle import Picture, Style, Unsuitable
 from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord, SceneRecord
+from spatial_jax.options import Listed, Parser, list_parts, nearest
 from spatial_jax.pages import say
 
 
@@ -162,7 +162,7 @@ def _results(
 
 def _checked(args: argparse.Namespace) -> list[str]:
     """The tasks; ValueError for one that is unknown and for numbers that make no sense."""
-    tasks = list(dict.fromkeys(t for t in args.tasks.split(",") if t))
+    tasks = list_parts(args.tasks)
     for task in tasks:
         if task not in TASKS:
             raise ValueError(f"--tasks: {task!r} is unknown; {nearest(task, TASKS)}")
@@ -176,7 +176,7 @@ def _checked(args: argparse.Namespace) -> list[str]:
 
 def run(args: argparse.Namespace) -> int:
     tasks = _checked(args)
-    directories = tuple(filter(None, args.photos.split(",")))
+    directories = tuple(list_parts(args.photos))
     plain = args.profile == "plain"
     style = dataclasses.replace(
         Style.small() if plain else Style(),

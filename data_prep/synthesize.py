@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.flags import Listed, Parser
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.demonstrations import demonstrated
@@ -36,6 +35,7 @@ from data_prep.synthesis.registry import FAMILIES, chosen
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError, Settings, load_rooms, room_questions
 from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
 
 Item = tuple[str, list[QuestionRecord], str]  # item, its questions, why it has none
@@ -233,7 +233,7 @@ class FromRooms(Work):
 
     def __init__(self, args: argparse.Namespace):
         super().__init__(args)
-        self.paths = [path for path in args.rooms.split(",") if path]
+        self.paths = list_parts(args.rooms)
         whole = hashlib.sha256()
         for path in self.paths:
             try:

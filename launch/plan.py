@@ -24,6 +24,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from spatial_jax.command_line import start
+from spatial_jax.options import define_list, listed
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "recipe, e.g. configs/li2025_qwen2_5_vl_7b.py", lock_config=True
@@ -42,9 +43,8 @@ _PICTURES = flags.DEFINE_integer("pictures", 1, "pictures of a prompt, or pairs 
 _ANSWER = flags.DEFINE_integer(
     "answer_tokens", None, "tokens of every answer; default: the recipe's max_new_tokens, the worst case"
 )
-_PROGRAMS = flags.DEFINE_list(
+_PROGRAMS = define_list(
     "programs",
-    [],
     "only these of update, apply, logprobs, reshard, prefill, decode; an earlier plan of the same run in "
     "--out keeps its others; default: all",
 )
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> int:
             _PIXELS.value,
             _PICTURES.value,
             _ANSWER.value,
-            tuple(_PROGRAMS.value),
+            tuple(listed(_PROGRAMS)),
             _PRICE.value,
         )
 

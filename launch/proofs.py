@@ -16,6 +16,7 @@ from pathlib import Path
 
 from launch.quickstart import COLD_START, FAMILIES
 from launch.steps import Step, StepRunner, say
+from spatial_jax.options import Listed, list_parts
 
 RESULT = "benchmarks/results/quickstart_learning.json"
 
@@ -238,13 +239,13 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=16000)
     parser.add_argument("--grpo_steps", type=int, default=600)
     parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
-    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
     parser.add_argument(
         "--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}"
     )
     args = parser.parse_args()
-    root, seeds = Path(args.root), [int(s) for s in args.seeds.split(",")]
+    root, seeds = Path(args.root), [int(s) for s in list_parts(args.seeds)]
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))

@@ -32,6 +32,7 @@ from typing import Any
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 from spatial_jax.checkpoints import RunLock
+from spatial_jax.options import Listed, list_parts
 from spatial_jax.reading import parse_json
 
 RESTARTS = 3  # times that a preempted member is started again at once
@@ -237,6 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--metrics",
+        action=Listed,
         default="reward/mean,pass_rate,entropy,kl/reference,length/mean,loss",
         help="what the table and plots show",
     )
@@ -277,7 +279,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sweep.record(member).get("code") == 0
     ]
     if runs:
-        say(write_results(args.workdir, runs, args.metrics.split(",")))
+        say(write_results(args.workdir, runs, list_parts(args.metrics)))
     return code
 
 

@@ -18,6 +18,8 @@ from __future__ import annotations
 import argparse
 import sys
 
+from spatial_jax.options import Listed, list_parts
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
@@ -47,6 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--texts",
+        action=Listed,
         default="",
         metavar="DIR,DIR",
         help="--fresh SIZE: question datasets whose texts the tokenizer is trained on",
@@ -65,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.fresh:
             return _fresh(
                 args.fresh,
-                [t for t in args.texts.split(",") if t],
+                list_parts(args.texts),
                 args.out,
                 args.vocab_size,
                 args.seed,

@@ -33,34 +33,19 @@ from ml_collections import config_flags
 from spatial_jax.command_line import start
 from spatial_jax.evals.registry import benchmark_names
 from spatial_jax.evals.settings import EvalSettings
+from spatial_jax.options import define_list, listed
 from spatial_jax.pages import say
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
 _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
 
 
-class _Lists(flags.ListParser):
-    """Parts of a list flag: --flag=a,b and --flag=a --flag=b are the same."""
-
-    def parse(self, argument: Any) -> list[str]:
-        return [part.strip() for part in super().parse(argument) if part.strip()]
-
-
-def _define_list(name: str, help_text: str) -> Any:
-    return flags.DEFINE_multi(_Lists(), flags.ListSerializer(","), name, None, help_text)
-
-
-def listed(flag: Any) -> list[str]:
-    """All parts of a list flag, in order, each once."""
-    return list(dict.fromkeys(part for given in flag.value or () for part in given))
-
-
-_BENCHMARKS = _define_list("benchmarks", f"Public benchmarks: {', '.join(benchmark_names())}; or all.")
+_BENCHMARKS = define_list("benchmarks", f"Public benchmarks: {', '.join(benchmark_names())}; or all.")
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "The benchmark of --score_only.")
-_DATA = _define_list("data", "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
-_DATASET = _define_list("dataset", "One or more data_prep question datasets, as a benchmark of their own families.")
+_DATA = define_list("data", "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
+_DATASET = define_list("dataset", "One or more data_prep question datasets, as a benchmark of their own families.")
 _SPLIT = flags.DEFINE_string("split", "heldout", "Split of --dataset.")
-_FAMILIES = _define_list("families", "Only these families of --dataset.")
+_FAMILIES = define_list("families", "Only these families of --dataset.")
 _SCORING = flags.DEFINE_string(
     "scoring", "official", "official, lmms_eval, vlmevalkit, or another that the benchmark has."
 )

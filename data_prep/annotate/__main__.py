@@ -16,7 +16,6 @@ from typing import Any
 from data_prep.annotate.build import build_pipeline, build_selectors, build_signatures
 from data_prep.annotate.settings import parse_overrides
 from data_prep.filters import FILTERS, chosen
-from data_prep.flags import Listed, Parser
 from data_prep.runner import TooManyFailures, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
@@ -26,6 +25,7 @@ from data_prep.sources.first_look import first_look
 from data_prep.sources.registration import REGISTERED, UNITS
 from data_prep.sources.rgbd import DEPTH_FROM
 from data_prep.writer import DatasetWriter, WriterError, is_complete
+from spatial_jax.options import Listed, Parser
 from spatial_jax.pages import say
 
 EXAMPLES = """examples:

@@ -1,4 +1,4 @@
-"""Command-line flags that all verbs of data_prep take alike."""
+"""Options that all commands take alike: list flags, and errors of one line. For argparse and for absl."""
 
 from __future__ import annotations
 
@@ -6,6 +6,28 @@ import argparse
 import difflib
 from collections.abc import Iterable
 from typing import Any
+
+from absl import flags
+
+
+def list_parts(text: str) -> list[str]:
+    """The parts of a list flag's text "a,b", in order, each once."""
+    return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+class _Lists(flags.ListParser):
+    def parse(self, argument: Any) -> list[str]:
+        return [part.strip() for part in super().parse(argument) if part.strip()]
+
+
+def define_list(name: str, help_text: str) -> Any:
+    """An absl list flag: --flag=a,b and --flag=a --flag=b are the same; `listed` reads it."""
+    return flags.DEFINE_multi(_Lists(), flags.ListSerializer(","), name, None, help_text)
+
+
+def listed(flag: Any) -> list[str]:
+    """All parts of a flag of `define_list`, in order, each once."""
+    return list(dict.fromkeys(part for given in flag.value or () for part in given))
 
 
 class Listed(argparse.Action):
