@@ -25,7 +25,7 @@ from PIL import Image
 from data_prep.geometry.measure import Measure
 from data_prep.pipeline import to_record
 from data_prep.sources.rendered import RenderedScenes
-from data_prep.synthesis import Generator, Options, chosen
+from data_prep.synthesis import Generator, Options, choose_families
 from data_prep.synthesis.dataset import write_questions
 from data_prep.synthesis.selfsup import Draw, Picture, Style, Unsuitable
 from data_prep.synthesis.selfsup.build import VARIANTS, load
@@ -45,8 +45,8 @@ def scenes(count: int, preset: str) -> list[SceneRecord]:
 
 
 def questions(records: list[SceneRecord], profile: str, per_scene: int) -> dict[str, Any]:
-    Generator(chosen("all"), Options(profile=profile), per_scene=per_scene)(records[0])  # imports
-    generator = Generator(chosen("all"), Options(profile=profile), per_scene=per_scene)
+    Generator(choose_families("all"), Options(profile=profile), per_scene=per_scene)(records[0])  # imports
+    generator = Generator(choose_families("all"), Options(profile=profile), per_scene=per_scene)
     started = time.process_time()
     made = [q for record in records for q in generator(record)]
     seconds = time.process_time() - started

@@ -26,8 +26,8 @@ from data_prep.geometry.measure import Measure
 from data_prep.pipeline import to_record
 from data_prep.sources.rendered import RenderedScenes
 from data_prep.synthesis.draft import finish
+from data_prep.synthesis.families import choose_families
 from data_prep.synthesis.options import Options
-from data_prep.synthesis.registry import chosen
 from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import QuestionRecord, resolve_text
 
@@ -208,7 +208,7 @@ def main() -> int:
     p.add_argument("--seed", type=int, default=0)
     p.add_argument("--out", default="")
     args = p.parse_args()
-    families, options = chosen(args.families), Options(profile=args.profile, pool=12)
+    families, options = choose_families(args.families), Options(profile=args.profile, pool=12)
     source, measure = Once(preset=args.preset, count=10**9, seed=args.seed), Measure(256)
     checked, wrong = collections.Counter[str](), collections.Counter[str]()
     started, index = time.monotonic(), 0

@@ -42,10 +42,10 @@ from data_prep.sources.rendered import RenderedScenes
 from data_prep.synthesis import space
 from data_prep.synthesis.deviations import Pose, moves
 from data_prep.synthesis.draft import Draft
+from data_prep.synthesis.families import choose_families
 from data_prep.synthesis.families.metric import DEFINITIONS
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.refusals import Refusals, refusal_lines
-from data_prep.synthesis.registry import chosen
 from data_prep.synthesis.view import SceneView, Thing
 
 FAMILIES = ("depth_order2", "depth_order", "abs_depth", "distance", "size", "direction", "multihop")
@@ -259,7 +259,7 @@ def key_of(draft: Draft) -> tuple[str, str, frozenset[str]]:
 def drafts_of(view: SceneView, options: Options, seed: str) -> dict[tuple, Draft]:
     """One draft of each kind of question that the view allows, the first of each."""
     out: dict[tuple, Draft] = {}
-    for family in (f for f in chosen("all") if f.name in FAMILIES):
+    for family in (f for f in choose_families("all") if f.name in FAMILIES):
         view.refused.family = family.name
         for draft in family.generate(view, random.Random(f"{seed}/{family.name}"), options):
             out.setdefault(key_of(draft), draft)

@@ -22,6 +22,7 @@ from pathlib import Path
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.demonstrations import demonstrated
+from data_prep.synthesis.families import FAMILIES, choose_families
 from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.importers import KINDS, BadRow, Import, default_heldout, parse_columns
 from data_prep.synthesis.importers.columns import NAMES
@@ -31,7 +32,6 @@ from data_prep.synthesis.language import Cache, Endpoint, Variation
 from data_prep.synthesis.options import MARGINS, PROFILES, Options, with_margins
 from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.refusals import Refusals, refusal_lines
-from data_prep.synthesis.registry import FAMILIES, chosen
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError, Settings, load_rooms, room_questions
 from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord
@@ -42,7 +42,7 @@ Item = tuple[str, list[QuestionRecord], str]  # item, its questions, why it has 
 
 
 def parser() -> argparse.ArgumentParser:
-    chosen("all")
+    choose_families("all")
     lines = "\n".join(f"  {f.name:13} {f.example}\n  {'':13} needs {f.needs}" for f in FAMILIES.values())
     p = Parser(
         prog="python -m data_prep.synthesize",
@@ -187,7 +187,7 @@ class FromScenes(Work):
 
     def __init__(self, args: argparse.Namespace):
         super().__init__(args)
-        self.families = chosen(args.families)
+        self.families = choose_families(args.families)
         self.scenes = SceneDataset(args.scenes)
         if len(self.scenes) == 0:
             raise DatasetError(f"{args.scenes}: the dataset holds no scene; annotate some pictures first")

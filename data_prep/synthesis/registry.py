@@ -1,6 +1,4 @@
-"""The question families by name. A family is one function (view, rng, options) -> drafts, registered with an
-example.
-"""
+"""What a question family is: one function (view, rng, options) -> drafts under a name, with an example."""
 
 from __future__ import annotations
 
@@ -25,28 +23,6 @@ class Family:
     needs: str
 
 
-FAMILIES: dict[str, Family] = {}
-
-
-def family(name: str, *, example: str, needs: str = "objects") -> Callable[[Generate], Generate]:
-    """Registers a family function under `name`."""
-
-    def register(generate: Generate) -> Generate:
-        FAMILIES[name] = Family(name, generate, example, needs)
-        return generate
-
-    return register
-
-
-def chosen(names: str) -> list[Family]:
-    """The families named in a comma-separated list, or all; an unknown name is an error that lists the known ones."""
-    import data_prep.synthesis.families  # noqa: F401  registers them
-
-    if names == "all":
-        return list(FAMILIES.values())
-    picked = []
-    for name in filter(None, (n.strip() for n in names.split(","))):
-        if name not in FAMILIES:
-            raise ValueError(f"--families: {name!r} is unknown: use all or some of {', '.join(FAMILIES)}")
-        picked.append(FAMILIES[name])
-    return picked
+def family(name: str, *, example: str, needs: str = "objects") -> Callable[[Generate], Family]:
+    """Makes the function under it the family `name`; families/__init__.py lists it."""
+    return lambda generate: Family(name, generate, example, needs)

@@ -13,7 +13,7 @@ from data_prep.geometry.pieces import object_pieces
 from data_prep.pipeline import to_record
 from data_prep.sources import Frame, ObjectDraft
 from data_prep.sources.rendered import RenderedScenes
-from data_prep.synthesis import Options, chosen
+from data_prep.synthesis import Options, choose_families
 from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import SceneRecord, from_example, to_example
 
@@ -109,7 +109,7 @@ def test_models_masks_are_tidied_before_they_are_captioned():
 
 def questions(family, scene, seed=0):
     view, options = SceneView(to_record(scene), Options(pool=12)), Options(pool=12)
-    return list(chosen(family)[0].generate(view, random.Random(seed), options))
+    return list(choose_families(family)[0].generate(view, random.Random(seed), options))
 
 
 @pytest.mark.parametrize("share", [0.25, 0.5])

@@ -16,7 +16,7 @@ from data_prep.geometry.measure import Level, Measure, measure_object
 from data_prep.pipeline import to_record
 from data_prep.sources import DepthNoise, Frame, ObjectDraft
 from data_prep.sources.rendered import RenderedScenes
-from data_prep.synthesis import Generator, Options, chosen
+from data_prep.synthesis import Generator, Options, choose_families
 from data_prep.synthesis.deviations import moves
 from data_prep.synthesis.draft import finish
 from data_prep.synthesis.families.metric import apart
@@ -35,7 +35,7 @@ def blurred(s, own=0.01, **shared):
 def drafts(s, families, pool=24, **options):
     o = Options(pool=pool, **options)
     view = SceneView(s, o)
-    return [d for f in chosen(families) for d in f.generate(view, random.Random(0), o)], view
+    return [d for f in choose_families(families) for d in f.generate(view, random.Random(0), o)], view
 
 
 def test_orders_and_ratios_are_free_of_the_shared_scale_and_lengths_are_not():
@@ -139,11 +139,11 @@ def test_direction_counts_the_places_uncertainty():
 
 def test_refused_questions_are_counted_by_margin_with_what_would_let_them_in():
     s = blurred(scene(3), own=0.01, scale=0.1)
-    strict = Generator(chosen("abs_depth"), Options(most_tolerance=0.05), per_scene=9)
+    strict = Generator(choose_families("abs_depth"), Options(most_tolerance=0.05), per_scene=9)
     strict(s)
     row = strict.refused.report()["abs_depth"]["most_tolerance"]
     assert row["count"] >= 5 and row["limit"] == 0.05 and 0.19 < row["half"] < 0.22
-    loose = Generator(chosen("abs_depth"), Options(most_tolerance=row["most"] + 0.01), per_scene=9)
+    loose = Generator(choose_families("abs_depth"), Options(most_tolerance=row["most"] + 0.01), per_scene=9)
     assert any(r.question_type == "number" for r in loose(s)) and not loose.refused.report()
 
 

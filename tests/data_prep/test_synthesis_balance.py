@@ -9,14 +9,14 @@ import random
 import pytest
 from synthesis_world import picture, scene
 
-from data_prep.synthesis import Generator, Options, PriorTable, chosen, format_table
+from data_prep.synthesis import Generator, Options, PriorTable, choose_families, format_table
 from data_prep.synthesis.balance import Balance
 
 CLOSED = "bearing,relation,depth_order2,size,distance,direction,multihop"
 
 
 def rows(scenes, profile):
-    generator = Generator(chosen(CLOSED), Options(profile=profile), per_scene=6)
+    generator = Generator(choose_families(CLOSED), Options(profile=profile), per_scene=6)
     table = PriorTable()
     for s in scenes:
         table.add(generator(s))

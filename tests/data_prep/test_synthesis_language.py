@@ -11,7 +11,7 @@ import time
 import pytest
 from synthesis_world import scene
 
-from data_prep.synthesis import Generator, Options, chosen
+from data_prep.synthesis import Generator, Options, choose_families
 from data_prep.synthesis.faithful import unfaithful
 from data_prep.synthesis.language import Cache, Endpoint, Variation
 
@@ -127,7 +127,7 @@ def server(reply, delay=0.0):
 
 
 def records():
-    generator = Generator(chosen("bearing,relation,depth_order2"), Options(letters=0.0), per_scene=4)
+    generator = Generator(choose_families("bearing,relation,depth_order2"), Options(letters=0.0), per_scene=4)
     return [r for i in range(5) for r in generator(scene(i))]
 
 
