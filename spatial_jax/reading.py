@@ -70,7 +70,8 @@ def read_json(path: Any, advice: str = "") -> Any:
     `advice`; OSError where it cannot be read.
     """
     try:
-        return parse_json(path.read_bytes())
+        # As text: json takes bytes with a byte-order mark or of UTF-16, which no other reader of such files does.
+        return parse_json(path.read_bytes().decode("utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not valid JSON ({error})" + (f"; {advice}" if advice else "")) from None
 
