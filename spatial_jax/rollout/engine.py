@@ -23,9 +23,9 @@ from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT
 from spatial_jax.processing.collate import choose_pack, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import DevicePrograms, Shape, static_part
+from spatial_jax.rollout.earlier import collate_earlier, earlier_length
 from spatial_jax.rollout.programs import Programs
 from spatial_jax.rollout.state import STOP, DecodeState, Draw
-from spatial_jax.rollout.turns import collate_earlier, earlier_length
 from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
 
 OnFinish = Callable[[int, list[Trajectory]], None]

@@ -13,7 +13,7 @@ from spatial_jax.drawing.texts import shown_turn
 from spatial_jax.processing.image import load_image, resize
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
-from spatial_jax.rollout.turns import following_position
+from spatial_jax.rollout.earlier import following_position
 from spatial_jax.rollout.types import Trajectory, Turn
 
 _MARKS = ("<|im_start|>", "<|im_end|>")

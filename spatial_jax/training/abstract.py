@@ -29,8 +29,9 @@ from spatial_jax.parallel.rules import batch_parts
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part
+from spatial_jax.rollout.earlier import collate_earlier, earlier_length
 from spatial_jax.rollout.state import Draw
-from spatial_jax.rollout.turns import collate_earlier, earlier_length, extend
+from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
 from spatial_jax.training.batches import (

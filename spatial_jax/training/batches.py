@@ -17,7 +17,7 @@ from spatial_jax.processing.collate import choose_pack, collate_answers, collate
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rl.objectives import PolicyBatch
 from spatial_jax.rollout.batch import trajectory_batch
-from spatial_jax.rollout.turns import joined
+from spatial_jax.rollout.turns import join_trajectories
 from spatial_jax.rollout.types import Trajectory
 
 
@@ -87,7 +87,7 @@ def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Trajectory |
             lead, np.zeros(len(lead), np.float32), np.zeros(len(lead), np.float32), "stop", 0, 0
         )
         first.loss_mask[:] = False
-        rows.append([first if answer is None else joined(first, answer)])
+        rows.append([first if answer is None else join_trajectories(first, answer)])
     batch = trajectory_batch(
         rows,
         [p.next_position for p in shared],
