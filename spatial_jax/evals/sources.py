@@ -110,7 +110,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
                     except ValueError as error:
                         raise SourceError(f"{path}: line {number} is not a JSON object ({error})") from None
         else:
-            content = parse_json(path.read_text(encoding="utf-8-sig"))
+            content = _json_or_lines(path)
             if isinstance(content, dict):
                 content = next(
                     (content[k] for k in ("questions", "data", "items") if isinstance(content.get(k), list)), None
@@ -122,6 +122,24 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
         raise
     except (ValueError, OSError, csv.Error) as error:  # pyarrow's errors are of these two
         raise SourceError(f"{path}: cannot be read ({' '.join(str(error).split())[:200]})") from error
+
+
+def _json_or_lines(path: Path) -> Any:
+    """A JSON file's value; a list where the file holds an object a line, as some published .json files do."""
+    text = path.read_text(encoding="utf-8-sig")
+    try:
+        return parse_json(text)
+    except ValueError:
+        lines = [line for line in lines_of(text) if line.strip()]
+        if len(lines) < 2:
+            raise
+        try:
+            rows = [parse_object(line) for line in lines]
+        except ValueError:
+            rows = []
+        if not rows:
+            raise
+        return rows
 
 
 def _parquet(path: Path) -> Iterator[dict[str, Any]]:

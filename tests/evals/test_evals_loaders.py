@@ -16,6 +16,7 @@ from spatial_jax.evals import evaluate_responses, get_benchmark, score_response,
 from spatial_jax.evals.frames import frame_places, read_frames
 from spatial_jax.evals.leakage import find_leaks, leak_text, perceptual_hash
 from spatial_jax.evals.sources import SourceError, as_list, locate, picture, read_rows
+from tests.evals.layouts_general import WRITERS_GENERAL
 from tests.evals.layouts_more import WRITERS_MORE
 
 
@@ -386,7 +387,7 @@ WRITERS = {
 def test_every_benchmark_has_a_layout_here():
     from spatial_jax.evals import benchmark_names
 
-    assert set(WRITERS) | set(WRITERS_MORE) == set(benchmark_names())
+    assert set(WRITERS) | set(WRITERS_MORE) | set(WRITERS_GENERAL) == set(benchmark_names())
 
 
 @pytest.mark.parametrize("name", list(WRITERS))

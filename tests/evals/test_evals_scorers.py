@@ -8,6 +8,7 @@ import pytest
 
 from spatial_jax.evals import BENCHMARKS, benchmark_names, get_benchmark, score_response
 from spatial_jax.evals.benchmarks import cv_bench, mmsi_bench, spar_bench, spatial457, vsr
+from tests.evals.cases_general import CASES_GENERAL
 from tests.evals.cases_more import CASES_MORE
 
 CV2 = {"answer": "(B)", "choices": ["3", "4"], "source": "ADE20K", "task": "Count", "prompt": "How many? (A) 3 (B) 4"}
@@ -355,8 +356,8 @@ ODD = [
 @pytest.mark.parametrize("name", benchmark_names())
 def test_oracle_scores_one_and_odd_responses_never_stop_a_run(name):
     benchmark = get_benchmark(name)
-    items = {case[0]: [] for case in CASES + CASES_MORE}
-    for case_name, scoring, item, _, _ in CASES + CASES_MORE:
+    items = {case[0]: [] for case in CASES + CASES_MORE + CASES_GENERAL}
+    for case_name, scoring, item, _, _ in CASES + CASES_MORE + CASES_GENERAL:
         items[case_name].append((scoring, {"id": "x", **item}))
     for scoring in benchmark.scorings:
         item = next(i for s, i in items[name] if s == scoring or s in ("official", scoring))
@@ -496,7 +497,7 @@ def test_rule_scorers_are_fast():
 
 
 def test_cases_cover_every_scoring():
-    covered = {(name, scoring) for name, scoring, *_ in CASES + CASES_MORE}
+    covered = {(name, scoring) for name, scoring, *_ in CASES + CASES_MORE + CASES_GENERAL}
     alike = {
         ("blink", "official"),
         ("realworldqa", "lmms_eval"),
