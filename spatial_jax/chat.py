@@ -147,7 +147,7 @@ class Conversation:
         )
         hint = instruction(options.prompt_mode, "free")
         parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]
-        turn = {
+        turn: dict[str, Any] = {
             "role": "user",
             "content": [*parts, {"type": "text", "text": as_text(f"{question}\n{hint}" if hint else question)}],
         }

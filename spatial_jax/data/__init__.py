@@ -1,25 +1,17 @@
 """Question datasets to encoded questions: records, sources, prompts, the Grain pipeline. Names load on first use."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import Any
+from spatial_jax.lazy import lazy_names
 
-_FILES = {
-    "cache": ("ByteCache",),
-    "encode": ("EncodedQuestion", "QuestionEncoder"),
-    "integrity": ("DatasetError",),
-    "pipeline": ("PipelineSettings", "QuestionPipeline"),
-    "plan": ("QuestionPlan", "plan_questions"),
-    "prompts": ("PromptStyle", "answer_text", "build_messages", "instruction", "target_text"),
-    "records": ("QuestionRecord", "SceneObject", "SceneRecord", "resolve"),
-    "source": ("QuestionSource", "Unusable", "check_families", "open_mixture", "open_questions"),
-}
-_HOME = {name: file for file, names in _FILES.items() for name in names}
-__all__ = list(_HOME)
+if TYPE_CHECKING:
+    from spatial_jax.data.cache import ByteCache
+    from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
+    from spatial_jax.data.integrity import DatasetError
+    from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
+    from spatial_jax.data.plan import QuestionPlan, plan_questions
+    from spatial_jax.data.prompts import PromptStyle, answer_text, build_messages, instruction, target_text
+    from spatial_jax.data.records import QuestionRecord, SceneObject, SceneRecord, resolve
+    from spatial_jax.data.source import QuestionSource, Unusable, check_families, open_mixture, open_questions
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __all__ = lazy_names(__name__, __file__)

@@ -2,27 +2,27 @@
 load on first use.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import Any
+from spatial_jax.lazy import lazy_names
 
-_FILES = {
-    "registry": ("BENCHMARKS", "benchmark_names", "get_benchmark", "score_response"),
-    "heldout": ("blind_priors", "evaluate_heldout", "perfect_response"),
-    "results": ("ScoredItem", "compare", "compare_table", "read_result", "result_table", "summarise", "write_result"),
-    "responses": ("ResponseLog", "read_responses"),
-    "scoring": ("evaluate_responses",),
-    "runner": ("Sampler", "run_benchmark", "run_heldout"),
-    "tables": ("TABLES", "build_table"),
-    "page": ("write_page",),
-    "leakage": ("find_leaks",),
-}
-_HOME = {name: file for file, names in _FILES.items() for name in names}
-__all__ = list(_HOME)
+if TYPE_CHECKING:
+    from spatial_jax.evals.heldout import blind_priors, evaluate_heldout, perfect_response
+    from spatial_jax.evals.leakage import find_leaks
+    from spatial_jax.evals.page import write_page
+    from spatial_jax.evals.registry import BENCHMARKS, benchmark_names, get_benchmark, score_response
+    from spatial_jax.evals.responses import ResponseLog, read_responses
+    from spatial_jax.evals.results import (
+        ScoredItem,
+        compare,
+        compare_table,
+        read_result,
+        result_table,
+        summarise,
+        write_result,
+    )
+    from spatial_jax.evals.runner import Sampler, run_benchmark, run_heldout
+    from spatial_jax.evals.scoring import evaluate_responses
+    from spatial_jax.evals.tables import TABLES, build_table
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __all__ = lazy_names(__name__, __file__)

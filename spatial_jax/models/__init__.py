@@ -1,54 +1,23 @@
 """The policy network: Qwen2-VL, Qwen2.5-VL and Qwen3-VL in Flax NNX, from and to Hugging Face checkpoints."""
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import Any
+from spatial_jax.lazy import lazy_names
 
-_WHERE = {
-    "AnswerBatch": "batch",
-    "BlockLayout": "batch",
-    "PromptBatch": "batch",
-    "VisionArrays": "batch",
-    "VisionFeatures": "batch",
-    "ModelConfig": "configs",
-    "TextConfig": "sizes",
-    "VisionConfig": "sizes",
-    "published": "configs",
-    "published_names": "configs",
-    "config_from_hf": "hf_config",
-    "config_to_hf": "hf_config",
-    "QwenVL": "qwen_vl",
-    "split_model": "qwen_vl",
-    "abstract_model": "qwen_vl",
-    "ASKING_FILE": "policy",
-    "Policy": "policy",
-    "load_pretrained": "policy",
-    "save_pretrained": "policy",
-    "read_config": "policy",
-    "checkpoint_directory": "hub",
-    "plan_vision": "vision_plan",
-    "batch_positions": "positions",
-    "row_positions": "positions",
-    "token_types": "positions",
-    "LoraConfig": "lora",
-    "add_lora": "lora",
-    "merge_lora": "lora",
-    "save_lora": "lora",
-    "trainable_mask": "trainable",
-    "split_params": "trainable",
-    "join_params": "trainable",
-    "leaf_paths": "trees",
-    "nest": "trees",
-    "param_axes": "sharding",
-    "model_shardings": "sharding",
-    "count_params": "layout",
-    "param_specs": "layout",
-}
-__all__ = sorted(_WHERE)
+if TYPE_CHECKING:
+    from spatial_jax.models.batch import AnswerBatch, BlockLayout, PromptBatch, VisionArrays, VisionFeatures
+    from spatial_jax.models.configs import ModelConfig, published, published_names
+    from spatial_jax.models.hf_config import config_from_hf, config_to_hf
+    from spatial_jax.models.hub import checkpoint_directory
+    from spatial_jax.models.layout import count_params, param_specs
+    from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora, save_lora
+    from spatial_jax.models.policy import ASKING_FILE, Policy, load_pretrained, read_config, save_pretrained
+    from spatial_jax.models.positions import batch_positions, row_positions, token_types
+    from spatial_jax.models.qwen_vl import QwenVL, abstract_model, split_model
+    from spatial_jax.models.sharding import model_shardings, param_axes
+    from spatial_jax.models.sizes import TextConfig, VisionConfig
+    from spatial_jax.models.trainable import join_params, split_params, trainable_mask
+    from spatial_jax.models.trees import leaf_paths, nest
+    from spatial_jax.models.vision_plan import plan_vision
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+__getattr__, __all__ = lazy_names(__name__, __file__)

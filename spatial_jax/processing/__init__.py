@@ -2,28 +2,18 @@
 use.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import Any
+from spatial_jax.lazy import lazy_names
 
-_FILES = {
-    "buckets": ("ANSWER_BUCKETS", "PATCH_BUCKETS", "PROMPT_BUCKETS", "choose_bucket"),
-    "collate": ("AnswerTurn", "collate_answers", "collate_prompts", "collate_turns"),
-    "fresh": ("train_tokenizer",),
-    "image": ("ImageError", "load_image", "smart_resize"),
-    "positions": ("batch_positions", "row_positions"),
-    "processor": ("Processor",),
-    "prompt": ("EncodedPrompt", "Prepared"),
-    "tokenizer": ("ChatTokenizer",),
-    "video": ("Video",),
-    "vision_plan": ("plan_vision",),
-}
-_HOME = {name: file for file, names in _FILES.items() for name in names}
-__all__ = list(_HOME)
+if TYPE_CHECKING:
+    from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
+    from spatial_jax.processing.collate import AnswerTurn, collate_answers, collate_prompts, collate_turns
+    from spatial_jax.processing.fresh import train_tokenizer
+    from spatial_jax.processing.image import ImageError, load_image, smart_resize
+    from spatial_jax.processing.processor import Processor
+    from spatial_jax.processing.prompt import EncodedPrompt, Prepared
+    from spatial_jax.processing.tokenizer import ChatTokenizer
+    from spatial_jax.processing.video import Video
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+__getattr__, __all__ = lazy_names(__name__, __file__)

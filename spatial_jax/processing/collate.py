@@ -10,9 +10,9 @@ import numpy as np
 
 from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays
 from spatial_jax.models.sizes import VisionConfig
+from spatial_jax.models.vision_plan import plan_vision
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
-from spatial_jax.processing.vision_plan import plan_vision
 
 # Rows of a part are a multiple of this: the patches that a token merges in every family.
 SHARE = 4

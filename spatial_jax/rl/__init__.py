@@ -2,36 +2,24 @@
 refill.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import Any
+from spatial_jax.lazy import lazy_names
 
-_WHERE = {
-    "constant_groups": "advantages",
-    "group_advantages": "advantages",
-    "overlong_penalty": "advantages",
-    "kl_estimate": "kl",
-    "penalised_rewards": "kl",
-    "ObjectiveConfig": "objectives",
-    "PolicyBatch": "objectives",
-    "metrics_from_sums": "objectives",
-    "normaliser": "objectives",
-    "objective": "objectives",
-    "policy_loss": "objectives",
-    "importance_weights": "objectives",
-    "EntropyConfig": "entropy",
-    "EntropyController": "entropy",
-    "ReferenceConfig": "reference",
-    "ReferenceController": "reference",
-    "update_reference": "reference",
-    "Refill": "refill",
-    "drop_reason": "refill",
-}
-__all__ = sorted(_WHERE)
+if TYPE_CHECKING:
+    from spatial_jax.rl.advantages import constant_groups, group_advantages, overlong_penalty
+    from spatial_jax.rl.entropy import EntropyConfig, EntropyController
+    from spatial_jax.rl.kl import kl_estimate, penalised_rewards
+    from spatial_jax.rl.objectives import (
+        ObjectiveConfig,
+        PolicyBatch,
+        importance_weights,
+        metrics_from_sums,
+        normaliser,
+        objective,
+        policy_loss,
+    )
+    from spatial_jax.rl.reference import ReferenceConfig, ReferenceController, update_reference
+    from spatial_jax.rl.refill import Refill, drop_reason
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+__getattr__, __all__ = lazy_names(__name__, __file__)

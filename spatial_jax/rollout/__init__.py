@@ -2,26 +2,16 @@
 refill free slots.
 """
 
-from __future__ import annotations
+from typing import TYPE_CHECKING
 
-import importlib
-from typing import Any
+from spatial_jax.lazy import lazy_names
 
-_WHERE = {
-    "Engine": "engine",
-    "SamplingParams": "types",
-    "Trajectory": "types",
-    "Turn": "types",
-    "run_turns": "turns",
-    "extend": "turns",
-    "trajectory_batch": "batch",
-    "weight_mover": "weights",
-    "DrawingEnvironment": "environment",
-}
-__all__ = sorted(_WHERE)
+if TYPE_CHECKING:
+    from spatial_jax.rollout.batch import trajectory_batch
+    from spatial_jax.rollout.engine import Engine
+    from spatial_jax.rollout.environment import DrawingEnvironment
+    from spatial_jax.rollout.turns import extend, run_turns
+    from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
+    from spatial_jax.rollout.weights import weight_mover
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_WHERE[name]}"), name)
+__getattr__, __all__ = lazy_names(__name__, __file__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ LEVELS = (
     ("spatial_jax.ops", "spatial_jax.parallel"),
 )
 # Leaves, which every room may open and which open nothing but leaves. A new module at the top must stand here or above.
-_TOP = ("media", "pages", "reading", "endpoints", "dataset_folder", "ranges", "options", "renamed", "blocks")
+_TOP = ("media", "lazy", "pages", "reading", "endpoints", "dataset_folder", "ranges", "options", "renamed", "blocks")
 LEAVES = tuple(f"spatial_jax.{name}" for name in (*_TOP, "drawing.texts", "drawing.grammar"))
 
 
@@ -138,3 +139,22 @@ def test_pytorch_stays_in_data_prep():
         if isinstance(node, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in node.names)
     ]
     assert not wrong, wrong
+
+
+def test_every_public_name_of_a_room_is_there_and_loads_nothing_before_it_is_asked_for():
+    code = """
+import importlib, sys
+rooms = ["models", "processing", "data", "rollout", "rl", "checkpoints", "evals"]
+opened = [importlib.import_module(f"spatial_jax.{room}") for room in rooms]
+assert "jax" not in sys.modules and "grain" not in sys.modules and "orbax" not in sys.modules
+for room in opened:
+    assert room.__all__ and all(getattr(room, name) is not None for name in room.__all__)
+    try:
+        room.no_such_name
+    except AttributeError as error:
+        assert "no_such_name" in str(error)
+    else:
+        raise AssertionError(room)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300)
+    assert done.returncode == 0, done.stderr[-600:]

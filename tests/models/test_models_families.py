@@ -107,7 +107,7 @@ def test_its_decisions_are_the_records(toy):
 
 def test_an_unknown_family_is_one_line_with_the_names():
     size = QWEN2_5_VL.sizes["3b"]
-    with pytest.raises(ValueError, match="'qwen9' is not supported; use one of qwen2_vl, qwen2_5_vl, qwen3_vl"):
+    with pytest.raises(ValueError, match="'qwen9' is unknown; use one of qwen2_vl, qwen2_5_vl, qwen3_vl"):
         ModelConfig("qwen9", size.text, size.vision)
 
 

@@ -139,7 +139,7 @@ def test_one_image_several_images_and_text(folders, references, family):
             arrays = ours(conversations, images, padding_side=side)
             same_arrays(arrays, theirs)
             if images:
-                from spatial_jax.processing import batch_positions
+                from spatial_jax.models import batch_positions
 
                 positions, _ = batch_positions(
                     arrays["input_ids"], ours.config, arrays["attention_mask"], arrays.get("image_grid_thw")

@@ -17,5 +17,5 @@ __all__ = ["FAMILIES", "Decoder", "Family", "Pictures", "Size", "Tower", "find_f
 def find_family(name: str | None, where: str) -> Family:
     """The family of a model_type. ValueError begins with `where` and lists the names."""
     if name not in FAMILIES:
-        raise ValueError(f"{where} {name!r} is not supported; use one of {', '.join(FAMILIES)}")
+        raise ValueError(f"{where} {name!r} is unknown; use one of {', '.join(FAMILIES)}")
     return FAMILIES[name]
