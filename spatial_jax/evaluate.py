@@ -32,7 +32,7 @@ from ml_collections import config_flags
 
 from spatial_jax.command_line import start
 from spatial_jax.evals.registry import benchmark_names
-from spatial_jax.evals.settings import EvalSettings
+from spatial_jax.evals.settings import PUBLISHED, EvalSettings
 from spatial_jax.options import define_list, listed
 from spatial_jax.pages import say
 
@@ -58,7 +58,11 @@ _TOKENS = flags.DEFINE_integer("max_new_tokens", None, "Replaces the config's.",
 _PROMPT_MODE = flags.DEFINE_string(
     "prompt_mode",
     None,
-    "How --dataset's questions are asked; default: as the policy was trained; replaces the config's.",
+    "The response form that questions are asked in; default: as the policy was trained. published: benchmarks without a"
+    " form, as their authors ask them. With --score_only: the form of the saved responses.",
+)
+_SYSTEM = flags.DEFINE_string(
+    "system", None, "System text; default: as trained, else the chat template's own (template); replaces the config's."
 )
 _ROTATIONS = flags.DEFINE_integer(
     "rotations", 1, "Ask multiple-choice items with their options rotated this many ways.", lower_bound=1
@@ -193,7 +197,12 @@ def score_saved(path: str) -> None:
         raise ValueError(f"{path}: holds no response")
     items = carried_items(rows) or load_items(_BENCHMARK.value)
     result = evaluate_responses(
-        _BENCHMARK.value, items, rows, scoring=_SCORING.value, extra={"model": path, "responses": path}
+        _BENCHMARK.value,
+        items,
+        rows,
+        scoring=_SCORING.value,
+        form=saved_form(),
+        extra={"model": path, "responses": path},
     )
     if not (_OUT.value or _WORKDIR.value):
         say(result_table(result))
@@ -201,6 +210,14 @@ def score_saved(path: str) -> None:
     out = result_path(_NAME.value or _BENCHMARK.value)
     write_result(out, result)
     show(result, out, items=items)
+
+
+def saved_form() -> str | None:
+    """The response form of --score_only's responses, None where they are answers as published."""
+    from spatial_jax.forms import get_form
+
+    told = _PROMPT_MODE.value
+    return None if told in (None, "", PUBLISHED) else get_form(told).name
 
 
 def carried_items(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -222,12 +239,15 @@ def score_saved_dataset(path: str) -> None:
     from spatial_jax.evals.responses import read_responses
     from spatial_jax.evals.results import result_table, write_result
     from spatial_jax.evals.runner import load_records, without_pictures
+    from spatial_jax.forms import get_form
+    from spatial_jax.rewards.rule import OWN_REWARD, RewardRule
 
     records = load_records(listed(_DATASET), _SPLIT.value, listed(_FAMILIES), _LIMIT.value)
     train = [] if _SPLIT.value == "train" else [without_pictures(r) for r in train_records()]
     name = _NAME.value or "+".join(Path(d).name for d in listed(_DATASET)) + f"_{_SPLIT.value}"
     rows = read_responses(path)
-    result = evaluate_saved(name, records, rows, train, extra={"model": path, "responses": path})
+    rule = RewardRule(get_form(form).format) if (form := saved_form()) else OWN_REWARD
+    result = evaluate_saved(name, records, rows, train, rule=rule, extra={"model": path, "responses": path})
     if not (_OUT.value or _WORKDIR.value):
         say(result_table(result))
         return
@@ -316,11 +336,14 @@ def read_settings() -> Any:
     settings = dataclasses.replace(
         settings, sampling=dataclasses.replace(settings.sampling, **{k: v for k, v in given if v is not None})
     )
-    if _PROMPT_MODE.value:
+    if _PROMPT_MODE.value and _PROMPT_MODE.value != PUBLISHED:
         PromptStyle(_PROMPT_MODE.value)
-        settings = dataclasses.replace(
-            settings, policy=dataclasses.replace(settings.policy, prompt_mode=_PROMPT_MODE.value)
-        )
+    asked = (("prompt_mode", _PROMPT_MODE.value or None), ("system", _SYSTEM.value))
+    settings = dataclasses.replace(
+        settings, policy=dataclasses.replace(settings.policy, **{k: v for k, v in asked if v is not None})
+    )
+    if settings.policy.prompt_mode == PUBLISHED and listed(_DATASET):
+        raise ValueError("prompt_mode published is for --benchmarks; questions of --dataset are asked in a form")
     settings.check()
     return settings
 

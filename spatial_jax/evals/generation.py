@@ -12,9 +12,9 @@ import jax
 from absl import logging
 from jax.sharding import Mesh
 
-from spatial_jax.data.asked import UNKNOWN, Asking, settle
+from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
 from spatial_jax.evals.responses import ResponseLog
-from spatial_jax.evals.settings import EngineSettings, EvalSettings
+from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings
 from spatial_jax.forms import get_form
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.models.policy import read_config
@@ -26,20 +26,19 @@ from spatial_jax.rollout.environment import conversation
 
 MAX_SHOWN = 5
 MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
-Waiting = tuple["Request", dict[str, Any], EncodedPrompt]
+Waiting = tuple["Request", dict[str, Any], EncodedPrompt, Sequence[Any]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
     """One question: its id, its place in the whole list (which seeds its samples), and how to encode it. `encode`
-    returns the prompt and what to keep beside the responses (model_sizes, frames); it raises ValueError with one line
-    for an item that cannot be asked. `pictures`: encoded, for a policy that draws on them.
+    returns the prompt, what to keep beside the responses (model_sizes, frames), and the pictures for a policy that
+    draws on them; it raises ValueError with one line for an item that cannot be asked.
     """
 
     id: str
     place: int
-    encode: Callable[[], tuple[EncodedPrompt, dict[str, Any]]]
-    pictures: Sequence[bytes] = ()
+    encode: Callable[[], tuple[EncodedPrompt, dict[str, Any], Sequence[Any]]]
 
 
 def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
@@ -65,13 +64,16 @@ def asking_told(settings: EvalSettings) -> dict[str, Any]:
         "video_max_pixels",
     )
     told = {name: getattr(policy, name) for name in names}
+    if told["prompt_mode"] == PUBLISHED:
+        told["prompt_mode"] = None
     told |= {"max_new_tokens": sampling.max_new_tokens or None}
     return told | {"turns": sampling.turns, "max_pictures": sampling.max_pictures}
 
 
 class Sampler:
     """A policy that answers requests: weights, processor and engine, and how it is asked. `drawing`: (replies,
-    pictures) at most of one that draws between its replies; `asked`: a line that says where the asking comes from.
+    pictures) at most of one that draws between its replies; `asked`: a line that says where the asking comes from;
+    `remembers`: whether the checkpoint says how it was trained to be asked.
     """
 
     def __init__(
@@ -83,9 +85,11 @@ class Sampler:
         prompts_per_call: int = 64,
         asking: Asking = UNKNOWN,
         asked: str = "",
+        remembers: bool = False,
     ):
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
         self.prompts_per_call, self.asking, self.asked = prompts_per_call, asking, asked
+        self.remembers = remembers
         most = (asking.turns if asking.turns > 1 else MAX_TURNS, asking.max_pictures or MAX_PICTURES)
         self.drawing = most if get_form(asking.prompt_mode).several_turns else None
 
@@ -97,6 +101,7 @@ class Sampler:
         path = checkpoint_directory(directory)
         policy, engine = settings.policy, settings.engine
         asking, asked = settle(path, asking_told(settings))
+        remembers = read_asking(path) is not None
         mesh = engine_mesh(engine, tensor_ways(read_config(path)))
         dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
         loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=asking.position_rule)
@@ -117,7 +122,7 @@ class Sampler:
             pad_id=processor.pad_id,
             mesh=mesh,
         )
-        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call, asking, asked)
+        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call, asking, asked, remembers)
 
     def sampling(
         self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0
@@ -161,7 +166,7 @@ class Sampler:
         full: set[int] = set()
         for request in todo:
             try:
-                prompt, extra = request.encode()
+                prompt, extra, pictures = request.encode()
                 bucket = choose_bucket(len(prompt), self.engine.prompt_buckets, "prompt of length")
             except (ValueError, OSError) as error:
                 failed += 1
@@ -171,7 +176,7 @@ class Sampler:
                 done += 1
                 continue
             queue = queues.setdefault(bucket, [])
-            queue.append((request, extra, prompt))
+            queue.append((request, extra, prompt, pictures))
             if len(queue) == self.prompts_per_call:
                 self._generate(queues.pop(bucket), samples, sampling, keep, pad=False)
                 full.add(bucket)
@@ -198,7 +203,9 @@ class Sampler:
         """One engine call. `pad` repeats the last prompt until the call has the shape of the full ones, so that nothing
         is compiled anew.
         """
-        prompts = [prompt for _, _, prompt in waiting]
+        prompts = [prompt for _, _, prompt, _ in waiting]
+        pictures = [shown for *_, shown in waiting]
+        draws = self.drawing is not None and any(pictures)
         if pad:
             rows = min(1 << (self.prompts_per_call - 1).bit_length(), max(self.engine.max_slots // samples, 1))
             prompts += [prompts[-1]] * (rows // 2 + 1 - len(prompts))
@@ -206,9 +213,9 @@ class Sampler:
         def finish(index: int, group: Sequence[Any]) -> None:
             if index >= len(waiting):
                 return
-            request, extra, prompt = waiting[index]
+            request, extra, prompt, _ = waiting[index]
             texts = [
-                conversation(t, self.processor) if self.drawing else self.processor.decode([int(i) for i in t.tokens])
+                conversation(t, self.processor) if draws else self.processor.decode([int(i) for i in t.tokens])
                 for t in group
             ]
             keep(
@@ -222,10 +229,9 @@ class Sampler:
                 }
             )
 
-        places = [request.place for request, _, _ in waiting]
+        places = [request.place for request, *_ in waiting]
         places += places[-1:] * (len(prompts) - len(places))
-        pictures = [request.pictures for request, _, _ in waiting]
-        if self.drawing is None or not any(pictures):
+        if self.drawing is None or not draws:
             self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=places)
             return
         turns, most = self.drawing

@@ -130,12 +130,18 @@ def _remarks(result: Mapping[str, Any]) -> list[Html]:
     out = []
     if result.get("note"):
         out.append(callout("note", "As published", tag("p", result["note"])))
+    if result.get("protocol"):
+        out.append(callout("note", "Protocol", tag("p", result["protocol"])))
+    for kind, entry in (result.get("unparsed") or {}).items():
+        shown = [tag("p", f"{e['id']}: {e['text']}") for e in entry["examples"]]
+        out.append(details(f"Not read: {entry['count']} {kind}", *shown))
     left = [
         f"{result[k]} {text}"
         for k, text in (
             ("failed", "could not be asked and score 0"),
             ("left_out", "could not be scored"),
             ("unanswered", "have no response"),
+            ("cut_off", "answers were cut off at their limit of tokens"),
         )
         if result.get(k)
     ]

@@ -289,7 +289,20 @@ def result_table(result: Mapping[str, Any]) -> str:
     )
     prior = result.get("prior") or {}
     blind = "blind prior: " + "  ".join(f"{name} {_percent(value)}" for name, value in prior.items()) if prior else ""
-    return "\n".join(line for line in (head, align(rows), tail, blind) if line)
+    asked = f"protocol: {result['protocol']}" if result.get("protocol") else ""
+    return "\n".join(line for line in (head, asked, align(rows), tail, blind, *_unread(result)) if line)
+
+
+def _unread(result: Mapping[str, Any]) -> list[str]:
+    """A line a kind of what could not be read, with an example, and one of what was cut off."""
+    lines = []
+    for kind, entry in (result.get("unparsed") or {}).items():
+        example = entry["examples"][0] if entry.get("examples") else {"id": "", "text": ""}
+        shown = " ".join(str(example["text"]).split())[:100]
+        lines.append(f"not read: {entry['count']} {kind}" + (f", such as {example['id']}: {shown!r}" if shown else ""))
+    if result.get("cut_off"):
+        lines.append(f"cut off: {result['cut_off']} answers at their limit of tokens (--max_new_tokens)")
+    return lines
 
 
 def compare_table(comparison: Mapping[str, Any]) -> str:

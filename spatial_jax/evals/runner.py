@@ -28,18 +28,17 @@ from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.evals.generation import Request, Sampler
 from spatial_jax.evals.heldout import evaluate_heldout
+from spatial_jax.evals.protocol import THOUGHT_TOKENS, Protocol, asked_text, choose_protocol, item_messages
 from spatial_jax.evals.registry import get_benchmark
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.results import write_result
 from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.forms import get_form
-from spatial_jax.processing import EncodedPrompt
-from spatial_jax.processing.user_text import as_text
+from spatial_jax.processing import EncodedPrompt, load_image
 from spatial_jax.rewards.rule import RewardRule
 
 HELDOUT_TOKENS = 256
-THOUGHT_TOKENS = 1024  # of a reply with a thought
 Progress = Callable[[int, int], None]
 
 
@@ -60,18 +59,15 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
     """Requests that ask records exactly as training does."""
     encoder = QuestionEncoder(sampler.processor, style)
 
-    def encode(record: QuestionRecord) -> tuple[EncodedPrompt, dict[str, Any]]:
+    def encode(record: QuestionRecord) -> tuple[EncodedPrompt, dict[str, Any], Sequence[Any]]:
         sample = encoder.encode(record)
         if isinstance(sample, Unusable):
             raise ValueError(sample.reason)
         finished = encoder.finish(sample)
         assert not isinstance(finished, Unusable)
-        return finished.prompt, {}
+        return finished.prompt, {}, record.images
 
-    return [
-        Request(record.question_id, place, lambda r=record: encode(r), record.images)
-        for place, record in enumerate(records)
-    ]  # type: ignore[misc]
+    return [Request(record.question_id, place, lambda r=record: encode(r)) for place, record in enumerate(records)]  # type: ignore[misc]
 
 
 def load_records(
@@ -221,8 +217,15 @@ def asked_policy(sampler: Sampler, settings: EvalSettings) -> dict[str, Any]:
 def _extra(
     sampler: Sampler, settings: EvalSettings, responses: str | Path | None, rows: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
+    """What a result says of the run beside its scores; cut-off answers are told."""
     lengths = [n for row in rows for n in row.get("lengths", [])]
     cut = [f == "length" for row in rows for f in row.get("finish", [])]
+    if any(cut):
+        logging.warning(
+            "%d of %d answers were cut off at their limit of tokens; --max_new_tokens gives them more room",
+            sum(cut),
+            len(cut),
+        )
     return {
         "model": sampler.name,
         "sampling": dataclasses.asdict(settings.sampling),
@@ -231,50 +234,46 @@ def _extra(
         "failed": sum(bool(row.get("error")) for row in rows),
         "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
         "truncated": sum(cut) / len(cut) if cut else None,
+        "cut_off": sum(cut),
     }
 
 
-def item_messages(text: str, pictures: int, videos: int, system: str | None = None) -> list[dict[str, Any]]:
-    """Chat messages of a benchmark's prompt: pictures at its <image> marks, or before the text when it has none; a
-    video before the text.
-    """
-    content: list[dict[str, Any]] = [{"type": "video"}] * videos
-    parts = text.split("<image>")
-    if len(parts) - 1 == pictures and pictures:
-        for i, part in enumerate(parts):
-            content += ([{"type": "text", "text": as_text(part)}] if part else []) + (
-                [{"type": "image"}] if i < pictures else []
-            )
-    else:
-        content += [{"type": "image"}] * pictures + [{"type": "text", "text": as_text(text.replace("<image>", ""))}]
-    turn = {"role": "user", "content": content}
-    return [turn] if system is None else [{"role": "system", "content": system}, turn]
-
-
 def item_requests(
-    name: str, items: Sequence[Mapping[str, Any]], sampler: Sampler, scoring: str, settings: EvalSettings
+    name: str,
+    items: Sequence[Mapping[str, Any]],
+    sampler: Sampler,
+    scoring: str,
+    protocol: Protocol,
 ) -> list[Request]:
-    """Requests for a benchmark's items; frames of a video are chosen once and recorded with the responses."""
-    benchmark = get_benchmark(name)
+    """Requests for a benchmark's items; frames of a video are chosen once and recorded with the responses. A form that
+    draws gets the frames as numbered pictures.
+    """
+    benchmark, form = get_benchmark(name), protocol.table_entry
+    draws = form is not None and form.several_turns
 
-    def encode(item: Mapping[str, Any]) -> tuple[EncodedPrompt, dict[str, Any]]:
-        try:
-            text = benchmark.prompt(item, scoring)
-        except KeyError as error:
-            raise ValueError(f"{name}: the item lacks the field {error}") from error
+    def pictures_of(item: Mapping[str, Any]) -> tuple[list[Any], list[Any], dict[str, Any]]:
         extra: dict[str, Any] = {}
         images, videos = list(item.get("images") or []), []
         if any(image is None for image in images):
             raise ValueError(f"{name}: the item's picture is missing from the files")
         if item.get("video"):
-            clip = read_frames(
-                item["video"], settings.sampling.frames or item.get("show_frames") or benchmark.frames or 32
-            )
+            clip = read_frames(item["video"], protocol.frames or 32)
             videos, extra["frames"] = [clip], list(clip.frame_indices)
         if benchmark.image_size and scoring == "official":
             images = [resized(image, benchmark.image_size) for image in images]
-        messages = item_messages(text, len(images), len(videos), sampler.asking.system)
-        return sampler.processor.encode(messages, images=images, videos=videos), extra
+        if draws:
+            images, videos = [load_image(i) for i in [*images, *(f for clip in videos for f in clip.frames)]], []
+        return images, videos, extra
+
+    def encode(item: Mapping[str, Any]) -> tuple[EncodedPrompt, dict[str, Any], list[Any]]:
+        try:
+            text = asked_text(benchmark.prompt(item, scoring), form)
+        except KeyError as error:
+            raise ValueError(f"{name}: the item lacks the field {error}") from error
+        images, videos, extra = pictures_of(item)
+        sizes = [sampler.processor.model_size(*image.size) for image in images] if draws else []
+        messages = item_messages(text, len(images), len(videos), protocol.system, sizes)
+        return sampler.processor.encode(messages, images=images, videos=videos), extra, images if draws else []
 
     return [
         Request(str(item["id"]), place, lambda i=item: encode(i))  # type: ignore[misc]
@@ -285,8 +284,6 @@ def item_requests(
 def resized(image: Any, size: tuple[int, int]) -> Any:
     """The picture at (width, height), as a benchmark's official script shows it."""
     from PIL import Image
-
-    from spatial_jax.processing import load_image
 
     return load_image(image).resize(size, Image.Resampling.BICUBIC)
 
@@ -307,18 +304,22 @@ def run_benchmark(
     options.
     """
     benchmark, chosen = get_benchmark(name), settings.sampling
+    protocol = choose_protocol(sampler, benchmark, settings, rotations)
     items = rotated_items(name, items, rotations)
     sampling = sampler.sampling(
-        max_new_tokens=chosen.max_new_tokens or benchmark.max_new_tokens,
+        max_new_tokens=protocol.max_new_tokens,
         temperature=chosen.temperature,
         top_p=chosen.top_p,
         top_k=chosen.top_k,
         seed=chosen.seed,
     )
-    log = ResponseLog(responses, _log_settings(sampler, settings, name, scoring)) if responses else None
+    log = None
+    if responses:
+        asked = {"protocol": dataclasses.asdict(protocol)} if protocol.form else {}
+        log = ResponseLog(responses, _log_settings(sampler, settings, name, scoring) | asked)
     try:
         rows = sampler.respond(
-            item_requests(name, items, sampler, scoring, settings), chosen.samples, sampling, log, progress
+            item_requests(name, items, sampler, scoring, protocol), chosen.samples, sampling, log, progress
         )
     finally:
         if log:
@@ -328,7 +329,9 @@ def run_benchmark(
         items,
         rows,
         scoring=scoring,
-        extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items]),
+        form=protocol.form,
+        extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items])
+        | {"protocol": protocol.described(scoring, asked_policy(sampler, settings))},
     )
     if out:
         write_result(out, result)

@@ -13,8 +13,10 @@ from absl import logging
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Derived, ItemError
 from spatial_jax.evals.intervals import Cell, aggregate_interval, mean_interval
+from spatial_jax.evals.protocol import unparsed_kinds
 from spatial_jax.evals.registry import check_item, check_scoring, get_benchmark, score_response
 from spatial_jax.evals.results import ScoredItem, summarise
+from spatial_jax.evals.settings import PUBLISHED
 
 MAX_SHOWN = 5
 LETTERS = ("A", "B", "C", "D")
@@ -26,11 +28,13 @@ def evaluate_responses(
     rows: Mapping[str, Mapping[str, Any]],
     *,
     scoring: str = "official",
+    form: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The result (results.py) of responses to a benchmark's items.
 
-    rows: id -> {"responses": [text, ...]} (responses.py). Items without a row are left out and counted; items that
+    `form`: the response form that the answers are written in, None as published. rows: id -> {"responses": [text,
+    ...]} (responses.py). Items without a row are left out and counted; items that
     could not be asked ("error") score 0; items that cannot be scored are left out with one line each (the first few)
     and a count.
     """
@@ -44,7 +48,7 @@ def evaluate_responses(
             continue
         try:
             check_item(benchmark, item)
-            scored.append(_score_item(benchmark, item, row, scoring))
+            scored.append(_score_item(benchmark, item, row, scoring, form))
             used.append(item)
         except ItemError as error:
             problems += 1
@@ -64,6 +68,7 @@ def evaluate_responses(
         return benchmark.aggregate(cells, scoring)
 
     notes = {"title": benchmark.title, "left_out": problems, "unanswered": unanswered, "note": benchmark.notes}
+    notes |= {"form": form or PUBLISHED, "unparsed": _list_unparsed(scored, rows, form)}
     result = summarise(benchmark.name, first, scoring=scoring, aggregate=aggregate, extra={**notes, **(extra or {})})
     plain = [(i, s) for i, s in zip(used, scored) if "@r" not in s.id]
     if benchmark.derived:
@@ -79,18 +84,37 @@ def evaluate_responses(
     return result
 
 
+def _list_unparsed(
+    scored: Sequence[ScoredItem], rows: Mapping[str, Mapping[str, Any]], form: str | None
+) -> dict[str, dict[str, Any]]:
+    """What could not be read of items that were asked, by kind with examples."""
+    responses = []
+    for item in scored:
+        row = rows[item.id]
+        texts = ["" if t is None else str(t) for t in row.get("responses") or [""]]
+        ends = list(row.get("finish") or ())
+        if not row.get("error"):
+            responses += [
+                (item.id, text, i < len(ends) and ends[i] == "length", parsed is not None)
+                for i, (text, parsed) in enumerate(zip(texts, item.parsed))
+            ]
+    return unparsed_kinds(responses, form)
+
+
 def _mean(values: Sequence[float]) -> float:
     kept = [v for v in values if not math.isnan(v)]
     return sum(kept) / len(kept) if kept else float("nan")
 
 
-def _score_item(benchmark: Benchmark, item: Mapping[str, Any], row: Mapping[str, Any], scoring: str) -> ScoredItem:
+def _score_item(
+    benchmark: Benchmark, item: Mapping[str, Any], row: Mapping[str, Any], scoring: str, form: str | None
+) -> ScoredItem:
     if row.get("judge") is not None:
         item = {**item, "judge": row["judge"]}
     if row.get("error"):
         values, parsed = [0.0], [None]
     else:
-        verdicts = [score_response(benchmark.name, text, item, scoring) for text in row["responses"] or [""]]
+        verdicts = [score_response(benchmark.name, text, item, scoring, form) for text in row["responses"] or [""]]
         values, parsed = [v["score"] for v in verdicts], [v["parsed"] for v in verdicts]
     return ScoredItem(
         id=str(item["id"]),

@@ -5,10 +5,24 @@ and its flags.
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from spatial_jax.forms import FormName
+from spatial_jax.forms import FORMS
 from spatial_jax.ranges import Axis, Buckets, Count, NotNegative, Seed32, ShareAbove0, Whole, check_ranges
+
+PUBLISHED = "published"  # the prompt mode of benchmarks as their authors ask them, whatever a policy was trained in
+
+
+class _FormOrPublished:
+    """The rule of a prompt mode (see ranges.py)."""
+
+    def problem(self, value: Any) -> str:
+        """What a name must be; "" where it is."""
+        names = (PUBLISHED, *FORMS)
+        return "" if value in names else f"it must be one of {', '.join(map(repr, names))}"
+
+
+AskedForm = Annotated[str, _FormOrPublished()]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +39,7 @@ class PolicySettings:
     video_min_pixels: Count | None = None  # of a video's frame (of the whole clip for Qwen3-VL)
     video_max_pixels: Count | None = None
     system: str | None = None  # system message; "template": the chat template's own
-    prompt_mode: FormName | None = None  # self-built sets only
+    prompt_mode: AskedForm | None = None  # a response form, or published: benchmarks without one
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.evals.results import align
+from spatial_jax.evals.settings import PUBLISHED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,6 +179,12 @@ def _part_value(part: Part, results: Mapping[str, Mapping[str, Any]]) -> tuple[f
     return float(rewards.mean()), float((rewards * counts).sum() / counts.sum()), int(counts.sum())
 
 
+def _row_name(result: Mapping[str, Any]) -> str:
+    """The model, and the response form it was asked in where that is not the published way."""
+    model, form = str(result.get("model", "model")), result.get("form")
+    return model if form in (None, PUBLISHED) else f"{model} [{form}]"
+
+
 def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A row a model: {"name", "title", "scorings", "columns": [...], "rows": {model: {column: {"macro", "micro", "n",
     "parts": {...}}}}, "missing": {model: [part labels]}, "mapping", "published", "note"}. Values x100. ValueError for
@@ -190,7 +197,7 @@ def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, An
     scorings = set()
     for result in results:
         benchmark = "heldout" if result.get("scoring") == "reward" else str(result["benchmark"])
-        models.setdefault(str(result.get("model", "model")), {})[benchmark] = result
+        models.setdefault(_row_name(result), {})[benchmark] = result
         scorings.add(f"{benchmark}: {result.get('scoring')}")
     rows: dict[str, Any] = {}
     missing: dict[str, list[str]] = {}

@@ -23,7 +23,7 @@ from spatial_jax.data.records import (
     question_features,
     scene_features,
 )
-from spatial_jax.evals.runner import item_messages
+from spatial_jax.evals.protocol import item_messages
 from spatial_jax.processing import Processor
 from spatial_jax.processing.user_text import MARK, as_text
 from spatial_jax.reading import lines_of, parse_json, parse_object, read_lines, read_object

@@ -18,7 +18,8 @@ from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import Operation
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.heldout import evaluate_heldout
-from spatial_jax.evals.runner import asked_rule, item_messages, load_records, run_benchmark, run_heldout
+from spatial_jax.evals.protocol import item_messages
+from spatial_jax.evals.runner import asked_rule, load_records, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
 from spatial_jax.processing import Processor, train_tokenizer
