@@ -90,7 +90,7 @@ def test_an_export_remembers_how_answers_were_paid(tmp_path, monkeypatch):
     assert stated["format_weight"] == 0.25 and stated["truncated_reward"] == -1.0 and stated["user_function"] == "mine"
     pictures = SimpleNamespace(min_pixels=784, max_pixels=784)
     monkeypatch.setattr(module, "checkpoint_directory", lambda directory: tmp_path)
-    monkeypatch.setattr(module, "read_config", lambda folder: SimpleNamespace(family="qwen2_5_vl"))
+    monkeypatch.setattr(module, "read_config", lambda folder: SimpleNamespace(traits=SimpleNamespace(pictures="qwen")))
     monkeypatch.setattr(module, "read_image_settings", lambda *a: pictures)
     monkeypatch.setattr(module, "read_video_settings", lambda *a: SimpleNamespace(image=pictures))
     assert dataclasses.replace(read_asking(tmp_path), **dict.fromkeys(limits)) == asking
