@@ -32,6 +32,19 @@ def json_blocks(turn: str) -> list[str]:
     return blocks
 
 
+def released_blocks(text: str) -> list[str]:
+    """The blocks as ViLaSR's released reward takes them: from every line that is ```json to the next three backticks,
+    wherever these stand.
+    """
+    blocks, position = [], 0
+    for line in text.splitlines(keepends=True):
+        position += len(line)
+        if line.strip() == _FENCE:
+            end = text.find("```", position)
+            blocks.append(text[position:] if end < 0 else text[position:end])
+    return blocks
+
+
 def read_items(block: str) -> list[Any] | None:
     """The JSON list in a block (single quotes are accepted, as by the released parser), None where it is none."""
     if len(block) > _LONGEST:

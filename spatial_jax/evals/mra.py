@@ -11,6 +11,8 @@ import math
 
 import numpy as np
 
+from spatial_jax.rewards.released import mra_float32
+
 THRESHOLDS = np.linspace(0.5, 0.95, int((0.95 - 0.5) / 0.05 + 2))
 _LIMITS = [float(v) for v in 1 - THRESHOLDS]  # sorted from .5 down to .05
 
@@ -36,11 +38,7 @@ def mra(prediction: float, truth: float) -> float:
 
 def mra_vilasr(prediction: float, truth: float, *, strict: bool = False) -> float:
     """ViLaSR's torch float32 rule: |p - t| / (|t| + 1e-8), `<=` in its evaluation and `<` in its reward."""
-    with np.errstate(over="ignore", invalid="ignore"):
-        p, t = np.float32(prediction), np.float32(truth)
-        error = np.abs(p - t) / (np.abs(t) + np.float32(1e-8))
-    limits = np.float32(1) - np.arange(0.5, 0.975, 0.05).astype(np.float32)
-    return float(np.mean(error < limits if strict else error <= limits))
+    return mra_float32(prediction, truth, strict=strict)
 
 
 def mra_spatial_ssrl(prediction: float, truth: float) -> float:

@@ -29,7 +29,8 @@ class Attack:
 
 def well_formed(spec: Spec, answer: str, thought: str = THOUGHT) -> str:
     """`answer` in the form that the spec asks for."""
-    return get_format(response_format(spec)).write(answer, thought)
+    written = get_format(response_format(spec)).write(answer, thought)
+    return f"Answer: {written}" if spec["kind"] == "dapo" else written
 
 
 def wrong_answer(record: Record) -> str:

@@ -366,5 +366,6 @@ def test_a_bad_spec_or_truth_is_named_before_the_run(spec, answer, more, words):
 def test_rewards_are_finite_and_bounded_on_any_text(kind, text):
     truths = {"iou": "[1, 2, 30, 40]", "order": "3-1-2", "choice": "B", "word": "left", "ssrl": "B"}
     spec = {"kind": kind} | ({"format": "think_answer"} if kind == "format" else {})
-    value = score(spec, text, record(truths.get(kind, "4"), options=("chair", "table", "lamp")))
-    assert 0.0 <= value <= 1.0
+    known = record(truths.get(kind, "4"), options=("chair", "table", "lamp"), response_tokens=9, question_type="number")
+    low, high = {"dapo": (-1.0, 1.0), "video_r1": (0.0, 2.0), "spacer": (0.0, 2.0)}.get(kind, (0.0, 1.0))
+    assert low <= score(spec, text, known) <= high

@@ -1,10 +1,11 @@
-"""One file a reward kind; `KINDS` maps its name to it."""
+"""One file a reward kind, or a family of released ones; `KINDS` maps a kind's name to it."""
 
 from spatial_jax.forms import NO_FORMAT
 from spatial_jax.rewards.base import Kind, Spec
 from spatial_jax.rewards.kinds import (
     choice,
     depth,
+    easyr1,
     formats,
     iou,
     judge,
@@ -15,15 +16,15 @@ from spatial_jax.rewards.kinds import (
     point,
     ssrl,
     user,
+    videos,
     vilasr,
     vsgrpo,
     word,
 )
 
-KINDS: dict[str, Kind] = {
-    m.KIND.name: m.KIND
-    for m in (iou, point, mra, depth, choice, number, order, word, ssrl, vilasr, vsgrpo, formats, judge, overlong, user)
-}
+_MODULES = (iou, point, mra, depth, choice, number, order, word, ssrl, vilasr, vsgrpo, formats, judge, overlong, user)
+_FAMILIES = (easyr1.MATH, easyr1.R1V, easyr1.DAPO, videos.VIDEO_R1, videos.SPACER)
+KINDS: dict[str, Kind] = {kind.name: kind for kind in (*(m.KIND for m in _MODULES), *_FAMILIES)}
 
 
 def has_own_format(spec: Spec) -> bool:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import re
 
-from spatial_jax.blocks import has_content, last_boxed, strip_end_marks
+from spatial_jax.blocks import has_content, strip_end_marks
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec
+from spatial_jax.rewards.released import last_box, thinks_then_boxes, tighten
 
-_AFTER_MARK = re.compile(r"(?<=[<>/])\s+")
 _TEXT = re.compile(r"\\text\s?\{([^{}]*)\}")
 
 
@@ -18,18 +18,10 @@ def _format(response: str, released: bool) -> bool:
     stray tags; ours asks for one think block at the start and content in both, because an empty block was what a policy
     learned to write.
     """
+    if released or not thinks_then_boxes(response):
+        return thinks_then_boxes(response)
     close = response.find("</think>")
-    boxed = response.rfind("\\boxed{")
-    if (
-        not response.startswith("<think>")
-        or close < 0
-        or boxed < response.find("</think>")
-        or "}" not in response[boxed:]
-    ):
-        return False
-    if released:
-        return True
-    answer = last_boxed(response[close:])
+    answer = last_box(response[close:])
     return (
         response.count("<think>") == response.count("</think>") == 1
         and has_content(response[len("<think>") : close])
@@ -38,25 +30,18 @@ def _format(response: str, released: bool) -> bool:
     )
 
 
-def _tighten(text: str) -> str:
-    """No white space around <, > and /. The text is turned round for the blanks before a mark: looking ahead from every
-    blank for the mark takes quadratic time on a long run.
-    """
-    return _AFTER_MARK.sub("", _AFTER_MARK.sub("", text)[::-1])[::-1]
-
-
 def _robust(text: str) -> str:
     """Stripped, without \\text{}, without spaces around hyphens, upper case."""
     return "-".join(part.strip() for part in _TEXT.sub(r"\1", text).split("-")).upper()
 
 
 def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
-    """Exact string equality (case and spaces count) unless `robust`. `released` keeps the published format
-    predicate.
+    """Exact string equality of the last box's stripped content (case counts; the truth is not stripped) unless
+    `robust`. A last box that is not closed is no answer. `released` keeps the published format predicate.
     """
-    text = _tighten(strip_end_marks(response).strip())
+    text = tighten(strip_end_marks(response).strip())
     form = float(_format(text, bool(spec["released"])))
-    answer, truth = last_boxed(text), str(record["answer"])
+    answer, truth = last_box(text), str(record["answer"])
     if answer is None or not has_content(answer):
         right = 0.0
     elif spec["robust"]:
