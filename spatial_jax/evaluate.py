@@ -40,7 +40,9 @@ _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eva
 _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
 
 
-_BENCHMARKS = define_list("benchmarks", f"Public benchmarks: {', '.join(benchmark_names())}; or all.")
+_BENCHMARKS = define_list(
+    "benchmarks", f"Public benchmarks: {', '.join(benchmark_names())}; or all; or a suite: easi8 or general."
+)
 _BENCHMARK = flags.DEFINE_string("benchmark", None, "The benchmark of --score_only.")
 _DATA = define_list("data", "Published files: DIR, or NAME=DIR for several benchmarks; empty: the hub.")
 _DATASET = define_list("dataset", "One or more data_prep question datasets, as a benchmark of their own families.")
@@ -82,7 +84,8 @@ _COMPARE = flags.DEFINE_string("compare", None, "Compare this result (a) with th
 _TABLE = flags.DEFINE_string(
     "table",
     None,
-    "Print li2025, vsgrpo, spatial_ssrl or vilasr from the result files named after it (or WORKDIR/eval).",
+    "Print li2025, vsgrpo, spatial_ssrl, vilasr, easi8 or general from the result files named after it (or"
+    " WORKDIR/eval).",
 )
 _LEAKAGE = flags.DEFINE_string("leakage", None, "A question dataset to search for the pictures of --benchmarks.")
 _PAGE = flags.DEFINE_bool("page", True, "Write an HTML page beside each result.")
@@ -113,25 +116,84 @@ def evaluate_model() -> None:
     from spatial_jax.evals.runner import progress_printer, run_benchmark
 
     settings = read_settings()
-    work = [(name, load_items(name)) for name in benchmark_list()]
+    work, suite, absent = chosen_work()
+    results = []
     sampler = Sampler.from_directory(str(_MODEL.value), settings)
     print(sampler.asked, flush=True)
-    for name, items in work:
+    for loaded in work:
+        name, items = loaded.name, loaded.items
         out = result_path(_NAME.value or name)
         result = run_benchmark(
             sampler,
             name,
             items,
             settings,
-            scoring=_SCORING.value,
+            scoring=chosen_scoring(),
             rotations=_ROTATIONS.value,
-            out=out,
             responses=responses_path(out),
             progress=progress_printer(name),
         )
-        show(result, out, items=items)
+        results.append(keep(result, loaded.files, out))
+        show(results[-1], out, items=items)
+    if suite:
+        show_suite(suite, results, absent)
     if listed(_DATASET):
         evaluate_datasets(sampler, settings)
+
+
+def chosen_work() -> tuple[list[Any], str, dict[str, str]]:
+    """(benchmarks with their items, the suite's name or "", benchmark -> why it is absent). What a suite lacks is told
+    and the rest is asked; a benchmark named by itself must be there.
+    """
+    from spatial_jax.evals.loading import load_benchmark, with_media
+
+    names, suite = benchmark_list()
+    if len(names) > 1 and (_NAME.value or str(_OUT.value).endswith(".json")):
+        raise ValueError(f"{len(names)} benchmarks cannot share one result; give --out a folder and leave --name out")
+    work: list[Any] = []
+    absent: dict[str, str] = {}
+    for name in names:
+        try:
+            work.append(with_media(load_benchmark(name, listed(_DATA), _LIMIT.value)))
+        except (ValueError, OSError) as error:
+            if not suite:
+                raise
+            absent[name] = str(error)
+            logging.warning("%s is left out: %s", name, error)
+    if suite and not work:
+        raise ValueError(f"{suite}: none of its benchmarks can be read; the first: {next(iter(absent.values()))}")
+    return work, suite, absent
+
+
+def chosen_scoring() -> str:
+    """--scoring where it is given, else the suite's, else official."""
+    from spatial_jax.evals.suites import SUITES, expand
+
+    suite = expand(listed(_BENCHMARKS))[1]
+    return SUITES[suite].scoring if suite and not flags.FLAGS["scoring"].present else str(_SCORING.value)
+
+
+def keep(result: dict[str, Any], files: dict[str, Any], out: Path) -> dict[str, Any]:
+    """The result with what its files lack, written."""
+    from spatial_jax.evals.loading import completeness, completeness_line
+    from spatial_jax.evals.results import write_result
+
+    result = completeness(result, files)
+    write_result(out, result)
+    say(completeness_line(result))
+    return result
+
+
+def show_suite(suite: str, results: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> None:
+    """The suite's row on the console; the EASI leaderboard's file beside the results."""
+    from spatial_jax.evals.results import write_result
+    from spatial_jax.evals.suites import submission, suite_text
+
+    say(suite_text(suite, results, absent))
+    if suite == "easi8" and results:
+        out = result_path("easi8").with_name("easi_results.json")
+        write_result(out, submission(results, str(results[0]["model"])))
+        print("leaderboard file:", out)
 
 
 def evaluate_datasets(sampler: Any, settings: Any) -> None:
@@ -183,6 +245,7 @@ def train_records() -> list[Any]:
 
 def score_saved(path: str) -> None:
     """Scores a responses file of any model."""
+    from spatial_jax.evals.loading import completeness, completeness_line, load_benchmark
     from spatial_jax.evals.responses import read_responses
     from spatial_jax.evals.results import result_table, write_result
     from spatial_jax.evals.scoring import evaluate_responses
@@ -195,7 +258,10 @@ def score_saved(path: str) -> None:
     rows = read_responses(path)
     if not rows:
         raise ValueError(f"{path}: holds no response")
-    items = carried_items(rows) or load_items(_BENCHMARK.value)
+    items, files = carried_items(rows), None
+    if not items:
+        loaded = load_benchmark(_BENCHMARK.value, listed(_DATA), _LIMIT.value)
+        items, files = loaded.items, loaded.files
     result = evaluate_responses(
         _BENCHMARK.value,
         items,
@@ -204,6 +270,9 @@ def score_saved(path: str) -> None:
         form=saved_form(),
         extra={"model": path, "responses": path},
     )
+    if files:
+        result = completeness(result, files)
+        say(completeness_line(result))
     if not (_OUT.value or _WORKDIR.value):
         say(result_table(result))
         return
@@ -271,6 +340,7 @@ def compare_results(paths: Sequence[str]) -> None:
 def print_table(name: str, paths: Sequence[str]) -> None:
     """A paper's table from result files."""
     from spatial_jax.evals.results import read_result, write_result
+    from spatial_jax.evals.suites import SUITES, suite_text
     from spatial_jax.evals.tables import build_table, table_text
 
     found = [Path(p) for p in paths] or (
@@ -278,6 +348,9 @@ def print_table(name: str, paths: Sequence[str]) -> None:
     )
     if not found:
         raise ValueError("--table needs result files after it, or --workdir")
+    if name in SUITES:
+        say(suite_text(name, [read_result(p) for p in found if p.name != "easi_results.json"]))
+        return
     table = build_table(name, [read_result(p) for p in found])
     say(table_text(table))
     if _OUT.value:
@@ -287,41 +360,25 @@ def print_table(name: str, paths: Sequence[str]) -> None:
 def search_leaks(dataset: str) -> None:
     """Pictures of the benchmarks that a training set holds too."""
     from spatial_jax.evals.leakage import dataset_pictures, find_leaks, leak_text
+    from spatial_jax.evals.loading import load_benchmark
 
-    for name in benchmark_list():
-        say(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), load_items(name))))
+    for name in benchmark_list()[0]:
+        items = load_benchmark(name, listed(_DATA), _LIMIT.value).items
+        say(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), items)))
 
 
-def benchmark_list() -> list[str]:
-    """Names of --benchmarks; each checked before anything is loaded."""
+def benchmark_list() -> tuple[list[str], str]:
+    """(names of --benchmarks, their suite or ""); each checked before anything is loaded."""
     from spatial_jax.evals.registry import check_scoring, get_benchmark
+    from spatial_jax.evals.suites import expand
 
-    names = list(benchmark_names()) if listed(_BENCHMARKS) == ["all"] else list(listed(_BENCHMARKS))
+    if listed(_BENCHMARKS) == ["all"]:
+        names, suite = list(benchmark_names()), ""
+    else:
+        names, suite = expand(listed(_BENCHMARKS))
     for name in names:
-        check_scoring(get_benchmark(name), _SCORING.value)
-    return [get_benchmark(name).name for name in names]
-
-
-def load_items(name: str) -> list[dict[str, Any]]:
-    """Items of a benchmark from --data or the hub, at most --limit of them, spread evenly."""
-    from spatial_jax.evals.registry import get_benchmark
-    from spatial_jax.evals.sources import SourceError, locate
-
-    benchmark = get_benchmark(name)
-    named = dict(entry.split("=", 1) for entry in listed(_DATA) if "=" in entry)
-    plain = [entry for entry in listed(_DATA) if "=" not in entry]
-    root = locate(named.get(name, plain[0] if plain else ""), benchmark.hub)
-    try:
-        items = benchmark.load(root)
-    except KeyError as error:
-        raise SourceError(
-            f"{name}: the items in {root} lack the column {error}; are these the published files?"
-        ) from error
-    if not items:
-        raise SourceError(f"{name}: no item in {root}; are these the published files?")
-    if _LIMIT.value and len(items) > _LIMIT.value:
-        items = [items[i * len(items) // _LIMIT.value] for i in range(_LIMIT.value)]
-    return items
+        check_scoring(get_benchmark(name), chosen_scoring())
+    return [get_benchmark(name).name for name in names], suite
 
 
 def read_settings() -> Any:
@@ -354,7 +411,7 @@ def result_path(name: str) -> Path:
         return Path(_OUT.value)
     fallback = Path(_WORKDIR.value) / "eval" if _WORKDIR.value else Path("evals") / Path(_MODEL.value or "saved").name
     folder = Path(_OUT.value) if _OUT.value else fallback
-    suffix = "" if _SCORING.value == "official" else f".{_SCORING.value}"
+    suffix = "" if chosen_scoring() == "official" else f".{chosen_scoring()}"
     return folder / f"{name}{suffix}.json"
 
 
