@@ -20,6 +20,7 @@ from spatial_jax.reading import parse_object
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARK = re.compile(r"<image>|<video>")
+_TAGS = re.compile(r"<\w+>|\\boxed\{")
 _UNITS = {"m": "metres", "cm": "centimetres", "m2": "square metres", "px": "pixels", "deg": "degrees"}
 _KINDS = {
     "mcq": "the letter of the right option",
@@ -60,7 +61,9 @@ def instruction(mode: str, question_type: str = "free", unit: str = "", question
     if not form.tagged:
         stated = "answer with" in question.lower() or "[x1" in question
         return "" if stated or not kind else form.instruction.format(form=kind)
-    return form.instruction.format(form=kind or "the answer")
+    asked_for = not form.several_turns and all(tag in question for tag in _TAGS.findall(form.target))
+    # Published questions bring the sentence themselves.
+    return "" if asked_for else form.instruction.format(form=kind or "the answer")
 
 
 def question_text(record: QuestionRecord, mode: str) -> str:
@@ -68,7 +71,7 @@ def question_text(record: QuestionRecord, mode: str) -> str:
     left in.
     """
     text = record.question
-    if get_form(mode).plain:
+    if get_form(mode).plain or as_written(record):
         return text
     if record.question_type == "mcq" and not _lists_options(text, record.options):
         text += "".join(f"\n{LETTERS[i]}. {option}" for i, option in enumerate(record.options))
@@ -100,6 +103,8 @@ def build_messages(
     numbered = form.several_turns and len(sizes) == count
     numbers = [_text_part(index_line(i + 1, sizes[i])) if numbered else [] for i in range(count)]
     text = question_text(record, style.mode)
+    before, shown = _earlier(record)
+    count, numbers = count - shown, numbers[shown:]
     content: list[dict[str, Any]] = []
     marks = len(_MARK.findall(text))
     if marks == 0 or (what == "image" and is_video(record) and marks == 1):
@@ -113,9 +118,29 @@ def build_messages(
         content += _text_part(text[at : match.start()]) + [{"type": what}, *number]
         at = match.end()
     content += _text_part(text[at:])
-    turn = {"role": "user", "content": content}
-    system = form.system if style.system is None else style.system
-    return [turn] if system is None else [{"role": "system", "content": system}, turn]
+    turns = [*before, {"role": "user", "content": content}]
+    own = as_written(record).get("system") if form.system is None else form.system
+    system = own if style.system is None else style.system
+    return turns if system is None else [{"role": "system", "content": system}, *turns]
+
+
+def as_written(record: QuestionRecord) -> dict[str, Any]:
+    """What a record that was brought as a conversation says of it: `response` (the reply to learn, word for word),
+    `system` and `before` (the earlier turns [{"role", "content"}], whose <image> marks come first); {} for others.
+    """
+    meta = parse_object(record.meta) if '"response"' in record.meta else {}
+    return {key: meta[key] for key in ("response", "system", "before") if key in meta} if "response" in meta else {}
+
+
+def _earlier(record: QuestionRecord) -> tuple[list[dict[str, Any]], int]:
+    """(the turns before the question as messages, how many of the record's pictures they show)."""
+    turns, shown = [], 0
+    for said in as_written(record).get("before") or []:
+        parts = _MARK.split(said["content"])
+        content = [p for i, text in enumerate(parts) for p in (*([{"type": "image"}] if i else []), *_text_part(text))]
+        shown += len(parts) - 1
+        turns.append({"role": said["role"], "content": content})
+    return turns, shown
 
 
 def shows_video(record: QuestionRecord, mode: str) -> bool:
@@ -167,7 +192,12 @@ def target_parts(record: QuestionRecord, mode: str) -> tuple[str, str]:
 
 
 def target_text(record: QuestionRecord, mode: str) -> str:
-    """The response that supervised fine-tuning teaches: `target_parts` in the mode's form."""
+    """The response that supervised fine-tuning teaches: the record's own, word for word, where it brings one; else
+    `target_parts` in the mode's form.
+    """
+    own = as_written(record).get("response")
+    if own is not None:
+        return own
     return get_form(mode).write(*target_parts(record, mode))
 
 

@@ -171,9 +171,12 @@ def _object(text: str, field: str) -> dict[str, Any]:
 
 def _check_meta(meta: dict[str, Any]) -> None:
     """The parts of a question's meta that prompts are made of."""
-    for key in ("thought", "sentence"):
+    for key in ("thought", "sentence", "response", "system"):
         if not isinstance(meta.get(key) or "", str):
             raise ValueError(f"field meta: {key} is no text")
+    before = meta.get("before") or []
+    if not isinstance(before, list) or not all(_is_turn(turn) for turn in before):
+        raise ValueError('field meta: before is no list of turns {"role": "user" or "assistant", "content": text}')
     video = meta.get("video")
     if not isinstance(video, dict):
         return
@@ -190,10 +193,19 @@ def _check_meta(meta: dict[str, Any]) -> None:
             raise ValueError(f"field meta: video.{key} is no list of numbers")
 
 
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, dict) and turn.get("role") in ("user", "assistant") and isinstance(turn.get("content"), str)
+
+
 def coordinate(axis: str, value: float, decimals: int = 0) -> str:
     """Placeholder for a coordinate along `axis` ("x" or "y"), pixels of the stored picture."""
     mark = f"{axis}.{decimals}" if decimals else axis
     return "{" + f"{mark}:{value:.3f}" + "}"
+
+
+def coordinate_like(text: str) -> bool:
+    """Whether a text holds what would be replaced by `resolve_text`, or nearly."""
+    return re.search(r"\{[xy](\.\d)?:", text) is not None
 
 
 def resolve_text(text: str, scale_x: float, scale_y: float) -> str:

@@ -188,7 +188,7 @@ def test_synthesis_import_split_by_scene_and_verb(tmp_path, images, capsys):
     )
     assert "train 100" in capsys.readouterr().out
     assert main(["--import=jsonl", f"--path={tmp_path / 'none.jsonl'}", f"--out={tmp_path / 'o2'}"]) == 2
-    assert set(KINDS) == {"questions", "jsonl", "ssrl", "vsi100k", "vilasr_rl", "vilasr_sft"}
+    assert set(KINDS) == {"questions", "jsonl", "alpaca", "sharegpt", "ssrl", "vsi100k", "vilasr_rl", "vilasr_sft"}
 
 
 def test_scenes_of_one_name_do_not_share_frames(tmp_path):

@@ -11,12 +11,11 @@ from typing import Any
 
 from data_prep.synthesis.importers.columns import Found
 from data_prep.synthesis.importers.rows import BadRow, Bases
-from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord
+from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, coordinate_like
 
 _ENDING = re.compile(r"\.(mp4|mov|mkv|webm|avi|m4v|gif|jpe?g|png|webp|json|npy|ply)$", re.IGNORECASE)
 
 _MARK = re.compile(r"<image>")
-_COORDINATE_LIKE = re.compile(r"\{[xy](\.\d)?:")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,14 +47,16 @@ def build(
     unit: str = "",
     meta: dict[str, Any] | None = None,
     tags: tuple[str, ...] = (),
+    earlier: int = 0,
 ) -> QuestionRecord:
+    """The record; `earlier`: pictures that belong to turns before the question."""
     written = question + "".join(options) + ("" if question_type == "box" else answer)  # a box's are the importer's own
-    if _COORDINATE_LIKE.search(written):
+    if coordinate_like(written):
         raise BadRow("text holds what reads as a coordinate placeholder")
     if any("\ud800" <= c <= "\udfff" for c in written + scene_id + family + unit):
         raise BadRow("text holds half a character (a lone surrogate)")
     marks = len(_MARK.findall(question))
-    if marks and marks != len(images):
+    if marks != len(images) - earlier and (marks or earlier):
         raise BadRow("number of <image> marks and of pictures differ")
     digest = hashlib.sha1(f"{place.number}\n{question}\n{answer}".encode()).hexdigest()[:12]
     whole = {

@@ -44,8 +44,15 @@ NAMES: dict[str, tuple[str, ...]] = {
     "unit": ("unit", "units"),
     "scene": ("scene_id", "scene_name", "scene", "video_id", "video_path", "video"),
     "reward": ("reward",),
+    # Of conversations that are learned word for word (--import=alpaca and sharegpt) only.
+    "input": ("input",),
+    "system": ("system",),
+    "history": ("history",),
 }
-_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "model": "assistant"}
+_ROLES = {
+    **dict.fromkeys(("human", "user", "observation", "tool"), "user"),
+    **dict.fromkeys(("gpt", "assistant", "model", "bot", "function_call"), "assistant"),
+}
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -82,7 +82,7 @@ def _asked(row: dict[str, Any], found: Found, used: dict[str, str]) -> _Asked:
         more = row.get("input") if column == "instruction" else None
         return _Asked(str(value).strip() + (f"\n{more.strip()}" if isinstance(more, str) and more.strip() else ""), [])
     if any(role == "system" for role, _, _ in turns):
-        found.remarks["the system text is left out: set the policy's own when training"] += 1
+        found.remarks["the system text is left out: --import=sharegpt keeps it"] += 1
     spoken = [turn for turn in turns if turn[0] != "system"]
     if not spoken or spoken[0][0] != "user" or not spoken[0][1].strip():
         raise BadRow("messages do not begin with a user's turn")
@@ -91,7 +91,7 @@ def _asked(row: dict[str, Any], found: Found, used: dict[str, str]) -> _Asked:
     if spoken[1][0] != "assistant":
         raise BadRow("messages hold two user's turns in a row")
     if len(spoken) > 2:
-        found.remarks["only the first question of a conversation is taken"] += 1
+        found.remarks["only the first question of a conversation is taken: --import=sharegpt learns every reply"] += 1
     return _Asked(spoken[0][1].strip(), spoken[0][2], spoken[1][1])
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from data_prep.synthesis.importers.answers import MRA
 from data_prep.synthesis.importers.build import Place, build, scene_of, scene_path
 from data_prep.synthesis.importers.columns import Found
+from data_prep.synthesis.importers.conversations import alpaca, sharegpt, talk_pictures
 from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
 from data_prep.synthesis.importers.frames import SceneFrames, frames_of
-from data_prep.synthesis.importers.questions import questions
+from data_prep.synthesis.importers.questions import questions, row_pictures
 from data_prep.synthesis.importers.rows import BadRow, pictures, text_field
 from data_prep.synthesis.importers.survey import Survey, survey
 from spatial_jax.data.records import QuestionRecord
@@ -203,15 +204,18 @@ def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
     )
 
 
-KINDS: dict[str, Callable[[dict[str, Any], Place], QuestionRecord]] = {
+KINDS: dict[str, Callable[[dict[str, Any], Place], QuestionRecord | list[QuestionRecord]]] = {
     "questions": questions,
     "jsonl": questions,
+    "alpaca": alpaca,
+    "sharegpt": sharegpt,
     "ssrl": ssrl,
     "vsi100k": vsi100k,
     "vilasr_rl": vilasr_rl,
     "vilasr_sft": vilasr_sft,
 }
 OWN = ("questions", "jsonl")  # a user's own: a share is held out without being asked for
+TALKS = ("alpaca", "sharegpt")
 
 
 def default_heldout(kind: str) -> int:
@@ -234,7 +238,7 @@ class Import:
     ):
         if kind not in KINDS:
             raise ValueError(f"--import: {kind!r} is unknown: use one of {', '.join(KINDS)}")
-        if columns and kind not in OWN:
+        if columns and kind not in (*OWN, *TALKS):
             raise ValueError(f"--columns: the form {kind} has columns of its own; use --import=questions")
         if images and not Path(images).expanduser().is_dir():
             raise ValueError(f"--images: {images}: no such folder")
@@ -256,8 +260,8 @@ class Import:
 
     def survey(self, heldout_percent: int) -> Survey:
         """A first pass over rows and pictures: who shares a picture with whom."""
-        pictured = KINDS[self.kind] is questions
-        return survey(self, heldout_percent, None if pictured else ("images", "image_path"))
+        where = talk_pictures if self.kind in TALKS else row_pictures if self.own else None
+        return survey(self, heldout_percent, where)
 
     def records(self, where: Survey) -> Iterator[QuestionRecord | BadRow]:
         """Records in order, and a BadRow (naming file and row) for every row that gives none."""
@@ -270,12 +274,13 @@ class Import:
             try:
                 if isinstance(row, BadRow):
                     raise row
-                yield make(
+                made = make(
                     row,
                     Place(
                         self.kind, number, str(file.path), self.bases(file), where.split(number), self.found, self.fps
                     ),
                 )
+                yield from made if isinstance(made, list) else [made]
             except BadRow as error:
                 yield BadRow(f"{file.path.name} row {at}", str(error))
             except (TypeError, AttributeError, KeyError, ValueError, ArithmeticError, RecursionError) as error:

@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import collections
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from data_prep.synthesis.importers.build import scene_of
 from data_prep.synthesis.importers.columns import Found
-from data_prep.synthesis.importers.questions import row_pictures
 from data_prep.synthesis.importers.rows import BadRow, Bases, encoded, picture_items
 
 if TYPE_CHECKING:
     from data_prep.synthesis.importers.read import Import
+
+
+_COLUMNS = ("images", "image_path")  # of the published forms
+PicturesOf = Callable[[dict[str, Any], Found], list[Any]]
 
 
 class _Groups:
@@ -48,13 +51,15 @@ class Survey:
         return self._splits[number]
 
 
-def survey(rows: Import, heldout_percent: int, columns: Sequence[str] | None) -> Survey:
-    """Goes once over all rows. `columns`: where the pictures are; None: wherever `questions` finds them."""
+def survey(rows: Import, heldout_percent: int, pictures_of: PicturesOf | None) -> Survey:
+    """Goes once over all rows. `pictures_of`: how a row's pictures are found; None: in the columns of that name."""
     groups, firsts, stated = _Groups(), [], []
     whole, seen = hashlib.sha256(), dict[Any, str]()
     for number, file, row in rows.rows():
         keys = (
-            [f"row {number}"] if isinstance(row, BadRow) else _keys(row, number, rows, rows.bases(file), columns, seen)
+            [f"row {number}"]
+            if isinstance(row, BadRow)
+            else _keys(row, number, rows, rows.bases(file), pictures_of, seen)
         )
         text = {} if isinstance(row, BadRow) else {k: v for k, v in row.items() if not _holds_bytes(v)}
         whole.update(f"{file.path.name} {text!r} {keys}".encode("utf-8", "surrogatepass"))
@@ -95,13 +100,13 @@ def held_out(sizes: Mapping[str, int], percent: int) -> set[str]:
 
 
 def _keys(
-    row: dict[str, Any], number: int, rows: Import, bases: Bases, columns: Sequence[str] | None, seen: dict[Any, str]
+    row: dict[str, Any], number: int, rows: Import, bases: Bases, pictures_of: PicturesOf | None, seen: dict[Any, str]
 ) -> list[str]:
     """Digests of the row's pictures, and its scene; the row itself where it has neither."""
-    if columns is None:
-        items = row_pictures(row, Found(rows.found.chosen))
+    if pictures_of is not None:
+        items = pictures_of(row, Found(rows.found.chosen))
     else:
-        items = [item for column in columns for item in picture_items(row.get(column))]
+        items = [item for column in _COLUMNS for item in picture_items(row.get(column))]
     keys = [key for key in (_digest(item, bases, seen) for item in items) if key]
     scene = scene_of(row, [])
     return keys + ([f"scene {scene}"] if scene != "unknown" else []) or [f"row {number}"]
