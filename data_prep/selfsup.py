@@ -22,7 +22,16 @@ from typing import Any
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.options import PROFILES
 from data_prep.synthesis.priors import PriorTable
-from data_prep.synthesis.selfsup.build import TASKS, Job, load, make_record, plan_mixture, plan_per_photo
+from data_prep.synthesis.selfsup.build import (
+    NEEDS_DEPTH,
+    TASKS,
+    VARIANTS,
+    Job,
+    load,
+    make_record,
+    plan_mixture,
+    plan_per_photo,
+)
 from data_prep.synthesis.selfsup.puzzle import Picture, Style, Unsuitable
 from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord, SceneRecord
@@ -115,9 +124,9 @@ class Photos:
             index -= len(dataset)
         raise IndexError(index)
 
-    def _decoded(self, index: int) -> tuple[SceneRecord, Picture]:
+    def _decoded(self, index: int, depth: bool) -> tuple[SceneRecord, Picture]:
         scene = self.scene(index)
-        return scene, load(scene)
+        return scene, load(scene, depth)
 
     def has_depth(self) -> list[bool]:
         found = []
@@ -140,7 +149,8 @@ def _start(directories: tuple[str, ...]) -> None:
 
 def _work(job: Job, style: Style, size: int, seed: int) -> QuestionRecord | str:
     assert _photos is not None
-    return make_record(job, _photos.decoded, style, size=size, seed=seed)
+    photos = functools.partial(_photos.decoded, depth=VARIANTS[job.variant][0] in NEEDS_DEPTH)
+    return make_record(job, photos, style, size=size, seed=seed)
 
 
 def _results(

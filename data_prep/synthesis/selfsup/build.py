@@ -100,16 +100,16 @@ def plan_mixture(tasks: Sequence[str], has_depth: Sequence[bool], count: int, se
     return jobs
 
 
-def load(scene: SceneRecord) -> Picture:
-    """The scene's picture and depth (nan where invalid); raises Unsuitable for a picture that cannot be decoded or is
-    too large.
+def load(scene: SceneRecord, depth_too: bool = True) -> Picture:
+    """The scene's picture and, where asked for, depth (nan where invalid); raises Unsuitable for a picture that cannot
+    be decoded or is too large.
     """
     if scene.width * scene.height > MOST_PIXELS:
         raise Unsuitable("picture too large")
     try:
         rgb = np.asarray(decode_picture(scene.image).image)
         depth = None
-        if scene.depth_png:
+        if scene.depth_png and depth_too:
             raw = np.asarray(open_image(scene.depth_png)).astype(np.float32)
             depth = np.where(raw > 0, raw * np.float32(scene.depth_scale), np.float32(np.nan))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:

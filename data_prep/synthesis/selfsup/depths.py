@@ -4,8 +4,6 @@ Depth may be of any scale.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from PIL import Image
 
@@ -184,18 +182,29 @@ def _blocks(scaled: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np
     xs = np.arange(max(half, round(0.05 * width)), min(width - half, round(0.95 * width)), step)
     if not len(ys) or not len(xs):
         raise Unsuitable("3-D position: picture too small")
-    views = np.lib.stride_tricks.sliding_window_view(scaled, (window, window))[np.ix_(ys - half, xs - half)]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # windows without any valid depth give nan and fall out below
-        low, high = np.nanmin(views, axis=(2, 3)), np.nanmax(views, axis=(2, 3))
-    with np.errstate(invalid="ignore"):
-        keep = (high - low <= R_MAX) & np.isfinite(scaled[np.ix_(ys, xs)])
+    valid = np.isfinite(scaled)
+    low = _over_windows(np.where(valid, scaled, np.inf), np.minimum, ys - half, xs - half, window)
+    high = _over_windows(np.where(valid, scaled, -np.inf), np.maximum, ys - half, xs - half, window)
+    keep = (high - low <= R_MAX) & valid[np.ix_(ys, xs)]
     grid_x, grid_y = np.meshgrid(xs, ys)
     centres = np.stack([grid_x[keep], grid_y[keep]], 1)
     order = np.argsort(np.hypot(centres[:, 0] - width / 2, centres[:, 1] - height / 2), kind="stable")
     if len(order) > MOST_CANDIDATES:
         order = order[np.linspace(0, len(order) - 1, MOST_CANDIDATES).astype(int)]
     return centres[order], low[keep][order], high[keep][order]
+
+
+def _over_windows(
+    values: np.ndarray, extreme: np.ufunc, tops: np.ndarray, lefts: np.ndarray, window: int
+) -> np.ndarray:
+    """[tops, lefts] extreme of the windows that begin there: down the columns first, then along the rows."""
+    down = values[tops]
+    for k in range(1, window):
+        extreme(down, values[tops + k], out=down)
+    out = down[:, lefts]
+    for k in range(1, window):
+        extreme(out, down[:, lefts + k], out=out)
+    return out
 
 
 def _search(

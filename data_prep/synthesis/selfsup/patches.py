@@ -6,6 +6,7 @@ Beyond the paper, a puzzle whose pieces look alike (sky, walls) is refused: it h
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -22,6 +23,7 @@ from data_prep.synthesis.selfsup.puzzle import (
     draw_grid,
     draw_label,
     pick_wording,
+    thumbnail,
 )
 
 LEAST_DIFFERENCE = 8.0  # of 255, between thumbnails
@@ -72,10 +74,11 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
     hidden = rng.randrange(count) if masked else -1
     perm = rng.permutation(count)
     shown = [patches[p] for p in perm]
-    pairs = [difference(a, b) for (i, a), (j, b) in itertools.combinations(enumerate(shown), 2) if hidden not in (i, j)]
+    seen = [thumbnail(patch) for patch in shown]
+    pairs = [difference(a, b) for (i, a), (j, b) in itertools.combinations(enumerate(seen), 2) if hidden not in (i, j)]
     if min(pairs) < LEAST_DIFFERENCE:
         raise Unsuitable("shuffle: two patches look alike")
-    if sum(detail(patch) < LEAST_DETAIL for slot, patch in enumerate(shown) if slot != hidden) > 1:
+    if sum(detail(patch) < LEAST_DETAIL for slot, patch in enumerate(seen) if slot != hidden) > 1:
         raise Unsuitable("shuffle: two patches without detail")
     if masked:
         shown[hidden] = np.full_like(shown[hidden], 255)
@@ -140,8 +143,9 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     patches = _patches(picture, 2, 2, style)
     target, direction = divmod(rng.balanced(8), 2)
     flipped = patches[target][::-1] if direction == 0 else patches[target][:, ::-1]
-    seen = difference(flipped, patches[target])
-    if seen < LEAST_DIFFERENCE or detail(flipped) < LEAST_DETAIL:
+    mirrored = thumbnail(flipped)
+    seen = difference(mirrored, thumbnail(patches[target]))
+    if seen < LEAST_DIFFERENCE or detail(mirrored) < LEAST_DETAIL:
         raise Unsuitable("flip: the patch looks the same when flipped")
     shown = [flipped if i == target else p for i, p in enumerate(patches)]
     template_id, wording = pick_wording(rng, style, FLIP_PLAIN, FLIP)
@@ -189,11 +193,15 @@ CROP = (
 )
 
 
-def candidates(rgb: np.ndarray, left: int, top: int, side: int) -> dict[str, np.ndarray]:
-    """The crop and Spatial-SSRL's five distractors, all side x side."""
+CANDIDATES = ("crop", "rotated left", "rotated right", "interior", "context 0.25", "context 0.5")
+
+
+def candidates(
+    rgb: np.ndarray, left: int, top: int, side: int, names: Sequence[str] = CANDIDATES
+) -> dict[str, np.ndarray]:
+    """The named ones of the crop and Spatial-SSRL's five distractors, all side x side."""
     height, width = rgb.shape[:2]
     crop = rgb[top : top + side, left : left + side]
-    quarter, half = side // 4, side // 2
 
     def around(extra: int) -> np.ndarray:
         return rgb[
@@ -201,19 +209,22 @@ def candidates(rgb: np.ndarray, left: int, top: int, side: int) -> dict[str, np.
             max(0, left - extra) : min(width, left + side + extra),
         ]
 
-    parts = {
-        "crop": crop,
-        "rotated left": np.rot90(crop),
-        "rotated right": np.rot90(crop, -1),
-        "interior": crop[quarter : 3 * side // 4, quarter : 3 * side // 4],
-        "context 0.25": around(quarter),
-        "context 0.5": around(half),
+    makers = {
+        "crop": lambda: crop,
+        "rotated left": lambda: np.rot90(crop),
+        "rotated right": lambda: np.rot90(crop, -1),
+        "interior": lambda: crop[side // 4 : 3 * side // 4, side // 4 : 3 * side // 4],
+        "context 0.25": lambda: around(side // 4),
+        "context 0.5": lambda: around(side // 2),
     }
-    size = (side, side)
-    return {
-        k: np.asarray(Image.fromarray(np.ascontiguousarray(v)).resize(size, Image.Resampling.BILINEAR))
-        for k, v in parts.items()
-    }
+    return {name: _square(makers[name](), side) for name in names}
+
+
+def _square(part: np.ndarray, side: int) -> np.ndarray:
+    part = np.ascontiguousarray(part)
+    if part.shape[:2] == (side, side):
+        return part
+    return np.asarray(Image.fromarray(part).resize((side, side), Image.Resampling.BILINEAR))
 
 
 def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
@@ -227,10 +238,11 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     if side < 16:
         raise Unsuitable("picture too small for a crop")
     left, top = rng.randrange(width - side + 1), rng.randrange(height - side + 1)
-    parts = candidates(rgb, left, top, side)
-    names = ["crop", *rng.sample(list(parts)[1:], 3)]
-    least = min(difference(parts[a], parts[b]) for a, b in itertools.combinations(names, 2))
-    if least < LEAST_DIFFERENCE / 2 or detail(parts["crop"]) < LEAST_DETAIL:
+    names = ["crop", *rng.sample(CANDIDATES[1:], 3)]
+    parts = candidates(rgb, left, top, side, names)
+    seen = {name: thumbnail(part) for name, part in parts.items()}
+    least = min(difference(seen[a], seen[b]) for a, b in itertools.combinations(names, 2))
+    if least < LEAST_DIFFERENCE / 2 or detail(seen["crop"]) < LEAST_DETAIL:
         raise Unsuitable("crop: two candidates look alike")
     names = rng.place(names, "crop")
     context = rgb.copy()

@@ -7,11 +7,14 @@ import functools
 import io
 import math
 import random
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+SIDE = 16  # of a thumbnail, pixels
 
 
 class Unsuitable(Exception):
@@ -144,25 +147,29 @@ def cut(rgb: np.ndarray, rows: int, columns: int) -> list[np.ndarray]:
     ]
 
 
-def thumbnail(rgb: np.ndarray, side: int = 16) -> np.ndarray:
-    """float32 [side, side, 3] area average."""
-    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).resize((side, side), Image.Resampling.BOX), np.float32)
+def thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """float32 [SIDE, SIDE, 3] area average."""
+    return np.asarray(Image.fromarray(np.ascontiguousarray(rgb)).resize((SIDE, SIDE), Image.Resampling.BOX), np.float32)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean absolute difference of two pictures' thumbnails, of 255: what an eye could go by."""
-    return float(np.abs(thumbnail(a) - thumbnail(b)).mean())
+    """Mean absolute difference of two thumbnails, of 255: what an eye could go by."""
+    return float(np.abs(a - b).mean())
 
 
-def detail(rgb: np.ndarray) -> float:
-    """Standard deviation, of 255, of a picture's grey thumbnail about its best plane: what is left of sky or a wall
-    once its shading is out.
+def detail(thumb: np.ndarray) -> float:
+    """Standard deviation, of 255, of a thumbnail's grey about its best plane: what is left of sky or a wall once its
+    shading is out.
     """
-    side = 16
-    grey = thumbnail(rgb, side).mean(2).ravel()
-    y, x = np.mgrid[:side, :side].reshape(2, -1)
-    plane = np.stack([x, y, np.ones_like(x)], 1).astype(np.float32)
-    return float((grey - plane @ np.linalg.lstsq(plane, grey, rcond=None)[0]).std())
+    grey, plane = thumb.mean(2).ravel(), _plane()
+    return float((grey - plane @ (plane.T @ grey)).std())
+
+
+@functools.cache
+def _plane() -> np.ndarray:
+    """float32 [SIDE * SIDE, 3]: an orthonormal basis of the planes over a thumbnail."""
+    y, x = np.mgrid[:SIDE, :SIDE].reshape(2, -1)
+    return np.linalg.qr(np.stack([x, y, np.ones_like(x)], 1).astype(np.float64))[0].astype(np.float32)
 
 
 def draw_marker(canvas: Image.Image, x: int, y: int, text: str, radius: int) -> None:
@@ -188,7 +195,9 @@ def encode(rgb: np.ndarray) -> bytes:
     """PNG for small pictures, JPEG (quality 92) for large ones."""
     out = io.BytesIO()
     if rgb.shape[0] * rgb.shape[1] <= 256 * 256:
-        Image.fromarray(rgb).save(out, "PNG")
+        Image.fromarray(rgb).save(
+            out, "PNG", compress_level=1, compress_type=zlib.Z_RLE
+        )  # a photo: as small, 4 x faster
     else:
         Image.fromarray(rgb).save(out, "JPEG", quality=92)
     return out.getvalue()
