@@ -17,6 +17,7 @@ from PIL import Image
 from data_prep.synthesis.selfsup.depths import depth_order, position3d
 from data_prep.synthesis.selfsup.patches import crop, flip, shuffle
 from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, encode
+from data_prep.synthesis.selfsup.thoughts import thought
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, SceneRecord
 from spatial_jax.media import decode_picture, open_image
 
@@ -184,7 +185,9 @@ def make_record(
 def _record(puzzle: Puzzle, scene: SceneRecord, style: Style, seed: int, job: Job, task: str) -> QuestionRecord:
     images = tuple(encode(np.ascontiguousarray(i)) for i in puzzle.images)
     digest = hashlib.sha1(b"".join(images) + puzzle.question.encode()).hexdigest()[:12]
+    question_id = f"{scene.scene_id}/{task}/{digest}"
     meta = {
+        "thought": thought(task, puzzle.rule_inputs, puzzle.answer, puzzle.options, question_id),
         "form": puzzle.variant,
         "margin": round(puzzle.margin, 4),
         "objects": [],
@@ -196,7 +199,7 @@ def _record(puzzle: Puzzle, scene: SceneRecord, style: Style, seed: int, job: Jo
         "photo_hash": scene.content_hash,
     }
     return QuestionRecord(
-        question_id=f"{scene.scene_id}/{task}/{digest}",
+        question_id=question_id,
         source=scene.source,
         split=scene.split,
         scene_id=scene.scene_id,

@@ -76,7 +76,8 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     With `strict_depth` the paper's range limit holds for the small windows too, and neighbours' windows are at least
     D_MIN apart.
     """
-    scaled = normalise_percentiles(_depth(picture))
+    depth = _depth(picture)
+    scaled = normalise_percentiles(depth)
     scale = picture.short_side / 768 if style.plain else 1.0
     windows = ((_odd(25 * scale, 5), R_MAX), (_odd(11 * scale, 3), R_MAX if style.strict_depth else R_FALLBACK))
     draw = np.random.default_rng(rng.getrandbits(63))
@@ -114,7 +115,12 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         template_id,
         ("1", "2", "3"),
         gap / D_MIN,
-        {"centres": centres, "ranges": ranges, "labels": labels},
+        {
+            "centres": centres,
+            "ranges": ranges,
+            "labels": labels,
+            "depths": [float(depth[y, x]) for x, y in centres],
+        },
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
+from data_prep.synthesis.selfsup.facts import hole_edges, mended, seams
 from data_prep.synthesis.selfsup.puzzle import (
     Draw,
     Picture,
@@ -80,9 +81,10 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
         raise Unsuitable("shuffle: two patches look alike")
     if sum(detail(patch) < LEAST_DETAIL for slot, patch in enumerate(seen) if slot != hidden) > 1:
         raise Unsuitable("shuffle: two patches without detail")
+    order = [int(label) for label in np.argsort(perm)]
+    borders = seams(shown, order, rows, columns, hidden)
     if masked:
         shown[hidden] = np.full_like(shown[hidden], 255)
-    answer = "-".join(map(str, np.argsort(perm)))
     template_id, wording = pick_wording(rng, style, SHUFFLE_PLAIN, SHUFFLE)
     example = "-".join(map(str, range(count)))
     question = wording.format(
@@ -100,11 +102,11 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
         (draw_grid(shown, rows, columns, style),),
         question,
         "free",
-        answer,
+        "-".join(map(str, order)),
         template_id,
         tuple(map(str, range(count))),
         min(pairs) / LEAST_DIFFERENCE,
-        {"perm": perm, "masked_slot": hidden},
+        {"perm": perm, "masked_slot": hidden, "grid": [rows, columns], "seams": borders},
     )
 
 
@@ -160,7 +162,7 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         template_id,
         tuple(f"{p}-{d}" for p in range(4) for d in range(2)),
         seen / LEAST_DIFFERENCE,
-        {"patch": target, "direction": direction},
+        {"patch": target, "direction": direction, "seam": mended(patches, shown, target)},
     )
 
 
@@ -261,7 +263,7 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         template_id,
         ("A", "B", "C", "D"),
         2 * least / LEAST_DIFFERENCE,
-        {"left": left, "top": top, "side": side, "candidates": names},
+        {"left": left, "top": top, "side": side, "candidates": names, "edges": hole_edges(rgb, left, top, side)},
     )
 
 
