@@ -2,7 +2,8 @@
 two depth tasks.
 
 python -m data_prep.selfsup --photos=DIR[,DIR] --out=DIR --tasks=shuffle,flip,crop,depth_order,position3d --per_photo=5
-python -m data_prep.selfsup --photos=DIR[,DIR] --out=DIR --mixture=published --count=81053
+python -m data_prep.selfsup --photos=COCO,DIODE,MEGADEPTH --out=DIR --mixture=published --count=81053
+python -m data_prep.selfsup --task=crop:COCO --task=depth_order:DIODE --out=DIR --per_photo=2
 python -m data_prep.selfsup --photos=DIR --out=DIR --profile=plain --size=112 --per_photo=200
 """
 
@@ -14,12 +15,13 @@ import concurrent.futures
 import dataclasses
 import functools
 import itertools
+import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
+from data_prep.synthesis.dataset import DatasetError, QuestionWriter, WriterError, print_report
 from data_prep.synthesis.options import PROFILES
 from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.selfsup.build import (
@@ -27,14 +29,14 @@ from data_prep.synthesis.selfsup.build import (
     TASKS,
     VARIANTS,
     Job,
-    load,
     make_record,
     plan_mixture,
     plan_per_photo,
 )
-from data_prep.synthesis.selfsup.puzzle import Picture, Style, Unsuitable
+from data_prep.synthesis.selfsup.photos import SHOWN, Known, Photos, published_ties
+from data_prep.synthesis.selfsup.puzzle import Style
 from data_prep.writer import is_complete
-from spatial_jax.data.records import QuestionRecord, SceneRecord
+from spatial_jax.data.records import QuestionRecord
 from spatial_jax.options import Listed, Parser, list_parts, nearest
 from spatial_jax.pages import say
 
@@ -46,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--photos",
         "--scenes",
-        required=True,
+        default="",
         action=Listed,
         help="scene datasets (comma-separated); their splits are kept, so no photo crosses over",
     )
@@ -55,7 +57,15 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="directory of the question dataset; a stopped run is finished, a finished one left as it is",
     )
-    p.add_argument("--tasks", default=",".join(TASKS), action=Listed, help=f"some of {','.join(TASKS)}")
+    p.add_argument("--tasks", default="", action=Listed, help=f"some of {','.join(TASKS)}; default: all")
+    p.add_argument(
+        "--task",
+        action="append",
+        default=[],
+        metavar="NAME:SOURCE[,SOURCE]",
+        help="make this task of these scene datasets only; may be given again; without --photos and --tasks: just"
+        " these",
+    )
     p.add_argument(
         "--per_photo",
         type=int,
@@ -66,7 +76,8 @@ def parser() -> argparse.ArgumentParser:
         "--mixture",
         default="",
         choices=("", "published"),
-        help="published: Spatial-SSRL-81k's proportions, --count questions in all",
+        help="published: Spatial-SSRL-81k's proportions, --count questions in all; depth_order of DIODE, position3d of"
+        " MegaDepth, the others of photos without depth (COCO), as far as --photos holds such scenes",
     )
     p.add_argument("--count", type=int, default=81053, help="with --mixture: number of questions")
     p.add_argument(
@@ -79,6 +90,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--size", type=int, default=0, help="longer side of the pictures; 0: as they are (plain: 112)")
     p.add_argument(
         "--released_rules", action="store_true", help="depth ordering as released, without the paper's d_min and r_max"
+    )
+    p.add_argument(
+        "--as_published",
+        action="store_true",
+        help="refuse nothing that the released code makes (pieces that look alike, flat pieces, pairs whose answer"
+        " leaves out the longer step); says what would have been refused",
     )
     p.add_argument(
         "--paper_orientations",
@@ -100,43 +117,6 @@ def main(argv: list[str] | None = None) -> int:
         where = error.filename or args.out
         say(f"selfsup: {where}: {error.strerror or error}; free space or choose another --out", stream=sys.stderr)
     return 2
-
-
-class Photos:
-    """The scenes of one or more datasets by position; remembers the last few decoded."""
-
-    def __init__(self, directories: tuple[str, ...]):
-        self._sets = [SceneDataset(d) for d in directories]
-        self.digest = [dataset.digest for dataset in self._sets]
-        self.decoded = functools.lru_cache(maxsize=16)(self._decoded)
-
-    def __len__(self) -> int:
-        return sum(map(len, self._sets))
-
-    def scene(self, index: int) -> SceneRecord:
-        """The scene at a position; raises Unsuitable when its record is damaged."""
-        for dataset in self._sets:
-            if index < len(dataset):
-                scene = dataset.get(index)
-                if isinstance(scene, str):
-                    raise Unsuitable(f"damaged scene record: {scene}")
-                return scene
-            index -= len(dataset)
-        raise IndexError(index)
-
-    def _decoded(self, index: int, depth: bool) -> tuple[SceneRecord, Picture]:
-        scene = self.scene(index)
-        return scene, load(scene, depth)
-
-    def has_depth(self) -> list[bool]:
-        found = []
-        for index in range(len(self)):
-            try:
-                found.append(bool(self.scene(index).depth_png))
-            except Unsuitable as error:
-                say(f"skipped {error}")
-                found.append(False)
-        return found
 
 
 _photos: Photos | None = None
@@ -172,36 +152,70 @@ def _results(
 
 def _checked(args: argparse.Namespace) -> list[str]:
     """The tasks; ValueError for one that is unknown and for numbers that make no sense."""
-    tasks = list_parts(args.tasks)
+    named = [entry.partition(":")[0] for entry in args.task]
+    given = args.tasks or ("" if args.photos else ",".join(named)) or ",".join(TASKS)
+    tasks = list_parts(",".join([given, *named]))
     for task in tasks:
         if task not in TASKS:
-            raise ValueError(f"--tasks: {task!r} is unknown; {nearest(task, TASKS)}")
-    if not tasks:
-        raise ValueError(f"--tasks is empty; use some of {', '.join(TASKS)}")
+            raise ValueError(f"--task{'' if task in named else 's'}: {task!r} is unknown; {nearest(task, TASKS)}")
     for name, least in (("per_photo", 1), ("count", 1), ("wordings", 0), ("size", 0), ("workers", 1)):
         if getattr(args, name) < least:
             raise ValueError(f"--{name}={getattr(args, name)}: give {least} or more")
     return tasks
 
 
-def run(args: argparse.Namespace) -> int:
-    tasks = _checked(args)
-    directories = tuple(list_parts(args.photos))
-    plain = args.profile == "plain"
-    style = dataclasses.replace(
-        Style.small() if plain else Style(),
+def _ties(args: argparse.Namespace) -> dict[str, list[str]]:
+    """The scene datasets that each tied task is made of."""
+    ties: dict[str, list[str]] = {}
+    for entry in args.task:
+        task, sign, sources = entry.partition(":")
+        found = list_parts(sources)
+        if not sign or not found:
+            raise ValueError(f"--task={entry}: give NAME:SOURCE, a task and a scene dataset")
+        ties.setdefault(task, []).extend(found)
+    return ties
+
+
+def _style(args: argparse.Namespace) -> Style:
+    return dataclasses.replace(
+        Style.small() if args.profile == "plain" else Style(),
         wordings=args.wordings,
         strict_depth=not args.released_rules,
+        as_published=args.as_published,
         paper_orientations=args.paper_orientations,
     )
-    size = args.size or (112 if plain else 0)
+
+
+def _jobs(args: argparse.Namespace, tasks: list[str], photos: Photos, known: Known) -> list[Job]:
+    """The questions to make, each task of the photos that it is tied to, without those that are left out."""
+    tied = {task: {i for d in sources for i in photos.of(d)} for task, sources in _ties(args).items()}
+    if args.mixture:
+        tied, notes = published_ties(tasks, known, tied)
+        for note in notes:
+            say(note)
+    free = {i for d in list_parts(args.photos) for i in photos.of(d)} or set(range(len(photos)))
+    tied = {task: tied.get(task, free) - known.left_out.keys() for task in tasks}
+    if args.mixture:
+        return plan_mixture(tasks, known.has_depth, args.count, args.seed, tied=tied)
+    return plan_per_photo(tasks, known.has_depth, args.per_photo, args.profile == "plain", tied)
+
+
+def run(args: argparse.Namespace) -> int:
+    tasks, ties = _checked(args), _ties(args)
+    named = [d for sources in ties.values() for d in sources]
+    directories = tuple(dict.fromkeys([*list_parts(args.photos), *named]))
+    if not directories:
+        raise ValueError("give --photos=DIR, scene datasets (made by python -m data_prep.annotate), or --task=NAME:DIR")
+    style = _style(args)
+    size = args.size or (112 if style.plain else 0)
     photos = Photos(directories)
     if len(photos) == 0:
-        raise DatasetError(f"{args.photos}: the dataset holds no photo; annotate some pictures first")
+        raise DatasetError(f"{', '.join(directories)}: no photo in there; annotate some pictures first")
     config = {
         "verb": "selfsup",
         "photos": list(directories),
         "tasks": tasks,
+        "ties": ties,
         "per_photo": 0 if args.mixture else args.per_photo,
         "mixture": args.mixture,
         "count": args.count if args.mixture else 0,
@@ -213,14 +227,11 @@ def run(args: argparse.Namespace) -> int:
     if is_complete(args.out, "questions", config):
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
-    has_depth = photos.has_depth()
-    jobs = (
-        plan_mixture(tasks, has_depth, args.count, args.seed)
-        if args.mixture
-        else plan_per_photo(tasks, has_depth, args.per_photo, plain)
-    )
-    reasons, started = collections.Counter[str](), time.monotonic()
-    if not any(has_depth) and {"depth_order", "position3d"} & set(tasks):
+    known = Known(photos)
+    jobs = _jobs(args, tasks, photos, known)
+    reasons, started = collections.Counter[str](known.left_out.values()), time.monotonic()
+    has_depth = any(known.has_depth)
+    if not has_depth and set(NEEDS_DEPTH) & set(tasks):
         reasons["depth task without any photo that has depth"] += 1
     results = _results(jobs, directories, style, size, args.seed, args.workers)
     waiting = []  # until one is a question --out is not claimed
@@ -229,8 +240,8 @@ def run(args: argparse.Namespace) -> int:
         if not isinstance(entry[1], str):
             break
     else:
-        raise DatasetError(_nothing(waiting, reasons, tasks, any(has_depth)))
-    rows, manifest = _write(args.out, config, itertools.chain(waiting, results), len(jobs), reasons)
+        raise DatasetError(_nothing(waiting, reasons, tasks, has_depth))
+    rows, manifest = _write(args.out, config, itertools.chain(waiting, results), len(jobs), reasons, known.names)
     print_report(args.out, manifest, rows, reasons, time.monotonic() - started)
     return 0
 
@@ -253,27 +264,40 @@ def _write(
     results: Iterable[tuple[Job, QuestionRecord | str]],
     total: int,
     reasons: collections.Counter[str],
+    names: list[str],
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Writes the dataset; returns the table of answer priors and the manifest."""
     variants, table, started = collections.Counter[str](), PriorTable(), time.monotonic()
+    refused, kept = dict[str, dict[str, None]](), collections.Counter[str]()
     writer = QuestionWriter(out, config)
     try:
         for job, result in results:
             if isinstance(result, str):
                 reasons[result] += 1
-                writer.skip(f"{job.index}/{job.variant}", "selfsup", result)
+                photo = names[job.photos[-1]] if job.photos else ""
+                refused.setdefault(result, {})[photo] = None
+                writer.skip(f"{job.index}/{job.variant}/{photo}", "selfsup", result)
             else:
                 variants[job.variant] += 1
                 table.add([result])
+                if '"would_refuse"' in result.meta:
+                    kept.update(json.loads(result.meta)["would_refuse"])
                 writer.write(result)
             if (job.index + 1) % 1000 == 0:
                 rate = (job.index + 1) / (time.monotonic() - started)
                 left = (total - job.index - 1) / rate
                 print(f"{job.index + 1} of {total}, {rate:.0f} a second, {left:.0f} s left", flush=True)
         rows = table.rows()
-        manifest = writer.finish({"rows": rows, "variants": dict(variants), "not_asked": dict(reasons)})
+        report = {"rows": rows, "variants": dict(variants), "not_asked": dict(reasons), "would_refuse": dict(kept)}
+        manifest = writer.finish(report)
     finally:
         writer.close()
+    for reason, photos in refused.items():
+        more = f" and {len(photos) - SHOWN} more" if len(photos) > SHOWN else ""
+        say(f"left out, {reason}: photos {', '.join(list(photos)[:SHOWN])}{more}")
+    if kept:
+        told = "; ".join(f"{reason} {n}" for reason, n in kept.most_common())
+        say(f"made as published; would have been refused otherwise: {told}")
     return rows, manifest
 
 

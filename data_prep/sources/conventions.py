@@ -33,6 +33,7 @@ class Convention:
     source: str = ""
     encoding: str = "depth"
     relative: bool = False
+    pairs_all: bool = False  # every colour file should have a depth file: those without are named
 
 
 CONVENTIONS: dict[str, Convention] = {
@@ -108,15 +109,17 @@ CONVENTIONS: dict[str, Convention] = {
         source="SUN RGB-D",
         encoding="rotated",
     ),
-    # MegaDepth v1: imgs/NAME.jpg with depths/NAME.h5, from structure from motion, so known up to scale only.
+    # MegaDepth v1: SCENE/dense0/imgs/NAME.jpg (.JPG, .png) with depths/NAME.h5, from structure from motion, so known up
+    # to scale only.
     "megadepth": Convention(
-        ("imgs/*.jpg", "imgs/*.png", "*img*.jpg"),
+        ("imgs/*.jpg", "imgs/*.jpeg", "imgs/*.png", "*img*.jpg"),
         ("../depths/{stem}.h5", "{swap}.h5"),
         1.0,
         DepthNoise(0.0, 0.03, 0.0, 0.0, 5),
         tags=("outdoor",),
         source="MegaDepth",
         relative=True,
+        pairs_all=True,
     ),
     # Anything else: rgb/ and depth/ with equal names, NAME_depth.png, or a list in frames.json; scale and camera come
     # with the options.

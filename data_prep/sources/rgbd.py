@@ -9,6 +9,7 @@ import hashlib
 import json
 import posixpath
 import re
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,13 @@ class RgbdFolder:
                 f" {' or '.join(self.convention.colour)} with {' or '.join(self.convention.depth)})"
             )
         self.pairs = pairs[:count] if count else pairs
+        if self.convention.pairs_all:
+            paired = {name for pair in pairs for name in pair}
+            self.left_out += [
+                f"{f}: no depth file"
+                for f in files
+                if f not in paired and any(map(partial(_matches, f), self.convention.colour))
+            ]
 
     def _depth_of(self, colour: str) -> str:
         """Depth file of a colour file: by time stamps, by the list of frames, else by the convention; "" for none."""
@@ -321,6 +329,9 @@ class RgbdFolder:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Whether a relative path ends as the pattern says, folder by folder; `**/` stands for any depth."""
+    """Whether a relative path ends as the pattern says, folder by folder and in either case (MegaDepth has .JPG too);
+    `**/` stands for any depth.
+    """
+    path, pattern = path.lower(), pattern.lower()
     parts, wanted = path.split("/"), pattern.removeprefix("**/").split("/")
     return len(parts) >= len(wanted) and all(fnmatch.fnmatch(p, w) for p, w in zip(parts[-len(wanted) :], wanted))

@@ -98,10 +98,6 @@ def test_sharegpt_turns_system_and_pictures(folder, capsys):
     ]
     rows = [
         {"conversations": talk, "images": names(3)},
-        {
-            "messages": [{"role": t["from"], "content": t["value"]} for t in talk],
-            "images": names(3),
-        },
         {"conversations": talk[1:3], "system": "Column.", "images": ["pics/0.png", "pics/1.png"]},
         {
             "conversations": [{"from": "human", "value": "Where?"}, {"from": "gpt", "value": "Left"}],

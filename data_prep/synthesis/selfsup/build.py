@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -59,13 +59,21 @@ def _variants(task: str, plain: bool) -> tuple[str, ...]:
     return tuple(v for v, (t, _, _) in VARIANTS.items() if t == task)
 
 
-def plan_per_photo(tasks: Sequence[str], has_depth: Sequence[bool], per_photo: int, plain: bool) -> list[Job]:
+# task -> the data set that Spatial-SSRL-81k makes it of, as a scene's source names it; "": photos without depth (COCO)
+PUBLISHED_SOURCES = {"shuffle": "", "flip": "", "crop": "", "depth_order": "DIODE", "position3d": "MegaDepth"}
+Tied = Mapping[str, Collection[int]]  # task -> the photos that it may be made of; a task that is not there: all
+
+
+def plan_per_photo(
+    tasks: Sequence[str], has_depth: Sequence[bool], per_photo: int, plain: bool, tied: Tied | None = None
+) -> list[Job]:
     """`per_photo` questions of each photo, the tasks in turn (depth tasks only where there is depth). A variant's first
     is on the whole photo.
     """
+    tied = tied or {}
     jobs: list[Job] = []
     for photo, depth in enumerate(has_depth):
-        able = [t for t in tasks if depth or t not in NEEDS_DEPTH]
+        able = [t for t in tasks if (depth or t not in NEEDS_DEPTH) and (t not in tied or photo in tied[t])]
         for k in range(per_photo if able else 0):
             task, turn = able[k % len(able)], k // len(able)
             variants = _variants(task, plain)
@@ -75,10 +83,18 @@ def plan_per_photo(tasks: Sequence[str], has_depth: Sequence[bool], per_photo: i
     return jobs
 
 
-def plan_mixture(tasks: Sequence[str], has_depth: Sequence[bool], count: int, seed: int, tries: int = 12) -> list[Job]:
+def plan_mixture(
+    tasks: Sequence[str],
+    has_depth: Sequence[bool],
+    count: int,
+    seed: int,
+    tries: int = 12,
+    tied: Tied | None = None,
+) -> list[Job]:
     """`count` questions in the published proportions (81,053 gives the published counts); photos in a shuffled round,
-    some to spare for each job.
+    some to spare for each job; tasks that are tied to the same photos share their round.
     """
+    tied = tied or {}
     weights = {v: w for v, (t, w, _) in VARIANTS.items() if t in tasks}
     total = sum(weights.values())
     exact = {v: count * w / total for v, w in weights.items()}
@@ -90,14 +106,18 @@ def plan_mixture(tasks: Sequence[str], has_depth: Sequence[bool], count: int, se
     for pool in pools.values():
         rng.shuffle(pool)
     jobs: list[Job] = []
-    used = collections.Counter[bool]()
+    used = collections.Counter[tuple[int, ...]]()
     for variant, number in counts.items():
-        needs = VARIANTS[variant][0] in NEEDS_DEPTH
-        pool = pools[needs]
+        task = VARIANTS[variant][0]
+        pool = pools[task in NEEDS_DEPTH]
+        if task in tied:
+            pool = [photo for photo in pool if photo in tied[task]]
+        round_of = tuple(pool)
         for turn in range(number if pool else 0):
-            photos = tuple(pool[(used[needs] + k) % len(pool)] for k in range(min(tries, len(pool))))
-            jobs.append(Job(len(jobs), variant, photos, used[needs] < len(pool), turn))
-            used[needs] += 1
+            at = used[round_of]
+            photos = tuple(pool[(at + k) % len(pool)] for k in range(min(tries, len(pool))))
+            jobs.append(Job(len(jobs), variant, photos, at < len(pool), turn))
+            used[round_of] += 1
     return jobs
 
 
@@ -198,6 +218,8 @@ def _record(puzzle: Puzzle, scene: SceneRecord, style: Style, seed: int, job: Jo
         "depth_flag": scene.depth_flag,
         "photo_hash": scene.content_hash,
     }
+    if puzzle.objections:
+        meta["would_refuse"] = list(puzzle.objections)
     return QuestionRecord(
         question_id=question_id,
         source=scene.source,

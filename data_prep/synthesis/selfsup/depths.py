@@ -71,6 +71,19 @@ def _region(
     return None
 
 
+def _why_no_region(scaled: np.ndarray, band: tuple[float, float], window: int) -> str:
+    """Why no window of a band will do: holes in each, or unevenness."""
+    rows, columns = (np.arange(size - window + 1) for size in scaled.shape)
+    half, held = window // 2, np.isfinite(scaled)
+    whole = _over_windows(held, np.logical_and, rows, columns, window)
+    inner = scaled[half : half + len(rows), half : half + len(columns)]
+    with np.errstate(invalid="ignore"):
+        there = (inner >= band[0]) & (inner <= band[1])
+    if there.any() and not (there & whole).any():
+        return "depth ordering: depth has holes in every region of a band"
+    return "depth ordering: a depth band has no even region"
+
+
 def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     """T4. One region in each of the near, middle and far bands; labels nearest to farthest, e.g. "3-1-2".
     With `strict_depth` the paper's range limit holds for the small windows too, and neighbours' windows are at least
@@ -79,7 +92,8 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     depth = _depth(picture)
     scaled = normalise_percentiles(depth)
     scale = picture.short_side / 768 if style.plain else 1.0
-    windows = ((_odd(25 * scale, 5), R_MAX), (_odd(11 * scale, 3), R_MAX if style.strict_depth else R_FALLBACK))
+    strict, objections = style.strict_depth and not style.as_published, list[str]()
+    windows = ((_odd(25 * scale, 5), R_MAX), (_odd(11 * scale, 3), R_MAX if strict else R_FALLBACK))
     draw = np.random.default_rng(rng.getrandbits(63))
     centres, ranges = [], []
     for band in BANDS:
@@ -88,17 +102,19 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
             if centre:
                 break
         else:
-            raise Unsuitable("depth ordering: a depth band has no even region")
+            raise Unsuitable(_why_no_region(scaled, band, windows[-1][0]))
         half = window // 2
         block = scaled[centre[1] - half : centre[1] + half + 1, centre[0] - half : centre[0] + half + 1]
         centres.append(centre)
         ranges.append((float(block.min()), float(block.max())))
     gap = min(ranges[1][0] - ranges[0][1], ranges[2][0] - ranges[1][1])
     if style.strict_depth and gap < D_MIN:
-        raise Unsuitable("depth ordering: neighbouring regions too close in depth")
+        style.object_to("depth ordering: neighbouring regions too close in depth", objections)
+    if style.as_published and max(high - low for low, high in ranges) >= R_MAX:
+        objections.append("depth ordering: a region spans too much depth")
     radius = marker_radius(picture)
     if min(np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate(centres) for b in centres[:i]) < 2 * radius + 2:
-        raise Unsuitable("depth ordering: marks overlap")
+        style.object_to("depth ordering: marks overlap", objections)
     labels = [1 + k for k in rng.permutation(3)]
     canvas = Image.fromarray(picture.rgb)
     for (x, y), label in zip(centres, labels):
@@ -121,6 +137,7 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
             "labels": labels,
             "depths": [float(depth[y, x]) for x, y in centres],
         },
+        tuple(objections),
     )
 
 
@@ -130,7 +147,9 @@ def _depth(picture: Picture) -> np.ndarray:
     return picture.depth
 
 
+Slopes = tuple[np.ndarray, np.ndarray, float]
 PAIR = 0.25  # of normalised depth
+LEAST_VALID = 0.5  # of a block's pixels have depth
 LATERAL = 150  # pixels
 NEAR_DY = 30  # pixels
 WINDOW = 15  # pixels
@@ -177,9 +196,9 @@ def in_camera_frame(facing: str, dx: float, dz: float) -> tuple[str, str]:
     return ("Right" if right else "Left"), ("Front" if front else "Back")
 
 
-def _blocks(scaled: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _blocks(scaled: np.ndarray, window: int, least_valid: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(centres [n, 2] as x, y; min [n]; max [n]) of even windows in the middle 90 % of the picture, nearest to its
-    centre first.
+    centre first; of each at least the share `least_valid` has depth.
     """
     height, width = scaled.shape
     half = window // 2
@@ -192,6 +211,12 @@ def _blocks(scaled: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray, np
     low = _over_windows(np.where(valid, scaled, np.inf), np.minimum, ys - half, xs - half, window)
     high = _over_windows(np.where(valid, scaled, -np.inf), np.maximum, ys - half, xs - half, window)
     keep = (high - low <= R_MAX) & valid[np.ix_(ys, xs)]
+    if least_valid:
+        count = _over_windows(valid.astype(np.int32), np.add, ys - half, xs - half, window)
+        whole = count >= least_valid * window**2
+        if not whole.any():
+            raise Unsuitable("3-D position: depth has holes in every region")
+        keep &= whole
     grid_x, grid_y = np.meshgrid(xs, ys)
     centres = np.stack([grid_x[keep], grid_y[keep]], 1)
     order = np.argsort(np.hypot(centres[:, 0] - width / 2, centres[:, 1] - height / 2), kind="stable")
@@ -213,11 +238,30 @@ def _over_windows(
     return out
 
 
+def _outweighs(slopes: Slopes, i: int, dx: np.ndarray, kind: str, lateral: float) -> np.ndarray:
+    """bool [n]: whether what decides the answer of the pair of block i with each other (the step sideways of a near
+    pair, that in depth of a far pair side by side) is at least as long as the step that the answer leaves out.
+    """
+    nearest, farthest, focal = slopes
+    apart = np.maximum(farthest, farthest[i]) / np.minimum(nearest, nearest[i]) - 1
+    clear = np.maximum(nearest - farthest[i], nearest[i] - farthest) / np.maximum(nearest, nearest[i])
+    return apart <= dx / focal if kind == "near" else (dx > lateral) | (clear >= dx / focal)
+
+
 def _search(
-    centres: np.ndarray, low: np.ndarray, high: np.ndarray, kind: str, short: int, scale: float, shift: int
+    centres: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    kind: str,
+    short: int,
+    scale: float,
+    shift: int,
+    slopes: Slopes | None,
 ) -> tuple[int, int] | None:
     """First pair (i, j) of blocks, anchors in order, that is a near pair (same depth, side by side) or a far pair
-    (apart in depth).
+    (apart in depth). `slopes` (nearest depth [n], farthest depth [n], focal length in pixels): what an answer is asked
+    by must also outweigh what it leaves out, as measured from the camera: depth's quarter of a range of 150 m is 37 m,
+    beside which a step sideways is nothing.
     """
     count = len(centres)
     for step in range(min(count, 600)):
@@ -232,6 +276,8 @@ def _search(
             )
         else:
             fits = ((low - high[i] >= PAIR) | (low[i] - high >= PAIR)) & (np.hypot(dx, dy) >= short // 8)
+        if slopes is not None:
+            fits &= _outweighs(slopes, i, dx, kind, LATERAL * scale)
         hits = np.flatnonzero(fits)
         if len(hits):
             return i, int(hits[0])
@@ -252,15 +298,22 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
         raise Unsuitable("flat depth")
     scale = picture.short_side / REFERENCE_SIDE if style.plain else 1.0
     window = _odd(WINDOW * scale, 3)
-    centres, low, high = _blocks((positive - least) / (most - least), window)
+    holes = 0.0 if style.as_published else LEAST_VALID
+    centres, low, high = _blocks((positive - least) / (most - least), window, holes)
     kind = kind or rng.choice(("near", "far"))
-    pair = (
-        _search(centres, low, high, kind, picture.short_side, scale, rng.randrange(max(1, len(centres) // 2)))
-        if len(centres) > 1
-        else None
-    )
+    metres = least + np.stack([low, high]) * (most - least)
+    slopes = metres[0], metres[1], float(max(picture.rgb.shape[:2]))
+    pair = None
+    if len(centres) > 1:
+        shift = rng.randrange(max(1, len(centres) // 2))
+        rule = None if style.as_published else slopes
+        pair = _search(centres, low, high, kind, picture.short_side, scale, shift, rule)
     if pair is None:
         raise Unsuitable(f"3-D position: no {kind} pair of even regions")
+    objections: list[str] = []
+    offsets = np.abs(centres[:, 0] - centres[pair[0], 0])
+    if style.as_published and not _outweighs(slopes, pair[0], offsets, kind, LATERAL * scale)[pair[1]]:
+        objections.append("3-D position: the step that the answer leaves out is longer than the one that it names")
     first, second = pair if rng.random() < 0.5 else pair[::-1]
     facing = rng.choice(ORIENTATIONS) if style.paper_orientations else rng.choices(ORIENTATIONS, (30, 30, 30, 10))[0]
     dx = float(centres[second, 0] - centres[first, 0])
@@ -276,6 +329,7 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
         options,
         right,
         {"dx": dx, "dz": dz, "facing": facing, "used": used, "centres": centres[[first, second]].tolist()},
+        objections,
     )
 
 
@@ -307,10 +361,11 @@ def _position_puzzle(
     options: tuple[str, ...],
     right: str,
     inputs: dict,
+    objections: list[str],
 ) -> Puzzle:
     radius = marker_radius(picture)
     if np.hypot(*(centres[0] - centres[1])) < 2 * radius + 2:
-        raise Unsuitable("3-D position: marks overlap")
+        style.object_to("3-D position: marks overlap", objections)
     labels = ["1", "2"]
     rng.shuffle(labels)
     canvas = Image.fromarray(picture.rgb)
@@ -338,4 +393,5 @@ def _position_puzzle(
         tuple(shown),
         1.0,
         inputs | {"labels": labels, "kind": kind},
+        tuple(objections),
     )

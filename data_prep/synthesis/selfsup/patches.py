@@ -77,10 +77,11 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
     shown = [patches[p] for p in perm]
     seen = [thumbnail(patch) for patch in shown]
     pairs = [difference(a, b) for (i, a), (j, b) in itertools.combinations(enumerate(seen), 2) if hidden not in (i, j)]
+    objections: list[str] = []
     if min(pairs) < LEAST_DIFFERENCE:
-        raise Unsuitable("shuffle: two patches look alike")
+        style.object_to("shuffle: two patches look alike", objections)
     if sum(detail(patch) < LEAST_DETAIL for slot, patch in enumerate(seen) if slot != hidden) > 1:
-        raise Unsuitable("shuffle: two patches without detail")
+        style.object_to("shuffle: two patches without detail", objections)
     order = [int(label) for label in np.argsort(perm)]
     borders = seams(shown, order, rows, columns, hidden)
     if masked:
@@ -107,6 +108,7 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
         tuple(map(str, range(count))),
         min(pairs) / LEAST_DIFFERENCE,
         {"perm": perm, "masked_slot": hidden, "grid": [rows, columns], "seams": borders},
+        tuple(objections),
     )
 
 
@@ -147,8 +149,11 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     flipped = patches[target][::-1] if direction == 0 else patches[target][:, ::-1]
     mirrored = thumbnail(flipped)
     seen = difference(mirrored, thumbnail(patches[target]))
-    if seen < LEAST_DIFFERENCE or detail(mirrored) < LEAST_DETAIL:
-        raise Unsuitable("flip: the patch looks the same when flipped")
+    objections: list[str] = []
+    if seen < LEAST_DIFFERENCE:
+        style.object_to("flip: the patch is its own mirror image", objections)
+    elif detail(mirrored) < LEAST_DETAIL:
+        style.object_to("flip: the patch is flat", objections)
     shown = [flipped if i == target else p for i, p in enumerate(patches)]
     template_id, wording = pick_wording(rng, style, FLIP_PLAIN, FLIP)
     question = wording if style.plain else f"{wording} Answer as number-direction, for example 0-1."
@@ -163,6 +168,7 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         tuple(f"{p}-{d}" for p in range(4) for d in range(2)),
         seen / LEAST_DIFFERENCE,
         {"patch": target, "direction": direction, "seam": mended(patches, shown, target)},
+        tuple(objections),
     )
 
 
@@ -244,8 +250,11 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     parts = candidates(rgb, left, top, side, names)
     seen = {name: thumbnail(part) for name, part in parts.items()}
     least = min(difference(seen[a], seen[b]) for a, b in itertools.combinations(names, 2))
-    if least < LEAST_DIFFERENCE / 2 or detail(seen["crop"]) < LEAST_DETAIL:
-        raise Unsuitable("crop: two candidates look alike")
+    objections: list[str] = []
+    if detail(seen["crop"]) < LEAST_DETAIL:
+        style.object_to("crop: the piece is flat", objections)
+    elif least < LEAST_DIFFERENCE / 2:
+        style.object_to("crop: two candidates look alike", objections)
     names = rng.place(names, "crop")
     context = rgb.copy()
     context[top : top + side, left : left + side] = 0
@@ -264,6 +273,7 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         ("A", "B", "C", "D"),
         2 * least / LEAST_DIFFERENCE,
         {"left": left, "top": top, "side": side, "candidates": names, "edges": hole_edges(rgb, left, top, side)},
+        tuple(objections),
     )
 
 

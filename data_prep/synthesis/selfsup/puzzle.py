@@ -33,7 +33,14 @@ class Style:
     border: int = 2  # pixels
     wordings: int = 0  # use only the first so many wordings; 0: all
     strict_depth: bool = True  # depth ordering: enforce the paper's d_min and r_max (the released code does not)
+    as_published: bool = False  # refuse nothing that the released code makes; say what would have been refused
     paper_orientations: bool = False  # 3-D position: uniform orientations instead of the released 30/30/30/10
+
+    def object_to(self, reason: str, objections: list[str]) -> None:
+        """Refuses a puzzle that the released code makes: raises Unsuitable, or notes it when made as published."""
+        if not self.as_published:
+            raise Unsuitable(reason)
+        objections.append(reason)
 
     @classmethod
     def small(cls, wordings: int = 1) -> Style:
@@ -68,6 +75,7 @@ class Puzzle:
     options: tuple[str, ...] = ()
     margin: float = 1.0
     rule_inputs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    objections: tuple[str, ...] = ()  # why it would have been refused, were it not made as published
 
     def reward(self, style: Style) -> dict[str, Any]:
         """Spatial-SSRL's 0.9 answer + 0.1 format reward (the prompt mode "think_boxed" asks for that form); in the

@@ -1,0 +1,253 @@
+"""A cold start's thoughts against the pictures, ties of tasks to sources, what is made as published, bad photos."""
+
+import collections
+import dataclasses
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.selfsup import main
+from data_prep.synthesis.selfsup import Draw, Picture, Style, Unsuitable, crop, depth_order, flip, position3d, shuffle
+from data_prep.synthesis.selfsup.build import VARIANTS, Job, make_record
+from data_prep.synthesis.selfsup.facts import OPPOSITE, colour, edge
+from data_prep.synthesis.selfsup.patches import cut
+from spatial_jax.data.prompts import target_text
+from tests.data_prep.test_selfsup_tasks import photo, record, steps, write_scenes
+
+FULL = Style()
+PUBLISHED = Style(as_published=True)
+
+
+def made(variant, count, style=FULL):
+    pictures = [Picture(photo(480, 640, i), steps(480, 640)) for i in range(3)]
+    scenes = [record(p.rgb, p.depth, name=f"p{i}") for i, p in enumerate(pictures)]
+    jobs = [Job(k, variant, (k % 3,), True, k) for k in range(count)]
+    out = [make_record(j, lambda i: (scenes[i], pictures[i]), style, size=0, seed=1) for j in jobs]
+    return [(r, json.loads(r.meta)) for r in out if not isinstance(r, str)]
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_a_thought_leads_to_its_answer_in_varied_words(variant):
+    rows = made(variant, 24)
+    assert len(rows) >= 12
+    for item, meta in rows:
+        said = meta["thought"]
+        assert target_text(item, "think_boxed") == f"<think>{said}</think>\n\\boxed{{{item.answer}}}"
+        assert "{" not in said and "From the picture, the answer" not in said
+    shapes = {re.sub(r"\d+(\.\d+)?|\b[A-D]\b", "#", meta["thought"]) for _, meta in rows}
+    assert len(shapes) >= len(rows) // 2, shapes
+
+
+@pytest.mark.parametrize("variant", ["shuffle 2x2", "shuffle 2x2 masked", "shuffle row", "shuffle column"])
+def test_shuffle_thoughts_name_edges_that_meet(variant):
+    for item, meta in made(variant, 16):
+        columns = meta["rule_inputs"]["grid"][1]
+        order = [int(v) for v in item.answer.split("-")]
+        for seam in meta["rule_inputs"]["seams"]:
+            a, b = order.index(seam["first"]), order.index(seam["second"])
+            assert b - a == (1 if seam["side"] == "right" else columns)
+            assert seam["side"] == "bottom" or a // columns == b // columns
+            assert meta["rule_inputs"]["masked_slot"] not in (seam["first"], seam["second"])
+        said = meta["thought"]
+        pattern = r"The (\w+) edge of patch (\d).*? the (\w+) edge of patch (\d)"
+        for side, first, other, second in re.findall(pattern, said):
+            step = 1 if side == "right" else columns
+            assert order.index(int(second)) - order.index(int(first)) == step and OPPOSITE[side] == other
+        assert re.findall(r"(?:\d, )+\d", said)[-1] == ", ".join(map(str, order))
+
+
+def test_flip_thoughts_name_the_border_that_breaks():
+    for item, meta in made("flip", 24):
+        facts, said = meta["rule_inputs"], meta["thought"]
+        patch, direction = map(int, item.answer.split("-"))
+        assert f"atch {patch}" in said and ("0" if direction == 0 else "1") in said
+        assert ("upside" in said or "vertically" in said) == (direction == 0)
+        seam = facts["seam"]
+        if seam["neighbour"] < 0:
+            continue
+        assert seam["neighbour"] in (patch ^ 1, patch ^ 2) and f"patch {seam['neighbour']}" in said
+        shown = cut(np.asarray(Image.open(io.BytesIO(item.images[0])).convert("RGB")), 2, 2)
+        back = shown[patch][::-1] if direction == 0 else shown[patch][:, ::-1]
+        other = shown[seam["neighbour"]][8:-8, 8:-8]  # inside the red border
+        broken, joined = (
+            np.abs(edge(x[8:-8, 8:-8], seam["side"]) - edge(other, OPPOSITE[seam["side"]])).mean()
+            for x in (shown[patch], back)
+        )
+        assert joined < broken + 4
+
+
+def test_crop_thoughts_name_each_candidate():
+    words = {
+        "rotated left": ("quarter to the left", "counter-clockwise"),
+        "rotated right": ("quarter to the right", "rotated clockwise"),
+        "interior": ("enlarged", "zoomed in"),
+        "context 0.25": ("surroundings too", "a little more"),
+        "context 0.5": ("shrunk", "far more"),
+    }
+    for item, meta in made("crop", 24):
+        facts = meta["rule_inputs"]
+        parts = {p.strip(" .")[0]: p for p in re.split(r"[;.] ?", meta["thought"]) if re.match(r"[A-D] ", p.strip())}
+        for letter, kind in zip("ABCD", facts["candidates"]):
+            if kind == "crop":
+                assert letter == item.answer and letter in meta["thought"]
+            else:
+                assert any(w in parts[letter] for w in words[kind]), (kind, parts)
+        for found in facts["edges"]:
+            room = {
+                "left": facts["left"],
+                "top": facts["top"],
+                "right": 640 - facts["left"] - facts["side"],
+                "bottom": 480 - facts["top"] - facts["side"],
+            }
+            assert room[found["side"]] >= 4
+
+
+def test_depth_thoughts_state_true_ratios():
+    for item, meta in made("depth_order", 16):
+        facts = meta["rule_inputs"]
+        depth = dict(zip(facts["labels"], facts["depths"]))
+        pairs = re.findall(r"(\d) (?:is|lies) about ([\d.]+) times as", meta["thought"])
+        for far, ratio in pairs:
+            near = facts["labels"][facts["labels"].index(int(far)) - 1]
+            assert abs(float(ratio) - depth[int(far)] / depth[near]) < 0.06
+        heights = {label: y for label, (_, y) in zip(facts["labels"], facts["centres"])}
+        for label in re.findall(r"and (\d) is lower in the picture", meta["thought"]):
+            k = facts["labels"].index(int(label))
+            assert heights[int(label)] > heights[facts["labels"][k + 1]]
+        assert re.findall(r"\d, \d, \d", meta["thought"])[-1] == item.answer.replace("-", ", ")
+
+
+def test_position_thoughts_turn_the_view_as_the_answer_does():
+    sides = {"to its right": "Right", "to its left": "Left", "behind it": "Back", "in front of it": "Front"}
+    for item, meta in made("position3d", 40):
+        facts, said = meta["rule_inputs"], meta["thought"]
+        option = item.options["ABCD".index(item.answer)]
+        found = {word for text, word in sides.items() if text in said}
+        assert found == set(option.split("-")), (said, option)
+        here, there = facts["labels"]
+        assert re.search(rf"{there} is .*{here}", said) and re.search(rf"\b{item.answer}\b", said)
+        if "dx" in facts["used"]:
+            assert f"to the {'right' if facts['dx'] >= 0 else 'left'} of" in said
+        if "dz" in facts["used"]:
+            assert ("farther away" in said) == (facts["dz"] >= 0)
+
+
+def test_colours_have_names_only_where_there_is_one():
+    for rgb, name in (((220, 30, 30), "red"), ((20, 40, 220), "blue"), ((128, 128, 128), "grey"), ((4, 4, 4), "black")):
+        assert colour(np.tile(np.float32(rgb), (50, 1))) == name
+    assert colour(np.float32([[0, 0, 0], [255, 255, 255]] * 20)) == ""
+
+
+def wide(height=480, width=640):
+    """Depth of 1 to 150 m in which the right third is 16 m behind the left."""
+    depth = np.full((height, width), 30.0, np.float32)
+    depth[:, width // 2 :] = 46.0
+    depth[0, 0], depth[-1, -1] = 1.0, 150.0
+    return depth
+
+
+def test_near_pairs_scale_with_depth_and_the_published_rule_says_so():
+    black = np.zeros((480, 640, 3), np.uint8)
+    for turn in range(12):
+        puzzle = position3d(Picture(black, wide()), Draw("n", turn), FULL, "near")
+        (x1, y1), (x2, y2) = puzzle.rule_inputs["centres"]
+        assert wide()[y1, x1] == wide()[y2, x2] and not puzzle.objections
+    published = [position3d(Picture(black, wide()), Draw("n", turn), PUBLISHED, "near") for turn in range(40)]
+    apart = [abs(p.rule_inputs["dz"]) > 10 for p in published]
+    assert any(apart) and all(p.objections for p, far in zip(published, apart) if far)
+    assert not all(p.objections for p in published)
+
+
+def test_bad_photos_say_what_is_wrong():
+    wall, rng = np.full((480, 640, 3), 200, np.uint8), np.random.default_rng(0)
+    half = rng.integers(0, 255, (24, 16, 3), np.uint8).repeat(20, 0).repeat(20, 1)
+    mirrored = np.concatenate([half, half[:, ::-1]], 1)
+    mirrored = np.concatenate([mirrored[:240], mirrored[:240]], 0)
+    quarter = rng.integers(0, 255, (12, 8, 3), np.uint8).repeat(20, 0).repeat(20, 1)
+    own = np.concatenate([quarter, quarter[:, ::-1]], 1)
+    own = np.concatenate([own, own], 1)
+    holes = steps(480, 640)
+    holes[::2], holes[:, ::2] = np.nan, np.nan
+    cases = [
+        (shuffle, wall, None, "look alike"),
+        (flip, wall, None, "own mirror image"),
+        (flip, np.concatenate([own, own], 0), None, "own mirror image"),
+        (crop, wall, None, "flat"),
+        (shuffle, photo(60, 60), None, "too small"),
+        (depth_order, wall, holes, "holes in every region"),
+        (position3d, wall, holes, "holes in every region"),
+    ]
+    for task, rgb, depth, why in cases:
+        with pytest.raises(Unsuitable, match=why):
+            for turn in (1, 3, 5, 7):
+                task(Picture(rgb, depth), Draw("bad", turn), FULL)
+    for task in (shuffle, flip, crop):
+        assert task(Picture(wall), Draw("bad"), PUBLISHED).objections
+
+
+def test_tasks_are_tied_to_sources(tmp_path, capsys):
+    diode = dataclasses.replace(record(photo(240, 320, 1), steps(240, 320), name="d"), provenance='{"depth": "DIODE"}')
+    mega = dataclasses.replace(
+        record(photo(240, 320, 2), steps(240, 320), name="m"), provenance='{"depth": "MegaDepth"}'
+    )
+    for name, scenes in (("c", [record(photo(240, 320, 0), name="c")]), ("d", [diode]), ("m", [mega])):
+        write_scenes(tmp_path / name, scenes)
+    at = {n: str(tmp_path / n) for n in "cdm"}
+    import tensorflow_datasets as tfds
+
+    def scenes_of(out):
+        found = collections.defaultdict(set)
+        for row in tfds.builder_from_directory(str(out)).as_data_source("train"):
+            found[row["family"].decode()[5:]].add(row["scene_id"].decode())
+        return dict(found)
+
+    common = [f"--photos={','.join(at.values())}", "--mixture=published", "--count=40"]
+    assert main([*common, f"--out={tmp_path / 'p'}"]) == 0 and "note:" not in capsys.readouterr().out
+    assert scenes_of(tmp_path / "p") == {
+        "shuffle": {"c"},
+        "flip": {"c"},
+        "crop": {"c"},
+        "depth_order": {"d"},
+        "position3d": {"m"},
+    }
+    assert main([*common, f"--out={tmp_path / 't'}", f"--task=crop:{at['m']}", f"--task=position3d:{at['d']}"]) == 0
+    found = scenes_of(tmp_path / "t")
+    assert found["crop"] == {"m"} and found["position3d"] == {"d"} and found["flip"] == {"c"}
+    assert main([f"--task=crop:{at['c']}", f"--task=flip:{at['d']}", "--per_photo=3", f"--out={tmp_path / 'o'}"]) == 0
+    assert scenes_of(tmp_path / "o") == {"crop": {"c"}, "flip": {"d"}}
+    capsys.readouterr()
+    assert main([f"--photos={at['c']}", "--mixture=published", "--count=9", f"--out={tmp_path / 'n'}"]) == 0
+    said = capsys.readouterr().out
+    assert "depth_order is made of all photos with depth, for --photos holds no DIODE scene" in said
+    for wrong in ("--task=crop", "--task=cro:x", f"--task=crop:{tmp_path / 'none'}"):
+        assert main([wrong, f"--out={tmp_path / 'w'}"]) == 2
+    assert len(capsys.readouterr().err.strip().split("\n")) == 3 and not (tmp_path / "w").exists()
+
+
+def test_training_photos_that_are_held_out_are_left_out_and_named(tmp_path, capsys):
+    again = io.BytesIO()
+    Image.fromarray(photo(240, 320, 1)).resize((300, 225)).save(again, "JPEG", quality=60)
+    twin = dataclasses.replace(record(photo(225, 300, 1), name="twin"), image=again.getvalue())
+    small = record(photo(40, 40, 5), name="small")
+    write_scenes(
+        tmp_path / "s",
+        [record(photo(240, 320, 0), name="a"), twin, small, record(photo(240, 320, 1), None, "heldout", "h")],
+    )
+    assert main([f"--photos={tmp_path / 's'}", "--tasks=shuffle,crop", f"--out={tmp_path / 'o'}"]) == 0
+    said = capsys.readouterr().out
+    assert "left out 1 training photos that are held out too: twin (held out as h)" in said
+    assert "training photo that is held out too 1" in said and "too small for its patches: photos small" in said
+
+
+def test_what_is_made_as_published_says_what_would_have_been_refused(tmp_path, capsys):
+    write_scenes(tmp_path / "s", [record(np.full((240, 320, 3), 90, np.uint8), name="wall")])
+    common = [f"--photos={tmp_path / 's'}", "--tasks=flip,crop", "--per_photo=4"]
+    assert main([*common, f"--out={tmp_path / 'no'}"]) == 2
+    assert main([*common, "--as_published", f"--out={tmp_path / 'o'}"]) == 0
+    said = capsys.readouterr().out
+    assert "would have been refused otherwise" in said and "flip: the patch is its own mirror image 2" in said
+    assert "crop: the piece is flat 2" in said
