@@ -5,8 +5,15 @@
     python -m spatial_jax.train --config=configs/spatial_ssrl_qwen2_5_vl_7b.py --workdir=runs/ssrl \
         --config.model.path=runs/ssrl_sft/export --config.data.paths='("DIR",)'
 
-Questions: `python -m data_prep.selfsup`, or the released parquet through data_prep's importers. Values are the released
-scripts' unless a line says "paper" or "open".
+Questions: the released ones, or made here of the paper's sources. The cold start has thoughts either way.
+
+    python -m data_prep.synthesize --import=alpaca --path=SFT-coldstart.json --images=IMAGES --out=COLD_START_DIR
+    python -m data_prep.synthesize --import=ssrl --path=spatialssrl.parquet --images=IMAGES --out=DIR
+    python -m data_prep.selfsup --photos=COCO,DIODE,MEGADEPTH --mixture=published --count=3600 --seed=1 \
+        --out=COLD_START_DIR
+    python -m data_prep.selfsup --photos=COCO,DIODE,MEGADEPTH --mixture=published --out=DIR
+
+Values are the released scripts' unless a line says "paper" or "open".
 """
 
 from ml_collections import ConfigDict

@@ -3,6 +3,7 @@
 python -m data_prep.synthesize --scenes=DIR --out=DIR --families=all --per_scene=6 --profile=full --seed=0
 python -m data_prep.synthesize --rooms=scannet_meta.json --definitions=vsi100k --out=DIR
 python -m data_prep.synthesize --import=questions --path=my_questions.parquet --out=DIR
+python -m data_prep.synthesize --import=sharegpt --path=sft.json --images=DIR --out=DIR
 python -m data_prep.synthesize --import=ssrl --path=spatialssrl.parquet --images=DIR --out=DIR
 """
 
@@ -117,7 +118,8 @@ def parser() -> argparse.ArgumentParser:
         default="",
         choices=("", *KINDS),
         help="questions (the default with --path, also named jsonl): rows under the usual column names (problem,"
-        " question, prompt or chat messages; answer, solution, ...; images, image, ...)",
+        " question, prompt or chat messages; answer, solution, ...; images, image, ...); alpaca, sharegpt:"
+        " LLaMA-Factory's supervised sets, every reply learned word for word",
     )
     g.add_argument(
         "--path",

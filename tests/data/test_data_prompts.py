@@ -69,3 +69,10 @@ def test_system_text_and_image_order():
     own = build_messages(question_sets.record(0, question="Look: <image>\nWhere?"), PromptStyle(system="Be brief."))
     assert own[0] == {"role": "system", "content": "Be brief."}
     assert [part["type"] for part in own[1]["content"]] == ["text", "image", "text"]
+
+
+def test_a_question_that_asks_for_the_form_itself_is_not_told_twice():
+    own = "Which? Think inside <think></think>, then put the answer in \\boxed{}."
+    asked = question_sets.record(0, question_type="free", question=own)
+    assert text_of(build_messages(asked, PromptStyle("think_boxed"))) == own
+    assert "<answer>" in text_of(build_messages(asked, PromptStyle("think_answer")))

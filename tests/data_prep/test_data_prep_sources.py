@@ -309,3 +309,38 @@ def test_a_named_tfds_dataset_under_tfds_own_mock_data():
         frame = open_source({"source": "tfds", "name": "nyu_depth_v2", "limit": 2}).load(1)
         assert frame.depth.shape == frame.rgb.shape[:2] == (480, 640) and frame.depth_flag == "metric"
         assert frame.intrinsics_source == "sensor" and frame.intrinsics[0] == pytest.approx(518.8579)
+
+
+def test_the_sources_of_the_self_supervised_tasks_as_they_come(tmp_path):
+    """MegaDepth's and DIODE's own layouts, COCO's folders beside its annotations."""
+    import h5py
+
+    dense = tmp_path / "mega" / "phoenix" / "S6" / "0001" / "dense0"
+    (dense / "imgs").mkdir(parents=True)
+    (dense / "depths").mkdir()
+    rgb = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    for name in ("a_o.jpg", "b_o.JPG", "c_o.png", "lone.jpg"):
+        Image.fromarray(rgb).save(dense / "imgs" / name)
+        if name != "lone.jpg":
+            with h5py.File(dense / "depths" / f"{name[:3]}.h5", "w") as file:
+                file["depth"] = np.full((48, 64), 2.5, np.float32)
+    source = open_source({"source": "rgbd", "path": str(tmp_path / "mega"), "convention": "megadepth"})
+    assert len(source) == 3 and len(source.left_out) == 1 and "lone.jpg: no depth file" in source.left_out[0]
+    frames = [source.load(i) for i in range(3)]
+    assert all(f.depth_flag == "relative" and np.allclose(f.depth, 2.5) for f in frames)
+    scan = tmp_path / "diode" / "indoors" / "scene_00019" / "scan_00183"
+    scan.mkdir(parents=True)
+    Image.fromarray(rgb).save(scan / "00019_indoors_000.png")
+    mask = np.ones((48, 64), np.float32)
+    mask[:10] = 0
+    np.save(scan / "00019_indoors_000_depth.npy", np.full((48, 64, 1), 3.0, np.float32))
+    np.save(scan / "00019_indoors_000_depth_mask.npy", mask)
+    (frame,) = [open_source({"source": "rgbd", "path": str(tmp_path / "diode"), "convention": "diode"}).load(0)]
+    assert frame.depth_flag == "metric" and (frame.depth[:10] == 0).all() and np.allclose(frame.depth[10:], 3.0)
+    (tmp_path / "coco" / "val2017").mkdir(parents=True)
+    (tmp_path / "coco" / "annotations").mkdir()
+    Image.fromarray(rgb).save(tmp_path / "coco" / "val2017" / "000000000139.jpg")
+    stated = {"images": [{"id": 139, "file_name": "000000000139.jpg"}], "annotations": [], "categories": []}
+    (tmp_path / "coco" / "annotations" / "instances_val2017.json").write_text(json.dumps(stated))
+    photos = open_source({"source": "folder", "path": str(tmp_path / "coco")})
+    assert len(photos) == 1 and photos.load(0).rgb.shape == rgb.shape
