@@ -3,7 +3,7 @@ where it stopped.
 
 Our lines: {"id", "responses": [text], "finish": ["stop"|"length"], "lengths": [tokens], "model_sizes": [[w, h]],
 "frames": [...], "error"}. Any model's file is read too: {"id", "response"} lines (several lines of one id are its
-samples), with "prediction", "output", "full_prediction" or "answer_text" for "response" and "idx", "index",
+samples), with "prediction", "output", "full_prediction" or "answer_text" for "response" and "qid", "idx", "index" or
 "question_id" for "id"; a JSON list of the same objects works as well. A line may carry its item under "item"; then no
 data set is needed to score it.
 """
@@ -19,7 +19,8 @@ from typing import Any
 
 from spatial_jax.reading import parse_json, parse_object
 
-ID_KEYS = ("id", "idx", "index", "question_id", "qid")
+# VLMEvalKit writes "index" beside the "qid" that 3DSRBench names its variants by.
+ID_KEYS = ("id", "qid", "idx", "index", "question_id")
 TEXT_KEYS = ("response", "full_prediction", "prediction", "output", "answer_text", "text")
 
 

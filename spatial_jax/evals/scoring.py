@@ -40,13 +40,17 @@ def evaluate_responses(
     """
     benchmark = get_benchmark(name)
     check_scoring(benchmark, scoring)
-    scored, used, problems, unanswered = [], [], 0, 0
+    scored, used, problems, unasked = [], [], 0, []
+    seen: set[str] = set()
     for item in items:
         row = rows.get(str(item["id"]))
         if row is None:
-            unanswered += 1
+            unasked.append(item)
             continue
         try:
+            if str(item["id"]) in seen:
+                raise ItemError(f"item {item['id']}: another item has the same id, and there is one response")
+            seen.add(str(item["id"]))
             check_item(benchmark, item)
             scored.append(_score_item(benchmark, item, row, scoring, form))
             used.append(item)
@@ -54,6 +58,8 @@ def evaluate_responses(
             problems += 1
             if problems <= MAX_SHOWN:
                 logging.warning("left out: %s", error)
+    unanswered = len(unasked)
+    _warn_of_more_lines(name, scored)
     if problems or unanswered:
         logging.warning(
             "%s: %d items left out, %d without a response, %d scored", name, problems, unanswered, len(scored)
@@ -67,21 +73,40 @@ def evaluate_responses(
     def aggregate(cells: Mapping[str, Cell]) -> Mapping[str, Any]:
         return benchmark.aggregate(cells, scoring)
 
-    notes = {"title": benchmark.title, "left_out": problems, "unanswered": unanswered, "note": benchmark.notes}
+    notes = {
+        "title": benchmark.title,
+        "left_out": problems,
+        "unanswered": unanswered,
+        "note": _note(benchmark, scoring),
+    }
     notes |= {"form": form or PUBLISHED, "unparsed": _list_unparsed(scored, rows, form)}
     result = summarise(benchmark.name, first, scoring=scoring, aggregate=aggregate, extra={**notes, **(extra or {})})
     plain = [(i, s) for i, s in zip(used, scored) if "@r" not in s.id]
     if benchmark.derived:
-        _add_derived(
-            result,
-            benchmark.derived(
-                [i for i, _ in plain], [(_mean(s.scores), s.parsed[0] if s.parsed else None) for _, s in plain], scoring
-            ),
-        )
+        # a group with a member that has no answer is not whole
+        lacking = [i for i in unasked if "@r" not in str(i["id"])] if benchmark.grouped else []
+        outcomes = [(_mean(s.scores), s.parsed[0] if s.parsed else None) for _, s in plain]
+        outcomes += [(float("nan"), None)] * len(lacking)
+        _add_derived(result, benchmark.derived([*(i for i, _ in plain), *lacking], outcomes, scoring))
     if len(first) < len(scored):
         result["rotation"] = rotation_robustness(scored)
     result["prior"] = _add_blind_prior(result, benchmark, [i for i, _ in plain], scoring)
     return result
+
+
+def _warn_of_more_lines(name: str, scored: Sequence[ScoredItem]) -> None:
+    """Says that some items have more responses than others: lines with one id count as its samples."""
+    least = min((len(item.scores) for item in scored), default=0)
+    more = [item.id for item in scored if len(item.scores) > least]
+    if more:
+        logging.warning(
+            "%s: %d items have more than %d responses, such as %s; each is their mean", name, len(more), least, more[0]
+        )
+
+
+def _note(benchmark: Benchmark, scoring: str) -> str:
+    """The benchmark's note and how the scoring computes, where that moves numbers."""
+    return "; ".join(text for text in (benchmark.notes, benchmark.arithmetic.get(scoring, "")) if text)
 
 
 def _list_unparsed(

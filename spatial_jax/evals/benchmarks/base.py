@@ -47,6 +47,7 @@ class Benchmark:
     derived: Callable[[Sequence[Item], Sequence[Outcome], str], dict[str, Derived]] | None = (
         None  # metrics of groups of items
     )
+    grouped: bool = False  # `derived` takes unanswered items too, with the value nan, and leaves their groups out
     scorings: tuple[str, ...] = SCORINGS
     max_new_tokens: int = 64
     frames: int = 0  # frames of a video, 0 when it has none
@@ -59,11 +60,17 @@ class Benchmark:
     )
     image_size: tuple[int, int] | None = None  # (width, height) that the official script resizes to
     notes: str = ""
+    arithmetic: Mapping[str, str] = dataclasses.field(default_factory=dict)  # scoring -> how it computes, beside notes
 
 
 def micro_and_macro(cells: Mapping[str, Cell]) -> Metrics:
     """overall = mean over items; macro = unweighted mean over categories."""
     return {"overall": pool(list(cells.values())).mean, "macro": macro([c.mean for c in cells.values()])}
+
+
+def is_whole(values: Sequence[float]) -> bool:
+    """Whether every member of a group has a score."""
+    return not any(value != value for value in values)
 
 
 def by_category(cells: Mapping[str, Cell], key: Callable[[str], str]) -> dict[str, Cell]:

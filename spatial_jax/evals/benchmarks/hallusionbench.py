@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.evals import yes_no
-from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, Outcome, Scored, correct
+from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, Outcome, Scored, correct, is_whole
 from spatial_jax.evals.general_files import general_rows, unique_ids
 
 
@@ -72,11 +72,16 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
         questions.setdefault(f"{head}_{item.get('question_id')}", []).append(value)
 
     def pairs(groups: dict[str, list[float]]) -> list[tuple[float, str]]:
-        return [(float(min(values) >= 1), "_".join(name.split("_")[:3])) for name, values in groups.items()]
+        return [
+            (float(min(values) >= 1), "_".join(name.split("_")[:3]))
+            for name, values in groups.items()
+            if is_whole(values)
+        ]
 
     every = [
         (value, f"{i.get('category')}_{i.get('subcategory')}_{i.get('set_id')}")
         for i, (value, _) in zip(items, outcomes)
+        if is_whole([value])
     ]
     out: dict[str, Derived] = {"aAcc": every, "fAcc": pairs(figures), "qAcc": pairs(questions)}
     means = [sum(v for v, _ in group) / len(group) for group in (every, pairs(figures), pairs(questions)) if group]
@@ -96,6 +101,7 @@ BENCHMARK = Benchmark(
     scene=lambda item: f"{item.get('category')}_{item.get('subcategory')}_{item.get('set_id')}",
     oracle=lambda item, scoring: "Yes" if answer_of(item) == "yes" else "No",
     derived=derived,
+    grouped=True,
     guesses=lambda item: ["Yes", "No"],
     max_new_tokens=128,
     notes="overall = mean of aAcc, fAcc and qAcc",

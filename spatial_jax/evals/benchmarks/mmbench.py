@@ -19,6 +19,7 @@ from spatial_jax.evals.benchmarks.base import (
     Outcome,
     Scored,
     correct,
+    is_whole,
     letter_of,
     lettered,
     missing,
@@ -90,9 +91,11 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
         groups.setdefault(group(item), []).append(value)
         if int(item.get("index", item["id"])) < _TURN:
             mains[group(item)] = item
-            vanilla.append((value, str(group(item))))
+            vanilla += [(value, str(group(item)))] if is_whole([value]) else []
     out: dict[str, Derived] = {"vanilla": vanilla}
     for name, main in mains.items():
+        if not is_whole(groups[name]):
+            continue
         pair = (float(min(groups[name]) >= 1), str(name))
         named = (main.get("l2-category") or main.get("L2-category"), main.get("category"))
         for key in dict.fromkeys(("overall", *(str(n) for n in named if n))):
@@ -113,6 +116,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item.get("category", "all")),
     oracle=lambda item, scoring: letter_of(item["answer"]),
     derived=derived,
+    grouped=True,
     max_new_tokens=64,
     notes="overall counts a question that is right in every rotation; families count rows",
 )

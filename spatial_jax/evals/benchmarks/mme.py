@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.evals import yes_no
-from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, Outcome, Scored, correct
+from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, Outcome, Scored, correct, is_whole
 from spatial_jax.evals.general_files import general_rows, unique_ids
 
 PERCEPTION = (
@@ -59,13 +59,14 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
     pairs: dict[str, dict[str, list[float]]] = {}
     for item, (value, _) in zip(items, outcomes):
         task = str(item.get("category"))
-        values.setdefault(task, []).append(value)
+        if is_whole([value]):
+            values.setdefault(task, []).append(value)
         key = item.get("pair") or item.get("question_id") or item["id"]
         pairs.setdefault(task, {}).setdefault(str(key), []).append(value)
     scores = {}
     for task, own in values.items():
-        both = [float(min(pair) >= 1) for pair in pairs[task].values()]
-        scores[task] = sum(own) / len(own) + sum(both) / len(both)
+        both = [float(min(pair) >= 1) for pair in pairs[task].values() if is_whole(pair)]
+        scores[task] = sum(own) / len(own) + (sum(both) / len(both) if both else 0.0)
     sums = {
         name: sum(scores.get(task, 0.0) for task in tasks)
         for name, tasks in (("perception", PERCEPTION), ("cognition", COGNITION))
@@ -85,6 +86,7 @@ BENCHMARK = Benchmark(
     scene=lambda item: str(item.get("pair") or item.get("question_id") or item["id"]),
     oracle=lambda item, scoring: str(item["answer"]),
     derived=derived,
+    grouped=True,
     guesses=lambda item: ["Yes", "No"],
     max_new_tokens=16,
     notes="perception and cognition print x 100 as the published sums; overall is their share of 2800",

@@ -19,7 +19,7 @@ from spatial_jax.evals import spatialladder, vilasr
 from spatial_jax.evals.benchmarks.base import SCORINGS, Benchmark, Item, ItemError, Metrics, Scored
 from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.matching_spatial import match_number, option_score
-from spatial_jax.evals.mra import finite, mra, to_float
+from spatial_jax.evals.mra import FLOAT32, FLOAT64, finite, mra, to_float
 from spatial_jax.evals.sources import pictures, read_rows
 from spatial_jax.evals.vilasr import net_motion
 
@@ -167,6 +167,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item["task"]),
     oracle=lambda item, scoring: str(item["answer"]),
     aggregate=aggregate,
+    arithmetic={**dict.fromkeys((*SCORINGS, *spatialladder.SCORINGS), FLOAT64), "vilasr": FLOAT32},
     scorings=(*SCORINGS, "vilasr", *spatialladder.SCORINGS),
     guesses=_guesses,
     max_new_tokens=100,

@@ -20,6 +20,7 @@ from spatial_jax.evals.benchmarks.base import (
     Outcome,
     Scored,
     correct,
+    is_whole,
     lettered,
     option_texts,
     vlmevalkit_prompt,
@@ -83,7 +84,7 @@ def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) ->
             out[name] = [
                 (float(all(v == 1.0 for v in values)), group[:8])
                 for group, values in groups.items()
-                if not any(v != v for v in values)
+                if is_whole(values)
             ]
     return out
 
@@ -108,6 +109,7 @@ BENCHMARK = Benchmark(
     oracle=lambda item, scoring: str(item["answer"]),
     aggregate=aggregate,
     derived=derived,
+    grouped=True,
     guesses=lambda item: list(option_texts(item)) or ["A", "B"],
     max_new_tokens=128,
 )

@@ -31,7 +31,7 @@ from spatial_jax.evals.benchmarks.base import (
 from spatial_jax.evals.intervals import Cell, macro, pool
 from spatial_jax.evals.matching import closed_braces
 from spatial_jax.evals.matching_spatial import match_number, option_score
-from spatial_jax.evals.mra import finite, mra, mra_signed, mra_spatial_ssrl, to_float
+from spatial_jax.evals.mra import FLOAT32, FLOAT64, TWENTY, finite, mra, mra_signed, mra_spatial_ssrl, to_float
 from spatial_jax.evals.numbers import first_number
 from spatial_jax.evals.sources import as_list, below, read_rows
 
@@ -221,6 +221,10 @@ BENCHMARK = Benchmark(
     dress=boxed_for("_cot"),
     rotate=rotate,
     guesses=guesses,
+    arithmetic={
+        **dict.fromkeys(("official", "lmms_eval", "vlmevalkit", *spatialladder.SCORINGS), FLOAT64),
+        **{"vilasr": FLOAT32, "spatial_ssrl": TWENTY, "spatial_ssrl_cot": TWENTY},
+    },
     scorings=(
         "official",
         "lmms_eval",
