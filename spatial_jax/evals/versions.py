@@ -82,6 +82,8 @@ VERSIONS: dict[str, tuple[Version, ...]] = {
     "where2place": (Version("test", 100),),
     "spatialviz": (Version("test", 1180),),
     "osi_bench": (Version("test", 8766),),
+    "robospatial_home": (Version("home", 350, {"configuration": 123, "compatibility": 105, "context": 122}),),
+    "pointbench": (Version("test", 982),),
     "mmbench": (Version("dev (v1.0)", 4329),),
     "mmstar": (Version("val", 1500, dict.fromkeys(_STAR, 250)),),
     "hallusionbench": (Version("with pictures", 951), Version("all", 1129)),

@@ -53,6 +53,25 @@ def half_mask(width=200, height=100, left=100):
     return mask
 
 
+YES = {"answer": "yes", "question": "Can it fit? Answer yes or no.", "category": "compatibility"}
+NO = {**YES, "answer": "no"}
+PLACE = {
+    "answer": "[(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]",
+    "question": "Where? Your answer should be",
+    "category": "context",
+}
+LONG = {
+    "answer": "C",
+    "options": ["A. x", "B. y", "C. z", "D. w"],
+    "question": "q",
+    "type": "10mins",
+    "video_path": "v.mp4",
+}
+COUNT = {"answer": 10.0, "question": "How many?", "split": "10mins"}
+COUNT_ZERO = {**COUNT, "answer": 0.0}
+STREAM = {"question": "q", "answers": [1, 4, 8], "split": "10mins_streaming", "answer": 8}
+PB = {"mask": half_mask(), "user_input": "Point.", "category": "spatial"}
+PB_COUNT = {**PB, "category": "counting", "count": 2}
 POINT = {"mask": half_mask(), "prompt": "Point at the cup.", "suffix": "As tuples.", "split": "location"}
 WIDE = {"mask": half_mask(640, 480, 320), "question": "Where is space?"}
 GREY = {"mask": np.full((480, 640), 51, np.uint8), "question": "Where is space?"}
@@ -176,6 +195,38 @@ CASES_MORE = [
     ("where2place", "lmms_eval", WIDE, "[(400, 50)]", 0),
     ("where2place", "lmms_eval_json", WIDE, "[750, 500]", 1),
     ("where2place", "vlmevalkit", WIDE, "(400, 50)", 1),
+    ("robospatial_home", "official", YES, " Yes, it can", 1),
+    ("robospatial_home", "official", NO, "not sure", 1),
+    ("robospatial_home", "official", YES, "I think yes", 0),
+    ("robospatial_home", "official", PLACE, "[(0.5, 0.5), (0.9, 0.9)]", 1),
+    ("robospatial_home", "official", PLACE, "[0.5, 0.5] or (0.9, 0.9)", 0),
+    ("robospatial_home", "official", PLACE, "[[0.5, 0.5]]", 1),
+    ("robospatial_home", "official", PLACE, "[(.5, .5)]", 1),
+    ("robospatial_home", "official", PLACE, "50, 50", 0),
+    ("robospatial_home", "official", PLACE, "(0.2, 0.2)", 1),
+    ("robospatial_home", "official", PLACE, "(0.8, 0.8)", 0),
+    ("robospatial_home", "vlmevalkit", PLACE, '[{"point_2d": [500, 500]}]', 1),
+    ("robospatial_home", "vlmevalkit", PLACE, "(0.8, 0.8)", 1),
+    ("robospatial_home", "vlmevalkit", PLACE, "(0.2, 0.2)", 0),
+    ("pointbench", "official", PB, 'Sure: [{"point": [150, 50]}, {"point": [1, 1]}]', 1),
+    ("pointbench", "official", PB, "(150, 50)", 0),
+    ("pointbench", "official", PB_COUNT, '[{"point": [150, 50]}, {"point": [160, 50]}]', 1),
+    ("pointbench", "official", PB_COUNT, '[{"point": [150, 50]}]', 0),
+    ("pointbench", "lmms_eval", PB, "(0.75, 0.5)", 1),
+    ("pointbench", "lmms_eval", PB, "(750, 500)", 1),
+    ("pointbench", "lmms_eval", PB, "(1, 1)", 0),
+    ("pointbench", "lmms_eval", PB_COUNT, "(0.75, 0.5), (0.25, 0.5)", 0),
+    ("vsi_super_recall", "official", LONG, "C", 1),
+    ("vsi_super_recall", "official", LONG, "The answer is C", 0),
+    ("vsi_super_recall", "lmms_eval", LONG, "(c)", 1),
+    ("vsi_super_recall", "vlmevalkit", LONG, "The answer is C", 1),
+    ("vsi_super_count", "official", COUNT, "9 or 10", 0.9),
+    ("vsi_super_count", "official", COUNT_ZERO, "none", 1),
+    ("vsi_super_count", "official", STREAM, "[1, 2]", 0.55),
+    ("vsi_super_count", "official", STREAM, "1, 4, 8", 0),
+    ("vsi_super_count", "lmms_eval", COUNT, "ten", 0),
+    ("vsi_super_count", "vlmevalkit", COUNT, "ten", 1),
+    ("vsi_super_count", "vlmevalkit", COUNT, "9 or 10", 1),
 ]
 
 _KEYS = {
@@ -188,6 +239,7 @@ _KEYS = {
 _POINTS = {
     ("refspatial", "lmms_eval_json"): ("[750, 500]", "[10, 500]"),
     ("where2place", "official"): ("[(400, 50)]", "[(0, 0), (700, 3)]"),
+    ("pointbench", "official"): ('[{"point": [150, 50]}]', '[{"point": [1, 50]}]'),
 }
 
 
@@ -196,6 +248,8 @@ def right_and_wrong(name, scoring, item):
     if "mask" in item:
         return _POINTS.get((name, scoring), ("[(0.75, 0.5)]", "[(0.01, 0.5), (0.02, 0.3)]"))
     gold = str(item[_KEYS.get(name, "answer")])
+    if name == "robospatial_home":
+        return ("(0.5, 0.5)", "(0.1, 0.1)") if gold.startswith("[") else (gold, "no" if gold == "yes" else "yes")
     if gold.replace(".", "").isdigit():
         return gold, "8888"
     return gold, "A" if gold != "A" else "B"

@@ -220,6 +220,44 @@ def write_osi_bench(root):
     )
 
 
+def write_robospatial_home(root):
+    row = {"question": "q", "img": shown(encoded()), "depth_image": None, "mask": None}
+    square = "[(0.2, 0.2), (0.8, 0.2), (0.8, 0.8), (0.2, 0.8)]"
+    for split, answer in (("configuration", "no"), ("compatibility", "yes"), ("context", square)):
+        parquet(root / "data" / f"{split}-0.parquet", [{**row, "category": split, "answer": answer}])
+
+
+def write_pointbench(root):
+    picture_at(root / "selected_images" / "spatial" / "a.jpg")
+    (root / "selected_masks" / "spatial").mkdir(parents=True)
+    (root / "selected_masks" / "spatial" / "a.png").write_bytes(as_mask())
+    row = {
+        "image_filename": "a.jpg",
+        "mask_filename": "a.png",
+        "user_input": "Point.",
+        "category": "spatial",
+        "count": 1,
+    }
+    (root / "data.json").write_text(json.dumps([row]))
+
+
+def write_vsi_super_recall(root):
+    options = ["A. x, y", "B. y, x", "C. z", "D. w"]
+    row = {"video_path": "10mins/0.mp4", "question": "These are frames of a video.\nq", "options": options}
+    parquet(root / "data" / "test-0.parquet", [{**row, "answer": "B", "type": "10mins"}])
+
+
+def write_vsi_super_count(root):
+    row = {"video_path": "10mins/0.mp4", "question": "q", "query_times": [1.0], "answers": [3]}
+    parquet(
+        root / "data" / "test-0.parquet",
+        [
+            {**row, "split": "10mins", "answer": 3.0, "query_times": None, "answers": None},
+            {**row, "split": "10mins_streaming", "answer": 3.0},
+        ],
+    )
+
+
 WRITERS_MORE = {
     name.removeprefix("write_"): function for name, function in list(globals().items()) if name.startswith("write_")
 }
