@@ -12,7 +12,7 @@ import typing
 from collections.abc import Iterator
 from typing import Any
 
-from spatial_jax.ranges import rules_of
+from spatial_jax.ranges import Choice, rules_of
 
 _FIELD = re.compile(r"    (\w+)\s*:")
 
@@ -58,6 +58,8 @@ def keys_text(kind: type) -> str:
 def describe(hint: Any) -> str:
     """A type for people: "int, at least 1", "grpo | dapo", "list of text", "... or None"."""
     inner, rules = rules_of(hint)
+    if choice := next((rule for rule in rules if isinstance(rule, Choice)), None):
+        return " | ".join(choice.names())
     limits = "".join(f", {rule}" for rule in rules if type(rule).__str__ is not object.__str__)
     origin, arguments = typing.get_origin(inner), typing.get_args(inner)
     if origin in (typing.Union, types.UnionType):

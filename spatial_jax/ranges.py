@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 import math
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any
 
 _LARGEST = 10**15
@@ -53,6 +53,18 @@ class Ascending:
         """What a list must be; "" where it is."""
         rising = bool(value) and all(a < b for a, b in itertools.pairwise(value))
         return "" if rising else "it must be a list of sizes, each larger than the one before"
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """One of the names of a table. It is asked for when a value is looked at: it may stand above the settings."""
+
+    names: Callable[[], Iterable[str]]
+
+    def problem(self, value: Any) -> str:
+        """What a value must be; "" where it is."""
+        known = list(self.names())
+        return "" if value in known else f"it must be one of {', '.join(map(repr, known))}"
 
 
 Count = Annotated[int, Range(1)]  # at least one

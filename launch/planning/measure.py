@@ -106,9 +106,9 @@ def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo
 
 def resident_bytes(program: Program, setup: Setup) -> float:
     """Bytes a device of the state and the reference that the program is not given."""
-    state, given = setup.start, program.name
+    state, given, method = setup.start, program.name, setup.method
     moments, trainable, frozen = (tree_bytes(tree) for tree in (state.opt_state, state.params, setup.frozen))
-    reference = trainable if setup.run.scores_reference else 0.0
+    reference = trainable if method.needs_reference(setup.run) or method.keeps_reference else 0.0
     if given == "apply":
         return frozen + reference
     # The reference pass is given the reference in place of the policy, which stays too.

@@ -12,6 +12,7 @@ from launch.planning.chips import Topology
 from launch.planning.measure import Measured
 from spatial_jax.training.abstract import Work
 from spatial_jax.training.answers import sampling_mesh
+from spatial_jax.training.method import answers_per_question
 from spatial_jax.training.setup import Setup
 
 # Matrix units do not reach their peak: the share that step times are told with, beside the bound itself.
@@ -36,7 +37,7 @@ def plan_facts(config: str, model: str, topology: Topology, setup: Setup, work: 
         "sampler_mesh": dict(sampler.shape) if sampler is not None else {},
         "batch": {
             "prompts": run.train.prompts,
-            "group_size": run.rollout.group_size if run.train.method == "grpo" else 1,
+            "group_size": answers_per_question(run),
             "micro_prompts": run.train.micro_prompts,
             "micro_answers": run.train.micro_answers,
             "max_slots": run.rollout.max_slots,

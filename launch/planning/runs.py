@@ -107,7 +107,7 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
 def programs_of(setup: Setup, work: Work) -> list[Program]:
     """All programs of a step."""
     programs = training_programs(setup, work)
-    if setup.run.train.method == "grpo":
+    if setup.method.samples:
         programs += rollout_programs(setup, work)
     return programs
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from launch.planning.report import seconds
 from launch.planning.runs import Request, plan
+from spatial_jax.training.methods import METHODS
 
 
 def alternatives(request: Request) -> Iterator[dict[str, Any]]:
@@ -27,7 +28,7 @@ def alternatives(request: Request) -> Iterator[dict[str, Any]]:
     if config.train.micro_prompts > chips and config.train.update_prompts % chips == 0:
         settings["train__micro_prompts"] = chips
         yield dict(settings)
-    if config.train.method == "grpo":
+    if METHODS[config.train.method].samples:
         size = config.train.micro_answers or config.rollout.group_size
         for parts in (2, 4, 8, 16):
             if size % parts == 0:
@@ -62,7 +63,7 @@ def candidates(request: Request) -> Iterator[dict[str, Any]]:
         ways = devices // tensor
         if devices % (tensor * data) or request.config.train.update_prompts % ways:
             continue
-        for answers in (0,) if request.config.train.method != "grpo" else (0, max(group // 4, 1)):
+        for answers in (0, max(group // 4, 1)) if METHODS[request.config.train.method].samples else (0,):
             yield {
                 "mesh__data": data,
                 "mesh__fsdp": ways // data,

@@ -40,6 +40,7 @@ class SceneLabels:
     places: np.ndarray
     name_at: np.ndarray
     name_places: np.ndarray
+    record_id: str = ""  # of the scene
 
     @property
     def nbytes(self) -> int:
@@ -106,6 +107,7 @@ def label_scene(scene: SceneRecord, processor: Processor, rng: np.random.Generat
         places.reshape(-1, 3),
         np.array([n[0] for n in named], np.int32),
         np.array([n[1] for n in named], np.int32),
+        scene.scene_id,
     )
 
 

@@ -26,15 +26,16 @@ class RunFacts:
     steady: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-def run_facts(config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = ()) -> RunFacts:
-    """The facts of a run's settings; of an unknown run (no settings), what its rows tell."""
+def run_facts(
+    config: Mapping[str, Any], rows: Sequence[Mapping[str, Any]] = (), *, samples: bool | None = None
+) -> RunFacts:
+    """The facts of a run's settings. `samples`: whether its method samples answers; None: what its rows tell."""
     train, rollout, entropy = (_section(config, name) for name in ("train", "rollout", "entropy"))
-    method = train.get("method")
-    if method is None:
+    if samples is None:
         names = {name for row in rows[:50] for name in row}
-        return RunFacts(supervised="loss" in names and not names & {*_SAMPLED})
-    if method != "grpo":
-        return RunFacts(supervised=True)
+        samples = "loss" not in names or bool(names & {*_SAMPLED})
+    if not samples or not train:
+        return RunFacts(supervised=not samples)
     one_update = train.get("prompts") == train.get("update_prompts")
     steady: dict[str, str] = {}
     if one_update:

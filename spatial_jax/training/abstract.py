@@ -1,7 +1,7 @@
 """A run without weights, data or devices: the programs that its trainer and sampler would compile, on shapes with
 shardings.
 
-The same Grpo, Sft, Dpo, LogProbs, Updater and DevicePrograms are built as in a run; only their arrays are shapes. So
+The same method, LogProbs, Updater and DevicePrograms are built as in a run; only their arrays are shapes. So
 what compiles here is what a run compiles.
 """
 
@@ -34,21 +34,11 @@ from spatial_jax.rollout.state import Draw
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
-from spatial_jax.training.batches import (
-    Buckets,
-    GroupBatch,
-    Target,
-    rollout_batch,
-    split_answers,
-    target_batch,
-    turns_batch,
-)
-from spatial_jax.training.dpo import Dpo
-from spatial_jax.training.grpo import Grpo, answer_parts
+from spatial_jax.training.batches import Buckets, GroupBatch
+from spatial_jax.training.method import Example, Typical
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import Setup
-from spatial_jax.training.sft import Sft
 from spatial_jax.training.state import TrainState, optimizer_shardings
 from spatial_jax.training.update import Updater, batch_shardings, group_axis
 
@@ -233,93 +223,34 @@ def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
     return shapes if mesh is None else _with_shardings(shapes, batch_shardings(shapes, mesh, group_axis))
 
 
-def host_batch(setup: Setup, work: Work) -> GroupBatch:
-    """A micro-batch of prompts alike with answers of equal length, made by the trainer's own collation."""
-    run, prompt, answer_tokens = setup.run, typical_prompt(setup, work), work.answer_tokens
-    count, answer = run.train.micro_prompts, np.zeros(answer_tokens, np.int32)
-    if run.rollout.turns > 1:
-        whole = typical_conversation(setup, work)
-        if run.train.method == "sft":
-            return turns_batch([prompt] * count, [whole] * count, setup.buckets)
-    if run.train.method == "sft":
-        answer = answer[: max(run.rollout.answer_buckets) - 1]  # the prompt's last token stands before it
-        return target_batch([[Target(prompt, answer)]] * count, setup.buckets, 1)
-    if run.train.method == "dpo":
-        pairs = GroupBatch(
-            setup.buckets.prompts([prompt] * count),
-            setup.buckets.answers([[answer, answer]] * count, [prompt.next_position] * count),
-        )
-        return dataclasses.replace(pairs, ref_logp=np.zeros(np.shape(pairs.answers.tokens), np.float32))
-    parts, zeros = answer_parts(run), np.zeros(answer_tokens, np.float32)
-    size = run.rollout.group_size // len(parts)
-    sample = whole if run.rollout.turns > 1 else Trajectory.of_one_turn(answer, zeros, zeros, "stop", 0, 0)
-    batch = rollout_batch(
-        [prompt] * count,
-        [[sample] * size] * count,
-        np.zeros((count, size)),
-        np.ones((count, size), bool),
-        setup.buckets,
-    )
-    assert batch.policy is not None
-    logp: Any = np.zeros(np.shape(batch.answers.tokens), np.float32)
-    policy = dataclasses.replace(
-        batch.policy,
-        ref_logp=logp if run.needs_reference else None,
-        old_logp=None if run.train.prompts == run.train.update_prompts else logp,
-    )
-    return dataclasses.replace(batch, policy=policy)
+def example(setup: Setup, work: Work) -> Example:
+    """A micro-batch of prompts alike with answers of equal length, made by the method's own collation."""
+    if not setup.method.planned:
+        raise ValueError(f"plan: method {setup.run.train.method!r} is not planned; its programs are not known")
+    several = setup.run.rollout.turns > 1
+    conversation = typical_conversation(setup, work) if several else None
+    answer = np.zeros(work.answer_tokens, np.int32)
+    return setup.method(setup).example(Typical(typical_prompt(setup, work), answer, conversation))
 
 
 def training_programs(setup: Setup, work: Work) -> list[Program]:
     """Accumulation and application of gradients, and the reference pass where the run has one."""
-    run, mesh = setup.run, setup.mesh
-    kinds: dict[str, Any] = {"grpo": Grpo, "sft": Sft, "dpo": Dpo}
-    if run.train.method not in kinds:
-        raise ValueError(f"plan: method {run.train.method!r} is not planned; use grpo, sft or dpo")
-    method = kinds[run.train.method](setup)
-    state, whole = setup.start, host_batch(setup, work)
-    parts = split_answers(whole, run.train.micro_answers) if run.train.method == "grpo" else [whole]
-    batch = abstract_batch(parts[0], setup.policy.config.vision, mesh)
+    train, mesh, vision = setup.run.train, setup.mesh, setup.policy.config.vision
+    method, state, made = setup.method(setup), setup.start, example(setup, work)
+    batch = abstract_batch(made.parts[0], vision, mesh)
     accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jitted(state)
     grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=p.sharding), state.params)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
-    collated = len(answer_parts(run)) if run.train.method == "grpo" else 1
-    micros, updates = (
-        run.train.prompts / run.train.micro_prompts * collated,
-        run.train.prompts / run.train.update_prompts,
-    )
+    given = (state.params, setup.frozen, grads, batch, scalar, dict.fromkeys(made.coefficients, scalar))
+    micros, updates = train.prompts / train.micro_prompts * made.collations, train.prompts / train.update_prompts
     programs = [
-        Program(
-            "update",
-            accumulate,
-            (
-                state.params,
-                setup.frozen,
-                grads,
-                batch,
-                scalar,
-                {"entropy": scalar} if run.train.method == "grpo" else {},
-            ),
-            micros * len(parts),
-            *_rows(batch),
-            mesh,
-        ),
+        Program("update", accumulate, given, micros * len(made.parts), *_rows(batch), mesh),
         Program("apply", apply, (state, grads), updates, mesh=mesh),
     ]
-    # DPO scores a pair with its reference when it comes for the first time.
-    passes = bool(run.scores_reference) + (run.train.method == "grpo" and run.train.prompts != run.train.update_prompts)
-    if passes:
-        batch = abstract_batch(whole, setup.policy.config.vision, mesh)
-        programs.append(
-            Program(
-                "logprobs",
-                method.scorer.jitted,
-                (setup.params(state.params), batch.prompts, batch.answers),
-                micros * passes,
-                *_rows(batch),
-                mesh,
-            )
-        )
+    if made.passes:
+        whole = abstract_batch(made.batch, vision, mesh)
+        scored = (setup.params(state.params), whole.prompts, whole.answers)
+        programs.append(Program("logprobs", method.scorer.jitted, scored, micros * made.passes, *_rows(whole), mesh))
     return programs
 
 

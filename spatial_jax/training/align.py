@@ -32,8 +32,10 @@ from spatial_jax.data.cache import ByteCache
 from spatial_jax.data.scenes import SceneLabels, label_scene, open_scenes, scene_at, scenes_digest
 from spatial_jax.models.batch import PromptBatch
 from spatial_jax.ops.shared_prefix import causal_attention
+from spatial_jax.training.method import Stream
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
+from spatial_jax.training.supervised import Supervised
 
 
 @struct.dataclass
@@ -111,13 +113,19 @@ class SceneStream:
         self._cache = ByteCache(0)
 
 
-class Align:
+class Align(Supervised):
     """Cross-entropy of the words that are true of a token, at the three heights that the module's text names; where
     nothing stands, the tower's token must pick the padding token.
     """
 
+    asks = False  # it has pictures, not questions
+    planned = False
+
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
+
+    def stream(self) -> Stream:
+        return SceneStream(self.setup)
 
     def loss(self, model: Any, batch: AlignBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Summed over tokens; `right`: named visual tokens whose best word is one of theirs, of `named`."""

@@ -293,7 +293,7 @@ class Sampled:
         }
 
     @classmethod
-    def restored(cls, state: dict[str, Any], pipeline: QuestionPipeline, answers: AnswerScorer) -> Sampled:
+    def restore(cls, state: dict[str, Any], pipeline: QuestionPipeline, answers: AnswerScorer) -> Sampled:
         """What `state_dict` was taken of, with scoring begun again. DatasetError where a question is no longer
         there.
         """

@@ -18,14 +18,19 @@ from spatial_jax.models.group import group_logprobs
 from spatial_jax.rewards.base import Context
 from spatial_jax.training.answers import AnswerScorer
 from spatial_jax.training.batches import GroupBatch
+from spatial_jax.training.method import Example, Stream, Typical
 from spatial_jax.training.pairs import Pairs
+from spatial_jax.training.questions import question_stream
 from spatial_jax.training.scoring import LogProbs
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
+from spatial_jax.training.supervised import Supervised
 
 
-class Dpo:
+class Dpo(Supervised):
     """Chosen and rejected answers are a group of two that shares its prompt; the reference is the starting policy."""
+
+    keeps_reference = True
 
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
@@ -33,6 +38,17 @@ class Dpo:
         self.pairs = Pairs(answers.spec, setup.run.data.prompt_mode, Context(judge=answers.judge))
         self._made: dict[tuple[str, int], tuple[np.ndarray, np.ndarray] | None] = {}  # by dataset and place
         self._cached: dict[tuple[str, int, bytes], np.ndarray] = {}  # by pair
+
+    def stream(self) -> Stream:
+        """Questions whose right and wrong answers both fit."""
+        longest = max(self.run.rollout.answer_buckets)
+        return question_stream(
+            self.setup,
+            prompt_tokens=max(self.run.data.prompt_buckets),
+            target_tokens=longest,
+            before=self.pairs.learn,
+            check=lambda encoder: self.pairs.check(encoder, longest),
+        )
 
     @functools.cached_property
     def reference(self) -> Any:
@@ -112,6 +128,16 @@ class Dpo:
             row = self._cached[pair]
             out[i, :, : row.shape[1]] = row[:, : shape[2]]
         return out
+
+    def example(self, typical: Typical) -> Example:
+        """Pairs of answers of one length. A pair's reference pass is made when it comes for the first time."""
+        count, buckets = self.run.train.micro_prompts, self.setup.buckets
+        batch = GroupBatch(
+            buckets.prompts([typical.prompt] * count),
+            buckets.answers([[typical.answer, typical.answer]] * count, [typical.prompt.next_position] * count),
+        )
+        batch = dataclasses.replace(batch, ref_logp=np.zeros(np.shape(batch.answers.tokens), np.float32))
+        return Example(batch, [batch], passes=1)
 
     def metrics(self, questions: Sequence[EncodedQuestion], sums: dict[str, Any]) -> dict[str, float]:
         """Loss, margin and accuracy a pair."""

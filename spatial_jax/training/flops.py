@@ -9,6 +9,7 @@ import jax
 from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.metrics.flops import GroupTokens, mfu, model_shape, peak_flops, training_flops
 from spatial_jax.models.hf_config import config_to_hf
+from spatial_jax.training.method import answers_per_question
 from spatial_jax.training.setup import Setup
 
 
@@ -25,7 +26,7 @@ def step_flops(setup: Setup, questions: Sequence[EncodedQuestion], metrics: Mapp
     peak = peak_flops(jax.devices()[0].device_kind)
     if peak:
         shape = model_shape(config_to_hf(setup.policy.config))
-        size = setup.run.rollout.group_size if setup.run.train.method == "grpo" else 1
+        size = answers_per_question(setup.run)
         mean = int(answers / max(len(questions) * size, 1))
         groups = []
         for question in questions:

@@ -5,35 +5,48 @@ reinforces the better ones.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.data.source import QuestionSource
+from spatial_jax.metrics import write_pass_rates
 from spatial_jax.metrics.timing import PhaseTimer
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.rewards.scoring import Outcome
-from spatial_jax.rl.advantages import constant_groups, group_advantages
+from spatial_jax.rl.advantages import group_advantages
+from spatial_jax.rl.curriculum import Curriculum
+from spatial_jax.rl.entropy import EntropyController
 from spatial_jax.rl.kl import penalised_rewards
 from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
-from spatial_jax.rl.refill import drop_reason
-from spatial_jax.rollout.environment import drawn_pictures, replies
+from spatial_jax.rl.pass_rates import read_pass_rates
+from spatial_jax.rl.refill import Refill, drop_reason
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import (
     AnswerScorer,
     Sampled,
-    drawing_environment,
     make_engine,
     sample_groups,
     sampling_params,
 )
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
+from spatial_jax.training.method import Example, Method, Stream, Taken, Typical
+from spatial_jax.training.preflight import check_rewards, lint_sources, truth_check
+from spatial_jax.training.questions import question_stream
+from spatial_jax.training.rollouts import Rollout
 from spatial_jax.training.scoring import LogProbs
-from spatial_jax.training.settings import AlgorithmSettings, RunConfig
+from spatial_jax.training.settings import AlgorithmSettings, LogSettings, RunConfig
 from spatial_jax.training.setup import Setup
+from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.state import Coefficients
+from spatial_jax.training.update import Updater, add_sums, step_sums
+
+if TYPE_CHECKING:
+    from spatial_jax.training.trainer import Trainer
 
 DEAD_ROUNDS = 3
 
@@ -63,88 +76,115 @@ def answer_parts(run: RunConfig) -> list[slice]:
     return [slice(start, start + size) for start in range(0, count, size)]
 
 
-@dataclasses.dataclass
-class Rollout:
-    """b sampled groups with everything that was found out about them; arrays [b, g]."""
-
-    questions: list[EncodedQuestion]
-    groups: list[list[Trajectory]]
-    texts: list[list[str]]
-    outcomes: list[list[Outcome]]
-    rewards: np.ndarray  # NaN where there is no score
-    correct: np.ndarray  # NaN likewise
-    advantages: np.ndarray
-    reasons: list[str | None]  # why a group gives no gradient worth having; None where it does
-    stale: bool = False  # sampled by the policy before the last update
-
-    @property
-    def constant(self) -> np.ndarray:
-        """[b] groups whose scored answers all earn exactly the same."""
-        return constant_groups(self.rewards)
-
-    @classmethod
-    def chosen(cls, rows: Sequence[tuple[Rollout, int]]) -> Rollout:
-        """These rows of these rollouts as one."""
-        lists: dict[str, Any] = {
-            f.name: [getattr(rollout, f.name)[i] for rollout, i in rows]
-            for f in dataclasses.fields(cls)
-            if f.name != "stale"
-        }
-        joined: dict[str, Any] = {
-            name: np.stack(values) if isinstance(values[0], np.ndarray) else values for name, values in lists.items()
-        }
-        return cls(**joined, stale=any(rollout.stale for rollout, _ in rows))
-
-    @classmethod
-    def joined(cls, rollouts: Sequence[Rollout]) -> Rollout:
-        """All rows of several rollouts."""
-        return (
-            rollouts[0]
-            if len(rollouts) == 1
-            else cls.chosen([(r, i) for r in rollouts for i in range(len(r.questions))])
-        )
-
-    def gallery(self, count: int, setup: Setup) -> list[dict[str, Any]]:
-        """The first `count` groups for the gallery, with what was drawn for them."""
-        entries = []
-        for i in range(min(count, len(self.questions))):
-            question = self.questions[i]
-            answers = [
-                {
-                    "text": text,
-                    "reward": float(self.rewards[i, j]),
-                    "advantage": float(self.advantages[i, j]),
-                    "correct": bool(self.correct[i, j] == 1),
-                    "finish_reason": self.groups[i][j].finish_reason,
-                    "length": len(self.groups[i][j]),
-                }
-                for j, text in enumerate(self.texts[i])
-            ]
-            if setup.run.rollout.turns > 1:
-                environment = drawing_environment(setup, [question])
-                answers = [
-                    {**answer, "drawn": environment.shown(dataclasses.replace(t, prompt_index=0))}
-                    for answer, t in zip(answers, self.groups[i])
-                ]
-            size = list(question.prompt.model_sizes[0]) if question.prompt.model_sizes else None
-            entries.append(
-                {"record": question.record.as_dict(), "model_size": size, "answers": answers, "phase": "train"}
-            )
-        return entries
-
-
-class Grpo:
+class Grpo(Method):
     """Holds the sampler; `sample` answers questions, `collect` makes a rollout of the answers, `minibatches` cuts it
     into optimizer steps.
     """
+
+    samples = True
+    turns = True
 
     def __init__(self, setup: Setup):
         run = setup.run
         self.setup, self.run = setup, run
         self.engine, self.sampling, self.answers = make_engine(setup), sampling_params(setup), AnswerScorer(setup)
+        self.curriculum, self.entropy = Curriculum(run.curriculum), EntropyController(run.entropy)
+        self.refill: Refill = Refill(run.train.prompts, max(run.algorithm.refill_rounds, 1))
+        self.ahead: Sampled | None = None  # the next step's answers, where rollouts overlap
         self.dead_rounds = 0  # in a row without a single reward
         self.config = objective_config(run.algorithm, run.rollout.total_tokens)
         self.scorer = LogProbs(setup, temperature=self.sampling.logit_temperature, banned_ids=self.sampling.banned_ids)
+
+    @classmethod
+    def check(cls, run: RunConfig) -> None:
+        """A group needs answers that can differ."""
+        rollout = run.rollout
+        if rollout.group_size < 2:
+            raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
+        if rollout.temperature == 0 or rollout.top_k == 1:
+            raise ValueError(
+                f"config.rollout: temperature {rollout.temperature:g} with top_k {rollout.top_k} gives every question"
+                " the same answer group_size times, so no group would have a gradient; set temperature to 1 and top_k"
+                " to 0"
+            )
+
+    @classmethod
+    def needs_reference(cls, run: RunConfig) -> bool:
+        """Without a KL term there is nothing to compare with."""
+        return run.algorithm.kl_coef > 0
+
+    def stream(self) -> Stream:
+        """Questions that pay their own answer, as the curriculum admits them; the written answers are not used."""
+        run, seen = self.run, dict[str, list[dict[str, Any]]]()
+        if run.offline_pass_rates:
+            self.curriculum.import_offline(read_pass_rates(run.offline_pass_rates))
+
+        def try_rewards(sources: Sequence[QuestionSource]) -> None:
+            check_rewards(sources, self.answers, seen)
+            if run.data.check:
+                lint_sources(sources, self.answers)
+
+        pipeline = question_stream(
+            self.setup,
+            prompt_tokens=max(run.data.prompt_buckets),
+            check=lambda encoder: truth_check(self.answers, seen),
+            after=try_rewards,
+        )
+        pipeline.accept = self.curriculum.accept
+        return pipeline
+
+    @functools.cached_property
+    def initial(self) -> Any:
+        """The parameters that the run began with, copied before the first update gives their memory away; None where
+        the KL to them is not logged.
+        """
+        return jax.tree.map(jnp.copy, self.setup.start.params) if self.run.log.initial_kl_every else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "curriculum": self.curriculum.state_dict(),
+            "entropy": self.entropy.state_dict(),
+            "ahead": None if self.ahead is None else self.ahead.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any], pipeline: Any, *, changed: bool) -> None:
+        self.curriculum.load_state_dict(state["curriculum"])
+        self.entropy.load_state_dict(state["entropy"])
+        # Answers that were asked for under other settings are asked for again.
+        ahead = None if changed else state.get("ahead")
+        if ahead is not None and self.run.rollout.overlap:
+            self.ahead = Sampled.restore(ahead, pipeline, self.answers)
+
+    def saved(self, trainer: Trainer) -> None:
+        """Pass rates go beside a checkpoint."""
+        if rates := self.curriculum.pass_rate_rows():
+            write_pass_rates(self.setup.workdir, trainer.step, rates)
+
+    def step(self, trainer: Trainer, updater: Updater, timer: PhaseTimer) -> Taken:
+        return grpo_step(self, trainer, updater, timer)
+
+    def example(self, typical: Typical) -> Example:
+        """Groups of answers alike, collated in as many parts as those with pictures of later turns need."""
+        run, train = self.run, self.run.train
+        parts, zeros = answer_parts(run), np.zeros(len(typical.answer), np.float32)
+        size, count = run.rollout.group_size // len(parts), train.micro_prompts
+        answer = typical.conversation or Trajectory.of_one_turn(typical.answer, zeros, zeros, "stop", 0, 0)
+        batch = rollout_batch(
+            [typical.prompt] * count,
+            [[answer] * size] * count,
+            np.zeros((count, size)),
+            np.ones((count, size), bool),
+            self.setup.buckets,
+        )
+        assert batch.policy is not None
+        logp: Any = np.zeros(np.shape(batch.answers.tokens), np.float32)
+        reference, several = self.needs_reference(run), train.prompts != train.update_prompts
+        policy = dataclasses.replace(
+            batch.policy, ref_logp=logp if reference else None, old_logp=logp if several else None
+        )
+        batch = dataclasses.replace(batch, policy=policy)
+        cut = split_answers(batch, train.micro_answers)
+        return Example(batch, cut, len(parts), reference + several, ("entropy",))
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Sums of the objective over a micro-batch."""
@@ -292,32 +332,7 @@ class Grpo:
         """Everything that is logged of a step; `sums` of its optimizer steps together, None when no group had a
         gradient.
         """
-        lengths = np.array([[len(t) for t in group] for group in rollout.groups])
-        stopped = np.array([[t.finish_reason == "stop" for t in group] for group in rollout.groups])
-        families = np.array([q.record.family or q.record.question_type for q in rollout.questions])
-        out = {
-            "reward/mean": float(np.nanmean(rollout.rewards)),
-            "pass_rate": float(np.nanmean(rollout.correct)),
-            "group/std": float(np.nanmean(np.nanstd(rollout.rewards, axis=1, ddof=1))),
-            "group/no_gradient": float(rollout.constant.mean()),
-            "group/all_correct": float((np.nanmin(rollout.correct, axis=1) == 1).mean()),
-            "group/none_correct": float((np.nanmax(rollout.correct, axis=1) == 0).mean()),
-            "length/mean": float(lengths.mean()),
-            "length/max": float(lengths.max()),
-            "length/truncated": float(1 - stopped.mean()),
-            "reward/excluded": float(np.isnan(rollout.rewards).mean()),
-        }
-        if self.run.rollout.turns > 1:
-            answers = [t for group in rollout.groups for t in group]
-            out |= {
-                "turns/mean": float(np.mean([replies(t) for t in answers])),
-                "turns/drawn": float(np.mean([drawn_pictures(t) for t in answers])),
-            }
-        formats = [o.format for group in rollout.outcomes for o in group if o.format is not None]
-        if formats:
-            out["format/share"] = float(np.mean(formats))
-        for family in sorted(set(families)):
-            out[f"reward/{family}"] = float(np.nanmean(rollout.rewards[families == family]))
+        out = rollout.metrics(turns=self.run.rollout.turns > 1)
         if sums is not None:
             means = {
                 k: float(v)
@@ -345,6 +360,71 @@ class Grpo:
             if "kl_ref" in means:
                 out["kl/reference"] = means["kl_ref"]
         return out
+
+
+def grpo_step(method: Grpo, trainer: Trainer, updater: Updater, timer: PhaseTimer) -> Taken:
+    """Rolls out until the batch is full of groups with a gradient (one round unless refill is on), then updates on it.
+    With overlap the first round was sampled a step ago, and the next step's is sampled before this one's scores are
+    waited for: the device works while judges and rules do. One thread gives out all device work, so processes cannot
+    get out of order.
+    """
+    setup, run = trainer.setup, trainer.setup.run
+    params = setup.params(trainer.state.params)
+    method.curriculum.advance(trainer.step)
+
+    def sample(count: int, step: int, first: int) -> Sampled:
+        with timer("data"):
+            questions = trainer.pipeline.take(count)
+        return method.sample(questions, params, step, first, timer)
+
+    sampled, method.ahead = method.ahead, None
+    stale = sampled is not None
+    rounds: list[Rollout] = []
+    while (need := method.refill.need()) and (not rounds or run.algorithm.refill_rounds > 1):
+        sampled = sampled or sample(need, trainer.step, sum(len(r.questions) for r in rounds))
+        if run.rollout.overlap and not rounds and trainer.step + 1 < run.train.steps:
+            method.ahead = sample(run.train.prompts, trainer.step + 1, 0)
+        rounds.append(method.collect(sampled, timer, stale=stale and not rounds))
+        method.refill.add([(rounds[-1], i) for i in range(len(rounds[-1].questions))], rounds[-1].reasons)
+        for asked, row, reason in zip(rounds[-1].questions, rounds[-1].outcomes, rounds[-1].reasons):
+            method.curriculum.observe(asked.record, [o.correct for o in row], dropped=reason, source=asked.dataset)
+        sampled = None
+    kept, counts = method.refill.take()
+    if run.curriculum.mixture_strength:
+        names = [source.name for source in trainer.pipeline.sources]
+        base = run.data.weights or [float(len(source)) for source in trainer.pipeline.sources]
+        pipeline: Any = trainer.pipeline
+        pipeline.weights = method.curriculum.mixture_weights(names, base)
+    rollout = Rollout.concatenate(rounds) if run.algorithm.refill_rounds <= 1 or not kept else Rollout.select(kept)
+    reference = None if trainer.reference.params is None else setup.params(trainer.reference.params)
+    taken: list[dict[str, Any]] = []
+    extra: dict[str, float] = {}
+    for batches, count in method.minibatches(rollout, params, reference, timer):
+        if method.initial is not None and (trainer.step + 1) % run.log.initial_kl_every == 0 and not extra:
+            with timer("initial_kl"):
+                extra = {"kl/initial": method.scorer.kl_of_rollout(batches, setup.params(method.initial))}
+        with timer("update"):
+            trainer.state, sums = updater(
+                trainer.state, setup.frozen, batches, count, {"entropy": np.float32(method.entropy.active)}
+            )
+            taken.append(jax.device_get(sums))
+            keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [q.record_id for q in rollout.questions])
+    metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None)
+    metrics |= counts.metrics() | (method.curriculum.metrics() if run.curriculum.enabled else {})
+    if "entropy" in metrics:
+        metrics["entropy/coef"] = method.entropy.update(metrics["entropy"])
+    return (
+        rollout.questions,
+        metrics | step_sums(taken),
+        rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup),
+    )
+
+
+def gallery_groups(settings: LogSettings, step: int) -> int:
+    """How many groups of a step go to the gallery."""
+    return (
+        settings.gallery_groups if settings.gallery_every and (step % settings.gallery_every == 0 or step == 1) else 0
+    )
 
 
 def _filled(rows: list[int], size: int) -> list[int]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import QuestionSource
-from spatial_jax.metrics import is_primary, run_facts, steady_lines
+from spatial_jax.metrics import is_primary, steady_lines
 from spatial_jax.rewards.base import Context
 from spatial_jax.rewards.lint import lint_records
 from spatial_jax.rewards.probe import probe_reward
@@ -30,7 +29,7 @@ from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import parameter_table
 
 if TYPE_CHECKING:
-    from spatial_jax.training.loop import Trainer
+    from spatial_jax.training.trainer import Trainer
 
 LINTED = 16  # records a dataset
 JUDGED = 2  # of them, where a judge grades every answer
@@ -207,7 +206,7 @@ def program_bytes(setup: Setup) -> dict[str, int]:
     shapes = abstract_setup(run, setup.policy.config, setup.mesh)
     work = Work(most_pixels(run, setup.policy.config.vision), run.rollout.total_tokens)
     programs = training_programs(shapes, work)
-    if run.train.method == "grpo":
+    if setup.method.samples:
         programs += rollout_programs(shapes, work)
     needed, known = {}, state_bytes(setup.start.params, setup.frozen)  # known: arguments that the state counts already
     for program in programs:
@@ -245,7 +244,7 @@ def check_programs(setup: Setup, trainer: Trainer) -> None:
     step. ValueError if not.
     """
     limit = device_limit()
-    if limit is None or setup.run.train.method == "align":
+    if limit is None or not setup.method.planned:
         return
     try:
         needed = program_bytes(setup)
@@ -263,9 +262,7 @@ def check_programs(setup: Setup, trainer: Trainer) -> None:
 
 def held_bytes(setup: Setup, trainer: Trainer) -> int:
     """Bytes of a device that parameters, optimizer and references take."""
-    own = (
-        setup.start.params if setup.run.train.method == "dpo" else None
-    )  # DPO's reference is another copy of what trains
+    own = setup.start.params if setup.method.keeps_reference else None  # another copy of what trains
     return state_bytes(trainer.state, trainer.reference.params, setup.frozen, own)
 
 
@@ -291,5 +288,5 @@ def announce(setup: Setup, trainer: Trainer) -> None:
     print(f"  {memory_line(held_bytes(setup, trainer), device_limit())}", flush=True)
     for part, trainable, total in parameter_table(trainer.state.params, setup.frozen):
         print(f"  {part:<16} {trainable:>15,} of {total:,} parameters train", flush=True)
-    for line in steady_lines(run_facts(dataclasses.asdict(run)), ("clip/fraction", "ratio/mean", "kl/old")):
+    for line in steady_lines(trainer.facts, ("clip/fraction", "ratio/mean", "kl/old")):
         print(f"  {line}", flush=True)

@@ -7,7 +7,8 @@ Defaults are Li 2025's where the paper states a value and Skywork-OR1's or EasyR
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from collections.abc import Iterable
+from typing import Annotated, Literal
 
 from spatial_jax.forms import FormName, get_form
 from spatial_jax.processing.buckets import PATCH_BUCKETS
@@ -15,6 +16,7 @@ from spatial_jax.ranges import (
     Above1,
     Axis,
     Buckets,
+    Choice,
     Count,
     Finite,
     NotNegative,
@@ -208,9 +210,18 @@ class MeshSettings:
     tensor: Axis = 1  # devices that share each layer
 
 
+def _method_names() -> Iterable[str]:
+    from spatial_jax.training.methods import METHODS  # the methods read these settings
+
+    return METHODS
+
+
+MethodName = Annotated[str, Choice(_method_names)]
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainSettings:
-    method: Literal["align", "sft", "dpo", "grpo"] = "grpo"  # align: words for what a fresh policy sees
+    method: MethodName = "grpo"  # align: words for what a fresh policy sees
     steps: Count = 1000  # rollouts with their updates (GRPO), or batches
     prompts: Count = 256  # prompts a rollout (GRPO) or examples a step (SFT, DPO)
     update_prompts: Count = 256  # prompts an optimizer step; fewer than `prompts`: several steps a rollout
@@ -246,8 +257,10 @@ class RunConfig:
 
     def check(self) -> None:
         """Raises ValueError, one line, where a value is out of its range or two contradict each other."""
+        from spatial_jax.training.method import method_of  # the methods read these settings
+
         check_ranges(self)
-        train = self.train
+        train, method = self.train, method_of(self)
         if self.entropy.low > self.entropy.high:
             raise ValueError(
                 f"config.entropy.low = {self.entropy.low} is above config.entropy.high = {self.entropy.high}"
@@ -264,29 +277,21 @@ class RunConfig:
             )
         if self.data.weights and len(self.data.weights) != len(self.data.paths):
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
-        if train.method == "grpo" and self.rollout.group_size < 2:
-            raise ValueError("config.rollout.group_size must be at least 2: a lone answer has no advantage")
-        if self.rollout.overlap and (train.method != "grpo" or self.algorithm.is_cap is None):
+        if self.rollout.overlap and (not method.samples or self.algorithm.is_cap is None):
             raise ValueError(
-                "config.rollout.overlap trains on answers of the policy before the last update: it needs method 'grpo'"
-                " and their importance correction; set config.algorithm.is_cap (2.0 is usual)"
+                "config.rollout.overlap trains on answers of the policy before the last update: it needs a method that"
+                " samples (grpo) and their importance correction; set config.algorithm.is_cap (2.0 is usual)"
             )
         rollout = self.rollout
-        if train.method == "grpo" and (rollout.temperature == 0 or rollout.top_k == 1):
-            raise ValueError(
-                f"config.rollout: temperature {rollout.temperature:g} with top_k {rollout.top_k} gives every question"
-                " the same answer group_size times, so no group would have a gradient; set temperature to 1 and top_k"
-                " to 0"
-            )
         if rollout.turns > 1 and (
             not get_form(self.data.prompt_mode).several_turns
-            or train.method not in ("sft", "grpo")
+            or not method.turns
             or rollout.overlap
             or self.data.together > 1
         ):
             raise ValueError(
-                "config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and method 'sft' or 'grpo', and"
-                " does not go with rollout.overlap or data.together"
+                "config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and a method that can teach"
+                " turns (sft, grpo), and does not go with rollout.overlap or data.together"
             )
         least = min(rollout.turns, 2)
         if rollout.total_tokens < least * rollout.max_new_tokens:
@@ -301,22 +306,11 @@ class RunConfig:
             )
         if self.reference.mode == "val_plateau" and not self.validation.every:
             raise ValueError("config.reference.mode = 'val_plateau' needs validations: set config.validation.every")
-        if self.validation.every and train.method == "align":
+        if self.validation.every and not method.asks:
             raise ValueError("config.validation.every: alignment has no questions to validate on; set it to 0")
         if self.validation.samples > 1 and not self.validation.temperature:
             raise ValueError(
                 "config.validation.samples > 1 with temperature 0 would repeat one answer; set"
                 " config.validation.temperature"
             )
-
-    @property
-    def needs_reference(self) -> bool:
-        """Whether a KL reference is kept: DPO caches its own, and without a KL term there is nothing to compare
-        with.
-        """
-        return self.train.method == "grpo" and self.algorithm.kl_coef > 0
-
-    @property
-    def scores_reference(self) -> bool:
-        """Whether answers are scored by a reference at all, whoever keeps it."""
-        return self.needs_reference or self.train.method == "dpo"
+        method.check(self)

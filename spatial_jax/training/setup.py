@@ -23,6 +23,7 @@ from spatial_jax.parallel.rules import batch_parts, shard_params
 from spatial_jax.processing.processor import Processor
 from spatial_jax.rl.pass_rates import pass_rate_asking
 from spatial_jax.training.batches import Buckets
+from spatial_jax.training.method import Method, method_of
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.state import Params, TrainState, init_state
@@ -46,6 +47,10 @@ class Setup:
     processor: Processor
     buckets: Buckets
     start: TrainState
+
+    @property
+    def method(self) -> type[Method]:
+        return method_of(self.run)
 
     @property
     def graphdef(self) -> nnx.GraphDef:
@@ -88,12 +93,13 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
     limit answers: they end where their demonstrations end.
     """
     data, rollout = run.data, run.rollout
-    if run.train.method == "align":
+    method = method_of(run)
+    if not method.asks:
         return None
     return Asking(
         data.prompt_mode,
         data.system,
-        rollout.max_new_tokens if run.train.method == "grpo" else None,
+        rollout.max_new_tokens if method.samples else None,
         rollout.turns,
         rollout.max_pictures if rollout.turns > 1 else None,
         run.model.position_rule,

@@ -10,12 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.training.batches import Buckets, GroupBatch, Target, shared_length, target_batch, turns_batch
-from spatial_jax.training.demonstrations import demonstration
+from spatial_jax.training.demonstrations import demonstration, demonstration_check
+from spatial_jax.training.method import Example, Stream, Typical
+from spatial_jax.training.questions import Check, question_stream
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
+from spatial_jax.training.supervised import Supervised
 
 
 def by_picture(questions: Sequence[EncodedQuestion], most: int, buckets: Buckets) -> list[list[EncodedQuestion]]:
@@ -36,11 +39,29 @@ def _power_of_two(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
-class Sft:
+class Sft(Supervised):
     """Batches and loss of supervised fine-tuning."""
+
+    turns = True
 
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run
+
+    def stream(self) -> Stream:
+        """Questions whose written answer fits, and whose demonstrated turns can be played."""
+        data, rollout = self.run.data, self.run.rollout
+        longest = max(rollout.answer_buckets) - 1  # a prompt's last token goes with the answer
+
+        def check(encoder: QuestionEncoder) -> Check | None:
+            return demonstration_check(encoder, rollout, longest) if rollout.turns > 1 else None
+
+        return question_stream(
+            self.setup,
+            prompt_tokens=max(data.prompt_buckets) + 1,
+            target_tokens=longest,
+            check=check,
+            together=data.together,
+        )
 
     def loss(self, model: Any, batch: GroupBatch, coefficients: Coefficients) -> dict[str, jax.Array]:
         """Summed negative log-likelihood of the answer tokens, their number, and the summed entropy there."""
@@ -90,6 +111,16 @@ class Sft:
                 )
             )
         return batches
+
+    def example(self, typical: Typical) -> Example:
+        """Questions alone on their picture, or answers of turns."""
+        count, buckets = self.run.train.micro_prompts, self.setup.buckets
+        if typical.conversation is not None:
+            batch = turns_batch([typical.prompt] * count, [typical.conversation] * count, buckets)
+        else:
+            answer = typical.answer[: max(buckets.answer) - 1]  # the prompt's last token stands before it
+            batch = target_batch([[Target(typical.prompt, answer)]] * count, buckets, 1)
+        return Example(batch, [batch])
 
     def metrics(self, questions: Sequence[EncodedQuestion], sums: dict[str, Any]) -> dict[str, float]:
         """Loss and entropy a token."""

@@ -76,10 +76,10 @@ def settings(method="grpo", update_prompts=8, **rollout):
 @pytest.mark.parametrize("method", ["align", "sft", "dpo"])
 def test_what_settles_in_supervised_training_is_no_alarm(method):
     rows = history(loss=[3.0 - 0.02 * i for i in range(100)], entropy=[2.0 - 0.0199 * i for i in range(100)])
-    assert scan_alarms(rows, facts=run_facts(settings(method))) == []
+    assert scan_alarms(rows, facts=run_facts(settings(method), rows)) == []
     assert scan_alarms(rows) == []  # nor where no settings were kept: nothing there was sampled
     rows[-1]["loss"] = float("nan")
-    assert [span.name for span in scan_alarms(rows, facts=run_facts(settings(method)))] == ["not finite"]
+    assert [span.name for span in scan_alarms(rows, facts=run_facts(settings(method), rows))] == ["not finite"]
 
 
 @pytest.mark.parametrize(

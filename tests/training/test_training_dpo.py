@@ -14,7 +14,6 @@ from spatial_jax.data.fresh import SIZES
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.models import QwenVL, read_config, save_pretrained, split_model
 from spatial_jax.training.dpo import Dpo
-from spatial_jax.training.loop import make_pipeline
 from spatial_jax.training.setup import make_setup
 
 
@@ -86,9 +85,9 @@ def test_a_run_counts_what_it_leaves_out_and_ends_where_that_is_everything(dpo, 
         setup = dataclasses.replace(method.setup, run=dataclasses.replace(method.run, data=data))
         if name == "none":
             with pytest.raises(ValueError, match=r"no record of split train can be used.*no wrong answer"):
-                make_pipeline(setup, pairs=Dpo(setup).pairs)
+                Dpo(setup).stream()
         else:
-            assert len(make_pipeline(setup, pairs=Dpo(setup).pairs).sources[0]) == 3
+            assert len(Dpo(setup).stream().sources[0]) == 3
             assert (
                 "2 record(s) left out: no wrong answer of the right one's form can be made (reward word)" in caplog.text
             )

@@ -20,7 +20,7 @@ from spatial_jax.processing import Processor
 from spatial_jax.rollout import environment
 from spatial_jax.training.batches import turns_batch
 from spatial_jax.training.demonstrations import demonstration
-from spatial_jax.training.loop import make_pipeline, train
+from spatial_jax.training.loop import train
 from spatial_jax.training.preflight import program_bytes
 from spatial_jax.training.setup import make_setup
 from tests.tiny_worlds import make_world
@@ -73,7 +73,7 @@ def settings(arg, world, policy, **changes):
 def demonstrated(world):
     """(setup, samples) of a supervised run."""
     setup = make_setup(settings("sft", world, world / "policy"), world)
-    pipeline = make_pipeline(setup)
+    pipeline = setup.method(setup).stream()
     samples = pipeline.take(12)
     pipeline.close()
     return setup, samples

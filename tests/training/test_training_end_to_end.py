@@ -15,12 +15,14 @@ from spatial_jax.data.asked import read_asking
 from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rate_history
 from spatial_jax.models import load_pretrained
 from spatial_jax.training import loop, preflight
-from spatial_jax.training.loop import make_trainer, train
+from spatial_jax.training.grpo import Grpo
+from spatial_jax.training.loop import train
+from spatial_jax.training.methods import METHODS
 from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.preflight import program_bytes, programs_line
 from spatial_jax.training.setup import make_setup
-from spatial_jax.training.sft import Sft
 from spatial_jax.training.skipped import keep_skipped
+from spatial_jax.training.trainer import make_trainer
 from spatial_jax.training.update import Updater
 from tests.tiny_worlds import make_world
 
@@ -85,7 +87,8 @@ def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
             rollout=dataclasses.replace(run.rollout, answer_buckets=(bucket,), max_new_tokens=bucket),
         )
         caplog.clear()
-        pipeline = loop.make_pipeline(make_setup(tight, world))
+        setup = make_setup(tight, world)
+        pipeline = setup.method(setup).stream()
         assert f"more than {left} target tokens (add an answer bucket)" in caplog.text
         assert all(len(sample.target_ids) <= left for sample in pipeline.take(20))
         pipeline.close()
@@ -213,7 +216,7 @@ def test_kl_in_the_reward_and_to_the_start(world, sft, tmp_path):
 def test_a_batch_that_is_not_finite_changes_nothing_and_is_kept(world, sft, tmp_path):
     setup = make_setup(settings("sft", world, sft / "export", "questions", steps=1), tmp_path)
     trainer = make_trainer(setup)
-    method = Sft(setup)
+    method = trainer.method
     samples = trainer.pipeline.take(4)
     ((batches, count),) = method.minibatches(samples)
     before = jax.tree.map(np.asarray, trainer.state.params)
@@ -326,7 +329,7 @@ def overlapped(run, folder, overlap=True, rate=1e-3):
 def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tmp_path, monkeypatch):
     events = []
 
-    class Noted(loop.Grpo):
+    class Noted(Grpo):
         def sample(self, samples, params, step, first, timer):
             events.append(("sample", step))
             return super().sample(samples, params, step, first, timer)
@@ -335,7 +338,7 @@ def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tm
             events.append(("collect", None))
             return super().collect(sampled, timer, stale=stale)
 
-    monkeypatch.setattr(loop, "Grpo", Noted)
+    monkeypatch.setitem(METHODS, "grpo", Noted)
     run = overlapped(settings("grpo", world, sft / "export", "questions", steps=3), tmp_path)
     assert train(run, tmp_path) == 0
     assert events == [

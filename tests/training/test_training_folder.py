@@ -16,6 +16,7 @@ from spatial_jax.metrics import read_metrics
 from spatial_jax.models import load_pretrained
 from spatial_jax.training import loop
 from spatial_jax.training.loop import train
+from spatial_jax.training.sft import Sft
 from tests.kills import killed_at
 from tests.tiny_worlds import make_world
 from tests.training.test_training_end_to_end import settings
@@ -145,13 +146,13 @@ def test_two_trainings_do_not_share_a_folder_and_nothing_of_the_first_is_touched
 
 def test_a_folder_that_is_deleted_while_the_run_goes_ends_it(world, run_folder, monkeypatch):
     run = told(world, train={"steps": 3})
-    step = loop.supervised_step
+    step = Sft.step
 
     def deleted(*arguments):
         shutil.rmtree(run_folder)
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "supervised_step", deleted)
+    monkeypatch.setattr(Sft, "step", deleted)
     with pytest.raises(FolderTaken, match="was deleted or moved while the training was going"):
         train(run, run_folder)
     assert not (run_folder / "checkpoints").exists()

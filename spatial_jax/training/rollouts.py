@@ -1,0 +1,117 @@
+"""What one rollout brought: groups of answers with their scores, as one table that can be cut and put together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.rewards.scoring import Outcome
+from spatial_jax.rl.advantages import constant_groups
+from spatial_jax.rollout.environment import drawn_pictures, replies
+from spatial_jax.rollout.types import Trajectory
+from spatial_jax.training.answers import drawing_environment
+from spatial_jax.training.setup import Setup
+
+
+@dataclasses.dataclass
+class Rollout:
+    """b sampled groups with everything that was found out about them; arrays [b, g]."""
+
+    questions: list[EncodedQuestion]
+    groups: list[list[Trajectory]]
+    texts: list[list[str]]
+    outcomes: list[list[Outcome]]
+    rewards: np.ndarray  # NaN where there is no score
+    correct: np.ndarray  # NaN likewise
+    advantages: np.ndarray
+    reasons: list[str | None]  # why a group gives no gradient worth having; None where it does
+    stale: bool = False  # sampled by the policy before the last update
+
+    @property
+    def constant(self) -> np.ndarray:
+        """[b] groups whose scored answers all earn exactly the same."""
+        return constant_groups(self.rewards)
+
+    @classmethod
+    def select(cls, rows: Sequence[tuple[Rollout, int]]) -> Rollout:
+        """These rows of these rollouts as one."""
+        lists: dict[str, Any] = {
+            f.name: [getattr(rollout, f.name)[i] for rollout, i in rows]
+            for f in dataclasses.fields(cls)
+            if f.name != "stale"
+        }
+        columns: dict[str, Any] = {
+            name: np.stack(values) if isinstance(values[0], np.ndarray) else values for name, values in lists.items()
+        }
+        return cls(**columns, stale=any(rollout.stale for rollout, _ in rows))
+
+    @classmethod
+    def concatenate(cls, rollouts: Sequence[Rollout]) -> Rollout:
+        """All rows of several rollouts."""
+        return (
+            rollouts[0]
+            if len(rollouts) == 1
+            else cls.select([(r, i) for r in rollouts for i in range(len(r.questions))])
+        )
+
+    def gallery(self, count: int, setup: Setup) -> list[dict[str, Any]]:
+        """The first `count` groups for the gallery, with what was drawn for them."""
+        entries = []
+        for i in range(min(count, len(self.questions))):
+            question = self.questions[i]
+            answers = [
+                {
+                    "text": text,
+                    "reward": float(self.rewards[i, j]),
+                    "advantage": float(self.advantages[i, j]),
+                    "correct": bool(self.correct[i, j] == 1),
+                    "finish_reason": self.groups[i][j].finish_reason,
+                    "length": len(self.groups[i][j]),
+                }
+                for j, text in enumerate(self.texts[i])
+            ]
+            if setup.run.rollout.turns > 1:
+                environment = drawing_environment(setup, [question])
+                answers = [
+                    {**answer, "drawn": environment.shown(dataclasses.replace(t, prompt_index=0))}
+                    for answer, t in zip(answers, self.groups[i])
+                ]
+            size = list(question.prompt.model_sizes[0]) if question.prompt.model_sizes else None
+            entries.append(
+                {"record": question.record.as_dict(), "model_size": size, "answers": answers, "phase": "train"}
+            )
+        return entries
+
+    def metrics(self, *, turns: bool) -> dict[str, float]:
+        """What is logged of the answers; `turns`: they may have several."""
+        lengths = np.array([[len(t) for t in group] for group in self.groups])
+        stopped = np.array([[t.finish_reason == "stop" for t in group] for group in self.groups])
+        families = np.array([q.record.family or q.record.question_type for q in self.questions])
+        out = {
+            "reward/mean": float(np.nanmean(self.rewards)),
+            "pass_rate": float(np.nanmean(self.correct)),
+            "group/std": float(np.nanmean(np.nanstd(self.rewards, axis=1, ddof=1))),
+            "group/no_gradient": float(self.constant.mean()),
+            "group/all_correct": float((np.nanmin(self.correct, axis=1) == 1).mean()),
+            "group/none_correct": float((np.nanmax(self.correct, axis=1) == 0).mean()),
+            "length/mean": float(lengths.mean()),
+            "length/max": float(lengths.max()),
+            "length/truncated": float(1 - stopped.mean()),
+            "reward/excluded": float(np.isnan(self.rewards).mean()),
+        }
+        if turns:
+            answers = [t for group in self.groups for t in group]
+            out |= {
+                "turns/mean": float(np.mean([replies(t) for t in answers])),
+                "turns/drawn": float(np.mean([drawn_pictures(t) for t in answers])),
+            }
+        formats = [o.format for group in self.outcomes for o in group if o.format is not None]
+        if formats:
+            out["format/share"] = float(np.mean(formats))
+        for family in sorted(set(families)):
+            out[f"reward/{family}"] = float(np.nanmean(self.rewards[families == family]))
+        return out
