@@ -99,6 +99,13 @@ def param_shardings(shapes: Any, axes: Any, mesh: Mesh, rules: Rules = DEFAULT_R
     return jax.tree_util.tree_map_with_path(one, shapes, axes)
 
 
+def shapes_with_shardings(shapes: Any, shardings: Any) -> Any:
+    """A tree of ShapeDtypeStructs with these shardings."""
+    return jax.tree.map(
+        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings
+    )
+
+
 def shard_params(params: Any, axes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> Any:
     """The parameters placed on the mesh."""
     return jax.device_put(params, param_shardings(params, axes, mesh, rules))

@@ -19,13 +19,11 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.lora import LoraConfig, add_lora
 from spatial_jax.models.policy import Policy
 from spatial_jax.models.qwen_vl import abstract_model
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.models.trainable import split_params, trainable_mask
-from spatial_jax.parallel.rules import batch_parts
+from spatial_jax.parallel.rules import batch_parts, shapes_with_shardings
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part
@@ -34,12 +32,10 @@ from spatial_jax.rollout.state import Draw
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
-from spatial_jax.training.batches import Buckets, GroupBatch
+from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.method import Example, Typical
-from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
-from spatial_jax.training.setup import Setup
-from spatial_jax.training.state import TrainState, optimizer_shardings
+from spatial_jax.training.setup import Setup, Weights, make_setup
 from spatial_jax.training.update import Updater, batch_shardings, group_axis
 
 # Words of a question and its chat template beside its picture.
@@ -92,49 +88,20 @@ class Program:
 
 
 def abstract_setup(run: RunConfig, config: ModelConfig, mesh: Mesh | None) -> Setup:
-    """What `make_setup` gives, with ShapeDtypeStructs for arrays."""
-    model = run.model
-    graphdef, params = abstract_model(config, model.dtype, model.param_dtype)
-    lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
-    if lora is not None:
-        kept: list[Any] = []
+    """A run's setup of shapes alone."""
+    return make_setup(run, Path(), abstract_weights(run, config, mesh))
 
-        def with_adapters(params):
-            kept[:] = [add_lora(config, graphdef, params, lora)]
-            return kept[0][1]
 
-        params = jax.eval_shape(with_adapters, params)
-        graphdef = kept[0][0]
+def abstract_weights(run: RunConfig, config: ModelConfig, mesh: Mesh | None) -> Weights:
+    """A policy of these sizes whose parameters are shapes with shardings, and the part of a processor that shapes
+    programs.
+    """
+    graphdef, params = abstract_model(config, run.model.dtype, run.model.param_dtype)
     if mesh is not None:
-        params = _with_shardings(params, model_shardings(config, params, mesh, lora=lora))
-    trainable, frozen = split_params(params, trainable_mask(params, model.freeze, ("lora",) if lora else ()))
-    steps = run.train.steps * (run.train.prompts // run.train.update_prompts)
-    optimizer = make_optimizer(run.optimizer, steps)
-    moments = jax.eval_shape(optimizer.init, trainable)
-    step: Any = jax.ShapeDtypeStruct((), jnp.int32)
-    if mesh is not None:
-        moments = _with_shardings(moments, optimizer_shardings(trainable, moments))
-        step = jax.ShapeDtypeStruct((), jnp.int32, sharding=NamedSharding(mesh, PartitionSpec()))
-    vocabulary = config.text.vocab_size
-    tokens: Any = Tokens(config.pad_token_id or 0, (vocabulary - 2,), (config.image_token_id, config.video_token_id))
-    buckets = Buckets(
-        run.data.prompt_buckets,
-        run.rollout.answer_buckets,
-        run.data.patch_buckets,
-        tokens.pad_id,
-        _narrow(config.vision),
-        batch_parts(mesh),
-    )
-    policy = Policy(config, graphdef, params, None, mesh)
-    return Setup(
-        run, Path(), policy, mesh, lora, frozen, optimizer, steps, tokens, buckets, TrainState(step, trainable, moments)
-    )
-
-
-def _with_shardings(shapes: Any, shardings: Any) -> Any:
-    return jax.tree.map(
-        lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where), shapes, shardings
-    )
+        params = shapes_with_shardings(params, model_shardings(config, params, mesh))
+    banned = (config.image_token_id, config.video_token_id)
+    tokens: Any = Tokens(config.pad_token_id or 0, (config.text.vocab_size - 2,), banned)
+    return Weights(Policy(config, graphdef, params, None, mesh), tokens, mesh, _narrow(config.vision))
 
 
 def _narrow(vision: VisionConfig) -> VisionConfig:
@@ -220,7 +187,7 @@ def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
         return jax.ShapeDtypeStruct((leaf.shape[0], config.patch_dim) if patches else leaf.shape, leaf.dtype)
 
     shapes = jax.tree_util.tree_map_with_path(shape, batch)
-    return shapes if mesh is None else _with_shardings(shapes, batch_shardings(shapes, mesh, group_axis))
+    return shapes if mesh is None else shapes_with_shardings(shapes, batch_shardings(shapes, mesh, group_axis))
 
 
 def example(setup: Setup, work: Work) -> Example:

@@ -17,16 +17,17 @@ from spatial_jax.metrics import is_primary
 from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
 from spatial_jax.models.policy import Policy, load_pretrained, replaced_checkpoint, save_pretrained
 from spatial_jax.models.sharding import param_axes
+from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.models.trainable import join_params, split_params, trainable_mask
 from spatial_jax.parallel.mesh import make_mesh
-from spatial_jax.parallel.rules import batch_parts, shard_params
+from spatial_jax.parallel.rules import batch_parts, param_shardings, shapes_with_shardings, shard_params
 from spatial_jax.processing.processor import Processor
 from spatial_jax.rl.pass_rates import pass_rate_asking
 from spatial_jax.training.batches import Buckets
 from spatial_jax.training.method import Method, method_of
 from spatial_jax.training.optimizer import make_optimizer
 from spatial_jax.training.settings import RunConfig
-from spatial_jax.training.state import Params, TrainState, init_state
+from spatial_jax.training.state import Params, TrainState, init_state, is_abstract
 
 _EXAMPLES = {"model.path": "DIR (a checkpoint's folder, or a hub name)", "data.paths": "'(\"DIR\",)'"}
 log = logging.getLogger(__name__)
@@ -136,40 +137,74 @@ def check_inputs(run: RunConfig) -> None:
             raise ValueError(f"config.{key} is not set; give --config.{key}={_EXAMPLES[key]}")
 
 
-def make_setup(run: RunConfig, workdir: Path) -> Setup:
-    """Loads the policy and builds what surrounds it. Errors are one line that names the setting."""
-    mesh = run_mesh(run)
-    model = run.model
+@dataclasses.dataclass
+class Weights:
+    """A policy on its mesh with its processor: read from a checkpoint, or shapes alone. `vision`: what batches are
+    collated for, where that is not the policy's own tower.
+    """
+
+    policy: Policy
+    processor: Processor
+    mesh: Mesh | None
+    vision: VisionConfig | None = None
+
+
+def load_weights(run: RunConfig) -> Weights:
+    """The checkpoint that a run begins with. Errors are one line that names the setting."""
+    mesh, model, data = run_mesh(run), run.model, run.data
     policy = load_pretrained(
         model.path, dtype=model.dtype, mesh=mesh, param_dtype=model.param_dtype, position_rule=model.position_rule
     )
     processor = Processor.from_pretrained(
         policy.directory or model.path,
-        min_pixels=run.data.min_pixels,
-        max_pixels=run.data.max_pixels,
+        min_pixels=data.min_pixels,
+        max_pixels=data.max_pixels,
         position_rule=model.position_rule,
-        video_min_pixels=run.data.video_min_pixels,
-        video_max_pixels=run.data.video_max_pixels,
+        video_min_pixels=data.video_min_pixels,
+        video_max_pixels=data.video_max_pixels,
     )
     compare_asking(run, policy.directory or model.path, processor)
+    return Weights(policy, processor, mesh)
+
+
+def make_setup(run: RunConfig, workdir: Path, weights: Weights | None = None) -> Setup:
+    """What surrounds the policy; `weights` of the run's checkpoint, unless they are given. Of shapes everything else is
+    shapes, too.
+    """
+    weights = weights or load_weights(run)
+    policy, mesh, model = weights.policy, weights.mesh, run.model
     lora = LoraConfig(model.lora_rank, model.lora_alpha, model.lora_targets) if model.lora_rank else None
     if lora is not None:
-        policy.graphdef, policy.params = add_lora(policy.config, policy.graphdef, policy.params, lora)
-        if mesh is not None:  # the adapters are made on one device; the base is where it belongs already
-            policy.params = shard_params(policy.params, param_axes(policy.config, lora), mesh)
-    trainable, frozen = split_params(
-        policy.params, trainable_mask(policy.params, model.freeze, ("lora",) if lora else ())
-    )
+        policy.graphdef, policy.params = with_adapters(policy, lora, mesh)
+    mask = trainable_mask(policy.params, model.freeze, ("lora",) if lora else ())
+    trainable, frozen = split_params(policy.params, mask)
     steps = run.train.steps * (run.train.prompts // run.train.update_prompts)
     optimizer = make_optimizer(run.optimizer, steps)
     buckets = Buckets(
         run.data.prompt_buckets,
         run.rollout.answer_buckets,
         run.data.patch_buckets,
-        processor.pad_id,
-        policy.config.vision,
+        weights.processor.pad_id,
+        weights.vision or policy.config.vision,
         batch_parts(mesh),
     )
-    return Setup(
-        run, workdir, policy, mesh, lora, frozen, optimizer, steps, processor, buckets, init_state(trainable, optimizer)
-    )
+    start = init_state(trainable, optimizer)
+    return Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, weights.processor, buckets, start)
+
+
+def with_adapters(policy: Policy, lora: LoraConfig, mesh: Mesh | None) -> tuple[Any, Any]:
+    """(graphdef, parameters) of the policy with new adapters, which are made on one device and go to their places: the
+    base is there already.
+    """
+    made: list[Any] = []
+
+    def add(params: Any) -> Any:
+        made[:] = add_lora(policy.config, policy.graphdef, params, lora)
+        return made[1]
+
+    params = jax.eval_shape(add, policy.params) if is_abstract(policy.params) else add(policy.params)
+    if mesh is not None and is_abstract(params):
+        params = shapes_with_shardings(params, param_shardings(params, param_axes(policy.config, lora), mesh))
+    elif mesh is not None:
+        params = shard_params(params, param_axes(policy.config, lora), mesh)
+    return made[0], params

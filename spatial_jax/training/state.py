@@ -12,6 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spatial_jax.models.trainable import group_of
 from spatial_jax.models.trees import leaf_paths
+from spatial_jax.parallel.rules import shapes_with_shardings
 
 Params = nnx.State
 Coefficients = dict[str, Any]
@@ -26,11 +27,22 @@ class TrainState:
     opt_state: Any
 
 
+def is_abstract(tree: Any) -> bool:
+    """Whether a tree holds shapes where a run holds arrays."""
+    return any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(tree))
+
+
 def init_state(trainable: Params, optimizer: optax.GradientTransformation) -> TrainState:
-    """Step 0."""
+    """Step 0; of shapes with shardings, the shapes of it."""
     mesh = _mesh_of(trainable)
-    step = jnp.zeros((), jnp.int32, device=None if mesh is None else NamedSharding(mesh, PartitionSpec()))
-    return TrainState(step, trainable, init_optimizer(trainable, optimizer))
+    where = None if mesh is None else NamedSharding(mesh, PartitionSpec())
+    if not is_abstract(trainable):
+        return TrainState(jnp.zeros((), jnp.int32, device=where), trainable, init_optimizer(trainable, optimizer))
+    moments = jax.eval_shape(optimizer.init, trainable)
+    if mesh is not None:
+        moments = shapes_with_shardings(moments, optimizer_shardings(trainable, moments))
+    step: Any = jax.ShapeDtypeStruct((), jnp.int32, sharding=where)
+    return TrainState(step, trainable, moments)
 
 
 def init_optimizer(trainable: Params, optimizer: optax.GradientTransformation) -> Any:
