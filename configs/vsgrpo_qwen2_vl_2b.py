@@ -14,7 +14,12 @@ from ml_collections import ConfigDict
 from configs import common
 
 PROMPT_MODES = {"think": "think_answer", "observe": "observe_answer", "vanilla": "vanilla"}
-METHODS = ("grpo", "sft", "dpo")
+# What differs between the methods. Open: DPO's beta is the method's usual one, its rate is usual for LoRA.
+METHODS: dict[str, dict] = {
+    "grpo": {},
+    "sft": dict(log=dict(gallery_every=0)),
+    "dpo": dict(log=dict(gallery_every=0), dpo=dict(beta=0.1), optimizer=dict(learning_rate=5e-6)),
+}
 AREA = (128 * 28 * 28, 256 * 28 * 28)  # open: of a picture or a frame, 16 frames (ours)
 PIXELS = dict(zip(("min_pixels", "max_pixels", "video_min_pixels", "video_max_pixels"), AREA * 2))
 
@@ -76,9 +81,5 @@ def recipe(arg: str, learning_rate: float, file: str) -> ConfigDict:
         ),  # open: R1-V
         checkpoint=dict(every=100, keep=3),
     )
-    if method == "dpo":
-        config.dpo.beta = 0.1  # open: the method's usual value
-        config.optimizer.learning_rate = 5e-6  # open: usual for LoRA
-    if method != "grpo":
-        config.log.gallery_every = 0
+    config.update(METHODS[method])
     return config

@@ -362,9 +362,6 @@ NAMES: tuple[MetricName, ...] = (
         group="speed",
         aliases=("mfu/train",),
     ),
-    MetricName(
-        "goodput", "Goodput", "goodput", "Share of wall time spent on steps that were kept.", "%", "up", group="speed"
-    ),
 )
 GROUPS = {
     "learning": "Is it learning?",

@@ -48,20 +48,17 @@ def group_logprobs(
     temperature: Float[Array, ""] | float = 1.0,
     banned_ids: tuple[int, ...] = (),
     remat: str = "none",
-    features: VisionFeatures | None = None,
     chunk: int = 1024,
 ) -> tuple[Float[Array, "b g t"], Float[Array, "b g t"]]:
     """(log-probability, entropy) of every answer token, float32 [b, g, t]; padding holds finite numbers to be masked.
 
-    The prompt and its pictures pass once a group; answers see the prompt and themselves. features: `encode_pictures`
-    computed before (a frozen tower). remat: a policy of models/remat.py for the decoder and the tower. g = 1 serves SFT
-    and DPO.
+    The prompt and its pictures pass once a group; answers see the prompt and themselves. remat: a policy of
+    models/remat.py for the decoder and the tower. g = 1 serves SFT and DPO.
     """
     b, p = prompts.tokens.shape
     g, t = answers.tokens.shape[1:]
     t_in = max(t - 1, 1)  # the last token is only ever a target
-    if features is None:
-        features = encode_pictures(model, prompts, answers, remat)
+    features = encode_pictures(model, prompts, answers, remat)
     prompt_rows, answer_rows = feature_rows(model, prompts, answers)
     tokens = jnp.concatenate([prompts.tokens, answers.tokens[..., :t_in].reshape(b, -1)], axis=1)
     rows = jnp.concatenate([prompt_rows, answer_rows[..., :t_in].reshape(b, -1)], axis=1)
@@ -98,14 +95,12 @@ def plain_logprobs(
     temperature: Float[Array, ""] | float = 1.0,
     banned_ids: tuple[int, ...] = (),
     remat: str = "none",
-    features: VisionFeatures | None = None,
     chunk: int = 1024,
 ) -> tuple[Float[Array, "b g t"], Float[Array, "b g t"]]:
     """The same from rows [prompt | answer], one an answer: every prompt passes g times."""
     b, p = prompts.tokens.shape
     g, t = answers.tokens.shape[1:]
-    if features is None:
-        features = encode_pictures(model, prompts, answers, remat)
+    features = encode_pictures(model, prompts, answers, remat)
     prompt_rows, answer_rows = feature_rows(model, prompts, answers)
 
     def per_answer(prompt_part, answer_part):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from spatial_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from spatial_jax.rl.advantages import constant_groups, group_advantages, overlong_penalty
+    from spatial_jax.rl.advantages import constant_groups, group_advantages
     from spatial_jax.rl.entropy import EntropyConfig, EntropyController
     from spatial_jax.rl.kl import kl_estimate, penalised_rewards
     from spatial_jax.rl.objectives import (

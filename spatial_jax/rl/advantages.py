@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-KINDS = ("grpo", "dr_grpo", "rloo")
+from spatial_jax.rl.surrogates import OBJECTIVES
 
 
 def constant_groups(rewards: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
@@ -19,30 +19,25 @@ def constant_groups(rewards: np.ndarray, valid: np.ndarray | None = None) -> np.
     return (scored.sum(axis=-1) < 2) | (high == low)
 
 
-def group_advantages(rewards, *, kind: str = "grpo", eps: float = 1e-6, valid: np.ndarray | None = None) -> np.ndarray:
+def group_advantages(rewards, *, kind: str = "grpo", valid: np.ndarray | None = None) -> np.ndarray:
     """Advantages [b, g] float32 of rewards [b, g].
 
-    kind: "grpo" (r - mean) / (std + eps) with the sample standard deviation (ddof 1); "dr_grpo" r - mean;
-    "rloo" r - mean of the others. The kinds "dapo", "gspo" and "cispo" share GRPO's advantage.
+    kind: an objective's name, which brings its advantage (see surrogates.py): of "grpo" (r - mean) / (std + 1e-6) with
+    the sample standard deviation (ddof 1), of "dr_grpo" r - mean, of "rloo" r - mean of the others.
     valid: [b, g], False for an answer without a score (a judge that timed out); NaN means the same. Such answers take
     no part in the group's statistics and get 0. A group of constant reward, or with fewer than two scored answers, is
     exactly 0.
     """
-    kind = {"dapo": "grpo", "gspo": "grpo", "cispo": "grpo"}.get(kind, kind)
-    if kind not in KINDS:
-        raise ValueError(f"group_advantages: unknown kind {kind!r}; use one of {', '.join(KINDS)}, dapo, gspo, cispo")
+    if kind not in OBJECTIVES:
+        raise ValueError(f"group_advantages: unknown kind {kind!r}; use one of {', '.join(OBJECTIVES)}")
     rewards, scored = _scored(rewards, valid)
     values = np.where(scored, rewards, 0.0)
     count = scored.sum(axis=-1, keepdims=True)
     mean = values.sum(axis=-1, keepdims=True) / np.maximum(count, 1)
     centred = np.where(scored, values - mean, 0.0)
-    if kind == "grpo":
-        std = np.sqrt((centred**2).sum(axis=-1, keepdims=True) / np.maximum(count - 1, 1))
-        centred = centred / (std + eps)
-    elif kind == "rloo":
-        centred = centred * (count / np.maximum(count - 1, 1))
-    centred[constant_groups(rewards, scored)] = 0.0
-    return centred.astype(np.float32)
+    advantages = OBJECTIVES[kind].advantage(centred, count)
+    advantages = np.where(constant_groups(rewards, scored)[:, None], 0.0, advantages)
+    return advantages.astype(np.float32)
 
 
 def _scored(rewards, valid) -> tuple[np.ndarray, np.ndarray]:
@@ -51,9 +46,3 @@ def _scored(rewards, valid) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(f"group_advantages: rewards must be [prompts, group], got shape {rewards.shape}")
     scored = ~np.isnan(rewards)
     return rewards, scored if valid is None else scored & np.asarray(valid, bool)
-
-
-def overlong_penalty(lengths, max_length: int, buffer: int) -> np.ndarray:
-    """DAPO's soft penalty by token count: 0 up to max_length - buffer, then linear to -1 at max_length, -1 beyond."""
-    over = np.asarray(lengths, np.float64) - (max_length - buffer)
-    return -np.clip(over / buffer, 0.0, 1.0).astype(np.float32)

@@ -16,9 +16,8 @@ from flax import struct
 from jaxtyping import Array, Float
 
 from spatial_jax.rl.kl import kl_estimate
+from spatial_jax.rl.surrogates import AGGREGATES, OBJECTIVES
 
-KINDS = ("grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo")
-AGGREGATES = ("token", "sequence", "constant")
 IS_LEVELS = ("token", "sequence")
 
 
@@ -53,7 +52,7 @@ class ObjectiveConfig:
 
     def __post_init__(self) -> None:
         for name, value, known in (
-            ("kind", self.kind, KINDS),
+            ("kind", self.kind, tuple(OBJECTIVES)),
             ("aggregate", self.aggregate, AGGREGATES),
             ("is_level", self.is_level, IS_LEVELS),
         ):
@@ -86,33 +85,15 @@ def _masked(x: Array, mask: Array) -> Array:
     return jnp.where(mask, x, 0.0)
 
 
-def _log_ratio(new_logp: Array, old_logp: Array, mask: Array, kind: str) -> Array:
-    """Log importance ratio of each token: its own, or its answer's (mean for gspo, sum for rloo) broadcast to its
-    tokens.
-    """
-    log_ratio = _masked(new_logp - old_logp, mask)
-    if kind in ("gspo", "rloo"):
-        total = jnp.sum(log_ratio, axis=-1, keepdims=True)
-        if kind == "gspo":
-            total = total / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1)
-        log_ratio = jnp.broadcast_to(total, log_ratio.shape)
-    return jnp.clip(log_ratio, -20.0, 20.0)
-
-
 def surrogate(new_logp: Array, batch: PolicyBatch, cfg: ObjectiveConfig) -> tuple[Array, dict[str, Array]]:
     """Per-token policy loss [n, t] (without KL) and per-token statistics of the same shape."""
     mask = batch.mask.astype(bool)
     old_logp = jax.lax.stop_gradient(new_logp if batch.old_logp is None else batch.old_logp)
     advantage = batch.advantages[..., None]
-    log_ratio = _log_ratio(new_logp, old_logp, mask, cfg.kind)
+    kind = OBJECTIVES[cfg.kind]
+    log_ratio = jnp.clip(kind.log_ratio(_masked(new_logp - old_logp, mask), mask), -20.0, 20.0)
     ratio = jnp.exp(log_ratio)
-    clipped = jnp.clip(ratio, 1.0 - cfg.clip_low, 1.0 + cfg.clip_high)
-    if cfg.kind == "cispo":
-        loss = -jax.lax.stop_gradient(clipped) * advantage * _masked(new_logp, mask)
-    else:
-        loss = jnp.maximum(-advantage * ratio, -advantage * clipped)
-        if cfg.dual_clip is not None and cfg.kind in ("grpo", "dr_grpo", "dapo"):
-            loss = jnp.where(advantage < 0, jnp.minimum(loss, -advantage * cfg.dual_clip), loss)
+    loss = kind.loss(ratio, _masked(new_logp, mask), advantage, cfg)
     stats = {
         "ratio": ratio,
         "clip_high": (ratio > 1.0 + cfg.clip_high) & (advantage > 0),

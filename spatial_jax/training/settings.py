@@ -33,6 +33,7 @@ from spatial_jax.ranges import (
 from spatial_jax.rl.curriculum import CurriculumConfig
 from spatial_jax.rl.entropy import EntropyConfig
 from spatial_jax.rl.reference import ReferenceConfig
+from spatial_jax.rl.surrogates import OBJECTIVES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,11 +103,14 @@ class RolloutSettings:
         return self.max_tokens or self.max_new_tokens
 
 
+ObjectiveName = Annotated[str, Choice(lambda: OBJECTIVES)]
+
+
 @dataclasses.dataclass(frozen=True)
 class AlgorithmSettings:
     """The policy objective (defaults: Li 2025; KL estimator and aggregation from EasyR1 and Skywork-OR1)."""
 
-    kind: Literal["grpo", "dr_grpo", "dapo", "gspo", "cispo", "rloo"] = "grpo"  # see rl/objectives.py
+    kind: ObjectiveName = "grpo"  # see rl/surrogates.py
     clip_low: Share = 0.20  # the ratio of new to old probability is clipped at 1 - clip_low
     clip_high: NotNegative = 0.25  # and at 1 + clip_high; with one update a rollout it is 1 and neither acts
     dual_clip: Above1 | None = None  # bounds the loss of bad answers at this ratio; None: off
@@ -274,6 +278,12 @@ class RunConfig:
             raise ValueError(
                 f"config.train.micro_answers = {train.micro_answers} must divide config.rollout.group_size ="
                 f" {self.rollout.group_size}"
+            )
+        algorithm, allowed = self.algorithm, OBJECTIVES[self.algorithm.kind].aggregates
+        if method.samples and algorithm.aggregate not in allowed:
+            raise ValueError(
+                f"config.algorithm.kind = {algorithm.kind!r} is not defined with aggregate {algorithm.aggregate!r}; set"
+                f" config.algorithm.aggregate to {' or '.join(map(repr, allowed))}"
             )
         if self.data.weights and len(self.data.weights) != len(self.data.paths):
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")

@@ -157,13 +157,10 @@ def test_whole_page(run):
 
 def test_metrics_that_cannot_move_are_marked_and_settling_is_no_alarm(tmp_path):
     settings = {"train": {"method": "grpo", "prompts": 8, "update_prompts": 8}, "rollout": {"temperature": 1.0}}
-    for method in ("grpo", "sft"):
+    for method, sampled in (("grpo", {"reward/mean": 0.5, "clip/fraction": 0.0}), ("sft", {})):
         with MetricsWriter(tmp_path / method, ("jsonl",)) as writer:
             for step in range(40):
-                row = {"loss": 1.0, "entropy": 2.0 * 0.8**step} | (
-                    {"reward/mean": 0.5, "clip/fraction": 0.0} if method == "grpo" else {}
-                )
-                writer.write(step, row)
+                writer.write(step, {"loss": 1.0, "entropy": 2.0 * 0.8**step} | sampled)
         settings["train"]["method"] = method
         (tmp_path / method / "config.json").write_text(json.dumps(settings))
     page = build_report([load_run(tmp_path / "grpo")]).html()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_jax.rl import constant_groups, group_advantages, overlong_penalty, penalised_rewards
+from spatial_jax.rl import constant_groups, group_advantages, penalised_rewards
 
 PUBLISHED = [
     ("grpo", [1, 0, 0, 1], [0.866024, -0.866024, -0.866024, 0.866024]),
@@ -37,10 +37,6 @@ def test_unscored_answers_take_no_part():
     assert (advantages[1] == 0).all()
     valid = ~np.isnan(rewards)
     np.testing.assert_array_equal(group_advantages(np.nan_to_num(np.array(rewards), nan=7.0), valid=valid), advantages)
-
-
-def test_overlong_penalty_counts_tokens():
-    np.testing.assert_allclose(overlong_penalty([10, 80, 90, 100, 140], 100, 20), [0, 0, -0.5, -1, -1])
 
 
 def test_kl_in_the_reward():

@@ -111,13 +111,11 @@ def test_the_loss_is_that_of_the_whole_conversation(world, demonstrated):
         np.testing.assert_allclose(np.asarray(logp[i, 0])[batch.answers.loss_mask[i, 0]], expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("method", ["sft", "grpo"])
-def test_programs_are_known_before_the_run(world, method):
+@pytest.mark.parametrize("method, programs", [("sft", {"update"}), ("grpo", {"update", "prefill", "decode"})])
+def test_programs_are_known_before_the_run(world, method, programs):
     run = settings(method, world, world / "policy")
     needed = program_bytes(make_setup(run, world))
-    assert (
-        set(needed) == ({"update"} if method == "sft" else {"update", "prefill", "decode"}) and min(needed.values()) > 0
-    )
+    assert set(needed) == programs and min(needed.values()) > 0
 
 
 @pytest.fixture

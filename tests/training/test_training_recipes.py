@@ -10,6 +10,7 @@ import pytest
 from spatial_jax import config as run_config
 from spatial_jax.metrics import read_metrics
 from spatial_jax.training.loop import train
+from spatial_jax.training.methods import METHODS
 from tests.tiny_worlds import make_world
 
 # One of each method stays in the suite: a recipe's two steps on eight devices take up to two minutes of a core.
@@ -67,7 +68,7 @@ def reduced(config, world):
             "max_new_tokens": 4,
             "max_tokens": 0 if config.rollout.turns == 1 else 256,
             "answer_buckets": (
-                (256,) if config.train.method != "grpo" else (4,) if config.rollout.turns == 1 else (4, 256)
+                (256,) if not METHODS[config.train.method].samples else (4,) if config.rollout.turns == 1 else (4, 256)
             ),
             "max_slots": 64,
         }
