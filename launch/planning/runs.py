@@ -18,7 +18,7 @@ from spatial_jax import config as run_config
 from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel.mesh import make_mesh
-from spatial_jax.parallel.rules import batch_parts
+from spatial_jax.parallel.rules import batch_parts, changed_rules, use_rules
 from spatial_jax.training.abstract import (
     Program,
     Work,
@@ -87,7 +87,7 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
     devices = request.topology.devices()
     mesh = None
     if len(devices) > 1:
-        mesh = make_mesh(dataclasses.asdict(run.mesh), devices)
+        mesh = make_mesh(run.mesh.sizes, devices)
         ways = batch_parts(mesh)
         if run.train.micro_prompts % ways:
             fitting = math.lcm(run.train.micro_prompts, ways)
@@ -122,6 +122,16 @@ def plan(
     program. Of `earlier`, the record of a plan of the same run, it takes the programs that are not asked for.
     DoesNotFit where a program has no room, RuntimeError where the compiler refuses one otherwise.
     """
+    with use_rules(changed_rules(run_config.strict(request.config).mesh.rules)):
+        return _plan(request, say, earlier, save)
+
+
+def _plan(
+    request: Request,
+    say: Callable[[str], None],
+    earlier: dict[str, Any] | None,
+    save: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
     name, setup, work = setup_of(request)
     facts = plan_facts(request.file, name, request.topology, setup, work)
     with target_platform("tpu" if request.topology.is_tpu else request.topology.family):

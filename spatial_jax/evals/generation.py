@@ -19,7 +19,7 @@ from spatial_jax.forms import get_form
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.models.policy import read_config
 from spatial_jax.models.sharding import tensor_ways
-from spatial_jax.parallel import make_mesh
+from spatial_jax.parallel import MESH_AXES, make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import DrawingEnvironment, Engine, SamplingParams, run_turns
 from spatial_jax.rollout.environment import conversation
@@ -45,7 +45,7 @@ def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
     """The mesh of the settings for a model that divides over at most `ways` devices; None for one device. ValueError
     where it does not fit them.
     """
-    axes = {"data": settings.data, "fsdp": settings.fsdp, "tensor": settings.tensor}
+    axes = {axis: getattr(settings, axis) for axis in MESH_AXES}
     if axes["tensor"] == -1:
         axes["tensor"] = math.gcd(ways, max(jax.device_count() // (max(axes["data"], 1) * max(axes["fsdp"], 1)), 1))
     return None if jax.device_count() == 1 or set(axes.values()) == {1} else make_mesh(axes)

@@ -33,7 +33,7 @@ from spatial_jax.models.safetensors_io import Checkpoint
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.vision_plan import plan_vision
 from spatial_jax.models.whole_folder import replaced_folder
-from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, use_mesh
+from spatial_jax.parallel.rules import Rules, use_mesh
 
 ASKING_FILE = "spatial_jax.json"  # how a policy was trained to be asked (data/asked.py)
 PROCESSOR_FILES = (
@@ -225,7 +225,7 @@ def load_pretrained(
     dtype: str = "float32",
     mesh: Mesh | None = None,
     *,
-    rules: Rules = DEFAULT_RULES,
+    rules: Rules | None = None,
     param_dtype: str | None = None,
     position_rule: str = DEFAULT_POSITION_RULE,
 ) -> Policy:

@@ -12,7 +12,7 @@ from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.layout import param_specs
 from spatial_jax.models.lora import LoraConfig, lora_specs
 from spatial_jax.models.trees import nest
-from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, param_shardings
+from spatial_jax.parallel.rules import Rules, mesh_axes, param_shardings
 
 
 def param_axes(config: ModelConfig, lora: LoraConfig | None = None) -> nnx.State:
@@ -30,13 +30,13 @@ def tensor_ways(config: ModelConfig) -> int:
             size
             for spec in param_specs(config)
             for axis, size in zip(spec.axes, spec.shape)
-            if axis and DEFAULT_RULES[axis] == "tensor"
+            if axis and "tensor" in mesh_axes(axis)
         )
     )
 
 
 def model_shardings(
-    config: ModelConfig, params: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES, lora: LoraConfig | None = None
+    config: ModelConfig, params: Any, mesh: Mesh, rules: Rules | None = None, lora: LoraConfig | None = None
 ) -> nnx.State:
     """NamedShardings of the parameters (arrays or shapes); ValueError names the parameter whose dimension does not
     divide.

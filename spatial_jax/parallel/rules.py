@@ -36,14 +36,55 @@ DEFAULT_RULES: Rules = {
     "rank": None,
 }
 
+# Copies of the model, devices that share its weights, devices that share each layer.
+MESH_AXES = ("data", "fsdp", "tensor")
+
+_in_force: contextvars.ContextVar[Rules] = contextvars.ContextVar("spatial_jax_rules", default=DEFAULT_RULES)
 _active: contextvars.ContextVar[tuple[Mesh, Rules] | None] = contextvars.ContextVar("spatial_jax_mesh", default=None)
+
+
+def current_rules() -> Rules:
+    """The rules of the enclosing `use_rules`, or DEFAULT_RULES."""
+    return _in_force.get()
+
+
+@contextlib.contextmanager
+def use_rules(rules: Rules) -> Iterator[None]:
+    """Inside, these rules place parameters, batches and activations wherever no others are given."""
+    token = _in_force.set(rules)
+    try:
+        yield
+    finally:
+        _in_force.reset(token)
+
+
+def changed_rules(changes: Sequence[str]) -> Rules:
+    """DEFAULT_RULES with some axes moved: "vocab=fsdp" shards the vocabulary over fsdp, "batch=data+fsdp" over both,
+    "mlp=" leaves the hidden units whole on every device. ValueError, one line, names what is not known.
+    """
+    rules = dict(DEFAULT_RULES)
+    for change in changes:
+        axis, equals, target = (part.strip() for part in change.partition("="))
+        names = tuple(name.strip() for name in target.split("+")) if target else ()
+        if not equals or axis not in rules:
+            raise ValueError(f"{change!r} must be AXIS=MESH_AXIS with one of {', '.join(rules)}")
+        if unknown := [name for name in names if name not in MESH_AXES]:
+            raise ValueError(f"{change!r}: {unknown[0]!r} is no axis of the mesh; it has {', '.join(MESH_AXES)}")
+        rules[axis] = names or None
+    return rules
+
+
+def mesh_axes(axis: str, rules: Rules | None = None) -> tuple[str, ...]:
+    """Mesh axes that a logical axis is cut over."""
+    names = (rules or current_rules())[axis] or ()
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def partition_spec(
     axes: Sequence[str | None],
     shape: Sequence[int],
     mesh: Mesh,
-    rules: Rules = DEFAULT_RULES,
+    rules: Rules | None = None,
     name: str = "array",
     strict: bool = True,
 ) -> PartitionSpec:
@@ -52,6 +93,7 @@ def partition_spec(
     ValueError for an unknown logical or mesh axis, a mesh axis used twice, or a dimension that its mesh axes do not
     divide; with strict=False such a dimension is left unsharded instead.
     """
+    rules = rules or current_rules()
     if len(axes) != len(shape):
         raise ValueError(f"{name}: {len(axes)} logical axes {tuple(axes)} for shape {tuple(shape)}")
     used: set[str] = set()
@@ -59,8 +101,7 @@ def partition_spec(
     for axis, size in zip(axes, shape):
         if axis is not None and axis not in rules:
             raise ValueError(f"{name}: no rule for logical axis {axis!r}; add it to the rules")
-        target = rules[axis] if axis is not None else None
-        chosen = (target,) if isinstance(target, str) else tuple(target or ())
+        chosen = mesh_axes(axis, rules) if axis is not None else ()
         if missing := [c for c in chosen if c not in mesh.shape]:
             raise ValueError(
                 f"{name}: the rule of {axis!r} names mesh axis {missing[0]!r}, but the mesh has {tuple(mesh.shape)}"
@@ -85,7 +126,7 @@ def partition_spec(
     return PartitionSpec(*entries)
 
 
-def param_shardings(shapes: Any, axes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> Any:
+def param_shardings(shapes: Any, axes: Any, mesh: Mesh, rules: Rules | None = None) -> Any:
     """NamedShardings of a parameter tree. shapes: arrays or ShapeDtypeStructs; axes: the same tree with tuples of
     logical axes.
     """
@@ -106,18 +147,18 @@ def shapes_with_shardings(shapes: Any, shardings: Any) -> Any:
     )
 
 
-def shard_params(params: Any, axes: Any, mesh: Mesh, rules: Rules = DEFAULT_RULES) -> Any:
+def shard_params(params: Any, axes: Any, mesh: Mesh, rules: Rules | None = None) -> Any:
     """The parameters placed on the mesh."""
     return jax.device_put(params, param_shardings(params, axes, mesh, rules))
 
 
 @contextlib.contextmanager
-def use_mesh(mesh: Mesh | None, rules: Rules = DEFAULT_RULES) -> Iterator[None]:
+def use_mesh(mesh: Mesh | None, rules: Rules | None = None) -> Iterator[None]:
     """Inside, `constrain` pins activations to the mesh; wrap the traced function's body or the call that traces it. It
     goes around jax.grad, not into the function that is differentiated: backward passes of our own are traced when that
     has returned.
     """
-    token = _active.set(None if mesh is None else (mesh, rules))
+    token = _active.set(None if mesh is None else (mesh, rules or current_rules()))
     try:
         yield
     finally:
@@ -170,13 +211,12 @@ def sum_parts(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     return jax.shard_map(meet, mesh=mesh, in_specs=PartitionSpec(names, *rest), out_specs=spec)(x)
 
 
-def batch_axes(rules: Rules = DEFAULT_RULES) -> tuple[str, ...]:
+def batch_axes(rules: Rules | None = None) -> tuple[str, ...]:
     """Mesh axes that a batch is cut over."""
-    names = rules["batch"] or ()
-    return (names,) if isinstance(names, str) else tuple(names)
+    return mesh_axes("batch", rules)
 
 
-def batch_parts(mesh: Mesh | None, rules: Rules = DEFAULT_RULES) -> int:
+def batch_parts(mesh: Mesh | None, rules: Rules | None = None) -> int:
     """Parts that `mesh` cuts a batch into; 1 without a mesh."""
     return 1 if mesh is None else math.prod(mesh.shape[axis] for axis in batch_axes(rules))
 

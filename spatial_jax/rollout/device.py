@@ -44,7 +44,7 @@ def static_part(sampling: SamplingParams) -> SamplingParams:
 class DevicePrograms:
     """empty, admit, decode, grow and collect for one model on one mesh (or none)."""
 
-    def __init__(self, graphdef: nnx.GraphDef, config: Any, kv_dtype: Any, mesh: Mesh | None, rules: Rules):
+    def __init__(self, graphdef: nnx.GraphDef, config: Any, kv_dtype: Any, mesh: Mesh | None, rules: Rules | None):
         self.graphdef, self.config, self.kv_dtype, self.mesh, self.rules = graphdef, config, kv_dtype, mesh, rules
         self.empty = jax.jit(self._traced(self._empty), static_argnums=(1, 2))
         self.admit = jax.jit(self._traced(self._admit), static_argnums=(8,), donate_argnums=(1,))

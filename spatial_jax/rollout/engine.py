@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.parallel.rules import DEFAULT_RULES, Rules, batch_parts
+from spatial_jax.parallel.rules import Rules, batch_parts
 from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
 from spatial_jax.processing.collate import choose_pack, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
@@ -78,7 +78,7 @@ class Engine:
         max_prefill_tokens: int = 32768,
         pad_id: int | None = None,
         mesh: Mesh | None = None,
-        rules: Rules = DEFAULT_RULES,
+        rules: Rules | None = None,
         max_programs: int = 64,
         place: jax.stages.Wrapped | None = None,
     ):

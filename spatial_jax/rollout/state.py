@@ -107,26 +107,26 @@ def empty_state(
     )
 
 
-def constrain_state(state: DecodeState) -> DecodeState:
-    """Rows over the batch axes of the mesh, kv heads over tensor; nothing without a mesh."""
-
-    def prompt_axes(x):
-        return constrain(x, ("layers", "batch", "kv_heads") + (None,) * (x.ndim - 3))
-
-    def answer_axes(x):
-        return constrain(x, ("layers", "batch", None, "kv_heads") + (None,) * (x.ndim - 4))
-
-    rest = {
-        name: getattr(state, name)
-        for name in state.__dataclass_fields__
-        if name not in ("prompt_kv", "answer_kv", "column")
+def state_axes(name: str, rank: int) -> tuple[str | None, ...]:
+    """Logical axes of the arrays in a field of DecodeState."""
+    known: dict[str, tuple[str | None, ...]] = {
+        "prompt_kv": ("layers", "batch", "kv_heads"),
+        "answer_kv": ("layers", "batch", None, "kv_heads"),
+        "column": (),
     }
-    rest = {name: constrain(x, ("batch",) + (None,) * (x.ndim - 1)) for name, x in rest.items()}
+    axes = known.get(name, ("batch",))
+    return axes + (None,) * (rank - len(axes))
+
+
+def constrain_state(state: DecodeState) -> DecodeState:
+    """The state pinned to the mesh by `state_axes`; nothing without a mesh."""
+    fields = {name: getattr(state, name) for name in state.__dataclass_fields__ if name != "column"}
     return replace(
         state,
-        prompt_kv=jax.tree.map(prompt_axes, state.prompt_kv),
-        answer_kv=jax.tree.map(answer_axes, state.answer_kv),
-        **rest,
+        **{
+            name: jax.tree.map(lambda x, name=name: constrain(x, state_axes(name, x.ndim)), value)
+            for name, value in fields.items()
+        },
     )
 
 
@@ -149,7 +149,7 @@ def grow_ring(answer_kv: KeyValues, column: Array, ring: int) -> KeyValues:
     def grow(x):
         unrolled = jnp.roll(x, -jnp.mod(column, old), axis=4)
         padded = jnp.pad(unrolled, [(0, ring - old) if axis == 4 else (0, 0) for axis in range(x.ndim)])
-        return constrain(padded, ("layers", "batch", None, "kv_heads") + (None,) * (x.ndim - 4))
+        return constrain(padded, state_axes("answer_kv", x.ndim))
 
     return jax.tree.map(grow, answer_kv)
 

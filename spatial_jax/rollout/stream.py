@@ -15,7 +15,6 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.parallel.rules import DEFAULT_RULES
 from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
 from spatial_jax.processing.collate import collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
@@ -42,7 +41,7 @@ class Streamer:
     ):
         self.config, self.pad_id, self.chunk = config, pad_id, chunk
         self.prompt_buckets, self.answer_buckets, self.patch_buckets = prompt_buckets, answer_buckets, patch_buckets
-        self._device = DevicePrograms(graphdef, config, None, mesh, DEFAULT_RULES)
+        self._device = DevicePrograms(graphdef, config, None, mesh, None)
         self._steps = jax.jit(functools.partial(_steps, graphdef, chunk), static_argnums=(3,), donate_argnums=(1,))
 
     def stream(self, params: Any, prompt: EncodedPrompt, sampling: SamplingParams) -> Iterator[list[int]]:

@@ -16,19 +16,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding
 
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.policy import Policy
 from spatial_jax.models.qwen_vl import abstract_model
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.parallel.rules import batch_parts, shapes_with_shardings
+from spatial_jax.parallel.rules import partition_spec, shapes_with_shardings
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part
 from spatial_jax.rollout.earlier import collate_earlier, earlier_length
-from spatial_jax.rollout.state import Draw
+from spatial_jax.rollout.state import Draw, state_axes
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
@@ -304,21 +304,10 @@ def _state_shapes(device: Any, params: Any, shape: Shape, ring: int, mesh: Mesh 
     shapes = jax.eval_shape(lambda p: device.empty(p, shape, ring), params)
     if mesh is None:
         return shapes
-    ways = ("data", "fsdp")
 
     def one(path, leaf):
-        names = [getattr(key, "name", "") for key in path]
-        if names[0] == "column":
-            spec = PartitionSpec()
-        elif names[0] == "prompt_kv":
-            spec = PartitionSpec(None, ways, "tensor")
-        elif names[0] == "answer_kv":
-            spec = PartitionSpec(None, ways, None, "tensor")
-        else:
-            spec = PartitionSpec(ways)
-        batch_axis = 1 if names[0] in ("prompt_kv", "answer_kv") else 0
-        if leaf.ndim and leaf.shape[batch_axis] % batch_parts(mesh):
-            spec = PartitionSpec(*[None if part == ways else part for part in spec])
+        axes = state_axes(getattr(path[0], "name", ""), leaf.ndim)
+        spec = partition_spec(axes, leaf.shape, mesh, strict=False)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
 
     return jax.tree_util.tree_map_with_path(one, shapes)

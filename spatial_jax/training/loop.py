@@ -12,6 +12,7 @@ import jax
 
 from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, Preempted, PreemptionGuard
 from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery
+from spatial_jax.parallel.rules import changed_rules, use_rules
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.folder import RunFolder, changes_at_a_glance, claimed, compared
 from spatial_jax.training.optimizer import learning_rate
@@ -50,7 +51,8 @@ def train(
     with PreemptionGuard() as guard:
         try:
             guard.at_once = True
-            with claimed(run, workdir, guard, resume=resume) as folder:
+            rules = use_rules(changed_rules(run.mesh.rules))
+            with rules, claimed(run, workdir, guard, resume=resume) as folder:
                 return _train(run, folder, guard, allow_changes, any_processes)
         except Preempted:
             print(f"asked to stop: nothing of {workdir} is lost; the same command goes on", file=sys.stderr, flush=True)

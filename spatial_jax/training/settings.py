@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from spatial_jax.forms import FormName, get_form
+from spatial_jax.parallel.rules import MESH_AXES, changed_rules
 from spatial_jax.processing.buckets import PATCH_BUCKETS
 from spatial_jax.ranges import (
     Above1,
@@ -212,6 +213,13 @@ class MeshSettings:
     data: Axis = 1  # copies of the model
     fsdp: Axis = -1  # devices that share its weights
     tensor: Axis = 1  # devices that share each layer
+    # Logical axes moved from where parallel/rules.py puts them: "vocab=fsdp", "batch=data+fsdp", "mlp=" (whole)
+    rules: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Devices by mesh axis, as `make_mesh` takes them."""
+        return {axis: getattr(self, axis) for axis in MESH_AXES}
 
 
 def _method_names() -> Iterable[str]:
@@ -279,6 +287,10 @@ class RunConfig:
                 f"config.train.micro_answers = {train.micro_answers} must divide config.rollout.group_size ="
                 f" {self.rollout.group_size}"
             )
+        try:
+            changed_rules(self.mesh.rules)
+        except ValueError as error:
+            raise ValueError(f"config.mesh.rules: {error}") from None
         algorithm, allowed = self.algorithm, OBJECTIVES[self.algorithm.kind].aggregates
         if method.samples and algorithm.aggregate not in allowed:
             raise ValueError(

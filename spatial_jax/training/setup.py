@@ -77,7 +77,7 @@ class Setup:
 
 def run_mesh(run: RunConfig) -> Mesh | None:
     """The mesh of the settings over the devices it asks for; None for a single device."""
-    sizes = dataclasses.asdict(run.mesh)
+    sizes = run.mesh.sizes
     devices = jax.devices()
     if all(size == 1 for size in sizes.values()) or len(devices) == 1:
         if jax.process_count() > 1:

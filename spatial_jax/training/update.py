@@ -19,7 +19,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from spatial_jax.models.trainable import join_params
-from spatial_jax.parallel.rules import batch_parts, use_mesh
+from spatial_jax.parallel.rules import batch_axes, batch_parts, use_mesh
 from spatial_jax.training.state import Coefficients, Params, TrainState
 
 # loss(model, batch, coefficients) -> {"loss": sum to minimise, name: sum or, for names that end in _max, maximum}
@@ -28,14 +28,14 @@ Loss = Callable[[Any, Any, Coefficients], dict[str, jax.Array]]
 
 def batch_shardings(batch: Any, mesh: Mesh, batch_axis: Callable[[tuple], int | None]) -> Any:
     """Shardings of a batch's leaves (arrays or shapes): whole on each device, except those whose `batch_axis(path)`
-    names the axis to shard over data and fsdp, where it divides.
+    names the axis to cut as the rules cut a batch, where it divides.
     """
     ways = batch_parts(mesh)
 
     def one(path, leaf):
         axis, spec = batch_axis(path), PartitionSpec()
         if axis is not None and leaf.shape[axis] % ways == 0:
-            spec = PartitionSpec(*[None] * axis, ("data", "fsdp"))
+            spec = PartitionSpec(*[None] * axis, batch_axes())
         return NamedSharding(mesh, spec)
 
     return jax.tree_util.tree_map_with_path(one, batch)

@@ -80,7 +80,7 @@ def test_an_export_remembers_how_its_policy_was_asked_and_a_run_that_asks_otherw
 
 def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
     run = settings("sft", world, world / "policy", "questions", steps=1)
-    for method, bucket, left in (("sft", 3, 2), ("dpo", 3, 3)):
+    for method, bucket, left, of in (("sft", 3, 2, "target tokens"), ("dpo", 3, 3, "tokens of its rejected answer")):
         tight = dataclasses.replace(
             run,
             train=dataclasses.replace(run.train, method=method),
@@ -89,7 +89,7 @@ def test_what_no_bucket_holds_is_named_before_the_run(world, caplog):
         caplog.clear()
         setup = make_setup(tight, world)
         pipeline = setup.method(setup).stream()
-        assert f"more than {left} target tokens (add an answer bucket)" in caplog.text
+        assert f"more than {left} {of} (add an answer bucket)" in caplog.text
         assert all(len(sample.target_ids) <= left for sample in pipeline.take(20))
         pipeline.close()
 
