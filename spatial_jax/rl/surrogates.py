@@ -72,7 +72,8 @@ def answer_ratio(log_ratio: Array, mask: Array) -> Array:
 
 def mean_ratio(log_ratio: Array, mask: Array) -> Array:
     """The geometric mean of an answer's, at each of its tokens."""
-    return answer_ratio(log_ratio, mask) / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1)
+    total = jnp.sum(log_ratio, axis=-1, keepdims=True)
+    return jnp.broadcast_to(total / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1), log_ratio.shape)
 
 
 def clipped(ratio: Array, clip: Clip) -> Array:

@@ -49,7 +49,7 @@ def test_a_run_is_laid_out_by_its_own_rules():
     with use_rules(changed_rules(run.mesh.rules)):
         setup = abstract_setup(dataclasses.replace(run), TINY, make_mesh(run.mesh.sizes))
     embedding = setup.start.params["text"]["embed"]["embedding"]
-    assert "data" in jax.tree.leaves(tuple(embedding.get_value().sharding.spec))
+    assert "data" in jax.tree.leaves(tuple(embedding.sharding.spec))
 
 
 def test_what_the_model_divides_over_follows_the_rules():
