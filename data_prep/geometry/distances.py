@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 
 import numpy as np
@@ -80,7 +79,7 @@ def pair_distance(a: SceneObject, b: SceneObject, gravity: tuple[float, ...] = (
     centre = float(np.linalg.norm(step))
     up = horizontal_frame(np.array(gravity) if len(gravity) else None)[:, 2]
     vertical = float(step @ up)
-    errors = [json.loads(o.uncertainty) for o in (a, b)]
+    errors = [o.json_field("uncertainty") for o in (a, b)]
     along = step / max(centre, 1e-9)
     parts = [sum((along[i] * e.get(f"center_{axis}", 0.0)) ** 2 for i, axis in enumerate("xyz")) for e in errors]
     clouds = [o.cloud().astype(np.float64) for o in (a, b)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 
 from spatial_jax.data.records import SceneObject
 
@@ -18,7 +17,7 @@ def closer(a: SceneObject, b: SceneObject, ratio: float = DEPTH_RATIO, sigmas: f
     near, far = (a, b) if a.depth_median <= b.depth_median else (b, a)
     if not near.depth_median > 0 or far.depth_median < ratio * near.depth_median or near.depth_q80 >= far.depth_q20:
         return 0
-    error = [json.loads(o.uncertainty).get("depth_median", 0.0) for o in (near, far)]
+    error = [o.json_field("uncertainty").get("depth_median", 0.0) for o in (near, far)]
     if far.depth_median - near.depth_median < sigmas * (error[0] ** 2 + error[1] ** 2) ** 0.5:
         return 0
     return -1 if near is a else 1

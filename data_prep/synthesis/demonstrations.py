@@ -27,7 +27,7 @@ def demonstrated(record: QuestionRecord, scene: SceneRecord) -> QuestionRecord:
     """The record with meta "turns": what a policy writes before its last reply, boxes on the question's objects in
     pixels of whatever size the model sees. As it is where it names no objects, or more than MOST_BOXES.
     """
-    meta = json.loads(record.meta)
+    meta = record.json_field("meta")
     boxes = {o.object_id: (o.caption, o.box) for o in scene.objects}
     named = [boxes[i] for i in dict.fromkeys(meta.get("objects", ())) if i in boxes]
     if not 0 < len(named) <= MOST_BOXES:

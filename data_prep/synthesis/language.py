@@ -184,7 +184,7 @@ class Variation:
             self.reasons["no reply from the endpoint" if self.endpoint else "not in the cache"] += 1
             return record
         text = reply.strip()
-        meta = parse_json(record.meta)
+        meta = record.json_field("meta")
         problem = unfaithful(
             record.question, text, names=meta.get("captions", ()), answer=record.answer, options=record.options
         )

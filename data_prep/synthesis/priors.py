@@ -8,7 +8,6 @@ it is fitted on half of the scenes and scored on the other half, both ways; on o
 from __future__ import annotations
 
 import collections
-import json
 import math
 import re
 import zlib
@@ -22,7 +21,7 @@ _WORD = re.compile(r"[a-z']+")
 
 
 def _slim(record: QuestionRecord) -> dict[str, Any]:
-    meta = json.loads(record.meta)
+    meta = record.json_field("meta")
     return {
         "scene": record.scene_id,
         "family": record.family,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import json
 import math
 import re
 
@@ -14,6 +13,7 @@ import numpy as np
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.refusals import Refusals
 from spatial_jax.data.records import SceneObject, SceneRecord
+from spatial_jax.reading import parse_object
 
 _FORBIDDEN = set("{}<>\n\r\t\\")
 MAX_CAPTION = 160
@@ -118,8 +118,8 @@ class SceneView:
         if self.scene.intrinsics_source == "rendered" or "complete" in self.scene.tags:
             return True
         try:
-            return bool(json.loads(self.scene.meta).get("complete", False))
-        except (ValueError, AttributeError):
+            return bool(self.scene.json_field("meta").get("complete", False))
+        except ValueError:
             return False
 
 
@@ -166,7 +166,7 @@ def _numbers(text: str) -> dict[str, float]:
     if text == "{}":
         return {}
     try:
-        return {k: float(v) for k, v in json.loads(text).items() if isinstance(v, (int, float))}
+        return {k: float(v) for k, v in parse_object(text).items() if isinstance(v, (int, float))}
     except (ValueError, AttributeError):
         return {}
 

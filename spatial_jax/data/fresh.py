@@ -11,7 +11,7 @@ from pathlib import Path
 from flax import nnx
 
 from spatial_jax.data.prompts import PromptStyle, question_text, target_text
-from spatial_jax.data.records import resolve
+from spatial_jax.data.records import in_stored_pixels
 from spatial_jax.data.source import Unusable, open_questions
 from spatial_jax.models.configs import ModelConfig, published, published_names
 from spatial_jax.models.policy import read_config, replaced_checkpoint, save_pretrained
@@ -55,7 +55,7 @@ def dataset_texts(directories: Sequence[str], style: PromptStyle, most: int = 20
         for position in range(min(len(source), most)):
             record = source[position]
             if not isinstance(record, Unusable):
-                record = resolve(record, list(zip(record.widths, record.heights)))
+                record = in_stored_pixels(record)
                 yield question_text(record, style.mode)
                 yield target_text(record, style.mode)
 

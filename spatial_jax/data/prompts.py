@@ -16,7 +16,6 @@ from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing.texts import index_line
 from spatial_jax.forms import FORMS, get_form
 from spatial_jax.processing.user_text import as_text
-from spatial_jax.reading import parse_object
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _MARK = re.compile(r"<image>|<video>")
@@ -152,14 +151,14 @@ def is_video(record: QuestionRecord) -> bool:
     """Whether the record's pictures are the frames of one video: meta holds {"video": {"fps", "indices", "total",
     "times"}} (all optional; `times` in seconds, where the rate varies).
     """
-    return "video" in record.meta and isinstance(parse_object(record.meta).get("video"), dict)
+    return "video" in record.meta and isinstance(record.json_field("meta").get("video"), dict)
 
 
 def video_facts(record: QuestionRecord) -> dict[str, Any]:
     """`fps`, `indices`, `total` and `times` of a video record as processing.Video takes them. ValueError for lists that
     are none.
     """
-    stated = parse_object(record.meta)["video"]
+    stated = record.json_field("meta")["video"]
     facts = {key: stated[key] for key in ("fps", "indices", "total", "times") if stated.get(key) is not None}
     for key in ("indices", "times"):
         if key in facts:
@@ -186,7 +185,7 @@ def target_parts(record: QuestionRecord, mode: str) -> tuple[str, str]:
     """(answer, thought) of the response that supervised fine-tuning teaches. The thought is the record's own (meta
     "thought", else its answer sentence "sentence", else one plain sentence).
     """
-    meta = parse_object(record.meta)
+    meta = record.json_field("meta")
     answer = record.answer if get_form(mode).plain else answer_text(record)
     return answer, meta.get("thought") or meta.get("sentence") or f"From the picture, the answer is {answer}."
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import re
 from typing import Any
 
@@ -31,8 +30,24 @@ DEPTH_FLAGS = ("metric", "relative", "none")
 _COORDINATE = re.compile(r"\{([xy])(?:\.(\d))?:(-?\d+(?:\.\d+)?)\}")
 
 
+class JsonFields:
+    """Of a record whose fields hold JSON as text: each is parsed here, and once a record."""
+
+    def json_field(self, name: str) -> dict[str, Any]:
+        """The object that the field holds, a copy at its first level. ValueError, one line, names a field that holds
+        none.
+        """
+        known = self.__dict__.setdefault("_parsed", {})  # beside the fields: equality and copies do not see it
+        if name not in known:
+            try:
+                known[name] = parse_object(getattr(self, name))
+            except ValueError as error:
+                raise ValueError(f"field {name}: {error}") from None
+        return dict(known[name])
+
+
 @dataclasses.dataclass(frozen=True)
-class SceneObject:
+class SceneObject(JsonFields):
     """One object of a scene. Lengths in metres (or arbitrary units when the scene's depth_flag is "relative"), camera
     frame x right, y down, z forward; boxes [x1, y1, x2, y2] in pixels of the stored picture.
     """
@@ -75,7 +90,7 @@ class SceneObject:
 
 
 @dataclasses.dataclass(frozen=True)
-class SceneRecord:
+class SceneRecord(JsonFields):
     """A picture with everything that is known of it."""
 
     scene_id: str
@@ -102,7 +117,7 @@ class SceneRecord:
 
 
 @dataclasses.dataclass(frozen=True)
-class QuestionRecord:
+class QuestionRecord(JsonFields):
     """A question on one or more pictures, its answer, and how to score a response."""
 
     question_id: str
@@ -130,7 +145,7 @@ class QuestionRecord:
         """Plain dict with reward, meta and difficulty parsed: what rewards and pages receive."""
         out = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         for key in ("reward", "meta", "difficulty"):
-            out[key] = _object(out[key], key)
+            out[key] = self.json_field(key)
         return out
 
 
@@ -145,11 +160,14 @@ def check_record(record: QuestionRecord | SceneRecord) -> None:
     """
     for field in _OBJECTS:
         if hasattr(record, field):
-            _object(getattr(record, field), field)
+            record.json_field(field)
     if isinstance(record, SceneRecord):
         for number, item in enumerate(record.objects):
             for field in ("uncertainty", "provenance"):
-                _object(getattr(item, field), f"object {number}'s {field}")
+                try:
+                    item.json_field(field)
+                except ValueError as error:
+                    raise ValueError(f"object {number}'s {error}") from None
         return
     if len(record.options) > MOST_OPTIONS:
         raise ValueError(f"field options holds {len(record.options)}, {MOST_OPTIONS} are the most")
@@ -159,14 +177,7 @@ def check_record(record: QuestionRecord | SceneRecord) -> None:
     for width, height in zip(record.widths, record.heights):
         if width < 1 or height < 1:
             raise ValueError(f"a picture of {width}x{height} pixels in the fields widths and heights")
-    _check_meta(json.loads(record.meta))
-
-
-def _object(text: str, field: str) -> dict[str, Any]:
-    try:
-        return parse_object(text)
-    except ValueError as error:
-        raise ValueError(f"field {field}: {error}") from None
+    _check_meta(record.json_field("meta"))
 
 
 def _check_meta(meta: dict[str, Any]) -> None:
@@ -234,6 +245,11 @@ def resolve(record: QuestionRecord, model_sizes: list[tuple[int, int]]) -> Quest
         options=tuple(resolve_text(o, scale_x, scale_y) for o in record.options),
         meta=resolve_text(record.meta, scale_x, scale_y),
     )
+
+
+def in_stored_pixels(record: QuestionRecord) -> QuestionRecord:
+    """The record in the pixels of its own pictures, as if no processor resized them."""
+    return resolve(record, list(zip(record.widths, record.heights)))
 
 
 def scene_features() -> Any:

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from spatial_jax.data.records import QuestionRecord, resolve
+from spatial_jax.data.records import QuestionRecord, in_stored_pixels, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
 from spatial_jax.forms import extract_answer, get_format
-from spatial_jax.reading import parse_object
 from spatial_jax.rewards import outcome_many, parse_box, parse_choice, parse_number
 from spatial_jax.rewards.kinds import response_format
 from spatial_jax.rewards.rule import OWN_REWARD, Answer, RewardRule, reward_spec, score_answers
@@ -37,8 +36,9 @@ def resolved_dict(record: QuestionRecord, model_sizes: Sequence[Sequence[int]] |
     """The record as rewards take it, in pixels of the pictures the model saw (of the stored ones when the sizes are not
     known).
     """
-    sizes = [tuple(s) for s in model_sizes] if model_sizes else list(zip(record.widths, record.heights))
-    return resolve(record, sizes).as_dict()  # type: ignore[arg-type]
+    if not model_sizes:
+        return in_stored_pixels(record).as_dict()
+    return resolve(record, [(width, height) for width, height in model_sizes]).as_dict()
 
 
 def scored_item(
@@ -355,7 +355,7 @@ def gallery_rows(
             "responses": list(answers),
             "score": scores.get(r.question_id),
             "images": list(r.images),
-            "meta": parse_object(r.meta),
+            "meta": r.json_field("meta"),
         }
         for r, answers in zip(records, responses)
     ]

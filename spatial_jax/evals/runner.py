@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -116,10 +115,9 @@ def load_records(
 def reward_kind(record: QuestionRecord) -> str:
     """The kind of reward that a record names, "" where it names none that can be read (told when it is scored)."""
     try:
-        reward = json.loads(record.reward)
-    except (ValueError, RecursionError):
+        return str(record.json_field("reward").get("kind", ""))
+    except ValueError:
         return ""
-    return str(reward.get("kind", "")) if isinstance(reward, dict) else ""
 
 
 def asked_rule(asking: Asking) -> RewardRule:

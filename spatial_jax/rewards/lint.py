@@ -199,16 +199,12 @@ def read_questions(directory: str, split: str, limit: int) -> list[dict]:
     """`limit` question records spread evenly over a dataset directory, as dicts, in the pixels of their stored
     pictures. DatasetError where it cannot be read.
     """
-    from spatial_jax.data.records import QuestionRecord, resolve
+    from spatial_jax.data.records import QuestionRecord, in_stored_pixels
     from spatial_jax.data.source import open_questions
 
     source = open_questions(directory, split, checksums=False)
     found = (source[len(source) * k // limit] for k in range(limit)) if limit < len(source) else iter(source)
-    return [
-        resolve(record, list(zip(record.widths, record.heights))).as_dict()
-        for record in found
-        if isinstance(record, QuestionRecord)
-    ]
+    return [in_stored_pixels(record).as_dict() for record in found if isinstance(record, QuestionRecord)]
 
 
 def _lint(options: argparse.Namespace) -> list[Row]:

@@ -8,7 +8,6 @@ paper: the defaults follow Skywork-OR1 (drop what all or none of 16 answers get 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -274,6 +273,6 @@ def _offline_rate(record: QuestionRecord, entry: Entry | None) -> float | None:
         return entry.offline
     if len(record.difficulty) <= 2:
         return None
-    difficulty = json.loads(record.difficulty)
+    difficulty = record.json_field("difficulty")
     n = difficulty.get("n") or 0
     return difficulty["pass_k"] / n if n and difficulty.get("pass_k") is not None else None

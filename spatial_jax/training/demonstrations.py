@@ -13,7 +13,6 @@ from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import DrawingError
 from spatial_jax.processing.processor import Processor
-from spatial_jax.reading import parse_object
 from spatial_jax.rollout.environment import answered
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
@@ -24,7 +23,7 @@ from spatial_jax.training.setup import Setup
 
 def shown_before(record: QuestionRecord) -> list[str]:
     """The turns that a record demonstrates before its answer."""
-    turns = parse_object(record.meta).get("turns", [])
+    turns = record.json_field("meta").get("turns", [])
     if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
         raise ValueError('meta "turns" must be a list of texts')
     return turns

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from spatial_jax.data.records import QuestionRecord, resolve
+from spatial_jax.data.records import QuestionRecord, in_stored_pixels
 from spatial_jax.data.source import QuestionSource
 from spatial_jax.metrics import is_primary, steady_lines
 from spatial_jax.rewards.base import Context
@@ -47,7 +47,7 @@ log = logging.getLogger(__name__)
 
 def record_in_pixels(record: QuestionRecord) -> dict[str, Any]:
     """The record as rewards take it, in pixels of its stored pictures."""
-    return resolve(record, list(zip(record.widths, record.heights))).as_dict()
+    return in_stored_pixels(record).as_dict()
 
 
 def truth_check(

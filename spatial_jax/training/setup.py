@@ -104,11 +104,11 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
         rollout.turns,
         rollout.max_pictures if rollout.turns > 1 else None,
         run.model.position_rule,
-        *limits_of(processor).values(),
-        run.reward.format or None,
-        run.reward.format_weight,
-        run.reward.truncated_reward,
-        run.reward.user_function if run.reward.user_file else None,
+        **limits_of(processor),
+        format=run.reward.format or None,
+        format_weight=run.reward.format_weight,
+        truncated_reward=run.reward.truncated_reward,
+        user_function=run.reward.user_function if run.reward.user_file else None,
     )
 
 

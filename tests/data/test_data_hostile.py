@@ -168,3 +168,17 @@ def test_depth_is_bounded_before_anything_goes_down_by_itself():
         parse_json("[" * 900 + "]" * 900)
     with pytest.raises(ValueError, match="nested too deep"):
         parse_json('{"a":' * 900 + "1" + "}" * 900)
+
+
+def test_a_records_json_is_parsed_once_and_a_copy_is_given(monkeypatch):
+    import spatial_jax.data.records as records
+
+    record = QuestionRecord(
+        "q", "s", "train", "scene", (b"",), (40,), (20,), "At {x:10.000}?", "number", "3", reward='{"kind": "number"}'
+    )
+    parsed = []
+    monkeypatch.setattr(records, "parse_object", lambda text: parsed.append(text) or {"kind": "number"})
+    first = record.json_field("reward")
+    first["kind"] = "another"
+    assert record.json_field("reward") == {"kind": "number"} and parsed == ['{"kind": "number"}']
+    assert record == dataclasses.replace(record) and records.in_stored_pixels(record).question == "At 10?"
