@@ -150,7 +150,7 @@ def _results(
             yield from zip(part, pool.map(work, part, chunksize=8))
 
 
-def _checked(args: argparse.Namespace) -> list[str]:
+def _check(args: argparse.Namespace) -> list[str]:
     """The tasks; ValueError for one that is unknown and for numbers that make no sense."""
     named = [entry.partition(":")[0] for entry in args.task]
     given = args.tasks or ("" if args.photos else ",".join(named)) or ",".join(TASKS)
@@ -201,7 +201,7 @@ def _jobs(args: argparse.Namespace, tasks: list[str], photos: Photos, known: Kno
 
 
 def run(args: argparse.Namespace) -> int:
-    tasks, ties = _checked(args), _ties(args)
+    tasks, ties = _check(args), _ties(args)
     named = [d for sources in ties.values() for d in sources]
     directories = tuple(dict.fromkeys([*list_parts(args.photos), *named]))
     if not directories:

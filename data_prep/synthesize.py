@@ -22,7 +22,7 @@ from pathlib import Path
 
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
-from data_prep.synthesis.demonstrations import demonstrated
+from data_prep.synthesis.demonstrations import add_demonstration
 from data_prep.synthesis.families import FAMILIES, choose_families
 from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.importers import KINDS, BadRow, Import, default_heldout, parse_columns
@@ -209,7 +209,11 @@ class FromScenes(Work):
             self.seen["scenes with depth"] += bool(scene.depth_png)
             self.seen["scenes"] += 1
             why = "no question past its margins" if scene.objects else "no object in the scene"
-            yield scene.scene_id, [demonstrated(r, scene) for r in records] if args.demonstrations else records, why
+            yield (
+                scene.scene_id,
+                [add_demonstration(r, scene) for r in records] if args.demonstrations else records,
+                why,
+            )
             if (number + 1) % 1000 == 0:
                 rate = (number + 1) / (time.monotonic() - started)
                 left = (total - number - 1) / rate
@@ -317,7 +321,7 @@ def _language(args: argparse.Namespace) -> Variation | None:
     return Variation(cache, endpoint, model=args.language_model, share=args.language_share, seed=args.seed)
 
 
-def _checked(args: argparse.Namespace) -> type[Work]:
+def _check(args: argparse.Namespace) -> type[Work]:
     """The kind of inputs that the options name; ValueError where they contradict each other."""
     if sum(map(bool, (args.scenes, args.rooms, args.kind or args.path))) != 1:
         raise ValueError("give one of --scenes, --rooms and --path (a question file, or --import=FORM --path=FILE)")
@@ -356,7 +360,7 @@ def _first(work: Work) -> Iterator[Item]:
 
 
 def run(args: argparse.Namespace) -> int:
-    work = _checked(args)(args)
+    work = _check(args)(args)
     running = ("out", "language_url")
     config = {
         "verb": "synthesize",

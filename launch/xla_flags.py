@@ -76,10 +76,10 @@ def environment(
     """
     inherited = inherited or {}
     if platform == "tpu":
-        return {"LIBTPU_INIT_ARGS": _joined(inherited.get("LIBTPU_INIT_ARGS", ""), TPU)}
+        return {"LIBTPU_INIT_ARGS": _join(inherited.get("LIBTPU_INIT_ARGS", ""), TPU)}
     if platform == "gpu":
         plain = {name: inherited.get(name, value) for name, (value, _) in GPU_ENVIRONMENT.items()}
-        return {"XLA_FLAGS": _joined(inherited.get("XLA_FLAGS", ""), GPU), **plain}
+        return {"XLA_FLAGS": _join(inherited.get("XLA_FLAGS", ""), GPU), **plain}
     if platform == "cpu":
         count = {"xla_force_host_platform_device_count": (str(devices), "")} if devices else {}
         kept = " ".join(
@@ -93,10 +93,10 @@ def environment(
             if alone
             else {"NPROC": inherited.get("NPROC", str(max(CPU_THREADS_A_DEVICE * (devices or 1), os.cpu_count() or 1)))}
         )
-        return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _joined(kept, CPU | count), **threads}
+        return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _join(kept, CPU | count), **threads}
     raise ValueError(f"platform {platform!r} is unknown; use one of {', '.join(PLATFORMS)}")
 
 
-def _joined(given: str, flags: Mapping[str, tuple[str, str]]) -> str:
+def _join(given: str, flags: Mapping[str, tuple[str, str]]) -> str:
     named = {flag.lstrip("-").split("=", 1)[0] for flag in given.split()}
     return " ".join([*given.split(), *(f"--{name}={value}" for name, (value, _) in flags.items() if name not in named)])

@@ -15,7 +15,7 @@ from typing import Any
 
 from data_prep.annotate.build import build_pipeline, build_selectors, build_signatures
 from data_prep.annotate.settings import parse_overrides
-from data_prep.filters import FILTERS, chosen
+from data_prep.filters import FILTERS, choose_filters
 from data_prep.runner import TooManyFailures, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
@@ -236,7 +236,7 @@ def _noise(text: str) -> dict[str, float]:
 RUNNING = ("out", "workers", "runner", "gpus", "batch", "max_failures", "shard_records")
 
 
-def _checked(options: dict[str, Any]) -> None:
+def _check(options: dict[str, Any]) -> None:
     """WriterError, one line, for a number that makes no sense; nothing is claimed or loaded yet."""
     for name, least, most in (
         ("workers", 1, math.inf),
@@ -253,7 +253,7 @@ def _checked(options: dict[str, Any]) -> None:
         if not least <= options.get(name, least) <= most:
             upto = f"{least} or more" if most == math.inf else f"{least} to {most}"
             raise WriterError(f"--{name}={options[name]}: give {upto}")
-    filters = chosen(options.get("filters", ""))
+    filters = choose_filters(options.get("filters", ""))
     for group in parse_overrides(options.get("set") or ()):
         if not (group in filters if group in FILTERS else options.get(group)):
             flag = f"--filters={group}" if group in FILTERS else f"--{group}"
@@ -266,7 +266,7 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
     """Runs the verb and returns the manifest; raises SourceError, WriterError, TooManyFailures, OSError."""
     from spatial_jax.data.records import scene_features
 
-    _checked(options)
+    _check(options)
     spec = {k: v for k, v in options.items() if k not in RUNNING}
     pipeline = build_pipeline(spec)
     total = len(pipeline.source)

@@ -17,14 +17,14 @@ from data_prep.sources import open_source
 
 def _filters(spec: dict[str, Any]) -> list[Stage]:
     return filters.build_filters(
-        filters.chosen(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec)
+        filters.choose_filters(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec)
     )
 
 
 def build_selectors(spec: dict[str, Any]) -> list[Selector]:
     """The selectors of `spec`: choices that need all pictures at once."""
     return filters.build_selectors(
-        filters.chosen(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec)
+        filters.choose_filters(spec.get("filters", "")), parse_overrides(spec.get("set") or ()), running(spec)
     )
 
 

@@ -79,7 +79,7 @@ def _line(picture: np.ndarray) -> int:
     return max(2, round(max(picture.shape[:2]) / 300))
 
 
-def outlined(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def outline(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The picture uint8 [h, w, 3] with the mask's outline in the first colour."""
     out = np.array(picture)
     out[edge(mask, _line(picture))] = COLORS[0]
@@ -102,7 +102,7 @@ def close_up(picture: np.ndarray, mask: np.ndarray, margin: float) -> np.ndarray
     return crop
 
 
-def numbered(picture: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+def draw_numbers(picture: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
     """The picture with every mask outlined and its number, from 1, drawn in its middle."""
     out = np.array(picture)
     for i, mask in enumerate(masks):
@@ -137,11 +137,11 @@ class ChatCaptioner:
         self, pictures: list[np.ndarray], masks: list[list[np.ndarray]]
     ) -> list[list[Caption | Rejected] | BadItem]:
         if self.chat.concurrency == 1:
-            return [self._guarded(p, m) for p, m in zip(pictures, masks, strict=True)]
+            return [self._call_guarded(p, m) for p, m in zip(pictures, masks, strict=True)]
         with concurrent.futures.ThreadPoolExecutor(self.chat.concurrency) as pool:
-            return list(pool.map(self._guarded, pictures, masks))
+            return list(pool.map(self._call_guarded, pictures, masks))
 
-    def _guarded(self, picture: np.ndarray, masks: list[np.ndarray]) -> list[Caption | Rejected] | BadItem:
+    def _call_guarded(self, picture: np.ndarray, masks: list[np.ndarray]) -> list[Caption | Rejected] | BadItem:
         try:
             return self._picture(picture, masks)
         except ChatError as error:
@@ -149,7 +149,7 @@ class ChatCaptioner:
 
     def _picture(self, picture: np.ndarray, masks: list[np.ndarray]) -> list[Caption | Rejected]:
         taken: list[tuple[str, str]] = []
-        marked = numbered(picture, masks) if self.settings.verify and len(masks) > 1 else None
+        marked = draw_numbers(picture, masks) if self.settings.verify and len(masks) > 1 else None
         out: list[Caption | Rejected] = []
         for i, mask in enumerate(masks):
             found = self._describe(picture, mask, taken, i, len(masks), marked)
@@ -167,7 +167,7 @@ class ChatCaptioner:
         count: int,
         marked: np.ndarray | None,
     ) -> Caption | Rejected:
-        views = [outlined(picture, mask), close_up(picture, mask, self.settings.margin)]
+        views = [outline(picture, mask), close_up(picture, mask, self.settings.margin)]
         question = DESCRIBE.format(color="red")
         if taken:
             question += TAKEN.format(taken=json.dumps([text for _, text in taken], ensure_ascii=False))

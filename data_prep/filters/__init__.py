@@ -15,7 +15,7 @@ STAGES, SELECTORS = ("quality", "clip"), ("duplicates", "leakage", "balance")
 FILTERS = STAGES + SELECTORS
 
 
-def chosen(text: str) -> tuple[str, ...]:
+def choose_filters(text: str) -> tuple[str, ...]:
     """The filters that a list with commas names, in the order they run. Raises SourceError."""
     names = [n.strip() for n in text.split(",") if n.strip()]
     for name in names:

@@ -43,7 +43,7 @@ def image_directions(
     return np.stack([along_x, along_y], -1)
 
 
-def unreached(mask: np.ndarray, valid: np.ndarray, direction: np.ndarray) -> tuple[float, bool]:
+def unreached_side(mask: np.ndarray, valid: np.ndarray, direction: np.ndarray) -> tuple[float, bool]:
     """(pixels that valid depth stops short of the mask's two ends along `direction` [2] (column, row), whether both
     ends are reached). bool [h, w] each.
     """

@@ -13,7 +13,7 @@ import numpy as np
 
 from data_prep.geometry.boxes import Box, fit_box
 from data_prep.geometry.clouds import core, erode, lift, sample, valid_depth
-from data_prep.geometry.coverage import image_directions, unreached
+from data_prep.geometry.coverage import image_directions, unreached_side
 from data_prep.geometry.uncertainty import box_sigma, leak
 from data_prep.sources.base import Frame, ObjectDraft
 
@@ -199,7 +199,7 @@ def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: 
     for axis, direction in enumerate(image_directions(box.center, box.rotation, frame.intrinsics)):
         if not float(np.hypot(*direction)) * pixel >= SIDEWAYS:
             continue
-        if not unreached(patch.mask, fit.use, direction)[1]:
+        if not unreached_side(patch.mask, fit.use, direction)[1]:
             reasons[NOT_REACHED], extent[axis] = None, np.nan
         if bool((np.abs(direction) * pixel >= SIDEWAYS)[cut_off].any()):
             reasons[CUT_OFF], extent[axis] = None, np.nan

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.inspect.records import config_of, parsed
+from data_prep.inspect.records import config_of, parse_or_empty
 from spatial_jax.pages import Child, Html, bar_list, details, picture, tag
 
 EXAMPLES = 6  # of a reason, as pictures
@@ -49,7 +49,7 @@ def _skipped(folder: Path) -> dict[tuple[str, str], list[str]]:
     path = folder / "skipped.jsonl"
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-            entry = parsed(line)
+            entry = parse_or_empty(line)
             if not entry:
                 continue
             common = str(entry.get("reason") or "").partition(" | ")[0]  # what follows belongs to this item alone

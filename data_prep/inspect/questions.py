@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from data_prep.inspect.left_out import left_out
-from data_prep.inspect.records import Records, config_of, damage_box, known, made_with, parsed, split_cards, split_chip
+from data_prep.inspect.records import (
+    Records,
+    config_of,
+    damage_box,
+    known,
+    made_with,
+    parse_or_empty,
+    split_cards,
+    split_chip,
+)
 from spatial_jax.data.records import QuestionRecord, SceneObject, SceneRecord, resolve_text
 from spatial_jax.pages import (
     Box,
@@ -40,7 +49,7 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
     """The page of a question dataset."""
     families: dict[str, list[tuple[tuple[str, int], str, str, int, float, str]]] = {}
     for place, q in records.scan():
-        margin = parsed(q.meta).get("margin", math.nan)
+        margin = parse_or_empty(q.meta).get("margin", math.nan)
         families.setdefault(q.family or q.question_type, []).append(
             (
                 place,
@@ -54,7 +63,7 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
     page = Page(f"Questions: {records.folder.folder.name}", str(records.folder.folder), kicker="data_prep inspect")
     manifest = records.folder.manifest
     books = records.folder.folder / "report.json"
-    extra = parsed(books.read_text(errors="replace")) if books.is_file() else {}
+    extra = parse_or_empty(books.read_text(errors="replace")) if books.is_file() else {}
     cards = split_cards(records, "questions")
     page.section(
         "Overview",
@@ -108,7 +117,7 @@ def _shown(text: str) -> str:
 
 
 def _question_text(q: QuestionRecord) -> str:
-    meta = parsed(q.meta)
+    meta = parse_or_empty(q.meta)
     captions = map(str, meta.get("captions", ()))
     return " ".join(
         [q.question_id, _shown(q.question), q.answer, q.family, q.question_type, q.scene_id, q.split, *captions]
@@ -181,7 +190,7 @@ def answer_card(name: str, rows: Sequence[tuple[Any, ...]]) -> Html:
 
 def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
     """Pictures, question, truth, margin, hops, and what the answer was computed from."""
-    meta = parsed(q.meta)
+    meta = parse_or_empty(q.meta)
     boxes: list[Box] = []
     if scene is not None:
         named = {str(o) for o in meta.get("objects", ())}
@@ -231,8 +240,8 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
     measured = {
         "rule_inputs": meta.get("rule_inputs"),
         "objects": meta.get("captions"),
-        "reward": parsed(q.reward),
-        "difficulty": parsed(q.difficulty),
+        "reward": parse_or_empty(q.reward),
+        "difficulty": parse_or_empty(q.difficulty),
         "template": q.template_id,
         "seed": q.seed,
         "scene": q.scene_id,

@@ -37,7 +37,7 @@ class Records:
                 yield place, record
 
 
-def parsed(text: str) -> dict[str, Any]:
+def parse_or_empty(text: str) -> dict[str, Any]:
     try:
         value = parse_json(text)
     except ValueError:

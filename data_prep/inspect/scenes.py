@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.inspect.left_out import left_out
-from data_prep.inspect.records import Records, damage_box, known, made_with, parsed, split_cards, split_chip
+from data_prep.inspect.records import Records, damage_box, known, made_with, parse_or_empty, split_cards, split_chip
 from spatial_jax.data.records import SceneRecord
 from spatial_jax.pages import (
     Box,
@@ -157,7 +157,7 @@ def measures(scene: SceneRecord, unit: str) -> Html:
     """One row an object: depth, size, centre, each with one standard deviation, and how much of it is seen."""
     rows = []
     for i, o in enumerate(scene.objects):
-        sd = parsed(o.uncertainty)
+        sd = parse_or_empty(o.uncertainty)
         size = (
             " × ".join(_with(v, sd.get(f"extent_{k}")) for k, v in enumerate(o.extent))
             if all(map(known, o.extent))
@@ -175,7 +175,7 @@ def measures(scene: SceneRecord, unit: str) -> Html:
                 center,
                 f"{100 * o.visible_fraction:.0f} %",
                 f"{o.confidence:.2f}",
-                tag("small", ", ".join(sorted({str(v) for v in parsed(o.provenance).values()}))),
+                tag("small", ", ".join(sorted({str(v) for v in parse_or_empty(o.provenance).values()}))),
             ]
         )
     mark = f" ({unit})" if unit else ""
@@ -231,7 +231,7 @@ def _provenance(scene: SceneRecord) -> Html:
         "intrinsics": [round(v, 2) for v in scene.intrinsics],
         "gravity": [round(v, 3) for v in scene.gravity],
         "floor": [round(v, 3) for v in scene.floor],
-        "provenance": parsed(scene.provenance),
-        "meta": parsed(scene.meta),
+        "provenance": parse_or_empty(scene.provenance),
+        "meta": parse_or_empty(scene.meta),
     }
     return tag("pre", json.dumps(facts, indent=1, ensure_ascii=False))

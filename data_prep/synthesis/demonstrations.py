@@ -23,7 +23,7 @@ _THOUGHTS = (
 )
 
 
-def demonstrated(record: QuestionRecord, scene: SceneRecord) -> QuestionRecord:
+def add_demonstration(record: QuestionRecord, scene: SceneRecord) -> QuestionRecord:
     """The record with meta "turns": what a policy writes before its last reply, boxes on the question's objects in
     pixels of whatever size the model sees. As it is where it names no objects, or more than MOST_BOXES.
     """

@@ -75,7 +75,7 @@ def _along(p: Pose, direction: Vector, by: float) -> Pose:
     return dataclasses.replace(p, center=(x + by * direction[0], y + by * direction[1], z + by * direction[2]))
 
 
-def _stretched(p: Pose, across: float, ahead: float) -> Vector:
+def _stretch(p: Pose, across: float, ahead: float) -> Vector:
     """Sides of a box whose points are stretched by 1 + `across` sideways and 1 + `ahead` along the optical axis."""
     sides = []
     for i in range(3):
@@ -84,25 +84,25 @@ def _stretched(p: Pose, across: float, ahead: float) -> Vector:
     return sides[0], sides[1], sides[2]
 
 
-def _scaled(p: Pose, s: float) -> Pose:
+def _scale(p: Pose, s: float) -> Pose:
     x, y, z = (v * (1 + s) for v in p.center)
     a, b, c = (v * (1 + s) for v in p.extent)
     return Pose(p.depth * (1 + s), (x, y, z), (a, b, c), p.rotation)
 
 
-def _shifted(p: Pose, t: float) -> Pose:
+def _shift(p: Pose, t: float) -> Pose:
     x, y, z = p.center
     moved = (x + t * x / z, y + t * y / z, z + t) if z > 0 else p.center
-    return Pose(p.depth + t, moved, _stretched(p, t / z, 0.0) if z > 0 else p.extent, p.rotation)
+    return Pose(p.depth + t, moved, _stretch(p, t / z, 0.0) if z > 0 else p.extent, p.rotation)
 
 
-def _refocused(p: Pose, f: float) -> Pose:
+def _refocus(p: Pose, f: float) -> Pose:
     """Seen through a focal length larger by `f` of itself: nearer to the optical axis, at the same depth."""
     x, y, z = p.center
-    return Pose(p.depth, (x * (1 - f), y * (1 - f), z), _stretched(p, -f, 0.0), p.rotation)
+    return Pose(p.depth, (x * (1 - f), y * (1 - f), z), _stretch(p, -f, 0.0), p.rotation)
 
 
-_SHARED: dict[str, Callable[[Pose, float], Pose]] = {"scale": _scaled, "shift": _shifted, "focal": _refocused}
+_SHARED: dict[str, Callable[[Pose, float], Pose]] = {"scale": _scale, "shift": _shift, "focal": _refocus}
 
 
 def _from_depth(thing: Thing, before: Pose, after: Pose) -> Pose:
@@ -137,7 +137,7 @@ def _with(values: Vector, i: int, by: float) -> Vector:
     return out[0], out[1], out[2]
 
 
-def _tipped(gravity: tuple[float, ...], axis: str, by: float) -> tuple[float, ...]:
+def _tip(gravity: tuple[float, ...], axis: str, by: float) -> tuple[float, ...]:
     """The direction turned by `by` radians in pitch (towards the optical axis) or in roll (to the right)."""
     gx, gy, gz = gravity
     right = (gy, -gx, 0.0) if math.hypot(gx, gy) > 1e-3 else (1.0, 0.0, 0.0)
@@ -162,7 +162,7 @@ def moves(view: SceneView, things: Sequence[Thing], measure: Measure) -> tuple[f
     scale = shift = own = unseen = 0.0
     for key, sd in view.shared.items():
         if key in ("pitch", "roll"):
-            shift = math.hypot(shift, change(poses, _tipped(gravity, key, STEP * sd)) if gravity else 0.0)
+            shift = math.hypot(shift, change(poses, _tip(gravity, key, STEP * sd)) if gravity else 0.0)
             continue
         move = _SHARED[key]
         part = change([_from_depth(t, p, move(p, STEP * sd)) for p, t in zip(poses, things)])

@@ -170,7 +170,7 @@ def number(
     question = wording.format(**names)
     if tolerance > 0:
         question += f" Answer within {100 * tolerance:.0f} %."
-        reward = widened(reward, tolerance)
+        reward = widen_tolerance(reward, tolerance)
     return Draft(
         family,
         form,
@@ -189,7 +189,7 @@ def number(
     )
 
 
-def widened(reward: dict[str, Any], tolerance: float) -> dict[str, Any]:
+def widen_tolerance(reward: dict[str, Any], tolerance: float) -> dict[str, Any]:
     """A number's reward that tells nothing finer than its label: MRA counts no threshold below the tolerance, the
     smooth depth reward falls to 1/e no sooner than there.
     """
@@ -200,7 +200,7 @@ def widened(reward: dict[str, Any], tolerance: float) -> dict[str, Any]:
     return reward
 
 
-def mixed(rng: random.Random, *parts: Iterator[Draft]) -> Iterator[Draft]:
+def mix_drafts(rng: random.Random, *parts: Iterator[Draft]) -> Iterator[Draft]:
     """The drafts of several forms, taken in turn at random, so that none always comes first."""
     left = list(parts)
     while left:

@@ -51,7 +51,7 @@ class Request:
         recipe = Path(self.file.split(":")[0]).stem + "".join(f"_{part}" for part in self.file.split(":")[1:])
         return f"{recipe}_{self.topology.family}_{'x'.join(map(str, self.topology.shape))}"
 
-    def changed(self, **settings: Any) -> Request:
+    def with_settings(self, **settings: Any) -> Request:
         """With "section.key" settings laid over the config: dots are written as double underscores."""
         config = self.config.copy_and_resolve_references()
         for key, value in settings.items():

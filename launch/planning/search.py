@@ -49,7 +49,7 @@ def nearest(request: Request, program: str) -> str:
     alone = dataclasses.replace(request, programs=(program,))
     for settings in alternatives(request):
         try:
-            if plan(alone.changed(**settings))["fits"]:
+            if plan(alone.with_settings(**settings))["fits"]:
                 return f"nearest configuration that fits: {as_flags(settings)}"
         except (RuntimeError, ValueError):
             continue
@@ -83,7 +83,7 @@ def ranking(request: Request, say: Callable[[str], None] = lambda line: None) ->
         left = f", {(time.monotonic() - began) / count * (len(tried) - count) / 60:.0f} min left" if count else ""
         say(f"[{count + 1}/{len(tried)}{left}] {as_flags(settings)}")
         try:
-            record = plan(request.changed(**settings))
+            record = plan(request.with_settings(**settings))
         except (RuntimeError, ValueError) as error:
             rows.append((float("inf"), f"{as_flags(settings)}: {str(error).splitlines()[0]}"))
             continue

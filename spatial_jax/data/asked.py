@@ -48,7 +48,7 @@ class Asking:
     truncated_reward: float | None = None
     user_function: str | None = None
 
-    def described(self, name: str) -> str:
+    def describe(self, name: str) -> str:
         """One field for a line of text."""
         value = getattr(self, name)
         if name == "system" and value is not None:
@@ -125,13 +125,13 @@ def settle(directory: str | Path, told: dict[str, Any]) -> tuple[Asking, str]:
         chosen = dataclasses.replace(chosen, format=None)  # another form is read as that form
     shown = ["prompt_mode", "system", *(n for n in _LIMITS if getattr(chosen, n) is not None)]
     shown += [name for name in ("max_new_tokens",) if getattr(chosen, name) is not None]
-    line = ", ".join(chosen.described(name) for name in shown)
+    line = ", ".join(chosen.describe(name) for name in shown)
     if trained is None:
         return chosen, f"{directory} does not say how it was trained to be asked; asked with {line}"
     other = differences(trained, chosen)
     if not other:
         return chosen, f"asked as it was trained: {line}"
-    return chosen, f"asked with {line}; trained otherwise: " + ", ".join(trained.described(name) for name in other)
+    return chosen, f"asked with {line}; trained otherwise: " + ", ".join(trained.describe(name) for name in other)
 
 
 def differences(trained: Asking, now: Asking) -> list[str]:

@@ -77,7 +77,7 @@ class QuestionEncoder:
         mark without a picture).
         """
         try:
-            resolved, sizes = self.resolved(record)
+            resolved, sizes = self.resolve_record(record)
             pictures = [load_image(data, f"picture {i + 1}") for i, data in enumerate(record.images)]
             for number, (picture, width, height) in enumerate(zip(pictures, record.widths, record.heights), 1):
                 if picture.size != (width, height):
@@ -109,7 +109,7 @@ class QuestionEncoder:
         """(prompt tokens, patches, target tokens) without decoding a picture. Raises ValueError like `encode` would
         refuse.
         """
-        resolved, seen = self.resolved(record)
+        resolved, seen = self.resolve_record(record)
         messages = build_messages(resolved, self.style, seen)
         sizes = list(zip(record.widths, record.heights))
         if shows_video(record, self.style.mode):
@@ -120,7 +120,7 @@ class QuestionEncoder:
             tokens, patches = self.processor.measure(messages, sizes)
         return tokens, patches, len(self.processor.tokenizer.encode_text(target_text(resolved, self.style.mode))) + 1
 
-    def resolved(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
+    def resolve_record(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
         """The record in pixels of its pictures as the model sees them, and their (width, height). ValueError where
         their numbers differ.
         """

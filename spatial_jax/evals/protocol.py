@@ -44,7 +44,7 @@ class Protocol:
         """The form itself, None as published."""
         return None if self.form is None else get_form(self.form)
 
-    def described(self, scoring: str, limits: Mapping[str, Any]) -> str:
+    def describe(self, scoring: str, limits: Mapping[str, Any]) -> str:
         """The protocol in full, as one line."""
         asked = f"response form {self.form}" if self.form else "as published (no response form)"
         system = "the template's own system text" if self.system is None else f"system {self.system[:60]!r}"

@@ -258,7 +258,7 @@ def item_requests(
             clip = read_frames(item["video"], protocol.frames or 32)
             videos, extra["frames"] = [clip], list(clip.frame_indices)
         if benchmark.image_size and scoring == "official":
-            images = [resized(image, benchmark.image_size) for image in images]
+            images = [resize_picture(image, benchmark.image_size) for image in images]
         if draws:
             images, videos = [load_image(i) for i in [*images, *(f for clip in videos for f in clip.frames)]], []
         return images, videos, extra
@@ -279,7 +279,7 @@ def item_requests(
     ]
 
 
-def resized(image: Any, size: tuple[int, int]) -> Any:
+def resize_picture(image: Any, size: tuple[int, int]) -> Any:
     """The picture at (width, height), as a benchmark's official script shows it."""
     from PIL import Image
 
@@ -329,7 +329,7 @@ def run_benchmark(
         scoring=scoring,
         form=protocol.form,
         extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items])
-        | {"protocol": protocol.described(scoring, asked_policy(sampler, settings))},
+        | {"protocol": protocol.describe(scoring, asked_policy(sampler, settings))},
     )
     if out:
         write_result(out, result)

@@ -169,13 +169,13 @@ def plan_vision(
     for i in range(parts):
         here = slice(i * part, i * part + needed[i])
         starts = np.concatenate([[0], np.cumsum(sizes[i])])
-        orders.append(_joined([p[0] + start for p, start in zip(plans[i], starts)]))
-        rows[here], cols[here] = _joined([p[1] for p in plans[i]]), _joined([p[2] for p in plans[i]])
+        orders.append(_join([p[0] + start for p, start in zip(plans[i], starts)]))
+        rows[here], cols[here] = _join([p[1] for p in plans[i]]), _join([p[2] for p in plans[i]])
         frame_ids.append(np.repeat(np.arange(len(frames[i])), sizes[i]))
         segments[here] = frame_ids[i] + 1
         np.take(values[begins[i] : begins[i + 1]], orders[i], axis=0, out=patches[here])
         offsets = np.cumsum([0, *(int(p[3][-1]) + 1 for p in plans[i])])
-        window_ids.append(_joined([p[3] + offset for p, offset in zip(plans[i], offsets)]))
+        window_ids.append(_join([p[3] + offset for p, offset in zip(plans[i], offsets)]))
 
     frame_blocks = window_blocks = None
     count, size = _block_shape(sizes, part, bucket is not None)
@@ -210,6 +210,6 @@ def plan_vision(
     )
 
 
-def _joined(arrays: Sequence[np.ndarray]) -> np.ndarray:
+def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:
     """One array of all; empty for a part without pictures."""
     return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

@@ -67,10 +67,10 @@ def _move_within(fresh: Path, directory: Path, stale: Callable[[str], bool], las
             entry.unlink()
     for name in sorted(new, key=lambda name: name == last):
         if (fresh / name).is_file():
-            _copied(fresh / name, directory / name)
+            _copy(fresh / name, directory / name)
 
 
-def _copied(source: Path, target: Path) -> None:
+def _copy(source: Path, target: Path) -> None:
     """A rename, or a copy where the two are on different disks."""
     try:
         os.replace(source, target)

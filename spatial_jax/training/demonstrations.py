@@ -57,7 +57,7 @@ def demonstration_check(
     processor = encoder.processor
 
     def check(record: QuestionRecord) -> None:
-        resolved, sizes = encoder.resolved(record)
+        resolved, sizes = encoder.resolve_record(record)
         said = shown_before(resolved)
         if len(said) >= rollout.turns:
             raise ValueError(f"{len(said)} turns and an answer are more than config.rollout.turns = {rollout.turns}")

@@ -76,7 +76,7 @@ class Pairs:
         """
 
         def look(record: QuestionRecord) -> None:
-            resolved, sizes = encoder.resolved(record)
+            resolved, sizes = encoder.resolve_record(record)
             text = self.rejected(resolved, sizes[0] if sizes else None)
             if len(encoder.processor.tokenizer.encode_text(text)) + 1 > longest:
                 raise ValueError(

@@ -126,7 +126,7 @@ def compare_asking(run: RunConfig, directory: str | Path, processor: Processor) 
     for other, what in found:
         names = [n for n in differences(other, asking) if n != "max_new_tokens"] if other else []
         if other and names:
-            told = "; ".join(f"{other.described(name)} (this run: {asking.described(name)})" for name in names)
+            told = "; ".join(f"{other.describe(name)} (this run: {asking.describe(name)})" for name in names)
             log.warning("%s otherwise than this run asks: %s", what, told)
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageEnhance, ImageFilter
 from data_prep.annotate.__main__ import main
 from data_prep.annotate.chat_models import EndpointSettings
 from data_prep.annotate.settings import make, parse_overrides
-from data_prep.filters import chosen
+from data_prep.filters import choose_filters
 from data_prep.filters.duplicates import DuplicateSettings, Leakage, LeakageSettings, NearDuplicates
 from data_prep.filters.quality import QualitySettings, statistics, verdict
 from data_prep.sources import Frame, SourceError
@@ -148,9 +148,9 @@ def test_a_folder_through_all_filters_that_need_no_model(tmp_path, capsys):
 
 
 def test_settings_are_strict():
-    assert chosen("clip, quality") == ("quality", "clip")
+    assert choose_filters("clip, quality") == ("quality", "clip")
     with pytest.raises(SourceError, match="no filter 'blur'"):
-        chosen("blur")
+        choose_filters("blur")
     with pytest.raises(SourceError, match="nearest is 'least_contrast'"):
         make("quality", {"least_contrst": "1"}, QualitySettings)
     with pytest.raises(SourceError, match="wants a value like 0"):

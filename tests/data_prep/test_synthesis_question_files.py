@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_prep.synthesis.importers import BadRow, import_records, parse_columns
-from data_prep.synthesis.importers.answers import listed_options, read_answer, unwrapped
+from data_prep.synthesis.importers.answers import listed_options, read_answer, unwrap_answer
 from data_prep.synthesis.importers.columns import NAMES
 from data_prep.synthesis.importers.survey import held_out
 from data_prep.synthesize import main
@@ -282,8 +282,8 @@ def test_text_forms_that_files_have(tmp_path):
 
 
 def test_parts_of_reading():
-    assert unwrapped("<think>a</think><answer>\\boxed{\\frac{1}{2}}</answer>")[:2] == ("\\frac{1}{2}", "a")
-    assert unwrapped("so it is 5 #### 5")[0] == "5" and unwrapped("plain") == ("plain", "", "")
+    assert unwrap_answer("<think>a</think><answer>\\boxed{\\frac{1}{2}}</answer>")[:2] == ("\\frac{1}{2}", "a")
+    assert unwrap_answer("so it is 5 #### 5")[0] == "5" and unwrap_answer("plain") == ("plain", "", "")
     assert listed_options("Which?\nA. left\nB. right\nAnswer with the letter.") == (
         "left",
         "right\nAnswer with the letter."[:5],

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.synthesis import margins
 from data_prep.synthesis.deviations import Moves
-from data_prep.synthesis.draft import Draft, Form, mixed, number
+from data_prep.synthesis.draft import Draft, Form, mix_drafts, number
 from data_prep.synthesis.numbers import camera_text, metres
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -85,7 +85,7 @@ def intrinsics(view: SceneView, rng: random.Random, options: Options) -> Iterato
     parts = [_fov(view, rng, options), _focal(view, rng, options)] + (
         [] if options.plain or not view.metric else [_lateral(view, rng, options)]
     )
-    yield from mixed(rng, *parts)
+    yield from mix_drafts(rng, *parts)
 
 
 def _inputs(view: SceneView) -> dict[str, Any]:

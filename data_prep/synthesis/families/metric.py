@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from data_prep.synthesis import margins, space
 from data_prep.synthesis.deviations import Measure, Moves, Pose, moves
-from data_prep.synthesis.draft import Draft, Form, choice, mixed, name_facts, number, versus_fact
+from data_prep.synthesis.draft import Draft, Form, choice, mix_drafts, name_facts, number, versus_fact
 from data_prep.synthesis.families import vague
 from data_prep.synthesis.numbers import centimetres, metres
 from data_prep.synthesis.options import Options
@@ -87,7 +87,7 @@ def size(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draf
     heights = {k: v for k, v in heights.items() if v > 0}
     things = [t for t in things if t.has_extent or t.object_id in heights]
     tall = [t for t in things if t.object_id in heights]
-    yield from mixed(rng, _sizes(view, rng, options, things, heights), _taller(view, rng, options, tall, heights))
+    yield from mix_drafts(rng, _sizes(view, rng, options, things, heights), _taller(view, rng, options, tall, heights))
 
 
 def _tallness(thing: int) -> Measure:
@@ -253,7 +253,7 @@ def distance(view: SceneView, rng: random.Random, options: Options) -> Iterator[
     things = [t for t in view.things if (t.has_center or t.raw.points) and t.visible >= 0.4]
     if not view.metric or len(things) < 2:
         return
-    yield from mixed(rng, _distances(view, rng, options, things), _closest(view, rng, options, things))
+    yield from mix_drafts(rng, _distances(view, rng, options, things), _closest(view, rng, options, things))
 
 
 def _distances(view: SceneView, rng: random.Random, options: Options, things: list[Thing]) -> Iterator[Draft]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from data_prep.synthesis import margins, space
 from data_prep.synthesis.deviations import Measure, Pose, moves, pose
-from data_prep.synthesis.draft import Draft, Form, choice, mixed, name_facts
+from data_prep.synthesis.draft import Draft, Form, choice, mix_drafts, name_facts
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
@@ -87,7 +87,7 @@ def direction(view: SceneView, rng: random.Random, options: Options) -> Iterator
     if not (view.metric and view.gravity) or len(things) < 3:
         return
     parts = [_turns(view, rng, options, things)] + ([] if options.plain else [_clock(view, rng, options, things)])
-    yield from mixed(rng, *parts)
+    yield from mix_drafts(rng, *parts)
 
 
 def _turns(view: SceneView, rng: random.Random, options: Options, things: list[Thing]) -> Iterator[Draft]:

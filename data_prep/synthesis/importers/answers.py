@@ -89,7 +89,7 @@ class Answer:
     thought: str = ""
 
 
-def unwrapped(text: str) -> tuple[str, str, str]:
+def unwrap_answer(text: str) -> tuple[str, str, str]:
     """(answer, thought, where it stood) of a solution's text: inside <answer> tags or the last \\boxed{}, after ####,
     or the whole.
     """
@@ -97,7 +97,7 @@ def unwrapped(text: str) -> tuple[str, str, str]:
     told = thought.group(1).strip() if thought else ""
     tagged = _TAG.findall(text)
     if tagged:
-        inner, _, boxed = unwrapped(tagged[-1])
+        inner, _, boxed = unwrap_answer(tagged[-1])
         return inner, told, boxed or "inside <answer> tags"
     at = text.rfind("\\boxed{")
     if at >= 0:
@@ -267,7 +267,7 @@ def read_answer(
         value = ", ".join(accept) if stated == "order" else accept[0] if accept else ""
     if isinstance(value, bool) and not options:
         value = "yes" if value else "no"
-    text, thought, where = unwrapped(str(value))
+    text, thought, where = unwrap_answer(str(value))
     if not text:
         raise BadRow("answer is empty")
     known = options or (listed_options(question) if stated in ("", "mcq") else ())

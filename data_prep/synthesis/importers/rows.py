@@ -108,11 +108,11 @@ def pictures(items: Any, bases: Bases) -> list[tuple[bytes, int, int]]:
     return [_picture(item, bases) for item in picture_items(items)]
 
 
-def encoded(item: Any, bases: Bases) -> bytes:
+def encode_item(item: Any, bases: Bases) -> bytes:
     """The encoded bytes of one picture; raises BadRow."""
     for key in ("bytes", "image_bytes", "image", "image_url", "url", "path", "file_name"):
         if isinstance(item, dict) and item.get(key):
-            return encoded(item[key], bases)
+            return encode_item(item[key], bases)
     if isinstance(item, (bytes, bytearray)):
         return bytes(item)
     if not isinstance(item, str) or not item:
@@ -134,7 +134,7 @@ def _from_base64(text: str) -> bytes:
 
 
 def _picture(item: Any, bases: Bases) -> tuple[bytes, int, int]:
-    data = encoded(item, bases)
+    data = encode_item(item, bases)
     try:
         decoded = decode_picture(data, most_pixels=MOST_PIXELS)
     except PictureError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from data_prep.synthesis.importers.build import scene_of
 from data_prep.synthesis.importers.columns import Found
-from data_prep.synthesis.importers.rows import BadRow, Bases, encoded, picture_items
+from data_prep.synthesis.importers.rows import BadRow, Bases, encode_item, picture_items
 
 if TYPE_CHECKING:
     from data_prep.synthesis.importers.read import Import
@@ -122,7 +122,7 @@ def _digest(item: Any, bases: Bases, seen: dict[Any, str]) -> str:
     if name is not None and name in seen:
         return seen[name]
     try:
-        found = hashlib.sha1(encoded(item, bases)).hexdigest()
+        found = hashlib.sha1(encode_item(item, bases)).hexdigest()
     except (BadRow, OSError):
         found = ""
     if name is not None:

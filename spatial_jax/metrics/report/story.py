@@ -105,7 +105,7 @@ def _data_cards(run: Run) -> list[Html]:
         boxes = [Box(o.box, o.caption or o.name, color=i) for i, o in enumerate(scene.objects)]
         if scene.objects:
             out.append(
-                _step("Scenes", _annotated(scene, boxes), f"Boxes, masks, depth and size of {_objects(run):,} objects.")
+                _step("Scenes", _annotate(scene, boxes), f"Boxes, masks, depth and size of {_objects(run):,} objects.")
             )
     question = first_record(run.datasets, "questions")
     if question is not None:
@@ -126,7 +126,7 @@ def _objects(run: Run) -> int:
     return sum(int((m.get("items") or {}).get("objects", 0)) for _, m in run.datasets if dataset_kind(m) == "scenes")
 
 
-def _annotated(scene: Any, boxes: Sequence[Box]) -> Html:
+def _annotate(scene: Any, boxes: Sequence[Box]) -> Html:
     """The picture with masks and boxes, its right half as depth."""
     masks = []
     for thing in scene.objects:
