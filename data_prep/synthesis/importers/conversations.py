@@ -13,7 +13,7 @@ import itertools
 import json
 from typing import Any
 
-from data_prep.synthesis.importers.answers import Answer, read_answer, unwrapped
+from data_prep.synthesis.importers.answers import Answer, read_answer, unwrap_answer
 from data_prep.synthesis.importers.build import Place, build, scene_of
 from data_prep.synthesis.importers.columns import Found, message_turns
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures
@@ -197,7 +197,7 @@ def _answer(reply: str, asked: str, shown: list[tuple[bytes, int, int]]) -> Answ
             return answer
     except BadRow:
         pass
-    text, thought, _ = unwrapped(reply)
+    text, thought, _ = unwrap_answer(reply)
     text = text or reply.strip()
     return Answer("free", text, {"kind": "word", "accept": [text]}, "text, compared word for word", thought=thought)
 
