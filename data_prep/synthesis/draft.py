@@ -89,32 +89,40 @@ def versus_fact(key: tuple, winner: Thing, loser: Thing) -> list[Fact]:
     return [(key + ("versus", first, second), winner.name, 2)]
 
 
+@dataclasses.dataclass(frozen=True)
+class Ask:
+    """What is asked: a form of a family with `names` in its wording, about `objects`, answered from `rule_inputs` (what
+    was measured, for the record's meta); `facts` for the balance; `hops`: steps of reasoning.
+    """
+
+    family: str
+    form: Form
+    names: dict[str, str]
+    objects: tuple[Thing, ...]
+    rule_inputs: dict[str, Any]
+    facts: Sequence[Fact] = ()
+    hops: int = 1
+
+
 def choice(
-    family: str,
-    form: Form,
-    view: SceneView,
+    ask: Ask,
     rng: random.Random,
     options: Options,
     *,
-    names: dict[str, str],
     answers: Sequence[str],
     right: int,
-    objects: tuple[Thing, ...],
     margin: float,
-    rule_inputs: dict[str, Any],
-    facts: Sequence[Fact],
-    hops: int = 1,
     letters: bool = True,
 ) -> Draft:
     """A question with a closed set of answers: as words, or (profile "full", at random) with lettered options in random
     order.
     """
-    template_id, wording = form.pick(rng, options)
-    question, answer, kind, texts = wording.format(**names), answers[right], "word", tuple(answers)
-    key = (family, form.name)
+    template_id, wording = ask.form.pick(rng, options)
+    question, answer, kind, texts = wording.format(**ask.names), answers[right], "word", tuple(answers)
+    key = (ask.family, ask.form.name)
     extra: list[Fact] = (
         [(key + ("answer", texts), answer, len(texts))]
-        if not objects or answer not in {o.caption for o in objects}
+        if not ask.objects or answer not in {o.caption for o in ask.objects}
         else []
     )
     if letters and not options.plain and len(answers) <= len(LETTERS) and rng.random() < options.letters:
@@ -132,58 +140,54 @@ def choice(
     elif extra == []:
         extra.append((key + ("slot",), right, len(texts)))
     return Draft(
-        family,
-        form,
+        ask.family,
+        ask.form,
         template_id,
         question,
         kind,
         answer,
         {"kind": "choice"},
         margin,
-        objects,
-        rule_inputs,
+        ask.objects,
+        ask.rule_inputs,
         texts,
-        facts=(*facts, *extra),
-        hops=hops,
+        facts=(*ask.facts, *extra),
+        hops=ask.hops,
     )
 
 
 def number(
-    family: str,
-    form: Form,
+    ask: Ask,
     rng: random.Random,
     options: Options,
     *,
-    names: dict[str, str],
     answer: str,
     unit: str,
     reward: dict[str, Any],
-    objects: tuple[Thing, ...],
-    rule_inputs: dict[str, Any],
     margin: float = 1.0,
-    facts: Sequence[Fact] = (),
     moved: Moves = NOTHING,
     tolerance: float = 0.0,
 ) -> Draft:
     """A question whose answer is a number in `unit`, asked within `tolerance` of it; the reward is at least as wide."""
-    template_id, wording = form.pick(rng, options)
-    question = wording.format(**names)
+    template_id, wording = ask.form.pick(rng, options)
+    question = wording.format(**ask.names)
     if tolerance > 0:
         question += f" Answer within {100 * tolerance:.0f} %."
         reward = widen_tolerance(reward, tolerance)
     return Draft(
-        family,
-        form,
+        ask.family,
+        ask.form,
         template_id,
         question,
         "number",
         answer,
         reward,
         margin,
-        objects,
-        rule_inputs,
+        ask.objects,
+        ask.rule_inputs,
         unit=unit,
-        facts=tuple(facts),
+        facts=tuple(ask.facts),
+        hops=ask.hops,
         moved=moved,
         tolerance=tolerance,
     )

@@ -6,7 +6,7 @@ import collections
 import random
 from collections.abc import Iterator
 
-from data_prep.synthesis.draft import Draft, Form, number
+from data_prep.synthesis.draft import Ask, Draft, Form, number
 from data_prep.synthesis.numbers import box_text
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -127,17 +127,19 @@ def count(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dra
             total = len(groups[name])
             ids = {i.object_id for i in groups[name]}
             yield number(
-                "count",
-                COUNT,
+                Ask(
+                    "count",
+                    COUNT,
+                    names={"plural": plural(name), "name": name},
+                    objects=tuple(t for t in view.things if t.object_id in ids),
+                    rule_inputs={"name": name, "count": total},
+                    facts=((("count", "value"), total, 3), (("count", "name", name), total, 3)),
+                ),
                 rng,
                 options,
-                names={"plural": plural(name), "name": name},
                 answer=str(total),
                 unit="",
                 reward={"kind": "mra", "comparison": "<"},
-                objects=tuple(t for t in view.things if t.object_id in ids),
-                rule_inputs={"name": name, "count": total},
-                facts=((("count", "value"), total, 3), (("count", "name", name), total, 3)),
             )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_prep.synthesis import margins
 from data_prep.synthesis.deviations import Moves
-from data_prep.synthesis.draft import Draft, Form, mix_drafts, number
+from data_prep.synthesis.draft import Ask, Draft, Form, mix_drafts, number
 from data_prep.synthesis.numbers import camera_text, metres
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
@@ -105,19 +105,21 @@ def _fov(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draf
     if within is None:
         return
     yield number(
-        "intrinsics",
-        VIEW,
+        Ask(
+            "intrinsics",
+            VIEW,
+            names={},
+            objects=(),
+            rule_inputs=_inputs(view),
+            facts=((("intrinsics", "fov"), round(degrees / 5), 4),),
+        ),
         rng,
         options,
-        names={},
         moved=moved,
         tolerance=within,
         answer=f"{degrees:.0f}",
         unit="deg",
         reward=MRA,
-        objects=(),
-        rule_inputs=_inputs(view),
-        facts=((("intrinsics", "fov"), round(degrees / 5), 4),),
     )
 
 
@@ -129,19 +131,21 @@ def _focal(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dr
         return
     size = f"{coordinate('x', view.width)} x {coordinate('y', view.height)}"
     yield number(
-        "intrinsics",
-        FOCAL,
+        Ask(
+            "intrinsics",
+            FOCAL,
+            names={"size": size},
+            objects=(),
+            rule_inputs=_inputs(view),
+            facts=((("intrinsics", "focal"), round(math.log(fx) / math.log(1.1)), 4),),
+        ),
         rng,
         options,
-        names={"size": size},
         moved=moved,
         tolerance=within,
         answer=coordinate("x", fx, 0 if options.plain else 1),
         unit="px",
         reward=MRA,
-        objects=(),
-        rule_inputs=_inputs(view),
-        facts=((("intrinsics", "focal"), round(math.log(fx) / math.log(1.1)), 4),),
     )
 
 
@@ -160,17 +164,19 @@ def _lateral(view: SceneView, rng: random.Random, options: Options) -> Iterator[
         if within is None:
             continue
         yield number(
-            "intrinsics",
-            LATERAL,
+            Ask(
+                "intrinsics",
+                LATERAL,
+                names={"camera": camera_text(view, options), "a": thing.caption, "depth": f"{thing.depth:.2f}"},
+                objects=(thing,),
+                rule_inputs=_inputs(view) | {"u": thing.u, "depth": thing.depth, "offset_m": offset},
+            ),
             rng,
             options,
-            names={"camera": camera_text(view, options), "a": thing.caption, "depth": f"{thing.depth:.2f}"},
             answer=metres(offset, options),
             unit="m",
             reward=MRA,
-            objects=(thing,),
             margin=abs(thing.u - cx) / (0.05 * view.width),
             moved=moved,
             tolerance=within,
-            rule_inputs=_inputs(view) | {"u": thing.u, "depth": thing.depth, "offset_m": offset},
         )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from data_prep.synthesis import margins
 from data_prep.synthesis.deviations import Pose, moves
-from data_prep.synthesis.draft import Draft, Form, choice, name_facts, number, versus_fact
+from data_prep.synthesis.draft import Ask, Draft, Form, choice, name_facts, number, versus_fact
 from data_prep.synthesis.families import vague
 from data_prep.synthesis.numbers import camera_text, metres
 from data_prep.synthesis.options import Options
@@ -89,18 +89,12 @@ def depth_order2(view: SceneView, rng: random.Random, options: Options) -> Itera
                 + versus_fact(("depth_order2", "yes"), *((a, b) if yes else (b, a)))
             )
             yield choice(
-                "depth_order2",
-                BEFORE,
-                view,
+                Ask("depth_order2", BEFORE, names=names, objects=(a, b), rule_inputs=inputs, facts=facts),
                 rng,
                 options,
-                names=names,
                 answers=("yes", "no"),
                 right=0 if yes else 1,
-                objects=(a, b),
                 margin=hit[1],
-                rule_inputs=inputs,
-                facts=facts,
                 letters=False,
             )
             continue
@@ -109,18 +103,19 @@ def depth_order2(view: SceneView, rng: random.Random, options: Options) -> Itera
         pair = (a, b)
         facts = name_facts(("depth_order2", form.name), [(a, winner == 0), (b, winner == 1)], 2)
         yield choice(
-            "depth_order2",
-            form,
-            view,
+            Ask(
+                "depth_order2",
+                form,
+                names=names,
+                objects=pair,
+                rule_inputs=inputs,
+                facts=facts + versus_fact(("depth_order2", form.name), pair[winner], pair[1 - winner]),
+            ),
             rng,
             options,
-            names=names,
             answers=(a.caption, b.caption),
             right=winner,
-            objects=pair,
             margin=hit[1],
-            rule_inputs=inputs,
-            facts=facts + versus_fact(("depth_order2", form.name), pair[winner], pair[1 - winner]),
         )
 
 
@@ -233,20 +228,22 @@ def abs_depth(view: SceneView, rng: random.Random, options: Options) -> Iterator
             yield from vague.instead(view, rng, options, mine, value, moved, inputs, rest)
             continue
         yield number(
-            "abs_depth",
-            ABSOLUTE,
+            Ask(
+                "abs_depth",
+                ABSOLUTE,
+                names={"a": thing.caption, "camera": camera_text(view, options)},
+                objects=(thing,),
+                rule_inputs=inputs,
+                facts=_depth_facts(thing),
+            ),
             rng,
             options,
-            names={"a": thing.caption, "camera": camera_text(view, options)},
             answer=metres(thing.depth, options),
             unit="m",
             reward={"kind": "depth", "form": "smooth"},
-            objects=(thing,),
             margin=options.max_depth_spread / max(thing.spread, 1e-3),
             moved=moved,
             tolerance=within,
-            rule_inputs=inputs,
-            facts=_depth_facts(thing),
         )
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator
 
 from data_prep.synthesis import margins
-from data_prep.synthesis.draft import Draft, Form, choice, name_facts, versus_fact
+from data_prep.synthesis.draft import Ask, Draft, Form, choice, name_facts, versus_fact
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
@@ -79,35 +79,37 @@ def bearing(view: SceneView, rng: random.Random, options: Options) -> Iterator[D
         if found["x"] and found["y"] and not options.plain and rng.random() < 0.5:
             right = 2 * int(found["y"][0] > 0) + int(found["x"][0] > 0)
             yield choice(
-                "bearing",
-                BEARING["corner"],
-                view,
+                Ask(
+                    "bearing",
+                    BEARING["corner"],
+                    names={"a": thing.caption},
+                    objects=(thing,),
+                    rule_inputs=inputs,
+                    facts=name_facts(("bearing", "corner"), [(thing, right)], 4),
+                ),
                 rng,
                 options,
-                names={"a": thing.caption},
                 answers=CORNERS,
                 right=right,
-                objects=(thing,),
                 margin=min(found["x"][1], found["y"][1]),
-                rule_inputs=inputs,
-                facts=name_facts(("bearing", "corner"), [(thing, right)], 4),
             )
         for axis in ("x", "y") if rng.random() < 0.5 else ("y", "x"):
             if (hit := found[axis]) is not None:
                 right = int(hit[0] > 0)
                 yield choice(
-                    "bearing",
-                    BEARING[axis],
-                    view,
+                    Ask(
+                        "bearing",
+                        BEARING[axis],
+                        names={"a": thing.caption},
+                        objects=(thing,),
+                        rule_inputs=inputs,
+                        facts=name_facts(("bearing", axis), [(thing, right)], 2),
+                    ),
                     rng,
                     options,
-                    names={"a": thing.caption},
                     answers=SIDES[axis],
                     right=right,
-                    objects=(thing,),
                     margin=hit[1],
-                    rule_inputs=inputs,
-                    facts=name_facts(("bearing", axis), [(thing, right)], 2),
                 )
 
 
@@ -210,18 +212,19 @@ def _relation_forms(
             ("relation", axis, "second"), [(b, right)], 2
         )
         yield choice(
-            "relation",
-            RELATION[axis],
-            view,
+            Ask(
+                "relation",
+                RELATION[axis],
+                names={"a": a.caption, "b": b.caption},
+                objects=(a, b),
+                rule_inputs=inputs,
+                facts=facts + versus_fact(("relation", axis), *((a, b) if right else (b, a))),
+            ),
             rng,
             options,
-            names={"a": a.caption, "b": b.caption},
             answers=RELATIONS[axis],
             right=right,
-            objects=(a, b),
             margin=margin,
-            rule_inputs=inputs,
-            facts=facts + versus_fact(("relation", axis), *((a, b) if right else (b, a))),
         )
     elif form < 0.75:
         end = int(rng.random() * 2)  # 0: which is further left (higher); 1: further right (lower)
@@ -230,18 +233,19 @@ def _relation_forms(
         pair = (a, b)
         facts = name_facts(("relation", axis, side), [(a, winner == 0), (b, winner == 1)], 2)
         yield choice(
-            "relation",
-            EXTREME[axis],
-            view,
+            Ask(
+                "relation",
+                EXTREME[axis],
+                names={"a": a.caption, "b": b.caption, "side": side},
+                objects=pair,
+                rule_inputs=inputs | {"end": side},
+                facts=facts + versus_fact(("relation", axis, side), pair[winner], pair[1 - winner]),
+            ),
             rng,
             options,
-            names={"a": a.caption, "b": b.caption, "side": side},
             answers=(a.caption, b.caption),
             right=winner,
-            objects=pair,
             margin=margin,
-            rule_inputs=inputs | {"end": side},
-            facts=facts + versus_fact(("relation", axis, side), pair[winner], pair[1 - winner]),
         )
     else:
         end = int(rng.random() * 2)
@@ -253,17 +257,18 @@ def _relation_forms(
             + versus_fact(("relation", axis, "said"), *((a, b) if right else (b, a)))
         )
         yield choice(
-            "relation",
-            YES_NO,
-            view,
+            Ask(
+                "relation",
+                YES_NO,
+                names={"a": a.caption, "b": b.caption, "relation": said},
+                objects=(a, b),
+                rule_inputs=inputs | {"said": said},
+                facts=facts,
+            ),
             rng,
             options,
-            names={"a": a.caption, "b": b.caption, "relation": said},
             answers=("yes", "no"),
             right=0 if yes else 1,
-            objects=(a, b),
             margin=margin,
-            rule_inputs=inputs | {"said": said},
-            facts=facts,
             letters=False,
         )

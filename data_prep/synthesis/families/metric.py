@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from data_prep.synthesis import margins, space
 from data_prep.synthesis.deviations import Measure, Moves, Pose, moves
-from data_prep.synthesis.draft import Draft, Form, choice, mix_drafts, name_facts, number, versus_fact
+from data_prep.synthesis.draft import Ask, Draft, Form, choice, mix_drafts, name_facts, number, versus_fact
 from data_prep.synthesis.families import vague
 from data_prep.synthesis.numbers import centimetres, metres
 from data_prep.synthesis.options import Options
@@ -124,23 +124,25 @@ def _sizes(
                 continue
             in_metres = not options.plain and value >= 0.5 and rng.random() < 0.5
             yield number(
-                "size",
-                form,
+                Ask(
+                    "size",
+                    form,
+                    names={
+                        "a": thing.caption,
+                        "unit": "m" if in_metres else "cm",
+                        "unit_name": "metres" if in_metres else "centimetres",
+                    },
+                    objects=(thing,),
+                    rule_inputs=inputs,
+                ),
                 rng,
                 options,
-                names={
-                    "a": thing.caption,
-                    "unit": "m" if in_metres else "cm",
-                    "unit_name": "metres" if in_metres else "centimetres",
-                },
                 answer=metres(value, options) if in_metres else centimetres(value),
                 unit="m" if in_metres else "cm",
                 reward=MRA,
-                objects=(thing,),
                 margin=thing.visible / options.min_visible,
                 moved=moved if in_metres else moved.times(100),
                 tolerance=within,
-                rule_inputs=inputs,
             )
 
 
@@ -158,19 +160,20 @@ def _taller(
         winner = int((hit[0] < 0) == (form is TALLER))
         pair = (a, b)
         yield choice(
-            "size",
-            form,
-            view,
+            Ask(
+                "size",
+                form,
+                names={"a": a.caption, "b": b.caption},
+                objects=pair,
+                rule_inputs={"heights_m": [heights[a.object_id], heights[b.object_id]]},
+                facts=name_facts(("size", form.name), [(a, winner == 0), (b, winner == 1)], 2)
+                + versus_fact(("size", form.name), pair[winner], pair[1 - winner]),
+            ),
             rng,
             options,
-            names={"a": a.caption, "b": b.caption},
             answers=(a.caption, b.caption),
             right=winner,
-            objects=pair,
             margin=hit[1],
-            rule_inputs={"heights_m": [heights[a.object_id], heights[b.object_id]]},
-            facts=name_facts(("size", form.name), [(a, winner == 0), (b, winner == 1)], 2)
-            + versus_fact(("size", form.name), pair[winner], pair[1 - winner]),
         )
 
 
@@ -289,20 +292,22 @@ def _distance(
         ]
         return next(vague.instead(view, rng, options, mine, value, moved, inputs, rest), None)
     return number(
-        "distance",
-        DISTANCE[kind],
+        Ask(
+            "distance",
+            DISTANCE[kind],
+            names={"a": a.caption, "b": b.caption},
+            objects=(a, b),
+            rule_inputs=inputs,
+            facts=((("distance", "bin"), math.floor(math.log(value) / math.log(1.25)), 4),),
+        ),
         rng,
         options,
-        names={"a": a.caption, "b": b.caption},
         answer=metres(value, options),
         unit="m",
         reward=MRA,
-        objects=(a, b),
         moved=moved,
         tolerance=within,
         margin=options.most_tolerance * value / max(options.sigmas * moved.sd, 1e-3 * value),
-        rule_inputs=inputs,
-        facts=((("distance", "bin"), math.floor(math.log(value) / math.log(1.25)), 4),),
     )
 
 
@@ -344,17 +349,18 @@ def _closest(view: SceneView, rng: random.Random, options: Options, things: list
         to_a, to_b = math.dist(target.center, a.center), math.dist(target.center, b.center)
         winner, pair = int(hit[0] > 0), (a, b)
         yield choice(
-            "distance",
-            CLOSEST,
-            view,
+            Ask(
+                "distance",
+                CLOSEST,
+                names={"t": target.caption, "a": a.caption, "b": b.caption},
+                objects=(a, b, target),
+                rule_inputs={"distances_m": [to_a, to_b]},
+                facts=name_facts(("distance", "closest_to"), [(a, winner == 0), (b, winner == 1)], 2)
+                + versus_fact(("distance", "closest_to"), pair[winner], pair[1 - winner]),
+            ),
             rng,
             options,
-            names={"t": target.caption, "a": a.caption, "b": b.caption},
             answers=(a.caption, b.caption),
             right=winner,
-            objects=(a, b, target),
             margin=hit[1],
-            rule_inputs={"distances_m": [to_a, to_b]},
-            facts=name_facts(("distance", "closest_to"), [(a, winner == 0), (b, winner == 1)], 2)
-            + versus_fact(("distance", "closest_to"), pair[winner], pair[1 - winner]),
         )

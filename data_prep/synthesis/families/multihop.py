@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from data_prep.synthesis import margins, space
-from data_prep.synthesis.draft import Draft, Form, choice, name_facts
+from data_prep.synthesis.draft import Ask, Draft, Form, choice, name_facts
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
@@ -90,7 +90,7 @@ def multihop(view: SceneView, rng: random.Random, options: Options) -> Iterator[
         picks = [rng.choice(list(words)) for _ in range(hops - 1)]
         if options.plain and "z" in rules:
             picks = [rng.choice(("closer", "farther"))]
-        draft = _chain(view, rng, options, rules, words, objects, picks, rng.choice(finals))
+        draft = _chain(rng, options, rules, words, objects, picks, rng.choice(finals))
         if draft is not None:
             yield draft
 
@@ -118,7 +118,6 @@ def _follow(
 
 
 def _chain(
-    view: SceneView,
     rng: random.Random,
     options: Options,
     rules: dict[str, Compare],
@@ -163,17 +162,18 @@ def _chain(
         "outcomes": [[t.object_id, answers[side]] for t, side, _ in outcomes],
     }
     return choice(
-        "multihop",
-        CHAIN,
-        view,
+        Ask(
+            "multihop",
+            CHAIN,
+            names={"one": one, "final": question_final},
+            objects=tuple(objects),
+            rule_inputs=inputs,
+            facts=facts,
+            hops=hops,
+        ),
         rng,
         options,
-        names={"one": one, "final": question_final},
         answers=answers,
         right=right,
-        objects=tuple(objects),
         margin=min(m for _, _, m in outcomes),
-        rule_inputs=inputs,
-        facts=facts,
-        hops=hops,
     )

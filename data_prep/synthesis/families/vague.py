@@ -16,7 +16,7 @@ from typing import Any
 
 from data_prep.synthesis import margins
 from data_prep.synthesis.deviations import Measure, Moves, Pose, moves
-from data_prep.synthesis.draft import Draft, Form, choice, number
+from data_prep.synthesis.draft import Ask, Draft, Form, choice, number
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView, Thing
 
@@ -102,8 +102,8 @@ def instead(
     forms = [_ratio(view, rng, options, subject, others, inputs)]
     if margins.seen_enough(view, value, moved, options) and (need := options.sigmas * moved.sd / value) <= VAGUEST:
         forms += [
-            _against(view, rng, options, subject, value, need, inputs),
-            _range(view, rng, options, subject, value, need, inputs),
+            _against(rng, options, subject, value, need, inputs),
+            _range(rng, options, subject, value, need, inputs),
         ]
     for form in rng.sample(forms, len(forms)):
         draft = next(form, None)
@@ -127,7 +127,6 @@ def _written(metres: float) -> str:
 
 
 def _against(
-    view: SceneView,
     rng: random.Random,
     options: Options,
     subject: Subject,
@@ -142,24 +141,24 @@ def _against(
     if gap < clear:
         return
     yield choice(
-        subject.family,
-        AGAINST,
-        view,
+        Ask(
+            subject.family,
+            AGAINST,
+            names={"what": subject.text(), "length": _written(length)},
+            objects=subject.things,
+            rule_inputs=inputs | {"measure": subject.name, "value_m": value, "length_m": length},
+            facts=(),
+        ),
         rng,
         options,
-        names={"what": subject.text(), "length": _written(length)},
         answers=("more", "less"),
         right=0 if more else 1,
-        objects=subject.things,
         margin=gap / clear,
-        rule_inputs=inputs | {"measure": subject.name, "value_m": value, "length_m": length},
-        facts=(),
         letters=False,
     )
 
 
 def _range(
-    view: SceneView,
     rng: random.Random,
     options: Options,
     subject: Subject,
@@ -180,18 +179,19 @@ def _range(
         return
     ranges = tuple(f"{_written(low)} to {_written(high)}" for low, high in itertools.pairwise(edges))
     yield choice(
-        subject.family,
-        RANGE,
-        view,
+        Ask(
+            subject.family,
+            RANGE,
+            names={"what": subject.text(), "ranges": ", ".join(ranges)},
+            objects=subject.things,
+            rule_inputs=inputs | {"measure": subject.name, "value_m": value, "edges_m": edges},
+            facts=(((subject.family, "range", "slot"), slot, RANGES),),
+        ),
         rng,
         options,
-        names={"what": subject.text(), "ranges": ", ".join(ranges)},
         answers=ranges,
         right=slot,
-        objects=subject.things,
         margin=min(low / (below - 0.02), high / (above - 0.02)),
-        rule_inputs=inputs | {"measure": subject.name, "value_m": value, "edges_m": edges},
-        facts=(((subject.family, "range", "slot"), slot, RANGES),),
         letters=False,
     )
 
@@ -219,18 +219,20 @@ def _ratio(
         if within is None or not options.size_ratio <= value <= 10:
             continue
         yield number(
-            subject.family,
-            RATIO,
+            Ask(
+                subject.family,
+                RATIO,
+                names={"more": first.text(), "less": second.text()},
+                objects=tuple(dict.fromkeys((*first.things, *second.things))),
+                rule_inputs=inputs | {"measure": subject.name, "ratio": value},
+            ),
             rng,
             options,
-            names={"more": first.text(), "less": second.text()},
             answer=f"{value:.2g}" if value >= 2 else f"{value:.1f}",
             unit="",
             reward=MRA,
-            objects=tuple(dict.fromkeys((*first.things, *second.things))),
             moved=moved,
             tolerance=max(within, 0.05),
-            rule_inputs=inputs | {"measure": subject.name, "ratio": value},
         )
 
 

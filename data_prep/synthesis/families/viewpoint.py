@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from data_prep.synthesis import margins, space
 from data_prep.synthesis.deviations import Measure, Pose, moves, pose
-from data_prep.synthesis.draft import Draft, Form, choice, mix_drafts, name_facts
+from data_prep.synthesis.draft import Ask, Draft, Form, choice, mix_drafts, name_facts
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
@@ -121,18 +121,12 @@ def _from_object(
         for fact in name_facts(("direction", form.name, role), [(thing, right)], len(answers))
     ]
     yield choice(
-        "direction",
-        form,
-        view,
+        Ask("direction", form, names=names, objects=(stand, face, target), rule_inputs=inputs, facts=facts),
         rng,
         options,
-        names=names,
         answers=answers,
         right=right,
-        objects=(stand, face, target),
         margin=clear / options.angle_margin,
-        rule_inputs=inputs,
-        facts=facts,
     )
 
 
@@ -174,21 +168,22 @@ def _clock(view: SceneView, rng: random.Random, options: Options, things: list[T
         return
     right = (hour - 1) % 12
     yield choice(
-        "direction",
-        CLOCK,
-        view,
+        Ask(
+            "direction",
+            CLOCK,
+            names={"s": start.caption, "t": target.caption},
+            objects=(start, target),
+            rule_inputs={
+                "angle_deg": angle,
+                "centers": [list(start.center), list(target.center)],
+                "gravity": list(view.gravity),
+            },
+            facts=name_facts(("direction", "clock", "t"), [(target, right)], 4)
+            + name_facts(("direction", "clock", "s"), [(start, right)], 4),
+        ),
         rng,
         options,
-        names={"s": start.caption, "t": target.caption},
         answers=HOURS,
         right=right,
-        objects=(start, target),
         margin=clear / 5,
-        rule_inputs={
-            "angle_deg": angle,
-            "centers": [list(start.center), list(target.center)],
-            "gravity": list(view.gravity),
-        },
-        facts=name_facts(("direction", "clock", "t"), [(target, right)], 4)
-        + name_facts(("direction", "clock", "s"), [(start, right)], 4),
     )
