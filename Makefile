@@ -1,7 +1,12 @@
-# make quickstart   from pictures to an evaluated, better policy
-# make test         the test suite, as CI runs it
-# make proofs       slow proofs; their results are committed under benchmarks/results/
-PYTHON ?= python3
+# make quickstart      from pictures to an evaluated, better policy
+# make test            the test suite, as CI runs it
+# make docs            the site of docs/, strictly
+# make check-pythons   the package on every Python that setup.py allows
+# make proofs          slow proofs; their results are committed under benchmarks/results/
+# Empty: python3, or the newest that fits where python3 does not
+PYTHON ?=
+# CPU builds of torch and torchvision: a laptop need not load CUDA's libraries. TORCH_INDEX= takes the registry's.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 PHOTOS ?=
 FROM_SCRATCH ?=
@@ -9,12 +14,15 @@ ARGS ?=
 export JAX_PLATFORMS ?= cpu
 export TOKENIZERS_PARALLELISM = false
 
-.PHONY: quickstart test lint proofs clean
+.PHONY: quickstart test lint proofs docs check-pythons clean
 
 .venv/installed: setup.py constraints.txt
-	$(PYTHON) -m venv .venv
+	python=$$(sh launch/pick_python.sh $(PYTHON)) && $$python -m venv .venv
+	test -z "$(TORCH_INDEX)" || $(BIN)/pip install -q --retries 0 --timeout 10 --index-url "$(TORCH_INDEX)" --no-deps \
+	    torch==2.13.0 torchvision==0.28.0 2>/dev/null || echo "no CPU build of torch at $(TORCH_INDEX): taking the registry's"
 	$(BIN)/pip install -q -c constraints.txt -e ".[prep,eval,test]"
-	$(BIN)/pip install -q -c constraints.txt --no-deps torchvision==0.28.0
+	$(BIN)/pip install -q -c constraints.txt --no-deps torchvision
+	$(BIN)/python launch/fit_torchvision.py
 	touch $@
 
 quickstart: .venv/installed
@@ -33,6 +41,13 @@ proofs: .venv/installed
 	$(BIN)/python -m launch.proofs $(ARGS)
 	$(BIN)/python launch/plan.py --proofs
 	$(BIN)/python -m benchmarks.full_size_policy
+
+docs: .venv/installed
+	$(BIN)/pip install -q -c constraints.txt -e ".[docs]"
+	$(BIN)/python docs/build.py
+
+check-pythons:
+	python=$$(sh launch/pick_python.sh $(PYTHON)) && $$python launch/check_pythons.py $(ARGS)
 
 clean:
 	rm -rf runs .pytest_cache .ruff_cache .mypy_cache

@@ -5,8 +5,8 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 EXTRAS = {
-    "tpu": ["jax[tpu]>=0.10,<0.13"],
-    "cuda": ["jax[cuda12]>=0.10,<0.13"],
+    "tpu": ["jax[tpu]>=0.10,<0.11"],
+    "cuda": ["jax[cuda12]>=0.10,<0.11"],
     # Offline annotation (PyTorch) and the pictures the quickstart learns from.
     "prep": [
         "torch>=2.4",
@@ -20,6 +20,8 @@ EXTRAS = {
         "pyarrow>=15",
         "timm>=1.0",
     ],
+    # The site of docs/: make docs
+    "docs": ["mkdocs-material>=9.5", "mkdocs>=1.6"],
     # gs:// paths outside Google's own machines
     "gcs": ["gcsfs>=2024.6"],
     "eval": ["pyarrow>=15", "pandas>=2.1", "av>=12"],
@@ -47,12 +49,17 @@ setup(
     ),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["spatial_jax*", "data_prep*", "configs*", "launch*"]),
     include_package_data=True,
-    package_data={"spatial_jax": ["py.typed"], "": ["*.html", "*.css", "*.js", "*.json", "*.safetensors"]},
+    package_data={
+        "spatial_jax": ["py.typed"],
+        "configs": ["quickstart_policy/*"],
+        "": ["*.html", "*.css", "*.js", "*.json", "*.safetensors"],
+    },
+    entry_points={"console_scripts": ["spatial-jax = launch.cli:main"]},
     install_requires=[
-        "jax>=0.10,<0.13",
+        "jax>=0.10,<0.11",
         "flax>=0.12",
         "optax>=0.2.5",
         "orbax-checkpoint>=0.12",

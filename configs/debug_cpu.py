@@ -24,4 +24,5 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         **quickstart.TINY,
     )
     config.data.together = 1
+    config.data.prompt_buckets = (32, 56, 96, 192, 384, 768)  # questions of any make, several pictures
     return common.on_one_device(config)

@@ -42,9 +42,7 @@ from spatial_jax.pages import say
 
 
 def parser() -> argparse.ArgumentParser:
-    p = Parser(
-        prog="python -m data_prep.selfsup", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = Parser("python -m data_prep.selfsup", __doc__)
     p.add_argument(
         "--photos",
         "--scenes",

@@ -45,12 +45,7 @@ Item = tuple[str, list[QuestionRecord], str]  # item, its questions, why it has 
 def parser() -> argparse.ArgumentParser:
     choose_families("all")
     lines = "\n".join(f"  {f.name:13} {f.example}\n  {'':13} needs {f.needs}" for f in FAMILIES.values())
-    p = Parser(
-        prog="python -m data_prep.synthesize",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=f"families:\n{lines}",
-    )
+    p = Parser("python -m data_prep.synthesize", __doc__, f"families:\n{lines}")
     p.add_argument(
         "--out",
         required=True,

@@ -1,4 +1,4 @@
-"""Will this run compile, fit and be worth its price on that TPU? Asked of the real compiler, without a TPU.
+r"""Will this run compile, fit and be worth its price on that TPU? Asked of the real compiler, without a TPU.
 
     python launch/plan.py --config=configs/li2025_qwen2_5_vl_7b.py --topology=v5p:4x4x4 \
         [--price=4.20] [--config.train.micro_prompts=64]
@@ -33,7 +33,10 @@ _TOPOLOGY = flags.DEFINE_string(
     "topology", "v5p:4x4x4", "chip and shape, e.g. v5e:8x8, v5p:4x4x4, tpu7x:2x2x4, cpu:8, gpu:1"
 )
 _MODEL = flags.DEFINE_string(
-    "model", None, "published architecture, e.g. qwen2_5_vl_7b; default: what the recipe's file name ends in"
+    "model",
+    None,
+    "published architecture, e.g. qwen2_5_vl_7b, or a checkpoint's folder; default: what the recipe's file name ends in"
+    ", config.model.path, or what the recipe is meant for",
 )
 _LAYERS = flags.DEFINE_integer("layers", None, "fewer decoder layers, for a quick look")
 _PIXELS = flags.DEFINE_integer(
@@ -101,7 +104,7 @@ def main(argv: list[str]) -> int:
         print(f"DOES NOT FIT: {str(error).splitlines()[0]}")
         print(search.nearest(request, error.program))
         return 1
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, OSError) as error:
         print(f"plan: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
 
@@ -137,4 +140,13 @@ if __name__ == "__main__":
     prepare(sys.argv[1:])
     from spatial_jax.training.settings import RunConfig
 
-    start(main, __doc__, RunConfig)
+    start(
+        main,
+        __doc__,
+        RunConfig,
+        groups={
+            "what is planned": "config topology model layers programs",
+            "its sizes": "pixels pictures answer_tokens",
+            "what comes out": "price search out proofs force",
+        },
+    )

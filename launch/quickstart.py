@@ -1,10 +1,12 @@
 """`make quickstart`: from pictures to an evaluated, better policy. A list of ordinary commands; all logic is in the
 verbs they call.
+
+    python -m launch.quickstart
+    python -m launch.quickstart --photos=my_photos
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -12,6 +14,7 @@ from pathlib import Path
 
 from launch.steps import Step, StepRunner, say
 from spatial_jax.checkpoints import RunLock
+from spatial_jax.options import Parser
 
 COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; how it was made: launch/proofs.py
 FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
@@ -282,7 +285,7 @@ def root_folder(photos: str, from_scratch: bool) -> Path:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m launch.quickstart", description=__doc__)
+    parser = Parser("python -m launch.quickstart", __doc__)
     parser.add_argument("--photos", default="", help="a folder of your own pictures for the self-supervised tasks")
     parser.add_argument(
         "--from_scratch", action="store_true", help=f"do not start from the shipped cold-started policy ({COLD_START})"

@@ -4,13 +4,16 @@ TPU.
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO
 
 from launch.steps import EXIT_PREEMPTED, say
 
@@ -63,12 +66,18 @@ def rehearse(processes: int, devices: int, module: Sequence[str], logs: Path, gr
             children.append(
                 subprocess.Popen(
                     line,
-                    stdout=files[i - 1] if i else None,
+                    stdout=files[i - 1] if i else subprocess.PIPE,
                     stderr=subprocess.STDOUT if i else None,
                     start_new_session=True,
+                    env={**os.environ, "PYTHONUNBUFFERED": "1"},
                 )
             )
-        return _watch(children, asked, logs, grace)
+        assert children[0].stdout is not None
+        reader = threading.Thread(target=_tell, args=(children[0].stdout,), daemon=True)
+        reader.start()
+        code = _watch(children, asked, logs, grace)
+        reader.join(timeout=5.0)
+        return code
     finally:
         for child in children:
             if child.poll() is None:
@@ -78,6 +87,14 @@ def rehearse(processes: int, devices: int, module: Sequence[str], logs: Path, gr
             file.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _tell(source: IO[bytes]) -> None:
+    """Prints what process 0 prints, without the lines in which Gloo greets every peer on stdout."""
+    for line in source:
+        if not line.startswith(b"[Gloo]"):
+            sys.stdout.write(line.decode(errors="replace"))
+            sys.stdout.flush()
 
 
 def _watch(children: Sequence[subprocess.Popen], asked: Sequence[float], logs: Path, grace: float) -> int:

@@ -1,4 +1,4 @@
-"""Trains every member of a recipe's sweep() and compares them: one after another, or several at once.
+r"""Trains every member of a recipe's sweep() and compares them: one after another, or several at once.
 
     python -m launch.sweep --config=configs/kl_ablation.py --workdir=runs/kl \
         --config.model.path=DIR --config.data.paths='("DIR",)'
@@ -11,7 +11,6 @@ WORKDIR/sweep.html, and one run's directory a member.
 
 from __future__ import annotations
 
-import argparse
 import concurrent.futures
 import dataclasses
 import hashlib
@@ -32,8 +31,9 @@ from typing import Any
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 from spatial_jax.checkpoints import RunLock
-from spatial_jax.options import Listed, list_parts
+from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.reading import parse_json
+from spatial_jax.shipped import shipped
 
 RESTARTS = 3  # times that a preempted member is started again at once
 TRAIN = ("-m", "spatial_jax.train")
@@ -72,9 +72,10 @@ def member_name(overrides: dict[str, Any]) -> str:
 def load_sweep(spec: str) -> list[dict[str, Any]]:
     """The overrides that FILE[:ARG]'s sweep() names. Raises ValueError with one line."""
     file, _, arg = spec.partition(":")
-    if not Path(file).is_file():
+    path = shipped(file)
+    if not path.is_file():
         raise ValueError(f"--config={file}: no such file; give a recipe, e.g. configs/kl_ablation.py")
-    module_spec = importlib.util.spec_from_file_location("sweep_recipe", file)
+    module_spec = importlib.util.spec_from_file_location("sweep_recipe", path)
     assert module_spec is not None and module_spec.loader is not None
     module = importlib.util.module_from_spec(module_spec)
     module_spec.loader.exec_module(module)
@@ -217,12 +218,7 @@ def stopping(sweep: Sweep, signals: Sequence[signal.Signals] = (signal.SIGTERM, 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m launch.sweep",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("python -m launch.sweep", __doc__)
     parser.add_argument("--config", required=True, help="recipe with sweep(), FILE[:ARG]")
     parser.add_argument("--workdir", required=True, type=Path)
     parser.add_argument("--parallel", type=int, default=1, help="members at once")

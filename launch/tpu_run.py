@@ -1,4 +1,4 @@
-"""Trains on a TPU pod: asks for it, copies the code, starts the same command on every worker, follows worker 0's log,
+r"""Trains on a TPU pod: asks for it, copies the code, starts the same command on every worker, follows worker 0's log,
 and goes on after preemption.
 
     python launch/tpu_run.py --name=li --zone=us-central2-b --accelerator=v5p-128 --spot \
@@ -37,6 +37,7 @@ from launch.gcloud import Cloud, CloudError, Temporary, check_names  # noqa: E40
 from launch.processes import lines  # noqa: E402
 from launch.rehearsal import rehearse  # noqa: E402
 from launch.steps import EXIT_PREEMPTED, say  # noqa: E402
+from spatial_jax.options import Parser  # noqa: E402
 
 T = TypeVar("T")
 LONGEST_PAUSE = 600.0
@@ -285,12 +286,7 @@ def run_on_gke(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python launch/tpu_run.py",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    parser = Parser("python launch/tpu_run.py", __doc__)
     parser.add_argument("--action", choices=("run", "status", "logs", "stop", "delete"), default="run")
     parser.add_argument(
         "--name", "--tpu", default="", help="name of the TPU and its queued resource, or of the workload"

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 
 from launch.xla_flags import PLATFORMS, environment
 from spatial_jax.checkpoints import leave_at_once
+from spatial_jax.options import Parser
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m launch.worker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m launch.worker", __doc__, named="[options] MODULE [ARGUMENT ...]")
     parser.add_argument("--platform", choices=PLATFORMS, required=True)
     parser.add_argument("--devices", type=int, help="devices that a CPU process pretends to have")
     parser.add_argument("--coordinator", default="", help="HOST:PORT of process 0")

@@ -323,4 +323,14 @@ def main(argv: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     flags.FLAGS.append_flag_values(_FLAGS)
-    start(main, __doc__, values=_FLAGS)
+    start(
+        main,
+        __doc__,
+        values=_FLAGS,
+        groups={
+            "what is asked": "model image video fps question",
+            "how it is asked": "system prompt_mode max_pixels",
+            "how it answers": "max_new_tokens temperature top_p seed dtype",
+            "boxes": "box_units out",
+        },
+    )

@@ -5,31 +5,39 @@ Exit code 2 for what cannot run, as everywhere.
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from absl import flags, logging
+from absl import flags
 
+from spatial_jax.logs import log_to_console, skip_missing_chips
 from spatial_jax.pages import say
 from spatial_jax.renamed import told_new_name
+from spatial_jax.shipped import shipped
 
 _OVERRIDE = re.compile(r"--?config\.([A-Za-z_][\w.]*)(?:=.*)?", re.DOTALL)
 _HELP = ("--help", "-h", "-help", "--helpshort", "--helpfull")
 
 
 def start(
-    main: Callable[[list[str]], Any], doc: str, settings: type | None = None, values: flags.FlagValues | None = None
+    main: Callable[[list[str]], Any],
+    doc: str,
+    settings: type | None = None,
+    values: flags.FlagValues | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> NoReturn:
     """Parses the flags and leaves with what `main` returns. `settings`: the dataclass behind --config; `values`: the
-    verb's own flags (default: those that its module defined).
+    verb's own flags (default: those that its module defined); `groups`: headings of --help with their flags' names.
     """
+    sys.argv[1:] = [shipped_recipe(argument) for argument in sys.argv[1:]]
     name, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
     if any(argument in _HELP for argument in arguments):
-        print(help_text(doc, values, settings))
+        print(help_text(doc, values, settings, groups or {}), end="")
         sys.exit(0)
     if settings is not None and "--keys" in arguments:
         from spatial_jax.config_keys import keys_text
@@ -43,21 +51,60 @@ def start(
     except (Exception, SystemExit) as error:  # a recipe is code: whatever it raises is told in a line
         say(f"{name}: {parse_problem(error)}", stream=sys.stderr)
         sys.exit(2)
-    logging.use_absl_handler()
+    log_to_console()
+    skip_missing_chips()
     sys.exit(main(rest))
 
 
-def help_text(doc: str, values: flags.FlagValues | None, settings: type | None) -> str:
-    """The verb's text and its options, a line or two each."""
+def help_text(
+    doc: str, values: flags.FlagValues | None, settings: type | None, groups: Mapping[str, str] | None = None
+) -> str:
+    """The verb's text and its options under their headings, laid out as argparse does for the other verbs."""
     found = values or flags.FLAGS
     own = found.get_key_flags_for_module("__main__") if values is None else [found[name] for name in found]
-    lines = [doc.strip(), "", "Options:"]
-    for flag in sorted(own, key=lambda f: f.name):
-        default = "" if flag.default in (None, "", []) else f" [{flag.default}]"
-        lines.append(f"  --{flag.name}: {' '.join(str(flag.help).split())}{default}")
+    left = {flag.name: flag for flag in sorted(own, key=lambda f: f.name)}
+    parser = argparse.ArgumentParser(
+        program(), "%(prog)s [options]", doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for title, names in (groups or {}).items():
+        group = parser.add_argument_group(title)
+        for name in names.split():
+            _show(group, left.pop(name))
+    for flag in left.values():
+        _show(parser, flag)
     if settings is not None:
-        lines.append("  --keys: print every key of the configuration with its type, default and meaning")
-    return "\n".join(lines)
+        parser.add_argument(
+            "--keys", action="store_true", help="print every key of the configuration with its type, default, meaning"
+        )
+    return parser.format_help()
+
+
+def program() -> str:
+    """How the running verb was called, for its usage line."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is None:
+        return f"python {sys.argv[0]}"
+    return f"python -m {spec.name.removesuffix('.__main__')}"
+
+
+def _show(group: Any, flag: flags.Flag) -> None:
+    default = "" if flag.default in (None, "", []) else f" (default: {flag.default})"
+    text = (" ".join(str(flag.help).split()) + default).replace("%", "%%")
+    if flag.boolean:
+        group.add_argument(f"--[no]{flag.name}", action="store_true", help=text)
+    else:
+        group.add_argument(f"--{flag.name}", metavar=flag.name.upper(), help=text)
+
+
+def shipped_recipe(argument: str) -> str:
+    """--config=configs/x.py where the current folder has no such file: the recipe that is installed."""
+    flag, equals, value = argument.partition("=")
+    if not equals:
+        flag, value = "", argument
+    if not re.match(r"configs/\w+\.py(:|$)", value) or flag not in ("", "--config", "-config"):
+        return argument
+    file, colon, rest = value.partition(":")
+    return f"{flag}{equals}{shipped(file)}{colon}{rest}"
 
 
 def check_config_arguments(arguments: Sequence[str], settings: type) -> None:

@@ -15,17 +15,15 @@ key spelling, with the processor's files copied.
 
 from __future__ import annotations
 
-import argparse
 import sys
 
-from spatial_jax.options import Listed, list_parts
+from spatial_jax.logs import log_to_console, skip_missing_chips
+from spatial_jax.options import Listed, Parser, list_parts
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m spatial_jax.convert", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m spatial_jax.convert", __doc__)
     parser.add_argument("--verify", metavar="DIR", help="compare a checkpoint with transformers")
     parser.add_argument(
         "--from", dest="source", metavar="DIR", help="checkpoint to read (Hugging Face layout, either key spelling)"
@@ -64,6 +62,8 @@ def main(argv: list[str] | None = None) -> int:
         or bool(args.fresh) != bool(args.out)
     ):
         parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
+    log_to_console()
+    skip_missing_chips()
     try:
         if args.fresh:
             return _fresh(
@@ -105,7 +105,9 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
 
     from spatial_jax.data.fresh import make_fresh, make_like
     from spatial_jax.models.layout import count_params
+    from spatial_jax.shipped import shipped
 
+    size = str(shipped(size))
     like = Path(size).is_dir()
     config = (
         make_like(size, out, seed=seed, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Evaluate a policy, score saved responses, compare two results, or print a paper's table.
+r"""Evaluate a policy, score saved responses, compare two results, or print a paper's table.
 
     # a policy on public benchmarks (the published files, locally or by hub name); on self-built questions
     python -m spatial_jax.evaluate --config=configs/eval_spatial.py --model=DIR \
@@ -22,12 +22,13 @@ and a page NAME.html. Without --workdir: to --out, or evals/MODEL.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import flags, logging
+from absl import flags
 from ml_collections import config_flags
 
 from spatial_jax.command_line import start
@@ -35,6 +36,8 @@ from spatial_jax.evals.registry import benchmark_names
 from spatial_jax.evals.settings import PUBLISHED, EvalSettings
 from spatial_jax.options import define_list, listed
 from spatial_jax.pages import say
+
+log = logging.getLogger(__name__)
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
 _MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
@@ -239,7 +242,7 @@ def train_records() -> list[Any]:
     try:
         return load_records(listed(_DATASET), "train", listed(_FAMILIES), 20000)
     except (DatasetError, ValueError) as error:
-        logging.warning("no blind prior: %s", error)
+        log.warning("no blind prior: %s", error)
         return []
 
 
@@ -429,4 +432,14 @@ def run(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    start(run, __doc__, EvalSettings)
+    start(
+        run,
+        __doc__,
+        EvalSettings,
+        groups={
+            "what is evaluated": "config model benchmarks data dataset split families limit leakage",
+            "how it is asked": "samples temperature greedy_too max_new_tokens prompt_mode rotations",
+            "saved responses and results": "score_only benchmark scoring compare table",
+            "where it goes": "workdir out name page",
+        },
+    )

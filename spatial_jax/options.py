@@ -1,4 +1,4 @@
-"""Options that all commands take alike: list flags, and errors of one line. For argparse and for absl."""
+"""Options that all commands take alike: list flags, one layout of --help, and errors of one line. For argparse and absl."""
 
 from __future__ import annotations
 
@@ -45,7 +45,15 @@ class Listed(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line that names the nearest choice; exit code 2."""
+    """An ArgumentParser whose errors are one line that names the nearest choice; exit code 2. `named`: what its usage line
+    says in place of [options] where there are positional arguments.
+    """
+
+    def __init__(self, prog: str, description: str | None, epilog: str | None = None, named: str = ""):
+        layout = argparse.RawDescriptionHelpFormatter
+        super().__init__(
+            prog, f"%(prog)s {named or '[options]'}", description, epilog, formatter_class=layout, allow_abbrev=False
+        )
 
     def error(self, message: str) -> Any:
         self.exit(2, f"{self.prog.rpartition('.')[2]}: {message}; see --help\n")

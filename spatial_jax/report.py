@@ -17,14 +17,13 @@ from typing import Any
 
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.metrics.report import build_report, load_run, read_story
+from spatial_jax.options import Parser
 from spatial_jax.pages import say
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
-        "python -m spatial_jax.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = Parser("python -m spatial_jax.report", __doc__, named="RUN [RUN ...] [options]")
     p.add_argument("runs", nargs="+", metavar="RUN", help="directory of a run; several are compared")
     p.add_argument(
         "--out",

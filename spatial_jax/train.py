@@ -1,4 +1,4 @@
-"""Trains a policy: supervised, DPO or GRPO, as the config says. Run again with the same --workdir, it resumes.
+r"""Trains a policy: supervised, DPO or GRPO, as the config says. Run again with the same --workdir, it resumes.
 
     python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/my_run \
         --config.model.path=DIR --config.data.paths='("DIR",)'
@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any
 
 from absl import flags
 from ml_collections import config_flags
 
 from spatial_jax.checkpoints import Preempted, leave_at_once
 from spatial_jax.command_line import start
+from spatial_jax.logs import log_to_console
 from spatial_jax.pages import say
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "recipe, e.g. configs/quickstart.py:grpo", lock_config=True)
@@ -38,23 +38,6 @@ _ANY_PROCESSES = flags.DEFINE_bool(
 )
 
 
-def quiet() -> None:
-    """Our own lines only: what the libraries log as an error with its traceback they raise, too, and that is told."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", force=True)
-    for noisy in ("orbax", "jax", "etils", "tensorflow_datasets"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-    before = sys.unraisablehook
-
-    def hook(raised: Any) -> None:
-        # TensorStore's threads report to Orbax's event loop, which a failed write has closed.
-        closed = raised.exc_type is RuntimeError and str(raised.exc_value) == "Event loop is closed"
-        if not (closed or raised.exc_type is Preempted):
-            before(raised)
-
-    sys.unraisablehook = hook
-
-
 def main(argv: list[str]) -> int:
     """0 when finished; 75 when asked to stop and saved (launchers start it again); 2 with one line for what cannot
     run.
@@ -62,7 +45,7 @@ def main(argv: list[str]) -> int:
     if len(argv) > 1:
         print(f"train: unexpected argument {argv[1]!r}; options start with --", file=sys.stderr)
         return 2
-    quiet()
+    log_to_console(unraised=(Preempted,))
     from spatial_jax import config as run_config
     from spatial_jax.training.loop import train
 
@@ -85,4 +68,9 @@ if __name__ == "__main__":
     flags.mark_flags_as_required(["config", "workdir"])
     from spatial_jax.training.settings import RunConfig
 
-    start(main, __doc__, RunConfig)
+    start(
+        main,
+        __doc__,
+        RunConfig,
+        groups={"the run": "config workdir", "going on": "resume allow_changes any_processes"},
+    )

@@ -28,7 +28,7 @@ from data_prep.writer import DatasetWriter, WriterError, is_complete
 from spatial_jax.options import Listed, Parser
 from spatial_jax.pages import say
 
-EXAMPLES = """examples:
+EXAMPLES = r"""examples:
   python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --seed=0 --out=runs/scenes
   python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos
   python -m data_prep.annotate --source=folder --path=package:skimage,sklearn --out=runs/photos
@@ -57,12 +57,7 @@ frames.json (for --source=rgbd and --source=folder, in the folder or in any belo
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = Parser(
-        "python -m data_prep.annotate",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    p = Parser("python -m data_prep.annotate", __doc__, EXAMPLES)
     p.add_argument("--source", required=True, choices=SOURCES, help="where the pictures come from")
     p.add_argument(
         "--out", required=True, help="directory of the dataset, local or gs://; run again to go on where it stopped"

@@ -17,14 +17,13 @@ from data_prep.inspect.questions import questions_page
 from data_prep.inspect.records import Records
 from data_prep.inspect.scenes import scenes_page
 from spatial_jax.data.records import QuestionRecord, SceneRecord
+from spatial_jax.options import Parser
 from spatial_jax.pages import ExampleFolder, say
 
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
-    p = argparse.ArgumentParser(
-        "python -m data_prep.inspect", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    p = Parser("python -m data_prep.inspect", __doc__, named="DATASET [options]")
     p.add_argument("dataset", help="directory of a scene or question dataset")
     p.add_argument("--out", help="the page (default: inspect.html in the dataset's directory)")
     p.add_argument("--limit", type=int, default=0, help="records shown (default: 24 scenes, 120 questions)")

@@ -16,6 +16,7 @@ from launch.planning.measure import Measured, measure
 from launch.planning.report import plan_facts, plan_record
 from spatial_jax import config as run_config
 from spatial_jax.models.configs import ModelConfig, published, published_names
+from spatial_jax.models.policy import read_config
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.parallel.rules import batch_parts, changed_rules, use_rules
@@ -68,13 +69,27 @@ class DoesNotFit(RuntimeError):
         self.program = program
 
 
+# What recipes whose names do not tell are meant for.
+_MEANT = {
+    "debug_cpu": "configs/quickstart_policy",
+    "quickstart": "configs/quickstart_policy",
+    "debug_gpu": "qwen2_5_vl_3b",
+}
+
+
 def architecture(request: Request) -> tuple[str, ModelConfig]:
-    """Name and sizes of the model. ValueError when the recipe's name does not tell and none is given."""
+    """Name and sizes of the model: --model (a published name or a checkpoint's folder), what the recipe's name ends in,
+    config.model.path, what the recipe is meant for. ValueError when none of them tells.
+    """
     stem = Path(request.file.split(":")[0]).stem
-    name = request.model or next((n for n in published_names() if stem.endswith(n)), None)
-    if name is None:
-        raise ValueError(f"which model? give --model, one of {', '.join(published_names())}")
-    config = published(name)
+    named = request.model or next((n for n in published_names() if stem.endswith(n)), None)
+    name = named or request.config.model.get("path") or _MEANT.get(stem)
+    if not name:
+        raise ValueError(f"which model? give --model, a checkpoint's folder or one of {', '.join(published_names())}")
+    if name in published_names():
+        config = published(name)
+    else:
+        config, name = read_config(name), Path(name).name
     if request.layers:
         config = dataclasses.replace(config, text=dataclasses.replace(config.text, num_layers=request.layers))
     return name, config

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-from absl import logging
 from jax.sharding import Mesh
 
 from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
@@ -23,6 +23,8 @@ from spatial_jax.parallel import MESH_AXES, make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import DrawingEnvironment, Engine, SamplingParams, run_turns
 from spatial_jax.rollout.environment import conversation
+
+log = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
 MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
@@ -171,7 +173,7 @@ class Sampler:
             except (ValueError, OSError) as error:
                 failed += 1
                 if failed <= MAX_SHOWN:
-                    logging.warning("item %s cannot be asked: %s", request.id, error)
+                    log.warning("item %s cannot be asked: %s", request.id, error)
                 keep({"id": request.id, "responses": [], "error": str(error)})
                 done += 1
                 continue
@@ -189,7 +191,7 @@ class Sampler:
             if progress:
                 progress(done, len(requests))
         if failed:
-            logging.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
+            log.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
         return rows
 
     def _generate(

@@ -8,6 +8,7 @@ what the policy was trained for; accuracy is `rewards.is_correct` of the same re
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 from collections import Counter, defaultdict
@@ -15,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from spatial_jax.data.records import QuestionRecord, in_stored_pixels, resolve
 from spatial_jax.evals.results import ScoredItem, summarise
@@ -23,6 +23,8 @@ from spatial_jax.forms import extract_answer, get_format
 from spatial_jax.rewards import outcome_many, parse_box, parse_choice, parse_number
 from spatial_jax.rewards.kinds import response_format
 from spatial_jax.rewards.rule import OWN_REWARD, Answer, RewardRule, reward_spec, score_answers
+
+log = logging.getLogger(__name__)
 
 MAX_CANDIDATES = 20  # constants tried by the blind guesser, a family
 MAX_PROBES = 80  # train records on which they are tried, a family
@@ -176,7 +178,7 @@ def evaluate_heldout(
         for d, texts, row, s in zip(dicts, responses, told or [{}] * len(records), sizes)
     ]
     for reason, count in failures.most_common(3):
-        logging.warning("%s: %d answers have no score: %s", name, count, reason[:200])
+        log.warning("%s: %d answers have no score: %s", name, count, reason[:200])
     if failures and all(math.isnan(score) for item in items for score in item.scores):
         raise ValueError(f"{name}: no answer has a score ({failures.most_common(1)[0][0][:200]})")
     result = summarise(name, items, scoring="reward", extra=extra)
@@ -212,7 +214,7 @@ def evaluate_saved(
     responses = [list(row.get("responses") or [""] * samples) for row in kept]
     missing, unknown = len(records) - len(known), len(rows) - len(known)
     if missing or unknown:
-        logging.warning(
+        log.warning(
             "%s: %d of %d questions have no response and score 0; %d responses are to no question of it",
             name,
             missing,

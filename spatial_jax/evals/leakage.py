@@ -5,16 +5,18 @@ id.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 from PIL import Image
 
 from spatial_jax.data import Unusable, open_questions
 from spatial_jax.media import decode_picture, read_file
+
+log = logging.getLogger(__name__)
 
 NEAR = 6  # bits of 64 in which two hashes of one picture may differ (resize, JPEG)
 
@@ -106,7 +108,7 @@ def find_leaks(
                 out["near"].append({"item": names[closest], "record": record_id, "bits": int(distances[closest])})
     out["unreadable"] = unreadable
     if unreadable:
-        logging.warning("leakage check: %d pictures could not be read", unreadable)
+        log.warning("leakage check: %d pictures could not be read", unreadable)
     return out
 
 

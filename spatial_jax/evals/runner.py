@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-from absl import logging
 
 from spatial_jax.data import (
     DatasetError,
@@ -36,6 +35,8 @@ from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.forms import get_form
 from spatial_jax.processing import EncodedPrompt, load_image
 from spatial_jax.rewards.rule import RewardRule
+
+log = logging.getLogger(__name__)
 
 HELDOUT_TOKENS = 256
 Progress = Callable[[int, int], None]
@@ -81,7 +82,7 @@ def load_records(
             sources.append(open_questions(directory, split, checksums=False))
         except DatasetError as error:  # a handful of photos may all be training photos; the other datasets still count
             problems.append(error)
-            logging.warning("left out: %s", error)
+            log.warning("left out: %s", error)
     if not sources:
         raise problems[0]
     places = [(source, i) for source in sources for i in range(len(source))]
@@ -102,7 +103,7 @@ def load_records(
         elif not families or record.family in families:
             kept[record.question_id] = record
     for reason, count in left_out.items():
-        logging.warning("%d of %d records of split %s left out: %s", count, len(places), split, reason)
+        log.warning("%d of %d records of split %s left out: %s", count, len(places), split, reason)
     if left_out.total() == len(places):
         raise ValueError(
             f"{', '.join(map(str, directories))}: no record of split {split} is left ({'; '.join(left_out)})"

@@ -4,12 +4,12 @@ robustness to option order.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Derived, ItemError
 from spatial_jax.evals.intervals import Cell, aggregate_interval, mean_interval
@@ -17,6 +17,8 @@ from spatial_jax.evals.protocol import unparsed_kinds
 from spatial_jax.evals.registry import check_item, check_scoring, get_benchmark, score_response
 from spatial_jax.evals.results import ScoredItem, summarise
 from spatial_jax.evals.settings import PUBLISHED
+
+log = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
 LETTERS = ("A", "B", "C", "D")
@@ -57,13 +59,11 @@ def evaluate_responses(
         except ItemError as error:
             problems += 1
             if problems <= MAX_SHOWN:
-                logging.warning("left out: %s", error)
+                log.warning("left out: %s", error)
     unanswered = len(unasked)
     _warn_of_more_lines(name, scored)
     if problems or unanswered:
-        logging.warning(
-            "%s: %d items left out, %d without a response, %d scored", name, problems, unanswered, len(scored)
-        )
+        log.warning("%s: %d items left out, %d without a response, %d scored", name, problems, unanswered, len(scored))
     if not scored:
         raise ValueError(
             f"{name}: nothing to score; none of the {len(rows)} responses' ids is one of the {len(items)} items' ids"
@@ -99,7 +99,7 @@ def _warn_of_more_lines(name: str, scored: Sequence[ScoredItem]) -> None:
     least = min((len(item.scores) for item in scored), default=0)
     more = [item.id for item in scored if len(item.scores) > least]
     if more:
-        logging.warning(
+        log.warning(
             "%s: %d items have more than %d responses, such as %s; each is their mean", name, len(more), least, more[0]
         )
 

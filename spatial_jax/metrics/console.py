@@ -41,7 +41,7 @@ class Console:
         self,
         *,
         total_steps: int | None = None,
-        table_every: int = 20,
+        table_every: int = 100,
         steady: Collection[str] = (),
         stream: TextIO | None = None,
     ):

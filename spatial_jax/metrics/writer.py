@@ -48,7 +48,7 @@ class MetricsWriter:
         sinks: Sequence[str] = SINKS,
         *,
         total_steps: int | None = None,
-        table_every: int = 20,
+        table_every: int = 100,
         steady: Collection[str] = (),
         resume_step: int | None = None,
         stream: TextIO | None = None,

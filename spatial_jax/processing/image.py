@@ -8,15 +8,17 @@ are bit-equal in both.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import os
 from typing import Any
 
 import numpy as np
-from absl import logging
 from PIL import Image
 
 from spatial_jax.media import PictureError, decode_picture, mode_to_rgb, read_file
+
+log = logging.getLogger(__name__)
 
 MAX_ASPECT = 200
 
@@ -67,7 +69,7 @@ def load_image(source: Any, name: str = "picture") -> Image.Image:
     except PictureError as error:
         raise ImageError(f"{name}: not a readable picture ({error}); replace or remove it") from error
     if decoded.frames > 1 and decoded.format != "MPO":
-        logging.warning("%s: first of %d frames taken", name, decoded.frames)
+        log.warning("%s: first of %d frames taken", name, decoded.frames)
     return decoded.image
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -13,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 from spatial_jax.media import ClipError, picture_files, read_clip
 from spatial_jax.processing.image import (
@@ -25,6 +25,8 @@ from spatial_jax.processing.image import (
     resize,
     smart_resize,
 )
+
+log = logging.getLogger(__name__)
 
 DEFAULT_FPS = 24.0  # what transformers assumes when nobody says
 FRAMES = (".jpg", ".jpeg", ".png", ".webp")  # of a folder
@@ -131,7 +133,7 @@ def read_video(path: str | os.PathLike[str], choose: Callable[[int], Sequence[in
         raise ImageError(f"{path}: not a readable video ({error})") from error
     timing = clip.timing
     if timing.note:
-        logging.warning("%s: %s", path, timing.note)
+        log.warning("%s: %s", path, timing.note)
     times = tuple(timing.times[i] for i in clip.indices) if timing.variable else None
     return Video(clip.frames, timing.fps, clip.indices if choose else None, len(timing.times), times)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from absl import logging
+import logging
+
+log = logging.getLogger(__name__)
 
 
 class Programs:
@@ -19,12 +21,10 @@ class Programs:
         if name in self.seen:
             return
         self.seen.append(name)
-        logging.info("%s: compiles program %d: %s", self.owner, len(self.seen), name)
+        log.info("%s: compiles program %d: %s", self.owner, len(self.seen), name)
         if len(self.seen) > self.limit and not self._warned:
             self._warned = True
-            logging.warning(
-                "%s: more than %d programs; use fewer prompt, patch or answer buckets", self.owner, self.limit
-            )
+            log.warning("%s: more than %d programs; use fewer prompt, patch or answer buckets", self.owner, self.limit)
 
     def __len__(self) -> int:
         return len(self.seen)

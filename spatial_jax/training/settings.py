@@ -197,7 +197,7 @@ class CheckpointSettings:
 class LogSettings:
     sinks: tuple[Literal["jsonl", "console", "tensorboard"], ...] = ("jsonl", "console", "tensorboard")
     console_every: Count = 1  # steps between rows of the log
-    table_every: Whole = 20  # rows between tables on the console; 0: none
+    table_every: Whole = 100  # rows between tables on the console; 0: none
     initial_kl_every: Whole = (
         0  # steps between measures of the KL to the policy the run began with (keeps a copy); 0: never
     )

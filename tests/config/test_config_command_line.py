@@ -80,7 +80,7 @@ def test_comments_beside_below_and_above_belong_to_their_key():
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--help"], 0, "--workdir: directory of the run"),
+        (["--help"], 0, "--workdir WORKDIR    directory of the run"),
         (["--keys"], 0, "--config.optimizer.learning_rate=1e-06  (float, at least 0)"),
         (["--confg=configs/debug_cpu.py"], 2, "--confg is not an option; the nearest is --config\n"),
         (["--config=configs/debug_cpu.py", "--workdir={out}"], 2, "train: config.model.path is not set"),

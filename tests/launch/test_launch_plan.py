@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from configs import li2025_qwen2_5_vl_7b
 from launch.planning import counting, hlo, proofs, runs, search
@@ -336,3 +337,17 @@ def test_a_text_without_an_entry_is_told_in_one_line():
 def test_a_wrong_topology_is_told_in_one_line(text):
     with pytest.raises(ValueError, match=f"--topology={text}"):
         Topology.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "given", "name"),
+    [
+        ("configs/debug_cpu.py", "", "quickstart_policy"),
+        ("configs/debug_gpu.py", "", "qwen2_5_vl_3b"),
+        ("configs/debug_gpu.py", "configs/quickstart_policy", "quickstart_policy"),
+        ("configs/li2025_qwen2_5_vl_7b.py", "configs/quickstart_policy", "qwen2_5_vl_7b"),
+    ],
+)
+def test_a_recipe_is_planned_for_the_model_it_is_meant_for(recipe, given, name):
+    config = ConfigDict({"model": {"path": given}})
+    assert runs.architecture(runs.Request(config, recipe, Topology.parse("cpu:1")))[0] == name

@@ -17,7 +17,7 @@ from spatial_jax.metrics import read_metrics
 from tests.tiny_worlds import make_world
 
 
-def test_two_processes_train_as_one(tmp_path, monkeypatch):
+def test_two_processes_train_as_one(tmp_path, monkeypatch, capfd):
     world = make_world(tmp_path, scenes=24, families="bearing,depth_order2", seed=5)
     monkeypatch.setenv("XLA_FLAGS", "")
     options = {
@@ -44,6 +44,8 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
         assert rehearse(processes, 4 // processes, ["spatial_jax.train", *arguments], tmp_path / "logs") == 0
         rows[processes] = read_metrics(tmp_path / str(processes))
         assert (tmp_path / str(processes) / "export" / "model.safetensors").is_file()
+    told = capfd.readouterr().out
+    assert "[Gloo]" not in told and "step 2/2" in told
     assert [row["step"] for row in rows[2]] == [1, 2]
     for two, one in zip(rows[2], rows[1], strict=True):
         assert two["reward/mean"] == one["reward/mean"] and two["answer_tokens"] == one["answer_tokens"]

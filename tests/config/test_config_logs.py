@@ -1,0 +1,50 @@
+"""A verb's console: our own news through the standard library's logging, nothing of the libraries' below a warning."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+SHOWN = """
+import logging
+from absl import logging as absl
+from spatial_jax.logs import log_to_console
+from spatial_jax.rollout.programs import Programs
+
+log_to_console()
+absl.info("Load dataset info from here")
+absl.error("with a traceback, and raised too")
+logging.getLogger("orbax").info("saving")
+logging.getLogger("orbax").warning("cannot save")
+Programs("train", 1).note("update", rows=4)
+"""
+
+
+def test_programs_are_announced_and_the_libraries_are_quiet():
+    done = subprocess.run([sys.executable, "-c", SHOWN], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["cannot save", "train: compiles program 1: update(rows=4)"]
+    assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("given", "found", "chips", "platform"),
+    [
+        ({}, True, (), "cpu"),
+        ({}, True, ("/dev/accel0",), None),
+        ({}, True, ("/dev/nvidia0",), None),
+        ({}, False, (), None),
+        ({"JAX_PLATFORMS": "tpu"}, True, (), "tpu"),
+        ({"TPU_WORKER_ID": "0"}, True, (), None),
+    ],
+)
+def test_a_tpu_is_looked_for_where_one_can_be(monkeypatch, given, found, chips, platform):
+    from spatial_jax import logs
+
+    environment = {"HOME": "/", **given}
+    monkeypatch.setattr(os, "environ", environment)
+    monkeypatch.setattr(logs.importlib.util, "find_spec", lambda name: object() if found else None)
+    monkeypatch.setattr(logs.glob, "glob", lambda pattern: [c for c in chips if c.startswith(pattern[:9])])
+    monkeypatch.delitem(sys.modules, "jax", raising=False)
+    logs.skip_missing_chips()
+    assert environment.get("JAX_PLATFORMS") == platform
