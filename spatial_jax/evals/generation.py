@@ -24,7 +24,7 @@ from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import DrawingEnvironment, Engine, SamplingParams, run_turns
 from spatial_jax.rollout.environment import conversation
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
 MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
@@ -173,7 +173,7 @@ class Sampler:
             except (ValueError, OSError) as error:
                 failed += 1
                 if failed <= MAX_SHOWN:
-                    log.warning("item %s cannot be asked: %s", request.id, error)
+                    logger.warning("item %s cannot be asked: %s", request.id, error)
                 keep({"id": request.id, "responses": [], "error": str(error)})
                 done += 1
                 continue
@@ -191,7 +191,7 @@ class Sampler:
             if progress:
                 progress(done, len(requests))
         if failed:
-            log.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
+            logger.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
         return rows
 
     def _generate(
