@@ -1,4 +1,4 @@
-"""Options that all commands take alike: list flags, one layout of --help, and errors of one line. For argparse and absl."""
+"""Options that all commands take alike: list flags, one layout of --help, errors of one line. For argparse and absl."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class Listed(argparse.Action):
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line that names the nearest choice; exit code 2. `named`: what its usage line
-    says in place of [options] where there are positional arguments.
+    """An ArgumentParser whose errors are one line that names the nearest choice; exit code 2. `named`: what its usage
+    line says in place of [options] where there are positional arguments.
     """
 
     def __init__(self, prog: str, description: str | None, epilog: str | None = None, named: str = ""):
