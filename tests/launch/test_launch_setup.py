@@ -93,6 +93,11 @@ def test_the_wheel_holds_what_the_commands_name_and_nothing_else_at_its_top(unpa
     assert {p.name for p in unpacked.iterdir() if not p.name.endswith(".dist-info")} == {
         *("spatial_jax", "data_prep", "configs", "launch")
     }
+    for room in ("spatial_jax", "data_prep", "configs", "launch"):
+        missing = {p.relative_to(HERE) for p in (HERE / room).rglob("*.py")} - {
+            p.relative_to(unpacked) for p in (unpacked / room).rglob("*.py")
+        }
+        assert not missing, f"a folder without __init__.py is no package: {missing}"
     policy = {p.name for p in (unpacked / "configs/quickstart_policy").iterdir()}
     assert policy == {p.name for p in (HERE / "configs/quickstart_policy").iterdir()}
     assert {p.name for p in HERE.glob("configs/*.py")} <= {p.name for p in unpacked.glob("configs/*.py")}

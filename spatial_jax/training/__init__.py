@@ -1,0 +1,1 @@
+"""State, optimizer, update step and outer loop; align, SFT, DPO and GRPO hold only what differs."""
