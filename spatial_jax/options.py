@@ -9,6 +9,8 @@ from typing import Any
 
 from absl import flags
 
+flags.disclaim_key_flags()  # what is defined here belongs to the verb that asks for it, whose --help shows it
+
 
 def list_parts(text: str) -> list[str]:
     """The parts of a list flag's text "a,b", in order, each once."""
