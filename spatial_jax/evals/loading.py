@@ -5,15 +5,16 @@ stays in the result.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from absl import logging
-
 from spatial_jax.evals.registry import benchmark_names, get_benchmark
 from spatial_jax.evals.sources import SourceError, locate
 from spatial_jax.evals.versions import check_version, missing_media
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,7 @@ def load_benchmark(name: str, data: Sequence[str] = (), limit: int = 0) -> Loade
         raise SourceError(f"{name}: no item in {root}; are these the published files?")
     files = {"folder": str(root), **check_version(benchmark, items)}
     for line in files["why"]:
-        logging.warning("%s: %s: %s", name, root, line)
+        log.warning("%s: %s: %s", name, root, line)
     if limit and len(items) > limit:
         files["why"] = [*files["why"], f"--limit: {limit} of {len(items)} items"]
         items = [items[i * len(items) // limit] for i in range(limit)]
@@ -81,7 +82,7 @@ def with_media(loaded: Loaded) -> Loaded:
     line = f"{len(lost)} of {len(loaded.items)} items lack a video or picture, the first {lost[0]}{unpack}"
     if len(lost) == len(loaded.items):
         raise SourceError(f"{loaded.name}: {line}")
-    logging.warning("%s: %s; they score 0", loaded.name, line)
+    log.warning("%s: %s; they score 0", loaded.name, line)
     return dataclasses.replace(loaded, files={**loaded.files, "why": [*loaded.files["why"], line]})
 
 

@@ -1,8 +1,10 @@
 """A verb's console: our own news through the standard library's logging, nothing of the libraries' below a warning."""
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +50,10 @@ def test_a_tpu_is_looked_for_where_one_can_be(monkeypatch, given, found, chips, 
     monkeypatch.delitem(sys.modules, "jax", raising=False)
     logs.skip_missing_chips()
     assert environment.get("JAX_PLATFORMS") == platform
+
+
+def test_nobody_logs_past_the_one_place():
+    """absl's logging is not the standard library's: what it says is seen in some verbs and not in others."""
+    here = Path(__file__).resolve().parents[2]
+    files = [file for room in ("spatial_jax", "data_prep", "launch") for file in (here / room).rglob("*.py")]
+    assert not [file for file in files if re.search(r"from absl import .*logging|absl\.logging", file.read_text())]
