@@ -5,33 +5,11 @@ from __future__ import annotations
 import math
 import re
 
-_UNITS = (
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-)
-UNITS_TO_TWENTY = {word: value for value, word in enumerate(_UNITS)}
-_TENS = {"twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90}
+from spatial_jax.rewards.parsing.number_words import ONES, TENS
+
+UNITS_TO_TWENTY = {**ONES, "twenty": 20}
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
-_WORD = "|".join(sorted({*_UNITS, *_TENS, *_SCALES}, key=len, reverse=True))
+_WORD = "|".join(sorted({*UNITS_TO_TWENTY, *TENS, *_SCALES}, key=len, reverse=True))
 _PHRASE = rf"\b(?:{_WORD})(?:(?:\s+and\s+|[\s-]+)(?:{_WORD}))*\b"
 _FIRST = re.compile(rf"(?P<digits>[-+]?(?:\d+\.\d+|\.\d+|\d+))|(?P<words>{_PHRASE})", re.IGNORECASE)
 
@@ -42,8 +20,8 @@ def words_to_number(phrase: str) -> int:
     for word in re.findall(r"[a-z]+", phrase.lower()):
         if word in UNITS_TO_TWENTY:
             current += UNITS_TO_TWENTY[word]
-        elif word in _TENS:
-            current += _TENS[word]
+        elif word in TENS:
+            current += TENS[word]
         elif word == "hundred":
             current = max(current, 1) * 100
         elif word in _SCALES:

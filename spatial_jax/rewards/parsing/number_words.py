@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_ONES = {
+ONES = {
     word: n
     for n, word in enumerate(
         (
@@ -34,14 +34,14 @@ _ONES = {
         )
     )
 }
-_TENS = {
+TENS = {
     word: 10 * n
     for n, word in enumerate(("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"), 2)
 }
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "dozen": 12}
 _WORD = re.compile(r"[a-z]+|[^\sa-z-]")
 # A text without one of these holds no number in words.
-_START = re.compile(rf"\b(?:{'|'.join([*_ONES, *_TENS])}|an?\s+(?:{'|'.join(_SCALES)}))\b")
+_START = re.compile(rf"\b(?:{'|'.join([*ONES, *TENS])}|an?\s+(?:{'|'.join(_SCALES)}))\b")
 _MAX_WORDS = 4096
 _MAX_VALUE = 10**30  # as digits with their exponent: what is larger is no quantity, and must not outgrow a float
 
@@ -82,23 +82,23 @@ def _read(words: list[tuple[str, int, int]], i: int) -> tuple[Fraction | None, i
 
     if word(i) in ("a", "an") and word(i + 1) in _SCALES:
         total, current, k = 0, 1, i + 1
-    elif word(i) in _ONES or word(i) in _TENS:
+    elif word(i) in ONES or word(i) in TENS:
         total, current, k = 0, 0, i
     else:
         return None, 0
     previous = ""
     while True:
         w = word(k)
-        if w in _TENS and previous in ("", "scale"):
-            current, previous = current + _TENS[w], "tens"
-        elif w in _ONES and (previous in ("", "scale") or (previous == "tens" and 0 < _ONES[w] < 10)):
-            current, previous = current + _ONES[w], "ones"
+        if w in TENS and previous in ("", "scale"):
+            current, previous = current + TENS[w], "tens"
+        elif w in ONES and (previous in ("", "scale") or (previous == "tens" and 0 < ONES[w] < 10)):
+            current, previous = current + ONES[w], "ones"
         elif w in ("hundred", "dozen"):
             # Past the bound only that it is past it counts; multiplying on would take quadratic time.
             current, previous = min(max(current, 1), 10 * _MAX_VALUE) * _SCALES[w], "scale"
         elif w in _SCALES:
             total, current, previous = total + max(current, 1) * _SCALES[w], 0, "scale"
-        elif w == "and" and previous == "scale" and (word(k + 1) in _ONES or word(k + 1) in _TENS):
+        elif w == "and" and previous == "scale" and (word(k + 1) in ONES or word(k + 1) in TENS):
             pass
         else:
             break
@@ -106,10 +106,10 @@ def _read(words: list[tuple[str, int, int]], i: int) -> tuple[Fraction | None, i
     value = Fraction(total + current)
     if word(k) == "and" and word(k + 1) in ("a", "one") and word(k + 2) in ("half", "quarter"):
         value, k = value + Fraction(1, 2 if word(k + 2) == "half" else 4), k + 3
-    elif word(k) == "point" and word(k + 1) in _ONES:
+    elif word(k) == "point" and word(k + 1) in ONES:
         digits, k = "", k + 1
-        while word(k) in _ONES and _ONES[word(k)] < 10 and len(digits) < 12:
-            digits, k = digits + str(_ONES[word(k)]), k + 1
+        while word(k) in ONES and ONES[word(k)] < 10 and len(digits) < 12:
+            digits, k = digits + str(ONES[word(k)]), k + 1
         if digits:
             value += Fraction(int(digits), 10 ** len(digits))
     return value, k - i
