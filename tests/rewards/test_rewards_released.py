@@ -4,6 +4,7 @@ of generated responses.
 
 import random
 import re
+import time
 
 import numpy as np
 import pytest
@@ -370,3 +371,35 @@ def test_word_error_rate_and_rouge():
         "adoption": "adopt", "controlling": "control", "generalization": "gener", "sky": "sky", "enjoy": "enjoy",
     }  # fmt: skip
     assert {word: stem(word) for word in stems} == stems
+
+
+@pytest.mark.parametrize("kind", ["ssrl", "vilasr", "math", "r1v", "dapo", "video_r1", "spacer"])
+def test_no_response_takes_long(kind):
+    """About a millisecond a kilobyte; five are allowed for a busy machine, and what is quadratic takes hundreds."""
+    pieces = (
+        " ",
+        "<think>",
+        "</think> ",
+        "<answer>",
+        "</answer>",
+        "\\boxed{",
+        "{",
+        "Answer: ",
+        "```json\n",
+        "[",
+        "a ",
+        "1,111",
+    )
+    known = record("3.5", problem_type="free-form" if kind in ("video_r1", "spacer") else "regression")
+    spec = {"kind": kind, "released": True} if kind in ("ssrl", "vilasr") else {"kind": kind}
+    for piece in pieces:
+        body = (piece * 48_000)[:48_000]
+        for text in (body, f"<think>a</think><answer>{body}</answer>", f"<think>{body}</think>\\boxed{{{body}}}"):
+            taken = []
+            for _ in range(3):
+                begin = time.process_time()
+                score(spec, text, known)
+                taken.append(time.process_time() - begin)
+                if taken[-1] <= len(text) * 5e-6:
+                    break
+            assert min(taken) <= len(text) * 5e-6, piece
