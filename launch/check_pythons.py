@@ -54,8 +54,11 @@ def interpreter(version: str) -> str | None:
 def build_wheel(folder: Path) -> Path:
     """The wheel of this checkout; built in a copy, so that nothing is left here."""
     copy = folder / "source"
-    left = shutil.ignore_patterns(".*", "runs", "build", "*.egg-info", "benchmarks", "tests")
-    shutil.copytree(HERE, copy, ignore=left)
+    copy.mkdir()
+    for room in ("spatial_jax", "data_prep", "configs", "launch"):
+        shutil.copytree(HERE / room, copy / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in ("setup.py", "README.md"):
+        shutil.copy(HERE / file, copy)
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--wheel-dir", str(folder), str(copy)], check=True
     )

@@ -162,7 +162,7 @@ def chosen_work() -> tuple[list[Any], str, dict[str, str]]:
             if not suite:
                 raise
             absent[name] = str(error)
-            logging.warning("%s is left out: %s", name, error)
+            log.warning("%s is left out: %s", name, error)
     if suite and not work:
         raise ValueError(f"{suite}: none of its benchmarks can be read; the first: {next(iter(absent.values()))}")
     return work, suite, absent

@@ -36,7 +36,7 @@ from spatial_jax.forms import get_form
 from spatial_jax.processing import EncodedPrompt, load_image
 from spatial_jax.rewards.rule import RewardRule
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HELDOUT_TOKENS = 256
 Progress = Callable[[int, int], None]
@@ -82,7 +82,7 @@ def load_records(
             sources.append(open_questions(directory, split, checksums=False))
         except DatasetError as error:  # a handful of photos may all be training photos; the other datasets still count
             problems.append(error)
-            log.warning("left out: %s", error)
+            logger.warning("left out: %s", error)
     if not sources:
         raise problems[0]
     places = [(source, i) for source in sources for i in range(len(source))]
@@ -103,7 +103,7 @@ def load_records(
         elif not families or record.family in families:
             kept[record.question_id] = record
     for reason, count in left_out.items():
-        log.warning("%d of %d records of split %s left out: %s", count, len(places), split, reason)
+        logger.warning("%d of %d records of split %s left out: %s", count, len(places), split, reason)
     if left_out.total() == len(places):
         raise ValueError(
             f"{', '.join(map(str, directories))}: no record of split {split} is left ({'; '.join(left_out)})"
@@ -149,7 +149,7 @@ def run_heldout(
     """
     chosen, asking = settings.sampling, sampler.asking
     if asking.user_function:
-        logging.warning(
+        logger.warning(
             "%s was trained by a reward of its user's own (%s), which no export carries: these numbers are by the"
             " records' own rewards",
             sampler.name,
@@ -220,7 +220,7 @@ def _extra(
     lengths = [n for row in rows for n in row.get("lengths", [])]
     cut = [f == "length" for row in rows for f in row.get("finish", [])]
     if any(cut):
-        logging.warning(
+        logger.warning(
             "%d of %d answers were cut off at their limit of tokens; --max_new_tokens gives them more room",
             sum(cut),
             len(cut),

@@ -7,17 +7,18 @@ needs the video cut at every query, so those rows are left out when files are re
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 from typing import Any
-
-from absl import logging
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Item, ItemError, Scored
 from spatial_jax.evals.matching_spatial import match_number
 from spatial_jax.evals.mra import finite, mra, to_float
 from spatial_jax.evals.sources import as_list, below, read_rows
 from spatial_jax.reading import parse_json
+
+log = logging.getLogger(__name__)
 
 FRAMES = 128
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
@@ -28,9 +29,7 @@ def load(root: Path) -> list[dict[str, Any]]:
     rows = read_rows(root, ("*test*", "*"))
     kept = [row for row in rows if "streaming" not in str(row.get("split", ""))]
     if len(kept) < len(rows):
-        logging.warning(
-            "vsi_super_count: %d of %d rows are streaming and are left out", len(rows) - len(kept), len(rows)
-        )
+        log.warning("vsi_super_count: %d of %d rows are streaming and are left out", len(rows) - len(kept), len(rows))
     return [
         {
             **row,
