@@ -13,7 +13,7 @@ def constant_groups(rewards: np.ndarray, valid: np.ndarray | None = None) -> np.
     The comparison is max == min on the rewards as given, before any arithmetic: in float32 eight times 0.1 minus their
     mean is not 0.
     """
-    rewards, scored = _scored(rewards, valid)
+    rewards, scored = _scores(rewards, valid)
     high = np.max(np.where(scored, rewards, -np.inf), axis=-1)
     low = np.min(np.where(scored, rewards, np.inf), axis=-1)
     return (scored.sum(axis=-1) < 2) | (high == low)
@@ -30,7 +30,7 @@ def group_advantages(rewards, *, kind: str = "grpo", valid: np.ndarray | None = 
     """
     if kind not in OBJECTIVES:
         raise ValueError(f"group_advantages: unknown kind {kind!r}; use one of {', '.join(OBJECTIVES)}")
-    rewards, scored = _scored(rewards, valid)
+    rewards, scored = _scores(rewards, valid)
     values = np.where(scored, rewards, 0.0)
     count = scored.sum(axis=-1, keepdims=True)
     mean = values.sum(axis=-1, keepdims=True) / np.maximum(count, 1)
@@ -40,7 +40,7 @@ def group_advantages(rewards, *, kind: str = "grpo", valid: np.ndarray | None = 
     return advantages.astype(np.float32)
 
 
-def _scored(rewards, valid) -> tuple[np.ndarray, np.ndarray]:
+def _scores(rewards, valid) -> tuple[np.ndarray, np.ndarray]:
     rewards = np.asarray(rewards, np.float64)
     if rewards.ndim != 2:
         raise ValueError(f"group_advantages: rewards must be [prompts, group], got shape {rewards.shape}")

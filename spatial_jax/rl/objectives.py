@@ -78,7 +78,7 @@ class PolicyBatch:
     rollout_logp: Array | None = None
 
 
-def _masked(x: Array, mask: Array) -> Array:
+def _mask_out(x: Array, mask: Array) -> Array:
     """x where the mask holds, else 0; unlike a product it stops NaN and huge values of masked tokens, in the gradient
     too.
     """
@@ -91,9 +91,9 @@ def surrogate(new_logp: Array, batch: PolicyBatch, cfg: ObjectiveConfig) -> tupl
     old_logp = jax.lax.stop_gradient(new_logp if batch.old_logp is None else batch.old_logp)
     advantage = batch.advantages[..., None]
     kind = OBJECTIVES[cfg.kind]
-    log_ratio = jnp.clip(kind.log_ratio(_masked(new_logp - old_logp, mask), mask), -20.0, 20.0)
+    log_ratio = jnp.clip(kind.log_ratio(_mask_out(new_logp - old_logp, mask), mask), -20.0, 20.0)
     ratio = jnp.exp(log_ratio)
-    loss = kind.loss(ratio, _masked(new_logp, mask), advantage, cfg)
+    loss = kind.loss(ratio, _mask_out(new_logp, mask), advantage, cfg)
     stats = {
         "ratio": ratio,
         "clip_high": (ratio > 1.0 + cfg.clip_high) & (advantage > 0),
@@ -101,7 +101,7 @@ def surrogate(new_logp: Array, batch: PolicyBatch, cfg: ObjectiveConfig) -> tupl
         "kl_old": jnp.exp(-log_ratio) - 1.0 + log_ratio,
     }
     if batch.rollout_logp is not None:
-        stats["sampler_gap"] = jnp.abs(_masked(old_logp - batch.rollout_logp, mask))
+        stats["sampler_gap"] = jnp.abs(_mask_out(old_logp - batch.rollout_logp, mask))
         if cfg.is_cap is not None:
             weight = importance_weights(old_logp, batch.rollout_logp, mask, cfg.is_cap, cfg.is_level)
             stats["is_weight"] = weight
@@ -110,12 +110,12 @@ def surrogate(new_logp: Array, batch: PolicyBatch, cfg: ObjectiveConfig) -> tupl
         raise ValueError(
             "policy loss: is_cap needs rollout_logp, the sampler's log-probabilities; pass them or set is_cap to None"
         )
-    return _masked(loss, mask), stats
+    return _mask_out(loss, mask), stats
 
 
 def importance_weights(old_logp: Array, rollout_logp: Array, mask: Array, cap: float, level: str = "token") -> Array:
     """Truncated weights min(exp(old - sampler), cap) [n, t], a token's own or the whole answer's; no gradient."""
-    difference = _masked(old_logp - rollout_logp, mask)
+    difference = _mask_out(old_logp - rollout_logp, mask)
     if level == "sequence":
         difference = jnp.broadcast_to(jnp.sum(difference, axis=-1, keepdims=True), difference.shape)
     return jax.lax.stop_gradient(jnp.minimum(jnp.exp(jnp.clip(difference, -20.0, 20.0)), cap))
@@ -160,7 +160,7 @@ def objective(
     sums = {"policy_loss": jnp.sum(per_token * weights)}
     loss = sums["policy_loss"]
     if batch.ref_logp is not None:
-        kl = _masked(kl_estimate(_masked(new_logp, mask), _masked(batch.ref_logp, mask), cfg.kl), mask)
+        kl = _mask_out(kl_estimate(_mask_out(new_logp, mask), _mask_out(batch.ref_logp, mask), cfg.kl), mask)
         sums["kl_ref"] = jnp.sum(kl * weights)
         if cfg.kl_coef:
             loss = loss + cfg.kl_coef * sums["kl_ref"]
@@ -169,12 +169,12 @@ def objective(
             "policy loss: kl_coef needs ref_logp, the reference's log-probabilities; pass them or set kl_coef to 0"
         )
     if entropy is not None:
-        entropy = _masked(entropy, mask)
+        entropy = _mask_out(entropy, mask)
         loss = loss - entropy_coef * jnp.sum(entropy * weights)
         sums["entropy"] = jax.lax.stop_gradient(jnp.sum(entropy))
     for name, value in stats.items():
-        sums[name] = jnp.sum(_masked(value.astype(jnp.float32), mask))
-    sums["ratio_max"] = jnp.max(_masked(stats["ratio"], mask))
+        sums[name] = jnp.sum(_mask_out(value.astype(jnp.float32), mask))
+    sums["ratio_max"] = jnp.max(_mask_out(stats["ratio"], mask))
     if "sampler_gap" in stats:
         sums["sampler_gap_max"] = jnp.max(stats["sampler_gap"])
     sums = {name: jax.lax.stop_gradient(value) for name, value in sums.items()}

@@ -76,13 +76,13 @@ def mean_ratio(log_ratio: Array, mask: Array) -> Array:
     return jnp.broadcast_to(total / jnp.maximum(jnp.sum(mask, axis=-1, keepdims=True), 1), log_ratio.shape)
 
 
-def clipped(ratio: Array, clip: Clip) -> Array:
+def clip_ratio(ratio: Array, clip: Clip) -> Array:
     return jnp.clip(ratio, 1.0 - clip.clip_low, 1.0 + clip.clip_high)
 
 
 def clipped_loss(ratio: Array, new_logp: Array, advantage: Array, clip: Clip) -> Array:
     """The pessimistic one of the ratio and the clipped ratio (PPO)."""
-    return jnp.maximum(-advantage * ratio, -advantage * clipped(ratio, clip))
+    return jnp.maximum(-advantage * ratio, -advantage * clip_ratio(ratio, clip))
 
 
 def dual_clipped_loss(ratio: Array, new_logp: Array, advantage: Array, clip: Clip) -> Array:
@@ -95,7 +95,7 @@ def dual_clipped_loss(ratio: Array, new_logp: Array, advantage: Array, clip: Cli
 
 def weighted_loss(ratio: Array, new_logp: Array, advantage: Array, clip: Clip) -> Array:
     """Log-probabilities weighed by the clipped ratio, which has no gradient (CISPO)."""
-    return -jax.lax.stop_gradient(clipped(ratio, clip)) * advantage * new_logp
+    return -jax.lax.stop_gradient(clip_ratio(ratio, clip)) * advantage * new_logp
 
 
 OBJECTIVES: dict[str, Objective] = {

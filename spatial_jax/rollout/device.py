@@ -46,10 +46,10 @@ class DevicePrograms:
 
     def __init__(self, graphdef: nnx.GraphDef, config: Any, kv_dtype: Any, mesh: Mesh | None, rules: Rules | None):
         self.graphdef, self.config, self.kv_dtype, self.mesh, self.rules = graphdef, config, kv_dtype, mesh, rules
-        self.empty = jax.jit(self._traced(self._empty), static_argnums=(1, 2))
-        self.admit = jax.jit(self._traced(self._admit), static_argnums=(8,), donate_argnums=(1,))
-        self.decode = jax.jit(self._traced(self._decode), static_argnums=(4,), donate_argnums=(1,))
-        self._grow = jax.jit(self._traced(state.grow_ring), static_argnums=(2,))
+        self.empty = jax.jit(self._trace_on_mesh(self._empty), static_argnums=(1, 2))
+        self.admit = jax.jit(self._trace_on_mesh(self._admit), static_argnums=(8,), donate_argnums=(1,))
+        self.decode = jax.jit(self._trace_on_mesh(self._decode), static_argnums=(4,), donate_argnums=(1,))
+        self._grow = jax.jit(self._trace_on_mesh(state.grow_ring), static_argnums=(2,))
         # On several processes every process reads all answers, so they leave the device replicated.
         replicated = None if mesh is None else NamedSharding(mesh, PartitionSpec())
         self.collect = jax.jit(self._collect, out_shardings=replicated)
@@ -59,7 +59,7 @@ class DevicePrograms:
         answer_kv = self._grow(decode_state.answer_kv, decode_state.column, ring)
         return dataclasses.replace(decode_state, answer_kv=answer_kv, column=jnp.asarray(decode_state.ring, jnp.int32))
 
-    def _traced(self, function):
+    def _trace_on_mesh(self, function):
         """The function with the mesh active while it is traced."""
 
         @functools.wraps(function)

@@ -133,7 +133,7 @@ class Align(Supervised):
         count, head, rows = batch.words.shape[0], model.head(), batch.prompts.feature_index.reshape(-1)
         named = jnp.any(batch.words >= 0, -1)
         seen = _unit(features.features[:count], -1) @ _unit(head, 0) / features.features.shape[-1] ** 0.5
-        low, middle = (decoded(model, batch.prompts, features, self.run.model.remat, thirds) for thirds in (1, 2))
+        low, middle = (decode_part(model, batch.prompts, features, self.run.model.remat, thirds) for thirds in (1, 2))
         visual = jnp.argsort(jnp.where(rows >= 0, rows, rows.size))[
             :count
         ]  # tokens of the pictures, in the pictures' order
@@ -144,9 +144,9 @@ class Align(Supervised):
         )
         background = -jnp.sum(jnp.where(named, 0.0, seen[:, self.setup.processor.pad_id]))
         parts = {
-            "words": _chosen(seen, batch.words),
-            "places": _chosen(place, batch.places),
-            "names": _chosen(name, batch.name_places),
+            "words": _nll_of(seen, batch.words),
+            "places": _nll_of(place, batch.places),
+            "names": _nll_of(name, batch.name_places),
         }
         right = jnp.any((jnp.argmax(seen, -1)[:, None] == batch.words) & (batch.words >= 0), -1)
         return {
@@ -195,7 +195,7 @@ class Align(Supervised):
         }
 
 
-def decoded(model: Any, prompts: PromptBatch, features: Any, remat: str, thirds: int) -> jax.Array:
+def decode_part(model: Any, prompts: PromptBatch, features: Any, remat: str, thirds: int) -> jax.Array:
     """Hidden states [b, p, d] after so many thirds of the decoder's layers and the final norm."""
 
     def attend(q, k, v, cache):
@@ -213,7 +213,7 @@ def decoded(model: Any, prompts: PromptBatch, features: Any, remat: str, thirds:
     )[0]
 
 
-def _chosen(logp: jax.Array, ids: jax.Array) -> jax.Array:
+def _nll_of(logp: jax.Array, ids: jax.Array) -> jax.Array:
     """Summed negative log-probability of `ids` [n, k] (-1: none) in logp [n, v]."""
     return -jnp.sum(jnp.where(ids >= 0, jnp.take_along_axis(logp, jnp.maximum(ids, 0), -1), 0.0))
 

@@ -125,18 +125,18 @@ def _boxes(answer: str, rng: random.Random, size: Size | None) -> Iterator[str]:
         step = rng.uniform(0.6, 1.4)
         x = _inside(box[0] + dx * step * width, width, size[0] if size else None)
         y = _inside(box[1] + dy * step * height, height, size[1] if size else None)
-        yield _written(answer, (x, y, x + width, y + height))
+        yield _write_box(answer, (x, y, x + width, y + height))
     for share in (0.5, 0.25):
         part_x, part_y = max(share * width, 1.0), max(share * height, 1.0)
-        yield _written(answer, (box[0], box[1], box[0] + part_x, box[1] + part_y))
-        yield _written(answer, (box[2] - part_x, box[3] - part_y, box[2], box[3]))
+        yield _write_box(answer, (box[0], box[1], box[0] + part_x, box[1] + part_y))
+        yield _write_box(answer, (box[2] - part_x, box[3] - part_y, box[2], box[3]))
 
 
 def _inside(low: float, length: float, limit: float | None) -> float:
     return max(low if limit is None else min(low, limit - length), 0.0)
 
 
-def _written(answer: str, box: Box) -> str:
+def _write_box(answer: str, box: Box) -> str:
     """The answer with its four numbers replaced, each with the decimals it had."""
     values = iter(box)
     return _NUMBER.sub(lambda match: _like(match.group(), next(values)), answer)
@@ -183,21 +183,21 @@ def _number_words(answer: str, rng: random.Random) -> Iterator[str]:
         if match.group().lower() in _SPELLED:
             at = _SPELLED.index(match.group().lower())
             near = sorted((i for i in range(len(_SPELLED)) if i != at), key=lambda i: (abs(i - at), rng.random()))
-            yield from (_replaced(answer, match, _SPELLED[i]) for i in near[:8])
+            yield from (_replace(answer, match, _SPELLED[i]) for i in near[:8])
 
 
 def _words(answer: str, rng: random.Random, vocabulary: Sequence[str]) -> Iterator[str]:
     """Words for their opposites ("upper left": "lower left"), one at a time; then the words that the reward knows."""
     turned = [m for m in _WORD.finditer(answer) if m.group().lower() in _OPPOSITES]
     for match in rng.sample(turned, len(turned)):
-        yield _replaced(answer, match, _OPPOSITES[match.group().lower()])
+        yield _replace(answer, match, _OPPOSITES[match.group().lower()])
     yield from rng.sample(list(vocabulary), len(vocabulary))
 
 
-def _replaced(text: str, match: re.Match[str], word: str) -> str:
+def _replace(text: str, match: re.Match[str], word: str) -> str:
     """`text` with the match replaced by `word`, in the match's case."""
     was = match.group()
-    cased = word.upper() if was.isupper() and len(was) > 1 else _cased(was, word)
+    cased = word.upper() if was.isupper() and len(was) > 1 else _match_case(was, word)
     return text[: match.start()] + cased + text[match.end() :]
 
 
@@ -206,7 +206,7 @@ def retold(thought: str, record: QuestionRecord, right: str, wrong: str) -> str:
     where the answer is a letter. A thought that does not name the answer stays as it is.
     """
     pairs: list[tuple[re.Pattern[str], str]] = []
-    picked, replacing = _picked(right, record.options), _picked(wrong, record.options)
+    picked, replacing = _option_number(right, record.options), _option_number(wrong, record.options)
     if picked is not None and replacing is not None:
         labels, texts = option_labels(record.options)
         pairs.append((_phrase(texts[picked]), texts[replacing]))
@@ -215,11 +215,11 @@ def retold(thought: str, record: QuestionRecord, right: str, wrong: str) -> str:
             letter = re.compile(rf"(?<![\w'-]){labels[picked]}(?![\w'-]|\s+[a-z])")
             pairs.append((letter, labels[replacing]))
     for pattern, word in pairs or [(_phrase(right), wrong)]:
-        thought = pattern.sub(lambda match, word=word: _cased(match.group(), word), thought)  # type: ignore[misc]
+        thought = pattern.sub(lambda match, word=word: _match_case(match.group(), word), thought)  # type: ignore[misc]
     return thought
 
 
-def _picked(answer: str, options: Sequence[str]) -> int | None:
+def _option_number(answer: str, options: Sequence[str]) -> int | None:
     try:
         return truth_index(answer, options) if options else None
     except ValueError:
@@ -231,6 +231,6 @@ def _phrase(text: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w.]){re.escape(text)}(?!\w|\.[0-9])", re.IGNORECASE)
 
 
-def _cased(was: str, word: str) -> str:
+def _match_case(was: str, word: str) -> str:
     """`word` with a capital where `was`, in its place, begins a sentence."""
     return word[:1].upper() + word[1:] if was[:1].isupper() else word

@@ -102,7 +102,7 @@ class Dpo(Supervised):
     def _new_pair(self, question: EncodedQuestion) -> tuple[np.ndarray, np.ndarray] | None:
         processor, sizes = self.setup.processor, question.prompt.model_sizes
         try:
-            text = self.pairs.rejected(question.record, sizes[0] if len(sizes) else None)
+            text = self.pairs.rejection(question.record, sizes[0] if len(sizes) else None)
         except ValueError:
             return None
         ids = np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)

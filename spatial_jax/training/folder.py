@@ -18,7 +18,14 @@ from jax.experimental import multihost_utils
 from spatial_jax.checkpoints import CheckpointManager, PreemptionGuard, RunLock
 from spatial_jax.checkpoints.aside import begin_anew, finish_move, forget
 from spatial_jax.metrics import is_primary
-from spatial_jax.training.identity import Changes, changed_inputs, changed_settings, joined, run_name, settings_of
+from spatial_jax.training.identity import (
+    Changes,
+    changed_inputs,
+    changed_settings,
+    merge_changes,
+    run_name,
+    settings_of,
+)
 from spatial_jax.training.mirror import Mirror, mirror_of
 from spatial_jax.training.settings import RunConfig
 
@@ -68,7 +75,7 @@ class RunFolder:
 
 
 @contextlib.contextmanager
-def claimed(run: RunConfig, workdir: str | Path, guard: PreemptionGuard, *, resume: bool) -> Iterator[RunFolder]:
+def claim_folder(run: RunConfig, workdir: str | Path, guard: PreemptionGuard, *, resume: bool) -> Iterator[RunFolder]:
     """Claims `workdir` for this run; unless `resume`, an older run in it is put aside. Raises FolderTaken, OSError."""
     root, mirror = str(workdir), mirror_of(str(workdir))
     folder = RunFolder(root, mirror.local if mirror else Path(workdir), mirror, RunLock(root))
@@ -114,13 +121,15 @@ def changes_at_a_glance(manager: CheckpointManager, run: RunConfig, root: str, *
         changed_settings(saved.get("settings"), run).refuse(root)
 
 
-def compared(run: RunConfig, inputs: dict[str, Any], host: Any, root: str, *, allowed: bool) -> Changes:
+def compare_run(run: RunConfig, inputs: dict[str, Any], host: Any, root: str, *, allowed: bool) -> Changes:
     """What differs between the run that a checkpoint's host state is of and `run`, which reads `inputs` (digests); told
     on the console. Raises ValueError where it is another run and that was not allowed.
     """
     saved = saved_run(host, root)
     settings = saved.get("settings")
-    changes = joined([changed_settings(settings, run), changed_inputs(saved.get("inputs"), settings, inputs, run)])
+    changes = merge_changes(
+        [changed_settings(settings, run), changed_inputs(saved.get("inputs"), settings, inputs, run)]
+    )
     if not allowed:
         changes.refuse(root)
     for line in changes.harmless if is_primary() else ():

@@ -155,7 +155,7 @@ class Grpo(Method):
         if ahead is not None and self.run.rollout.overlap:
             self.ahead = Sampled.restore(ahead, pipeline, self.answers)
 
-    def saved(self, trainer: Trainer) -> None:
+    def on_save(self, trainer: Trainer) -> None:
         """Pass rates go beside a checkpoint."""
         if rates := self.curriculum.pass_rate_rows():
             write_pass_rates(self.setup.workdir, trainer.step, rates)
@@ -207,7 +207,7 @@ class Grpo(Method):
         """
         scoring: list[Any] = [None] * len(questions)
 
-        def finished(index: int, group: Sequence[Trajectory]) -> None:
+        def start_scoring(index: int, group: Sequence[Trajectory]) -> None:
             scoring[index] = self.answers.start(questions[index], group)
 
         with timer("rollout"):
@@ -220,7 +220,7 @@ class Grpo(Method):
                 self.sampling,
                 step=step,
                 prompt_ids=range(first, first + len(questions)),
-                on_finish=finished,
+                on_finish=start_scoring,
             )
         return Sampled(list(questions), groups, scoring)
 
@@ -282,7 +282,7 @@ class Grpo(Method):
                     batches = [self.scorer.with_logps(batch, "ref_logp", reference) for batch in batches]
                 if settings.kl_in == "reward":
                     batches = [
-                        self._penalised(rollout, rows[at : at + micro], batch)
+                        self._penalise(rollout, rows[at : at + micro], batch)
                         for at, batch in zip(range(0, len(rows), micro), batches)
                     ]
             if not on_policy:
@@ -300,7 +300,7 @@ class Grpo(Method):
         """`part` of the answers of `rows` of the rollout as one micro-batch of `size` groups, filled up with copies
         that do not train.
         """
-        filled = _filled(rows, size)
+        filled = _fill(rows, size)
         real = np.arange(size) < len(rows)
         keep = ~np.isnan(rollout.rewards[filled]) & real[:, None]
         if self.run.algorithm.mask_truncated:
@@ -313,12 +313,12 @@ class Grpo(Method):
             self.setup.buckets,
         )
 
-    def _penalised(self, rollout: Rollout, rows: list[int], batch: GroupBatch) -> GroupBatch:
+    def _penalise(self, rollout: Rollout, rows: list[int], batch: GroupBatch) -> GroupBatch:
         """The micro-batch of `rows` with advantages of the rewards less the answers' KL to the reference."""
         policy, settings = batch.policy, self.run.algorithm
         assert policy is not None
         rewards = penalised_rewards(
-            rollout.rewards[_filled(rows, len(policy.mask))],
+            rollout.rewards[_fill(rows, len(policy.mask))],
             policy.rollout_logp,
             policy.ref_logp,
             policy.mask,
@@ -427,7 +427,7 @@ def gallery_groups(settings: LogSettings, step: int) -> int:
     )
 
 
-def _filled(rows: list[int], size: int) -> list[int]:
+def _fill(rows: list[int], size: int) -> list[int]:
     """The rows of a micro-batch of `size` groups: the first again where there are too few."""
     return rows + [rows[0]] * (size - len(rows))
 

@@ -111,7 +111,7 @@ def changed_inputs(old: Any, old_settings: Any, inputs: Mapping[str, Any], run: 
     return Changes(tuple(breaking), tuple(harmless))
 
 
-def joined(parts: Iterable[Changes]) -> Changes:
+def merge_changes(parts: Iterable[Changes]) -> Changes:
     """All of them in one."""
     parts = list(parts)
     return Changes(sum((p.breaking for p in parts), ()), sum((p.harmless for p in parts), ()))

@@ -14,7 +14,7 @@ from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, Preempted
 from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery
 from spatial_jax.parallel.rules import changed_rules, use_rules
 from spatial_jax.training.flops import step_flops
-from spatial_jax.training.folder import RunFolder, changes_at_a_glance, claimed, compared
+from spatial_jax.training.folder import RunFolder, changes_at_a_glance, claim_folder, compare_run
 from spatial_jax.training.optimizer import learning_rate
 from spatial_jax.training.preflight import announce, check_programs, check_reward_settings
 from spatial_jax.training.settings import RunConfig
@@ -52,7 +52,7 @@ def train(
         try:
             guard.at_once = True
             rules = use_rules(changed_rules(run.mesh.rules))
-            with rules, claimed(run, workdir, guard, resume=resume) as folder:
+            with rules, claim_folder(run, workdir, guard, resume=resume) as folder:
                 return _train(run, folder, guard, allow_changes, any_processes)
         except Preempted:
             print(f"asked to stop: nothing of {workdir} is lost; the same command goes on", file=sys.stderr, flush=True)
@@ -72,7 +72,7 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
         with contextlib.closing(trainer.pipeline):
             if manager.latest() is not None:
                 device, host = manager.restore(like=trainer.device_state(), fallback=True, any_processes=any_processes)
-                trainer.restore(device, host, compared(run, trainer.inputs, host, root, allowed=allow_changes))
+                trainer.restore(device, host, compare_run(run, trainer.inputs, host, root, allowed=allow_changes))
                 log.info("resumed %s at step %d", root, trainer.step)
             folder.keep_config(run)
             announce(setup, trainer)
@@ -153,7 +153,7 @@ def _steps(
         stop = guard.should_stop()
         if stop or trainer.step == run.train.steps or trainer.step % run.checkpoint.every == 0:
             manager.save(trainer.step, trainer.device_state(), trainer.host_state(), wait=stop)
-            trainer.method.saved(trainer)
+            trainer.method.on_save(trainer)
             folder.push()
         if stop:
             print(

@@ -128,7 +128,7 @@ class Method(Protocol):
         """Goes on where `state_dict` was taken; `changed`: under other settings, which its answers do not fit."""
         return
 
-    def saved(self, trainer: Trainer) -> None:
+    def on_save(self, trainer: Trainer) -> None:
         """Called when a checkpoint is written, for files that belong beside it."""
         return
 

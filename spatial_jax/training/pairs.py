@@ -43,7 +43,7 @@ class Pairs:
                     if len(known) < _KEPT and record.answer not in known:
                         known.append(record.answer)
 
-    def rejected(self, record: QuestionRecord, size: Size | None = None) -> str:
+    def rejection(self, record: QuestionRecord, size: Size | None = None) -> str:
         """The response to reject for a record in the model's pixels. Raises ValueError where no answer of the right
         form can be shown to be wrong, or the right answer does not count as right.
         """
@@ -77,7 +77,7 @@ class Pairs:
 
         def look(record: QuestionRecord) -> None:
             resolved, sizes = encoder.resolve_record(record)
-            text = self.rejected(resolved, sizes[0] if sizes else None)
+            text = self.rejection(resolved, sizes[0] if sizes else None)
             if len(encoder.processor.tokenizer.encode_text(text)) + 1 > longest:
                 raise ValueError(
                     f"more than {longest} tokens of its rejected answer (add an answer bucket): {text[:80]!r}"

@@ -98,17 +98,17 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
     if not method.asks:
         return None
     return Asking(
-        data.prompt_mode,
-        data.system,
-        rollout.max_new_tokens if method.samples else None,
-        rollout.turns,
-        rollout.max_pictures if rollout.turns > 1 else None,
-        run.model.position_rule,
-        **limits_of(processor),
+        prompt_mode=data.prompt_mode,
+        system=data.system,
+        max_new_tokens=rollout.max_new_tokens if method.samples else None,
+        turns=rollout.turns,
+        max_pictures=rollout.max_pictures if rollout.turns > 1 else None,
+        position_rule=run.model.position_rule,
         format=run.reward.format or None,
         format_weight=run.reward.format_weight,
         truncated_reward=run.reward.truncated_reward,
         user_function=run.reward.user_function if run.reward.user_file else None,
+        **limits_of(processor),
     )
 
 

@@ -43,9 +43,9 @@ class Validation:
                 f"config.validation: none of config.data.paths has questions in its split {self.settings.split!r}; "
                 "make one, or set config.validation.every to 0"
             )
-        self._places = self._drawn(sources)
+        self._places = self._draw_places(sources)
 
-    def _drawn(self, sources: list[QuestionSource]) -> list[tuple[QuestionSource, int]]:
+    def _draw_places(self, sources: list[QuestionSource]) -> list[tuple[QuestionSource, int]]:
         places = [(source, i) for source in sources for i in range(len(source))]
         order = np.random.default_rng(0).permutation(len(places))[: self.settings.questions]
         return [places[i] for i in sorted(order)]

@@ -94,12 +94,12 @@ def test_every_synthesized_family_gets_pairs(synthesized, mode):
             if json.loads(item.reward)["kind"] == "ssrl" and target_parts(item, mode)[0] != item.answer:
                 continue
             try:
-                rejected = pairs.rejected(item, SIZE)
+                rejected = pairs.rejection(item, SIZE)
             except ValueError as error:
                 left.append((item.family, str(error)))
                 continue
             check_pair(item, mode, rejected)
-            assert rejected == pairs.rejected(item, SIZE)
+            assert rejected == pairs.rejection(item, SIZE)
             made[item.family] = made.get(item.family, 0) + 1
     assert not left, left[:5]
     assert len(made) >= 15, made
@@ -161,7 +161,7 @@ BY_HAND = [
 
 @pytest.mark.parametrize(("item", "mode"), itertools.product(BY_HAND, form_names()))
 def test_answers_that_are_hard_to_corrupt(item, mode):
-    rejected = Pairs(spec_of(mode), mode).rejected(item, SIZE)
+    rejected = Pairs(spec_of(mode), mode).rejection(item, SIZE)
     check_pair(item, mode, rejected)
 
 
@@ -169,7 +169,7 @@ def test_the_thought_leads_to_the_rejected_answer_and_keeps_its_words():
     item = made_by_hand(
         "mcq", "B", {"kind": "choice"}, options=("cup", "box"), meta={"thought": "A lamp shines. The box is nearer."}
     )
-    text = Pairs(spec_of("think_answer"), "think_answer").rejected(item)
+    text = Pairs(spec_of("think_answer"), "think_answer").rejection(item)
     assert text == "<think>A lamp shines. The cup is nearer.</think>\n<answer>A</answer>"
 
 
@@ -187,7 +187,7 @@ def test_the_thought_leads_to_the_rejected_answer_and_keeps_its_words():
 )
 def test_what_has_no_wrong_answer_is_left_out(item):
     with pytest.raises(ValueError):
-        Pairs(spec_of("think_answer"), "think_answer").rejected(item)
+        Pairs(spec_of("think_answer"), "think_answer").rejection(item)
 
 
 def test_answers_of_other_records_stand_in():
@@ -200,5 +200,5 @@ def test_answers_of_other_records_stand_in():
     ]
     pairs = Pairs(spec_of("answer_tag"), "answer_tag")
     pairs.learn([Source(items)])
-    assert pairs.rejected(items[0]) in {f"<answer>{item.answer}</answer>" for item in items[1:]}
+    assert pairs.rejection(items[0]) in {f"<answer>{item.answer}</answer>" for item in items[1:]}
     assert isinstance(items[0], QuestionRecord)
