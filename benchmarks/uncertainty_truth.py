@@ -316,10 +316,10 @@ def scores(seen: SceneView, true: SceneView, options: Options) -> Iterator[tuple
         if math.isnan(value) or moved.sd == 0:
             continue
         if name == "angle":
-            if moved.sd > 30 or moved.unseen > 0.5 * moved.sd or min(abs(value), 180 - abs(value)) < 2:
+            if moved.sd > 30 or moved.unseen > moved.sd or min(abs(value), 180 - abs(value)) < 2:
                 continue
         elif name.startswith("log"):
-            if moved.unseen > options.max_unseen * max(abs(value), 0.2):
+            if moved.unseen > 0.02:
                 continue
         elif moved.unseen > options.max_unseen * value or moved.sd > options.most_tolerance * value:
             continue

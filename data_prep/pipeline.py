@@ -112,7 +112,7 @@ def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
     )
     shared = frame.depth_noise.shared() if frame.depth is not None else {}
     if frame.gravity is not None:
-        shared |= {k: v for k, v in zip(("pitch", "roll"), frame.gravity_sigma) if v > 0}
+        shared |= frame.gravity_sigma
     meta = {**frame.meta, "notes": frame.notes} if frame.notes else frame.meta
     content = hashlib.sha256(frame.rgb.tobytes()).hexdigest()
     split = split_of(frame.split_key or content, heldout_percent)

@@ -136,7 +136,8 @@ class Level:
             found, name = top, "level surface"
         else:
             return
-        frame.gravity, frame.gravity_sigma = -found.normal, found.sigma
+        frame.gravity = -found.normal
+        frame.gravity_sigma = {"pitch": found.sigma[0], "roll": found.sigma[1], "tip": found.tip}
         frame.provenance["gravity"] = f"{name}: {found.share:.0%} of the points, rms {found.rms:.3f}"
 
 

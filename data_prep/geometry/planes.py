@@ -15,7 +15,8 @@ class Plane:
     """n.x + d = 0 with unit `normal` [3] pointing up (against gravity), positive above. `share`: of the points, how
     many lie on it; `rms`: their root mean square distance from it, metres; `sharp`: of those on it, how many lie within
     half the tolerance (half of them where points only cross it, more where they lie on it); `sigma`: error of the
-    normal in pitch and in roll, radians, one standard deviation each.
+    normal in pitch and in roll, radians, one standard deviation each; `tip`: by how much it pitches for a shift of all
+    depths, radians a metre.
     """
 
     normal: np.ndarray
@@ -24,6 +25,7 @@ class Plane:
     rms: float
     sharp: float = 1.0
     sigma: tuple[float, float] = (0.0, 0.0)
+    tip: float = 0.0
 
     def height(self, points: np.ndarray) -> np.ndarray:
         """Heights above the plane [n] of points [n, 3]."""
@@ -86,14 +88,6 @@ def fit_floor(
     return _refine(points, normals[best], float(offsets[best]), tolerance, noise, pixels)
 
 
-def _pitch(normal: np.ndarray, height: float, depth: float, noise: DepthNoise) -> float:
-    """Radians by which a plane at a median `depth` seems to tip: noise is larger far away and cut off by the tolerance,
-    a wrong focal length stretches sideways only, a shift moves what is near by more of its depth.
-    """
-    cut = BENT * float(noise.sigma(np.array(depth))) / depth
-    return float(np.sqrt(cut**2 + (noise.focal * normal[1] * normal[2]) ** 2 + (noise.shift * height / depth**2) ** 2))
-
-
 def _refine(
     points: np.ndarray, normal: np.ndarray, d: float, tolerance: np.ndarray, noise: DepthNoise, pixels: int
 ) -> Plane:
@@ -113,8 +107,10 @@ def _refine(
     # The shorter spread of the points within the plane: over it the normal tips most easily.
     spread = np.linalg.svd(points[near] - points[near].mean(0), full_matrices=False)[1][1] / np.sqrt(near.sum())
     tip = rms / max(1e-9, float(spread)) / np.sqrt(max(1.0, share * pixels / noise.correlation**2))
-    pitch = _pitch(normal, d, float(np.median(points[near, 2])), noise)
+    far = float(np.median(points[near, 2]))
+    # Noise is larger far away and cut off by the tolerance: the plane seems to tip.
+    pitch = BENT * float(noise.sigma(np.array(far))) / far
     on = np.abs(distance) < tolerance[near]
     sharp = float((np.abs(distance) < 0.5 * tolerance[near]).sum() / max(1, on.sum()))
     roll = float(np.hypot(FLAT, tip))
-    return Plane(normal, d, share, rms, sharp, (float(np.hypot(roll, pitch)), roll))
+    return Plane(normal, d, share, rms, sharp, (float(np.hypot(roll, pitch)), roll), d / far**2)

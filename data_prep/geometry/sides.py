@@ -19,6 +19,7 @@ from data_prep.sources.base import Frame, ObjectDraft
 
 LEAST_POINTS = 8
 SURE = 2  # deviations of its edge within which a pixel surely is the object's
+FLAT = 0.4  # of its width: a thing seen less deep than that shows one face
 LEANING = 0.1  # of a side: how far a box's centre may be off when it is drawn upright and is not
 SIDEWAYS = 0.3  # sine of the angle to the line of sight from which a side's ends are looked for in the picture
 NOT_REACHED = "depth does not reach its edges"
@@ -207,8 +208,11 @@ def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: 
         thing.center = None
         thing.unmeasured += reasons
     if not box.far_seen:
-        # Half the width more or less: a thing as deep as wide, or twice as deep, or flat.
-        thing.uncertainty |= {"unseen": float(box.extent[1 - box.hidden_axis]) / 2, "unseen_axis": box.hidden_axis}
+        # The box stands as deep as wide. Of a flat back nothing is known: a truck that is three times as deep has its
+        # middle a width farther away; what is round, or has a slanted back, is hardly as long.
+        wide = float(box.extent[1 - box.hidden_axis])
+        doubt = wide if wide - 2 * box.hidden < FLAT * wide else 0.6 * wide
+        thing.uncertainty |= {"unseen": doubt, "unseen_axis": box.hidden_axis}
         extent[box.hidden_axis] = np.nan
         thing.unmeasured.append(NOT_SEEN)
     if frame.gravity is None:

@@ -107,7 +107,9 @@ class Frame:
     intrinsics: tuple[float, float, float, float] | None = None
     intrinsics_source: str = "none"
     gravity: np.ndarray | None = None
-    gravity_sigma: tuple[float, float] = (0.0, 0.0)  # error of its direction in pitch and roll, radians, one deviation
+    # Error of gravity's direction: pitch and roll, radians, one standard deviation each; and, where it was found in the
+    # depth, tip: by how much it pitches for a shift of all depths, radians a metre.
+    gravity_sigma: dict[str, float] = dataclasses.field(default_factory=dict)
     floor: np.ndarray | None = None
     objects: list[ObjectDraft] = dataclasses.field(default_factory=list)
     tags: tuple[str, ...] = ()

@@ -137,6 +137,19 @@ def _with(values: Vector, i: int, by: float) -> Vector:
     return out[0], out[1], out[2]
 
 
+def _found_again(gravity: tuple[float, ...], key: str, by: float, tip: float) -> tuple[float, ...]:
+    """Gravity as it is found in depth that is off by `by` in one of its shared parts: a scale leaves it, a longer focal
+    length narrows the floor, a shift pitches it by `tip` a metre.
+    """
+    gx, gy, gz = gravity
+    if key == "focal":
+        gx, gy = gx * (1 + by), gy * (1 + by)
+    elif key == "shift":
+        gz += tip * by
+    length = math.hypot(gx, gy, gz)
+    return gx / length, gy / length, gz / length
+
+
 def _tip(gravity: tuple[float, ...], axis: str, by: float) -> tuple[float, ...]:
     """The direction turned by `by` radians in pitch (towards the optical axis) or in roll (to the right)."""
     gx, gy, gz = gravity
@@ -164,8 +177,13 @@ def moves(view: SceneView, things: Sequence[Thing], measure: Measure) -> tuple[f
         if key in ("pitch", "roll"):
             shift = math.hypot(shift, change(poses, _tip(gravity, key, STEP * sd)) if gravity else 0.0)
             continue
+        if key == "tip":
+            continue
         move = _SHARED[key]
-        part = change([_from_depth(t, p, move(p, STEP * sd)) for p, t in zip(poses, things)])
+        level: tuple[float, ...] = gravity
+        if "tip" in view.shared and gravity:
+            level = _found_again(gravity, key, STEP * sd, view.shared["tip"])
+        part = change([_from_depth(t, p, move(p, STEP * sd)) for p, t in zip(poses, things)], level)
         scale, shift = (math.hypot(scale, part), shift) if key == "scale" else (scale, math.hypot(shift, part))
     for i, thing in enumerate(things):
         for step, sd in _own(thing, poses[i]):

@@ -14,7 +14,6 @@ from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView, Thing
 
 FINEST = 0.01  # a number known this well is asked as it is
-UNSEEN = 2.0  # a far end that was not seen may lie so many times its doubt away, and not by chance: it counts whole
 TOLERANCE_STEP = 0.05  # tolerances are said in whole steps
 
 
@@ -117,7 +116,7 @@ def clears(view: SceneView, gap: float, moved: Moves, options: Options) -> bool:
     """Whether a gap is as large as `sigmas` of its deviations and what is left of it when a far end that was not seen
     lies as far away as may be.
     """
-    left = gap - UNSEEN * moved.unseen
+    left = gap - moved.unseen  # no noise that may fall either way: it counts whole
     if left >= options.sigmas * moved.sd:
         return True
     view.refused.add("sigmas", options.sigmas, max(0.0, left) / max(1e-9, moved.sd))

@@ -112,7 +112,8 @@ class SceneRecord(JsonFields):
     provenance: str = "{}"  # JSON
     meta: str = "{}"  # JSON
     # JSON: one standard deviation of what all measures of the picture share: scale and focal (relative), shift (metres)
-    # and pitch and roll (of gravity, radians). The objects' own uncertainties do not hold it.
+    # and pitch and roll (of gravity, radians); "tip" is there where gravity was found in the depth, and how much it
+    # pitches for a shift (radians a metre). The objects' own uncertainties do not hold it.
     shared_uncertainty: str = "{}"
 
 

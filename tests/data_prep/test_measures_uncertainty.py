@@ -180,6 +180,24 @@ def test_margins_are_set_on_the_command_line(tmp_path, capsys):
         assert says in error and len(error.strip().splitlines()) == 1, error
 
 
+def test_gravity_found_in_the_depth_errs_with_it():
+    """A shift and a wrong focal length tip the floor that is found; the stated tip is what is measured."""
+    exact = RenderedScenes("plain", 8, 5)
+    for index, (shift, focal) in ((1, (0.2, 0.0)), (2, (0.0, 0.05))):
+        frame, off = exact.load(index), exact.load(index)
+        off.depth = off.depth + np.float32(shift)
+        fx, fy, cx, cy = off.intrinsics
+        off.intrinsics = (fx * (1 + focal), fy * (1 + focal), cx, cy)
+        for one in (frame, off):
+            one.gravity = one.floor = None
+            Level()(one)
+        tip = frame.gravity_sigma["tip"]
+        stated = frame.gravity + np.array([*(focal * frame.gravity[:2]), tip * shift])
+        stated /= np.linalg.norm(stated)
+        moved = np.arccos(np.clip(frame.gravity @ off.gravity, -1, 1))
+        assert moved > 0.005 and np.arccos(np.clip(stated @ off.gravity, -1, 1)) < 0.4 * moved
+
+
 def test_records_keep_the_parts_apart():
     noise = DepthNoise(linear=0.01, bias=0.1, shift=0.03, focal=0.05)
     frame = RenderedScenes("plain", 1, 5, noise=noise).load(0)
