@@ -1,4 +1,4 @@
-"""Which option of a multiple-choice question a response picks; the grammar stands in the package's docstring."""
+"""Which option of a multiple-choice question a response picks; the grammar stands in docs/answers.md."""
 
 from __future__ import annotations
 
