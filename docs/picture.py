@@ -7,7 +7,7 @@ r"""README's picture: a held-out question, its picture with boxes, sixteen answe
     python docs/picture.py runs/picture/before.json runs/picture/after.json \
         --questions=runs/questions --scenes=runs/scenes
 
-The question is the one whose gain is at --rank among all questions (0.8: more than four fifths of them gain less); the
+The question is the one whose gain is at --rank among all questions (0.95: most of them gain less); the
 means over all of them stand below it.
 """
 
@@ -67,7 +67,7 @@ def boxed(record: Any, scenes: str) -> Image.Image:
         left, top, right, bottom = (float(v) * scale for v in item.box)
         color = BOXES[number % len(BOXES)]
         draw.rectangle((left, top, right, bottom), outline=color, width=3)
-        draw.text((left + 4, max(0.0, top - 18)), item.name or item.caption, fill=color, font=font)
+        draw.text((left + 4, max(0.0, top - 18)), item.caption or item.name, fill=color, font=font)
     return image
 
 
@@ -111,7 +111,7 @@ def main() -> int:
     parser.add_argument("after", type=Path, help="the same of the trained policy")
     parser.add_argument("--questions", required=True, help="the dataset that was asked")
     parser.add_argument("--scenes", default="", help="its scenes, for the boxes")
-    parser.add_argument("--rank", type=float, default=0.8, help="which question, by its gain among all: 0 to 1")
+    parser.add_argument("--rank", type=float, default=0.95, help="which question, by its gain among all: 0 to 1")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("before_after.png"))
     args = parser.parse_args()
     from spatial_jax.evals.runner import load_records
@@ -121,7 +121,7 @@ def main() -> int:
     record, old, new, mean_old, mean_new = choose(records, before, after, args.rank)
     name = record.question_id
     note = (
-        f"One of {len(before)} held-out questions, sixteen answers each; mean reward of all of them:"
+        f"Chosen for its gain among {len(before)} held-out questions, sixteen answers each; mean reward of all of them:"
         f" {mean_old:.2f} before, {mean_new:.2f} after."
     )
     columns = [("before GRPO", before[name], old), ("after GRPO", after[name], new)]
