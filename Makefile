@@ -36,7 +36,7 @@ lint: .venv/installed
 test: .venv/installed lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof" tests
 
-proofs: .venv/installed
+proofs: .venv/installed docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof tests
 	$(BIN)/python -m launch.proofs $(ARGS)
 	$(BIN)/python launch/plan.py --proofs

@@ -1,9 +1,13 @@
 """Files that other programs read: the workflow, the issue template, the Dockerfiles, the site's settings."""
 
+import importlib
 import re
+import sys
+import types
 
 import pytest
 import yaml
+from PIL import Image
 
 from tests.docs.blocks import HERE
 
@@ -57,3 +61,18 @@ def test_an_issue_asks_for_config_and_alarms():
 def test_every_page_is_in_the_sites_navigation():
     text = (HERE / "docs" / "mkdocs.yml").read_text()
     assert {page.name for page in (HERE / "docs").glob("*.md")} == set(re.findall(r"(\w+\.md)", text))
+
+
+def test_readmes_picture_takes_the_question_at_its_rank(monkeypatch):
+    monkeypatch.syspath_prepend(str(HERE / "docs"))
+    picture = importlib.import_module("picture")
+    monkeypatch.delitem(sys.modules, "picture")
+    spec = {"reward": {"kind": "word"}, "answer": "left", "question": "Left or right?"}
+    record = types.SimpleNamespace(question="Left or right?", answer="left", as_dict=lambda: spec)
+    before = {"a": ["right"] * 16, "b": ["left"] * 16}
+    after = {"a": ["left"] * 16, "b": ["left"] * 16, "c": ["left"] * 16}
+    chosen, old, new, *means = picture.choose({"a": record, "b": record}, before, after, 1.0)
+    assert (old, new, means) == ([0.0] * 16, [1.0] * 16, [0.5, 1.0])
+    columns = [("before GRPO", before["a"], old), ("after GRPO", after["a"], new)]
+    page = picture.page(chosen, Image.new("RGB", (420, 420)), columns, "a note")
+    assert page.size[0] == picture.WIDTH and len(set(page.getdata())) > 10
