@@ -240,6 +240,7 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
     measured = {
         "rule_inputs": meta.get("rule_inputs"),
         "objects": meta.get("captions"),
+        **{key: meta.get(key) for key in ("system", "before", "response", "thought", "would_refuse")},
         "reward": parse_or_empty(q.reward),
         "difficulty": parse_or_empty(q.difficulty),
         "template": q.template_id,

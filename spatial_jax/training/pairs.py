@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from spatial_jax.data.encode import QuestionEncoder
-from spatial_jax.data.prompts import target_parts
+from spatial_jax.data.prompts import as_written, target_parts
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource
 from spatial_jax.forms import get_form
@@ -68,7 +68,13 @@ class Pairs:
             raise ValueError(
                 f"no wrong answer of the right one's form can be made (reward {spec.get('kind')}): {right!r}"
             )
-        return get_form(self._mode).write(found, retold(thought, record, right, found))
+        own = as_written(record).get("response")
+        if own is None:
+            return get_form(self._mode).write(found, retold(thought, record, right, found))
+        before, held, after = own.rpartition(right)  # the reply as it was brought, but for its answer
+        if not held:
+            raise ValueError(f"its reply does not hold its answer {right!r} word for word, so no other can stand there")
+        return before + found + after
 
     def check(self, encoder: QuestionEncoder, longest: int) -> Callable[[QuestionRecord], None]:
         """For `plan_questions`: raises ValueError for a record that has no rejected response of at most `longest`

@@ -47,8 +47,8 @@ _MIRRORED_ONLY = (
     "Patch {patch} shows its part of the scene mirrored.",
 )
 _FLIPS = (
-    ("It stands upside down: top and bottom are exchanged, code 0.", "It was flipped vertically, which is 0."),
-    ("Its left and right are exchanged, code 1.", "It was flipped from left to right, which is 1."),
+    ("It stands upside down: top and bottom are exchanged, code 0, so {answer}.", "Flipped vertically: {answer}."),
+    ("Its left and right are exchanged, code 1, so {answer}.", "Flipped from left to right: {answer}."),
 )
 _OTHERS = ("The other three patches are as they should be.", "The rest of the picture is in order.", "")
 _KINDS = {
@@ -64,7 +64,7 @@ _FILLS = (
     "at the {side} of the black square{colour} it is {letter} that continues the picture",
 )
 _FILLS_ONLY = ("{letter} has the hole's scale and direction", "{letter} fits unturned and unscaled")
-_BANDS = ("nearest", "in the middle", "farthest")
+_PICKED = ("So it is {letter}.", "The piece is {letter}.", "That leaves {letter}.")
 _NEARER = (
     "Mark {a} is nearer than mark {b}: {b} is about {ratio} times as far away{lower}.",
     "{b} lies about {ratio} times as far off as {a}{lower}.",
@@ -115,15 +115,14 @@ def _shuffle(facts: dict[str, Any], answer: str, options: Sequence[str], rng: ra
     hidden = facts["masked_slot"]
     if hidden >= 0:
         out.append(rng.choice(_HIDDEN).format(hidden=hidden, place=places[order.index(hidden)]))
-    listed = ", ".join(map(str, order))
-    return [*out, rng.choice(_ORDER).format(places=", ".join(places), order=listed)]
+    return [*out, rng.choice(_ORDER).format(places=", ".join(places), order=answer)]
 
 
 def _flip(facts: dict[str, Any], answer: str, options: Sequence[str], rng: random.Random) -> list[str]:
     seam = facts["seam"]
     words = rng.choice(_MIRRORED if seam["neighbour"] >= 0 else _MIRRORED_ONLY)
     named = words.format(patch=facts["patch"], neighbour=seam["neighbour"], side=seam["side"])
-    return [named, rng.choice(_FLIPS[facts["direction"]]), rng.choice(_OTHERS)]
+    return [named, rng.choice(_OTHERS), rng.choice(_FLIPS[facts["direction"]]).format(answer=answer)]
 
 
 def _crop(facts: dict[str, Any], answer: str, options: Sequence[str], rng: random.Random) -> list[str]:
@@ -140,7 +139,7 @@ def _crop(facts: dict[str, Any], answer: str, options: Sequence[str], rng: rando
     else:
         right = rng.choice(_FILLS_ONLY).format(letter=answer)
     said = [f"{'; '.join(wrong)}.", f"{right[0].upper()}{right[1:]}."]
-    return said if rng.random() < 0.5 else said[::-1]
+    return [*(said if rng.random() < 0.5 else said[::-1]), rng.choice(_PICKED).format(letter=answer)]
 
 
 def _depth_order(facts: dict[str, Any], answer: str, options: Sequence[str], rng: random.Random) -> list[str]:
@@ -155,7 +154,7 @@ def _depth_order(facts: dict[str, Any], answer: str, options: Sequence[str], rng
                 lower=f", and {labels[k]} is lower in the picture" if higher else "",
             )
         )
-    return [*out, rng.choice(_LINE).format(order=", ".join(map(str, labels)))]
+    return [*out, rng.choice(_LINE).format(order=answer)]
 
 
 def _ratio(value: float) -> str:
