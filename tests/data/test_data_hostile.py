@@ -182,3 +182,23 @@ def test_a_records_json_is_parsed_once_and_a_copy_is_given(monkeypatch):
     first["kind"] = "another"
     assert record.json_field("reward") == {"kind": "number"} and parsed == ['{"kind": "number"}']
     assert record == dataclasses.replace(record) and records.in_stored_pixels(record).question == "At 10?"
+
+
+def test_a_brought_conversation_is_encoded_behind_its_turns_and_learned_word_for_word(processor):
+    """Prompt and target are what the chat template writes of the whole conversation, cut where the reply begins."""
+    before = [{"role": "user", "content": "<image>Where?"}, {"role": "assistant", "content": "Left.<|im_end|>"}]
+    reply = "<think>It moved.</think>\n\\boxed{right}"
+    meta = json.dumps({"response": reply, "system": "Be brief.", "before": before})
+    item = question_sets.record(0, question="And now?", meta=meta)
+    encoder = QuestionEncoder(processor, PromptStyle("think_boxed"))
+    sample = encoder.encode(item)
+    assert not isinstance(sample, Unusable) and encoder.measure(item)[0] == len(sample.prompt.input_ids)
+    said = processor.tokenizer.decode(sample.prompt.input_ids, skip_special_tokens=False)
+    order = ["<|im_start|>system\nBe brief.<|im_end|>", "Where?<|im_end|>", "Left.", "user\nAnd now?<|im_end|>"]
+    places = [said.index(part) for part in order]
+    assert places == sorted(places) and said.index("<|image_pad|>") < places[1]
+    assert said.endswith("<|im_start|>assistant\n") and "boxed" not in said and said.count("<|im_start|>") == 5
+    assert processor.tokenizer.decode(sample.target_ids[:-1], skip_special_tokens=False) == reply
+    for wrong in ([{"role": "nobody", "content": "x"}], "x", [{"role": "user"}]):
+        with pytest.raises(ValueError, match="before is no list of turns"):
+            check_record(dataclasses.replace(item, meta=json.dumps({"response": reply, "before": wrong})))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_prep.selfsup import main
 from data_prep.synthesis.selfsup import Draw, Picture, Style, Unsuitable, crop, depth_order, flip, position3d, shuffle
-from data_prep.synthesis.selfsup.build import VARIANTS, Job, make_record
+from data_prep.synthesis.selfsup.build import VARIANTS, Job, make_record, window
 from data_prep.synthesis.selfsup.facts import OPPOSITE, colour, edge
 from data_prep.synthesis.selfsup.patches import cut
 from spatial_jax.data.prompts import target_text
@@ -160,6 +160,12 @@ def test_near_pairs_scale_with_depth_and_the_published_rule_says_so():
     apart = [abs(p.rule_inputs["dz"]) > 10 for p in published]
     assert any(apart) and all(p.objections for p, far in zip(published, apart) if far)
     assert not all(p.objections for p in published)
+
+
+def test_a_window_of_a_photo_keeps_its_lens():
+    whole = Picture(photo(480, 640), wide(), focal=900.0)
+    assert window(whole, Draw("w"), False, 0).focal == 900.0 and window(whole, Draw("w"), True, 320).focal == 450.0
+    assert Picture(photo(48, 64)).focal == 64.0
 
 
 def test_bad_photos_say_what_is_wrong():

@@ -4,6 +4,7 @@ response form, reward kind and synthesized family.
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
 from question_sets import record
@@ -202,3 +203,13 @@ def test_answers_of_other_records_stand_in():
     pairs.learn([Source(items)])
     assert pairs.rejection(items[0]) in {f"<answer>{item.answer}</answer>" for item in items[1:]}
     assert isinstance(items[0], QuestionRecord)
+
+
+def test_a_brought_reply_is_rejected_with_another_answer_in_its_own_words():
+    reply = "<think>The door is left of it.</think>\n\\boxed{2-0-1}"
+    item = record(0, question_type="free", answer="2-0-1", options=(), reward=json.dumps({"kind": "ssrl"}))
+    pairs = Pairs(spec_of("think_boxed"), "think_boxed")
+    rejected = pairs.rejected(replace(item, meta=json.dumps({"response": reply})))
+    assert rejected != reply and rejected.startswith("<think>The door is left of it.</think>\n\\boxed{")
+    with pytest.raises(ValueError, match="does not hold its answer"):
+        pairs.rejected(replace(item, meta=json.dumps({"response": "elsewhere"})))

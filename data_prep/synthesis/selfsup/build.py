@@ -137,7 +137,7 @@ def load(scene: SceneRecord, depth_too: bool = True) -> Picture:
         raise Unsuitable(f"picture cannot be decoded ({type(error).__name__})") from error
     if depth is not None and depth.shape != rgb.shape[:2]:
         depth = None
-    return Picture(rgb, depth)
+    return Picture(rgb, depth, scene.intrinsics[0] if scene.intrinsics else 0.0)
 
 
 def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Picture:
@@ -154,6 +154,7 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
         picture = Picture(
             picture.rgb[top : top + h, left : left + w],
             None if picture.depth is None else picture.depth[top : top + h, left : left + w],
+            picture.focal,
         )
         height, width = h, w
     if size and max(height, width) != size:
@@ -165,7 +166,7 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
         depth = picture.depth
         if depth is not None:
             depth = np.asarray(Image.fromarray(np.ascontiguousarray(depth)).resize(shape, Image.Resampling.NEAREST))
-        picture = Picture(rgb, depth)
+        picture = Picture(rgb, depth, picture.focal * scale)
     if min(picture.rgb.shape[:2]) < 32:
         raise Unsuitable("picture too small")
     return picture

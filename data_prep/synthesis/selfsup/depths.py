@@ -302,7 +302,7 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
     centres, low, high = _blocks((positive - least) / (most - least), window, holes)
     kind = kind or rng.choice(("near", "far"))
     metres = least + np.stack([low, high]) * (most - least)
-    slopes = metres[0], metres[1], float(max(picture.rgb.shape[:2]))
+    slopes = metres[0], metres[1], picture.focal
     pair = None
     if len(centres) > 1:
         shift = rng.randrange(max(1, len(centres) // 2))

@@ -49,10 +49,17 @@ class Style:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """RGB uint8 [h, w, 3] and, where known, depth float32 [h, w] (any scale, nan where invalid)."""
+    """RGB uint8 [h, w, 3] and, where known, depth float32 [h, w] (any scale, nan where invalid). `focal`: focal length
+    in pixels; without one the longer side is taken, that of a lens which sees 53 degrees.
+    """
 
     rgb: np.ndarray
     depth: np.ndarray | None = None
+    focal: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.focal <= 0:
+            object.__setattr__(self, "focal", float(max(self.rgb.shape[:2])))
 
     @property
     def short_side(self) -> int:
