@@ -127,7 +127,7 @@ def as_written(record: QuestionRecord) -> dict[str, Any]:
     """What a record that was brought as a conversation says of it: `response` (the reply to learn, word for word),
     `system` and `before` (the earlier turns [{"role", "content"}], whose <image> marks come first); {} for others.
     """
-    meta = parse_object(record.meta) if '"response"' in record.meta else {}
+    meta = record.json_field("meta") if '"response"' in record.meta else {}
     return {key: meta[key] for key in ("response", "system", "before") if key in meta} if "response" in meta else {}
 
 
