@@ -152,8 +152,8 @@ def _remarks(suite: Suite, model: str, own: Mapping[str, Mapping[str, Any]], abs
             lines.append(f"  {model}: {member.column} is not complete: {'; '.join(result['files']['why'])}")
         if unread(result) > JUDGED_BEYOND:
             lines.append(
-                f"  {model}: {member.column}: {100 * unread(result):.1f} % is not read; score it again with a judge's"
-                ' readings (lines of the responses file may carry them under "judge")'
+                f"  {model}: {member.column}: {100 * unread(result):.1f} % is not read; beyond"
+                f" {100 * JUDGED_BEYOND:g} % the leaderboard scores again with a judge, here rules alone have read"
             )
     return lines
 
@@ -167,6 +167,11 @@ def _sub_scores(member: Member, result: Mapping[str, Any]) -> dict[str, float | 
     if member.key == "vsi_bench":
         kinds = ("object_abs_distance", "object_counting", "object_size_estimation", "room_size_estimation")
         named = {k: k for k in kinds} | {k: f"{k}_accuracy" for k in _TYPES_CHOICE}
+    elif member.key == "3dsrbench":
+        metrics["overall"] = result["metrics"].get("overall")
+        named = {k: k for k in ("overall", *result["families"])} | {"flip_circular": "circ_eval_overall"}
+    elif member.key == "embspatial":
+        named = {k: k for k in ("ai2thor", "mp3d", "scannet")}
     elif member.key == "site":
         named = {k: f"{k}_caa" for k in metrics}
     elif member.key == "blink":

@@ -72,6 +72,8 @@ def test_easi8_prints_the_leaderboards_row_and_file(tmp_path, capsys, monkeypatc
     assert list(sent["scores"]) == sorted(sent["scores"]) and sent["scores"]["mindcube_tiny"] is None
     assert sent["scores"]["site"] == 100.0 and sent["subScores"]["blink"] == {"relative_depth": 100.0}
     assert "route_planning_accuracy" in sent["subScores"]["vsi_bench"] and sent["backend"] == "vlmevalkit"
+    assert sent["subScores"]["embspatial"] == {"mp3d": 100.0}
+    assert sent["subScores"]["3dsrbench"] == {"circ_eval_overall": 100.0, "height_higher": 100.0, "overall": 100.0}
     files = sorted(str(p) for p in (tmp_path / "out").glob("*.vlmevalkit.json"))
     assert len(files) == 7
     assert row in run_verb(capsys, "--table=easi8", *files)
@@ -113,7 +115,10 @@ def test_the_row_names_other_scorings_and_what_is_not_read():
         "families": {"a": family},
     }
     text = suite_text("easi8", [{**result, "complete": False, "files": {"why": ["3 rows lack 'answer'"]}}])
-    assert "BLINK is scored official, the suite is vlmevalkit" in text and "10.0 % is not read" in text
+    assert (
+        "BLINK is scored official, the suite is vlmevalkit" in text
+        and "10.0 % is not read; beyond 2.5 % the leaderboard" in text
+    )
     assert "BLINK is not complete: 3 rows lack 'answer'" in text and "VSI-Bench is missing" in text
     assert submission([result], "m")["modelName"] == "local/m"
     with pytest.raises(ValueError, match="none of the results"):
