@@ -98,6 +98,14 @@ def test_site_is_chance_adjusted_over_pooled_items():
     assert wrong["overall"] == pytest.approx(-1.5 / 2.5)  # worse than a guesser
 
 
+def test_site_tsv_files_bring_their_own_pictures(tmp_path):
+    row = {"index": 4, "question": "q", "options": "['one', 'two']", "answer": "B", "category": "c"}
+    picture = json.dumps([base64_text(encoded(0, (200, 200)))])
+    tsv(tmp_path / "SiteBenchImage.tsv", [{**row, "image": picture, "image_path": "['a.jpg']"}])
+    item = get_benchmark("site_bench").load(tmp_path)[0]
+    assert item["images"] == [encoded(0, (200, 200))] and item["options"] == ["one", "two"] and not item["video"]
+
+
 def test_prompts_of_pictures_and_videos():
     site = get_benchmark("site_bench")
     assert site.prompt({**SITE, "images": [b"", b""]}, "official") == (

@@ -40,7 +40,7 @@ def load(root: Path) -> list[dict[str, Any]]:
     """Items of both configs (parquet, or VLMEvalKit's two TSV files); what ends as a video file is one."""
     items = []
     for number, row in enumerate(read_rows(root, ("*test*", "*[Ss]ite*", "*"))):
-        shown = as_list(row.get("visual") or row.get("image_path") or row.get("video") or row.get("image"))
+        shown = as_list(row.get("visual") or row.get("image") or row.get("video") or row.get("image_path"))
         video = bool(shown) and str(shown[0])[-5:].lower().endswith(VIDEO_SUFFIXES)
         items.append(
             {
