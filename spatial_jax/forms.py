@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from spatial_jax.blocks import (
@@ -25,7 +25,8 @@ from spatial_jax.blocks import (
     strip_end_marks,
 )
 from spatial_jax.drawing.grammar import json_blocks, valid_block
-from spatial_jax.drawing.texts import SYSTEM as DRAWING_SYSTEM
+from spatial_jax.drawing.texts import system_text
+from spatial_jax.drawing.tools import PUBLISHED
 
 _ACTION = re.compile(r"\s*Action:")
 
@@ -38,8 +39,8 @@ class Form:
     perfect policy writes, with {answer} and, where the form has one, {thought}. `matches(text)` says whether a response
     (stripped, without end marks) is exactly of the form, `extract(text)` gives its answer or None. `tagged`: the answer
     stands inside something, so that a reward can pay for the form. `plain`: the question says by itself how to answer,
-    so neither options nor letters are put in its place. `several_turns`: a whole conversation whose turns draw on
-    numbered pictures; `system` is then its protocol.
+    so neither options nor letters are put in its place. `tools` (drawing/tools): a response is a whole conversation
+    whose turns call them on numbered pictures.
     """
 
     name: str
@@ -49,8 +50,17 @@ class Form:
     extract: Callable[[str], str | None]
     tagged: bool = True
     plain: bool = False
-    several_turns: bool = False
-    system: str | None = None
+    tools: tuple[str, ...] = ()
+
+    @property
+    def several_turns(self) -> bool:
+        """Whether a response is a conversation in which the policy draws between its replies."""
+        return bool(self.tools)
+
+    @property
+    def system(self) -> str | None:
+        """The form's own system text: the protocol of its tools."""
+        return system_text(self.tools) if self.tools else None
 
     @property
     def thinks(self) -> bool:
@@ -75,7 +85,7 @@ def _in_last_turn(text: str) -> str | None:
     return block(assistant_turns(text)[-1], "answer")
 
 
-def _is_drawing(text: str) -> bool:
+def _is_drawing(text: str, tools: Sequence[str]) -> bool:
     """Every turn is a think block with content followed by "Action:"; one answer block, in the last turn; all tool
     blocks are valid.
     """
@@ -90,9 +100,21 @@ def _is_drawing(text: str) -> bool:
             return False
         if not last and ("<answer>" in turn or "</answer>" in turn):
             return False
-        if not all(valid_block(text) for text in json_blocks(turn)):
+        if not all(valid_block(text, tools) for text in json_blocks(turn)):
             return False
     return bool(turns)
+
+
+def _drawing(name: str, tools: tuple[str, ...]) -> Form:
+    """ViLaSR's conversation with these tools."""
+    return Form(
+        name,
+        "Begin to think; in your last reply write {form} inside <answer></answer>.",
+        "<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
+        lambda text: _is_drawing(text, tools),
+        _in_last_turn,
+        tools=tools,
+    )
 
 
 NO_FORMAT = "none"
@@ -131,15 +153,8 @@ FORMS: dict[str, Form] = {
             is_think_boxed,
             last_boxed,
         ),
-        Form(
-            "drawing",
-            "Begin to think; in your last reply write {form} inside <answer></answer>.",
-            "<think>{thought}</think> Action: Answer\n<answer>{answer}</answer>",
-            _is_drawing,
-            _in_last_turn,
-            several_turns=True,
-            system=DRAWING_SYSTEM,
-        ),
+        _drawing("drawing", PUBLISHED),
+        _drawing("drawing_zoom", (*PUBLISHED, "crop")),
     )
 }
 

@@ -1,9 +1,10 @@
-"""The drawing environment (ViLaSR, arXiv 2506.09965): operations out of a turn's text, drawn on copies of the pictures.
-Host side, no jax.
+"""Drawing (ViLaSR, arXiv 2506.09965): the protocol's texts, the tools, the grammar of their calls, the numbered
+pictures and their rendering, and the environment that answers a policy between its turns. Host side, no jax.
 """
 
 from spatial_jax.drawing.album import Album
-from spatial_jax.drawing.operations import DrawingError, Operation, parse
-from spatial_jax.drawing.render import render
+from spatial_jax.drawing.grammar import parse
+from spatial_jax.drawing.render import render, render_entry
+from spatial_jax.drawing.tool import DrawingError, Entry, Operation, Tool
 
-__all__ = ["Album", "DrawingError", "Operation", "parse", "render"]
+__all__ = ["Album", "DrawingError", "Entry", "Operation", "Tool", "parse", "render", "render_entry"]

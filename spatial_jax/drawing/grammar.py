@@ -1,16 +1,19 @@
-"""Drawing operations in a turn's text: fenced JSON lists of boxes and paths (ViLaSR, arXiv 2506.09965). Model output is
+"""Operations in a turn's text: fenced JSON lists whose items call tools (ViLaSR, arXiv 2506.09965). Model output is
 data: read by a JSON parser, never evaluated.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
+
+from spatial_jax.drawing.tool import DrawingError, Operation
+from spatial_jax.drawing.tools import PUBLISHED, TOOLS
 
 _FENCE, _CLOSE, _THOUGHT_ENDS = "```json", "```", "</think>"
 # A block of more characters is not read.
 _LONGEST = 100_000
-BOX, PATH = "bbox_2d", ("start_point_2d", "end_point_2d")
 
 
 def json_blocks(turn: str) -> list[str]:
@@ -58,30 +61,40 @@ def read_items(block: str) -> list[Any] | None:
     return None
 
 
-def is_box(item: object) -> bool:
-    """Whether an item has bbox_2d of four numbers and a label."""
-    return _labelled(item) and _numbers(item, BOX, 4)
+def read_call(item: object, tools: Sequence[str] = PUBLISHED) -> tuple[str, tuple[float, ...]] | None:
+    """(tool, numbers) of an item with a label; of several tools that it could be, the first. None where it is of
+    none.
+    """
+    if not isinstance(item, dict) or not isinstance(item.get("label"), str):
+        return None
+    for name in tools:
+        points = TOOLS[name].read(item)
+        if points is not None:
+            return name, points
+    return None
 
 
-def is_path(item: object) -> bool:
-    """Whether an item has two points of two numbers and a label."""
-    return _labelled(item) and all(_numbers(item, key, 2) for key in PATH)
-
-
-def valid_block(block: str) -> bool:
-    """Whether a block is a list, not empty, of boxes and paths. `index` is not required."""
+def valid_block(block: str, tools: Sequence[str] = PUBLISHED) -> bool:
+    """Whether a block is a list, not empty, of calls of these tools. `index` is not required."""
     items = read_items(block)
-    return bool(items) and all(is_box(item) or is_path(item) for item in items or ())
+    return bool(items) and all(read_call(item, tools) for item in items or ())
 
 
-def _labelled(item: object) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("label"), str)
+def parse(turn: str, tools: Sequence[str] = PUBLISHED) -> list[Operation]:
+    """All operations of a turn, tool by tool, each in the order of the text. Blocks that are no JSON list and items
+    that call none of the tools are passed over. DrawingError where nothing is left, or where an item names no picture
+    (numbers begin at 1).
+    """
+    items = [item for block in json_blocks(turn) for item in read_items(block) or ()]
+    calls = [(item, call) for item in items if (call := read_call(item, tools))]
+    found = [_operation(name, item, call[1]) for name in tools for item, call in calls if call[0] == name]
+    if not found:
+        raise DrawingError("the turn has neither an answer nor an operation")
+    return found
 
 
-def _numbers(item: Any, key: str, count: int) -> bool:
-    value = item.get(key)
-    return (
-        isinstance(value, list)
-        and len(value) == count
-        and all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) < 1e6 for v in value)
-    )
+def _operation(kind: str, item: dict[str, Any], points: tuple[float, ...]) -> Operation:
+    index = item.get("index")
+    if not isinstance(index, int) or isinstance(index, bool) or index < 1:
+        raise DrawingError(f"operation {item['label']!r}: index {index!r} names no picture; they are numbered from 1")
+    return Operation(kind, index, item["label"], points)

@@ -1,14 +1,13 @@
-"""Operations onto a picture, as ViLaSR draws them: outlines of 4 pixels with their label inside, paths from a red to a
-blue dot.
-"""
+"""Pictures with what tools did to them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PIL import Image, ImageDraw
+from PIL import Image
 
-from spatial_jax.drawing.operations import Operation
+from spatial_jax.drawing.tool import Entry, Operation
+from spatial_jax.drawing.tools import TOOLS
 
 COLOURS = (
     "red",
@@ -27,32 +26,26 @@ COLOURS = (
     "lime",
     "navy",
 )
-WIDTH, RADIUS = 4, 4
-# Of a box's label from its upper left corner.
-TEXT_OFFSET = (8, 6)
-LONGEST_LABEL = 60
 
 
 def render(picture: Image.Image, operations: Sequence[Operation], labels: Mapping[str, int]) -> Image.Image:
-    """A copy of an RGB picture with the operations on it, boxes first. A label's colour is by its place in `labels`, so
+    """A copy of an RGB picture with the marks on it, tool by tool. A label's colour is by its place in `labels`, so
     that it keeps it over a conversation. What lies outside the picture is cut off.
     """
     drawn = picture.copy()
-    pen = ImageDraw.Draw(drawn)
-    for operation in (o for o in operations if o.kind == "box"):
-        left, right = sorted(operation.points[0::2])
-        top, bottom = sorted(operation.points[1::2])
-        colour = COLOURS[labels[operation.label] % len(COLOURS)]
-        pen.rectangle((left, top, right, bottom), outline=colour, width=WIDTH)
-        pen.text((left + TEXT_OFFSET[0], top + TEXT_OFFSET[1]), printable(operation.label), fill=colour)
-    for operation in (o for o in operations if o.kind == "path"):
-        x1, y1, x2, y2 = (int(v) for v in operation.points)
-        pen.line((x1, y1, x2, y2), fill="black", width=WIDTH)
-        for (x, y), colour in (((x1, y1), "red"), ((x2, y2), "blue")):
-            pen.ellipse((x - RADIUS, y - RADIUS, x + RADIUS, y + RADIUS), fill=colour)
+    for name, tool in TOOLS.items():
+        for operation in (o for o in operations if o.kind == name):
+            drawn = tool.show(drawn, operation, _colour(operation, labels), drawn.size)
     return drawn
 
 
-def printable(label: str) -> str:
-    """The label in one line of what the default font has."""
-    return " ".join(label.split())[:LONGEST_LABEL].encode("latin-1", "replace").decode("latin-1")
+def render_entry(clean: Image.Image, entry: Entry, labels: Mapping[str, int]) -> Image.Image:
+    """An album's picture out of the clean one that it comes from, which is as large as the model sees it."""
+    picture = clean.copy()
+    for operation, size in entry.under:
+        picture = TOOLS[operation.kind].show(picture, operation, _colour(operation, labels), size)
+    return render(picture, entry.drawn, labels)
+
+
+def _colour(operation: Operation, labels: Mapping[str, int]) -> str:
+    return COLOURS[labels.get(operation.label, 0) % len(COLOURS)]

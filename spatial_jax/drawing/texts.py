@@ -6,20 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SYSTEM = """\
+from spatial_jax.drawing.tools import TOOLS
+
+_BEGIN = """\
 You solve spatial questions by looking at numbered pictures and drawing on them. Every reply is one of two things.
 
 To draw, write your thought, the name of the tool, and a fenced JSON list:
-<think> what you want to find out </think> Action: Object Mapper
+"""
+_CALL = """\
+<think> what you want to find out </think> Action: {action}
 ```json
-[{"index": 1, "bbox_2d": [x1, y1, x2, y2], "label": "name"}]
+[{example}]
 ```
-or
-<think> what you want to find out </think> Action: Path Tracer
-```json
-[{"index": 1, "start_point_2d": [x, y], "end_point_2d": [x, y], "label": "name"}]
-```
-Object Mapper draws boxes, Path Tracer lines from start to end. "index" is the number of the picture to \
+"""
+_END = """\
+"index" is the number of the picture to \
 draw on; a copy with your drawing comes back under the next number. A label that is drawn \
 again replaces its earlier drawing.
 
@@ -29,6 +30,14 @@ To end, write your thought and the answer:
 
 Coordinates are pixels of the picture: (0, 0) is its upper left corner, (width, height) its lower right. \
 Look at every drawing that comes back; where it is misplaced, draw it again before you go on."""
+
+
+def system_text(tools: Sequence[str]) -> str:
+    """The system message of the protocol with these tools."""
+    offered = [TOOLS[name] for name in tools]
+    calls = "or\n".join(_CALL.format(action=tool.action, example=tool.example) for tool in offered)
+    return f"{_BEGIN}{calls}{', '.join(tool.does for tool in offered)}. {_END}"
+
 
 VISION = "<|vision_start|><|image_pad|><|vision_end|>"
 GO_ON = "Go on thinking, and check what was drawn."

@@ -13,6 +13,7 @@ import jax
 from jax.sharding import Mesh
 
 from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
+from spatial_jax.drawing.environment import DrawingEnvironment, conversation
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings
 from spatial_jax.forms import get_form
@@ -21,8 +22,7 @@ from spatial_jax.models.policy import read_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import MESH_AXES, make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
-from spatial_jax.rollout import DrawingEnvironment, Engine, SamplingParams, run_turns
-from spatial_jax.rollout.environment import conversation
+from spatial_jax.rollout import Engine, SamplingParams, run_turns
 
 logger = logging.getLogger(__name__)
 
@@ -238,7 +238,12 @@ class Sampler:
             return
         turns, most = self.drawing
         environment = DrawingEnvironment(
-            self.processor, prompts, pictures + pictures[-1:] * (len(prompts) - len(pictures)), turns=turns, most=most
+            self.processor,
+            prompts,
+            pictures + pictures[-1:] * (len(prompts) - len(pictures)),
+            turns=turns,
+            most=most,
+            tools=get_form(self.asking.prompt_mode).tools,
         )
         run_turns(
             self.engine,

@@ -9,7 +9,6 @@ from spatial_jax.lazy import lazy_names
 if TYPE_CHECKING:
     from spatial_jax.rollout.batch import trajectory_batch
     from spatial_jax.rollout.engine import Engine
-    from spatial_jax.rollout.environment import DrawingEnvironment
     from spatial_jax.rollout.turns import extend, run_turns
     from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
     from spatial_jax.rollout.weights import weight_mover

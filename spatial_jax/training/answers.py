@@ -19,6 +19,7 @@ from jax.sharding import Mesh
 
 from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.data.pipeline import QuestionPipeline
+from spatial_jax.drawing.environment import DrawingEnvironment, conversation
 from spatial_jax.forms import get_form
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
@@ -26,7 +27,6 @@ from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.rule import Answer, RewardRule, reward_spec, score_answers
 from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.environment import DrawingEnvironment, conversation
 from spatial_jax.rollout.turns import run_turns
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.rollout.weights import weight_mover
@@ -143,6 +143,7 @@ def drawing_environment(setup: Setup, questions: Sequence[EncodedQuestion]) -> D
         [q.record.images for q in questions],
         turns=rollout.turns,
         most=rollout.max_pictures,
+        tools=get_form(setup.run.data.prompt_mode).tools,
     )
 
 

@@ -12,8 +12,8 @@ from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import DrawingError
-from spatial_jax.processing.processor import Processor
-from spatial_jax.rollout.environment import answered
+from spatial_jax.drawing.environment import answered
+from spatial_jax.forms import get_form
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import drawing_environment
@@ -67,7 +67,7 @@ def demonstration_check(
                 tokens += (
                     len(processor.tokenizer.encode_text(said[number - 1]))
                     + 1
-                    + _shown_tokens(said[:number], sizes, processor, rollout)
+                    + _shown_tokens(said[:number], sizes, encoder, rollout)
                 )
             except DrawingError as error:
                 raise ValueError(f"turn {number} of its demonstration: {error}") from None
@@ -78,12 +78,15 @@ def demonstration_check(
 
 
 def _shown_tokens(
-    said: Sequence[str], sizes: Sequence[tuple[int, int]], processor: Processor, rollout: RolloutSettings
+    said: Sequence[str], sizes: Sequence[tuple[int, int]], encoder: QuestionEncoder, rollout: RolloutSettings
 ) -> int:
     """Length of what the environment answers to these turns."""
-    album, new, text = answered(said, sizes, rollout.turns, rollout.max_pictures)
+    processor, tools = encoder.processor, get_form(encoder.style.mode).tools
+    album, new, text = answered(
+        said, sizes, rollout.turns, rollout.max_pictures, tools, lambda size: processor.model_size(*size)
+    )
     side = processor.image_settings.factor
-    pads = sum(width * height // side**2 - 1 for width, height in (sizes[album.entries[i].original] for i in new))
+    pads = sum(width * height // side**2 - 1 for width, height in (album.entries[i].size for i in new))
     return len(processor.tokenizer.encode(text)) + pads
 
 

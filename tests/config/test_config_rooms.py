@@ -16,7 +16,7 @@ LEVELS = (
     ("spatial_jax.config", "spatial_jax.config_keys", "spatial_jax.command_line"),
     ("spatial_jax.training",),
     ("spatial_jax.evals",),
-    ("spatial_jax.rl", "spatial_jax.rollout", "spatial_jax.drawing", "spatial_jax.rewards"),
+    ("spatial_jax.rl", "spatial_jax.rollout", "spatial_jax.drawing.environment", "spatial_jax.rewards"),
     ("spatial_jax.checkpoints", "spatial_jax.metrics"),
     ("spatial_jax.data",),
     ("spatial_jax.forms",),
@@ -26,8 +26,8 @@ LEVELS = (
 )
 # Leaves, which every room may open and which open nothing but leaves. A new module at the top must stand here or above.
 _TOP = ("media", "lazy", "pages", "reading", "endpoints", "dataset_folder", "ranges", "options", "renamed", "blocks")
-_TOP += ("logs", "shipped")
-LEAVES = tuple(f"spatial_jax.{name}" for name in (*_TOP, "drawing.texts", "drawing.grammar"))
+_TOP += ("logs", "shipped", "drawing")
+LEAVES = tuple(f"spatial_jax.{name}" for name in _TOP)
 
 
 def modules() -> dict[str, Path]:

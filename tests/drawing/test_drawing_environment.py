@@ -16,11 +16,11 @@ from PIL import Image
 from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.drawing import Album, DrawingError, Operation, parse, render
+from spatial_jax.drawing.environment import DrawingEnvironment, conversation, drawn_pictures, replies
 from spatial_jax.models.configs import published
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import Processor, train_tokenizer
 from spatial_jax.rewards import score
-from spatial_jax.rollout.environment import DrawingEnvironment, conversation, drawn_pictures, replies
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import AnswerScorer
@@ -92,7 +92,7 @@ def test_any_text_is_read_or_refused(text):
 
 
 def test_pictures_are_numbered_and_drawings_merged():
-    album = Album(2)
+    album = Album([(112, 84)] * 2)
     assert album.draw(parse(tool(box(2, "a"), box(2, "b"), path(1))), 9) == [
         2,
         3,

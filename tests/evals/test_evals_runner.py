@@ -15,7 +15,7 @@ from PIL import Image
 
 from spatial_jax.data.asked import Asking, write_asking
 from spatial_jax.data.records import QuestionRecord
-from spatial_jax.drawing import Operation
+from spatial_jax.drawing import Operation, environment
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.heldout import evaluate_heldout
 from spatial_jax.evals.protocol import item_messages
@@ -24,7 +24,6 @@ from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySetti
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
 from spatial_jax.processing import Processor, train_tokenizer
 from spatial_jax.rewards.rule import reward_spec
-from spatial_jax.rollout import environment
 
 SETTINGS = EvalSettings(
     PolicySettings(dtype="float32", min_pixels=56 * 56, max_pixels=56 * 56),
@@ -186,7 +185,7 @@ def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_pa
 
 def test_a_policy_that_draws_is_asked_until_it_answers(policy, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))]
+        environment, "parse", lambda text, tools: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))]
     )
     monkeypatch.setattr(environment.DrawingEnvironment, "closed", lambda self, trajectory: True)
     monkeypatch.setattr(

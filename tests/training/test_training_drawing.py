@@ -12,12 +12,11 @@ from flax import nnx
 
 from configs import vilasr_qwen2_5_vl_7b
 from spatial_jax import config as run_config
-from spatial_jax.drawing import Operation
+from spatial_jax.drawing import Operation, environment
 from spatial_jax.metrics import read_gallery, read_metrics
 from spatial_jax.models import load_pretrained
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.processing import Processor
-from spatial_jax.rollout import environment
 from spatial_jax.training.batches import turns_batch
 from spatial_jax.training.demonstrations import demonstration
 from spatial_jax.training.loop import train
@@ -122,7 +121,7 @@ def test_programs_are_known_before_the_run(world, method, programs):
 def restless(monkeypatch):
     """Any policy draws: every third token ends a reply, and every reply asks for a box, each for another."""
     monkeypatch.setattr(
-        environment, "parse", lambda text: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))]
+        environment, "parse", lambda text, tools: [Operation("box", 1, "it", (1, 1, 30, 1 + sum(map(ord, text)) % 40))]
     )
     monkeypatch.setattr(environment.DrawingEnvironment, "closed", lambda self, trajectory: True)
     monkeypatch.setattr(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spatial_jax.blocks import assistant_turns, first_block, has_content, strip_end_marks
-from spatial_jax.forms import matches_format
+from spatial_jax.forms import FORMS, matches_format
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec, check_choice
 from spatial_jax.rewards.kinds.mra import mean_relative_accuracy
 from spatial_jax.rewards.parsing.numbers import first_number
@@ -41,13 +41,15 @@ def _accuracy(last_turn: str, record: Record, spec: Spec) -> float:
 
 
 def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
-    """The response is the whole conversation in chat markup (as the tokens decode, tool turns included), or one
-    turn. `released` keeps the published arithmetic (float32) and format predicate, which takes empty thoughts.
+    """The response is the whole conversation in chat markup (as the tokens decode, tool turns included), or one turn;
+    its form is that of a conversation with any of the tools. `released` keeps the published arithmetic (float32) and
+    format predicate, which takes empty thoughts.
     """
     turns = assistant_turns(strip_end_marks(response))
     right = _accuracy(turns[-1] if turns else "", record, spec)
-    form = float(draws(response) if spec["released"] else matches_format(response, "drawing"))
-    return Score(0.5 * right + 0.5 * form if right > 0 else 0.0, right, form)
+    drawing = (form.name for form in FORMS.values() if form.several_turns)
+    kept = draws(response) if spec["released"] else any(matches_format(response, name) for name in drawing)
+    return Score(0.5 * right + 0.5 * kept if right > 0 else 0.0, right, float(kept))
 
 
 def _check(record: Record, spec: Spec) -> None:

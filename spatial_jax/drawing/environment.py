@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PIL import Image
 
-from spatial_jax.drawing import Album, DrawingError, parse, render
+from spatial_jax.drawing import Album, DrawingError, parse, render_entry
 from spatial_jax.drawing.texts import shown_turn
+from spatial_jax.drawing.tool import Size
+from spatial_jax.drawing.tools import PUBLISHED
 from spatial_jax.processing.image import load_image, resize
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
@@ -44,7 +46,7 @@ class DrawingEnvironment:
     """Answers the samples of one rollout; see `run_turns`. `pictures`: of each prompt, encoded, in the prompt's order.
     A sample ends when it gives an answer, asks for nothing that can be drawn, repeats itself, or asks for more than
     `most` pictures; it is told when its next reply must be the answer: the `turns`-th, or once there are `most`
-    pictures. Nothing is kept between calls: a sample's turns are played again.
+    pictures. `tools`: those that it may call. Nothing is kept between calls: a sample's turns are played again.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class DrawingEnvironment:
         *,
         turns: int,
         most: int,
+        tools: Sequence[str] = PUBLISHED,
     ):
         self.processor, self.prompts, self.turns, self.most = processor, prompts, turns, most
+        self.tools = tools
         self._encoded, self._clean = pictures, [list[Image.Image]() for _ in prompts]
         self._end = processor.tokenizer.token_id("<|im_end|>")
 
@@ -68,7 +72,7 @@ class DrawingEnvironment:
         index = trajectory.prompt_index
         prompt = self.prompts[index]
         try:
-            album, new, text = answered(said, prompt.model_sizes, self.turns, self.most)
+            album, new, text = answered(said, prompt.model_sizes, self.turns, self.most, self.tools, self._fit)
         except DrawingError:
             return None
         drawn = self._drawn(index, album, new)
@@ -77,9 +81,9 @@ class DrawingEnvironment:
     def shown(self, trajectory: Trajectory) -> list[Image.Image]:
         """Every picture that was drawn for the trajectory."""
         index, said = trajectory.prompt_index, self._said(trajectory)
-        given = len(self.prompts[index].model_sizes)
-        album, _ = played(said[:-1], given, self.most)
-        return self._drawn(index, album, range(given, len(album.entries)))
+        sizes = self.prompts[index].model_sizes
+        album, _ = played(said[:-1], sizes, self.most, self.tools, self._fit)
+        return self._drawn(index, album, range(len(sizes), len(album.entries)))
 
     def closed(self, trajectory: Trajectory) -> bool:
         """Whether the last turn ended as a turn, not as a text."""
@@ -90,7 +94,10 @@ class DrawingEnvironment:
 
     def _drawn(self, index: int, album: Album, places: Sequence[int]) -> list[Image.Image]:
         clean = self._pictures(index) if places else []
-        return [render(clean[album.entries[i].original], album.entries[i].drawn, album.labels) for i in places]
+        return [render_entry(clean[(entry := album.entries[i]).original], entry, album.labels) for i in places]
+
+    def _fit(self, size: tuple[int, int]) -> tuple[int, int]:
+        return self.processor.model_size(*size)
 
     def _pictures(self, index: int) -> list[Image.Image]:
         """The prompt's pictures as the model sees them, decoded when first asked for."""
@@ -100,25 +107,36 @@ class DrawingEnvironment:
         return self._clean[index]
 
 
-def played(said: Sequence[str], pictures: int, most: int) -> tuple[Album, list[int]]:
-    """The album after these turns on `pictures` pictures, and the places of what the last one drew. DrawingError as
-    `Album.draw`.
+def played(
+    said: Sequence[str],
+    sizes: Sequence[Size],
+    most: int,
+    tools: Sequence[str] = PUBLISHED,
+    fit: Callable[[Size], Size] = lambda size: size,
+) -> tuple[Album, list[int]]:
+    """The album after these turns on pictures of these (width, height), and the places of what the last one drew.
+    DrawingError as `Album.draw`.
     """
-    album, new = Album(pictures), list[int]()
+    album, new = Album(sizes, fit), list[int]()
     for text in said:
-        new = album.draw(parse(text), most)
+        new = album.draw(parse(text, tools), most)
     return album, new
 
 
 def answered(
-    said: Sequence[str], sizes: Sequence[tuple[int, int]], turns: int, most: int
+    said: Sequence[str],
+    sizes: Sequence[Size],
+    turns: int,
+    most: int,
+    tools: Sequence[str] = PUBLISHED,
+    fit: Callable[[Size], Size] = lambda size: size,
 ) -> tuple[Album, list[int], str]:
     """`played` on pictures of these (width, height), with the text of the turn that shows what the last one drew.
     DrawingError likewise.
     """
-    album, new = played(said, len(sizes), most)
+    album, new = played(said, sizes, most, tools, fit)
     last = len(said) + 1 >= turns or len(album.entries) >= most
-    return album, new, shown_turn(new[0] + 1, [sizes[album.entries[i].original] for i in new], last)
+    return album, new, shown_turn(new[0] + 1, [album.entries[i].size for i in new], last)
 
 
 def drawn_pictures(trajectory: Trajectory) -> int:
