@@ -16,7 +16,6 @@ import numpy as np
 from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.data.source import QuestionSource
 from spatial_jax.metrics import write_pass_rates
-from spatial_jax.drawing.environment import drawn_pictures, replies
 from spatial_jax.metrics.timing import PhaseTimer
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.rl.advantages import group_advantages

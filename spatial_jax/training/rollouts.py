@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.drawing.environment import drawn_pictures, replies
 from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rl.advantages import constant_groups
-from spatial_jax.rollout.environment import drawn_pictures, replies
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import drawing_environment
 from spatial_jax.training.setup import Setup
