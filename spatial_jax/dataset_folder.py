@@ -7,12 +7,13 @@ folder is data that others may have written: it may name TFDS's own features and
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from spatial_jax.reading import parse_json
 
 # TFDS writes the first; the others are forms that it still reads.
 _CLASS_KEYS = ("pythonClassName", "python_class_name", "type")
@@ -82,8 +83,8 @@ def _read(folder: str | os.PathLike[str], name: str) -> Any:
 
     path = epath.Path(os.path.expanduser(os.fspath(folder))) / name
     try:
-        return json.loads(path.read_text()) if path.exists() else {}
-    except (OSError, ValueError, RecursionError) as error:
+        return parse_json(path.read_text()) if path.exists() else {}
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise ValueError(f"{path}: cannot be read ({type(error).__name__}: {reason}); copy the dataset again") from None
 
@@ -98,8 +99,8 @@ def _entries(value: Any, where: str) -> Iterator[tuple[str, Any]]:
             waiting += value.values()
             if isinstance(text := value.get("json"), str):
                 try:
-                    waiting.append(json.loads(text))
-                except (ValueError, RecursionError):
+                    waiting.append(parse_json(text))
+                except ValueError:
                     raise ValueError(f"{where}: a feature's own JSON cannot be read; copy the dataset again") from None
         elif isinstance(value, list):
             waiting += value

@@ -22,6 +22,8 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from spatial_jax.reading import parse_object
+
 MOST_REPLY_BYTES = 1_000_000
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
@@ -160,8 +162,8 @@ def ask_again(
 def _text(data: bytes) -> str:
     """The text of a chat completion. Raises EndpointError for anything else, however it is broken."""
     try:
-        text = json.loads(data)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        text = parse_object(data)["choices"][0]["message"]["content"]
+    except (ValueError, KeyError, IndexError, TypeError):
         raise EndpointError("not a chat completion") from None
     if not isinstance(text, str):
         raise EndpointError("a chat completion without text")

@@ -7,9 +7,10 @@ refused: the grammar allows a short noun phrase and nothing else.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
+
+from spatial_jax.reading import parse_object
 
 MOST_WORDS, MOST_LETTERS = 16, 100
 SAME = 0.8  # Jaccard of word sets from which two captions are the same
@@ -44,17 +45,16 @@ def content(text: str) -> frozenset[str]:
     return frozenset(w for w in words(text) if w not in _STOP)
 
 
-def parse_json(text: str) -> dict | None:
+def read_reply(text: str) -> dict | None:
     """The one JSON object in a response (bare, or fenced as code), or None. Nothing else may stand beside it but white
     space and thoughts in <think> tags.
     """
     body = re.sub(r"^\s*<think>.*?</think>", "", text[:20_000], flags=re.DOTALL).strip()
     fenced = re.fullmatch(r"```(?:json)?\s*(\{.*\})\s*```", body, flags=re.DOTALL)
     try:
-        found = json.loads(fenced.group(1) if fenced else body)
-    except (ValueError, RecursionError):
+        return parse_object(fenced.group(1) if fenced else body)
+    except ValueError:
         return None
-    return found if isinstance(found, dict) else None
 
 
 def check(name: object, description: object) -> tuple[str, str, str]:

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from data_prep.annotate.base import Caption, Rejected
-from data_prep.annotate.caption_rules import alike, check, parse_json
+from data_prep.annotate.caption_rules import alike, check, read_reply
 from data_prep.annotate.chat_models import ChatError, ChatModel
 from data_prep.sources.base import BadItem
 
@@ -173,7 +173,7 @@ class ChatCaptioner:
             question += TAKEN.format(taken=json.dumps([text for _, text in taken], ensure_ascii=False))
         reason = ""
         for _ in range(max(1, self.settings.tries)):
-            answer = parse_json(
+            answer = read_reply(
                 self.chat.ask(SYSTEM, question + (AGAIN.format(reason=reason) if reason else ""), views)
             )
             if answer is not None and answer.get("name") == "" and answer.get("description") == "":
@@ -195,7 +195,7 @@ class ChatCaptioner:
         """The number that the model gives to a description among all outlined objects; 0 for none, several or
         rubbish.
         """
-        answer = parse_json(
+        answer = read_reply(
             self.chat.ask(SYSTEM, FIND.format(count=count, text=json.dumps(text, ensure_ascii=False)), [marked])
         )
         number = answer.get("number") if answer else None

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import dataclasses
 import fnmatch
-import json
 import posixpath
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from data_prep.sources.base import BadItem, SourceError
+from spatial_jax.reading import parse_object
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,11 +101,11 @@ def read_lists(
 
 def _entries(root: Any, where: str, name: str) -> list[dict[str, Any]]:
     try:
-        entries = json.loads((root / name).read_text())["files"]
+        entries = parse_object((root / name).read_text())["files"]
         if not all(isinstance(entry["rgb"], str) for entry in entries):
             raise TypeError("rgb is no text")
         return list(entries)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SourceError(f"{where}/{name} is not a list of frames: {type(error).__name__} {error}") from None
 
 

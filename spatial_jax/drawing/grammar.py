@@ -4,12 +4,12 @@ data: read by a JSON parser, never evaluated.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from spatial_jax.drawing.tool import DrawingError, Operation
 from spatial_jax.drawing.tools import PUBLISHED, TOOLS
+from spatial_jax.reading import parse_json
 
 _FENCE, _CLOSE, _THOUGHT_ENDS = "```json", "```", "</think>"
 # A block of more characters is not read.
@@ -54,8 +54,8 @@ def read_items(block: str) -> list[Any] | None:
         return None
     for candidate in (block, block.replace("'", '"')):
         try:
-            items = json.loads(candidate)
-        except (ValueError, RecursionError):
+            items = parse_json(candidate)
+        except ValueError:
             continue
         return items if isinstance(items, list) else None
     return None

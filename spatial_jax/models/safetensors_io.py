@@ -16,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from spatial_jax.models.hub import checkpoint_json
+from spatial_jax.reading import parse_json
 
 DTYPES: dict[str, np.dtype] = {
     "F64": np.dtype(np.float64),
@@ -45,9 +46,9 @@ class SafetensorsFile:
             if length < 2 or 8 + length > size:
                 raise ValueError(f"{self.path}: not a whole safetensors file ({size} bytes); download or copy it again")
             try:
-                header = json.loads(file.read(length))
+                header = parse_json(file.read(length))
                 self._check(header)
-            except (ValueError, RecursionError) as error:
+            except ValueError as error:
                 raise ValueError(
                     f"{self.path}: its safetensors header is corrupt ({error}); download or copy it again"
                 ) from None

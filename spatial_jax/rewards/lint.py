@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
-import json
 import sys
 import time
 from collections.abc import Iterable
 
+from spatial_jax.reading import parse_json
 from spatial_jax.rewards.attacks import Attack, attacks
 from spatial_jax.rewards.base import Context, Record, RewardUnavailable, Spec
 from spatial_jax.rewards.judge import Judge, JudgeConfig
@@ -219,7 +219,7 @@ def _lint(options: argparse.Namespace) -> list[Row]:
     else:
         cases = built_in(options.user)
         if options.spec:
-            spec = json.loads(options.spec)
+            spec = parse_json(options.spec)
             kind = spec.get("kind") if isinstance(spec, dict) else None
             cases = [(label, spec, record) for label, base, record in cases if base["kind"] == kind][:1]
             if not cases:

@@ -10,7 +10,7 @@ import pytest
 import skimage.data
 
 from data_prep.annotate.base import Caption, Rejected
-from data_prep.annotate.caption_rules import alike, check, parse_json
+from data_prep.annotate.caption_rules import alike, check, read_reply
 from data_prep.annotate.captions import CaptionSettings, ChatCaptioner
 from data_prep.annotate.chat_models import Endpoint, EndpointSettings
 from data_prep.annotate.weights import ModelError
@@ -172,9 +172,9 @@ def test_no_endpoint_at_all():
 
 def test_rules():
     assert (
-        parse_json('<think>a {"b": 1}</think> {"a": 1}') == {"a": 1}
-        and parse_json("[1]") is None
-        and parse_json('{"a": 1} {"a": 2}') is None
+        read_reply('<think>a {"b": 1}</think> {"a": 1}') == {"a": 1}
+        and read_reply("[1]") is None
+        and read_reply('{"a": 1} {"a": 2}') is None
     )
     assert check("picture", "framed picture on the wall") == ("picture", "framed picture on the wall", "")
     assert check("Coffee Cup", " White coffee  cup. ") == ("coffee cup", "White coffee cup", "")
