@@ -31,8 +31,8 @@ from spatial_jax.processing import EncodedPrompt, Processor, load_image
 from spatial_jax.processing.user_text import as_text
 from spatial_jax.processing.video import DEFAULT_FPS, as_video
 from spatial_jax.rewards.parsing.boxes import find_boxes
+from spatial_jax.rollout.answerer import sampling_for
 from spatial_jax.rollout.stream import Streamer
-from spatial_jax.rollout.types import SamplingParams
 
 # Flags of its own: other verbs define the same names, and a program may import several.
 _FLAGS = flags.FlagValues()
@@ -137,13 +137,12 @@ class Conversation:
         that is too long.
         """
         options = self.options
-        sampling = SamplingParams(
+        sampling = sampling_for(
+            self.processor,
             max_new_tokens=options.max_new_tokens,
             temperature=options.temperature,
             top_p=options.top_p,
             seed=options.seed,
-            stop_ids=self.processor.eos_ids,
-            banned_ids=self.processor.banned_ids,
         )
         hint = instruction(options.prompt_mode, "free")
         parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]

@@ -13,7 +13,6 @@ import jax
 from jax.sharding import Mesh
 
 from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
-from spatial_jax.drawing.environment import DrawingEnvironment, conversation
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings
 from spatial_jax.forms import get_form
@@ -22,7 +21,8 @@ from spatial_jax.models.policy import read_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import MESH_AXES, make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
-from spatial_jax.rollout import Engine, SamplingParams, run_turns
+from spatial_jax.rollout import Engine, SamplingParams
+from spatial_jax.rollout.answerer import Answerer, Drawing, answer_text, sampling_for
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +92,10 @@ class Sampler:
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
         self.prompts_per_call, self.asking, self.asked = prompts_per_call, asking, asked
         self.remembers = remembers
-        most = (asking.turns if asking.turns > 1 else MAX_TURNS, asking.max_pictures or MAX_PICTURES)
-        self.drawing = most if get_form(asking.prompt_mode).several_turns else None
+        turns = asking.turns if asking.turns > 1 else MAX_TURNS
+        tools, tokens = get_form(asking.prompt_mode).tools, max(engine.answer_buckets)
+        drawing = Drawing(turns, asking.max_pictures or MAX_PICTURES, tokens, tools) if tools else None
+        self.answerer = Answerer(engine, processor, drawing)
 
     @classmethod
     def from_directory(cls, directory: str | Path, settings: EvalSettings) -> Sampler:
@@ -130,14 +132,13 @@ class Sampler:
         self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0
     ) -> SamplingParams:
         """SamplingParams with this policy's end tokens, and without its picture tokens."""
-        return SamplingParams(
-            max_new_tokens,
+        return sampling_for(
+            self.processor,
+            max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_p=top_p,
             top_k=top_k,
             seed=seed,
-            stop_ids=tuple(self.processor.eos_ids),
-            banned_ids=tuple(self.processor.banned_ids),
         )
 
     def respond(
@@ -207,7 +208,7 @@ class Sampler:
         """
         prompts = [prompt for _, _, prompt, _ in waiting]
         pictures = [shown for *_, shown in waiting]
-        draws = self.drawing is not None and any(pictures)
+        draws = self.answerer.draws(pictures)
         if pad:
             rows = min(1 << (self.prompts_per_call - 1).bit_length(), max(self.engine.max_slots // samples, 1))
             prompts += [prompts[-1]] * (rows // 2 + 1 - len(prompts))
@@ -216,10 +217,7 @@ class Sampler:
             if index >= len(waiting):
                 return
             request, extra, prompt, _ = waiting[index]
-            texts = [
-                conversation(t, self.processor) if draws else self.processor.decode([int(i) for i in t.tokens])
-                for t in group
-            ]
+            texts = [answer_text(t, self.processor, draws) for t in group]
             keep(
                 {
                     "id": request.id,
@@ -233,27 +231,12 @@ class Sampler:
 
         places = [request.place for request, *_ in waiting]
         places += places[-1:] * (len(prompts) - len(places))
-        if self.drawing is None or not draws:
-            self.engine.generate(self.params, prompts, samples, sampling, on_finish=finish, prompt_ids=places)
-            return
-        turns, most = self.drawing
-        environment = DrawingEnvironment(
-            self.processor,
-            prompts,
-            pictures + pictures[-1:] * (len(prompts) - len(pictures)),
-            turns=turns,
-            most=most,
-            tools=get_form(self.asking.prompt_mode).tools,
-        )
-        run_turns(
-            self.engine,
+        self.answerer.answer(
             self.params,
             prompts,
             samples,
             sampling,
-            environment,
-            max_turns=turns,
-            max_tokens=max(self.engine.answer_buckets),
+            pictures=pictures + pictures[-1:] * (len(prompts) - len(pictures)),
             prompt_ids=places,
             on_finish=finish,
         )

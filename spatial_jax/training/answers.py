@@ -19,15 +19,15 @@ from jax.sharding import Mesh
 
 from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.data.pipeline import QuestionPipeline
-from spatial_jax.drawing.environment import DrawingEnvironment, conversation
+from spatial_jax.drawing.environment import DrawingEnvironment
 from spatial_jax.forms import get_form
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.rule import Answer, RewardRule, reward_spec, score_answers
 from spatial_jax.rewards.scoring import Outcome
+from spatial_jax.rollout.answerer import Answerer, Drawing, answer_text, sampling_for
 from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.turns import run_turns
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 from spatial_jax.rollout.weights import weight_mover
 from spatial_jax.training.settings import RewardSettings, RunConfig
@@ -86,14 +86,13 @@ def sampling_mesh(setup: Setup) -> Mesh | None:
 def sampling_params(setup: Setup) -> SamplingParams:
     """How a run samples its rollouts."""
     rollout, processor = setup.run.rollout, setup.processor
-    return SamplingParams(
+    return sampling_for(
+        processor,
         max_new_tokens=rollout.max_new_tokens,
         temperature=rollout.temperature,
         top_k=rollout.top_k,
         top_p=rollout.top_p,
         min_p=rollout.min_p,
-        stop_ids=tuple(processor.eos_ids),
-        banned_ids=processor.banned_ids,
         seed=setup.run.train.seed,
     )
 
@@ -113,38 +112,35 @@ def sample_groups(
     """A group of answers to each question, of as many turns as the run has; arguments as `Engine.generate` takes
     them.
     """
-    rollout, prompts = setup.run.rollout, [q.prompt for q in questions]
-    if rollout.turns == 1:
-        return engine.generate(
-            params, prompts, group_size, sampling, step=step, prompt_ids=prompt_ids, on_finish=on_finish
-        )
-    environment = drawing_environment(setup, questions)
-    return run_turns(
-        engine,
+    return make_answerer(setup, engine).answer(
         params,
-        prompts,
+        [q.prompt for q in questions],
         group_size,
         sampling,
-        environment,
-        max_turns=rollout.turns,
-        max_tokens=rollout.total_tokens,
+        pictures=[q.record.images for q in questions],
         step=step,
         prompt_ids=prompt_ids,
         on_finish=on_finish,
     )
 
 
+def make_answerer(setup: Setup, engine: Engine) -> Answerer:
+    """The answerer of a run's policy."""
+    return Answerer(engine, setup.processor, run_drawing(setup) if setup.run.rollout.turns > 1 else None)
+
+
+def run_drawing(setup: Setup) -> Drawing:
+    """What the run's policy may draw."""
+    rollout = setup.run.rollout
+    return Drawing(
+        rollout.turns, rollout.max_pictures, rollout.total_tokens, get_form(setup.run.data.prompt_mode).tools
+    )
+
+
 def drawing_environment(setup: Setup, questions: Sequence[EncodedQuestion]) -> DrawingEnvironment:
     """What answers the policy between its turns on these questions."""
-    rollout = setup.run.rollout
-    return DrawingEnvironment(
-        setup.processor,
-        [q.prompt for q in questions],
-        [q.record.images for q in questions],
-        turns=rollout.turns,
-        most=rollout.max_pictures,
-        tools=get_form(setup.run.data.prompt_mode).tools,
-    )
+    prompts, pictures = [q.prompt for q in questions], [q.record.images for q in questions]
+    return run_drawing(setup).environment(setup.processor, prompts, pictures)
 
 
 def judge_config(settings: RewardSettings) -> JudgeConfig | None:
@@ -256,9 +252,7 @@ class AnswerScorer:
         return Scored(texts, outcomes)
 
     def _text(self, answer: Trajectory) -> str:
-        if self.run.rollout.turns > 1:
-            return conversation(answer, self._processor)
-        return self._processor.decode(answer.tokens[:-1] if answer.finish_reason == "stop" else answer.tokens)
+        return answer_text(answer, self._processor, self.run.rollout.turns > 1)
 
     def start(self, question: EncodedQuestion, group: Sequence[Trajectory]) -> concurrent.futures.Future[Scored]:
         """The same, while the caller goes on decoding."""
