@@ -209,7 +209,7 @@ def test_a_brought_reply_is_rejected_with_another_answer_in_its_own_words():
     reply = "<think>The door is left of it.</think>\n\\boxed{2-0-1}"
     item = record(0, question_type="free", answer="2-0-1", options=(), reward=json.dumps({"kind": "ssrl"}))
     pairs = Pairs(spec_of("think_boxed"), "think_boxed")
-    rejected = pairs.rejected(replace(item, meta=json.dumps({"response": reply})))
+    rejected = pairs.rejection(replace(item, meta=json.dumps({"response": reply})))
     assert rejected != reply and rejected.startswith("<think>The door is left of it.</think>\n\\boxed{")
     with pytest.raises(ValueError, match="does not hold its answer"):
-        pairs.rejected(replace(item, meta=json.dumps({"response": "elsewhere"})))
+        pairs.rejection(replace(item, meta=json.dumps({"response": "elsewhere"})))
