@@ -58,6 +58,7 @@ def test_processes_without_a_mesh_are_refused(tmp_path, capfd):
         "--config=configs/quickstart.py:grpo",
         f"--workdir={tmp_path / 'run'}",
         "--config.model.path=configs/quickstart_policy",
+        "--config.data.paths=('runs/questions',)",
     ]
     assert rehearse(2, 1, ["spatial_jax.train", *arguments], tmp_path / "logs", grace=5.0) == 2
     assert (
