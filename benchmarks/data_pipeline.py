@@ -168,7 +168,7 @@ def peers(directory: Path, folder: Path, count: int) -> dict[str, dict[str, floa
     from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
 
     source = open_questions(directory)
-    records = [source[i] for i in range(count)]
+    records: list[Any] = [source[i] for i in range(count)]
     tokenizer = AutoTokenizer.from_pretrained(folder)
 
     def run(processor: Any, framework: str) -> Callable[[], None]:

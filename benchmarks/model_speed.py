@@ -56,7 +56,7 @@ def model_config(small: bool) -> ModelConfig:
         full_attention_blocks=blocks,
         tokens_per_second=2.0,
     )
-    ids = {
+    ids: dict[str, Any] = {
         "image_token_id": vocab - 4,
         "video_token_id": vocab - 3,
         "vision_start_token_id": vocab - 2,
@@ -104,7 +104,7 @@ def measure(small: bool, repeats: int, threads: int, new_tokens: int) -> dict:
     torch, transformers = import_torch()
     torch.set_num_threads(threads)
     config = model_config(small)
-    inputs = sample_inputs(config, [[24, ("image", (1, 16, 16)), 24]] * (2 if small else 4))
+    inputs: dict[str, Any] = sample_inputs(config, [[24, ("image", (1, 16, 16)), 24]] * (2 if small else 4))
     with tempfile.TemporaryDirectory() as directory:
         save_pretrained((config, split_model(QwenVL(config, rngs=nnx.Rngs(0)))[1]), directory)
         theirs = torch_model(directory)
