@@ -166,6 +166,8 @@ def test_depth_is_not_asked_of_a_mask_that_is_mostly_without_it():
     scene = frame(depth, *things)
     scene.intrinsics_source = "sensor"
     Measure()(scene)
+    told = SceneView(to_record(scene), Options()).reasons
+    assert told["not all measured: depth does not reach its edges"] == 1
     drafts = questions("abs_depth", scene)
     assert [d.objects[0].caption for d in drafts] == ["lamp"]
     assert not questions("depth_order2", scene)
