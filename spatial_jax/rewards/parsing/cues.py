@@ -57,7 +57,7 @@ _SENTENCE_END = re.compile(
 _NEGATION = re.compile(
     r"(?:\b(?:not|cannot|never|neither|nor|except|without|rather\s+than|instead\s+of|as\s+opposed\s+to|nicht|kein(?:e|er|en)?"
     r"|pas|ni|no\s+es|no|non)\s+|n't\s+|\u800c\u4e0d\u662f|\u4e0d\u662f|\u5e76\u975e|\u4e0d\u9009|\u975e)"
-    r"(?:(?:option|the|a|an|(?:to|on|in|at)\s+the|be|choice|\u9009\u9879|la|el|die|der|das|le)\s*)?"
+    r"(?:(?:option|the|a|an|(?:to|on|in|at)(?:\s+the)?|be|choice|\u9009\u9879|la|el|die|der|das|le)\s*)?"
     r"(?:[(\"'*]{0,2}[A-Z][)\"'*.]{0,2}\s*(?:,|or|nor|and|/)\s*|[(\"']{0,2}[A-Z][).:]\s*)?[(\"'*]{0,3}$",
     re.IGNORECASE,
 )

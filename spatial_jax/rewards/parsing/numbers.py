@@ -190,14 +190,16 @@ def _range(first: Quantity, second: Quantity) -> Quantity | None:
 
 
 def _is_hedge(first: Quantity, second: Quantity, text: str) -> bool:
-    """Two different quantities offered side by side ("3 or 4", "1 2 3 4") are no answer. A restatement (2 m, 200 cm)
-    is.
+    """Two different quantities offered side by side ("3 or 4", "1 2 3 4") are no answer. A restatement in another unit
+    (2 m, 200 cm, 6.6 ft) is.
     """
     between = text[first.end : second.start]
     if len(between) > 40 or not (_ENUMERATION.fullmatch(between) or _OR.search(between)):
         return False
     other = convert(second.value, second.unit, first.unit)
-    return other is None or other != first.value
+    if other is None or first.unit == second.unit or not (first.unit and second.unit):
+        return other != first.value
+    return abs(other - first.value) > abs(first.value) / 50
 
 
 def parse_quantity(text: str) -> Quantity | None:
