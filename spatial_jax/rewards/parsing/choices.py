@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from spatial_jax.rewards.parsing.cues import answer_scope, claims, first_sentence, negated
 from spatial_jax.rewards.parsing.latex import plain
+from spatial_jax.rewards.parsing.numbers import parse_quantity
 from spatial_jax.rewards.parsing.text import clean, fold
+from spatial_jax.rewards.parsing.units import convert
 
 _PREFIX = re.compile(r"^\s*[(\[]?([A-Za-z])[)\].:]\s+")
 _NAME = r"(?:the\s{1,3})?(?:option|choice|answer|letter|opci\u00f3n|\u9009\u9879|\u9078\u9805|\u9078\u629e\u80a2)"
@@ -39,6 +41,13 @@ _OTHER_LETTER = re.compile(
     r"[\"'(\[]{0,2}([A-Z])(?![A-Za-z0-9']|-[A-Za-z])(?!\s{1,4}(?!or\b|and\b|oder\b|und\b|ou\b|et\b)[a-z])"
 )
 _LETTER = re.compile(r"(?<![A-Za-z0-9_'\-<\\/])([A-Z])(?![A-Za-z0-9_>]|'[a-z]|-[A-Za-z])")
+# What follows a letter that is ruled out: "A is wrong", "B isn't".
+_REJECTED = re.compile(
+    r"[)\"'.:*]{0,3}\s{1,3}(?:is|was|are|seems|looks)(?:n't\b|\s{1,3}(?:(?:clearly|definitely|obviously|also)\s{1,3})?"
+    r"(?:wrong|incorrect|false|impossible|unlikely|excluded|ruled\s|not\b))",
+    re.IGNORECASE,
+)
+_HYPHEN = re.compile(r"(?<=[a-z])-(?=[a-z])")
 _VERB = re.compile(rf"\s+{_REASON}")
 # Lines, mentions, and characters of an announcement that are looked at: they bound the time that a long text takes.
 _LINES, _MENTIONS, _CLAIM = 64, 256, 400
@@ -148,20 +157,44 @@ def parse_choice(text: str, options: Sequence[str]) -> int | None:
     if pick is None:
         pick = _read_head(body, known, announced=False)
     if pick is None:
-        pick = _mentioned(body, known)
+        found = _mentions(body, known)
+        pick = _by_value(body, known) if not found else found.pop() if len(found) == 1 else None
     return None if pick in (None, _STOP) else pick
+
+
+def _by_value(text: str, known: _Options) -> int | None:
+    """Where every option is a quantity, the only one with the value of the text's: "4.5m" and "4.50" are "4.5 m"."""
+    values = [parse_quantity(option) for option in known.texts]
+    said = parse_quantity(text) if None not in values else None
+    if said is None or said.is_range:
+        return None
+    same = [
+        index
+        for index, value in enumerate(values)
+        if value is not None
+        and not value.is_range
+        and convert(said.value, said.unit or value.unit, value.unit) == value.value
+    ]
+    return same[0] if len(same) == 1 else None
 
 
 def _options(options: Sequence[str]) -> _Options:
     labels, texts = option_labels(options)
     folded: dict[str, int] = {}
     for index, option in enumerate(texts):
-        folded.setdefault(fold(plain(option)), index)
+        for form in _forms(option):
+            folded.setdefault(form, index)
         for word in _POLAR.get(fold(option), ()):
             folded.setdefault(word, index)
     folded.pop("", None)
     named = any(match.group(1) in labels for option in texts for match in _LETTER.finditer(option))
     return _Options(labels, texts, folded, named, 2 * max(map(len, options)) + 100)
+
+
+def _forms(option: str) -> list[str]:
+    """An option's folded text, and with blanks for hyphens ("front-left")."""
+    form = fold(plain(option))
+    return [form, _HYPHEN.sub(" ", form)]
 
 
 def _whole(text: str, known: _Options) -> int | None:
@@ -201,7 +234,7 @@ def _read_head(text: str, known: _Options, *, announced: bool) -> int | None:
     letter must be closed by a mark or followed by a reason, and a short option text by a mark.
     """
     head = _HEAD.match(text)
-    if head:
+    if head and not _REJECTED.match(text, head.end(1)):
         index, rest = known.letter(head.group(1)), text[head.end() :]
         closed = bool(head.group(2)) or not rest.strip() or text[: head.start(1)].strip(" :") != ""
         # where labels are names in the options, "A is ..." speaks of A and does not pick it
@@ -288,11 +321,6 @@ def _without_listing(text: str, known: _Options) -> str:
     return run.sub(cut, text)
 
 
-def _mentioned(text: str, known: _Options) -> int | None:
-    found = _mentions(text, known)
-    return found.pop() if len(found) == 1 else None
-
-
 def _mentions(text: str, known: _Options) -> set[int]:
     """The options mentioned and not denied: by letters that stand alone (unless letters are names in the options), and
     by their texts as whole words, a longer option hiding a shorter one inside it. Where letters are named, texts count
@@ -301,7 +329,7 @@ def _mentions(text: str, known: _Options) -> set[int]:
     letters: set[int] = set()
     for m in itertools.islice(_LETTER.finditer(text), _MENTIONS):
         index = known.letter(m.group(1))
-        if index is None or index in letters or _is_article(text, m):
+        if index is None or index in letters or _is_article(text, m) or _REJECTED.match(text, m.end()):
             continue
         if not negated(text[max(0, m.start() - 48) : m.start()]):
             letters.add(index)
@@ -321,7 +349,7 @@ def _is_article(text: str, match: re.Match[str]) -> bool:
 
 def _texts_mentioned(folded: str, known: _Options) -> set[int]:
     # yes and no in other languages are also other words; they count as whole answers
-    own = {fold(plain(option)) for option in known.texts} - {""}
+    own = {form for option in known.texts for form in _forms(option)} - {""}
     if not own:
         return set()
     forms = "|".join(re.escape(form) for form in sorted(own, key=len, reverse=True))
