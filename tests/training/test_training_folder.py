@@ -16,6 +16,7 @@ from spatial_jax.metrics import read_metrics
 from spatial_jax.models import load_pretrained
 from spatial_jax.training import loop
 from spatial_jax.training.loop import train
+from spatial_jax.training.setup import Setup
 from spatial_jax.training.sft import Sft
 from tests.kills import killed_at
 from tests.tiny_worlds import make_world
@@ -164,7 +165,7 @@ def test_a_request_to_stop_while_loading_or_exporting_leaves_at_once(world, run_
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("went on")
 
-    target = loop if where == "make_setup" else loop.Setup
+    target = loop if where == "make_setup" else Setup
     monkeypatch.setattr(target, where, asked)
     weights = (run_folder / "export" / "model.safetensors").read_bytes()
     assert train(told(world, train={"steps": 2}), run_folder) == EXIT_PREEMPTED
