@@ -75,7 +75,8 @@ class Rooms:
     def __init__(self, preset: str, count: int, seed: int, noise: DepthNoise):
         self.clean = RenderedScenes(preset, count, seed)
         self.noisy = RenderedScenes(preset, count, seed, noise=noise)
-        self.clean.draw = self.noisy.draw = functools.lru_cache(maxsize=1)(self.clean.draw)  # type: ignore[method-assign]
+        drawn: Any = functools.lru_cache(maxsize=1)(self.clean.draw)
+        self.clean.draw = self.noisy.draw = drawn  # type: ignore[method-assign]
         self.count = count
 
     def __iter__(self) -> Iterator[tuple[Frame, Frame]]:

@@ -9,6 +9,7 @@ python -m data_prep.synthesize --import=ssrl --path=spatialssrl.parquet --images
 
 from __future__ import annotations
 
+import abc
 import argparse
 import collections
 import dataclasses
@@ -157,7 +158,7 @@ def _options(args: argparse.Namespace) -> Options:
     return with_margins(args.set, profile=args.profile, wordings=args.wordings)
 
 
-class Work:
+class Work(abc.ABC):
     """What is to be made questions of: items in order, a `digest` of the inputs (part of the dataset's identity, so
     that a resume on other data is told), and what to say at the end, good or bad.
     """
@@ -167,8 +168,9 @@ class Work:
     def __init__(self, args: argparse.Namespace):
         self.args, self.reasons, self.refused = args, collections.Counter[str](), Refusals()
 
+    @abc.abstractmethod
     def items(self) -> Iterator[Item]:
-        raise NotImplementedError
+        """The items, in an order that is always the same."""
 
     def lines(self) -> list[str]:
         """What is said of the inputs, beside the counts."""

@@ -41,7 +41,8 @@ def parse_json(text: str | bytes) -> Any:
         raise ValueError("nested too deep") from None
     brackets = (b"{", b"[") if isinstance(text, bytes) else ("{", "[")
     # Counting brackets is quick, and few of them cannot be deep: most lines of a run's files are spared the walk.
-    if sum(text.count(bracket) for bracket in brackets) > DEEPEST and depth_of(value) > DEEPEST:  # type: ignore[arg-type]
+    opened = sum(text.count(bracket) for bracket in brackets)  # type: ignore[arg-type]
+    if opened > DEEPEST and depth_of(value) > DEEPEST:
         raise ValueError("nested too deep")
     return value
 

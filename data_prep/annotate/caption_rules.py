@@ -29,7 +29,8 @@ _VAGUE = frozenset(
 _STEERING = re.compile(
     r"\b(ignore|disregard|forget|instructions?|prompts?|assistant|answers?|respond|response|reply|json|options?|"
     r"rewards?|must|should|always|never|"
-    r"please|you|your|i|i'm|sorry|cannot|can't|outlined|outline|masked|highlighted|numbered|http|https|www|password|api|"
+    r"please|you|your|i|i'm|sorry|cannot|can't|outlined|outline|masked|highlighted|numbered|"
+    r"http|https|www|password|api|"
     r"(?:in|of) the (?:image|picture|photo|photograph))\b",
     re.IGNORECASE,
 )

@@ -42,10 +42,12 @@ class DepthPro:
 
     def camera(self, frames: list[Frame]) -> list[CameraEstimate | BadItem]:
         found = self.depth([f.rgb for f in frames])
-        return [
-            e if isinstance(e, BadItem) else CameraEstimate(e.intrinsics, "estimated", focal_sigma=FOCAL_SIGMA)  # type: ignore[arg-type]
-            for e in found
-        ]
+        return [e if isinstance(e, BadItem) else self._camera(e) for e in found]
+
+    @staticmethod
+    def _camera(estimate: DepthEstimate) -> CameraEstimate:
+        assert estimate.intrinsics is not None  # every depth of this model has a field of view
+        return CameraEstimate(estimate.intrinsics, "estimated", focal_sigma=FOCAL_SIGMA)
 
     def _depth(self, pictures: list[np.ndarray]) -> list[DepthEstimate | BadItem]:
         model, processor = self.loaded

@@ -67,7 +67,10 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         assert not isinstance(finished, Unusable)
         return finished.prompt, {}, record.images
 
-    return [Request(record.question_id, place, lambda r=record: encode(r)) for place, record in enumerate(records)]  # type: ignore[misc]
+    return [
+        Request(record.question_id, place, lambda r=record: encode(r))  # type: ignore[misc]
+        for place, record in enumerate(records)
+    ]
 
 
 def load_records(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +18,13 @@ from spatial_jax.training.update import Updater, add_sums, step_sums
 class Supervised(Method):
     """What such a method adds: how a batch is cut, and what is logged of it."""
 
+    @abc.abstractmethod
     def minibatches(self, questions: Sequence[Any]) -> list[tuple[list[Any], float]]:
         """(micro-batches, what their summed loss is divided by) of each optimizer step."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def metrics(self, questions: Sequence[Any], sums: dict[str, Any]) -> dict[str, float]:
         """What is logged of a step, from the sums of its optimizer steps."""
-        raise NotImplementedError
 
     def step(self, trainer: Any, updater: Updater, timer: PhaseTimer) -> Taken:
         """One batch."""
