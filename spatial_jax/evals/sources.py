@@ -10,6 +10,7 @@ import base64
 import binascii
 import csv
 import fnmatch
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ from spatial_jax.reading import lines_of, parse_json, parse_object
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 SUFFIXES = (".parquet", ".tsv", ".csv", ".jsonl", ".json")
+# Files without an extension that repositories have and that hold no items.
+PAPERS = ("LICENSE", "LICENCE", "NOTICE", "README", "MAKEFILE", "CITATION")
+logger = logging.getLogger(__name__)
 csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
 
 
@@ -53,28 +57,46 @@ def locate(source: str, hub: str = "") -> Path:
         ) from error
 
 
+def kind_of(path: Path) -> str:
+    """The one of SUFFIXES that says how a file is read. A file without an extension is told by its first bytes, as
+    downloads often lose their names; "" where it is no table.
+    """
+    if path.suffix:
+        return path.suffix.lower() if path.suffix.lower() in SUFFIXES else ""
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    if head.startswith(b"PAR1"):
+        return ".parquet"
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"[", b"{")):
+        return ".json"
+    return ".tsv" if b"\t" in head.split(b"\n")[0] and b"\0" not in head else ""
+
+
 def data_files(root: Path, patterns: Sequence[str] = ("*",)) -> list[Path]:
     """Data files under `root` matching the first of `patterns` that matches any; the first suffix of SUFFIXES that is
-    there wins.
+    there wins. Files without an extension that are no tables are named.
     """
     if root.is_file():
         return [root]
-    every = sorted(
+    files = sorted(
         (
             p
             for p in root.rglob("*")
-            if p.suffix in SUFFIXES
-            and p.is_file()
-            and not any(part.startswith(".") for part in p.relative_to(root).parts)
+            if p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
         ),
         key=natural_key,
     )
+    kinds = {p: kind_of(p) for p in files if not p.suffix or p.suffix.lower() in SUFFIXES}
+    passed = [p.name for p, kind in kinds.items() if not kind and p.name.upper() not in PAPERS]
+    if passed:
+        some = ", ".join(passed[:3]) + (" ..." if len(passed) > 3 else "")
+        logger.warning("%s: %d file(s) without an extension hold no table (%s); passed over", root, len(passed), some)
     for pattern in patterns:
         for suffix in SUFFIXES:
             chosen = [
                 p
-                for p in every
-                if p.suffix == suffix
+                for p, kind in kinds.items()
+                if kind == suffix
                 and (fnmatch.fnmatch(p.name, pattern) or fnmatch.fnmatch(str(p.relative_to(root)), pattern))
             ]
             if chosen:
@@ -97,12 +119,13 @@ def read_rows(root: Path, patterns: Sequence[str] = ("*",)) -> list[dict[str, An
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        if path.suffix == ".parquet":
+        kind = kind_of(path)
+        if kind == ".parquet":
             yield from _parquet(path)
-        elif path.suffix in (".tsv", ".csv"):
+        elif kind in (".tsv", ".csv"):
             with open(path, encoding="utf-8", newline="") as file:
-                yield from csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ",")
-        elif path.suffix == ".jsonl":
+                yield from csv.DictReader(file, delimiter="\t" if kind == ".tsv" else ",")
+        elif kind == ".jsonl":
             for number, line in enumerate(lines_of(path.read_text(encoding="utf-8-sig")), 1):
                 if line.strip():
                     try:

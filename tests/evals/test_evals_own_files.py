@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import question_sets
 
@@ -130,3 +132,22 @@ def test_line_separators_inside_texts_cut_nothing(tmp_path):
     assert read_pass_rates(tmp_path / "p.jsonl")[0]["question_id"] == odd
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 1, "note": odd}, ensure_ascii=False) + "\n")
     assert read_metrics(tmp_path / "metrics.jsonl")[0]["note"] == odd
+
+
+def test_files_without_an_extension_are_read_by_their_content_or_named(tmp_path, caplog):
+    """Downloads lose their names: what holds rows is read, what does not is named, and papers are no data."""
+    rows = [{"index": i, "question": f"question {i}"} for i in range(3)]
+    (tmp_path / "LICENSE").write_text("free\n")
+    (tmp_path / "odd").write_text("no table at all\n")
+    for name, text in (
+        ("a1b2", "\n".join(map(json.dumps, rows))),
+        ("c3d4", json.dumps(rows)),
+        ("e5f6", "index\tquestion\n" + "".join(f"{r['index']}\t{r['question']}\n" for r in rows)),
+    ):
+        (tmp_path / name).write_text(text)
+        assert [row["question"] for row in read_rows(tmp_path)] == [row["question"] for row in rows]
+        (tmp_path / name).unlink()
+    assert "1 file(s) without an extension hold no table (odd); passed over" in caplog.text
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0f9e")
+    assert len(read_rows(tmp_path)) == 3
+    assert "LICENSE" not in caplog.text
