@@ -20,7 +20,7 @@ export TOKENIZERS_PARALLELISM = false
 	python=$$(sh launch/pick_python.sh $(PYTHON)) && $$python -m venv .venv
 	test -z "$(TORCH_INDEX)" || $(BIN)/pip install -q --retries 0 --timeout 10 --index-url "$(TORCH_INDEX)" --no-deps \
 	    torch==2.13.0 torchvision==0.28.0 2>/dev/null || echo "no CPU build of torch at $(TORCH_INDEX): taking the registry's"
-	$(BIN)/pip install -q -c constraints.txt -e ".[prep,eval,test]"
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e ".[prep,eval,test]"
 	$(BIN)/pip install -q -c constraints.txt --no-deps torchvision
 	$(BIN)/python launch/fit_torchvision.py
 	touch $@

@@ -40,6 +40,7 @@ def test_each_mode_states_what_it_wants(mode):
         "vanilla": [],
         "bare": [],
         "drawing": ["<answer>"],
+        "drawing_zoom": ["<answer>"],
     }[mode]:
         assert tag in text and tag.rstrip("}") in target_text(number, mode)
     assert "1.5" in target_text(number, mode)

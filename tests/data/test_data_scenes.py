@@ -91,10 +91,11 @@ def test_a_published_shape_takes_random_weights_and_a_tokenizer_of_its_own(world
     """`convert --fresh=qwen2_5_vl_3b --dtype=bfloat16`: a rehearsal without the weights (a small shape stands in for
     the 3B here).
     """
-    from spatial_jax.models import configs, load_pretrained
+    from spatial_jax.models import load_pretrained
+    from spatial_jax.models.families import FAMILIES, Size
 
     shape = tiny_qwen2_5_vl(1024)
-    monkeypatch.setitem(configs._PUBLISHED, "qwen2_5_vl_3b", lambda: shape)
+    monkeypatch.setitem(FAMILIES["qwen2_5_vl"].sizes, "3b", Size(shape.text, shape.vision, False))
     config = make_fresh("qwen2_5_vl_3b", [], tmp_path, dtype="bfloat16")
     processor, policy = Processor.from_pretrained(tmp_path), load_pretrained(tmp_path, dtype="bfloat16")
     assert policy.config.text.vocab_size == 1024 > len(processor.tokenizer)  # the published length, not the tokenizer's

@@ -17,9 +17,8 @@ from spatial_jax.metrics import read_metrics
 from tests.tiny_worlds import make_world
 
 
-def test_two_processes_train_as_one(tmp_path, monkeypatch, capfd):
+def test_two_processes_train_as_one(tmp_path, capfd):
     world = make_world(tmp_path, scenes=24, families="bearing,depth_order2", seed=5)
-    monkeypatch.setenv("XLA_FLAGS", "")
     options = {
         "model.path": world / "policy",
         "data.paths": f"('{world / 'questions'}',)",
@@ -131,7 +130,6 @@ def wait_for_step(parent, workdir, step):
 @pytest.mark.proof
 def test_a_worker_asked_to_stop_saves_with_all_and_a_killed_one_ends_the_run_which_resumes(tmp_path, monkeypatch):
     world, run = make_world(tmp_path, scenes=12, families="bearing", seed=6), tmp_path / "run"
-    monkeypatch.setenv("XLA_FLAGS", "")
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path / "compiled"))
     first = start(world, run, 100_000)
     wait_for_step(first, run, 2)
