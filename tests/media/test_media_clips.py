@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+import question_sets
 from PIL import Image
 
 from data_prep.sources import BadItem, open_source
@@ -157,13 +158,10 @@ def test_impossible_numbers_of_a_clip_are_one_line(facts):
 
 
 def test_a_records_times_reach_the_model():
-    class Record:
-        meta = '{"video": {"times": [0.0, 9.5], "indices": [0, 3]}}'
-
-    assert timestamps(Video([b"", b""], **video_facts(Record)), QWEN3) == [4.75]
-    Record.meta = '{"video": {"times": 5}}'
+    timed = question_sets.record(0, meta='{"video": {"times": [0.0, 9.5], "indices": [0, 3]}}')
+    assert timestamps(Video([b"", b""], **video_facts(timed)), QWEN3) == [4.75]
     with pytest.raises(ValueError, match="times of the record's video is no list"):
-        video_facts(Record)
+        video_facts(question_sets.record(0, meta='{"video": {"times": 5}}'))
 
 
 def test_a_folder_of_frames_is_in_order_and_its_rate_is_said(tmp_path, capsys):

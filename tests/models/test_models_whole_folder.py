@@ -76,7 +76,7 @@ def test_where_names_cannot_be_exchanged_a_kill_leaves_a_folder_that_is_refused(
             break
         if not (folder / "config.json").exists():
             refused += 1
-            with pytest.raises((ValueError, OSError), match="config|not there; download"):
+            with pytest.raises((ValueError, OSError), match=r"config|not there; download"):
                 load_pretrained(folder)
         else:
             assert contents(folder) == old or set(contents(folder)) == {
