@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from absl import flags
 
-from spatial_jax.logs import log_to_console, skip_missing_chips
+from spatial_jax.logs import log_to_console
 from spatial_jax.pages import say
 from spatial_jax.renamed import told_new_name
 from spatial_jax.shipped import shipped
@@ -52,7 +52,6 @@ def start(
         say(f"{name}: {parse_problem(error)}", stream=sys.stderr)
         sys.exit(2)
     log_to_console()
-    skip_missing_chips()
     sys.exit(main(rest))
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import sys
 
-from spatial_jax.logs import log_to_console, skip_missing_chips
+from spatial_jax.logs import log_to_console
 from spatial_jax.options import Listed, Parser, list_parts
 
 
@@ -63,7 +63,6 @@ def main(argv: list[str] | None = None) -> int:
     ):
         parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
     log_to_console()
-    skip_missing_chips()
     try:
         if args.fresh:
             return _fresh(

@@ -11,7 +11,7 @@ from typing import Any
 
 OWN = ("spatial_jax", "data_prep", "launch", "benchmarks", "__main__")
 # Where chips of a kind show themselves to Linux.
-_TPU, _GPU = ("/dev/accel*", "/dev/vfio/[0-9]*"), ("/dev/nvidia[0-9]*", "/dev/kfd")
+_TPU, _GPU = ("/dev/accel*", "/dev/vfio/[0-9]*"), ("/dev/nvidia[0-9]*", "/dev/kfd", "/dev/dxg")
 
 
 def log_to_console(unraised: tuple[type[BaseException], ...] = ()) -> None:
@@ -36,13 +36,9 @@ def log_to_console(unraised: tuple[type[BaseException], ...] = ()) -> None:
 
 def skip_missing_chips() -> None:
     """Without it, an installed libtpu looks for a TPU on machines that have none, and writes half a screen about it.
-    What JAX_PLATFORMS says stands.
+    What JAX_PLATFORMS says stands; where jax is imported already, it is too late to say anything.
     """
-    told = "JAX_PLATFORMS" in os.environ or any(name.startswith("TPU_") for name in os.environ)
+    told = "jax" in sys.modules or "JAX_PLATFORMS" in os.environ or any(name.startswith("TPU_") for name in os.environ)
     if told or importlib.util.find_spec("libtpu") is None or any(map(glob.glob, (*_TPU, *_GPU))):
         return
     os.environ["JAX_PLATFORMS"] = "cpu"
-    if "jax" in sys.modules:
-        import jax
-
-        jax.config.update("jax_platforms", "cpu")

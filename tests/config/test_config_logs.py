@@ -57,3 +57,11 @@ def test_nobody_logs_past_the_one_place():
     here = Path(__file__).resolve().parents[2]
     files = [file for room in ("spatial_jax", "data_prep", "launch") for file in (here / room).rglob("*.py")]
     assert not [file for file in files if re.search(r"from absl import .*logging|absl\.logging", file.read_text())]
+
+
+def test_a_verb_begins_without_a_librarys_words():
+    """libtpu is installed with the tests: without a TPU, nothing of its search for one is on a user's console."""
+    environment = {k: v for k, v in os.environ.items() if k != "JAX_PLATFORMS" and not k.startswith("TPU_")}
+    code = "import spatial_jax.processing, jax; jax.devices()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
