@@ -2,8 +2,11 @@
 once a run of the suite, and quickly rather than well.
 """
 
+import logging
 import os
 import tempfile
+
+import pytest
 
 from launch.xla_flags import environment
 
@@ -35,3 +38,12 @@ LONGEST = ("training", "golden", "rl", "launch", "rollout", "evals", "chat", "mo
 def pytest_collection_modifyitems(items):
     rank = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONGEST)))
+
+
+@pytest.fixture(autouse=True)
+def no_console_is_left():
+    """A verb that runs in this process logs to the stderr of its test, which is closed afterwards."""
+    yield
+    for handler in logging.getLogger().handlers[:]:
+        if type(handler) is logging.StreamHandler:
+            logging.getLogger().removeHandler(handler)
