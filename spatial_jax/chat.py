@@ -294,6 +294,8 @@ def main(argv: Sequence[str]) -> int:
             max_pixels=asking.max_pixels,
             video_min_pixels=asking.video_min_pixels,
             video_max_pixels=asking.video_max_pixels,
+            frames=asking.frames,
+            fps=asking.fps,
             position_rule=asking.position_rule,
         )
         dtype = _DTYPE.value or ("float32" if jax.default_backend() == "cpu" else "bfloat16")

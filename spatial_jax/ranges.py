@@ -68,6 +68,7 @@ class Choice:
 
 
 Count = Annotated[int, Range(1)]  # at least one
+AtLeast2 = Annotated[int, Range(2)]
 Whole = Annotated[int, Range(0)]  # 0 turns something off, or counts nothing
 Ways = Annotated[int, Range(-1)]  # devices; -1 chooses, 0 leaves things as they are
 Axis = Annotated[int, Range(1, also=(-1,))]  # devices along a mesh axis

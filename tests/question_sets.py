@@ -97,8 +97,10 @@ def write(directory: Path, records: list[QuestionRecord], shard: int = 10, split
     return directory
 
 
-def make_policy_folder(directory: Path) -> Path:
+def make_policy_folder(directory: Path, size: str = "qwen2_5_vl_3b") -> Path:
     """Processor files and config.json of a fresh policy."""
-    ids = train_tokenizer(TEXTS * 30, 400, directory, max_pixels=200 * 28 * 28)
-    (directory / "config.json").write_text(json.dumps({**config_to_hf(published("qwen2_5_vl_3b")), **ids}))
+    config = published(size)
+    directory.mkdir(parents=True, exist_ok=True)
+    ids = train_tokenizer(TEXTS * 30, 400, directory, family=config.family, max_pixels=200 * 28 * 28)
+    (directory / "config.json").write_text(json.dumps({**config_to_hf(config), **ids}))
     return directory

@@ -27,7 +27,8 @@ _LIMITS = ("min_pixels", "max_pixels", "video_min_pixels", "video_max_pixels")
 class Asking:
     """`prompt_mode` and `system` as in PromptStyle (system None: the chat template's own); `max_new_tokens` of a reply,
     None where training did not limit it; `turns` and `max_pictures` of a policy that draws; `position_rule` of videos
-    and the text after them; areas in pixels: of a picture, and of a video's frame (of the whole clip for Qwen3-VL).
+    and the text after them; areas in pixels: of a picture, and of a video's frame (of the whole clip for Qwen3-VL);
+    `frames` and `fps` of a video as in PromptStyle.
 
     How answers were paid: `format` where it is not the prompt mode's own, `format_weight` and `truncated_reward` as in
     rewards' RewardRule (None: not known), `user_function` the name of a run's own reward, which no export carries.
@@ -43,6 +44,8 @@ class Asking:
     max_pixels: int | None = None
     video_min_pixels: int | None = None
     video_max_pixels: int | None = None
+    frames: int | None = None
+    fps: float | None = None
     format: str | None = None
     format_weight: float | None = None
     truncated_reward: float | None = None
@@ -96,7 +99,10 @@ def read_asking(directory: str | Path) -> Asking | None:
         problem = f"format {stated['format']!r} is not one of {', '.join(format_names())}"
     if not isinstance(stated.get("user_function"), (str, type(None))):
         problem = f"user_function must be a text or null, not {stated['user_function']!r}"
-    for key in ("max_new_tokens", "turns", "max_pictures"):
+    rate = stated.get("fps")
+    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e6):
+        problem = f"fps must be a number above 0, not {rate!r}"
+    for key in ("max_new_tokens", "turns", "max_pictures", "frames"):
         value = stated.get(key)
         if value is not None and (type(value) is not int or value < 1):
             problem = f"{key} must be a whole number above 0, not {value!r}"
@@ -124,7 +130,7 @@ def settle(directory: str | Path, told: dict[str, Any]) -> tuple[Asking, str]:
     if trained is not None and chosen.prompt_mode != trained.prompt_mode:
         chosen = dataclasses.replace(chosen, format=None)  # another form is read as that form
     shown = ["prompt_mode", "system", *(n for n in _LIMITS if getattr(chosen, n) is not None)]
-    shown += [name for name in ("max_new_tokens",) if getattr(chosen, name) is not None]
+    shown += [name for name in ("frames", "fps", "max_new_tokens") if getattr(chosen, name) is not None]
     line = ", ".join(chosen.describe(name) for name in shown)
     if trained is None:
         return chosen, f"{directory} does not say how it was trained to be asked; asked with {line}"
@@ -136,7 +142,8 @@ def settle(directory: str | Path, told: dict[str, Any]) -> tuple[Asking, str]:
 
 def differences(trained: Asking, now: Asking) -> list[str]:
     """Names of what differs and matters to an answer. A longer limit for answers does not."""
-    names = [n for n in ("prompt_mode", "system", "position_rule", *_LIMITS) if getattr(trained, n) != getattr(now, n)]
+    compared = ("prompt_mode", "system", "position_rule", *_LIMITS, "frames", "fps")
+    names = [n for n in compared if getattr(trained, n) != getattr(now, n)]
     if trained.max_new_tokens and now.max_new_tokens and now.max_new_tokens < trained.max_new_tokens:
         names.append("max_new_tokens")
     return names

@@ -5,10 +5,13 @@ supervised example teaches.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from spatial_jax.data.cache import ByteCache
+from spatial_jax.data.frames import choose_record_frames
 from spatial_jax.data.prompts import PromptStyle, build_messages, shows_video, target_text, video_facts
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import QuestionSource, Unusable
@@ -78,18 +81,16 @@ class QuestionEncoder:
         """
         try:
             resolved, sizes = self.resolve_record(record)
-            pictures = [load_image(data, f"picture {i + 1}") for i, data in enumerate(record.images)]
-            for number, (picture, width, height) in enumerate(zip(pictures, record.widths, record.heights), 1):
+            pictures = [load_image(data, f"picture {i + 1}") for i, data in enumerate(resolved.images)]
+            for number, (picture, width, height) in enumerate(zip(pictures, resolved.widths, resolved.heights), 1):
                 if picture.size != (width, height):
                     raise ValueError(
                         f"picture {number} has {picture.size[0]}x{picture.size[1]} pixels where the record says"
                         f" {width}x{height}"
                     )
             messages = build_messages(resolved, self.style, sizes)
-            if shows_video(record, self.style.mode):
-                prompt = self.processor.encode(
-                    messages, videos=[Video(pictures, **video_facts(record))], normalise=False
-                )
+            if shows_video(resolved, self.style.mode):
+                prompt = self.processor.encode(messages, videos=[_clip(resolved, pictures)], normalise=False)
             else:
                 prompt = self.processor.encode(messages, images=pictures, normalise=False)
             target = target_text(resolved, self.style.mode)
@@ -111,31 +112,44 @@ class QuestionEncoder:
         """
         resolved, seen = self.resolve_record(record)
         messages = build_messages(resolved, self.style, seen)
-        sizes = list(zip(record.widths, record.heights))
-        if shows_video(record, self.style.mode):
-            tokens, patches = self.processor.measure(
-                messages, videos=[(Video(record.images, **video_facts(record)), sizes[0])]
-            )
+        sizes = list(zip(resolved.widths, resolved.heights))
+        if shows_video(resolved, self.style.mode):
+            tokens, patches = self.processor.measure(messages, videos=[(_clip(resolved, resolved.images), sizes[0])])
         else:
             tokens, patches = self.processor.measure(messages, sizes)
         return tokens, patches, len(self.processor.tokenizer.encode_text(target_text(resolved, self.style.mode))) + 1
 
     def resolve_record(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
-        """The record in pixels of its pictures as the model sees them, and their (width, height). ValueError where
-        their numbers differ.
+        """The record with the frames that are shown, in pixels of its pictures as the model sees them, and their
+        (width, height). ValueError where the numbers of pictures and sizes differ, or frames cannot be chosen.
         """
+        self._check_sizes(record)
+        record = choose_record_frames(record, self.style, self.processor.video_settings)
         sizes = self._sizes(record)
         return resolve(record, sizes), sizes
 
-    def _sizes(self, record: QuestionRecord) -> list[tuple[int, int]]:
+    def _check_sizes(self, record: QuestionRecord) -> None:
         if len(record.images) != len(record.widths) or len(record.images) != len(record.heights):
             raise ValueError(
                 f"{len(record.images)} pictures but {len(record.widths)} widths and {len(record.heights)} heights"
             )
+
+    def _sizes(self, record: QuestionRecord) -> list[tuple[int, int]]:
         if shows_video(record, self.style.mode):
-            clip = Video(record.images)
-            return [
-                self.processor.video_size(len(clip), width, height)
-                for width, height in zip(record.widths, record.heights)
-            ]
+            if not record.images:
+                raise ValueError("a video without frames")
+            sizes = sorted(set(zip(record.widths, record.heights)))
+            if len(sizes) > 1:
+                raise ValueError(
+                    f"its video's frames have {len(sizes)} sizes (the first: {sizes[0]}, {sizes[1]}); bring them to one"
+                )
+            return [self.processor.video_size(len(record.images), *sizes[0])] * len(record.images)
         return [self.processor.model_size(width, height) for width, height in zip(record.widths, record.heights)]
+
+
+def _clip(record: QuestionRecord, frames: Sequence[Any]) -> Video:
+    """The record's video of these frames, which are all shown: their indices are stated, so the processor chooses none
+    of them by its own rate.
+    """
+    facts = video_facts(record)
+    return Video(frames, **({} if "indices" in facts else {"indices": tuple(range(len(frames)))}), **facts)

@@ -8,22 +8,19 @@ import collections
 import concurrent.futures
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from spatial_jax.data.encode import QuestionEncoder
+from spatial_jax.data.fit import Shape, advice, largest_of_each_shape, shape_of
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.source import QuestionSource, Unusable, reason_kind
 from spatial_jax.pages import one_line, plain
 
 log = logging.getLogger(__name__)
-_CURES = (
-    ("prompt tokens", "lower max_pixels or add a prompt bucket"),
-    ("patches", "lower max_pixels or add a patch bucket"),
-    ("target tokens", "add an answer bucket"),
-)
+_WHAT = ("prompt tokens", "patches", "target tokens (add an answer bucket)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Offender:
 @dataclasses.dataclass(frozen=True, eq=False)
 class QuestionPlan:
     """What a source's records need: prompt tokens, patches and target tokens [n] int32 (0 for offenders), and the
-    offenders.
+    offenders; `advice` by their kind: what to change, and to which number, so that all of the kind fit.
     """
 
     source: QuestionSource
@@ -47,13 +44,16 @@ class QuestionPlan:
     patches: np.ndarray
     targets: np.ndarray
     offenders: tuple[Offender, ...]
+    advice: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def usable(self) -> QuestionSource:
         """The source without its offenders. Raises DatasetError when nothing is left."""
         if len(self.offenders) == len(self.source):
+            first = self.offenders[0]
+            advice = f"; {self.advice[first.kind]}" if first.kind in self.advice else ""
             raise DatasetError(
                 f"{self.source.directory}: no record of split {self.source.split} can be used; "
-                f"the first: {self.offenders[0].where}: {self.offenders[0].reason}"
+                f"the first: {first.where}: {first.reason}{advice}"
             )
         return self.source.without([o.position for o in self.offenders]) if self.offenders else self.source
 
@@ -75,7 +75,8 @@ class QuestionPlan:
         log.info("%s", self.summary())
         reasons = collections.Counter(o.kind for o in self.offenders)
         for reason, count in reasons.most_common(shown):
-            log.warning("%s: %d record(s) left out: %s", self.source.name, count, one_line(reason, 200))
+            advice = f"; {self.advice[reason]}" if reason in self.advice else ""
+            log.warning("%s: %d record(s) left out: %s%s", self.source.name, count, one_line(reason, 200), advice)
         if more := sum(count for _, count in reasons.most_common()[shown:]):
             log.warning("%s: %d record(s) left out for %d other reasons", self.source.name, more, len(reasons) - shown)
         for offender in self.offenders[:shown]:
@@ -97,6 +98,8 @@ def plan_questions(
     """
     limits = (max_prompt_tokens, max_patches, max_target_tokens)
 
+    too_large: dict[str, list[tuple[int, Shape, int]]] = collections.defaultdict(list)
+
     def look(position: int) -> tuple[tuple[int, int, int], str, str]:
         record = source[position]
         if isinstance(record, Unusable):
@@ -107,9 +110,11 @@ def plan_questions(
                 check(record)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             return (0, 0, 0), f"{record.question_id}: {error}", str(error).partition(":")[0]
-        for need, limit, (what, cure) in zip(needs, limits, _CURES):
+        for need, limit, what in zip(needs, limits, _WHAT):
             if limit is not None and need > limit:
-                kind = f"more than {limit} {what} ({cure})"
+                kind = f"more than {limit} {what}"
+                if what != _WHAT[2]:
+                    too_large[kind].append((needs[0], shape_of(record), position))
                 return (0, 0, 0), f"{kind}: {record.question_id} needs {need}", kind
         return needs, "", ""
 
@@ -119,4 +124,8 @@ def plan_questions(
     offenders = tuple(
         Offender(i, source.locate(int(source.indices[i])), row[1], row[2]) for i, row in enumerate(rows) if row[1]
     )
-    return QuestionPlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders)
+    told = {
+        kind: advice(encoder, [source[i] for i in largest_of_each_shape(found)], max_prompt_tokens, max_patches)  # type: ignore[misc]
+        for kind, found in too_large.items()
+    }
+    return QuestionPlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders, told)

@@ -35,12 +35,15 @@ _KINDS = {
 
 @dataclasses.dataclass(frozen=True)
 class PromptStyle:
-    """How records are asked: the mode, and a system text (None: the chat template's own, or the drawing protocol; "":
-    an empty system turn).
+    """How records are asked: the mode, a system text (None: the chat template's own, or the drawing protocol; "": an
+    empty system turn), and which frames of a clip: `frames` evenly spaced ones, or `fps` a second with at most `frames`
+    (None of both: all that the record holds).
     """
 
     mode: str = "vanilla"
     system: str | None = None
+    frames: int | None = None
+    fps: float | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in FORMS:

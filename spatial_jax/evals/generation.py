@@ -68,7 +68,7 @@ def asking_told(settings: EvalSettings) -> dict[str, Any]:
     told = {name: getattr(policy, name) for name in names}
     if told["prompt_mode"] == PUBLISHED:
         told["prompt_mode"] = None
-    told |= {"max_new_tokens": sampling.max_new_tokens or None}
+    told |= {"max_new_tokens": sampling.max_new_tokens or None, "frames": sampling.frames or None}
     return told | {"turns": sampling.turns, "max_pictures": sampling.max_pictures}
 
 

@@ -71,7 +71,8 @@ def choose_protocol(sampler: Sampler, benchmark: Benchmark, settings: EvalSettin
     tokens = settings.sampling.max_new_tokens or answer_room(form, benchmark.max_new_tokens, asking.max_new_tokens)
     if not settings.sampling.max_new_tokens:
         tokens = min(tokens, max(sampler.engine.answer_buckets))
-    frames = (settings.sampling.frames or benchmark.frames) if benchmark.frames else 0
+    frames = (asking.frames or benchmark.frames) if benchmark.frames and told != PUBLISHED else benchmark.frames
+    frames = settings.sampling.frames or frames if benchmark.frames else 0
     return Protocol(form.name if form else None, system, tokens, frames, rotations)
 
 

@@ -65,7 +65,7 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
             raise ValueError(sample.reason)
         finished = encoder.finish(sample)
         assert not isinstance(finished, Unusable)
-        return finished.prompt, {}, record.images
+        return finished.prompt, {}, finished.record.images
 
     return [
         Request(record.question_id, place, lambda r=record: encode(r))  # type: ignore[misc]
@@ -167,7 +167,9 @@ def run_heldout(
     log = ResponseLog(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
     try:
         rows = sampler.respond(
-            record_requests(records, sampler, PromptStyle(asking.prompt_mode, asking.system)),
+            record_requests(
+                records, sampler, PromptStyle(asking.prompt_mode, asking.system, asking.frames, asking.fps)
+            ),
             chosen.samples,
             sampling,
             log,

@@ -58,7 +58,7 @@ class SamplingSettings:
     )
     # None: as trained, else 10
     max_pictures: Count | None = None  # a drawing policy may come to; None: as trained, else 45 (ViLaSR's)
-    frames: Whole = 0  # frames of a video; 0: each benchmark's own
+    frames: Whole = 0  # frames of a video; 0: as trained, else each benchmark's own
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,7 @@ def choose_bucket(n: int, buckets: Sequence[int], what: str = "length") -> int:
     fitting = [bucket for bucket in buckets if bucket >= n]
     if not fitting:
         raise ValueError(
-            f"{what} {n} is above the largest bucket {max(buckets)}; raise the bucket list or lower max_pixels"
+            f"{what} {n} is above the largest bucket {max(buckets)}; raise the bucket list, or lower max_pixels"
+            " (of a video: video_max_pixels, or its frames)"
         )
     return min(fitting)

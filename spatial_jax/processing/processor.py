@@ -29,6 +29,7 @@ from spatial_jax.processing.video import (
     seconds_per_grid,
     timestamps,
     video_patches,
+    with_frames,
 )
 
 IMAGE_PAD, VIDEO_PAD = "<|image_pad|>", "<|video_pad|>"
@@ -79,11 +80,11 @@ class Processor:
         position_rule: str = DEFAULT_POSITION_RULE,
         video_min_pixels: int | None = None,
         video_max_pixels: int | None = None,
+        frames: int | None = None,
         fps: float | None = None,
-        max_frames: int | None = None,
     ) -> Processor:
         """Reads a checkpoint folder, or downloads a hub name. The limits (areas in pixels; a clip's volume for Qwen3-VL
-        videos), the frame rate and the largest number of frames replace the checkpoint's. Raises FileNotFoundError or
+        videos) and the choice of a clip's frames (`with_frames`) replace the checkpoint's. Raises FileNotFoundError or
         ValueError naming the file.
         """
         path = checkpoint_directory(directory)
@@ -91,13 +92,8 @@ class Processor:
         config = read_model_config(path, tokenizer, position_rule)
         image = with_limits(read_image_settings(path, config.traits.pictures), min_pixels, max_pixels)
         video = read_video_settings(path, config.traits.pictures)
-        video = dataclasses.replace(
-            video,
-            image=with_limits(video.image, video_min_pixels, video_max_pixels),
-            fps=fps or video.fps,
-            max_frames=max_frames or video.max_frames,
-            min_frames=min(video.min_frames, max_frames or video.min_frames),
-        )
+        video = dataclasses.replace(video, image=with_limits(video.image, video_min_pixels, video_max_pixels))
+        video = with_frames(video, frames, fps)
         eos_ids = end_ids(path, config, tokenizer.token_id, tokenizer.closing_id())
         for text, index in ((IMAGE_PAD, config.image_token_id), (VIDEO_PAD, config.video_token_id)):
             if tokenizer.token_id(text) != index:
@@ -113,8 +109,7 @@ class Processor:
 
     def video_size(self, frames: int, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which the model sees the frames of a clip of `frames` frames. Raises ImageError."""
-        settings = self.video_settings
-        new_height, new_width = frame_size(max(frames, settings.image.temporal_patch_size), height, width, settings)
+        new_height, new_width = frame_size(frames, height, width, self.video_settings)
         return new_width, new_height
 
     def prepare_image(self, source: Any, name: str = "picture") -> Prepared:

@@ -138,6 +138,21 @@ def read_video(path: str | os.PathLike[str], choose: Callable[[int], Sequence[in
     return Video(clip.frames, timing.fps, clip.indices if choose else None, len(timing.times), times)
 
 
+def with_frames(settings: VideoSettings, frames: int | None, fps: float | None) -> VideoSettings:
+    """The settings with another choice of frames: `frames` evenly spaced ones, or `fps` a second and then at most
+    `frames` of them; None of both leaves them as they are. ValueError for fewer frames than a time step holds.
+    """
+    step = settings.image.temporal_patch_size
+    if frames is not None and frames < step:
+        raise ValueError(f"frames = {frames}: the model sees {step} frames at a time; set {step} or more")
+    if fps is None:
+        return settings if frames is None else dataclasses.replace(settings, frame_count=frames)
+    most = settings.max_frames if frames is None else frames
+    return dataclasses.replace(
+        settings, frame_count=None, fps=fps, max_frames=most, min_frames=min(settings.min_frames, most)
+    )
+
+
 def choose_frames(total: int, fps: float | None, settings: VideoSettings) -> np.ndarray:
     """Indices of the frames to show, out of `total` at `fps` frames a second.
 
@@ -166,9 +181,10 @@ def choose_frames(total: int, fps: float | None, settings: VideoSettings) -> np.
 
 def sample_video(video: Video, settings: VideoSettings) -> Video:
     """The clip with only the frames that the settings choose; where the rate varies, those on the screen at the even
-    times that a clip of the mean rate would give.
+    times that a clip of the mean rate would give. Of a clip's part they are chosen as of a whole clip of fewer frames a
+    second.
     """
-    kept = choose_frames(len(video), video.fps, settings)
+    kept = choose_frames(len(video), None if video.fps is None else video.sampled_fps, settings)
     if video.times is not None and len(kept) > 1:
         places = np.arange(len(kept)) * (len(video) / len(kept)) if not settings.whole_clip else kept
         start, step = video.times[0], (video.times[-1] - video.times[0]) / (len(video) - 1)

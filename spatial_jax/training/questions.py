@@ -34,7 +34,7 @@ def question_stream(
     """
     data = setup.run.data
     sources = open_mixture(data.paths, data.split, data.families)
-    style = PromptStyle(data.prompt_mode, data.system)
+    style = PromptStyle(data.prompt_mode, data.system, data.frames, data.fps)
     encoder = QuestionEncoder(setup.processor, style, cache_bytes=data.cache_mib << 20)
     before(sources)
     if data.check:

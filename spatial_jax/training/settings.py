@@ -15,6 +15,7 @@ from spatial_jax.parallel.rules import MESH_AXES, changed_rules
 from spatial_jax.processing.buckets import PATCH_BUCKETS
 from spatial_jax.ranges import (
     Above1,
+    AtLeast2,
     Axis,
     Buckets,
     Choice,
@@ -66,6 +67,8 @@ class DataSettings:
     max_pixels: Count | None = 1003520  # area of a picture as the model sees it
     video_min_pixels: Count | None = None  # of a video's frame (of the whole clip for Qwen3-VL); None: the checkpoint's
     video_max_pixels: Count | None = None  # likewise
+    frames: AtLeast2 | None = None  # evenly spaced frames of a video; None: all that its record holds
+    fps: Positive | None = None  # frames a second of a video, at most `frames` of them; None: evenly spaced
     prompt_buckets: Buckets = (512, 1024, 2048, 4096)  # prompt tokens, pictures included
     patch_buckets: Buckets = PATCH_BUCKETS  # patches of a micro-batch or of a prefill
     together: Count = 1  # SFT: questions on one picture that are packed behind it

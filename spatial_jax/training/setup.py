@@ -104,6 +104,8 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
         turns=rollout.turns,
         max_pictures=rollout.max_pictures if rollout.turns > 1 else None,
         position_rule=run.model.position_rule,
+        frames=data.frames,
+        fps=data.fps,
         format=run.reward.format or None,
         format_weight=run.reward.format_weight,
         truncated_reward=run.reward.truncated_reward,

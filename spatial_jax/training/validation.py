@@ -31,7 +31,8 @@ class Validation:
         self.sampling = dataclasses.replace(
             sampling_params(setup), temperature=self.settings.temperature, top_p=1.0, top_k=0, min_p=0.0
         )
-        self._encoder = QuestionEncoder(setup.processor, PromptStyle(data.prompt_mode, data.system))
+        style = PromptStyle(data.prompt_mode, data.system, data.frames, data.fps)
+        self._encoder = QuestionEncoder(setup.processor, style)
         sources = []
         for path in data.paths:
             try:
