@@ -52,7 +52,7 @@ def recipe(arg: str, learning_rate: float, file: str) -> ConfigDict:
             lora_rank=64, lora_alpha=128.0, freeze=("vision", "merger")
         ),  # LoRA; open: rank, alpha and targets, ours
         data=dict(
-            PIXELS, prompt_mode=PROMPT_MODES[mode], prompt_buckets=(1024, 2304, 4096)
+            PIXELS, frames=16, prompt_mode=PROMPT_MODES[mode], prompt_buckets=(1024, 2304, 4096)
         ),  # 2,304: 16 frames and their question
         rollout=dict(
             group_size=14,

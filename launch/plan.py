@@ -42,7 +42,12 @@ _LAYERS = flags.DEFINE_integer("layers", None, "fewer decoder layers, for a quic
 _PIXELS = flags.DEFINE_integer(
     "pixels", None, "pixels of a picture; default: the recipe's max_pixels, or what its longest prompt has room for"
 )
-_PICTURES = flags.DEFINE_integer("pictures", 1, "pictures of a prompt, or pairs of a video's frames", lower_bound=1)
+_PICTURES = flags.DEFINE_integer(
+    "pictures",
+    1,
+    "pictures of a prompt, or pairs of a video's frames; 1: as many as config.data.frames makes",
+    lower_bound=1,
+)
 _ANSWER = flags.DEFINE_integer(
     "answer_tokens", None, "tokens of every answer; default: the recipe's max_new_tokens, the worst case"
 )

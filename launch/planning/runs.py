@@ -25,6 +25,7 @@ from spatial_jax.training.abstract import (
     Work,
     abstract_setup,
     most_pixels,
+    pictures_of,
     rollout_programs,
     training_programs,
 )
@@ -111,11 +112,12 @@ def setup_of(request: Request) -> tuple[str, Setup, Work]:
                 f" devices, which would each do all of it; use --config.train.micro_prompts={fitting}"
                 " or a larger tensor axis"
             )
-    pixels = request.pixels or most_pixels(run, model.vision, request.pictures)
+    pictures = request.pictures if request.pictures > 1 else pictures_of(run)
+    pixels = request.pixels or most_pixels(run, model.vision, pictures)
     return (
         name,
         abstract_setup(run, model, mesh),
-        Work(pixels, request.answer_tokens or run.rollout.total_tokens, request.pictures),
+        Work(pixels, request.answer_tokens or run.rollout.total_tokens, pictures),
     )
 
 

@@ -122,11 +122,18 @@ def picture_grid(config: VisionConfig, pixels: int) -> tuple[int, int]:
 
 
 def most_pixels(run: RunConfig, vision: VisionConfig, pictures: int = 1) -> int:
-    """Pixels of each of a prompt's pictures: the run's largest, or what its longest prompt has room for."""
+    """Pixels of each of a prompt's pictures (of a video's frames, where the run chooses their number): the run's
+    largest, or what its longest prompt has room for.
+    """
     room = (
         (max(run.data.prompt_buckets) - LEAST_TEXT) // pictures * (vision.patch_size * vision.spatial_merge_size) ** 2
     )
-    return min(run.data.max_pixels or room, room)
+    return min((run.data.video_max_pixels if run.data.frames else run.data.max_pixels) or room, room)
+
+
+def pictures_of(run: RunConfig) -> int:
+    """Pictures of a prompt: pairs of a video's frames, where the run chooses their number, else one."""
+    return -(-run.data.frames // 2) if run.data.frames else 1
 
 
 def typical_prompt(setup: Setup, work: Work) -> EncodedPrompt:

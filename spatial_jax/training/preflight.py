@@ -200,11 +200,19 @@ def program_bytes(setup: Setup) -> dict[str, int]:
     allows: compiled from shapes alone. The run compiles its own ones beside these; a resumed run finds both in its
     cache.
     """
-    from spatial_jax.training.abstract import Work, abstract_setup, most_pixels, rollout_programs, training_programs
+    from spatial_jax.training.abstract import (
+        Work,
+        abstract_setup,
+        most_pixels,
+        pictures_of,
+        rollout_programs,
+        training_programs,
+    )
 
     run = setup.run
     shapes = abstract_setup(run, setup.policy.config, setup.mesh)
-    work = Work(most_pixels(run, setup.policy.config.vision), run.rollout.total_tokens)
+    pictures = pictures_of(run)
+    work = Work(most_pixels(run, setup.policy.config.vision, pictures), run.rollout.total_tokens, pictures)
     programs = training_programs(shapes, work)
     if setup.method.samples:
         programs += rollout_programs(shapes, work)
