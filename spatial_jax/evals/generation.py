@@ -157,6 +157,8 @@ class Sampler:
         todo = [r for r in requests if r.id not in rows]
         failed = 0
         done = len(requests) - len(todo)
+        if progress:
+            progress(done, len(requests))
 
         def keep(row: dict[str, Any]) -> None:
             rows[row["id"]] = row

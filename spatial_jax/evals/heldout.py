@@ -18,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.data.records import QuestionRecord, in_stored_pixels, resolve
+from spatial_jax.evals.judging import Grader
 from spatial_jax.evals.results import ScoredItem, summarise
 from spatial_jax.forms import extract_answer, get_format
 from spatial_jax.rewards import outcome_many, parse_box, parse_choice, parse_number
+from spatial_jax.rewards.base import Judgement
 from spatial_jax.rewards.kinds import response_format
 from spatial_jax.rewards.rule import OWN_REWARD, Answer, RewardRule, reward_spec, score_answers
 
@@ -50,11 +52,12 @@ def scored_item(
     *,
     rule: RewardRule = OWN_REWARD,
     model_sizes: Sequence[Any] | None = None,
+    judge: Judgement | None = None,
 ) -> ScoredItem:
     """One resolved record with the scores of its answers, as training under the same rule scores them; a sample without
     a score (a judge that timed out) is nan, not 0, and is counted in `failures` by reason.
     """
-    outcomes = score_answers(record, answers, rule, model_sizes=model_sizes)
+    outcomes = score_answers(record, answers, rule, model_sizes=model_sizes, threads=1 if judge else 8, judge=judge)
     if failures is not None:
         failures.update(o.error.partition(f"{record['question_id']!r}: ")[2] or o.error for o in outcomes if o.error)
     return ScoredItem(
@@ -160,9 +163,11 @@ def evaluate_heldout(
     extra: Mapping[str, Any] | None = None,
     rule: RewardRule = OWN_REWARD,
     told: Sequence[Mapping[str, Any]] = (),
+    grader: Grader | None = None,
 ) -> dict[str, Any]:
     """The result of responses[i] (the samples) to records[i] under a rule of reward, with the blind priors of `train`'s
-    records when those are given. told[i]: what is known of them beside their texts ("lengths" in tokens, "finish").
+    records when those are given. told[i]: what is known of them beside their texts ("lengths" in tokens, "finish");
+    `grader`: the judge of records whose reward asks one.
 
     Metrics: overall (mean reward over items), macro (over families), accuracy, unparsed, pass@k; "prior" holds the same
     overall reward for the best constant answer and for the answers of the most similar train questions, chosen without
@@ -172,16 +177,24 @@ def evaluate_heldout(
         raise ValueError(f"{name}: {len(records)} records but {len(responses)} lists of responses")
     sizes = model_sizes if model_sizes is not None else [None] * len(records)
     dicts = [resolved_dict(r, s) for r, s in zip(records, sizes)]
-    failures: Counter[str] = Counter()
-    items = [
-        scored_item(d, answers_of(texts, row), failures, rule=rule, model_sizes=s)
-        for d, texts, row, s in zip(dicts, responses, told or [{}] * len(records), sizes)
-    ]
+    jobs = list(zip(dicts, responses, told or [{}] * len(records), sizes))
+
+    def work(job: tuple[dict[str, Any], Sequence[str], Mapping[str, Any], Any]) -> tuple[ScoredItem, Counter[str]]:
+        record, texts, row, shown = job
+        judge, why = grader.judge if grader else None, Counter[str]()
+        return scored_item(record, answers_of(texts, row), why, rule=rule, model_sizes=shown, judge=judge), why
+
+    scored = grader.map(work, jobs, name) if grader else [work(job) for job in jobs]
+    items, failures = [item for item, _ in scored], sum((why for _, why in scored), Counter[str]())
     for reason, count in failures.most_common(3):
         log.warning("%s: %d answers have no score: %s", name, count, reason[:200])
     if failures and all(math.isnan(score) for item in items for score in item.scores):
         raise ValueError(f"{name}: no answer has a score ({failures.most_common(1)[0][0][:200]})")
     result = summarise(name, items, scoring="reward", extra=extra)
+    if failures:
+        result |= {"excluded": failures.total(), "excluded_why": failures.most_common(1)[0][0][:200]}
+    if grader:
+        result["judge"] = grader.entry()
     if train:
         asked = [in_form(d, rule) for d in dicts]
         add_prior(result, asked, blind_priors(asked, [in_form(resolved_dict(r, None), rule) for r in train]))
@@ -196,6 +209,7 @@ def evaluate_saved(
     *,
     extra: Mapping[str, Any] | None = None,
     rule: RewardRule = OWN_REWARD,
+    grader: Grader | None = None,
 ) -> dict[str, Any]:
     """The result of a responses file (id -> {"responses", "model_sizes"}) to self-built questions. A
     question without a response has one empty response a sample and scores 0, which is said. ValueError where no id of
@@ -222,7 +236,9 @@ def evaluate_saved(
             unknown,
         )
     sizes, told = [row.get("model_sizes") for row in kept], {**(extra or {}), "missing": missing}
-    return evaluate_heldout(name, records, responses, train, model_sizes=sizes, extra=told, rule=rule, told=kept)
+    return evaluate_heldout(
+        name, records, responses, train, model_sizes=sizes, extra=told, rule=rule, told=kept, grader=grader
+    )
 
 
 def add_prior(

@@ -120,6 +120,16 @@ def aggregate_interval(
     return point, {name: interval(np.asarray(v)) for name, v in drawn.items() if np.ndim(v)}
 
 
+def wilson_interval(successes: int, trials: int, z: float = 1.959964) -> list[float]:
+    """[low, high], 95 %, of a share of independent trials (Wilson 1927); [nan, nan] without trials."""
+    if not trials:
+        return [float("nan"), float("nan")]
+    share, weight = successes / trials, z * z / trials
+    middle = (share + weight / 2) / (1 + weight)
+    half = z * np.sqrt(share * (1 - share) / trials + weight / trials / 4) / (1 + weight)
+    return [max(float(middle - half), 0.0), min(float(middle + half), 1.0)]
+
+
 def paired_difference(
     a: np.ndarray, b: np.ndarray, scenes: Sequence[str], replicates: int = REPLICATES, seed: int = 0
 ) -> dict[str, float]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from spatial_jax.data import QuestionRecord
 from spatial_jax.evals.responses import read_responses
+from spatial_jax.evals.results import judge_lines
 from spatial_jax.pages import (
     Estimate,
     Html,
@@ -147,6 +148,8 @@ def _remarks(result: Mapping[str, Any]) -> list[Html]:
     ]
     if left:
         out.append(callout("warn", "Items", tag("p", "; ".join(left))))
+    if lines := judge_lines(result):
+        out.append(callout("note", "Judge", *[tag("p", line) for line in lines]))
     rotation = result.get("rotation")
     if rotation:
         text = ", ".join(f"rotation {k}: {100 * v:.1f}" for k, v in rotation["accuracy"].items())

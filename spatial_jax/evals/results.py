@@ -27,6 +27,7 @@ from spatial_jax.evals.intervals import (
     paired_difference,
     powers_of_two,
 )
+from spatial_jax.evals.settings import JUDGED_BEYOND
 from spatial_jax.reading import parse_json
 
 Aggregate = Callable[[Mapping[str, Cell]], Mapping[str, Any]]
@@ -293,8 +294,31 @@ def result_table(result: Mapping[str, Any]) -> str:
     return "\n".join(line for line in (head, asked, align(rows), tail, blind, *_unread(result)) if line)
 
 
+def share_not_read(result: Mapping[str, Any]) -> float:
+    """The share of a result's responses that nothing was read of."""
+    rows = [row for row in result["families"].values() if row.get("unparsed") is not None]
+    count = sum(row["n"] for row in rows)
+    return sum(row["n"] * row["unparsed"] for row in rows) / count if count else 0.0
+
+
+def judged_text(result: Mapping[str, Any]) -> str:
+    """What a judge made of a benchmark's unread answers, or that a judge is due and how to have one; else ""."""
+    judge = result.get("judge") or {}
+    if "graded" in judge:
+        right = f"{judge['graded']} of them graded by the judge {judge['model']}, {judge['right']} right"
+        left = f"; {judge['excluded']} without a verdict, left out" if judge["excluded"] else ""
+        return f"{100 * judge['unread']:.1f} % of the answers were not read by rules; {right}{left}"
+    unread = share_not_read(result)
+    if result.get("scoring") == "reward" or not unread > JUDGED_BEYOND:
+        return ""
+    return (
+        f"{100 * unread:.1f} % is not read; beyond {100 * JUDGED_BEYOND:g} % the EASI leaderboard scores again with a"
+        " judge, here rules alone have read: --judge_endpoint=URL --judge_model=NAME asks one"
+    )
+
+
 def _unread(result: Mapping[str, Any]) -> list[str]:
-    """A line a kind of what could not be read, with an example, and one of what was cut off."""
+    """A line a kind of what could not be read, with an example, one of what was cut off, those of the judge."""
     lines = []
     for kind, entry in (result.get("unparsed") or {}).items():
         example = entry["examples"][0] if entry.get("examples") else {"id": "", "text": ""}
@@ -302,7 +326,21 @@ def _unread(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"not read: {entry['count']} {kind}" + (f", such as {example['id']}: {shown!r}" if shown else ""))
     if result.get("cut_off"):
         lines.append(f"cut off: {result['cut_off']} answers at their limit of tokens (--max_new_tokens)")
-    return lines
+    return [*lines, *judge_lines(result)]
+
+
+def judge_lines(result: Mapping[str, Any]) -> list[str]:
+    """What a judge did or would do for a result, how far it agrees with people, and what has no score."""
+    lines, judge = [], result.get("judge") or {}
+    if judge and "graded" not in judge:
+        lines.append(f"judge {judge['model']}: {judge['asked']} verdicts, {judge['cached']} from the cache")
+    if agreed := judge.get("agreement"):
+        counted = agreed["cases"] - agreed["no_verdict"]
+        lines.append(f"judge {judge['model']}: agrees on {agreed['agree']} of {counted} hand-checked cases")
+    if result.get("excluded"):
+        lines.append(f"left out: {result['excluded']} answers without a score, such as for: {result['excluded_why']}")
+    judged = judged_text(result)
+    return [*lines, judged] if judged else lines
 
 
 def compare_table(comparison: Mapping[str, Any]) -> str:

@@ -26,6 +26,7 @@ from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.evals.generation import Request, Sampler
 from spatial_jax.evals.heldout import evaluate_heldout
+from spatial_jax.evals.judging import Grader
 from spatial_jax.evals.protocol import THOUGHT_TOKENS, Protocol, asked_text, choose_protocol, item_messages
 from spatial_jax.evals.registry import get_benchmark
 from spatial_jax.evals.responses import ResponseLog
@@ -43,16 +44,31 @@ Progress = Callable[[int, int], None]
 
 
 def progress_printer(name: str, every_s: float = 20.0) -> Progress:
-    """Prints "name: done of all, n/s" at most every `every_s` seconds, and at the end."""
-    start, last = time.monotonic(), [time.monotonic()]
+    """Prints "name: done of all, n/s, time left" at most every `every_s` seconds, and at the end. The first call says
+    what was there before the work began: an earlier run's answers do not count as fast.
+    """
+    start, last, before = time.monotonic(), [time.monotonic()], [-1]
 
     def show(done: int, total: int) -> None:
         now = time.monotonic()
-        if now - last[0] >= every_s or done == total:
+        if before[0] < 0:
+            before[0] = done
+            if done:
+                print(f"{name}: {done} of {total} were answered before", flush=True)
+        elif now - last[0] >= every_s or done == total:
             last[0] = now
-            print(f"{name}: {done} of {total} answered, {done / max(now - start, 1e-9):.1f} items/s", flush=True)
+            rate = (done - before[0]) / max(now - start, 1e-9)
+            left = f", about {duration((total - done) / rate)} left" if done < total and rate > 0 else ""
+            print(f"{name}: {done} of {total} answered, {rate:.1f} items/s{left}", flush=True)
 
     return show
+
+
+def duration(seconds: float) -> str:
+    """ "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: PromptStyle) -> list[Request]:
@@ -74,10 +90,15 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
 
 
 def load_records(
-    directories: Sequence[str | Path], split: str, families: Sequence[str] = (), limit: int = 0
+    directories: Sequence[str | Path],
+    split: str,
+    families: Sequence[str] = (),
+    limit: int = 0,
+    judged: bool = False,
 ) -> list[QuestionRecord]:
     """Readable records of a split of all datasets, spread evenly over it when there are more than `limit` (0: all).
-    Unreadable ones and repeated ids are left out and counted in the log.
+    Unreadable ones and repeated ids are left out and counted in the log, so are those that ask a judge, unless `judged`
+    says that there is one.
     """
     sources, problems = [], []
     for directory in directories:
@@ -101,8 +122,10 @@ def load_records(
             left_out["their rewards name code, which records may not"] += 1
         elif not kind:
             left_out["their rewards cannot be read"] += 1
-        elif kind == "judge":  # its rule pays an equal answer and says nothing of others: every score left would be 1
-            left_out["their rewards ask a judge, and evaluation has none"] += 1
+        elif (
+            kind == "judge" and not judged
+        ):  # its rule pays an equal answer and says nothing of others: every score left would be 1
+            left_out["their rewards ask a judge, and there is none (--judge_endpoint=URL --judge_model=NAME)"] += 1
         elif not families or record.family in families:
             kept[record.question_id] = record
     for reason, count in left_out.items():
@@ -145,6 +168,7 @@ def run_heldout(
     responses: str | Path | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    grader: Grader | None = None,
 ) -> dict[str, Any]:
     """Answers and scores self-built questions. `train`: records of the training split, for the blind priors;
     `responses`: the file in which answers are kept as they come (an interrupted run goes on there); `out`: where the
@@ -188,6 +212,7 @@ def run_heldout(
         extra=_extra(sampler, settings, responses, kept) | {"rule": dataclasses.asdict(asked_rule(asking))},
         rule=asked_rule(asking),
         told=kept,
+        grader=grader,
     )
     if out:
         write_result(out, result)
@@ -303,6 +328,7 @@ def run_benchmark(
     responses: str | Path | None = None,
     out: str | Path | None = None,
     progress: Progress | None = None,
+    grader: Grader | None = None,
 ) -> dict[str, Any]:
     """Answers and scores a public benchmark's items; arguments as `run_heldout`, rotations > 1 also asks with rotated
     options.
@@ -336,6 +362,7 @@ def run_benchmark(
         form=protocol.form,
         extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items])
         | {"protocol": protocol.describe(scoring, asked_policy(sampler, settings))},
+        grader=grader,
     )
     if out:
         write_result(out, result)

@@ -13,6 +13,7 @@ import numpy as np
 
 from spatial_jax.evals.benchmarks.base import Benchmark, Derived, ItemError
 from spatial_jax.evals.intervals import Cell, aggregate_interval, mean_interval
+from spatial_jax.evals.judging import Grader, grade_unread
 from spatial_jax.evals.protocol import unparsed_kinds
 from spatial_jax.evals.registry import check_item, check_scoring, get_benchmark, score_response
 from spatial_jax.evals.results import ScoredItem, summarise
@@ -32,10 +33,12 @@ def evaluate_responses(
     scoring: str = "official",
     form: str | None = None,
     extra: Mapping[str, Any] | None = None,
+    grader: Grader | None = None,
 ) -> dict[str, Any]:
     """The result (results.py) of responses to a benchmark's items.
 
-    `form`: the response form that the answers are written in, None as published. rows: id -> {"responses": [text,
+    `form`: the response form that the answers are written in, None as published; `grader`: scores what rules cannot
+    read, where that is much (judging.py). rows: id -> {"responses": [text,
     ...]} (responses.py). Items without a row are left out and counted; items that
     could not be asked ("error") score 0; items that cannot be scored are left out with one line each (the first few)
     and a count.
@@ -80,6 +83,10 @@ def evaluate_responses(
         "note": _note(benchmark, scoring),
     }
     notes |= {"form": form or PUBLISHED, "unparsed": _list_unparsed(scored, rows, form)}
+    if grader is not None:
+        scored, graded = grade_unread(benchmark, used, scored, rows, scoring, grader)
+        first = [s for s in scored if "@r" not in s.id]
+        notes["judge"] = grader.entry() | graded
     result = summarise(benchmark.name, first, scoring=scoring, aggregate=aggregate, extra={**notes, **(extra or {})})
     plain = [(i, s) for i, s in zip(used, scored) if "@r" not in s.id]
     if benchmark.derived:

@@ -8,8 +8,9 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 from spatial_jax.forms import FORMS
-from spatial_jax.ranges import Axis, Buckets, Count, NotNegative, Seed32, ShareAbove0, Whole, check_ranges
+from spatial_jax.ranges import Axis, Buckets, Count, NotNegative, Positive, Seed32, ShareAbove0, Whole, check_ranges
 
+JUDGED_BEYOND = 0.025  # share of unread answers beyond which EASI scores a benchmark again with a judge
 PUBLISHED = "published"  # the prompt mode of benchmarks as their authors ask them, whatever a policy was trained in
 
 
@@ -75,12 +76,27 @@ class EngineSettings:
 
 
 @dataclasses.dataclass(frozen=True)
+class JudgeSettings:
+    """A language model as judge: of answers whose reward is "judge", and of a benchmark's answers that rules cannot
+    read, where those are more than 2.5 % of it (as EASI does).
+    """
+
+    endpoint: str = ""  # OpenAI-compatible base URL, e.g. http://localhost:8000/v1; empty: no judge
+    model: str = ""  # the model's name at the endpoint
+    key_variable: str = ""  # environment variable that holds the endpoint's key; empty: none
+    cache: str = ""  # SQLite file that keeps verdicts; empty: in memory
+    timeout_s: Positive = 20.0  # of a verdict with all its retries; an answer without one is left out and counted
+    threads: Count = 8  # answers graded at a time
+
+
+@dataclasses.dataclass(frozen=True)
 class EvalSettings:
     """Everything of configs/eval_spatial.py."""
 
     policy: PolicySettings = PolicySettings()
     sampling: SamplingSettings = SamplingSettings()
     engine: EngineSettings = EngineSettings()
+    judge: JudgeSettings = JudgeSettings()
 
     def check(self) -> None:
         """ValueError, one line, for a value out of its range and for settings that contradict each other."""

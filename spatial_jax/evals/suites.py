@@ -11,9 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spatial_jax.evals.results import align
-
-JUDGED_BEYOND = 0.025  # EASI scores a benchmark again with a judge where more than this is not read
+from spatial_jax.evals.results import align, judged_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,13 +103,6 @@ def _value(member: Member, result: Mapping[str, Any] | None) -> float | None:
     return None if value is None or math.isnan(float(value)) else 100 * float(value)
 
 
-def unread(result: Mapping[str, Any]) -> float:
-    """The share of a result's responses that nothing was read of."""
-    rows = [row for row in result["families"].values() if row.get("unparsed") is not None]
-    count = sum(row["n"] for row in rows)
-    return sum(row["n"] * row["unparsed"] for row in rows) / count if count else 0.0
-
-
 def suite_text(name: str, results: Sequence[Mapping[str, Any]], absent: Mapping[str, str] | None = None) -> str:
     """A row a model in the leaderboard's order, the protocol of every column, and what is missing or not complete.
     `absent`: benchmark -> why it was not run. ValueError where no result is of the suite.
@@ -150,11 +141,8 @@ def _remarks(suite: Suite, model: str, own: Mapping[str, Mapping[str, Any]], abs
             lines.append(f"  {model}: {member.column} is scored {result.get('scoring')}, the suite is {suite.scoring}")
         if result.get("complete") is False:
             lines.append(f"  {model}: {member.column} is not complete: {'; '.join(result['files']['why'])}")
-        if unread(result) > JUDGED_BEYOND:
-            lines.append(
-                f"  {model}: {member.column}: {100 * unread(result):.1f} % is not read; beyond"
-                f" {100 * JUDGED_BEYOND:g} % the leaderboard scores again with a judge, here rules alone have read"
-            )
+        judged = judged_text(result)
+        lines += [f"  {model}: {member.column}: {judged}"] if judged else []
     return lines
 
 

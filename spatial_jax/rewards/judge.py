@@ -64,6 +64,20 @@ class JudgeConfig:
         return ChatEndpoint(self.endpoint, self.model, self.api_key_variable, "judge")
 
 
+def described_judge(
+    endpoint: str, model: str, key_variable: str = "", cache: str = "", *, timeout: float = 20.0, where: str = ""
+) -> JudgeConfig | None:
+    """The judge that settings describe, None without an endpoint; `where`: what their names begin with in messages.
+    ValueError where they describe half of one.
+    """
+    if endpoint:
+        return JudgeConfig(endpoint, model, api_key_variable=key_variable, timeout=timeout, cache=cache)
+    for name, given in (("model", model), ("key_variable", key_variable)):
+        if given:
+            raise ValueError(f"{where}{name} is set, but {where}endpoint is not")
+    return None
+
+
 class VerdictCache:
     """Verdicts by key, in memory and in a SQLite file that several threads and processes may share. A file that is
     full or locked costs its further verdicts, not the run: they stay in memory, and that is said once.

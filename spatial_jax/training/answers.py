@@ -24,6 +24,7 @@ from spatial_jax.forms import get_form
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
+from spatial_jax.rewards.judge import described_judge
 from spatial_jax.rewards.rule import Answer, RewardRule, reward_spec, score_answers
 from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rollout.answerer import Answerer, Drawing, answer_text, sampling_for
@@ -145,16 +146,12 @@ def drawing_environment(setup: Setup, questions: Sequence[EncodedQuestion]) -> D
 
 def judge_config(settings: RewardSettings) -> JudgeConfig | None:
     """The judge that the settings describe; None without one. ValueError where they describe half of one."""
-    if not settings.judge_endpoint:
-        for name in ("judge_model", "judge_key_variable"):
-            if getattr(settings, name):
-                raise ValueError(f"config.reward.{name} is set, but config.reward.judge_endpoint is not")
-        return None
-    return JudgeConfig(
+    return described_judge(
         settings.judge_endpoint,
         settings.judge_model,
-        api_key_variable=settings.judge_key_variable,
-        cache=settings.judge_cache,
+        settings.judge_key_variable,
+        settings.judge_cache,
+        where="config.reward.judge_",
     )
 
 

@@ -91,7 +91,7 @@ def test_items_open_no_picture_outside_their_folder(tmp_path):
 
 
 def test_a_responses_file_brings_no_pictures_of_this_machine():
-    from spatial_jax.evaluate import carried_items
+    from spatial_jax.evals.saved import carried_items
 
     rows = {
         "1": {"item": {"question": "q", "images": ["/etc/passwd", b"png"], "video": "/etc/passwd"}},

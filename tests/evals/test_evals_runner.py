@@ -140,7 +140,7 @@ def test_records_that_name_code_are_left_out(tmp_path, caplog):
     with pytest.raises(ValueError, match=r"no record of split train is left .*name code"):
         load_records([alone], "train")
     judged = question_sets.write(tmp_path / "judged", [question_sets.record(1, reward='{"kind": "judge"}')])
-    with pytest.raises(ValueError, match="ask a judge, and evaluation has none"):
+    with pytest.raises(ValueError, match="ask a judge, and there is none"):
         load_records([judged], "train")
 
 

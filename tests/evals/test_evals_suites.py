@@ -117,7 +117,7 @@ def test_the_row_names_other_scorings_and_what_is_not_read():
     text = suite_text("easi8", [{**result, "complete": False, "files": {"why": ["3 rows lack 'answer'"]}}])
     assert (
         "BLINK is scored official, the suite is vlmevalkit" in text
-        and "10.0 % is not read; beyond 2.5 % the leaderboard" in text
+        and "10.0 % is not read; beyond 2.5 % the EASI leaderboard" in text
     )
     assert "BLINK is not complete: 3 rows lack 'answer'" in text and "VSI-Bench is missing" in text
     assert submission([result], "m")["modelName"] == "local/m"

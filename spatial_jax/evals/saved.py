@@ -1,0 +1,71 @@
+"""Scores of saved responses: any model's answers to a benchmark, or to questions of one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from spatial_jax.data import QuestionRecord
+from spatial_jax.evals.heldout import evaluate_saved
+from spatial_jax.evals.judging import Grader
+from spatial_jax.evals.loading import completeness, load_benchmark
+from spatial_jax.evals.responses import read_responses
+from spatial_jax.evals.scoring import evaluate_responses
+from spatial_jax.forms import get_form
+from spatial_jax.rewards.rule import OWN_REWARD, RewardRule
+
+
+def score_benchmark_file(
+    path: str,
+    benchmark: str,
+    *,
+    data: Sequence[str] = (),
+    limit: int = 0,
+    scoring: str = "official",
+    form: str | None = None,
+    grader: Grader | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(result, items) of a responses file to a benchmark, whose items come with the file or out of `data`. ValueError
+    for a file without responses or of another benchmark.
+    """
+    rows = read_responses(path)
+    if not rows:
+        raise ValueError(f"{path}: holds no response")
+    items, files = carried_items(rows), None
+    if not items:
+        loaded = load_benchmark(benchmark, data, limit)
+        items, files = loaded.items, loaded.files
+    extra = {"model": path, "responses": path}
+    result = evaluate_responses(benchmark, items, rows, scoring=scoring, form=form, extra=extra, grader=grader)
+    return (completeness(result, files) if files else result), items
+
+
+def carried_items(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Items that a responses file brings itself, without what they name on this machine: such a file comes from anyone,
+    and the page would show the files.
+    """
+    items = []
+    for name, row in rows.items():
+        if isinstance(row.get("item"), dict):
+            shown = row["item"].get("images")
+            embedded = [i for i in shown if isinstance(i, bytes)] if isinstance(shown, list) else []
+            items.append({**row["item"], "id": name, "images": embedded, "video": None})
+    return items
+
+
+def score_dataset_file(
+    path: str,
+    name: str,
+    records: Sequence[QuestionRecord],
+    train: Sequence[QuestionRecord] = (),
+    *,
+    form: str | None = None,
+    rule: RewardRule | None = None,
+    grader: Grader | None = None,
+) -> dict[str, Any]:
+    """The result of a responses file to questions of one's own, by their own rewards under `rule`, or in a response
+    form; with their blind priors where `train` has records.
+    """
+    chosen = rule or (RewardRule(get_form(form).format) if form else OWN_REWARD)
+    extra = {"model": path, "responses": path}
+    return evaluate_saved(name, records, read_responses(path), train, rule=chosen, extra=extra, grader=grader)
