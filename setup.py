@@ -4,9 +4,24 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+# The compiler for NVIDIA's cards, for machines without one. There are wheels for Linux alone.
+GPU_COMPILER = [
+    f"{name}; sys_platform == 'linux'"
+    for name in (
+        "jax-cuda12-plugin>=0.10,<0.11",
+        "jax-cuda12-pjrt>=0.10,<0.11",
+        "nvidia-cuda-nvcc-cu12>=12.6",
+        "nvidia-cuda-runtime-cu12>=12.6",
+    )
+]
+
 EXTRAS = {
     "tpu": ["jax[tpu]>=0.10,<0.11"],
     "cuda": ["jax[cuda12]>=0.10,<0.11"],
+    # launch/plan.py --topology=h100:1; programs with prompts from 512 tokens on take cuDNN (1.3 GB with cuBLAS).
+    "plan-gpu": [*GPU_COMPILER, "nvidia-cudnn-cu12>=9.8", "nvidia-cublas-cu12>=12.6"],
+    # Beside "test": what the suite compiles for a GPU takes no cuDNN.
+    "test-gpu": GPU_COMPILER,
     # Offline annotation (PyTorch) and the pictures the quickstart learns from.
     "prep": [
         "torch>=2.4",

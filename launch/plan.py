@@ -5,8 +5,9 @@ r"""Will this run compile, fit and be worth its price on that TPU? Asked of the 
     python launch/plan.py --config=... --topology=v5e:8x8 --search      ranks mesh shapes and micro-batches
     python launch/plan.py --proofs                                      re-makes benchmarks/results/plans/
 
-Compiles the programs of the recipe on shapes alone (libtpu must be installed; cpu:8 and gpu:1 need none) and tells
-memory, FLOPs, collectives and roofline times of each. Exit code 1: does not fit; the nearest configuration that does is
+Compiles the programs of the recipe on shapes alone (for TPUs libtpu must be installed, for cards of NVIDIA the extra
+plan-gpu; cpu:8 and gpu:1 need none) and tells memory, FLOPs, collectives and roofline times of each, of cards also
+kernels and copies. Exit code 1: does not fit; the nearest configuration that does is
 named.
 """
 
@@ -30,7 +31,10 @@ _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "recipe, e.g. configs/li2025_qwen2_5_vl_7b.py", lock_config=True
 )
 _TOPOLOGY = flags.DEFINE_string(
-    "topology", "v5p:4x4x4", "chip and shape, e.g. v5e:8x8, v5p:4x4x4, tpu7x:2x2x4, cpu:8, gpu:1"
+    "topology",
+    "v5p:4x4x4",
+    "chip and shape, e.g. v5e:8x8, v5p:4x4x4, tpu7x:2x2x4; cards of one host: a100:8, h100:1, h200:8, b200:8,"
+    " rtx4090:1; the machine's own: cpu:8, gpu:1",
 )
 _MODEL = flags.DEFINE_string(
     "model",
@@ -121,11 +125,14 @@ def save(record: dict[str, Any], out: Path) -> None:
 
 def prepare(arguments: list[str]) -> None:
     """The environment of a compile-only process, before jax is imported."""
-    from launch.xla_flags import environment
+    from launch.xla_flags import CARDS, compile_only_card, environment
 
     given = next((a.split("=", 1)[1] for a in arguments if a.startswith("--topology=")), "v5p")
     family, _, count = given.partition(":")
-    tpu = family not in ("cpu", "gpu")
+    card = family in CARDS
+    tpu = not card and family not in ("cpu", "gpu")
+    if card:
+        os.environ.update(compile_only_card(os.environ))
     if family == "cpu" and count.isdigit():
         os.environ.update(environment("cpu", int(count), os.environ))
     if tpu:

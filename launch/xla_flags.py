@@ -45,6 +45,14 @@ GPU = {
         "overlaps the collectives of several GPUs with compute; nothing changes on one",
     ),
 }
+# For compiling where no card can be timed.
+GPU_UNTIMED = {
+    "xla_gpu_autotune_level": ("0", "tuning runs the candidates"),
+    "xla_gpu_enable_triton_gemm": (
+        "false",
+        "untuned, the compiler refuses some float32 products; all of them are cuBLAS' then, one kernel each",
+    ),
+}
 GPU_ENVIRONMENT = {
     "XLA_PYTHON_CLIENT_MEM_FRACTION": (
         "0.92",
@@ -66,6 +74,8 @@ CPU = {
 # all-to-alls on the three others). NPROC sets the pool's size.
 CPU_THREADS_A_DEVICE = 8
 PLATFORMS = ("tpu", "gpu", "cpu")
+# Cards that `launch/plan.py` compiles for.
+CARDS = ("a100", "h100", "h200", "b200", "rtx4090")
 
 
 def environment(
@@ -95,6 +105,13 @@ def environment(
         )
         return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _join(kept, CPU | count), **threads}
     raise ValueError(f"platform {platform!r} is unknown; use one of {', '.join(PLATFORMS)}")
+
+
+def compile_only_card(inherited: Mapping[str, str]) -> dict[str, str]:
+    """Variables of a process that compiles for a card which is not there: the machine's own devices are not looked
+    for.
+    """
+    return {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": _join(inherited.get("XLA_FLAGS", ""), GPU | GPU_UNTIMED)}
 
 
 def _join(given: str, flags: Mapping[str, tuple[str, str]]) -> str:

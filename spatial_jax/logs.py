@@ -35,10 +35,12 @@ def log_to_console(unraised: tuple[type[BaseException], ...] = ()) -> None:
 
 
 def skip_missing_chips() -> None:
-    """Without it, an installed libtpu looks for a TPU on machines that have none, and writes half a screen about it.
-    What JAX_PLATFORMS says stands; where jax is imported already, it is too late to say anything.
+    """Without it, an installed libtpu looks for a TPU on machines that have none, and the compiler for GPUs for a
+    driver, and both write half a screen about it. What JAX_PLATFORMS says stands; where jax is imported already, it is
+    too late to say anything.
     """
     told = "jax" in sys.modules or "JAX_PLATFORMS" in os.environ or any(name.startswith("TPU_") for name in os.environ)
-    if told or importlib.util.find_spec("libtpu") is None or any(map(glob.glob, (*_TPU, *_GPU))):
+    installed = any(importlib.util.find_spec(name) for name in ("libtpu", "jax_cuda12_plugin"))
+    if told or not installed or any(map(glob.glob, (*_TPU, *_GPU))):
         return
     os.environ["JAX_PLATFORMS"] = "cpu"

@@ -7,6 +7,9 @@ import math
 
 import jax
 
+from launch.planning import gpus
+from launch.xla_flags import GPU_ENVIRONMENT
+
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
@@ -22,6 +25,8 @@ class Chip:
 
 
 GIB = 2.0**30
+# What launch/ lets JAX take of a GPU (XLA_PYTHON_CLIENT_MEM_FRACTION).
+USED = float(GPU_ENVIRONMENT["XLA_PYTHON_CLIENT_MEM_FRACTION"][0])
 # docs.cloud.google.com/tpu/docs: the tables of v4, v5e, v5p, v6e and tpu7x, read in November 2026.
 # HBM is what the compiler leaves to programs, a little under the nominal size.
 CHIPS = {
@@ -32,6 +37,13 @@ CHIPS = {
     "tpu7x": Chip(2307e12, 188.0 * GIB, 7380e9, 600e9, devices=2),
     "cpu": Chip(None, None, None, None),
     "gpu": Chip(None, None, None, None),
+    # NVIDIA's data sheets of A100 80GB SXM, H100 SXM, H200 SXM, B200 (HGX) and the RTX 4090, read in November 2026;
+    # links: NVLink, half of its bidirectional rate, PCIe 4.0 x16 for the last.
+    "a100": Chip(312e12, gpus.CARDS["a100"].memory * USED, 2039e9, 300e9),
+    "h100": Chip(989e12, gpus.CARDS["h100"].memory * USED, 3350e9, 450e9),
+    "h200": Chip(989e12, gpus.CARDS["h200"].memory * USED, 4800e9, 450e9),
+    "b200": Chip(2250e12, gpus.CARDS["b200"].memory * USED, 8000e9, 900e9),
+    "rtx4090": Chip(165e12, gpus.CARDS["rtx4090"].memory * USED, 1008e9, 32e9),
 }
 
 
@@ -48,7 +60,8 @@ class Topology:
         family, _, shape = text.partition(":")
         if family not in CHIPS:
             raise ValueError(
-                f"--topology={text}: unknown chip {family!r}; use one of {', '.join(CHIPS)}, e.g. v5p:4x4x4 or cpu:8"
+                f"--topology={text}: unknown chip {family!r}; use one of {', '.join(CHIPS)}, e.g. v5p:4x4x4, h100:8 or"
+                " cpu:8"
             )
         try:
             sizes = tuple(int(n) for n in (shape or "1").split("x"))
@@ -56,6 +69,8 @@ class Topology:
             sizes = ()
         if not sizes or min(sizes) < 1:
             raise ValueError(f"--topology={text}: {shape!r} is not a shape like 4x4x4")
+        if family in gpus.CARDS and (len(sizes) > 1 or sizes[0] > gpus.HOST):
+            raise ValueError(f"--topology={text}: cards are those of one host, 1 to {gpus.HOST}, e.g. {family}:8")
         return cls(family, sizes)
 
     @property
@@ -68,11 +83,26 @@ class Topology:
 
     @property
     def is_tpu(self) -> bool:
-        return self.family not in ("cpu", "gpu")
+        return self.platform == "tpu"
+
+    @property
+    def platform(self) -> str:
+        """tpu, gpu or cpu, as attention's choice of kernels names them."""
+        return "gpu" if self.is_card else self.family if self.family in ("cpu", "gpu") else "tpu"
+
+    @property
+    def is_card(self) -> bool:
+        """Whether it is compiled for a GPU that need not be there."""
+        return self.family in gpus.CARDS
+
+    @property
+    def lowering(self) -> tuple[str, ...] | None:
+        """What `jax.stages.Traced.lower` is told; None: the machine's own."""
+        return ("tpu",) if self.is_tpu else ("cuda",) if self.is_card else None
 
     def devices(self) -> list[jax.Device]:
-        """Compile-only devices of a TPU; the machine's own otherwise. RuntimeError when there are not enough or libtpu
-        is missing.
+        """Compile-only devices of a TPU or of a named card; the machine's own otherwise. RuntimeError when there are
+        not enough or the compiler is missing.
         """
         if self.is_tpu:
             from jax.experimental import topologies
@@ -86,6 +116,8 @@ class Topology:
                     f"no TPU compiler for {name}: {first}; is libtpu installed (constraints.txt) and is it a real"
                     " topology?"
                 ) from error
+        if self.is_card:
+            return gpus.devices(self.family, self.chips)
         devices = jax.devices(self.family)
         if len(devices) < self.chips:
             raise RuntimeError(

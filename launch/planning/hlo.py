@@ -28,7 +28,7 @@ _HEAD = re.compile(r"^(?:ENTRY )?%?([\w.\-]+) \(.*\{$")
 _END = re.compile(r'^\}(, execution_thread="\w+")?\s*$')  # of a computation; those of a sparse core name their thread
 _SHAPE = re.compile(r"(\w+)\[([\d,]*)\]")
 _OP = re.compile(r"= (.*?) (" + "|".join(KINDS) + r")(-start)?\(")
-_CALLED = re.compile(
+CALLED = re.compile(
     r"(?:calls|to_apply|body|condition|branch_computations|called_computations)=\{?((?:%[\w.\-]+(?:, )?)+)\}?"
 )
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
@@ -53,7 +53,7 @@ class Collective:
 
 def collectives(text: str) -> list[Collective]:
     """All of them, with the rounds of the loops around them (1 where the compiler does not know the number)."""
-    bodies, entry = _computations(text)
+    bodies, entry = computations(text)
     if not entry:
         raise RuntimeError(
             "the compiler's text of the program has no ENTRY computation: its collectives cannot be read"
@@ -63,8 +63,8 @@ def collectives(text: str) -> list[Collective]:
     def visit(name: str, factor: float) -> None:
         times[name] += factor
         for line in bodies[name]:
-            inner = factor * (_trips(line, bodies) if " while(" in line else 1)
-            for called in _CALLED.finditer(line):
+            inner = factor * (trips(line, bodies) if " while(" in line else 1)
+            for called in CALLED.finditer(line):
                 for target in called.group(1).replace("%", "").split(", "):
                     if target in bodies:
                         visit(target, inner)
@@ -99,16 +99,18 @@ def collectives(text: str) -> list[Collective]:
     return found
 
 
-def _trips(line: str, bodies: Mapping[str, list[str]]) -> int:
+def trips(line: str, bodies: Mapping[str, list[str]], unknown: int = 1) -> int:
     """Rounds of a while loop: as the compiler notes them, else the constant that its whole condition is a comparison
-    with (a scan's); 1 where neither tells, as of decoding, which may stop at any token.
+    with (a scan's); `unknown` where neither tells, as of decoding, which may stop at any token.
     """
     if noted := _TRIPS.search(line):
         return int(noted.group(1))
     condition = _CONDITION.search(line)
     lines = bodies.get(condition.group(1), []) if condition else []
     bounds = [int(bound.group(1)) for text in lines if (bound := _BOUND.search(text))]
-    return bounds[0] if len(bounds) == 1 and any("ROOT" in text and "direction=LT" in text for text in lines) else 1
+    return (
+        bounds[0] if len(bounds) == 1 and any("ROOT" in text and "direction=LT" in text for text in lines) else unknown
+    )
 
 
 def kernel_calls(text: str) -> int:
@@ -138,7 +140,8 @@ def axes_of(group: int, mesh: Mapping[str, int]) -> str:
     return f"groups of {group}" if group else "neighbours"
 
 
-def _computations(text: str) -> tuple[dict[str, list[str]], str]:
+def computations(text: str) -> tuple[dict[str, list[str]], str]:
+    """(lines of each computation by its name, the entry's name; empty where there is none)."""
     bodies: dict[str, list[str]] = {}
     entry, current = "", None
     for line in text.splitlines():
@@ -151,6 +154,11 @@ def _computations(text: str) -> tuple[dict[str, list[str]], str]:
         elif current is not None:
             current.append(line)
     return bodies, entry
+
+
+def shape_bytes(text: str) -> float:
+    """Bytes of all arrays that a shape names, a tuple's together."""
+    return sum(_size(*one) for one in _SHAPE.findall(text))
 
 
 def _size(kind: str, dims: str) -> float:

@@ -8,8 +8,9 @@ from typing import Any
 
 import jax
 
-from launch.planning import counting, hlo
+from launch.planning import counting, gpus, hlo
 from launch.planning.chips import GIB, Topology
+from launch.planning.kernels import launches
 from spatial_jax.metrics.flops import GroupTokens, forward_flops, model_shape, training_flops
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.training.abstract import Program, Work, picture_grid, typical_prompt
@@ -21,7 +22,9 @@ class Measured:
     """Numbers are those of one call on one device, unless named otherwise. `resident_gib`: arrays that stay on the
     device beside the program's own (moments while gradients are computed, the reference while sampling); `total_gib` is
     what must fit. `model_ratio`: FLOPs over the model's own (no padding, no recomputation), None where there is nothing
-    to compare with. Seconds are rooflines.
+    to compare with. Seconds are rooflines. Of cards, `launches`: kernels of a call, `loops`: (depth, rounds, kernels a
+    round), rounds None where the compiler does not know them, `moved_gib`: what kernels write that only copy, slice or
+    convert, `largest_move`.
     """
 
     program: str
@@ -40,6 +43,10 @@ class Measured:
     kernels: dict[str, float]
     seconds: dict[str, float]
     compile_seconds: float
+    launches: float = 0.0
+    loops: list[tuple[int, int | None, float]] = dataclasses.field(default_factory=list)
+    moved_gib: float = 0.0
+    largest_move: str = ""
 
     @property
     def bound(self) -> float:
@@ -50,9 +57,11 @@ class Measured:
 def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> Measured:
     """Compiles the program and reads it."""
     began, mesh = time.monotonic(), program.mesh
-    traced = program.trace()
+    if topology.is_card and mesh is None:
+        program = dataclasses.replace(program, arguments=gpus.place_on(program.arguments, topology.devices()[0]))
+    traced = traced_program(program, topology)
     done = counting.count(traced.jaxpr, lambda kernel, q, k: visible_pairs(program, q, k))
-    compiled = traced.lower(lowering_platforms=("tpu",) if topology.is_tpu else None).compile()
+    compiled = traced.lower(lowering_platforms=topology.lowering).compile()
     seconds = time.monotonic() - began
     memory, text = compiled.memory_analysis(), compiled.as_text()
     devices = 1 if mesh is None else mesh.size
@@ -85,7 +94,29 @@ def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> M
         {name: runs / devices for name, runs in done.kernels.items()},
         roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found),
         round(seconds, 1),
+        **(launched(text) if topology.is_card else {}),
     )
+
+
+def traced_program(program: Program, topology: Topology) -> Any:
+    """The program traced. RuntimeError, one line, where it takes cuDNN's attention and there is no cuDNN to ask."""
+    try:
+        return program.trace()
+    except RuntimeError as error:
+        if topology.is_card and "cudnn" in str(error).lower():
+            raise RuntimeError(f"{program.name} takes cuDNN, which is not installed: {gpus.INSTALL}") from error
+        raise
+
+
+def launched(text: str) -> dict[str, Any]:
+    """What a card's program launches, as fields of `Measured`."""
+    found = launches(text)
+    return {
+        "launches": found.kernels,
+        "loops": [(loop.depth, loop.turns, loop.kernels) for loop in found.loops],
+        "moved_gib": found.moved / GIB,
+        "largest_move": f"{found.largest[0][1]} x {found.largest[0][2]:.0f}" if found.largest else "",
+    }
 
 
 def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo.Collective]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from launch.planning import gpus
 from launch.planning.chips import Topology
 from launch.planning.measure import Measured
 from spatial_jax.training.abstract import Work
@@ -53,9 +54,8 @@ def plan_facts(config: str, model: str, topology: Topology, setup: Setup, work: 
 
 def compilers(topology: Topology) -> dict[str, str]:
     """Versions of what compiles."""
-    return {
-        name: importlib.metadata.version(name) for name in ("jax", "jaxlib", *(["libtpu"] if topology.is_tpu else []))
-    }
+    names = ("jax", "jaxlib", *(["libtpu"] if topology.is_tpu else []))
+    return {name: importlib.metadata.version(name) for name in names} | (gpus.versions() if topology.is_card else {})
 
 
 def plan_record(
@@ -95,6 +95,21 @@ def plan_record(
         if price is not None:
             record["step"]["cost_of_1000_steps_at_half_rate"] = 1000 * bound / ATTAINED / 3600 * topology.chips * price
     return record
+
+
+def card_work(program: dict[str, Any]) -> str:
+    """Kernels of a call on a card, its heaviest loops, and what only moves data; of the fields of `Measured`."""
+    loops = sorted(program["loops"], key=lambda loop: -loop[2] * (loop[1] or 1))[:3]
+    text = f"{program['launches']:,.0f} kernels"
+    if loops:
+        rounds = (f"{turns or '?'} rounds of {kernels:,.0f}" for _, turns, kernels in loops)
+        text += f" (loops: {', '.join(rounds)})"
+    if program["moved_gib"] >= 0.001:
+        text += (
+            f"; kernels that only copy or convert write {program['moved_gib']:.2f} GiB, most of it"
+            f" {program['largest_move']}"
+        )
+    return text
 
 
 def mesh_advice(setup: Setup) -> str:
@@ -156,6 +171,8 @@ def plan_text(record: dict[str, Any]) -> str:
             lines.append(
                 f"  {name}: {kind} " + ", ".join(f"{size / 1e9:.2f} GB over {axis}" for axis, size in axes.items())
             )
+        if m.get("launches"):
+            lines.append(f"  {name}: {card_work(m)}")
         if m["kernels"]:
             lines.append(
                 f"  {name}: kernels " + ", ".join(f"{kernel} x {runs:.0f}" for kernel, runs in m["kernels"].items())

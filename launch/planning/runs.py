@@ -151,7 +151,7 @@ def _plan(
 ) -> dict[str, Any]:
     name, setup, work = setup_of(request)
     facts = plan_facts(request.file, name, request.topology, setup, work)
-    with target_platform("tpu" if request.topology.is_tpu else request.topology.family):
+    with target_platform(request.topology.platform):
         everything = programs_of(setup, work)
         if unknown := set(request.programs) - {p.name for p in everything}:
             raise ValueError(

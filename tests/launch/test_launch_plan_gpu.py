@@ -1,0 +1,111 @@
+"""Plans for GPUs without a GPU: kernels read from text, faults in one line, and true programs compiled for a card."""
+
+import importlib.metadata
+import os
+import subprocess
+import sys
+
+import pytest
+
+from launch.planning import gpus, kernels
+from launch.planning.chips import CHIPS, Topology
+from launch.xla_flags import CARDS
+
+HLO = """HloModule m
+%fused_slice (p: bf16[4,8,16], i: s32[]) -> bf16[8,16] {
+  %p = bf16[4,8,16]{2,1,0} parameter(0)
+  %i = s32[] parameter(1)
+  %zero = s32[] constant(0)
+  %less = pred[] compare(%i, %zero), direction=LT
+  %cut = bf16[1,8,16]{2,1,0} dynamic-slice(%p, %i, %zero, %zero), dynamic_slice_sizes={1,8,16}
+  ROOT %b = bf16[8,16]{1,0} bitcast(%cut)
+}
+%fused_add (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  ROOT %a = f32[8]{0} add(%p, %p)
+}
+%inner (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  ROOT %one = f32[8]{0} fusion(%p), kind=kLoop, calls=%fused_add
+}
+%cond (p: f32[8]) -> pred[] {
+  ROOT %t = pred[] constant(true)
+}
+%body (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  %w = bf16[8,16]{1,0} fusion(%p), kind=kLoop, calls=%fused_slice
+  %mm = f32[8]{0} custom-call(%w), custom_call_target="__cublas$gemm"
+  ROOT %loop = f32[8]{0} while(%mm), condition=%cond, body=%inner, backend_config={"known_trip_count":{"n":"5"}}
+}
+%recorded (p: f32[8]) -> f32[8] {
+  %p = f32[8]{0} parameter(0)
+  %c = f32[8]{0} copy(%p)
+  ROOT %one = f32[8]{0} fusion(%c), kind=kLoop, calls=%fused_add
+}
+ENTRY %main (a: f32[8]) -> f32[8] {
+  %a = f32[8]{0} parameter(0)
+  %w = f32[8]{0} while(%a), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"3"}}
+  %r = f32[8]{0} call(%w), to_apply=%recorded
+  ROOT %until = f32[8]{0} while(%r), condition=%cond, body=%inner
+}
+"""
+
+
+def test_kernels_are_counted_as_often_as_they_are_launched():
+    """A loop of three rounds with a slice, a product and five rounds of one kernel; a call of two; a loop without a
+    known end once.
+    """
+    found = kernels.launches(HLO)
+    assert found.kernels == 3 * (2 + 5) + 2 + 1
+    assert [(loop.depth, loop.turns, loop.kernels) for loop in found.loops] == [(0, 3, 7), (1, 5, 1), (0, None, 1)]
+    assert found.moved == 3 * 8 * 16 * 2 + 8 * 4  # the slice of a stacked weight and the copy; the sum is work
+    assert found.largest[0][1:] == ("bf16[8,16]", 3)
+    with pytest.raises(RuntimeError, match="no ENTRY"):
+        kernels.launches("HloModule m\n")
+
+
+@pytest.mark.parametrize("text", ["h100:2x2", "h200:9", "rtx4090:0", "h300:1"])
+def test_a_wrong_card_is_told_in_one_line(text):
+    with pytest.raises(ValueError, match=f"--topology={text}: ") as raised:
+        Topology.parse(text)
+    assert "\n" not in str(raised.value)
+
+
+def test_every_card_has_its_rates():
+    assert set(CARDS) == set(gpus.CARDS) <= set(CHIPS)
+    for name, card in gpus.CARDS.items():
+        topology = Topology.parse(f"{name}:1")
+        assert (topology.platform, topology.lowering, topology.is_tpu) == ("gpu", ("cuda",), False)
+        assert CHIPS[name].hbm < card.memory and CHIPS[name].hbm_rate == pytest.approx(card.bandwidth, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("versions", "told"),
+    [
+        ({}, r"plans for GPUs need jax-cuda12-plugin, jax-cuda12-pjrt, nvidia.*plan-gpu\]"),
+        ({"jax-cuda12-plugin": "0.9.1"}, r"jax-cuda12-plugin 0.9.1 beside jaxlib .*plan-gpu\]"),
+    ],
+)
+def test_a_missing_or_other_plugin_is_told_in_one_line(monkeypatch, versions, told):
+    jaxlib = importlib.metadata.version("jaxlib")
+    if versions:
+        versions = dict.fromkeys(gpus.PACKAGES, jaxlib) | versions
+    monkeypatch.setattr(gpus, "versions", lambda: versions)
+    with pytest.raises(RuntimeError, match=told):
+        gpus.devices("h100", 1)
+
+
+def test_a_tiny_run_is_planned_for_cards_that_are_not_there(tmp_path):
+    """In a process of its own, since the compiler for GPUs stays registered: one card, all programs of a step."""
+    missing = [name for name in gpus.PACKAGES if name not in gpus.versions()]
+    if missing:
+        pytest.skip(f"{', '.join(missing)} not installed: {gpus.INSTALL}")
+    command = [
+        *(sys.executable, "launch/plan.py", "--config=configs/debug_cpu.py", "--topology=h200:1"),
+        *("--model=configs/quickstart_policy", f"--out={tmp_path}/plan.json", "--layers=1"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "XLA_FLAGS": ""})
+    assert done.returncode == 0, done.stderr
+    for program in ("update", "apply", "logprobs", "prefill", "decode"):
+        assert f"  {program}: " in done.stdout
+    assert "FITS" in done.stdout and "kernels (loops: ? rounds of" in done.stdout
