@@ -24,7 +24,7 @@ from data_prep.inspect.records import (
     split_cards,
     split_chip,
 )
-from spatial_jax.data.records import QuestionRecord, SceneObject, SceneRecord, resolve_text
+from spatial_jax.data.records import QuestionRecord, SceneObject, SceneRecord, as_stored
 from spatial_jax.pages import (
     Box,
     Child,
@@ -113,7 +113,7 @@ def _drawn(families: Mapping[str, Sequence[tuple[Any, ...]]], limit: int, seed: 
 
 
 def _shown(text: str) -> str:
-    return resolve_text(text, 1.0, 1.0)
+    return as_stored(text)
 
 
 def _question_text(q: QuestionRecord) -> str:

@@ -30,8 +30,9 @@ class Asking:
     and the text after them; areas in pixels: of a picture, and of a video's frame (of the whole clip for Qwen3-VL);
     `frames` and `fps` of a video as in PromptStyle.
 
-    How answers were paid: `format` where it is not the prompt mode's own, `format_weight` and `truncated_reward` as in
-    rewards' RewardRule (None: not known), `user_function` the name of a run's own reward, which no export carries.
+    How answers were paid: `format` where it is not the prompt mode's own, `format_weight`, `truncated_reward` and
+    `gate` as in rewards' RewardRule (None: not known), `user_function` the name of a run's own reward, which no export
+    carries.
     """
 
     prompt_mode: str
@@ -49,6 +50,7 @@ class Asking:
     format: str | None = None
     format_weight: float | None = None
     truncated_reward: float | None = None
+    gate: float | None = None
     user_function: str | None = None
 
     def describe(self, name: str) -> str:
@@ -89,7 +91,7 @@ def read_asking(directory: str | Path) -> Asking | None:
         problem = f"position_rule {stated['position_rule']!r} is not one of {', '.join(POSITION_RULES)}"
     if not isinstance(stated.get("system"), (str, type(None))):
         problem = f"system must be a text or null, not {stated['system']!r}"
-    for key in ("format_weight", "truncated_reward"):
+    for key in ("format_weight", "truncated_reward", "gate"):
         value = stated.get(key)
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             problem = f"{key} must be a number or null, not {value!r}"

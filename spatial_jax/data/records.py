@@ -6,8 +6,8 @@ TFDS-format ArrayRecord; `scene_features()` and `question_features()` give the T
 `from_example` convert.
 
 Coordinates inside a question's texts are written in pixels of the stored picture as `{x:12.5}` or `{y:7}` (`{x.1:12.5}`
-keeps one decimal); `resolve` turns them into pixels of the resized picture that the model sees, so boxes, points and
-intrinsics always match it.
+keeps one decimal; `{x@2:12.5}` is of the second picture, else of the first); `resolve` turns them into pixels of the
+resized picture that the model sees, so boxes, points and intrinsics always match it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ QUESTION_TYPES = ("mcq", "number", "box", "point", "order", "word", "direction",
 CODE_REWARDS = ("user",)  # reward kinds that run a file: the command line and the config name them, never a record
 DEPTH_FLAGS = ("metric", "relative", "none")
 
-_COORDINATE = re.compile(r"\{([xy])(?:\.(\d))?:(-?\d+(?:\.\d+)?)\}")
+_COORDINATE = re.compile(r"\{([xy])(?:\.(\d))?(?:@(\d{1,4}))?:(-?\d+(?:\.\d+)?)\}")
 
 
 class JsonFields:
@@ -209,42 +209,54 @@ def _is_turn(turn: Any) -> bool:
     return isinstance(turn, dict) and turn.get("role") in ("user", "assistant") and isinstance(turn.get("content"), str)
 
 
-def coordinate(axis: str, value: float, decimals: int = 0) -> str:
-    """Placeholder for a coordinate along `axis` ("x" or "y"), pixels of the stored picture."""
-    mark = f"{axis}.{decimals}" if decimals else axis
+def coordinate(axis: str, value: float, decimals: int = 0, picture: int = 1) -> str:
+    """Placeholder for a coordinate along `axis` ("x" or "y"), pixels of the stored picture of that number."""
+    mark = (f"{axis}.{decimals}" if decimals else axis) + (f"@{picture}" if picture > 1 else "")
     return "{" + f"{mark}:{value:.3f}" + "}"
 
 
 def coordinate_like(text: str) -> bool:
     """Whether a text holds what would be replaced by `resolve_text`, or nearly."""
-    return re.search(r"\{[xy](\.\d)?:", text) is not None
+    return re.search(r"\{[xy](\.\d)?(@\d+)?:", text) is not None
 
 
-def resolve_text(text: str, scale_x: float, scale_y: float) -> str:
-    """Replaces coordinate placeholders by numbers in the resized picture (multiplied by the scales, rounded)."""
+def resolve_text(text: str, scale_x: float, scale_y: float, *others: tuple[float, float]) -> str:
+    """Replaces coordinate placeholders by numbers in the resized picture (multiplied by the scales, rounded); `others`:
+    (x, y) scales of the pictures after the first. ValueError for a coordinate of a picture without scales.
+    """
+    scales = ((scale_x, scale_y), *others)
 
     def replace(match: re.Match[str]) -> str:
-        value = float(match.group(3)) * (scale_x if match.group(1) == "x" else scale_y)
+        number = int(match.group(3) or 1)
+        if not 1 <= number <= len(scales):
+            raise ValueError(f"{match.group()} is of picture {number}; there are {len(scales)}")
+        value = float(match.group(4)) * scales[number - 1]["xy".index(match.group(1))]
         decimals = int(match.group(2) or 0)
         return f"{value:.{decimals}f}" if decimals else str(int(np.floor(value + 0.5)))
 
     return _COORDINATE.sub(replace, text)
 
 
+def as_stored(text: str) -> str:
+    """The text with every coordinate in pixels of its stored picture, for pages."""
+    numbers = [int(found.group(3) or 1) for found in _COORDINATE.finditer(text)]
+    return resolve_text(text, 1.0, 1.0, *[(1.0, 1.0)] * max(numbers, default=1))
+
+
 def resolve(record: QuestionRecord, model_sizes: list[tuple[int, int]]) -> QuestionRecord:
     """The record in the pixels of the pictures the model sees: `model_sizes` are (width, height) after the processor's
-    resize. Texts refer to the first picture's frame.
+    resize. ValueError for a coordinate of a picture that is not there.
     """
     if not record.images:
         return record
-    scale_x = model_sizes[0][0] / record.widths[0]
-    scale_y = model_sizes[0][1] / record.heights[0]
+    stored = zip(record.widths, record.heights)
+    first, *others = [(seen[0] / width, seen[1] / height) for seen, (width, height) in zip(model_sizes, stored)]
     return dataclasses.replace(
         record,
-        question=resolve_text(record.question, scale_x, scale_y),
-        answer=resolve_text(record.answer, scale_x, scale_y),
-        options=tuple(resolve_text(o, scale_x, scale_y) for o in record.options),
-        meta=resolve_text(record.meta, scale_x, scale_y),
+        question=resolve_text(record.question, *first, *others),
+        answer=resolve_text(record.answer, *first, *others),
+        options=tuple(resolve_text(o, *first, *others) for o in record.options),
+        meta=resolve_text(record.meta, *first, *others),
     )
 
 

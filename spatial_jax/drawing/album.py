@@ -13,14 +13,18 @@ class Album:
     """Pictures are numbered from 1: the given ones of these (width, height) first, then the new ones as they come. A
     drawing is made from the clean original and the merged list, so that what was moved leaves no trace (ViLaSR's code
     draws on the drawn picture). `labels` has every mark's label with its place, which its colour goes by. `fit` gives
-    the nearest size that the model can see, for tools that make pictures of another size.
+    the nearest size that the model can see, for tools that make pictures of another size. `near`: pixels within which
+    every point of a drawing lies where it repeats an earlier one of its kind and label (a line's label is not drawn and
+    does not count); 0: only the same, None: nothing is a repeat.
     """
 
-    def __init__(self, sizes: Sequence[Size], fit: Callable[[Size], Size] = lambda size: size):
+    def __init__(
+        self, sizes: Sequence[Size], fit: Callable[[Size], Size] = lambda size: size, near: float | None = 0.0
+    ):
         self.entries = [Entry(i, (size[0], size[1])) for i, size in enumerate(sizes)]
         self.labels: dict[str, int] = {}
-        self._fit = fit
-        self._seen: set[tuple[object, ...]] = set()
+        self._fit, self._near = fit, near
+        self._seen: dict[tuple[object, ...], list[tuple[float, ...]]] = {}
 
     def draw(self, operations: Sequence[Operation], most: int) -> list[int]:
         """Carries out one turn's operations; the places in `entries` of the new pictures: one for each picture that
@@ -53,10 +57,21 @@ class Album:
         return entry
 
     def _refuse_repeats(self, operations: Sequence[Operation]) -> None:
-        done = set()
+        """DrawingError for a turn of which nothing is new, else its drawings are kept to compare with."""
+        if self._near is None:
+            return
+        done = []
         for o in operations:
             base = self.entries[o.index - 1]
-            done.add((base.original, base.under, o.kind, o.label, o.points))
-        if done <= self._seen:
+            label = o.label if TOOLS[o.kind].shows_label or not self._near else ""
+            done.append(((base.original, base.under, o.kind, label), o.points))
+        if all(self._was_drawn(place, points, self._near) for place, points in done):
             raise DrawingError("the turn draws nothing that was not drawn before")
-        self._seen |= done
+        for place, points in done:
+            self._seen.setdefault(place, []).append(points)
+
+    def _was_drawn(self, place: tuple[object, ...], points: tuple[float, ...], near: float) -> bool:
+        return any(
+            len(before) == len(points) and all(abs(a - b) <= near for a, b in zip(before, points))
+            for before in self._seen.get(place, ())
+        )

@@ -46,7 +46,8 @@ class DrawingEnvironment:
     """Answers the samples of one rollout; see `run_turns`. `pictures`: of each prompt, encoded, in the prompt's order.
     A sample ends when it gives an answer, asks for nothing that can be drawn, repeats itself, or asks for more than
     `most` pictures; it is told when its next reply must be the answer: the `turns`-th, or once there are `most`
-    pictures. `tools`: those that it may call. Nothing is kept between calls: a sample's turns are played again.
+    pictures. `tools`: those that it may call; `near`: see Album. Nothing is kept between calls: a sample's turns
+    are played again.
     """
 
     def __init__(
@@ -58,9 +59,10 @@ class DrawingEnvironment:
         turns: int,
         most: int,
         tools: Sequence[str] = PUBLISHED,
+        near: float | None = 0.0,
     ):
         self.processor, self.prompts, self.turns, self.most = processor, prompts, turns, most
-        self.tools = tools
+        self.tools, self.near = tools, near
         self._encoded, self._clean = pictures, [list[Image.Image]() for _ in prompts]
         self._end = processor.tokenizer.token_id("<|im_end|>")
 
@@ -72,7 +74,9 @@ class DrawingEnvironment:
         index = trajectory.prompt_index
         prompt = self.prompts[index]
         try:
-            album, new, text = answered(said, prompt.model_sizes, self.turns, self.most, self.tools, self._fit)
+            album, new, text = answered(
+                said, prompt.model_sizes, self.turns, self.most, self.tools, self._fit, self.near
+            )
         except DrawingError:
             return None
         drawn = self._drawn(index, album, new)
@@ -82,7 +86,7 @@ class DrawingEnvironment:
         """Every picture that was drawn for the trajectory."""
         index, said = trajectory.prompt_index, self._said(trajectory)
         sizes = self.prompts[index].model_sizes
-        album, _ = played(said[:-1], sizes, self.most, self.tools, self._fit)
+        album, _ = played(said[:-1], sizes, self.most, self.tools, self._fit, self.near)
         return self._drawn(index, album, range(len(sizes), len(album.entries)))
 
     def closed(self, trajectory: Trajectory) -> bool:
@@ -113,11 +117,12 @@ def played(
     most: int,
     tools: Sequence[str] = PUBLISHED,
     fit: Callable[[Size], Size] = lambda size: size,
+    near: float | None = 0.0,
 ) -> tuple[Album, list[int]]:
     """The album after these turns on pictures of these (width, height), and the places of what the last one drew.
     DrawingError as `Album.draw`.
     """
-    album, new = Album(sizes, fit), list[int]()
+    album, new = Album(sizes, fit, near), list[int]()
     for text in said:
         new = album.draw(parse(text, tools), most)
     return album, new
@@ -130,11 +135,12 @@ def answered(
     most: int,
     tools: Sequence[str] = PUBLISHED,
     fit: Callable[[Size], Size] = lambda size: size,
+    near: float | None = 0.0,
 ) -> tuple[Album, list[int], str]:
     """`played` on pictures of these (width, height), with the text of the turn that shows what the last one drew.
     DrawingError likewise.
     """
-    album, new = played(said, sizes, most, tools, fit)
+    album, new = played(said, sizes, most, tools, fit, near)
     last = len(said) + 1 >= turns or len(album.entries) >= most
     return album, new, shown_turn(new[0] + 1, [album.entries[i].size for i in new], last)
 

@@ -1,9 +1,10 @@
 """Operations in a turn's text: fenced JSON lists whose items call tools (ViLaSR, arXiv 2506.09965). Model output is
-data: read by a JSON parser, never evaluated.
+data: read by parsers, never evaluated.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,19 +15,21 @@ from spatial_jax.reading import parse_json
 _FENCE, _CLOSE, _THOUGHT_ENDS = "```json", "```", "</think>"
 # A block of more characters is not read.
 _LONGEST = 100_000
+_LONGEST_LITERAL = 20_000
 
 
 def json_blocks(turn: str) -> list[str]:
-    """Text of every fenced block whose opening line is exactly ```json; one that is not closed goes to the end of the
-    turn, or of the thought it stands in.
+    """Text of every fenced block whose opening line is exactly ```json, to the next line that ends with the fence; one
+    that is not closed goes to the end of the turn, or of the thought it stands in.
     """
     blocks: list[str] = []
     lines: list[str] | None = None
     for line in turn.splitlines():
         if lines is None:
             lines = [] if line.strip() == _FENCE else None
-        elif line.strip() == _CLOSE:
-            blocks.append("\n".join(lines))
+        elif line.rstrip().endswith(_CLOSE):
+            last = line.rstrip().removesuffix(_CLOSE)
+            blocks.append("\n".join([*lines, last] if last.strip() else lines))
             lines = None
         else:
             lines.append(line)
@@ -49,16 +52,30 @@ def released_blocks(text: str) -> list[str]:
 
 
 def read_items(block: str) -> list[Any] | None:
-    """The JSON list in a block (single quotes are accepted, as by the released parser), None where it is none."""
+    """The list in a block: JSON, JSON with single quotes, or a Python literal (the released parser's form, in which a
+    label may hold a quote of the other kind). None where it is none of these.
+    """
     if len(block) > _LONGEST:
         return None
-    for candidate in (block, block.replace("'", '"')):
+    for read in (parse_json, lambda text: parse_json(text.replace("'", '"')), _literal):
         try:
-            items = parse_json(candidate)
+            items = read(block)
         except ValueError:
             continue
         return items if isinstance(items, list) else None
     return None
+
+
+def _literal(text: str) -> Any:
+    """A Python literal, parsed and not run. ValueError for anything else, and for a long one: nesting costs the parser
+    its stack.
+    """
+    if len(text) > _LONGEST_LITERAL:
+        raise ValueError("too long")
+    try:
+        return ast.literal_eval(text.strip())
+    except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
+        raise ValueError("no literal") from error
 
 
 def read_call(item: object, tools: Sequence[str] = PUBLISHED) -> tuple[str, tuple[float, ...]] | None:

@@ -46,6 +46,9 @@ class Tool(Protocol):
     action: str  # what a policy calls it
     example: str  # one item of the JSON list of its call
     does: str  # what it does, in half a sentence that begins with its action
+    shows_label: (
+        bool  # its label is part of what it is; else of two near drawings one may repeat the other under any label
+    )
     marks: bool  # its operations are put onto one new picture together; else each gives a picture of its own
 
     def read(self, item: Mapping[str, Any]) -> tuple[float, ...] | None:

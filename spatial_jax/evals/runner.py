@@ -150,7 +150,7 @@ def reward_kind(record: QuestionRecord) -> str:
 def asked_rule(asking: Asking) -> RewardRule:
     """What a policy's training laid over its records' rewards, and evaluation with it."""
     form = asking.format or get_form(asking.prompt_mode).format
-    return RewardRule(form, asking.format_weight, asking.truncated_reward)
+    return RewardRule(form, asking.format_weight, asking.truncated_reward, asking.gate)
 
 
 def without_pictures(record: QuestionRecord) -> QuestionRecord:

@@ -75,7 +75,13 @@ class Kind:
 # A shorter question can be an ordinary part of an answer ("Left?").
 _MIN_ECHO = 12
 
-COMMON_KEYS: dict[str, Any] = {"format": "none", "format_weight": 0.0, "correct_at": 0.5, "overlong": None}
+COMMON_KEYS: dict[str, Any] = {
+    "format": "none",
+    "format_weight": 0.0,
+    "correct_at": 0.5,
+    "overlong": None,
+    "gate": 0.0,
+}
 
 
 def answer_kind(
@@ -85,7 +91,8 @@ def answer_kind(
     check: Callable[[Record, Spec], Any],
 ) -> Kind:
     """A kind that scores the extracted answer: reward = (1 - format_weight) * accuracy + format_weight * format; under
-    a format of several turns nothing where the accuracy is 0 (ViLaSR's gate: form alone earns nothing). A response
+    a format of several turns nothing where the accuracy is not above `gate` (ViLaSR's threshold beta; at 0 form alone
+    earns nothing). A response
     without an answer has accuracy 0; so has one that only repeats the question, which may list the objects in the true
     order.
     """
@@ -98,7 +105,7 @@ def answer_kind(
         right = accuracy(answer, record, spec, context) if answer is not None else 0.0
         form = float(matches_format(response, spec["format"]))
         weight = float(spec["format_weight"])
-        gate = float(not get_format(spec["format"]).several_turns or right > 0)
+        gate = float(not get_format(spec["format"]).several_turns or right > float(spec["gate"]))
         return Score(gate * ((1.0 - weight) * right + weight * form), right, form)
 
     return Kind(name, keys, score, check)
@@ -123,6 +130,8 @@ def check_common(spec: Spec) -> None:
         raise ValueError(
             f"reward {spec['kind']}: format_weight = {spec['format_weight']!r}; it must lie between 0 and 1"
         )
+    if not 0.0 <= float(spec["gate"]) < 1.0:
+        raise ValueError(f"reward {spec['kind']}: gate = {spec['gate']!r}; it must lie in [0, 1)")
     if spec["format"] == "none" and float(spec["format_weight"]) > 0:
         raise ValueError(
             f"reward {spec['kind']}: format_weight without a format would pay for any text; set format or leave it out"

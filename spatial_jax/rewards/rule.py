@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spatial_jax.data.records import CODE_REWARDS
-from spatial_jax.forms import NO_FORMAT, format_names
+from spatial_jax.forms import NO_FORMAT, format_names, get_format
 from spatial_jax.rewards.base import Judgement
-from spatial_jax.rewards.kinds import has_own_format
+from spatial_jax.rewards.kinds import has_own_format, response_format
 from spatial_jax.rewards.scoring import Outcome, outcome_many, record_spec
 
 
@@ -19,12 +19,14 @@ from spatial_jax.rewards.scoring import Outcome, outcome_many, record_spec
 class RewardRule:
     """What a run lays over the rewards of its records. `format`: the response form's (forms.py); `format_weight`: of
     the form in the reward, None: the record's own; `truncated_reward`: of an answer that the token limit cut off, None:
-    what its text earns; `user`: the spec of the run's own function in every record's place.
+    what its text earns; `gate`: the accuracy that an answer of a policy that draws must exceed to be paid at all, None:
+    the record's own; `user`: the spec of the run's own function in every record's place.
     """
 
     format: str = NO_FORMAT
     format_weight: float | None = None
     truncated_reward: float | None = None
+    gate: float | None = None
     user: Mapping[str, Any] | None = None
 
 
@@ -42,7 +44,7 @@ class Answer:
 
 def stated_rule(stated: Any) -> RewardRule:
     """The rule that a result's JSON states; nothing is laid over where it states none that can be read."""
-    names = ("format", "format_weight", "truncated_reward")
+    names = ("format", "format_weight", "truncated_reward", "gate")
     known = {name: stated[name] for name in names if name in stated} if isinstance(stated, dict) else {}
     return RewardRule(**known) if known.get("format") in format_names() else OWN_REWARD
 
@@ -56,6 +58,8 @@ def reward_spec(record: Mapping[str, Any], rule: RewardRule) -> dict[str, Any]:
         spec["format"] = rule.format
         if rule.format_weight is not None:
             spec["format_weight"] = rule.format_weight
+    if rule.gate is not None and get_format(response_format(spec)).several_turns:
+        spec["gate"] = rule.gate
     return spec
 
 

@@ -18,18 +18,23 @@ from spatial_jax.rollout.types import SamplingParams, Trajectory
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """What a policy that draws may do: replies and pictures at most, tokens of all turns together, its tools."""
+    """What a policy that draws may do: replies and pictures at most, tokens of all turns together, its tools; `near`:
+    pixels within which a drawing repeats another (see Album).
+    """
 
     turns: int
     pictures: int
     tokens: int
     tools: tuple[str, ...]
+    near: float | None = 0.0
 
     def environment(
         self, processor: Processor, prompts: Sequence[EncodedPrompt], pictures: Sequence[Sequence[Any]]
     ) -> DrawingEnvironment:
         """What answers the policy between its turns on these prompts with their pictures."""
-        return DrawingEnvironment(processor, prompts, pictures, turns=self.turns, most=self.pictures, tools=self.tools)
+        return DrawingEnvironment(
+            processor, prompts, pictures, turns=self.turns, most=self.pictures, tools=self.tools, near=self.near
+        )
 
 
 def sampling_for(processor: Processor, **told: Any) -> SamplingParams:

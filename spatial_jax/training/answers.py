@@ -134,14 +134,20 @@ def run_drawing(setup: Setup) -> Drawing:
     """What the run's policy may draw."""
     rollout = setup.run.rollout
     return Drawing(
-        rollout.turns, rollout.max_pictures, rollout.total_tokens, get_form(setup.run.data.prompt_mode).tools
+        rollout.turns,
+        rollout.max_pictures,
+        rollout.total_tokens,
+        get_form(setup.run.data.prompt_mode).tools,
+        rollout.repeat_px,
     )
 
 
 def drawing_environment(setup: Setup, questions: Sequence[EncodedQuestion]) -> DrawingEnvironment:
-    """What answers the policy between its turns on these questions."""
+    """What answers demonstrated turns on these questions: a repeated drawing ends none of them, it is taught as it
+    was brought.
+    """
     prompts, pictures = [q.prompt for q in questions], [q.record.images for q in questions]
-    return run_drawing(setup).environment(setup.processor, prompts, pictures)
+    return dataclasses.replace(run_drawing(setup), near=None).environment(setup.processor, prompts, pictures)
 
 
 def judge_config(settings: RewardSettings) -> JudgeConfig | None:
@@ -204,7 +210,7 @@ def run_rule(run: RunConfig) -> RewardRule:
             "memory_gib": settings.user_memory_gib,
         }
     form = settings.format or get_form(run.data.prompt_mode).format
-    return RewardRule(form, settings.format_weight, settings.truncated_reward, user)
+    return RewardRule(form, settings.format_weight, settings.truncated_reward, settings.gate, user)
 
 
 class AnswerScorer:

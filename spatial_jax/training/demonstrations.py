@@ -83,7 +83,7 @@ def _shown_tokens(
     """Length of what the environment answers to these turns."""
     processor, tools = encoder.processor, get_form(encoder.style.mode).tools
     album, new, text = answered(
-        said, sizes, rollout.turns, rollout.max_pictures, tools, lambda size: processor.model_size(*size)
+        said, sizes, rollout.turns, rollout.max_pictures, tools, lambda size: processor.model_size(*size), None
     )
     side = processor.image_settings.factor
     pads = sum(width * height // side**2 - 1 for width, height in (album.entries[i].size for i in new))

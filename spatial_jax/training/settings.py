@@ -98,6 +98,9 @@ class RolloutSettings:
     # and SFT teaches the turns that records demonstrate
     max_tokens: Whole = 0  # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
     max_pictures: Count = 42  # a sample may come to, those of the question included
+    # A drawing whose every point lies within so many pixels of an earlier one of its kind repeats it, which ends the
+    # sample; 0, as published: only the same one
+    repeat_px: NotNegative = 0.0
     # Sample the next step's answers while this step's are scored: one step old, so algorithm.is_cap must be set
     overlap: bool = False
 
@@ -138,6 +141,8 @@ class RewardSettings:
 
     format: str = ""  # laid over kinds without a format of their own; empty: what the prompt mode asks for
     format_weight: Share = 0.1  # of the form in the reward; the rest is the answer's
+    gate: ShareBelow1 | None = None  # of a policy that draws: an answer must score above it to be paid at all (ViLaSR's
+    # threshold beta, 0 as published); None: as the record says, which is 0
     user_file: str = ""  # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"  # its name in that file
     user_memory_gib: NotNegative = 16.0  # most address space of a process that runs the function; 0: no bound
@@ -317,6 +322,11 @@ class RunConfig:
             raise ValueError(
                 "config.rollout.turns > 1 needs config.data.prompt_mode = 'drawing' and a method that can teach"
                 " turns (sft, grpo), and does not go with rollout.overlap or data.together"
+            )
+        if self.reward.gate is not None and not get_form(self.data.prompt_mode).several_turns:
+            raise ValueError(
+                f"config.reward.gate = {self.reward.gate} is of a policy that draws (config.data.prompt_mode ="
+                " 'drawing'); leave it out"
             )
         least = min(rollout.turns, 2)
         if rollout.total_tokens < least * rollout.max_new_tokens:

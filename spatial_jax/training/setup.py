@@ -109,6 +109,7 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
         format=run.reward.format or None,
         format_weight=run.reward.format_weight,
         truncated_reward=run.reward.truncated_reward,
+        gate=run.reward.gate,
         user_function=run.reward.user_function if run.reward.user_file else None,
         **limits_of(processor),
     )

@@ -8,6 +8,7 @@ from PIL import Image
 
 import data_prep.synthesis.importers.frames as frames_module
 from data_prep.synthesis.importers import KINDS, BadRow, Import, import_records
+from spatial_jax.data.records import resolve
 
 
 def png(size=(32, 24), mode="RGB"):
@@ -111,29 +112,61 @@ def test_synthesis_import_vilasr(tmp_path, images):
         and json.loads(records[1].reward)["kind"] == "vilasr"
     )
     assert bad == ["answer is not a number", "question_type 'riddle' is unknown"]
-    talk = [
-        {"from": "human", "value": "<image>Where?"},
-        {"from": "gpt", "value": "<think>t</think>"},
-        {"from": "human", "value": "<image>drawn"},
-        {"from": "gpt", "value": "<think>t</think><answer>left</answer>"},
+
+
+DRAWN = """<think> I box the {0}. </think> Action: Object Mapper
+```json
+[{{'index': {1}, 'bbox_2d': [{2}, 4, 8, 16], 'label': "{0}"}}]
+```"""
+
+
+def test_synthesis_import_vilasr_demonstrations(tmp_path, images):
+    """Both released forms give turns in the stored pictures' pixels, whatever size the teacher saw."""
+    line = "\nThe index of the given image is {} (width: {}, height: {}).\n"
+    sizes = ((64, 64), (16, 16))  # of pictures that are stored as 32 x 24
+    asked = "".join("<image>" + line.format(k + 1, *sizes[k]) for k in range(2)) + "Where?\nA. left\nB. right"
+    said = [
+        DRAWN.format("child's bed", 2, 2),
+        DRAWN.format("lamp", 3, 2),
+        DRAWN.format("lamp", 3, 2),
+        DRAWN.format("mug", 1, 4).removesuffix("\n```") + "```",
+        "<think>t</think> Action: Answer\n<answer>B</answer>",
     ]
-    records, bad = read(
-        tmp_path,
-        "vilasr_sft",
-        [
-            {"conversations": talk, "images": ["crop/0.png", "crop/1.png"]},
-            {"conversations": talk, "images": ["crop/0.png"]},
-            {"conversations": talk[:2], "images": ["crop/0.png"]},
-        ],
-        images,
-        "x.json",
-    )
-    assert (
-        records[0].answer == "left"
-        and len(records[0].images) == 2
-        and len(json.loads(records[0].meta)["messages"]) == 4
-    )
-    assert bad == ["number of <image> marks and of pictures differ", "last turn holds no <answer>"]
+    roles = {"from": ("human", "gpt", "value"), "role": ("user", "assistant", "content")}
+    for key, (user, policy, text) in roles.items():
+        talk = [{key: "system", text: "You draw."}, {key: user, text: asked}]
+        for reply in said[:-1]:
+            talk += [{key: policy, text: reply}, {key: user, text: "<image>" + line.format(9, 16, 16) + "Go on."}]
+        talk.append({key: policy, text: said[-1]})
+        paths = [f"crop/{i % 2}.png" for i in range(6)]
+        rows = [{"conversations" if key == "from" else "messages": talk, "images": paths}]
+        rows += [
+            {"conversations": talk[:4] + talk[-1:], "images": paths[:3]},
+            {"conversations": talk, "images": paths[:1]},
+            {"conversations": [talk[1], talk[-1]], "images": paths[:2]},
+            {"conversations": talk[:3], "images": paths[:2]},
+            {"conversations": [talk[1], {key: policy, text: DRAWN.format("x", 7, 1)}, *talk[3:]], "images": paths},
+        ]
+        records, bad = read(tmp_path, "vilasr_sft", rows, images, "x.json")
+        assert [len(json.loads(r.meta)["turns"]) for r in records] == [4, 1, 0]
+        first = records[0]
+        assert len(first.images) == 2 and (first.answer, first.question_type, first.options) == (
+            "B",
+            "mcq",
+            ("left", "right"),
+        )
+        assert "index of" not in first.question and first.question.count("<image>") == 2
+        shown = json.loads(resolve(first, [(32, 32), (28, 56)]).meta)["turns"]
+        turns = [json.loads(t.split("```json")[1].split("```")[0])[0] for t in shown]
+        # 16 x 16 seen, 32 x 24 stored, 28 x 56 shown; the third picture is a drawn second one
+        assert turns[0] == {"index": 2, "bbox_2d": [4, 14, 14, 56], "label": "child's bed"}
+        assert turns[1] == turns[2] == {"index": 3, "bbox_2d": [4, 14, 14, 56], "label": "lamp"}
+        assert turns[3] == {"index": 1, "bbox_2d": [2, 2, 4, 8], "label": "mug"}
+        assert bad == [
+            "number of <image> marks and of pictures differ",
+            "last turn holds no <answer>",
+            "a drawing turn cannot be carried out (there is no picture N; there are N)",
+        ]
 
 
 def test_synthesis_import_jsonl_and_bad_rows(tmp_path, images):

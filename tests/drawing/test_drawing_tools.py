@@ -52,6 +52,23 @@ def test_all_boxes_of_one_label_in_one_call_are_drawn():
     assert [(o.label, o.points[0]) for o in album.entries[2].drawn] == [("egg", 1), ("egg", 2), ("cup", 60)]
 
 
+def test_near_repeats_end_a_sample_where_asked():
+    def way(x, label):
+        return {"index": 1, "start_point_2d": [5, 5], "end_point_2d": [x, 80], "label": label}
+
+    another = box("another", (12, 10, 30, 30))  # a box's label is seen, so it is another drawing
+    turns = (way(102, "b"), another, way(100, "a"), box(points=(11, 9, 30, 30)))
+    for near, ends in ((0.0, [False, False, True, False]), (3.0, [True, False, True, True]), (None, [False] * 4)):
+        for turn, end in zip(turns, ends):
+            album = Album([(112, 84)], near=near)
+            album.draw(parse(call(way(100, "a"), box())), 9)
+            if end:
+                with pytest.raises(DrawingError, match="nothing that was not drawn"):
+                    album.draw(parse(call(turn)), 9)
+            else:
+                album.draw(parse(call(turn)), 9)
+
+
 @given(st.lists(st.tuples(st.sampled_from(["box", "path"]), st.sampled_from("abc"), st.integers(0, 3)), max_size=8))
 def test_a_call_loses_no_mark_and_keeps_no_replaced_one(marks):
     operations = [Operation(kind, 1, label, (float(n),)) for kind, label, n in marks]
@@ -99,7 +116,7 @@ def test_only_offered_tools_are_read():
 class Grey:
     """A toy tool: a picture without its colours."""
 
-    name, action, marks = "grey", "Bleacher", False
+    name, action, marks, shows_label = "grey", "Bleacher", False, True
     example, does = '{"index": 1, "grey": [1], "label": "name"}', "Bleacher takes the colours away"
 
     def read(self, item):

@@ -17,6 +17,7 @@ from spatial_jax.rewards import (
     score,
     smooth_depth,
 )
+from spatial_jax.rewards.rule import RewardRule, reward_spec
 
 
 def record(answer, **more):
@@ -253,6 +254,9 @@ def chat(*turns):
         (chat(TOOL.format(last=4), FINAL.format("C")), "B", "mcq", 0.0),
         (FINAL.format("7.9"), "10", "number", 0.8),
         ("B", "B", "mcq", 0.5),
+        ("3", "3", "number", 0.5),
+        ("<think>I count 3 chairs.</think> Action: Answer", "3", "number", 0.0),  # a thought answers nothing
+        ("I count 3 chairs.", "3", "number", 0.0),
         (FINAL.format("b"), "B", "mcq", 0.0),
         ("", "B", "mcq", 0.0),
         (FINAL.format("about 1,200 cm"), "1", "number", 1.0),
@@ -265,6 +269,17 @@ def chat(*turns):
 )
 def test_vilasr_vectors(text, truth, kind, expected):
     assert score({"kind": "vilasr"}, text, record(truth, question_type=kind)) == pytest.approx(expected)
+
+
+def test_an_answer_is_paid_above_the_gate():
+    text, truth = FINAL.format("7.9"), record("10", question_type="number")
+    for gate, expected in ((0.0, 0.8), (0.5, 0.8), (0.6, 0.0)):
+        assert score({"kind": "vilasr", "gate": gate}, text, truth) == pytest.approx(expected)
+        mra = {"kind": "mra", "format": "drawing", "format_weight": 0.5, "gate": gate}
+        assert (score(mra, text, truth) > 0) == (expected > 0)
+        assert reward_spec({**truth, "reward": {"kind": "vilasr"}}, RewardRule(gate=gate))["gate"] == gate
+    with pytest.raises(ValueError, match="gate = 1"):
+        score({"kind": "vilasr", "gate": 1}, text, truth)
 
 
 @pytest.mark.parametrize(

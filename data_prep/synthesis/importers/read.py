@@ -4,8 +4,6 @@ rest goes on.
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from data_prep.synthesis.importers.answers import MRA
 from data_prep.synthesis.importers.build import Place, build, scene_of, scene_path
 from data_prep.synthesis.importers.columns import Found
 from data_prep.synthesis.importers.conversations import alpaca, sharegpt, talk_pictures
+from data_prep.synthesis.importers.drawn import vilasr_sft
 from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
 from data_prep.synthesis.importers.frames import SceneFrames, frames_of
 from data_prep.synthesis.importers.questions import questions, row_pictures
@@ -151,56 +150,6 @@ def vilasr_rl(row: dict[str, Any], place: Place) -> QuestionRecord:
         options=options if kind == "multiple choice" else (),
         meta={k: row[k] for k in ("data_type", "grid_size") if k in row},
         tags=("video",) if data_type == "video" else (),
-    )
-
-
-def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
-    """ViLaSR SFT in sharegpt form: `conversations` [{role/from, content/value}], `images`; the whole conversation is
-    kept in meta["messages"].
-    """
-    turns = row.get("conversations") or row.get("messages")
-    if not isinstance(turns, list) or len(turns) < 2:
-        raise BadRow("field conversations is missing or too short")
-    roles = {
-        "human": "user",
-        "gpt": "assistant",
-        "user": "user",
-        "assistant": "assistant",
-        "system": "system",
-        "observation": "user",
-    }
-    messages = []
-    for turn in turns:
-        role = roles.get(str(turn.get("role") or turn.get("from"))) if isinstance(turn, dict) else None
-        if role is None:
-            raise BadRow("conversation holds a turn of unknown role")
-        messages.append({"role": role, "content": str(turn.get("content", turn.get("value", "")))})
-    images = pictures(row.get("images"), place.bases)
-    marks = sum(m["content"].count("<image>") for m in messages)
-    if marks != len(images):
-        raise BadRow("number of <image> marks and of pictures differ")
-    asked = next((m["content"] for m in messages if m["role"] == "user"), "")
-    first = asked.count("<image>")
-    found = _TAG.findall(messages[-1]["content"])
-    if messages[-1]["role"] != "assistant" or not found:
-        raise BadRow("last turn holds no <answer>")
-    later = [{"image": hashlib.sha1(i[0]).hexdigest()[:16]} for i in images[first:]]
-    record = build(
-        place,
-        question=asked,
-        answer=found[-1].strip(),
-        images=images[:first],
-        scene_id=scene_of(row, images),
-        question_type="free",
-        reward={"kind": "vilasr"},
-        family="vilasr_sft",
-        meta={"messages": messages, "later_images": later},
-    )
-    return dataclasses.replace(
-        record,
-        images=tuple(i[0] for i in images),
-        widths=tuple(i[1] for i in images),
-        heights=tuple(i[2] for i in images),
     )
 
 

@@ -17,6 +17,7 @@ LONGEST_LABEL = 60
 
 class Box:
     name, action, marks = "box", "Object Mapper", True
+    shows_label = True
     example = '{"index": 1, "bbox_2d": [x1, y1, x2, y2], "label": "name"}'
     does = "Object Mapper draws boxes"
 

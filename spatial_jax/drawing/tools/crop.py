@@ -15,6 +15,7 @@ SMALLEST = 4  # pixels of a side: less holds nothing to look at
 
 class Crop:
     name, action, marks = "crop", "Magnifier", False
+    shows_label = True
     example = '{"index": 1, "crop_2d": [x1, y1, x2, y2], "label": "name"}'
     does = "Magnifier cuts a box out and shows it larger"
 

@@ -16,6 +16,7 @@ _ENDS = ("start_point_2d", "end_point_2d")
 
 class Path:
     name, action, marks = "path", "Path Tracer", True
+    shows_label = False
     example = '{"index": 1, "start_point_2d": [x, y], "end_point_2d": [x, y], "label": "name"}'
     does = "Path Tracer lines from start to end"
 

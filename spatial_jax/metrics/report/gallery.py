@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spatial_jax.data.records import SceneRecord, resolve_text
+from spatial_jax.data.records import SceneRecord, as_stored
 from spatial_jax.metrics.report.results import number
 from spatial_jax.metrics.report.runs import title_of
 from spatial_jax.pages import (
@@ -95,14 +95,14 @@ def _question(record: Mapping[str, Any]) -> Html:
         chip(f"from {record['source']}") if record.get("source") else None,
         chip(record["split"], "warn" if record["split"] == "train" else "good") if record.get("split") else None,
     ]
-    text = resolve_text(str(record.get("question", "")), 1.0, 1.0).replace("<image>", "🖼")
+    text = as_stored(str(record.get("question", ""))).replace("<image>", "🖼")
     options = record.get("options") or ()
     listed = None
     if record.get("question_type") == "mcq" and options and not all(str(o) in text for o in options):
         listed = tag(
             "ul", [tag("li", f"{chr(65 + i)}. {option}") for i, option in enumerate(options)], class_="options"
         )
-    truth = resolve_text(str(record.get("answer", "")), 1.0, 1.0)
+    truth = as_stored(str(record.get("answer", "")))
     unit = record.get("unit")
     meta = record.get("meta")
     margin = number(meta.get("margin")) if isinstance(meta, Mapping) else math.nan
@@ -256,7 +256,7 @@ def answer_boxes(panes: Sequence[Mapping[str, Any]], record: Mapping[str, Any]) 
 def _box_of(text: Any, record: Mapping[str, Any]) -> tuple[float, ...] | None:
     if record.get("question_type") != "box":
         return None
-    found = _NUMBERS.findall(resolve_text(str(text), 1.0, 1.0)[:4000])
+    found = _NUMBERS.findall(as_stored(str(text))[:4000])
     return tuple(float(v) for v in found[-4:]) if len(found) >= 4 else None
 
 

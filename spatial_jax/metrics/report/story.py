@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from spatial_jax.data.records import resolve_text
+from spatial_jax.data.records import as_stored
 from spatial_jax.metrics.names import duration, format_value, value_of
 from spatial_jax.metrics.report.results import column_labels, overall
 from spatial_jax.metrics.report.runs import Phase, Run, title_of
@@ -111,10 +111,10 @@ def _data_cards(run: Run) -> list[Html]:
     if question is not None:
         total, heldout, _ = _count(run, "questions")
         bubbles = [
-            tag("p", resolve_text(question.question, 1, 1).split("\n")[0], class_="bubble"),
+            tag("p", as_stored(question.question).split("\n")[0], class_="bubble"),
             tag(
                 "p",
-                resolve_text(question.answer, 1, 1) + (f" {question.unit}" if question.unit else ""),
+                as_stored(question.answer) + (f" {question.unit}" if question.unit else ""),
                 class_="bubble",
             ),
         ]
