@@ -16,6 +16,7 @@ from spatial_jax.pages.html import (
     tabs,
     tag,
 )
+from spatial_jax.pages.numbers import short, with_deviation
 from spatial_jax.pages.page import Page
 from spatial_jax.pages.pictures import (
     Box,
@@ -40,7 +41,6 @@ from spatial_jax.pages.plots import (
     histogram,
     legend,
     line_plot,
-    short,
     smoothed,
     stacked_bars,
 )
@@ -94,4 +94,5 @@ __all__ = [
     "tag",
     "turbo",
     "unproject",
+    "with_deviation",
 ]

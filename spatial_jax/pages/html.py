@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from spatial_jax.pages.plain import plain
@@ -101,7 +102,14 @@ def tabs(panes: Iterable[tuple[object, Child]], shown: int = 0) -> Html:
     """
     panes = list(panes)
     buttons = [
-        tag("button", label, type="button", data_pane=i, class_="on" if i == shown else None)
+        tag(
+            "button",
+            label,
+            type="button",
+            data_pane=i,
+            class_="on" if i == shown else None,
+            aria_pressed=str(i == shown).lower(),
+        )
         for i, (label, _) in enumerate(panes)
     ]
     bodies = [
@@ -117,25 +125,50 @@ def tabs(panes: Iterable[tuple[object, Child]], shown: int = 0) -> Html:
     return tag("div", tag("div", buttons, class_="tab-row") if len(panes) > 1 else None, bodies, class_="tabs")
 
 
+MOST_CHIPS = 12  # values of a facet that are chips; more become a list to choose from
+
+
 def searchable(
-    items: Iterable[tuple[Child, str, str]],
+    items: Iterable[tuple[Child, str, str | Mapping[str, str | Iterable[str]]]],
     *,
     groups: Iterable[str] = (),
+    facets: Mapping[str, Iterable[str]] | None = None,
     placeholder: str = "filter…",
     class_: str = "items",
 ) -> Html:
-    """Items with a filter box and a chip a group. Each item is (body, text that is searched, its group)."""
+    """Items with a filter box, and what they can be narrowed to. Each item is (body, text that is searched, what it is
+    of): its group, or {facet: value or values} for `facets` {"family": ["box", ...], "verdict": ["right", "wrong"]}.
+    Within a facet any chosen value fits, all facets must.
+    """
+    known = {name: list(values) for name, values in (facets or {"": groups}).items()}
     items = list(items)
-    chips = [tag("button", group, type="button", class_="chip", data_group=group) for group in groups]
     bar = tag(
         "div",
         tag("input", type="search", placeholder=placeholder, aria_label="filter"),
-        tag("div", chips, class_="chips") if chips else None,
-        tag("span", f"{len(items)} shown", class_="count"),
+        [_facet(name, values) for name, values in known.items() if values],
+        tag("span", f"{len(items)} shown", class_="count", aria_live="polite"),
         class_="filter-bar",
     )
     body = [
-        tag("article", item, class_="item", data_search=text.lower()[:4000], data_group=group)
-        for item, text, group in items
+        tag("article", item, class_="item", data_search=text.lower()[:4000], data_facets=_facets_of(of))
+        for item, text, of in items
     ]
-    return tag("div", bar, tag("div", body, class_=class_), class_="searchable")
+    empty = tag("p", "Nothing fits. Take a word or a choice away.", class_="nothing quiet off")
+    return tag("div", bar, tag("div", body, class_=class_), empty, class_="searchable")
+
+
+def _facet(name: str, values: list[str]) -> Html:
+    label = tag("small", name) if name else None
+    if len(values) > MOST_CHIPS:
+        options = [tag("option", f"any {name}".strip(), value=""), *(tag("option", v, value=v) for v in values)]
+        return tag("select", options, data_facet=name, aria_label=name or "group")
+    chips = [
+        tag("button", v, type="button", class_="chip", data_facet=name, data_value=v, aria_pressed="false")
+        for v in values
+    ]
+    return tag("div", label, chips, class_="chips", role="group", aria_label=name or "group")
+
+
+def _facets_of(of: str | Mapping[str, str | Iterable[str]]) -> str:
+    given = {"": of} if isinstance(of, str) else of
+    return json.dumps({name: [v] if isinstance(v, str) else list(v) for name, v in given.items()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import os
 import re
 from pathlib import Path
@@ -11,13 +12,17 @@ from pathlib import Path
 from spatial_jax.pages.html import Child, Html, escape, join, tag
 
 _HERE = Path(__file__).parent
+SCRIPTS = ("page.js", "filters.js", "tables.js", "pictures.js", "plots.js")
+LIGHT = 1_500_000  # characters of pictures up to which a page holds them where they are shown
+_PICTURE = re.compile(r'<img src="(data:image/[a-z]+;base64,[A-Za-z0-9+/=]+)"')
 
 
 class Page:
     """Collects sections and writes one self-contained HTML file.
 
     A Content-Security-Policy inside the page allows no request and no script but the page's own (by its hash), so even
-    a faulty component could not run what a model wrote.
+    a faulty component could not run what a model wrote. Many pictures are kept once each in a list at the page's end,
+    from which they are put in when the reader comes near: the text is there at once.
     """
 
     def __init__(self, title: str, subtitle: Child = "", kicker: str = "spatial_jax", facts: Child = None):
@@ -38,7 +43,7 @@ class Page:
 
     def html(self) -> str:
         """The whole document."""
-        script = (_HERE / "page.js").read_text(encoding="utf-8")
+        script = "".join((_HERE / name).read_text(encoding="utf-8") for name in SCRIPTS)
         style = (_HERE / "page.css").read_text(encoding="utf-8")
         digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
         policy = (
@@ -46,10 +51,13 @@ class Page:
             " 'none'; form-action 'none'"
         )
         links = [tag("a", title, href=f"#{name}") for name, title, _ in self._sections]
-        body = join(
-            self._head,
-            tag("nav", tag("div", links, class_="wrap")) if len(links) > 1 else None,
-            tag("main", [section for _, _, section in self._sections], class_="wrap"),
+        body, store = _put_aside(
+            join(
+                tag("a", "Skip to the content", href="#content", class_="skip"),
+                self._head,
+                tag("nav", tag("div", links, class_="wrap"), aria_label="sections") if len(links) > 1 else None,
+                tag("main", [section for _, _, section in self._sections], class_="wrap", id="content"),
+            )
         )
         return "\n".join(
             [
@@ -65,6 +73,7 @@ class Page:
                 "</head>",
                 "<body>",
                 body,
+                store,
                 f"<script>{script}</script>",
                 "</body>",
                 "</html>",
@@ -80,3 +89,13 @@ class Page:
         temporary.write_text(self.html(), encoding="utf-8")
         os.replace(temporary, path)
         return path
+
+
+def _put_aside(body: str) -> tuple[str, str]:
+    """(body, list of pictures): where a body's pictures are many, each stands once in the list, by its number."""
+    if sum(len(found.group(1)) for found in _PICTURE.finditer(body)) <= LIGHT:
+        return body, ""
+    numbers: dict[str, int] = {}
+    body = _PICTURE.sub(lambda found: f'<img data-picture="{numbers.setdefault(found.group(1), len(numbers))}"', body)
+    told = tag("noscript", tag("p", "The pictures of this page are put in by its script.", class_="wrap quiet"))
+    return body, f'{told}<script type="application/json" class="kept">{json.dumps(list(numbers))}</script>'

@@ -15,7 +15,7 @@ from PIL import Image
 
 from spatial_jax.media import decode_picture, mode_to_rgb, open_image, read_file
 from spatial_jax.pages.html import Child, Html, tag
-from spatial_jax.pages.plots import short
+from spatial_jax.pages.numbers import short
 
 MAX_PIXELS = 60_000_000
 # Polynomial fit of the Turbo colour map (A. Mikhailov, Google AI blog 2019): red, green, blue in powers of the value.
@@ -130,7 +130,7 @@ def open_picture(source: Any) -> Image.Image:
         raise ValueError(f"picture cannot be shown: {error}") from None
 
 
-def data_uri(source: Any, max_side: int = 560) -> str:
+def data_uri(source: Any, max_side: int = 800) -> str:
     """The picture inside a data URI, scaled down to `max_side` pixels at most (never up: small pictures are enlarged by
     the browser, crisply).
     """
@@ -175,7 +175,7 @@ def picture(
     frame: tuple[float, float] | None = None,
     masks: Image.Image | None = None,
     caption: Child = None,
-    max_side: int = 560,
+    max_side: int = 800,
 ) -> Html:
     """A figure: the picture with boxes and points over it, placed in `frame` (width, height in the coordinates of the
     boxes; default the picture's own size). Masks, boxes and points can be switched off by the reader. An unreadable
@@ -217,11 +217,14 @@ def picture(
     if marks:
         layers.append(tag("div", marks, class_="marks"))
     switches = [
-        tag("button", name, type="button", data_layer=layer, class_="on")
+        tag("button", name, type="button", data_layer=layer, class_="on", aria_pressed="true")
         for name, layer, there in (("masks", "mask-layer", masks is not None), ("marks", "marks", bool(marks)))
         if there
     ]
-    stage = tag("div", layers, class_="stage", style=f"aspect-ratio:{image.width}/{image.height}")
+    # Small pictures are enlarged threefold at most, tall ones fit the screen; the reader can enlarge both.
+    shape = f"aspect-ratio:{image.width}/{image.height};--ratio:{image.width / image.height:.4f}"
+    most = f";--most:{max(240, 3 * image.width)}px" if small else ""
+    stage = tag("div", layers, class_="stage", style=shape + most)
     return tag(
         "figure",
         stage,
@@ -238,7 +241,7 @@ def depth_picture(
     boxes: Sequence[Box] = (),
     frame: tuple[float, float] | None = None,
     caption: Child = None,
-    max_side: int = 560,
+    max_side: int = 800,
 ) -> Html:
     """Depth [h, w] in colour with its scale; `frame` as in `picture`."""
     depth = np.asarray(depth, np.float32)

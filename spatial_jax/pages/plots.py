@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from spatial_jax.pages.html import Html, join, tag
+from spatial_jax.pages.numbers import short
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 350, 40, 8, 8, 22
 MAX_POINTS = 300
@@ -39,25 +40,6 @@ class Band:
     start: float
     stop: float
     title: str
-
-
-def short(value: float, unit: str = "") -> str:
-    """A number for an axis or a label; unit "%" takes a fraction, "%%" rounds it to whole percents."""
-    if not math.isfinite(value):
-        return "–"
-    if unit == "%":
-        return f"{100 * value:.3g}%"
-    if unit == "%%":
-        return f"{100 * value:.0f}%"
-    size = abs(value)
-    if size >= 1e6:
-        return f"{value / 1e6:.3g}M"
-    if size >= 1e4:
-        return f"{value / 1e3:.3g}k"
-    if size and size < 1e-3:
-        mantissa, exponent = f"{value:.1e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.3g}" if size < 1000 else f"{value:.0f}"
 
 
 def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
@@ -186,6 +168,7 @@ def line_plot(
         viewBox=f"0 0 {WIDTH} {height}",
         role="img",
         aria_label=title,
+        tabindex=0,
         data_plot=json.dumps(points, separators=(",", ":")),
     )
     last = [f"{short(next((v for v in reversed(y) if math.isfinite(v)), math.nan), unit)}" for _, _, y, _, _ in drawn]

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from spatial_jax.pages.html import Child, Html, tag
-from spatial_jax.pages.plots import short
+from spatial_jax.pages.numbers import short
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +42,12 @@ def table(
     numeric: Sequence[int] = (),
     caption: str = "",
     class_: str = "",
+    totals: int = 0,
+    sort: bool = True,
 ) -> Html:
-    """A plain table; columns in `numeric` are right-aligned."""
+    """A table; columns in `numeric` are right-aligned. The first `totals` rows stand for all others and stay on top
+    when the reader sorts by a column's head. On a narrow screen it scrolls under its first column.
+    """
 
     def style(i: int) -> str | None:
         return "num" if i in numeric else None
@@ -51,10 +55,21 @@ def table(
     head = tag(
         "thead", tag("tr", [tag("th", column, class_=style(i), scope="col") for i, column in enumerate(columns)])
     )
-    body = tag("tbody", [tag("tr", [tag("td", cell, class_=style(i)) for i, cell in enumerate(row)]) for row in rows])
+    body = tag(
+        "tbody",
+        [
+            tag(
+                "tr",
+                [tag("td", cell, class_=style(i)) for i, cell in enumerate(row)],
+                class_=place < totals and "total",
+            )
+            for place, row in enumerate(rows)
+        ],
+    )
+    named = f"{class_} sortable".strip() if sort and len(rows) - totals > 1 else class_
     return tag(
         "div",
-        tag("table", tag("caption", caption) if caption else None, head, body, class_=class_ or None),
+        tag("table", tag("caption", caption) if caption else None, head, body, class_=named or None),
         class_="scroll",
     )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.check_pythons import build_wheel, interpreter
+from spatial_jax.pages.page import SCRIPTS
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -101,7 +102,7 @@ def test_the_wheel_holds_what_the_commands_name_and_nothing_else_at_its_top(unpa
     policy = {p.name for p in (unpacked / "configs/quickstart_policy").iterdir()}
     assert policy == {p.name for p in (HERE / "configs/quickstart_policy").iterdir()}
     assert {p.name for p in HERE.glob("configs/*.py")} <= {p.name for p in unpacked.glob("configs/*.py")}
-    for name in ("page.css", "page.js"):
+    for name in ("page.css", *SCRIPTS):
         assert (unpacked / "spatial_jax/pages" / name).is_file()
     (entry,) = unpacked.glob("*.dist-info/entry_points.txt")
     assert "spatial-jax = launch.cli:main" in entry.read_text()

@@ -3,12 +3,17 @@
 import base64
 import hashlib
 import io
+import json
+import math
 import re
 import unicodedata
 from html.parser import HTMLParser
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from spatial_jax.pages import (
     Html,
@@ -21,12 +26,14 @@ from spatial_jax.pages import (
     join,
     number_cards,
     one_line,
+    picture,
     plain,
     say,
     searchable,
     table,
     tabs,
     tag,
+    with_deviation,
 )
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&amp;"
@@ -136,3 +143,49 @@ def test_text_from_data_steers_no_terminal_and_needs_no_encoding(capsys):
     say("距離", stream=narrow)
     assert narrow.buffer.getvalue() == b"??\n"
     assert one_line("a\nb " * 400, 20) == "a b a b a b a b a b" + "…"
+
+
+def test_what_items_can_be_narrowed_to():
+    items = [("a", "a", "box"), ("b", "b", {"family": "depth", "object": ["lamp", "tv"]})]
+    facets = {"family": ["box", "depth"], "object": [f"o{k}" for k in range(13)], "none": []}
+    seen = Reader(searchable(items, facets=facets))
+    assert [value for _, key, value in seen.attributes if key == "data-value"] == ["box", "depth"]
+    assert seen.tags.count("select") == 1 and seen.tags.count("option") == 14
+    of = [json.loads(value) for _, key, value in seen.attributes if key == "data-facets"]
+    assert of == [{"": ["box"]}, {"family": ["depth"], "object": ["lamp", "tv"]}]
+
+
+def test_many_pictures_stand_once_at_the_pages_end():
+    rng = np.random.default_rng(0)
+    noise = [Image.fromarray(rng.integers(0, 255, (300, 300, 3), dtype=np.uint8)) for _ in range(2)]
+    light, heavy = Page("light"), Page("heavy")
+    light.section("Pictures", picture(noise[0]))
+    heavy.section("Pictures", [picture(noise[k % 2]) for k in range(20)])
+    text = heavy.html()
+    assert 'src="data:image' in light.html() and 'src="data:image' not in text
+    (store,) = re.findall(r'<script type="application/json" class="kept">(.*?)</script>', text)
+    assert len(json.loads(store)) == 2 and text.count('data-picture="1"') == 10
+
+
+def test_a_table_is_sorted_where_there_is_an_order():
+    assert "sortable" in table(["a"], [["1"], ["2"]]) and "sortable" not in table(["a"], [["1"]])
+    text = table(["a"], [["all"], ["1"]], totals=1)
+    assert '<tr class="total"><td>all' in text and "sortable" not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "deviation", "told"),
+    [
+        (0.0557, 0.0374, "0.06 ± 0.04"),
+        (0.0557, 0.0123, "0.056 ± 0.012"),
+        (5.2, 0.0097, "5.200 ± 0.010"),
+        (4.34123, 0.00029, "4.3412 ± 0.0003"),
+        (4.34123, 3e-7, "4.3412 ± 3e-7"),
+        (1234.0, 26.0, "1230 ± 30"),
+        (12.0, 0.0, "12"),
+        (12.0, math.nan, "12"),
+        (math.nan, 1.0, "–"),
+    ],
+)
+def test_a_number_is_no_finer_than_it_is_known(value, deviation, told):
+    assert with_deviation(value, deviation) == told

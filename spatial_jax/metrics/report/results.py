@@ -138,7 +138,7 @@ def result_table(columns: Sequence[tuple[str, Evaluation]], key: str) -> Html:
     return tag(
         "div",
         legend([label for label, _ in columns]),
-        table([*heads, ""], rows, numeric=range(1, len(heads)), class_="results"),
+        table([*heads, ""], rows, numeric=range(1, len(heads)), class_="results", totals=1),
         tag("p", tag("small", note)),
     )
 
@@ -174,7 +174,7 @@ def pass_table(columns: Sequence[tuple[str, Evaluation]]) -> Html:
     return tag(
         "div",
         legend([label for label, _ in columns]),
-        table(heads, rows, numeric=range(1, len(heads) - 1), class_="results"),
+        table(heads, rows, numeric=range(1, len(heads) - 1), class_="results", totals=1),
         tag("p", tag("small", note)),
     )
 
