@@ -131,7 +131,7 @@ def test_a_small_picture_is_not_blown_up(browser, page):
 
 def test_labels_keep_off_each_other(browser, page):
     browser.open(page)
-    browser.until("document.querySelector('#pictures .names')")
+    browser.until("[...document.querySelectorAll('#pictures .label')].every(e => e.style.left || e.matches('.tucked'))")
     meet = """(() => {
       const labels = [...document.querySelectorAll('#pictures .label')].filter(e => e.offsetParent);
       const seen = labels.map(e => e.getBoundingClientRect());
