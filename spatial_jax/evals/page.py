@@ -4,6 +4,7 @@ response.
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 from spatial_jax.data import QuestionRecord
 from spatial_jax.evals.responses import read_responses
 from spatial_jax.evals.results import judge_lines
+from spatial_jax.metrics.report.results import blind_remark, prior_of
 from spatial_jax.pages import (
+    Child,
     Estimate,
     Html,
     Page,
@@ -30,6 +33,8 @@ from spatial_jax.pages import (
 
 MAX_ITEMS = 240  # items shown with pictures and responses, spread over families and over right and wrong
 MAX_TEXT = 4000
+MAX_PICTURES = 8
+VERDICTS = ("right", "partly", "wrong", "not scored")
 
 
 def write_page(
@@ -41,30 +46,35 @@ def write_page(
     max_items: int = MAX_ITEMS,
 ) -> Path:
     """Writes one self-contained HTML file about a result; `items` or `records` bring questions and pictures."""
-    title = f"{result.get('title') or result['benchmark']}"
+    answers = "one answer" if result["samples"] == 1 else f"{result['samples']} answers"
     page = Page(
-        title,
-        subtitle=(
-            f"{result.get('model', '')} · {result['n']} items · {result['samples']} answer(s) each · scoring"
-            f" {result['scoring']}"
-        ),
+        f"{result.get('title') or result['benchmark']}",
+        subtitle=f"{result.get('model', '')} · {result['n']:,} items, {answers} each · scoring {result['scoring']}",
         kicker="spatial_jax evaluation",
     )
     page.section(
         "Result",
         _cards(result),
+        blind_remark(result["families"], 100.0, 1),
         _families(result),
+        _every_figure(result),
         *_remarks(result),
-        lead="Scores in percent with 95 % intervals over scenes; the mark is what a guesser without pictures scores.",
+        lead="Scores in percent with 95 % intervals over scenes; the dashed mark is the best guess without pictures.",
     )
     shown = _shown(result, [_item_view(i) for i in items] or [_record_view(r) for r in records], max_items)
     if shown:
         responses = _responses(result)
         entries = [_entry(view, item, responses.get(item["id"], {})) for view, item in shown]
+        verdicts = [v for v in VERDICTS if any(facets["verdict"] == v for _, _, facets in entries)]
         page.section(
             "Answers",
-            searchable(entries, groups=list(result["families"])),
-            lead=f"{len(shown)} of {result['n']} items, right and wrong ones of every family.",
+            searchable(
+                entries,
+                facets={"family": list(result["families"]), "verdict": verdicts},
+                placeholder="search question, answer, id…",
+                class_="items two",
+            ),
+            lead=f"{len(shown)} of {result['n']:,} items, right and wrong ones of every family.",
         )
     return page.write(path)
 
@@ -78,53 +88,95 @@ def _estimate(value: Any, bounds: Any, scale: float = 100.0) -> Estimate:
     return Estimate(_value(value) * scale, _value(low) * scale, _value(high) * scale)
 
 
+def _share(value: Any) -> str:
+    number = _value(value)
+    return "–" if math.isnan(number) else f"{100 * number:.1f}"
+
+
 def _cards(result: Mapping[str, Any]) -> Html:
+    """The few figures to look at first, named so that nobody has to look them up."""
     metrics, intervals = result["metrics"], result.get("intervals", {})
     first = "overall" if "overall" in metrics else next(iter(metrics))
     main = _estimate(metrics[first], intervals.get(first))
-    cards: list[tuple[object, object, object]] = [(main.text(1), first, main.interval(1))]
-    prior = result.get("prior") or {}
-    for name, value in prior.items():
-        cards.append(
-            (
-                f"{100 * _value(value):.1f}",
-                "blind guesser" if name == "overall" else f"blind guesser ({name})",
-                "no picture seen",
-            )
-        )
-    for name in ("accuracy", "unparsed"):
-        if not math.isnan(_value(metrics.get(name))):
-            cards.append((f"{100 * _value(metrics[name]):.1f}", name, ""))
-    for name in [k for k in metrics if k.startswith("pass@")]:
-        cards.append((f"{100 * _value(metrics[name]):.1f}", name, "unbiased"))
+    cards: list[tuple[object, object, object]] = [
+        (main.text(1), "mean score" if first == "overall" else first, main.interval(1))
+    ]
+    prior = {name: value for name, value in (result.get("prior") or {}).items() if "accuracy" not in name}
+    if known := [_value(v) for v in prior.values() if not math.isnan(_value(v))]:
+        cards.append((f"{100 * max(known):.1f}", "best blind guess", "the score of one who sees no picture"))
+    if not math.isnan(_value(metrics.get("accuracy"))):
+        cards.append((_share(metrics["accuracy"]), "% of answers right", ""))
+    ks = sorted(int(k[5:]) for k in metrics if k.startswith("pass@") and k[5:].isdigit())
+    if len(ks) > 1:
+        cards.append((_share(metrics[f"pass@{ks[-1]}"]), f"% right at least once in {ks[-1]} answers", ""))
+    if _value(metrics.get("unparsed")) > 0:
+        cards.append((_share(metrics["unparsed"]), "% of answers that could not be read", ""))
     return number_cards(cards)
 
 
 def _families(result: Mapping[str, Any]) -> Html:
-    priors = sorted(
-        {k for row in result["families"].values() for k in row if k.startswith("prior_") and k != "prior_answer"}
-    )
-    ks = sorted(
-        {k for row in result["families"].values() for k in row if k.startswith("pass@") and k != "pass@1"},
-        key=lambda k: int(k[5:]),
-    )
-    rows = []
+    """A row a family: score and interval, the best blind guess, how many are right, how many were not read."""
+    rows: list[list[Child]] = []
+    unread = any(_value(row["unparsed"]) > 0 for row in result["families"].values())
     for name, row in result["families"].items():
         reward, right = _estimate(row["reward"], row["reward_ci"]), _estimate(row["accuracy"], row["accuracy_ci"])
-        prior = max((_value(row.get(p)) for p in priors if not math.isnan(_value(row.get(p)))), default=math.nan)
-        rows.append(
-            [
-                name,
-                row["n"],
-                estimate_cell(reward, 1),
-                interval_bar([(name, reward, 0)], low=0, high=100, mark=100 * prior, mark_title="blind guesser"),
-                estimate_cell(right, 1),
-                *[f"{100 * _value(row.get(k)):.1f}" for k in ks + priors],
-                f"{100 * _value(row['unparsed']):.1f}",
-            ]
+        blind = prior_of(row, "reward")
+        bar = interval_bar([(name, reward, 0)], low=0, high=100, mark=100 * blind, mark_title="best blind guess")
+        cells: list[Child] = [name, f"{row['n']:,}", estimate_cell(reward, 1), _share(blind), bar]
+        cells.append(estimate_cell(right, 1))
+        rows.append([*cells, _share(row["unparsed"])] if unread else cells)
+    heads = ["family", "items", "score", "blind", "", "% right", *(["% not read"] if unread else [])]
+    return table(heads, rows, numeric=[1, 2, 3, *range(5, len(heads))])
+
+
+def _every_figure(result: Mapping[str, Any]) -> Html:
+    """All metrics and all priors by family, folded, with what their names mean."""
+    intervals = result.get("intervals", {})
+    metrics = [
+        [tag("code", name), _share(value), _estimate(value, intervals.get(name)).interval(1), _meaning(name)]
+        for name, value in result["metrics"].items()
+    ]
+    priors = [
+        [tag("code", f"prior {name}"), _share(value), "", _meaning(f"prior_{name}")]
+        for name, value in (result.get("prior") or {}).items()
+    ]
+    known = ("n", "scenes", "reward", "accuracy", "unparsed")
+    rows = result["families"].values()
+    keys = [
+        key
+        for key in dict.fromkeys(key for row in rows for key in row if key not in known)
+        if any(isinstance(row.get(key), (int, float)) for row in rows)
+    ]
+    by_family = [
+        [name, *(_share(row[key]) if isinstance(row.get(key), (int, float)) else "–" for key in keys)]
+        for name, row in result["families"].items()
+    ]
+    return details(
+        "Every figure",
+        table(["figure", "percent", "95 %", "what it is"], metrics + priors, numeric=[1]),
+        table(["family", *(tag("code", key) for key in keys)], by_family, numeric=range(1, len(keys) + 1))
+        if keys
+        else None,
+    )
+
+
+def _meaning(name: str) -> str:
+    """What a figure's name stands for; "" for a benchmark's own."""
+    told = {
+        "overall": "mean score, all items alike",
+        "macro": "mean of the families' scores, all families alike",
+        "accuracy": "share of answers that are right",
+        "unparsed": "share of answers that could not be read",
+    }
+    if name.startswith("pass@"):
+        return f"share of items that {name[5:]} answers solve at least once (unbiased)"
+    if name.startswith("prior_"):
+        by = "the commonest answer of a family" if "constant" in name else "an answer chosen by the question's words"
+        what = "share right" if "accuracy" in name else "score"
+        return (
+            f"{what} without pictures, by {by}" if "constant" in name or "words" in name else f"{what} without pictures"
         )
-    heads = ["family", "items", "score", "", "accuracy", *ks, *[p.replace("_", " ") for p in priors], "unparsed"]
-    return table(heads, rows, numeric=[1, 2, *range(4, len(heads))])
+    return told.get(name, "")
 
 
 def _remarks(result: Mapping[str, Any]) -> list[Html]:
@@ -215,23 +267,48 @@ def _responses(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return read_responses(path) if path and Path(path).exists() else {}
 
 
-def _entry(view: Mapping[str, Any], item: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Html, str, str]:
+def _entry(
+    view: Mapping[str, Any], item: Mapping[str, Any], row: Mapping[str, Any]
+) -> tuple[Html, str, dict[str, str]]:
+    """(card, searched text, facets) of an item: its picture beside question, truth and what was answered."""
     score = _value(item["score"])
-    kind = "good" if score >= 0.999 else "bad" if score <= 0.001 else "warn"
+    verdict = VERDICTS[3 if math.isnan(score) else 0 if score >= 0.999 else 2 if score <= 0.001 else 1]
+    kind = {"right": "good", "wrong": "bad", "partly": "warn"}.get(verdict, "quiet")
     texts = [str(t)[:MAX_TEXT] for t in row.get("responses", [])]
-    answers = (
-        tag("ol", [tag("li", tag("pre", text)) for text in texts[:16]])
-        if texts
-        else tag("p", row.get("error") or "no response kept", class_="quiet")
+    pictures = [picture(image, max_side=640) for image in view["images"][:MAX_PICTURES]]
+    side = tag("div", pictures, class_="pictures" if len(pictures) > 1 else "side")
+    options = (
+        tag("ul", [tag("li", str(o)[:400]) for o in view["options"]], class_="options") if view["options"] else None
     )
-    body = tag(
+    told = verdict if verdict in ("right", "wrong") else f"{verdict}: {_share(score)} %"
+    text = tag(
         "div",
-        tag("div", [picture(image, max_side=320) for image in view["images"][:4]], class_="row"),
-        tag("p", chip(f"{100 * score:.0f}", kind), " ", chip(item["family"], "quiet"), " ", tag("small", item["id"])),
-        tag("p", str(view["question"])[:MAX_TEXT]),
-        tag("ul", [tag("li", str(option)[:400]) for option in view["options"]]) if view["options"] else None,
-        tag("p", "truth: ", tag("b", str(view["answer"])[:400])),
-        details(f"{len(texts)} response(s)", answers, open_=len(texts) == 1),
+        tag("p", chip(told, kind), chip(item["family"]), class_="meta"),
+        tag("p", str(view["question"])[:MAX_TEXT], class_="question"),
+        options,
+        tag("p", "Truth  ", tag("b", str(view["answer"])[:400]), class_="truth-line"),
+        _answers(texts, row),
+        tag("small", item["id"], class_="id"),
     )
     search = f"{view['question']} {view['answer']} {item['id']} {' '.join(texts)[:2000]}"
-    return body, search, item["family"]
+    card = tag("div", side if pictures else None, text, class_="group small" if len(pictures) == 1 else None)
+    return card, search, {"family": item["family"], "verdict": verdict}
+
+
+def _answers(texts: Sequence[str], row: Mapping[str, Any]) -> Html:
+    """What was answered, the same answers as one with their count, the commonest first."""
+    if not texts:
+        return tag("p", row.get("error") or "no response kept", class_="quiet")
+    counted = collections.Counter(text.strip() for text in texts).most_common()
+    rows = [
+        tag(
+            "div",
+            tag("span", f"{n}×" if len(texts) > 1 else "", class_="quiet"),
+            tag("div", text or tag("span", "(empty)", class_="quiet"), class_="text"),
+            class_="answer-row plain",
+        )
+        for text, n in counted
+    ]
+    shown, rest = rows[:4], rows[4:]
+    more = details(f"{len(rest)} other answers", tag("div", rest, class_="answers")) if rest else None
+    return tag("div", tag("div", shown, class_="answers"), more)

@@ -499,7 +499,7 @@ def test_page_shows_pictures_and_escapes_responses(tmp_path):
         "data:image" in text
         and "<script>alert" not in text
         and "&lt;script&gt;alert(1)" in text
-        and "blind guesser" in text
+        and "best blind guess" in text
     )
 
 

@@ -69,6 +69,32 @@ def prior_of(row: Mapping[str, Any], key: str) -> float:
     return max(own, default=math.nan)
 
 
+def below_blind(families: Mapping[str, Any], key: str = "reward") -> list[tuple[str, Estimate, float]]:
+    """(family, value, best blind guess) of those that a guesser without pictures beats, the farthest below first."""
+    found = []
+    for name, row in families.items():
+        if isinstance(row, Mapping):
+            value, blind = estimate(row, key), prior_of(row, key)
+            if value.value < blind:
+                found.append((name, value, blind))
+    return sorted(found, key=lambda entry: entry[1].value - entry[2])
+
+
+def blind_remark(families: Mapping[str, Any], scale: float = 1.0, digits: int = 2) -> Html | None:
+    """Which families are below what a guesser scores who never sees a picture; None where no blind guess is known."""
+    if not any(isinstance(row, Mapping) and math.isfinite(prior_of(row, "reward")) for row in families.values()):
+        return None
+    found = below_blind(families)
+    if not found:
+        return callout("good", "Every family is above its best blind guess.")
+    told = [f"{name} {scale * v.value:.{digits}f} (blind {scale * b:.{digits}f})" for name, v, b in found]
+    sure = [name for name, v, b in found if math.isfinite(v.high) and v.high < b]
+    words = f" Clearly so, beyond their 95 % intervals: {', '.join(sure)}." if sure else " None beyond its interval."
+    title = f"{len(found)} of {len(families)} families {'is' if len(found) == 1 else 'are'} below a blind guess"
+    text = f"{', '.join(told)}: one who never looks at a picture scores more there.{words}"
+    return callout("bad" if sure else "warn", title, tag("p", text))
+
+
 def results_section(evaluations: Sequence[Evaluation], labels: Sequence[str]) -> Html:
     """One tab a group of comparable evaluations and measure. `labels` are the columns' names, one an evaluation."""
     panes: list[tuple[object, Child]] = []
@@ -79,7 +105,8 @@ def results_section(evaluations: Sequence[Evaluation], labels: Sequence[str]) ->
         place = " · ".join(p for p in (benchmark if len({g[0] for g in groups}) > 1 else "", kind) if p)
         for key, name in (("reward", "mean reward"), ("accuracy", "accuracy")):
             if any(math.isfinite(estimate(row, key).value) for _, e in columns for row in _families(e).values()):
-                panes.append((f"{name}, {place}" if place else name, result_table(columns, key)))
+                remark = blind_remark(columns[-1][1].result["families"]) if key == "reward" else None
+                panes.append((f"{name}, {place}" if place else name, [result_table(columns, key), remark]))
         if any(
             k.startswith("pass@") and k != "pass@1" for _, e in columns for row in _families(e).values() for k in row
         ):
