@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from launch.processes import run
 from launch.steps import say
+from spatial_jax.options import command_text
 
 RUNTIMES = {  # accelerator type's beginning -> software version of the TPU VM
     "v5litepod": "v2-alpha-tpuv5-lite",
@@ -128,7 +129,7 @@ class Cloud:
     def call(self, line: Sequence[str], timeout: float | None = None) -> str:
         """Standard output. Raises CloudError or Temporary, the latter also when nothing came within `timeout`."""
         if self.dry_run:
-            say(f"$ {shlex.join(line)}")
+            say(f"$ {command_text(line)}")
             return ""
         try:
             done = run(line, timeout or self.timeout)

@@ -201,7 +201,7 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 "spatial_jax.report",
                 str(root),
                 f"--story={at['story.json']}",
-                "--title=Quickstart: from pictures to a better policy",
+                "--title=Quickstart: from pictures to an evaluated policy",
                 f"--out={at['report.html']}",
                 *(f"--next={line}" for line in next_commands(root)),
             ),

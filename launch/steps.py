@@ -8,12 +8,13 @@ import dataclasses
 import hashlib
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from spatial_jax.options import command_text
 
 EXIT_PREEMPTED = 75  # a training that was asked to stop and has saved (spatial_jax.checkpoints, which needs packages)
 
@@ -30,7 +31,7 @@ class Step:
     @property
     def command(self) -> str:
         """As a user would type it."""
-        return "python " + shlex.join(self.args)
+        return "python " + command_text(self.args)
 
 
 def say(text: str) -> None:

@@ -31,7 +31,7 @@ from typing import Any
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 from spatial_jax.checkpoints import RunLock
-from spatial_jax.options import Listed, Parser, list_parts
+from spatial_jax.options import Listed, Parser, command_text, list_parts
 from spatial_jax.reading import parse_json
 from spatial_jax.shipped import shipped
 
@@ -169,7 +169,7 @@ class Sweep:
         root.mkdir(parents=True, exist_ok=True)
         self._write(member, None, 0.0)
         begun = time.monotonic()
-        say(f"{place}: started; log: {root / 'log.txt'}\n    $ python {shlex.join(member.commands[0])}")
+        say(f"{place}: started; log: {root / 'log.txt'}\n    $ python {command_text(member.commands[0])}")
         code = 0
         for command in member.commands:
             for _ in range(1 + RESTARTS):
@@ -258,7 +258,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 state = "finished" if sweep.record(member).get("code") == 0 else "to run"
                 say(f"[{i}/{len(sweep.members)}] {member.name}: {state}")
                 for command in member.commands:
-                    say(f"    $ python {shlex.join(command)}")
+                    say(f"    $ python {command_text(command)}")
             return 0
         restore = stopping(sweep)
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from launch.gcloud import CloudError
 from launch.steps import EXIT_PREEMPTED, say
+from spatial_jax.options import command_text
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGE = "python:3.11"
@@ -64,7 +65,7 @@ class Workload:
     def call(self, line: Sequence[str]) -> int:
         """Runs a command before the user's eyes; its exit code. Raises CloudError where XPK is missing."""
         if self.dry_run:
-            say(f"$ {shlex.join(line)}")
+            say(f"$ {command_text(line)}")
             return 0
         try:
             return subprocess.run(line, stdin=subprocess.DEVNULL, timeout=LONGEST_S).returncode

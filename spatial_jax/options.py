@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
+import shlex
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,6 +17,23 @@ flags.disclaim_key_flags()  # what is defined here belongs to the verb that asks
 def list_parts(text: str) -> list[str]:
     """The parts of a list flag's text "a,b", in order, each once."""
     return list(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+
+
+def command_text(words: Iterable[str]) -> str:
+    """The words as one would type them in a shell: --flag='("a",)', quoted from the flag's value on, by whichever marks
+    need no escape.
+    """
+    return " ".join(map(_typed, words))
+
+
+def _typed(word: str) -> str:
+    flag, equals, value = word.partition("=")
+    if not (equals and re.fullmatch(r"--?[\w.]+", flag)):
+        flag, equals, value = "", "", word
+    quoted = shlex.quote(value) if value or not equals else ""
+    if "'" in value and not re.search(r'["$`\\!]', value):
+        quoted = f'"{value}"'
+    return f"{flag}{equals}{quoted}"
 
 
 class _Lists(flags.ListParser):

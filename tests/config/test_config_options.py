@@ -1,15 +1,17 @@
 """A list flag is the same as `--flag=a,b` and as `--flag=a --flag=b`, in every command that has one."""
 
 import argparse
+import shlex
 import subprocess
 import sys
 
 import pytest
 from absl import flags
+from hypothesis import given, strategies
 
 from launch import proofs, sweep
 from spatial_jax import convert
-from spatial_jax.options import Listed, define_list, list_parts, listed
+from spatial_jax.options import Listed, command_text, define_list, list_parts, listed
 
 BOTH = [["--names=a, b,c"], ["--names=a", "--names", "b,c"], ["--names=a,b", "--names=c", "--names=a,"]]
 
@@ -55,3 +57,15 @@ def test_a_plans_programs_are_a_list_flag():
     code += "flags.FLAGS(['plan', '--programs=update', '--programs=apply,decode']); print(listed(plan._PROGRAMS))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.stdout.strip() == "['update', 'apply', 'decode']", done.stderr[-400:]
+
+
+@given(strategies.lists(strategies.text(alphabet="ab=-\"'$`\\! ()\n#é", max_size=12), max_size=4))
+def test_a_shown_command_is_what_a_shell_reads(words):
+    assert shlex.split(command_text(words)) == words
+
+
+def test_a_shown_command_is_what_one_would_type():
+    words = ["-m", "x", "--config.data.paths=('runs/a',)", '--paths=("runs/a",)', "--title=A run", "--empty="]
+    assert command_text(words) == (
+        """-m x --config.data.paths="('runs/a',)" --paths='("runs/a",)' --title='A run' --empty="""
+    )

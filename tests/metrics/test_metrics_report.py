@@ -204,9 +204,13 @@ def test_comparison_lays_curves_over_each_other_and_shows_what_differs(tmp_path)
         with MetricsWriter(tmp_path / name, ("jsonl",)) as writer:
             for step in range(5):
                 writer.write(step, {"reward/mean": rate * step})
-        (tmp_path / name / "config.json").write_text(json.dumps({"optimizer": {"learning_rate": rate}, "same": 1}))
+        config = {"optimizer": {"learning_rate": rate}, "data": {"paths": ["runs/a", f"runs/{name}"]}, "same": 1}
+        (tmp_path / name / "config.json").write_text(json.dumps(config))
         write_result(tmp_path / name / "eval" / "final.json", result(0.5 + 100 * rate))
-    page = build_report([load_run(tmp_path / "low"), load_run(tmp_path / "high")]).html()
+    page = build_report([load_run(tmp_path / "low"), load_run(tmp_path / "high")], compare=compare).html()
+    assert "<code>runs/a, runs/low</code>" in page and "<code>runs/a, runs/high</code>" in page
+    side = page[page.index('id="side-by-side"') : page.index('id="results"')]
+    assert side.count("<tr>") == 6 and ">against the first<" in side and "change good" in side
     assert "What differs" in page and "optimizer.learning_rate" in page and "<code>same</code>" not in page
     assert "low: Final" in page and "high: Final" in page and re.search(r'class="line c1"', page)
 
@@ -332,6 +336,23 @@ def test_small_things():
     assert title_of("after_grpo") == "After GRPO" and title_of("kl_ablation") == "Kl ablation"
     assert config_difference([{"a": {"b": 1}, "c": 2}, {"a": {"b": 2}, "c": 2}]) == [("a.b", [1, 2])]
     assert dataclasses.is_dataclass(QuestionRecord)
+
+
+def test_what_is_below_a_blind_guess_is_remarked(run):
+    path = run / "eval" / "after_grpo.json"
+    made = json.loads(path.read_text())
+    made["families"]["box"] |= {"prior_words": 0.9}
+    path.write_text(json.dumps(made))
+    page = build_report([load_run(run)], compare=compare).html()
+    assert "1 of 2 families is below a blind guess" in page and "box 0.80 (blind 0.90)" in page
+
+
+def test_answers_of_a_gallery_can_be_narrowed(run):
+    page = build_report([load_run(run)]).html()
+    assert 'data-value="some right"' not in page  # one question: nothing to choose
+    write_gallery(run, 9, [{"record": question(question_id="q2"), "answers": answers(0.0, 0.1), "phase": "after_sft"}])
+    page = build_report([load_run(run)]).html()
+    assert 'data-value="some right"' in page and 'data-value="none right"' in page
 
 
 def test_steps_and_time_count_what_was_not_logged():

@@ -20,8 +20,9 @@ from spatial_jax.metrics.report.curves import (
 from spatial_jax.metrics.report.gallery import gallery_section
 from spatial_jax.metrics.report.heldout import Scorer, heldout_entries
 from spatial_jax.metrics.report.results import Compare, column_labels, headline, number, results_section
-from spatial_jax.metrics.report.runs import Evaluation, Phase, Run, config_difference, title_of
+from spatial_jax.metrics.report.runs import Evaluation, Phase, Run, config_difference, shown_value, title_of
 from spatial_jax.metrics.report.scenes import find_scenes
+from spatial_jax.metrics.report.side import side_by_side
 from spatial_jax.metrics.report.story import pipeline, story_section
 from spatial_jax.pages import Child, Page, callout, command, number_cards, table, tag
 
@@ -53,6 +54,8 @@ def build_report(
     owners = [next(label for label, e in evaluations if e is entry) for entry in entries]
     labels = column_labels(entries, owners)
     _overview(page, runs, entries, labels, compare, story)
+    if not alone:
+        page.section("Side by side", side_by_side(runs, compare), lead="A row a run; a column's head sorts them.")
     if entries:
         page.section(
             "Results",
@@ -105,7 +108,7 @@ def _difference(page: Page, runs: Sequence[Run]) -> None:
     for name in dict.fromkeys(phase.name if len(run.phases) > 1 else "" for run in runs for phase in run.phases):
         configs = [next((p.config for p in run.phases if len(run.phases) == 1 or p.name == name), {}) for run in runs]
         rows = [
-            [tag("code", key), *[tag("code", "—" if v is None else v) for v in values]]
+            [tag("code", key), *[tag("code", shown_value(v)) for v in values]]
             for key, values in config_difference(configs)
         ]
         if name:
@@ -162,7 +165,8 @@ def _gallery(page: Page, runs: Sequence[Run], limit: int, scorer: Scorer | None)
                 name = phase.name if given == "train" else given
                 entries.append({**entry, "phase": f"{run.label}: {name}" if len(runs) > 1 else name})
         if scorer is not None and not any(e["record"].get("split") == "heldout" for e in entries):
-            entries += heldout_entries(run, scorer, limit)
+            found = heldout_entries(run, scorer, limit)
+            entries += [{**e, "phase": f"{run.label}: {e['phase']}"} for e in found] if len(runs) > 1 else found
     if not entries or limit <= 0:
         return
     heldout = [e for e in entries if e["record"].get("split") == "heldout"]

@@ -9,7 +9,7 @@ from typing import Any
 from spatial_jax.metrics.alarms import AlarmSpan, scan_alarms
 from spatial_jax.metrics.facts import run_facts, steady_lines
 from spatial_jax.metrics.names import GROUPS, below, canonical, metric_name, ordered_keys, value_of
-from spatial_jax.metrics.report.runs import Phase, title_of
+from spatial_jax.metrics.report.runs import Phase, flatten, shown_value, title_of
 from spatial_jax.pages import (
     Band,
     Child,
@@ -300,11 +300,9 @@ def explain(phase: Phase) -> list[str]:
 
 def config_block(phase: Phase) -> Html | None:
     """The phase's whole configuration, folded."""
-    from spatial_jax.metrics.report.runs import flatten
-
     if not phase.config:
         return None
-    rows = [[tag("code", key), tag("code", value)] for key, value in flatten(phase.config).items()]
+    rows = [[tag("code", key), tag("code", shown_value(value))] for key, value in flatten(phase.config).items()]
     return details(f"Configuration of {title_of(phase.name)} ({len(rows)} keys)", table(["key", "value"], rows))
 
 

@@ -28,6 +28,7 @@ from spatial_jax.pages import (
 )
 
 MOST_PANES = 4
+VERDICTS = ("all right", "some right", "none right")
 _NUMBERS = re.compile(r"-?\d+(?:\.\d+)?")
 
 
@@ -51,13 +52,22 @@ def gallery_section(entries: Sequence[Mapping[str, Any]], scenes: Mapping[str, S
         text += " " + " ".join(
             str(answer.get("text", "")) for pane in panes for answer in pane["answers"] if isinstance(answer, Mapping)
         )
-        items.append(
-            (card(panes, scenes.get(str(record.get("scene_id", "")))), text, str(record.get("family") or "other"))
-        )
-    families = sorted({group for _, _, group in items})
+        facets = {"family": str(record.get("family") or "other"), "answers": _verdict(panes[-1])}
+        items.append((card(panes, scenes.get(str(record.get("scene_id", "")))), text, facets))
+    families = sorted({facets["family"] for _, _, facets in items})
+    verdicts = [v for v in VERDICTS if any(facets["answers"] == v for _, _, facets in items)]
     return searchable(
-        items, groups=families if len(families) > 1 else (), placeholder="search question, answer, object, scene…"
+        items,
+        facets={"family": families if len(families) > 1 else (), "answers": verdicts if len(verdicts) > 1 else ()},
+        placeholder="search question, answer, object, scene…",
     )
+
+
+def _verdict(pane: Mapping[str, Any]) -> str:
+    """Which of VERDICTS the answers of a pane are, by whether each is correct, else by its reward."""
+    answers = [answer for answer in pane["answers"] if isinstance(answer, Mapping)]
+    marks = [a["correct"] if isinstance(a.get("correct"), bool) else number(a.get("reward")) >= 0.5 for a in answers]
+    return VERDICTS[0 if all(marks) else 1 if any(marks) else 2]
 
 
 def card(panes: Sequence[Mapping[str, Any]], scene: SceneRecord | None = None) -> Html:

@@ -138,6 +138,17 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
+def shown_value(value: Any) -> str:
+    """A setting's value as the command line takes it: "a, b" of a list, true and false, "—" where there is none."""
+    if value is None:
+        return "—"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(shown_value, value)) or "()"
+    return json.dumps(value, default=str) if isinstance(value, Mapping) else str(value)
+
+
 def config_difference(configs: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
     """Keys whose values are not the same in all configs, with each config's value (None where the key is missing)."""
     flat = [flatten(config) for config in configs]
