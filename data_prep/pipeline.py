@@ -50,6 +50,7 @@ class Outcome:
     example: bytes = b""
     objects: int = 0
     notes: tuple[str, ...] = ()
+    told: dict[str, int] = dataclasses.field(default_factory=dict)  # counted over all pictures in the summary
     seconds: dict[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -227,11 +228,12 @@ class Pipeline:
         if example is not None:
             assert item.frame is not None
             out = item.outcome
-            out.split, out.example, out.objects, out.notes = (
+            out.split, out.example, out.objects, out.notes, out.told = (
                 record.split,
                 example,
                 len(record.objects),
                 tuple(item.frame.notes),
+                dict(item.frame.told),
             )
         item.frame = None
 

@@ -123,6 +123,7 @@ class DatasetWriter:
             False,
             {"record": 0, "dropped": 0, "failed": 0, "notes": 0, "objects": 0},
         )
+        self.told: dict[str, int] = {}  # what the items' outcomes count for the summary
         self._journals: dict[str, Any] = {}
         self._log: Any = None
         self._sizes: dict[str, list[tuple[int, int]]] = {}
@@ -155,6 +156,7 @@ class DatasetWriter:
                 made["items"],
                 {k: v["records"] for k, v in made["splits"].items()},
             )
+            self.told = made.get("told", {})
             self.tally, self.next_index = made["reasons"], sum(self.items[k] for k in ("record", "dropped", "failed"))
             return
         self.folder.open_work()
@@ -219,6 +221,8 @@ class DatasetWriter:
         self.items[line["kind"]] += 1
         self.items["objects"] += line.get("objects", 0)
         self.items["notes"] += len(line.get("notes", ()))
+        for what, count in line.get("told", {}).items():
+            self.told[what] = self.told.get(what, 0) + count
         if line["kind"] == "record":
             self.counts[line["split"]] = self.counts.get(line["split"], 0) + 1
             self._sizes.setdefault(line["split"], []).append((line["records_bytes"], 1))
@@ -245,6 +249,8 @@ class DatasetWriter:
             line.update(stage=outcome.stage, reason=outcome.reason)
         if outcome.notes:
             line["notes"] = list(outcome.notes)
+        if getattr(outcome, "told", None):
+            line["told"] = outcome.told
         self._log.write(json.dumps(line).encode() + b"\n")
         self._log.flush()
         self._count(line)
@@ -288,6 +294,8 @@ class DatasetWriter:
             self.folder.publish(local, self.folder.out / name)
         reasons = {stage: dict(sorted(found.items())) for stage, found in sorted(self.tally.items())}
         manifest = {"identity": self.identity, "items": self.items, "splits": splits, "reasons": reasons}
+        if self.told:
+            manifest["told"] = dict(sorted(self.told.items()))
         local = self.folder.work / "manifest.json"
         local.write_text(json.dumps(manifest, indent=1))
         self.folder.publish(local, manifest_path)

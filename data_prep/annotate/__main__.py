@@ -307,6 +307,8 @@ def report(manifest: dict[str, Any], out: str) -> None:
     for stage, reasons in manifest["reasons"].items():
         for reason, count in reasons.items():
             say(f"  {count} x {stage}: {reason}")
+    for what, count in manifest.get("told", {}).items():
+        say(f"  {count} x {what}")
     verb = "synthesize --scenes" if items["objects"] else "selfsup --photos"
     print(
         f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb}={out}"

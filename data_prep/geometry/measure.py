@@ -10,6 +10,7 @@ import numpy as np
 
 from data_prep.geometry.clouds import core, depth_statistics, erode, inliers, lift, sample, unproject, valid_depth
 from data_prep.geometry.coverage import coverage
+from data_prep.geometry.given import has_given_box, measure_in_box, tell_agreement
 from data_prep.geometry.pieces import object_pieces
 from data_prep.geometry.planes import fit_floor
 from data_prep.geometry.sides import measure_box
@@ -79,6 +80,8 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
     uncertainty. What cannot be measured stays unknown, with the reason in `thing.unmeasured`.
     """
     if thing.mask is None or not thing.mask.any():
+        if thing.mask is None and has_given_box(thing):
+            measure_in_box(frame, thing)
         return
     tidy_mask(frame, thing)
     left, top, right, bottom = (int(v) for v in mask_box(thing.mask))
@@ -106,7 +109,7 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
         frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"]
     )
     sigma = math.hypot(sigma, _edge_sigma(mask, depth, thing.mask_sigma, thing.depth["median"]))
-    thing.uncertainty = {"depth_median": sigma, "depth": sigma}
+    thing.uncertainty = {**thing.uncertainty, "depth_median": sigma, "depth": sigma}
     if frame.intrinsics is None or frame.depth_flag != "metric":
         return  # a cloud of relative depth is bent: order is all it can give
     thing.points = sample(lift(rows[keep] + top, columns[keep] + left, depths, frame.intrinsics), points)
@@ -155,6 +158,7 @@ class Measure:
     def __call__(self, frame: Frame) -> None:
         for thing in frame.objects:
             measure_object(frame, thing, self.cloud_points)
+        tell_agreement(frame)
         reasons = collections.Counter(reason for thing in frame.objects for reason in thing.unmeasured)
         if reasons:
             frame.meta["unmeasured"] = dict(sorted(reasons.items()))

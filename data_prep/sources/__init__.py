@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from data_prep.sources.base import BadItem, DepthNoise, Frame, ObjectDraft, Source, SourceError, split_of
 
-SOURCES = ("rendered", "folder", "stereo", "rgbd", "video", "tfds")
+# Datasets that are read from their own folders: the class of each, in data_prep.sources.datasets.
+DATASETS = {
+    "sunrgbd": "sunrgbd.SunRgbd",
+    "kitti": "kitti.KittiObjects",
+    "nuscenes": "nuscenes.NuScenes",
+    "omni3d": "omni3d.Omni3D",
+}
+# Datasets whose folders the general readers know, and the convention they are read by ("": plain photos).
+PLAIN_DATASETS = {"coco": "", "diode": "diode", "megadepth": "megadepth"}
+SOURCES = ("rendered", "folder", "stereo", "rgbd", "video", "tfds", *DATASETS, *PLAIN_DATASETS)
 
 __all__ = [
+    "DATASETS",
+    "PLAIN_DATASETS",
     "SOURCES",
     "BadItem",
     "DepthNoise",
@@ -24,6 +36,15 @@ __all__ = [
 def open_source(spec: dict[str, Any]) -> Source:
     """The source that `spec["source"]` names, one of SOURCES, from the other keys of the spec; raises SourceError."""
     kind = spec["source"]
+    if kind in PLAIN_DATASETS:
+        convention = PLAIN_DATASETS[kind]
+        spec = {**spec, "source": "rgbd" if convention else "folder", "convention": convention}
+        kind = spec["source"]
+    if kind in DATASETS:
+        module, _, reader = DATASETS[kind].partition(".")
+        found = getattr(importlib.import_module(f"data_prep.sources.datasets.{module}"), reader)
+        noise = DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None
+        return found(_needed(spec, "path"), spec.get("limit", 0), noise, spec.get("every", 1.0))
     if kind == "rendered":
         from data_prep.sources.rendered import RenderedScenes
 

@@ -117,6 +117,7 @@ class Frame:
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)  # what was repaired on the way in, e.g. "CMYK converted"
     exif: dict[str, float] = dataclasses.field(default_factory=dict)  # focal_35mm, focal_mm, ... when the file has them
+    told: dict[str, int] = dataclasses.field(default_factory=dict)  # what the run's summary counts over all pictures
 
     @property
     def height(self) -> int:

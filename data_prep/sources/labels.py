@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,12 @@ def _mask(label: dict[str, Any], width: int, height: int, read: Callable[[str], 
     if "mask" in label:
         return np.asarray(open_image(read(str(label["mask"])))) > 0
     if "polygon" in label:
-        canvas = Image.new("1", (width, height))
-        ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in label["polygon"]], fill=1)
-        return np.asarray(canvas)
+        return fill_polygon(label["polygon"], width, height)
     return None
+
+
+def fill_polygon(corners: Iterable[tuple[float, float]], width: int, height: int) -> np.ndarray:
+    """bool [height, width]: the pixels inside a polygon of (x, y) corners. ValueError, TypeError for what is none."""
+    canvas = Image.new("1", (width, height))
+    ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in corners], fill=1)
+    return np.asarray(canvas)
