@@ -39,6 +39,7 @@ EXAMPLES = r"""examples:
       --device=cuda --precision=bfloat16
   python -m data_prep.annotate --source=stereo --out=runs/stereo
   python -m data_prep.annotate --source=rgbd --convention=nyu --path=my_rgbd --out=runs/rgbd
+  python -m data_prep.annotate --source=sunrgbd --path=SUNRGBD --out=runs/sunrgbd
   python -m data_prep.annotate --source=video --path=clip.mp4 --every=1.0 --out=runs/clip
   python -m data_prep.annotate --source=tfds --name=nyu_depth_v2 --tfds_split=train \
       --data_dir=~/tensorflow_datasets --out=runs/nyu
@@ -85,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--limit", type=int, default=0, help="take only the first so many items")
     group.add_argument("--max_side", type=int, default=0, help="shrink larger pictures to this longer side, pixels")
-    group.add_argument("--every", type=float, default=1.0, help="video: seconds between frames")
+    group.add_argument("--every", type=float, default=1.0, help="videos and walks: seconds between frames")
     group = p.add_argument_group("RGB-D folders")
     group.add_argument(
         "--convention", choices=tuple(CONVENTIONS), default="generic", help="how files are named and what a count means"

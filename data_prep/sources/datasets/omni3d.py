@@ -61,8 +61,9 @@ class Omni3D(DatasetFolder):
                 path = self._path(str(image.get("file_path", "")))
                 if path:
                     by_id[image.get("id")] = path
-                    info = data.get("info") if isinstance(data.get("info"), dict) else {}
-                    self.images[path] = {**image, "from": str(info.get("name", file.stem))}
+                    info = data.get("info")
+                    part = info.get("name", file.stem) if isinstance(info, dict) else file.stem
+                    self.images[path] = {**image, "from": str(part)}
                 else:
                     absent, first = absent + 1, first or str(image.get("file_path"))
             for label in data["annotations"]:
