@@ -206,7 +206,7 @@ def test_comparison_lays_curves_over_each_other_and_shows_what_differs(tmp_path)
                 writer.write(step, {"reward/mean": rate * step})
         config = {"optimizer": {"learning_rate": rate}, "data": {"paths": ["runs/a", f"runs/{name}"]}, "same": 1}
         (tmp_path / name / "config.json").write_text(json.dumps(config))
-        write_result(tmp_path / name / "eval" / "final.json", result(0.5 + 100 * rate))
+        write_result(tmp_path / name / "eval" / "final.json", result(0.5 + 200 * rate))
     page = build_report([load_run(tmp_path / "low"), load_run(tmp_path / "high")], compare=compare).html()
     assert "<code>runs/a, runs/low</code>" in page and "<code>runs/a, runs/high</code>" in page
     side = page[page.index('id="side-by-side"') : page.index('id="results"')]
