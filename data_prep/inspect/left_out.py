@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.inspect.records import config_of, parse_or_empty
-from spatial_jax.pages import Child, Html, bar_list, details, picture, tag
+from spatial_jax.pages import Child, Html, details, picture, table, tag
 
 EXAMPLES = 6  # of a reason, as pictures
 
@@ -24,13 +24,8 @@ def left_out(folder: Path, manifest: Mapping[str, Any]) -> list[Child]:
         return []
     source = config_of(manifest).get("source")
     root = Path(str(source.get("path") or "/nonexistent") if isinstance(source, dict) else "/nonexistent")
-    parts: list[Child] = [
-        bar_list(
-            [(f"{stage}: {reason}", float(count)) for stage, reason, count in sorted(rows, key=lambda r: -r[2])[:40]],
-            value=lambda v: f"{v:,.0f}",
-            kind="warn",
-        )
-    ]
+    counted = [[stage, reason, f"{count:,}"] for stage, reason, count in sorted(rows, key=lambda row: -row[2])]
+    parts: list[Child] = [table(["stage", "what happened", "items"], counted, numeric=(2,)) if counted else None]
     for (stage, reason), items in sorted(examples.items(), key=lambda entry: -len(entry[1]))[:30]:
         shown = [_thumbnail(root, item) for item in items[:EXAMPLES]]
         parts.append(

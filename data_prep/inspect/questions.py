@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.inspect.left_out import left_out
+from data_prep.inspect.not_asked import not_asked
 from data_prep.inspect.records import (
     Records,
     config_of,
@@ -32,12 +33,12 @@ from spatial_jax.pages import (
     Html,
     Page,
     bar_list,
-    callout,
     chip,
     details,
     histogram,
     number_cards,
     picture,
+    plus_minus,
     searchable,
     short,
     table,
@@ -77,32 +78,32 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
         tag("div", [answer_card(name, rows) for name, rows in sorted(families.items())], class_="items grid"),
         lead="How often each answer is right, by family. A policy that never looks should gain nothing here.",
     )
-    not_asked = sorted(
-        ((str(k), float(v)) for k, v in (extra.get("not_asked") or {}).items() if isinstance(v, (int, float))),
-        key=lambda e: -e[1],
-    )
-    bars = (
-        bar_list(not_asked[:30], value=lambda v: f"{v:,.0f}", kind="warn")
-        if not_asked
-        else callout("good", "Every candidate was asked.")
-    )
+    left = left_out(records.folder.folder, manifest)
     page.section(
         "Not asked",
-        bars,
-        *left_out(records.folder.folder, manifest),
-        lead="Candidates that did not clear a margin or would have tilted the balance.",
+        *not_asked(len(records.places), extra, bool(left)),
+        *left,
+        lead="Candidates that did not clear a margin or would have tilted the balance, and what could not be used.",
     )
     shown = [q for place in _drawn(families, limit, seed) if (q := records.get(place)) is not None]
     known = find_scenes(scenes or str(config_of(manifest).get("scenes", "")), {q.scene_id for q in shown})
-    items = [(question_card(q, known.get(q.scene_id)), _question_text(q), q.family or q.question_type) for q in shown]
+    items = [(question_card(q, known.get(q.scene_id)), _question_text(q), _facets(q)) for q in shown]
+    objects = sorted({name for _, _, facets in items for name in facets["object"]})
+    splits = sorted(records.folder.splits, reverse=True)
+    facets = {"family": sorted(families), "split": splits if len(splits) > 1 else [], "object": objects}
     page.section(
         "Questions",
-        searchable(
-            items, groups=sorted(families), placeholder="search question, answer, object, scene…", class_="items grid"
-        ),
+        searchable(items, facets=facets, placeholder="search question, answer, object, scene…", class_="items grid"),
         lead=f"{len(shown)} of {len(records.places):,}, drawn at random, the families in turn.",
     )
     return page
+
+
+def _facets(q: QuestionRecord) -> dict[str, str | list[str]]:
+    """What a question can be found by."""
+    captions = parse_or_empty(q.meta).get("captions")
+    objects = sorted({str(c) for c in captions}) if isinstance(captions, (list, tuple)) else []
+    return {"family": q.family or q.question_type, "split": q.split, "object": objects}
 
 
 def _drawn(families: Mapping[str, Sequence[tuple[Any, ...]]], limit: int, seed: int) -> list[tuple[str, int]]:
@@ -218,7 +219,7 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
         split_chip(q.split),
         chip(f"margin {short(float(meta['margin']))}") if isinstance(meta.get("margin"), (int, float)) else None,
         (
-            chip(f"± {short(float(meta['uncertainty']))}")
+            chip(f"known to {plus_minus(float(meta['uncertainty']))}")
             if isinstance(meta.get("uncertainty"), (int, float)) and meta["uncertainty"]
             else None
         ),

@@ -14,7 +14,7 @@ import numpy as np
 
 from data_prep.inspect.left_out import left_out
 from data_prep.inspect.records import Records, damage_box, known, made_with, parse_or_empty, split_cards, split_chip
-from spatial_jax.data.records import SceneRecord
+from spatial_jax.data.records import SceneObject, SceneRecord
 from spatial_jax.pages import (
     Box,
     Child,
@@ -31,6 +31,7 @@ from spatial_jax.pages import (
     number_cards,
     open_picture,
     picture,
+    plus_minus,
     read_depth,
     read_mask,
     render_cloud,
@@ -39,6 +40,7 @@ from spatial_jax.pages import (
     table,
     tag,
     unproject,
+    with_deviation,
 )
 
 CLOUD_POINTS = 60_000
@@ -48,12 +50,14 @@ def scenes_page(records: Records, limit: int, seed: int) -> Page:
     """The page of a scene dataset."""
     names: collections.Counter[str] = collections.Counter()
     origin: collections.Counter[str] = collections.Counter()
-    depths, objects_a_scene, places = [], [], []
+    depths: dict[str, list[float]] = {}
+    objects_a_scene, places = [], []
     for place, scene in records.scan():
         places.append(place)
         origin[f"depth {scene.depth_flag}, camera {scene.intrinsics_source}"] += 1
         names.update(o.name or "(no name)" for o in scene.objects)
-        depths += [o.depth_median for o in scene.objects if known(o.depth_median)]
+        unit = "m" if scene.depth_flag == "metric" else ""
+        depths.setdefault(unit, []).extend(o.depth_median for o in scene.objects if known(o.depth_median))
         objects_a_scene.append(len(scene.objects))
     page = Page(f"Scenes: {records.folder.folder.name}", str(records.folder.folder), kicker="data_prep inspect")
     manifest = records.folder.manifest
@@ -66,7 +70,10 @@ def scenes_page(records: Records, limit: int, seed: int) -> Page:
     ]
     spread = tag(
         "div",
-        histogram(depths, title="Depth of objects", unit=""),
+        [
+            histogram(values, title="Depth of objects" + ("" if unit else ", relative"), unit=unit)
+            for unit, values in depths.items()
+        ],
         histogram(objects_a_scene, title="Objects a scene"),
         class_="plots",
     )
@@ -77,7 +84,7 @@ def scenes_page(records: Records, limit: int, seed: int) -> Page:
         number_cards(cards),
         damage_box(records),
         origins,
-        spread if depths else None,
+        spread if any(depths.values()) else None,
         listed,
         made_with(manifest),
     )
@@ -85,10 +92,20 @@ def scenes_page(records: Records, limit: int, seed: int) -> Page:
     page.section("Left out", *out, lead="What each stage dropped, could not do or repaired, and why.")
     chosen = sorted(random.Random(seed).sample(places, min(limit, len(places))), key=lambda p: (p[0] != "train", p))
     shown = [scene for place in chosen if (scene := records.get(place)) is not None]
-    cards_html = [(scene_card(scene), _scene_text(scene), scene.split) for scene in shown]
+    cards_html = [
+        (
+            scene_card(scene),
+            _scene_text(scene),
+            {"split": scene.split, "object": sorted({o.name or "(no name)" for o in scene.objects})},
+        )
+        for scene in shown
+    ]
+    splits = sorted({s.split for s in shown}, reverse=True)
+    objects = sorted({o.name or "(no name)" for scene in shown for o in scene.objects})
+    facets = {"split": splits if len(splits) > 1 else [], "object": objects}
     page.section(
         "Scenes",
-        searchable(cards_html, groups=sorted({s.split for s in shown}), placeholder="search object, scene, tag…"),
+        searchable(cards_html, facets=facets, placeholder="search object, scene, tag…"),
         lead=f"{len(shown)} of {len(records.places):,}, drawn at random.",
     )
     return page
@@ -154,7 +171,10 @@ def scene_card(scene: SceneRecord) -> Html:
 
 
 def measures(scene: SceneRecord, unit: str) -> Html:
-    """One row an object: depth, size, centre, each with one standard deviation, and how much of it is seen."""
+    """One row an object: depth, size, centre, each with one standard deviation, and how much of it is seen where that
+    is known.
+    """
+    seen = [_visible(o) for o in scene.objects]
     rows = []
     for i, o in enumerate(scene.objects):
         sd = parse_or_empty(o.uncertainty)
@@ -164,7 +184,7 @@ def measures(scene: SceneRecord, unit: str) -> Html:
             else "–"
         )
         center = ", ".join(short(v) for v in o.center) if all(map(known, o.center)) else "–"
-        center += f" ± {short(sd['center'])}" if known(sd.get("center", math.nan)) else ""
+        center += f" ({plus_minus(sd['center'])})" if known(sd.get("center", math.nan)) else ""
         spread = f"{short(o.depth_q20)} to {short(o.depth_q80)}" if known(o.depth_q20) else "–"
         rows.append(
             [
@@ -173,20 +193,25 @@ def measures(scene: SceneRecord, unit: str) -> Html:
                 spread,
                 size,
                 center,
-                f"{100 * o.visible_fraction:.0f} %",
+                *([seen[i] or "–"] if any(seen) else []),
                 f"{o.confidence:.2f}",
                 tag("small", ", ".join(sorted({str(v) for v in parse_or_empty(o.provenance).values()}))),
             ]
         )
     mark = f" ({unit})" if unit else ""
-    heads = ["object", f"depth{mark}", "20 to 80 %", f"size{mark}", f"centre{mark}", "visible", "confidence", "from"]
-    return table(heads, rows, numeric=(1, 2, 5, 6))
+    heads = ["object", f"depth{mark}", "20 to 80 %", f"size{mark}", f"centre{mark}"]
+    heads += [*(["visible"] if any(seen) else []), "confidence", "from"]
+    return table(heads, rows, numeric=(1, 2, *range(5, len(heads) - 1)))
+
+
+def _visible(thing: SceneObject) -> str:
+    """The share of an object that is seen; "" where nobody has looked: a record holds 1 then."""
+    looked = "rendered" in {str(v) for v in parse_or_empty(thing.provenance).values()}
+    return f"{100 * thing.visible_fraction:.0f} %" if looked or thing.visible_fraction < 1 else ""
 
 
 def _with(value: float, sd: Any) -> str:
-    if not known(value):
-        return "–"
-    return short(value) + (f" ± {short(float(sd))}" if isinstance(sd, (int, float)) and known(sd) and sd > 0 else "")
+    return with_deviation(value, float(sd) if isinstance(sd, (int, float)) and known(sd) else math.nan)
 
 
 def second_view(scene: SceneRecord, depth: np.ndarray | None) -> Any:

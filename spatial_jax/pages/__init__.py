@@ -16,7 +16,7 @@ from spatial_jax.pages.html import (
     tabs,
     tag,
 )
-from spatial_jax.pages.numbers import short, with_deviation
+from spatial_jax.pages.numbers import plus_minus, short, with_deviation
 from spatial_jax.pages.page import Page
 from spatial_jax.pages.pictures import (
     Box,
@@ -81,6 +81,7 @@ __all__ = [
     "open_picture",
     "picture",
     "plain",
+    "plus_minus",
     "read_depth",
     "read_mask",
     "render_cloud",

@@ -40,3 +40,8 @@ def with_deviation(value: float, deviation: float) -> str:
         shown = max(0, digits)
         return f"{round(value, digits):.{shown}f} ± {round(deviation, digits):.{shown}f}"
     return f"{value:.4f} ± {short(deviation)}" if digits > 4 else f"{short(value)} ± {short(deviation)}"
+
+
+def plus_minus(deviation: float) -> str:
+    """ "± 0.04": a deviation to one digit."""
+    return f"± {short(float(f'{deviation:.1g}'))}"

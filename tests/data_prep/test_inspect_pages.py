@@ -137,13 +137,13 @@ def test_scenes(tmp_path):
     )
     page = page_of(folder)
     for text in (
-        "2 ± 0.05",
-        "0.3 ± 0.01",
-        "± 0.02",
+        "2.00 ± 0.05",
+        "0.300 ± 0.010",
+        "(± 0.02)",
         "from a second viewpoint",
         "red ball",
         "blue box",
-        "quality: dropped: too dark",
+        "<td>quality</td><td>dropped: too dark</td>",
         "passwd",
         "depth, metric",
         "heldout",
@@ -151,6 +151,41 @@ def test_scenes(tmp_path):
         assert text in page, text
     # Per scene picture, mask, depth and cloud; of the dropped items only the one inside the source folder.
     assert Tags(page).names.count("img") == 2 * 4 + 1
+
+
+def test_what_is_seen_of_an_object_is_told_where_it_is_known(tmp_path):
+    thing = scene().objects[0]
+    heads = {}
+    for name, changed in (
+        ("unknown", thing),
+        ("part", dataclasses.replace(thing, visible_fraction=0.4)),
+        ("rendered", dataclasses.replace(thing, provenance='{"box": "rendered"}')),
+    ):
+        folder = write(tmp_path / name, "scenes", [scene(objects=(changed, thing))], scene_features())
+        heads[name] = page_of(folder)
+    assert ">visible<" not in heads["unknown"] and "100 %" not in heads["unknown"]
+    assert ">40 %<" in heads["part"] and "100 %" not in heads["part"] and ">100 %<" in heads["rendered"]
+
+
+def test_what_was_not_asked_is_told_with_what_it_counts(tmp_path):
+    folder = write(tmp_path / "questions", "questions", [question()], question_features())
+    assert "no report.json" in page_of(folder) and "Nothing was refused" not in page_of(folder)
+    told = {"rows": [], "found": ["q.jsonl: 1 file, 3 rows"], "not_asked": {}, "refused": {}}
+    (folder / "report.json").write_text(json.dumps(told))
+    assert "Nothing was refused or left out." in page_of(folder) and "q.jsonl: 1 file" in page_of(folder)
+    told["refused"] = {"depth": {"depth_ratio": {"count": 1675, "limit": 1.15, "half": 1.09, "most": 1.01}}}
+    told["not_asked"] = {"depth: would tilt the balance": 3, "object: too small": 2, "no picture": 1}
+    (folder / "report.json").write_text(json.dumps(told))
+    page = page_of(folder)
+    assert "Nothing was refused" not in page and "1,675 candidates refused by a margin" in page
+    cells = ["margins.depth_ratio", ">1.09<", ">scenes<", ">objects<", ">items<", ">too small<"]
+    assert all(text in page for text in cells)
+
+
+def test_depths_in_metres_and_relative_ones_are_apart(tmp_path):
+    records = [scene(), scene("b", depth_flag="relative")]
+    page = page_of(write(tmp_path / "scenes", "scenes", records, scene_features()))
+    assert "Depth of objects, relative" in page and page.count("Depth of objects") == 2
 
 
 def test_questions_find_their_scenes(tmp_path):
