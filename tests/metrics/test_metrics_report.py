@@ -94,8 +94,11 @@ def result(p, kind="sampled", name="x"):
 
 @pytest.fixture
 def run(tmp_path):
+    return made_run(tmp_path / "quick")
+
+
+def made_run(root):
     """A quickstart-like directory: two phases, three evaluations, galleries, a pass-rate map."""
-    root = tmp_path / "quick"
     for phase, names in (
         ("sft", ("loss", "accuracy")),
         ("grpo", ("reward/mean", "entropy", "kl/reference", "time/step", "time/rollout")),
