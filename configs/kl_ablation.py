@@ -2,7 +2,7 @@
 three seeds.
 
     python -m launch.sweep --config=configs/kl_ablation.py --workdir=runs/kl_ablation \
-        --config.model.path=runs/quickstart/sft/export --config.data.paths='("runs/quickstart/questions",)'
+        --config.model.path=configs/quickstart_policy --config.data.paths='("runs/quickstart/questions",)'
     python -m launch.sweep --config=configs/kl_ablation.py:vsgrpo --workdir=runs/kl_vsgrpo \
         --config.model.path=Qwen2-VL-2B-Instruct --config.data.paths='("DIR",)'
 """

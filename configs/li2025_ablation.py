@@ -3,7 +3,7 @@
     python -m launch.sweep --config=configs/li2025_ablation.py --workdir=runs/li2025_ablation \
         --config.model.path=Qwen2.5-VL-7B-Instruct --config.data.paths='("DIR",)'
     python -m launch.sweep --config=configs/li2025_ablation.py:quickstart --workdir=runs/ablation \
-        --config.model.path=runs/quickstart/sft/export --config.data.paths='("runs/quickstart/questions",)'
+        --config.model.path=configs/quickstart_policy --config.data.paths='("runs/quickstart/questions",)'
 
 The dataset must hold all families (`python -m data_prep.synthesize --families=all`); each member reads its part of
 them. The table's first row, the base model, is the policy itself: evaluate it without training.

@@ -1,9 +1,9 @@
-"""The quickstart's two trainings of a tiny policy on rendered scenes and photos, sized for two cores.
+"""The quickstart's trainings of a tiny policy on rendered scenes, sized for two cores.
 
-    python -m spatial_jax.train --config=configs/quickstart.py:sft --workdir=runs/quickstart/sft \
-        --config.model.path=runs/quickstart/policy --config.data.paths='("runs/quickstart/questions",)'
     python -m spatial_jax.train --config=configs/quickstart.py:grpo --workdir=runs/quickstart/grpo \
-        --config.model.path=runs/quickstart/sft/export --config.data.paths='("runs/quickstart/questions",)'
+        --config.model.path=configs/quickstart_policy --config.data.paths='("runs/quickstart/questions",)'
+    python -m spatial_jax.train --config=configs/quickstart.py:sft --workdir=runs/sft \
+        --config.model.path=configs/quickstart_policy --config.data.paths='("runs/quickstart/questions",)'
 """
 
 from typing import Any
@@ -33,15 +33,20 @@ SFT: dict[str, Any] = dict(
 )
 
 
-# Supervised trainings: steps, learning rate, warm-up. Above 3e-4 what alignment taught is lost before questions can use
-# it.
-SUPERVISED = {"sft": (150, 1e-4, 20), "sft_scratch": (1500, 3e-4, 200), "sft_cold": (2000, 3e-4, 300)}
+# Supervised trainings: steps, learning rate, warm-up, schedule. Above 3e-4 what alignment taught is lost before
+# questions can use it.
+SUPERVISED = {
+    "sft": (150, 1e-4, 20, "constant"),
+    "sft_scratch": (1500, 3e-4, 200, "constant"),
+    "sft_cold": (2000, 3e-4, 300, "constant"),
+    "sft_clear": (1600, 3e-4, 50, "cosine"),
+}
 
 
 def get_config(arg: str = "grpo") -> ConfigDict:
     """`arg`: align (a fresh policy learns words for what it sees and where), sft (a little more supervised training of
-    the shipped cold start), sft_scratch (after align, what the time allows), sft_cold (after align: the shipped cold
-    start itself), or grpo.
+    the shipped cold start), sft_scratch (after align, what the time allows), sft_cold (after align) and sft_clear
+    (after that: the shipped cold start itself), or grpo.
     """
     if arg == "align":
         config = common.base(
@@ -51,29 +56,38 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             **TINY,
         )
     elif arg in SUPERVISED:
-        steps, rate, warmup = SUPERVISED[arg]
+        steps, rate, warmup, schedule = SUPERVISED[arg]
         config = common.base(
             train=dict(method="sft", steps=steps, prompts=32, update_prompts=32, micro_prompts=32),
-            optimizer=dict(learning_rate=rate, beta2=0.98, warmup_steps=warmup, weight_decay=0.05),
+            optimizer=dict(
+                learning_rate=rate,
+                schedule=schedule,
+                final_fraction=0.1,
+                beta2=0.98,
+                warmup_steps=warmup,
+                weight_decay=0.05,
+            ),
             **SFT,
             **TINY,
         )
+        config.data.together = 4 if arg == "sft_clear" else config.data.together  # more pictures a step
     elif arg == "grpo":
         config = common.base(
-            train=dict(method="grpo", steps=120, prompts=64, update_prompts=64, micro_prompts=16),
+            train=dict(method="grpo", steps=200, prompts=64, update_prompts=64, micro_prompts=16),
             rollout=dict(group_size=16, top_p=1.0, max_new_tokens=16, answer_buckets=(4, 8, 16), max_slots=1024),
-            algorithm=dict(kind="grpo", clip_low=0.20, clip_high=0.25, kl_coef=0.01),
-            reference=dict(mode="every_n", n=50),
+            algorithm=dict(kind="grpo", clip_low=0.20, clip_high=0.25, kl_coef=0.0),
             reward=dict(
                 format_weight=0.0, truncated_reward=0.0
             ),  # else numbers grow digits without end: they still count as right
             optimizer=dict(
-                learning_rate=1e-4, schedule="cosine", final_fraction=0.1, warmup_steps=5, weight_decay=0.01
+                learning_rate=2e-4, schedule="cosine", final_fraction=0.1, warmup_steps=5, weight_decay=0.01
             ),
             log=dict(console_every=5, gallery_every=25, gallery_groups=6),
             checkpoint=dict(every=25, keep=2),
             **TINY,
         )
     else:
-        raise ValueError(f"configs/quickstart.py takes :align, :sft, :sft_scratch, :sft_cold or :grpo, not {arg!r}")
+        raise ValueError(
+            f"configs/quickstart.py takes :align, :sft, :sft_scratch, :sft_cold, :sft_clear or :grpo, not {arg!r}"
+        )
     return common.on_one_device(config)

@@ -14,55 +14,58 @@ import shlex
 import sys
 from pathlib import Path
 
-from launch.quickstart import COLD_START, FAMILIES
+from launch.quickstart import COLD_START, FAMILIES, PRESET
 from launch.steps import Step, StepRunner, say
 from spatial_jax.options import Listed, list_parts
 
 RESULT = "benchmarks/results/quickstart_learning.json"
 
 
-def data_steps(root: Path, scenes: int) -> list[Step]:
-    """The scenes and questions that the cold start, GRPO and the evaluations share; a tenth of the scenes is held
-    out.
+def data_steps(root: Path, scenes: int, preset: str = PRESET) -> list[Step]:
+    """Scenes of a preset and questions about them, in `root`; a tenth of the scenes is held out. Those of the
+    quickstart's preset are what the cold start ends with, and what GRPO and the evaluations share.
     """
     return [
         Step(
-            "scenes",
-            "render scenes",
+            f"scenes_{preset}",
+            f"render {preset} scenes",
             (
                 "-m",
                 "data_prep.annotate",
                 "--source=rendered",
-                "--preset=plain",
+                f"--preset={preset}",
                 f"--count={scenes}",
                 "--seed=7",
-                "--workers=8",
-                f"--out={root}/scenes",
+                "--workers=2",
+                f"--out={root}/{preset}/scenes",
             ),
-            1,
+            scenes / 9000,
         ),
         Step(
-            "questions",
+            f"questions_{preset}",
             "ask questions",
             (
                 "-m",
                 "data_prep.synthesize",
-                f"--scenes={root}/scenes",
+                f"--scenes={root}/{preset}/scenes",
                 "--profile=plain",
                 "--per_scene=9",
                 "--wordings=1",
                 f"--families={FAMILIES}",
                 "--seed=7",
-                f"--out={root}/questions",
+                f"--out={root}/{preset}/questions",
             ),
-            1.2,
+            scenes / 6000,
         ),
     ]
 
 
 def cold_start_steps(root: Path, ship: str) -> list[Step]:
-    """From nothing to a policy that has learned to look, copied to `ship`."""
+    """From nothing to a policy that has learned to look and to copy a name, copied to `ship`: words and places, then
+    questions about rooms of every make, then about the quickstart's.
+    """
     return [
+        *data_steps(root, 16000, "plain"),
         Step(
             "photos",
             "read photos",
@@ -97,7 +100,7 @@ def cold_start_steps(root: Path, ship: str) -> list[Step]:
                 "-m",
                 "spatial_jax.convert",
                 "--fresh=tiny",
-                f"--texts={root}/questions,{root}/selfsup",
+                f"--texts={root}/plain/questions,{root}/selfsup",
                 f"--out={root}/policy",
             ),
             0.2,
@@ -111,7 +114,7 @@ def cold_start_steps(root: Path, ship: str) -> list[Step]:
                 "--config=configs/quickstart.py:align",
                 f"--workdir={root}/align",
                 f"--config.model.path={root}/policy",
-                f"--config.data.paths=('{root}/scenes',)",
+                f"--config.data.paths=('{root}/plain/scenes',)",
             ),
             3,
         ),
@@ -124,15 +127,28 @@ def cold_start_steps(root: Path, ship: str) -> list[Step]:
                 "--config=configs/quickstart.py:sft_cold",
                 f"--workdir={root}/sft",
                 f"--config.model.path={root}/align/export",
-                f"--config.data.paths=('{root}/questions','{root}/selfsup')",
+                f"--config.data.paths=('{root}/plain/questions','{root}/selfsup')",
                 "--config.data.weights=(0.95,0.05)",
             ),
             5,
         ),
         Step(
+            "sft_clear",
+            "cold start on the quickstart's rooms",
+            (
+                "-m",
+                "spatial_jax.train",
+                "--config=configs/quickstart.py:sft_clear",
+                f"--workdir={root}/sft_clear",
+                f"--config.model.path={root}/sft/export",
+                f"--config.data.paths=('{root}/{PRESET}/questions',)",
+            ),
+            15,
+        ),
+        Step(
             "ship",
             f"copy the cold start to {ship}",
-            ("-m", "spatial_jax.convert", f"--from={root}/sft/export", f"--to_hf={ship}"),
+            ("-m", "spatial_jax.convert", f"--from={root}/sft_clear/export", f"--to_hf={ship}"),
             0.1,
         ),
     ]
@@ -153,7 +169,7 @@ def seed_steps(root: Path, start: str, seed: int, steps: int, items: int) -> lis
                 "spatial_jax.evaluate",
                 "--config=configs/eval_spatial.py:tiny",
                 f"--model={model}",
-                f"--dataset={root}/questions",
+                f"--dataset={root}/{PRESET}/questions",
                 "--split=heldout",
                 f"--limit={items}",
                 "--samples=8",
@@ -176,7 +192,7 @@ def seed_steps(root: Path, start: str, seed: int, steps: int, items: int) -> lis
                 "--config=configs/quickstart.py:grpo",
                 f"--workdir={out}/grpo",
                 f"--config.model.path={start}",
-                f"--config.data.paths=('{root}/questions',)",
+                f"--config.data.paths=('{root}/{PRESET}/questions',)",
                 f"--config.train.seed={seed}",
                 f"--config.data.seed={seed}",
                 f"--config.train.steps={steps}",
@@ -236,7 +252,7 @@ def table(root: Path, seeds: list[int], steps: int, device: str) -> dict:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
     parser.add_argument("--root", default="runs/proofs")
-    parser.add_argument("--scenes", type=int, default=16000)
+    parser.add_argument("--scenes", type=int, default=6000, help="of the quickstart's preset")
     parser.add_argument("--grpo_steps", type=int, default=600)
     parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
     parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")

@@ -12,36 +12,66 @@ import os
 import sys
 from pathlib import Path
 
+from launch.pace import slower, speed
 from launch.steps import Step, StepRunner, say
 from spatial_jax.checkpoints import RunLock
 from spatial_jax.options import Parser
 
 COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; how it was made: launch/proofs.py
+PRESET = "clear"
 FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
 
 
-def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -> list[Step]:
-    """The whole way, in order."""
-    at = {
-        name: str(root / name)
-        for name in (
-            "scenes",
+def photo_steps(root: Path, photos: str, seed: int) -> list[Step]:
+    """Spatial-SSRL's self-supervised tasks from a folder of pictures."""
+    return [
+        Step(
             "photos",
-            "stereo",
-            "questions",
+            f"read the photos of {photos}",
+            (
+                "-m",
+                "data_prep.annotate",
+                "--source=folder",
+                f"--path={photos}",
+                "--heldout_percent=20",
+                f"--out={root}/photos",
+            ),
+            0.1,
+        ),
+        Step(
             "selfsup",
+            "make Spatial-SSRL's self-supervised tasks from the photos",
+            (
+                "-m",
+                "data_prep.selfsup",
+                f"--photos={root}/photos",
+                "--profile=plain",
+                "--wordings=1",
+                "--per_photo=60",
+                f"--seed={seed}",
+                f"--out={root}/selfsup",
+            ),
+            0.2,
+        ),
+    ]
+
+
+def scratch_steps(root: Path, questions: str, data: str, seed: int) -> list[Step]:
+    """From random weights to a policy that has begun to look."""
+    return [
+        Step(
             "policy",
-            "align",
-            "sft",
-            "grpo",
-            "eval",
-            "report.html",
-            "story.json",
-        )
-    }
-    data = f"--config.data.paths=('{at['questions']}','{at['selfsup']}')"
-    start = f"{at['align']}/export" if from_scratch else COLD_START
-    align = [
+            "make a tiny Qwen2.5-VL with random weights and a tokenizer of its own",
+            (
+                "-m",
+                "spatial_jax.convert",
+                "--fresh=tiny",
+                f"--texts={questions}",
+                f"--seed={seed}",
+                f"--out={root}/policy",
+            ),
+            0.1,
+        ),
         Step(
             "align",
             "the random policy learns the words for what it sees, and where it is",
@@ -49,37 +79,51 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 "-m",
                 "spatial_jax.train",
                 "--config=configs/quickstart.py:align",
-                f"--workdir={at['align']}",
-                f"--config.model.path={at['policy']}",
-                f"--config.data.paths=('{at['scenes']}',)",
+                f"--workdir={root}/align",
+                f"--config.model.path={root}/policy",
+                f"--config.data.paths=('{root}/scenes',)",
             ),
             2.5,
-        )
-    ]
-
-    def evaluate(name: str, model: str, what: str) -> Step:
-        return Step(
-            f"eval_{name}",
-            f"evaluate {what} on held-out questions: 8 sampled answers each, and the greedy one",
+        ),
+        Step(
+            "sft",
+            "cold start by supervised fine-tuning",
             (
                 "-m",
-                "spatial_jax.evaluate",
-                "--config=configs/eval_spatial.py:tiny",
-                f"--model={model}",
-                f"--dataset={at['questions']},{at['selfsup']}",
-                "--split=heldout",
-                "--samples=8",
-                "--temperature=1.0",
-                "--greedy_too",
-                f"--out={at['eval']}/{name}.json",
+                "spatial_jax.train",
+                "--config=configs/quickstart.py:sft_scratch",
+                f"--workdir={root}/sft",
+                f"--config.model.path={root}/align/export",
+                data,
             ),
-            0.8,
-        )
+            4.0,
+        ),
+    ]
 
-    photo_source = f"--path={photos}" if photos else "--path=package:skimage,sklearn"
-    fresh = (
-        ("--fresh=tiny", f"--texts={at['questions']},{at['selfsup']}") if from_scratch else (f"--fresh={COLD_START}",)
+
+def evaluation(root: Path, name: str, model: str, what: str, questions: str) -> Step:
+    """Of held-out questions, into `root`/eval/`name`.json."""
+    return Step(
+        f"eval_{name}",
+        f"evaluate {what} on held-out questions: 8 sampled answers each, and the greedy one",
+        (
+            "-m",
+            "spatial_jax.evaluate",
+            "--config=configs/eval_spatial.py:tiny",
+            f"--model={model}",
+            f"--dataset={questions}",
+            "--split=heldout",
+            "--samples=8",
+            "--temperature=1.0",
+            "--greedy_too",
+            f"--out={root}/eval/{name}.json",
+        ),
+        0.8,
     )
+
+
+def question_steps(root: Path, scenes: int, seed: int) -> list[Step]:
+    """Rendered rooms, and questions about them."""
     return [
         Step(
             "scenes",
@@ -88,32 +132,13 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 "-m",
                 "data_prep.annotate",
                 "--source=rendered",
-                "--preset=plain",
+                f"--preset={PRESET}",
                 f"--count={scenes}",
                 f"--seed={seed}",
                 "--workers=2",
-                f"--out={at['scenes']}",
+                f"--out={root}/scenes",
             ),
-            0.6,
-        ),
-        Step(
-            "photos",
-            f"read the photos of {photos}" if photos else "read the photos inside scikit-image and scikit-learn",
-            (
-                "-m",
-                "data_prep.annotate",
-                "--source=folder",
-                photo_source,
-                "--heldout_percent=20",
-                f"--out={at['photos']}",
-            ),
-            0.1,
-        ),
-        Step(
-            "stereo",
-            "read scikit-image's stereo pair as a real, metric RGB-D frame",
-            ("-m", "data_prep.annotate", "--source=stereo", "--heldout_percent=20", f"--out={at['stereo']}"),
-            0.1,
+            0.4,
         ),
         Step(
             "questions",
@@ -121,58 +146,30 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
             (
                 "-m",
                 "data_prep.synthesize",
-                f"--scenes={at['scenes']}",
+                f"--scenes={root}/scenes",
                 f"--families={FAMILIES}",
                 "--per_scene=9",
                 "--profile=plain",
                 "--wordings=1",
                 f"--seed={seed}",
-                f"--out={at['questions']}",
+                f"--out={root}/questions",
             ),
             0.4,
         ),
-        Step(
-            "selfsup",
-            "make Spatial-SSRL's self-supervised tasks from the photos",
-            (
-                "-m",
-                "data_prep.selfsup",
-                f"--photos={at['photos']},{at['stereo']}",
-                "--profile=plain",
-                "--wordings=1",
-                "--per_photo=60",
-                f"--seed={seed}",
-                f"--out={at['selfsup']}",
-            ),
-            0.2,
-        ),
-        Step(
-            "policy",
-            "make a tiny Qwen2.5-VL with random weights"
-            + (" and a tokenizer of its own" if from_scratch else ", to compare with"),
-            ("-m", "spatial_jax.convert", *fresh, f"--seed={seed}", f"--out={at['policy']}"),
-            0.1,
-        ),
-        evaluate("before", at["policy"], "the untrained policy"),
-        *(align if from_scratch else []),
-        Step(
-            "sft",
-            (
-                "cold start by supervised fine-tuning"
-                if from_scratch
-                else "go on with the shipped cold start: supervised fine-tuning"
-            ),
-            (
-                "-m",
-                "spatial_jax.train",
-                f"--config=configs/quickstart.py:{'sft_scratch' if from_scratch else 'sft'}",
-                f"--workdir={at['sft']}",
-                f"--config.model.path={start}",
-                data,
-            ),
-            4.0 if from_scratch else 0.8,
-        ),
-        evaluate("after_sft", f"{at['sft']}/export", "the policy after the cold start"),
+    ]
+
+
+def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -> list[Step]:
+    """The whole way, in order."""
+    datasets = [f"{root}/questions", *([f"{root}/selfsup"] if photos else [])]
+    questions = ",".join(datasets)
+    data = "--config.data.paths=(" + "".join(f"'{name}'," for name in datasets) + ")"
+    start = f"{root}/sft/export" if from_scratch else COLD_START
+    return [
+        *question_steps(root, scenes, seed),
+        *(photo_steps(root, photos, seed) if photos else []),
+        *(scratch_steps(root, questions, data, seed) if from_scratch else []),
+        evaluation(root, "before", start, "the policy after its cold start", questions),
         Step(
             "grpo",
             "GRPO: sixteen answers a question, the better ones reinforced",
@@ -180,17 +177,17 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 "-m",
                 "spatial_jax.train",
                 "--config=configs/quickstart.py:grpo",
-                f"--workdir={at['grpo']}",
-                f"--config.model.path={at['sft']}/export",
+                f"--workdir={root}/grpo",
+                f"--config.model.path={start}",
                 data,
             ),
-            3.0,
+            4.5,
         ),
-        evaluate("after_grpo", f"{at['grpo']}/export", "the policy after GRPO"),
+        evaluation(root, "after_grpo", f"{root}/grpo/export", "the policy after GRPO", questions),
         Step(
             "verify",
             "load the policy in transformers and compare its numbers",
-            ("-m", "spatial_jax.convert", f"--verify={at['grpo']}/export"),
+            ("-m", "spatial_jax.convert", f"--verify={root}/grpo/export"),
             0.4,
         ),
         Step(
@@ -200,9 +197,9 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 "-m",
                 "spatial_jax.report",
                 str(root),
-                f"--story={at['story.json']}",
+                f"--story={root}/story.json",
                 "--title=Quickstart: from pictures to an evaluated policy",
-                f"--out={at['report.html']}",
+                f"--out={root}/report.html",
                 *(f"--next={line}" for line in next_commands(root)),
             ),
             0.2,
@@ -239,9 +236,10 @@ def story(plan: list[Step], from_scratch: bool) -> list[dict[str, str]]:
             {
                 "title": "Where the policy starts",
                 "text": (
-                    "To leave the time to what comes after, this run begins with a policy whose cold start (about ten"
-                    f" minutes on two cores) was made beforehand ({COLD_START}, by `make proofs ARGS=--cold_start`) on"
-                    " other scenes of the same generator. `make quickstart FROM_SCRATCH=1` starts from random weights."
+                    "To leave the time to what comes after, this run begins with a policy whose cold start (supervised,"
+                    f" half an hour on two cores) was made beforehand ({COLD_START}, by `make proofs"
+                    " ARGS=--cold_start`) on other scenes of the same generator."
+                    " `make quickstart FROM_SCRATCH=1` starts from random weights."
                 ),
             },
         )
@@ -252,23 +250,18 @@ def finish(root: Path) -> None:
     """The table, what GRPO changed, the page, and what to try next."""
     from spatial_jax.evals.results import compare, read_result
 
-    columns = [(name, kind) for name in ("before", "after_sft", "after_grpo") for kind in ("", ".greedy")]
-    results = {key: read_result(root / "eval" / f"{key[0]}{key[1]}.json") for key in columns}
-    families = sorted(results["after_grpo", ""]["families"])
+    stages, kinds = ("before", "after_grpo"), ("", ".greedy")
+    results = {(name, kind): read_result(root / "eval" / f"{name}{kind}.json") for name in stages for kind in kinds}
     say("\nmean reward on held-out questions (sampled at temperature 1 | greedy)")
-    say(f"{'family':<18}{'items':>6}{'before':>16}{'after SFT':>16}{'after GRPO':>16}")
-    for family in families:
-        cells = [
-            f"{results[n, '']['families'][family]['reward']:.3f} |"
-            f" {results[n, '.greedy']['families'][family]['reward']:.3f}"
-            for n in ("before", "after_sft", "after_grpo")
-        ]
+    say(f"{'family':<18}{'items':>6}{'best constant':>16}{'before GRPO':>16}{'after GRPO':>16}")
+    for family, row in sorted(results["after_grpo", ""]["families"].items()):
+        cells = [" | ".join(f"{results[n, kind]['families'][family]['reward']:.3f}" for kind in kinds) for n in stages]
         say(
-            f"{family:<18}{results['after_grpo', '']['families'][family]['n']:>6}"
+            f"{family:<18}{row['n']:>6}{row.get('prior_constant', float('nan')):>16.3f}"
             + "".join(f"{cell:>16}" for cell in cells)
         )
     for kind, what in (("", "sampled"), (".greedy", "greedy")):
-        change = compare(results["after_sft", kind], results["after_grpo", kind])["overall"]["score"]
+        change = compare(results["before", kind], results["after_grpo", kind])["overall"]["score"]
         say(
             f"GRPO, {what}: {change['a']:.3f} -> {change['b']:.3f}, {change['difference']:+.3f}, 95 %"
             f" {change['low']:+.3f} to {change['high']:+.3f}"
@@ -314,7 +307,12 @@ def main() -> int:
     try:
         with RunLock(root, "quickstart"):
             (root / "story.json").write_text(json.dumps(story(plan, args.from_scratch)))
-            code = StepRunner(root, plan).run()
+            runner = StepRunner(root, plan, pace=slower(speed()))
+            say(
+                f"about {max(1, round(runner.minutes_left()))} minutes on this machine as busy as it is now"
+                f" ({runner.pace:.1f} times as long as on two idle server cores)"
+            )
+            code = runner.run()
             if code == 0:
                 finish(root)
     except (ValueError, OSError) as error:

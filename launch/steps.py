@@ -26,7 +26,7 @@ class Step:
     name: str
     what: str
     args: tuple[str, ...]
-    minutes: float  # expected on two cores; only for the time left shown before the first run
+    minutes: float  # expected on two idle cores; only for the time left that is shown
 
     @property
     def command(self) -> str:
@@ -40,11 +40,11 @@ def say(text: str) -> None:
 
 class StepRunner:
     """Runs steps in order below `root`; `root/.steps/NAME.json` records a finished one together with the commands that
-    led to it.
+    led to it. `pace`: how many times as long as expected a step takes here; what steps then took corrects it.
     """
 
-    def __init__(self, root: Path, steps: Sequence[Step]):
-        self.root, self.steps = root, list(steps)
+    def __init__(self, root: Path, steps: Sequence[Step], pace: float = 1.0):
+        self.root, self.steps, self.pace = root, list(steps), pace
         self.seconds: dict[str, float] = {}
 
     def _stamp(self, step: Step) -> Path:
@@ -61,22 +61,26 @@ class StepRunner:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):  # no stamp, or none of ours: the step is run
             return None
 
+    def minutes_left(self) -> float:
+        """Of the steps that are not done, at the pace known so far."""
+        return self.pace * sum(s.minutes for at, s in enumerate(self.steps) if self._done(at) is None)
+
     def run(self) -> int:
         """0 when all steps are done; else the exit code of the one that failed (130 for Ctrl-C), after one line that
         says how to go on.
         """
         (self.root / ".steps").mkdir(parents=True, exist_ok=True)
-        started = time.monotonic()
+        started, first_pace, taken, expected = time.monotonic(), self.pace, 0.0, 0.0
         for position, step in enumerate(self.steps):
             seconds = self._done(position)
             if seconds is not None:
                 self.seconds[step.name] = seconds
                 say(f"[{position + 1}/{len(self.steps)}] {step.what}: done before ({seconds:.0f} s), kept")
                 continue
-            left = sum(s.minutes for s in self.steps[position:])
+            left = self.pace * sum(s.minutes for s in self.steps[position:])
             say(
-                f"\n[{position + 1}/{len(self.steps)}] {step.what}   (about {step.minutes:.1f} min, {left:.0f} min to"
-                f" the end)\n    $ {step.command}"
+                f"\n[{position + 1}/{len(self.steps)}] {step.what}   (about {self.pace * step.minutes:.1f} min,"
+                f" {left:.0f} min to the end)\n    $ {step.command}"
             )
             # From here on what it and all after it left may be of another command: killed midway, they are run again.
             for later in self.steps[position:]:
@@ -90,6 +94,8 @@ class StepRunner:
                 )
                 return code
             self.seconds[step.name] = time.monotonic() - begun
+            taken, expected = taken + self.seconds[step.name] / 60, expected + step.minutes
+            self.pace = (first_pace + taken) / (1.0 + expected)  # the first guess weighs as much as one minute's steps
             stamp = self._stamp(step).with_suffix(".tmp")
             stamp.write_text(
                 json.dumps({"key": self._key(position), "command": step.command, "seconds": self.seconds[step.name]})

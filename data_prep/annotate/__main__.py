@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
     )
     group = p.add_argument_group("rendered scenes")
     group.add_argument(
-        "--preset", default="plain", help="plain: small pictures, few clear shapes; rich: large, cluttered"
+        "--preset",
+        default="plain",
+        help="plain: small pictures, few clear shapes; clear: likewise, of like size; rich: large, cluttered",
     )
     group.add_argument("--count", type=int, default=1000, help="number of scenes")
     group.add_argument("--seed", type=int, default=0, help="scene i of a seed is always the same")

@@ -64,9 +64,9 @@ def _draft(room: Room, drawn: Rendering, index: int, caption: str) -> ObjectDraf
 
 
 class RenderedScenes:
-    """Source of `count` rendered scenes. `preset`: "plain" (small pictures, few clear shapes) or "rich"; `width`,
-    `height` override its picture size; `noise`: simulated depth noise, added to the depth that is stored (the closed
-    form stays in the objects).
+    """Source of `count` rendered scenes. `preset`: "plain" (small pictures, few clear shapes), "clear" (likewise, of
+    like size and mostly on the floor: depth shows) or "rich"; `width`, `height` override its picture size; `noise`:
+    simulated depth noise, added to the depth that is stored (the closed form stays in the objects).
     """
 
     name = "rendered"

@@ -24,7 +24,7 @@ def test_default_round_trip():
     assert run_config.strict(run_config.default()) == settings.RunConfig()
 
 
-@pytest.mark.parametrize("arg", ["sft", "sft_scratch", "grpo"])
+@pytest.mark.parametrize("arg", ["sft", "sft_scratch", "sft_clear", "grpo"])
 def test_quickstart_configs_convert(arg):
     assert run_config.strict(quickstart.get_config(arg)).model.dtype == "float32"
 

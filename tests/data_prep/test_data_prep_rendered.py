@@ -83,7 +83,7 @@ def test_every_thing_stands_on_the_floor_and_is_centred(kind):
     assert (high > 0.02).all()
 
 
-@pytest.mark.parametrize("preset, size", [("plain", 0), ("rich", 160)])
+@pytest.mark.parametrize("preset, size", [("plain", 0), ("clear", 0), ("rich", 160)])
 def test_depth_of_every_object_lies_in_its_exact_box_and_on_its_surface(preset, size):
     source = RenderedScenes(preset, 4, 7, size, size)
     for index in range(4):
@@ -157,7 +157,7 @@ def test_split_is_by_hash_and_about_a_tenth():
 
 
 @pytest.mark.parametrize(
-    "arguments, words", [({"preset": "fancy"}, "choose one of plain, rich"), ({"count": 0}, "--count")]
+    "arguments, words", [({"preset": "fancy"}, "choose one of plain, clear, rich"), ({"count": 0}, "--count")]
 )
 def test_wrong_options_are_named(arguments, words):
     with pytest.raises(SourceError, match=words):

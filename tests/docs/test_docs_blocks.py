@@ -144,7 +144,7 @@ def test_the_laptop_section_has_the_quickstarts_settings(tmp_path):
     told = [set(command[1:]) for command in laptop.commands]
     kept = ("--preset", "--count", "--seed", "--families", "--per_scene", "--profile", "--wordings", "--config=")
     kept += ("--split", "--samples", "--temperature", "--greedy_too")
-    for name in ("scenes", "questions", "sft", "grpo", "eval_after_grpo"):
+    for name in ("scenes", "questions", "grpo", "eval_after_grpo"):
         wanted = {word for word in quick[name] if word.startswith(kept)}
         assert any(wanted <= words for words in told), f"{name}: {wanted}"
 

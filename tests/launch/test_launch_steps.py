@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from launch.pace import FASTEST, MEASURED, SLOWEST, slower, speed
 from launch.quickstart import root_folder, steps
 from launch.steps import Step, StepRunner
 
@@ -67,5 +68,20 @@ def test_quickstart_is_a_list_of_verbs(tmp_path):
     plan = steps(tmp_path, "", False, 100, 1)
     assert all(s.args[0] == "-m" and s.args[1].split(".")[0] in ("data_prep", "spatial_jax") for s in plan)
     assert len({s.name for s in plan}) == len(plan)
+    own, scratch = steps(tmp_path, "pictures", False, 100, 1), steps(tmp_path, "", True, 100, 1)
+    assert [s.name for s in own if s not in plan][:2] == ["photos", "selfsup"]
+    assert {"policy", "align", "sft"} == {s.name for s in scratch} - {s.name for s in plan}
     assert root_folder("", False) != root_folder("pictures", False) != root_folder("pictures", True)
     json.dumps([s.command for s in plan])
+
+
+def test_the_time_is_told_for_this_machine_and_corrected_by_what_steps_take(tmp_path, capfd):
+    assert speed(0.02, threads=1) > 0
+    assert slower(MEASURED) == 1 and slower(MEASURED / 4) == 4
+    assert slower(0) == SLOWEST and slower(100 * MEASURED) == FASTEST
+    slow = StepRunner(tmp_path, [Step("one", "one", ("-c", "pass"), 3.0), Step("two", "two", ("-c", "pass"), 1.0)], 4.0)
+    assert slow.minutes_left() == 16
+    assert slow.run() == 0
+    told = capfd.readouterr().out
+    assert "about 12.0 min, 16 min to the end" in told and "about 1.0 min, 1 min to the end" in told
+    assert slow.minutes_left() == 0
