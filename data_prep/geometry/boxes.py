@@ -17,6 +17,7 @@ TURNED, CLEAR = 0.25, 3.0
 ENDS = 4  # a side's end holds about one in so many of the points
 CORNER = 0.12  # of the shorter face: so near must points come to the corner where the faces meet
 AS_DEEP = 0.9  # of its width: a thing seen so deep is seen to its far end, by its top or its round side
+END, CURVED = 0.05, 0.3  # of the height: the points at an end of it; of a ball's curve: how much an edge may show
 CAMERA_DOWN = np.array([0.0, 1.0, 0.0])  # gravity when nothing better is known: the camera is held level
 
 
@@ -24,7 +25,9 @@ CAMERA_DOWN = np.array([0.0, 1.0, 0.0])  # gravity when nothing better is known:
 class Box:
     """center [3], extent [3] full sides (metres), rotation [3, 3] with the axes as columns, all in the camera frame.
     `hidden`: half of what the box may be deeper or shallower along axis `hidden_axis`, which leads away from the
-    camera; `far_seen`: whether that side's far end was seen, so that it is measured and not completed.
+    camera; `far_seen`: whether that side's far end was seen, so that it is measured and not completed; `misfit`: how
+    far its points keep off the faces towards the camera, share of half a side, median (0 for a box); `under`: how much
+    of the upright side curves out of sight at its ends, metres (0 for what stands on edges).
     """
 
     center: np.ndarray
@@ -33,6 +36,8 @@ class Box:
     hidden: float = 0.0
     hidden_axis: int = 0
     far_seen: bool = True
+    misfit: float = 0.0
+    under: float = 0.0
 
     def corners(self) -> np.ndarray:
         """Corners [8, 3], camera frame."""
@@ -81,6 +86,38 @@ def _corner_gap(flat: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.nd
     return float(np.sqrt(((flat - corner) ** 2).sum(1).min()))
 
 
+def _misfit(points: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.ndarray, grain: float) -> float:
+    """How far points [n, 3] (the box's axes) keep off the nearest of the three faces that are turned to the camera,
+    share of half that side, median; without what noise makes of it.
+    """
+    half = np.maximum((high - low) / 2, 1e-9)
+    off = np.abs(points - np.where(view >= 0, low, high)) / half
+    noise = 0.9 * grain / float(half.min())
+    return float(np.sqrt(max(0.0, float(np.median(off.min(1))) ** 2 - noise**2)))
+
+
+def _curved_away(points: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.ndarray) -> float:
+    """How much of the height lies out of sight at the ends that are seen at a slant, metres, as for a ball: its lowest
+    visible points lie farther back than its nearest ones, those of a thing that stands on its edges do not. Points
+    [n, 3] in the box's axes, from the camera.
+    """
+    level = float(np.hypot(*view[:2]))
+    if level < 1e-6:
+        return 0.0
+    flat, out = points[:, :2] @ (view[:2] / level), 0.0
+    front, radius = float(np.quantile(flat, 0.05)), float((high - low)[:2].min()) / 2
+    band = END * (high[2] - low[2])
+    for slant, end in ((-low[2], points[:, 2] < low[2] + band), (high[2], points[:, 2] > high[2] - band)):
+        if slant <= 0 or not end.any():
+            continue  # that end is seen from its own side
+        tilt = np.arctan2(slant, level)
+        back = float(np.quantile(flat[end], 0.05)) - front
+        # Of a ball the band's own height hides a part of how far back its rim is.
+        share = np.clip(3 * back / max(1e-9, radius * (1 - np.sin(tilt))) - CURVED, 0, 1)
+        out += float(share * radius * (1 - np.cos(tilt)))
+    return out
+
+
 def fit_box(
     points: np.ndarray,
     gravity: np.ndarray | None = None,
@@ -124,13 +161,15 @@ def fit_box(
         high[depth_axis] += 2 * hidden * (view[depth_axis] >= 0)
         low[depth_axis] -= 2 * hidden * (view[depth_axis] < 0)
     extent, center = high - low, (low + high) / 2
+    misfit = _misfit(turned_cloud, low, high, view, grain)
+    under = _curved_away(turned_cloud, low, high, view)
     axes = frame @ turn
     center = axes @ center
     if extent[0] < extent[1]:
         extent = extent[[1, 0, 2]]
         axes = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], -1)
         depth_axis = 1 - depth_axis
-    return Box(center, extent, axes, hidden, depth_axis, far_seen)
+    return Box(center, extent, axes, hidden, depth_axis, far_seen, misfit, under)
 
 
 def vertical_extent(rotation: np.ndarray, extent: np.ndarray, gravity: np.ndarray | None = None) -> float:

@@ -15,9 +15,12 @@ from data_prep.sources.base import DepthNoise
 MEDIAN = 1.2533  # standard error of a median over that of a mean, for normal noise
 # E|noise| / density at the median, in units of noise times spread; a normal surface has 2, a flat one 2.8
 CROSSING = 2.4
-# What is left of a fitted side when a box is drawn around a thing that is none: turned footprint, rounded top.
-SHAPE = (0.075, 0.075, 0.043)
-MIDDLE = (0.025, 0.05)  # the same of its centre, along a side that is seen and along the one that leads away
+# What is left of a fitted side when a box is drawn around a thing that is none (turned footprint, handles), and of its
+# centre along a side that is seen, along the one that leads away, and upright. A box has none of it: it is told by how
+# far the points keep off the box's faces, of which `ROUND` is as much as round things do.
+SHAPE = (0.075, 0.075, 0.03)
+MIDDLE, MIDDLE_AWAY, MIDDLE_UP = 0.025, 0.05, 0.015
+SQUARE, ROUND, LEAST_SHAPE = 0.05, 0.12, 0.25
 TURN = 1.5  # error of a footprint's angle, radians, for noise as large as its shorter side
 PIXEL = 0.289  # standard deviation of a place known to lie within one pixel
 
@@ -62,11 +65,12 @@ def box_sigma(
     hidden[box.hidden_axis] = box.hidden
     short = max(1e-9, float(box.extent[:2].min()))
     turn = np.array([*box.extent[[1, 0]], 0.0]) * min(0.3, TURN * grain / short)
-    middle = np.full(3, MIDDLE[0])
-    middle[box.hidden_axis] = MIDDLE[1]
-    local = ends**2 + turn**2 + hidden**2 + doubt**2
-    extent = np.sqrt(local + (np.array(SHAPE) * box.extent) ** 2 + rim**2)
-    side = np.sqrt(local / 4 + (middle * box.extent) ** 2 + rim_center**2)
+    middle = np.array([MIDDLE, MIDDLE, MIDDLE_UP])
+    middle[box.hidden_axis] = MIDDLE_AWAY
+    shape = float(np.clip((box.misfit - SQUARE) / (ROUND - SQUARE), LEAST_SHAPE, 1.0))
+    local = ends**2 + turn**2 + hidden**2 + doubt**2 + np.array([0.0, 0.0, box.under]) ** 2
+    extent = np.sqrt(local + (shape * np.array(SHAPE) * box.extent) ** 2 + rim**2)
+    side = np.sqrt(local / 4 + (shape * middle * box.extent) ** 2 + rim_center**2)
     along = median_sigma(noise, depth, pixels)
     center = np.sqrt((box.rotation * side) ** 2 @ np.ones(3) + (ray * along) ** 2)
     out = {f"extent_{i}": float(v) for i, v in enumerate(extent)}

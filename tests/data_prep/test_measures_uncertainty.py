@@ -266,6 +266,30 @@ def test_a_box_seen_at_an_angle_is_measured_on_both_sides():
     assert len(errors) >= 8 and np.quantile(errors, 0.9) < 0.12
 
 
+def test_what_curves_out_of_sight_is_unsure_and_a_box_is_not():
+    """A ball seen from above hides its lower rim; a block of the same size shows its edges, and is told by its faces."""
+    rows, columns = np.mgrid[0:240, 0:320].astype(float)
+    rays = np.stack([(columns - 159.5) / 300, (rows - 119.5) / 300, np.ones_like(rows)], -1)
+    pitch, radius, place = np.radians(30), 0.3, np.array([0.05, 0.1, 2.0])
+    gravity = np.array([0.0, np.cos(pitch), np.sin(pitch)])
+    along, square = rays @ place, (rays**2).sum(-1)
+    root = along**2 - square * (place @ place - radius**2)
+    ball = np.where(root > 0, (along - np.sqrt(np.maximum(root, 0))) / square, 0.0)
+    turn = np.array([[1.0, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
+    yaw = np.array([[np.cos(0.7), 0, np.sin(0.7)], [0, 1, 0], [-np.sin(0.7), 0, np.cos(0.7)]])
+    start, way = yaw @ turn @ -place, rays @ (yaw @ turn).T
+    near, far = ((-np.sign(way) * s * radius - start) / np.where(way == 0, 1e-9, way) for s in (1, -1))
+    near, far = near.max(-1), far.min(-1)
+    block = np.where(near < far, near, 0.0)
+    stated = {}
+    for name, depth in (("ball", ball), ("block", block)):
+        frame, thing = wall_scene(depth, gravity=gravity)
+        measure_object(frame, thing)
+        stated[name] = thing.uncertainty["extent_2"]
+        assert abs(thing.extent[2] - 2 * radius) < 2.5 * stated[name], name
+    assert stated["ball"] > 0.03 > 0.02 > stated["block"]
+
+
 def test_a_bed_and_its_headboard_are_not_measured_as_one_of_them():
     both = np.zeros((240, 320))
     both[150:200, 100:220] = np.linspace(3.2, 2.2, 50)[:, None]  # the mattress, coming nearer
