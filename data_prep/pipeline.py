@@ -111,9 +111,6 @@ def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
         if frame.depth is not None
         else frame.provenance
     )
-    shared = frame.depth_noise.shared() if frame.depth is not None else {}
-    if frame.gravity is not None:
-        shared |= frame.gravity_sigma
     meta = {**frame.meta, "notes": frame.notes} if frame.notes else frame.meta
     content = hashlib.sha256(frame.rgb.tobytes()).hexdigest()
     split = split_of(frame.split_key or content, heldout_percent)
@@ -136,7 +133,7 @@ def to_record(frame: Frame, heldout_percent: int = 10) -> SceneRecord:
         tags=frame.tags,
         provenance=json.dumps(provenance, sort_keys=True),
         meta=json.dumps(meta, sort_keys=True),
-        shared_uncertainty=json.dumps({k: round(v, 6) for k, v in shared.items()}, sort_keys=True),
+        shared_uncertainty=json.dumps({k: round(v, 6) for k, v in frame.shared().items()}, sort_keys=True),
     )
 
 

@@ -159,6 +159,19 @@ class _ModelStage(abc.ABC):
             raise error
 
 
+CONTRADICTS = 3.0  # deviations between two focal lengths of one picture, of which one is wrong then
+
+
+def contradicts(frame: Frame, estimate: DepthEstimate) -> bool:
+    """Whether the focal length in a picture's EXIF is another than the one that its perspective shows: another lens, a
+    crop, a picture of a picture.
+    """
+    if frame.intrinsics is None or frame.intrinsics_source != "exif" or estimate.intrinsics is None:
+        return False
+    apart = abs(float(np.log(frame.intrinsics[0] / estimate.intrinsics[0])))
+    return apart > CONTRADICTS * float(np.hypot(frame.focal_sigma, estimate.focal_sigma))
+
+
 class DepthStage(_ModelStage):
     """Depth for frames whose source has none."""
 
@@ -175,12 +188,21 @@ class DepthStage(_ModelStage):
                 continue
             frame.depth, frame.depth_flag, frame.depth_noise = estimate.depth, estimate.flag, estimate.noise
             frame.provenance["depth"] = self.model.name
+            if contradicts(frame, estimate):
+                assert frame.intrinsics is not None and estimate.intrinsics is not None
+                frame.notes.append("EXIF's focal length contradicts the picture: neither camera nor metres are used")
+                frame.provenance["intrinsics"] = (
+                    f"EXIF {frame.intrinsics[0]:.0f} px, {self.model.name} {estimate.intrinsics[0]:.0f} px: unknown"
+                )
+                frame.intrinsics, frame.intrinsics_source, frame.focal_sigma = None, "none", 0.0
+                frame.depth_flag = "relative"
+                continue
             if frame.intrinsics is not None and estimate.intrinsics is not None and estimate.scales_with_focal:
                 frame.depth = estimate.depth * np.float32(frame.intrinsics[0] / estimate.intrinsics[0])
                 frame.provenance["depth"] += f", scaled to the focal length known from {frame.intrinsics_source}"
             if frame.intrinsics is None and estimate.intrinsics is not None:
                 frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, "estimated"
-                frame.depth_noise = dataclasses.replace(frame.depth_noise, focal=estimate.focal_sigma)
+                frame.focal_sigma = estimate.focal_sigma
                 frame.provenance["intrinsics"] = self.model.name
         return errors
 
@@ -201,9 +223,7 @@ class CameraStage(_ModelStage):
                 continue
             frame.intrinsics, frame.intrinsics_source = estimate.intrinsics, estimate.source
             frame.provenance["intrinsics"] = estimate.name or self.model.name
-            # A wrong focal length stretches everything sideways, and leaves depth as it is.
-            focal = float(np.hypot(frame.depth_noise.focal, estimate.focal_sigma))
-            frame.depth_noise = dataclasses.replace(frame.depth_noise, focal=focal)
+            frame.focal_sigma = estimate.focal_sigma  # stretches everything sideways, and leaves depth as it is
             if frame.gravity is None and estimate.gravity is not None:
                 frame.gravity = estimate.gravity
                 frame.provenance["gravity"] = self.model.name

@@ -9,6 +9,7 @@ from typing import Any
 from data_prep import filters
 from data_prep.annotate.models import build_model_stages, running
 from data_prep.annotate.settings import parse_overrides
+from data_prep.geometry.anchors import Anchors
 from data_prep.geometry.measure import Level, Measure
 from data_prep.pipeline import Pipeline, Stage
 from data_prep.selection import Chosen, Selector, Signatures
@@ -40,6 +41,7 @@ def build_pipeline(spec: dict[str, Any], reasons: dict[str, str] | None = None) 
         *build_model_stages(spec, parse_overrides(spec.get("set") or ())),
         Level(),
         Measure(spec.get("cloud_points", 128)),
+        Anchors(),
     ]
     selectors = build_selectors(spec)
     if selectors:

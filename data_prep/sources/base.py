@@ -116,8 +116,19 @@ class Frame:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
     meta: dict[str, Any] = dataclasses.field(default_factory=dict)
     notes: list[str] = dataclasses.field(default_factory=list)  # what was repaired on the way in, e.g. "CMYK converted"
-    exif: dict[str, float] = dataclasses.field(default_factory=dict)  # focal_35mm, focal_mm, ... when the file has them
     told: dict[str, int] = dataclasses.field(default_factory=dict)  # what the run's summary counts over all pictures
+    # Relative error of the focal length as the camera's own source states it, one standard deviation; that of a depth
+    # model's own camera is in `depth_noise`.
+    focal_sigma: float = 0.0
+
+    def shared(self) -> dict[str, float]:
+        """What is unsure of the whole picture, where it is not zero: scale, shift, focal, and gravity's pitch, roll and
+        tip; of a picture without depth the focal length alone.
+        """
+        parts = self.depth_noise.shared() if self.depth is not None else {}
+        if self.intrinsics is not None and (focal := float(np.hypot(parts.get("focal", 0.0), self.focal_sigma))) > 0:
+            parts["focal"] = focal
+        return parts | (self.gravity_sigma if self.gravity is not None else {})
 
     @property
     def height(self) -> int:

@@ -14,7 +14,7 @@ from data_prep.sources.fingerprint import fingerprint
 from data_prep.sources.frame_list import Entry, Paths, file_reader, is_list, read_lists, said_of_frame
 from data_prep.sources.labels import labelled_objects
 from data_prep.sources.listing import left_out_text, walk
-from data_prep.sources.pictures import EXTENSIONS, Picture, open_picture
+from data_prep.sources.pictures import EXIF_SIGMA, EXTENSIONS, Picture, open_picture
 from data_prep.sources.registration import (
     REGISTERED,
     check_intrinsics,
@@ -147,7 +147,7 @@ class PictureFolder:
         )
         intrinsics = picture.exif_intrinsics()
         if intrinsics is not None:
-            frame.intrinsics, frame.intrinsics_source = intrinsics, "exif"
+            frame.intrinsics, frame.intrinsics_source, frame.focal_sigma = intrinsics, "exif", EXIF_SIGMA
             frame.provenance["intrinsics"] = f"EXIF 35-mm-equivalent focal length {picture.focal_35mm:g} mm"
         if item in self.listed:
             self._add_labels(frame, picture, self.listed[item])
@@ -173,6 +173,7 @@ class PictureFolder:
             unit = str(entry.fields.get("cam_in_unit", "pixels"))
             frame.intrinsics = check_intrinsics(camera, frame.item_id, (width, height), unit)
             frame.intrinsics_source, frame.provenance["intrinsics"] = "sensor", "frame list"
+            frame.focal_sigma = 0.0
         if as_stored:
             objects = [turn_object(thing, turn, stored) for thing in objects]
             frame.intrinsics = frame.intrinsics and turn_intrinsics(frame.intrinsics, turn, stored)

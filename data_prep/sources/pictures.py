@@ -15,6 +15,9 @@ from spatial_jax.media import MOST_PIXELS, PictureError, decode_picture, encode_
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".heic")
 LEAST_SIDE = 32
+# Relative error of EXIF's focal length: whole millimetres of about 26, and makers who mean the 36 mm of width and not
+# the diagonal.
+EXIF_SIGMA = 0.03
 CAMERA_SHAPES = (4 / 3, 3 / 2, 16 / 9)  # of whole pictures; anything else was cut by somebody
 _DIAGONAL_35MM = 43.2666  # millimetres, the diagonal that 35-mm-equivalent focal lengths refer to
 

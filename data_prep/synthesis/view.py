@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 
+from data_prep.geometry.anchors import CONTRADICTION
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.refusals import Refusals
 from spatial_jax.data.records import SceneObject, SceneRecord
@@ -88,10 +89,12 @@ class SceneView:
         self.intrinsics = k if len(k) == 4 and k[0] > 0 and k[1] > 0 and all(map(math.isfinite, k)) else ()
         g = scene.gravity
         self.gravity = g if len(g) == 3 and abs(math.hypot(*g) - 1) < 1e-2 else ()
-        self.metric = scene.depth_flag == "metric"
+        # Depth that its own things contradict is off by an unknown factor: orders are all that is left of it.
+        self.metric = scene.depth_flag == "metric" and CONTRADICTION not in scene.tags
         self.has_depth = scene.depth_flag in ("metric", "relative")
         self.refused = refused or Refusals()
-        self.shared = {k: v for k, v in _numbers(scene.shared_uncertainty).items() if v > 0} if self.metric else {}
+        shared = {k: v for k, v in _numbers(scene.shared_uncertainty).items() if v > 0}
+        self.shared = shared if self.metric else {k: v for k, v in shared.items() if k == "focal"}
         self.things = self._usable(scene, options)
         if not self.things:
             self.reasons["no usable object"] += 1

@@ -173,11 +173,16 @@ def test_depth_pro_sees_field_of_view_and_obeys_a_known_focal_length(weights, tm
     model = DepthPro(DepthSettings(weights=weights["depth_pro"]))
     found = model.depth(PICTURES[:1])[0]
     assert found.flag == "metric" and found.intrinsics[0] == pytest.approx(300 / 2 / np.tan(np.radians(30)), rel=0.02)
-    known = frame(intrinsics=(2 * found.intrinsics[0],) * 2 + (149.5, 99.5), intrinsics_source="exif")
+    known, wrong = (
+        frame(intrinsics=(k * found.intrinsics[0],) * 2 + (149.5, 99.5), intrinsics_source="exif", focal_sigma=0.03)
+        for k in (1.2, 2.0)
+    )
     free = frame()
-    assert DepthStage(model).batch([known, free]) == [None, None]
+    assert DepthStage(model).batch([known, free, wrong]) == [None] * 3
+    assert wrong.intrinsics is None and wrong.depth_flag == "relative" and "contradicts" in wrong.notes[0]
+    assert free.shared()["focal"] == pytest.approx(0.08) and known.shared()["focal"] == pytest.approx(0.03)
     assert (
-        np.allclose(known.depth, 2 * free.depth)
+        np.allclose(known.depth, 1.2 * free.depth)
         and free.intrinsics_source == "estimated"
         and "exif" in known.provenance["depth"]
     )
@@ -210,7 +215,7 @@ def test_cameras_of_clips_and_defaults(tmp_path):
     assert CameraStage(chain).batch(frames) == [None] * 5
     assert [f.intrinsics_source for f in frames] == ["estimated", "estimated", "default", "default", "default"]
     assert frames[0].intrinsics[:2] == pytest.approx((1000, 1000)) and frames[0].intrinsics[2] == pytest.approx(384.5)
-    assert frames[2].depth_noise.focal == 0.25 and frames[0].depth_noise.focal == 0.05, (
+    assert frames[2].shared()["focal"] == 0.25 and frames[0].shared()["focal"] == 0.05, (
         "an uncertain camera makes every length across the picture uncertain"
     )
     assert frames[2].intrinsics[0] == pytest.approx(50 / np.tan(np.radians(30))) and frames[2].provenance[

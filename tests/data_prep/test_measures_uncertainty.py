@@ -267,7 +267,7 @@ def test_a_box_seen_at_an_angle_is_measured_on_both_sides():
 
 
 def test_what_curves_out_of_sight_is_unsure_and_a_box_is_not():
-    """A ball seen from above hides its lower rim; a block of the same size shows its edges, and is told by its faces."""
+    """A ball seen from above hides its lower rim; a block of that size shows its edges, and is told by its faces."""
     rows, columns = np.mgrid[0:240, 0:320].astype(float)
     rays = np.stack([(columns - 159.5) / 300, (rows - 119.5) / 300, np.ones_like(rows)], -1)
     pitch, radius, place = np.radians(30), 0.3, np.array([0.05, 0.1, 2.0])

@@ -19,6 +19,7 @@ from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import coordinate
 
 KNOWN = ("exif", "sensor", "rendered")
+RECOVERED = "estimated"  # by a model that states its error: asked as far as the tolerance allows
 MRA = {"kind": "mra", "comparison": "<"}
 
 VIEW = Form(
@@ -75,12 +76,17 @@ LATERAL = Form(
 )
 
 
-@family("intrinsics", example="Field of view in degrees? -> 61", needs="intrinsics from EXIF, a sensor or a renderer")
+@family(
+    "intrinsics",
+    example="Field of view in degrees? -> 61",
+    needs="intrinsics that are known, or recovered with a stated error",
+)
 def intrinsics(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    """Field of view and focal length where the intrinsics are known rather than guessed; sideways offset by x = (u -
-    cx) Z / fx.
+    """Field of view and focal length where the intrinsics are known, or recovered well enough; sideways offset by
+    x = (u - cx) Z / fx.
     """
-    if not view.intrinsics or view.scene.intrinsics_source not in KNOWN:
+    source = view.scene.intrinsics_source
+    if not view.intrinsics or not (source in KNOWN or (source == RECOVERED and view.shared.get("focal", 0.0) > 0)):
         return
     parts = [_fov(view, rng, options), _focal(view, rng, options)] + (
         [] if options.plain or not view.metric else [_lateral(view, rng, options)]
