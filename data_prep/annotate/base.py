@@ -180,9 +180,13 @@ class DepthStage(_ModelStage):
     def lacks(self, frame: Frame) -> bool:
         return frame.depth is None
 
+    def estimates(self, frames: list[Frame]) -> list[DepthEstimate | BadItem]:
+        """The model's answer for each frame."""
+        return self.model.depth([f.rgb for f in frames])
+
     def apply(self, frames: list[Frame]) -> list[Exception | None]:
         errors: list[Exception | None] = []
-        for frame, estimate in zip(frames, self.model.depth([f.rgb for f in frames]), strict=True):
+        for frame, estimate in zip(frames, self.estimates(frames), strict=True):
             errors.append(estimate if isinstance(estimate, BadItem) else None)
             if isinstance(estimate, BadItem):
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from data_prep.annotate.base import CameraEstimator, CameraStage, Captioner, DepthEstimator, DepthStage, ObjectsStage
+from data_prep.annotate.clips import ClipDepthStage, ClipResults, clip_results
 from data_prep.annotate.settings import make
 from data_prep.annotate.weights import ModelError, find_weights
 from spatial_jax.reading import read_object
@@ -34,8 +35,10 @@ def _is_depth_pro(weights: str) -> bool:
         ) from None
 
 
-def build_depth(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> DepthEstimator | None:
-    """Depth Anything V2 or Depth Pro, as the checkpoint that `spec["depth"]` names says."""
+def build_depth(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> DepthEstimator | ClipResults | None:
+    """Depth Anything V2 or Depth Pro, as the checkpoint that `spec["depth"]` names says; or what a multi-view model
+    wrote, megasam:DIRECTORY or vggt:DIRECTORY.
+    """
     from data_prep.annotate.depth import DepthAnything, DepthSettings
     from data_prep.annotate.depth_pro import DepthPro
 
@@ -43,23 +46,25 @@ def build_depth(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> D
     if not weights:
         return None
     settings = make("depth", overrides.get("depth", {}), DepthSettings, weights=weights, **running(spec))[0]
+    if (clips := clip_results(weights, settings)) is not None:
+        return clips
     return DepthPro(settings) if _is_depth_pro(weights) else DepthAnything(settings)
 
 
 def build_camera(
-    spec: dict[str, Any], overrides: dict[str, dict[str, str]], depth: DepthEstimator | None
+    spec: dict[str, Any], overrides: dict[str, dict[str, str]], depth: DepthEstimator | ClipResults | None
 ) -> CameraEstimator | None:
-    """The chain that `spec["camera"]` names: megasam:DIRECTORY, Depth Pro's weights, default (or default:DEGREES), with
-    commas between them.
+    """The chain that `spec["camera"]` names: megasam:DIRECTORY, vggt:DIRECTORY, Depth Pro's weights, default (or
+    default:DEGREES), with commas between them.
     """
-    from data_prep.annotate.camera import CameraChain, DefaultCamera, MegaSam
+    from data_prep.annotate.camera import CameraChain, DefaultCamera
     from data_prep.annotate.depth import DepthSettings
     from data_prep.annotate.depth_pro import DepthPro
 
     chain: list[CameraEstimator] = []
     for name in (n.strip() for n in spec.get("camera", "").split(",") if n.strip()):
-        if name.startswith("megasam:"):
-            chain.append(MegaSam(name.removeprefix("megasam:")))
+        if (clips := clip_results(name)) is not None:
+            chain.append(clips)
         elif name == "default" or name.startswith("default:"):
             try:
                 chain.append(DefaultCamera(*(float(v) for v in name.split(":")[1:])))
@@ -73,8 +78,8 @@ def build_camera(
             )
         else:
             raise ModelError(
-                f"camera: {name} is no Depth Pro checkpoint; others that know the field of view are megasam:DIRECTORY"
-                " and default"
+                f"camera: {name} is no Depth Pro checkpoint; others that know the field of view are megasam:DIRECTORY,"
+                " vggt:DIRECTORY and default"
             )
     if not chain:
         return None
@@ -116,6 +121,12 @@ def build_objects(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) ->
     return ObjectsStage(proposer, masker, build_captioner(spec, overrides))
 
 
+def _depth_stage(depth: DepthEstimator | ClipResults | None) -> DepthStage | None:
+    if isinstance(depth, ClipResults):
+        return ClipDepthStage(depth)
+    return DepthStage(depth) if depth else None
+
+
 def build_model_stages(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> list[Any]:
     """Depth, camera and objects stages of those models that the spec names, in this order. Raises ModelError,
     SourceError.
@@ -124,7 +135,5 @@ def build_model_stages(spec: dict[str, Any], overrides: dict[str, dict[str, str]
     camera = build_camera(spec, overrides, depth)
     objects = build_objects(spec, overrides)
     return [
-        stage
-        for stage in (DepthStage(depth) if depth else None, CameraStage(camera) if camera else None, objects)
-        if stage is not None
+        stage for stage in (_depth_stage(depth), CameraStage(camera) if camera else None, objects) if stage is not None
     ]

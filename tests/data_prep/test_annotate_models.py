@@ -15,7 +15,8 @@ from test_annotate_models_captions import Server, says
 from data_prep.annotate.__main__ import main
 from data_prep.annotate.base import CameraStage, DepthStage, Mask, Proposal, Rejected
 from data_prep.annotate.build import build_pipeline
-from data_prep.annotate.camera import CameraChain, DefaultCamera, MegaSam
+from data_prep.annotate.camera import CameraChain, DefaultCamera
+from data_prep.annotate.clips import ClipResults
 from data_prep.annotate.depth import DepthAnything, DepthSettings, order_from_disparity
 from data_prep.annotate.depth_pro import DepthPro
 from data_prep.annotate.masks import MaskSettings, SamMasker, without_overlap
@@ -204,7 +205,7 @@ def test_cameras_of_clips_and_defaults(tmp_path):
             cam_c2w=np.zeros((2, 4, 4)),
         )
     (tmp_path / "torn_droid.npz").write_bytes(b"PK")
-    chain = CameraChain([MegaSam(str(tmp_path)), DefaultCamera(60)])
+    chain = CameraChain([ClipResults("megasam", str(tmp_path)), DefaultCamera(60)])
     frames = [
         frame(np.zeros((512, 768, 3), np.uint8)),
         frame(np.zeros((512, 768, 3), np.uint8), meta={"video": "a/clip.mp4"}),
@@ -221,12 +222,12 @@ def test_cameras_of_clips_and_defaults(tmp_path):
     assert frames[2].intrinsics[0] == pytest.approx(50 / np.tan(np.radians(30))) and frames[2].provenance[
         "intrinsics"
     ].startswith("default")
-    alone = MegaSam(str(tmp_path)).camera(frames[2:])
+    alone = ClipResults("megasam", str(tmp_path)).camera(frames[2:])
     assert ["another shape" in str(alone[0]), "no usable" in str(alone[1]), "cannot be read" in str(alone[2])] == [
         True
     ] * 3
     with pytest.raises(ModelError, match="no MegaSaM output"):
-        MegaSam(str(tmp_path / "none"))
+        ClipResults("megasam", str(tmp_path / "none"))
 
 
 def test_clip_filter_and_balance(weights):
@@ -375,15 +376,3 @@ def test_a_local_chat_model_that_talks_rubbish_leaves_scenes_without_objects(tmp
     assert main(arguments) == 0
     scene = _scenes(tmp_path / "out")[0]
     assert not scene.objects and json.loads(scene.meta)["objects_left_out"]["caption: not one JSON object"] == 2
-
-
-def test_clips_of_one_name_do_not_share_a_camera(tmp_path):
-    for place, focal in (("a", 500.0), ("b", 900.0)):
-        (tmp_path / place).mkdir()
-        matrix = np.array([[focal, 0, 192], [0, focal, 128], [0, 0, 1]])
-        np.savez(tmp_path / place / "clip_droid.npz", images=np.zeros((2, 256, 384, 3), np.uint8), intrinsic=matrix)
-    pixels = np.zeros((256, 384, 3), np.uint8)
-    frames = [frame(pixels, meta={"video": f"{place}/clip.mp4"}) for place in ("a", "b", "c")]
-    first, second, third = MegaSam(str(tmp_path)).camera(frames)
-    assert (first.intrinsics[0], second.intrinsics[0]) == (500, 900)
-    assert isinstance(third, BadItem) and "could both be of c/clip" in str(third)
