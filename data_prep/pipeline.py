@@ -210,8 +210,9 @@ class Pipeline:
         start = time.perf_counter()
         errors = stage.batch([item.frame for item in live])
         share = (time.perf_counter() - start) / len(live)
+        parts = {f"{stage.name}.{k}": v / len(live) for k, v in getattr(stage, "parts", {}).items()}
         for item, error in zip(live, errors, strict=True):
-            item.outcome.seconds[stage.name] = share
+            item.outcome.seconds |= {stage.name: share, **parts}
             if error is not None:
                 if not isinstance(error, ITEM_ERRORS):
                     raise error

@@ -119,6 +119,26 @@ def _failed_too_often(writer: DatasetWriter, limit: float, least: int) -> str:
     )
 
 
+LONG = 60.0  # seconds: a run that takes longer is told how long, and what takes the time
+
+
+def estimate(seconds: dict[str, float], done: int, left: int, workers: int) -> str:
+    """How long `left` more items will take, and on what, from the `seconds` a stage of the first `done`; "" for a short
+    run. A part of a stage ("objects.masks") is told in place of the whole.
+    """
+    whole = {name: s / done for name, s in seconds.items() if "." not in name}
+    total = sum(whole.values()) * left / max(1, workers)
+    if total < LONG:
+        return ""
+    split = {name.partition(".")[0] for name in seconds if "." in name}
+    shown = {name: s / done for name, s in seconds.items() if name not in split}
+    most = sorted(shown.items(), key=lambda item: -item[1])[:4]
+    clock = f"{total / 3600:.1f} h" if total >= 3600 else f"{total / 60:.0f} min"
+    hint = "; fewer objects a picture take less time: --set=masks.most=N" if "objects" in split else ""
+    spent = ", ".join(f"{name} {s:.2f}" for name, s in most)
+    return f"about {clock} for {left} more items (seconds an item: {spent}){hint}"
+
+
 def run(
     build: Builder,
     writer: DatasetWriter,
@@ -148,11 +168,21 @@ def run(
     if start:
         say(f"{label}: going on at item {start} of {total}")
     progress = Progress(total, start, label)
+    look = min(2 * batch * max(1, workers), total - start)  # the first of each worker have loaded their models
+    ahead: dict[str, float] = {}
     outcomes = outcomes_of(build, start, total, runner, workers, batch, gpus)
     for outcome in outcomes:
         writer.append(outcome)
         for stage, spent in outcome.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + spent
+        if outcome.index + 1 - start == look // 2:
+            ahead = dict(seconds)
+        if outcome.index + 1 - start == look and (
+            text := estimate(
+                {k: v - ahead.get(k, 0.0) for k, v in seconds.items()}, look - look // 2, total - start - look, workers
+            )
+        ):
+            say(f"{label}: {text}")
         if outcome.kind != "record":
             say(f"{outcome.kind} at {outcome.stage}: {outcome.item_id}: {outcome.reason}")
         for note in outcome.notes:

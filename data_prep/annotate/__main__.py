@@ -179,22 +179,30 @@ def _add_models(p: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--depth",
         default="",
-        help="Depth Anything V2 or Depth Pro, e.g. depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf",
+        help=(
+            "Depth Anything V2 or Depth Pro, e.g. depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf; of clips,"
+            " what a multi-view model wrote: megasam:DIR or vggt:DIR"
+        ),
     )
     group.add_argument(
         "--camera",
         default="",
         action=Listed,
         metavar="A,B",
-        help="first that knows: megasam:DIR, Depth Pro's weights, default[:DEGREES]",
+        help="first that knows: megasam:DIR, vggt:DIR, Depth Pro's weights, default[:DEGREES]",
     )
     group.add_argument(
         "--proposals",
         default="",
-        help="torchvision's Faster R-CNN file, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth",
+        help=(
+            "an open-vocabulary detector (Grounding DINO, OWLv2), e.g. IDEA-Research/grounding-dino-base, or torchvision's"
+            " Faster R-CNN file, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+        ),
     )
     group.add_argument(
-        "--masks", default="", help="Segment Anything, e.g. sam_vit_h_4b8939.pth or facebook/sam-vit-base"
+        "--masks",
+        default="",
+        help="Segment Anything, e.g. sam_vit_h_4b8939.pth or facebook/sam-vit-base; SAM 2 or 3, e.g. facebook/sam2.1-hiera-small",
     )
     group.add_argument(
         "--captions",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import abc
 import collections
 import dataclasses
+import time
 from typing import Any, Protocol
 
 import numpy as np
@@ -244,6 +245,7 @@ class ObjectsStage(_ModelStage):
     def __init__(self, proposer: Proposer, masker: Masker, captioner: Captioner):
         self.proposer, self.masker, self.captioner = proposer, masker, captioner
         self.name = "objects"
+        self.parts: dict[str, float] = {}  # seconds that each model took of the last batch
 
     def config(self) -> dict[str, Any]:
         return {
@@ -258,16 +260,19 @@ class ObjectsStage(_ModelStage):
 
     def apply(self, frames: list[Frame]) -> list[Exception | None]:
         errors: list[Exception | None] = [None] * len(frames)
+        self.parts = {}
 
         def step(call: Any, *columns: list[Any]) -> list[Any]:
             """Calls a model with the frames that are still good; empty results for the others."""
             good = [i for i, e in enumerate(errors) if e is None]
             out: list[Any] = [[] for _ in frames]
+            begun = time.perf_counter()
             for i, result in zip(good, call(*([c[i] for i in good] for c in columns)), strict=True) if good else ():
                 if isinstance(result, BadItem):
                     errors[i] = result
                 else:
                     out[i] = result
+            self.parts[call.__name__] = time.perf_counter() - begun
             return out
 
         pictures = [f.rgb for f in frames]

@@ -73,21 +73,24 @@ class DepthAnything:
         import torch
 
         model, processor = self.loaded
-        # The processor keeps each picture's shape: pictures of one size go together, the others one after the other.
-        groups = [pictures] if len({p.shape for p in pictures}) == 1 else [[p] for p in pictures]
-        out: list[DepthEstimate | BadItem] = []
-        for group in groups:
+        # The processor keeps each picture's shape: those of one size go together.
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for i, picture in enumerate(pictures):
+            groups.setdefault(picture.shape, []).append(i)
+        out: dict[int, DepthEstimate | BadItem] = {}
+        for places in groups.values():
+            group = [pictures[i] for i in places]
             inputs = processor(images=[np.ascontiguousarray(p) for p in group], return_tensors="pt").to(
                 self.settings.device
             )
             raw = model(pixel_values=inputs["pixel_values"].to(model.dtype)).predicted_depth.float()
-            for picture, single in zip(group, raw):
+            for i, picture, single in zip(places, group, raw):
                 size = picture.shape[:2]
                 whole = torch.nn.functional.interpolate(
                     single[None, None], size=size, mode="bilinear", align_corners=False
                 )[0, 0]
-                out.append(self._estimate(whole.cpu().numpy(), model.config))
-        return out
+                out[i] = self._estimate(whole.cpu().numpy(), model.config)
+        return [out[i] for i in range(len(pictures))]
 
     def _estimate(self, raw: np.ndarray, config: Any) -> DepthEstimate | BadItem:
         metric = getattr(config, "depth_estimation_type", "relative") == "metric"

@@ -10,7 +10,8 @@ import numpy as np
 
 from data_prep.annotate.base import Mask, Proposal, Rejected
 from data_prep.annotate.sam import THRESHOLD, SegmentAnything
-from data_prep.annotate.weights import ModelSettings, find_weights, identity, in_batches
+from data_prep.annotate.sam2 import CLASSES, SegmentAnything2
+from data_prep.annotate.weights import ModelSettings, find_weights, identity, in_batches, model_type
 from data_prep.sources.base import BadItem
 
 LOW_RESOLUTION = 256  # the side of SAM's own mask
@@ -79,7 +80,7 @@ def without_overlap(
 
 
 class SamMasker:
-    """Masker over Segment Anything."""
+    """Masker over Segment Anything, SAM 2 or SAM 3, as the checkpoint says."""
 
     def __init__(self, settings: MaskSettings):
         self.settings, self.name = settings, f"Segment Anything {settings.weights}"
@@ -89,8 +90,9 @@ class SamMasker:
         return identity("segment_anything", self.settings)
 
     @functools.cached_property
-    def model(self) -> SegmentAnything:
-        return SegmentAnything(self.settings)
+    def model(self) -> SegmentAnything | SegmentAnything2:
+        kind = model_type(self.settings.weights)
+        return SegmentAnything2(self.settings, kind) if kind in CLASSES else SegmentAnything(self.settings)
 
     def masks(
         self, pictures: list[np.ndarray], proposals: list[list[Proposal]]

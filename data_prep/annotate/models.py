@@ -4,17 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from data_prep.annotate.base import CameraEstimator, CameraStage, Captioner, DepthEstimator, DepthStage, ObjectsStage
+from data_prep.annotate.base import (
+    CameraEstimator,
+    CameraStage,
+    Captioner,
+    DepthEstimator,
+    DepthStage,
+    ObjectsStage,
+    Proposer,
+)
 from data_prep.annotate.clips import ClipDepthStage, ClipResults, clip_results
 from data_prep.annotate.settings import make
-from data_prep.annotate.weights import ModelError, find_weights
-from spatial_jax.reading import read_object
+from data_prep.annotate.weights import ModelError, find_weights, model_type
 
 RUNNING = {
     "device": "cpu",
     "precision": "float32",
     "model_batch": 1,
 }  # options that all models share, and their defaults
+
+
+# What each model is usually, for who asks for some of them.
+USUAL = {
+    "proposals": "IDEA-Research/grounding-dino-base",
+    "masks": "facebook/sam-vit-base",
+    "captions": "http://localhost:8000/v1 (any OpenAI-compatible server of a vision-language model)",
+}
 
 
 def running(spec: dict[str, Any]) -> dict[str, Any]:
@@ -26,13 +41,10 @@ def running(spec: dict[str, Any]) -> dict[str, Any]:
 def _is_depth_pro(weights: str) -> bool:
     """Whether a checkpoint is Depth Pro's, by its config.json."""
 
-    path = find_weights(weights) / "config.json"
-    try:
-        return read_object(path).get("model_type") == "depth_pro"
-    except (OSError, ValueError, AttributeError):
-        raise ModelError(
-            f"{weights} has no readable config.json: depth models are directories in transformers' format"
-        ) from None
+    kind = model_type(weights)
+    if not kind:
+        raise ModelError(f"{weights} has no readable config.json: depth models are directories in transformers' format")
+    return kind == "depth_pro"
 
 
 def build_depth(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> DepthEstimator | ClipResults | None:
@@ -102,6 +114,7 @@ def build_captioner(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) 
 
 def build_objects(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) -> ObjectsStage | None:
     """Proposals, masks and captions; all three or none. Raises ModelError."""
+    from data_prep.annotate.detectors import DetectorSettings, OpenVocabulary
     from data_prep.annotate.masks import MaskSettings, SamMasker
     from data_prep.annotate.proposals import ProposalSettings, RpnProposer
 
@@ -109,14 +122,17 @@ def build_objects(spec: dict[str, Any], overrides: dict[str, dict[str, str]]) ->
     if len(missing) == 3:
         return None
     if missing:
+        usual = "; ".join(f"--{name}={USUAL[name]}" for name in missing)
         raise ModelError(
-            "objects need --proposals, --masks and --captions together; missing:"
-            f" {', '.join('--' + m for m in missing)}"
+            f"objects need --proposals, --masks and --captions together; missing, with what is usual: {usual}"
         )
     common = running(spec)
-    proposer = RpnProposer(
-        make("proposals", overrides.get("proposals", {}), ProposalSettings, weights=spec["proposals"], **common)[0]
-    )
+    own: dict[str, Any] = overrides.get("proposals", {})
+    proposer: Proposer
+    if model_type(spec["proposals"]):
+        proposer = OpenVocabulary(make("proposals", own, DetectorSettings, weights=spec["proposals"], **common)[0])
+    else:
+        proposer = RpnProposer(make("proposals", own, ProposalSettings, weights=spec["proposals"], **common)[0])
     masker = SamMasker(make("masks", overrides.get("masks", {}), MaskSettings, weights=spec["masks"], **common)[0])
     return ObjectsStage(proposer, masker, build_captioner(spec, overrides))
 

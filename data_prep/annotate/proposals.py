@@ -21,7 +21,7 @@ from data_prep.annotate.weights import (
     place,
     read_tensors,
 )
-from data_prep.sources.base import BadItem
+from data_prep.sources.base import LEAST_CONFIDENCE, BadItem
 
 BUILDERS = (
     "fasterrcnn_mobilenet_v3_large_320_fpn",
@@ -39,13 +39,22 @@ class ProposalSettings(ModelSettings):
     proposals a picture, best first; sides in pixels (0: the builder's own).
     """
 
-    least_score: float = 0.3
+    least_score: float = LEAST_CONFIDENCE
     most_area: float = 0.75
     least_pixels: int = 25
     suppress: float = 0.5
     most: int = 64
     short_side: int = 0
     long_side: int = 0
+
+
+def select_boxes(boxes: np.ndarray, scores: np.ndarray, size: tuple[int, int], least: float, bounds: Any) -> np.ndarray:
+    """Indices of the best boxes [n, 4] (scores [n], best first) that score `least`, and are neither too small nor
+    nearly the whole picture of `size` (width, height), as the settings `bounds` say.
+    """
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    good = (scores >= least) & (area >= bounds.least_pixels) & (area <= bounds.most_area * size[0] * size[1])
+    return np.flatnonzero(good & np.isfinite(boxes).all(1))[: bounds.most]
 
 
 class RpnProposer:
@@ -114,17 +123,7 @@ class RpnProposer:
         return out
 
     def _choose(self, boxes: np.ndarray, scores: np.ndarray, width: int, height: int) -> list[Proposal]:
-        """The best proposals that are neither too small nor nearly the whole picture. boxes [n, 4], scores [n], best
-        first.
-        """
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        good = (
-            (scores >= self.settings.least_score)
-            & (area >= self.settings.least_pixels)
-            & (area <= self.settings.most_area * width * height)
-        )
-        good &= np.isfinite(boxes).all(1)
         return [
             Proposal(tuple(float(v) for v in boxes[i]), float(scores[i]))  # type: ignore[arg-type]
-            for i in np.flatnonzero(good)[: self.settings.most]
+            for i in select_boxes(boxes, scores, (width, height), self.settings.least_score, self.settings)
         ]

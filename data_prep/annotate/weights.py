@@ -12,6 +12,7 @@ from typing import Any
 
 from data_prep.annotate.torchvision_ops import ensure
 from data_prep.sources.base import BadItem, SourceError
+from spatial_jax.reading import read_object
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 _FILES = ["*.json", "*.safetensors", "*.pth", "*.txt", "*.model", "*.jinja"]
@@ -54,21 +55,48 @@ def identity(kind: str, settings: Any) -> dict[str, Any]:
     }
 
 
+# Where files that are no hub repositories are published, by how their names begin.
+PUBLISHED = {
+    "fasterrcnn_": "https://download.pytorch.org/models/",
+    "sam_vit_": "https://dl.fbaipublicfiles.com/segment_anything/",
+}
+
+
+def _where_from(path: Path) -> str:
+    """What to fetch, and where to put it, for a file that is not there."""
+    place = next((url for start, url in PUBLISHED.items() if path.name.startswith(start)), "")
+    if place:
+        return f"download {place}{path.name} to {path.parent}/"
+    return "give a file, a directory or a hub name owner/name (docs/photos.md lists the models and what to download)"
+
+
 def find_weights(name: str) -> Path:
     """Local file or directory of `name`; a hub name is downloaded once into the hub's cache. Raises ModelError."""
     path = Path(name).expanduser()
     if path.exists():
         return path
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix in (".pth", ".safetensors"):
-        raise ModelError(f"no weights at {name}: give a file, a directory or a hub name owner/name")
+        raise ModelError(f"no weights at {name}: {_where_from(path)}")
     try:
         from huggingface_hub import snapshot_download
 
         return Path(snapshot_download(name, allow_patterns=_FILES))
     except Exception as error:  # the hub's client raises its own, requests' and the operating system's errors
         raise ModelError(
-            f"weights {name} can be had neither here nor from the hub: {' '.join(str(error).split())[:160]}"
+            f"weights {name} can be had neither here nor from the hub ({' '.join(str(error).split())[:120]}): where"
+            f" there is a network run `hf download {name} --local-dir weights/{path.name}`, then name that directory"
         ) from None
+
+
+def model_type(name: str) -> str:
+    """What the config.json of the weights `name` calls its model, "" where there is none to read (torchvision's and
+    Meta's files).
+    """
+    path = find_weights(name)
+    try:
+        return str(read_object(path / "config.json").get("model_type", "")) if path.is_dir() else ""
+    except (OSError, ValueError, AttributeError):
+        return ""
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -150,9 +178,21 @@ def _quiet() -> Iterator[None]:
         logging.enable_progress_bar()
 
 
+def _why(error: Exception) -> str:
+    """What a model's failure on one picture is counted by."""
+    import torch
+
+    text = " ".join(str(error).split())
+    # On the CPU PyTorch has no class of its own for it.
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+        return "does not fit into the device's memory"
+    return f"the model failed on it: {type(error).__name__}: {text[:120]}"
+
+
 def in_batches(items: list[Any], size: int, call: Callable[[list[Any]], list[Any]]) -> list[Any]:
-    """One result an item from `call`, which is given at most `size` items at once; a batch that does not fit into the
-    device's memory is halved, and an item that does not fit alone becomes a BadItem.
+    """One result an item from `call`, which is given at most `size` items at once; a batch that fails or does not fit
+    into the memory is halved, and an item that fails alone becomes a BadItem: the others go on. ModelError, for what no
+    picture can help, is raised.
     """
     import torch
 
@@ -163,9 +203,11 @@ def in_batches(items: list[Any], size: int, call: Callable[[list[Any]], list[Any
         try:
             with torch.inference_mode():
                 out += call(batch)
-        except torch.OutOfMemoryError:
+        except ModelError:
+            raise
+        except (RuntimeError, ValueError, ArithmeticError, IndexError, MemoryError) as error:
             if len(batch) == 1:
-                out.append(BadItem("does not fit into the device's memory"))
+                out.append(BadItem(_why(error)))
             else:
                 pending[:0] = [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
     return out

@@ -84,6 +84,9 @@ class DepthNoise:
         return np.where(depth > 0, np.maximum(noisy, 1e-3), 0).astype(np.float32)
 
 
+# Objects of less confidence are not asked about (--set=margins.min_confidence), so nothing below it is masked either.
+LEAST_CONFIDENCE = 0.5
+
 # What depth models' authors report as AbsRel on data they were not trained on, split between a pixel's own error and
 # the scale that a whole picture shares.
 ESTIMATED_NOISE, ESTIMATED_BIAS = 0.05, 0.10

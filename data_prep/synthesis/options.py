@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 
 from data_prep.annotate.settings import make, parse_overrides
-from data_prep.sources.base import SourceError
+from data_prep.sources.base import LEAST_CONFIDENCE, SourceError
 
 PROFILES = ("plain", "full")
 
@@ -38,7 +38,7 @@ class Options:
     range_overlap: float = 0.0  # overlap of two things' ranges of depth (20 to 80 %), fraction of their distance
     min_visible: float = 0.7  # visible fraction for sizes
     angle_margin: float = 15.0  # degrees from the boundary of a direction's sector
-    min_confidence: float = 0.5
+    min_confidence: float = LEAST_CONFIDENCE
     min_side: float = 0.02  # smallest box side, fraction of the picture's side (and at least 4 pixels)
     sigmas: float = 2.0  # a comparison must also clear so many standard deviations
 

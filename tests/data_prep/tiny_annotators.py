@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from data_prep.annotate.torchvision_ops import ensure
 
 ensure()
+transformers.logging.set_verbosity_error()
 
 _DINO = {"model_type": "dinov2", "num_hidden_layers": 4, "hidden_size": 16, "num_attention_heads": 2, "mlp_ratio": 2}
 
@@ -153,8 +154,8 @@ def depth_pro(folder, view=60.0, with_view=True):
     return folder
 
 
-def clip(folder, texts):
-    """CLIP with a byte-level tokenizer trained on `texts`."""
+def clip(folder, texts, special=("<|startoftext|>", "<|endoftext|>")):
+    """CLIP with a byte-level tokenizer trained on `texts`, whose first ids are the `special` tokens."""
     torch.manual_seed(4)
     tokenizer = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -165,7 +166,7 @@ def clip(folder, texts):
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
             end_of_word_suffix="</w>",
-            special_tokens=["<|startoftext|>", "<|endoftext|>"],
+            special_tokens=list(special),
         ),
     )
     state = json.loads(tokenizer.to_str())["model"]
@@ -234,4 +235,141 @@ def chat(folder):
     )
     model.generation_config.eos_token_id = ids["eos_token_id"]
     model.save_pretrained(folder)
+    return folder
+
+
+def sam2(folder):
+    """SAM 2 with its image processor."""
+    torch.manual_seed(6)
+    backbone = {
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": 8,
+        "num_attention_heads": 1,
+        "image_size": [64, 64],
+        "blocks_per_stage": [1, 1, 2, 1],
+        "embed_dim_per_stage": [8, 16, 32, 64],
+        "num_attention_heads_per_stage": [1, 1, 2, 2],
+        "window_size_per_stage": [4, 4, 2, 2],
+        "global_attention_blocks": [3],
+        "window_positional_embedding_background_size": [4, 4],
+    }
+    vision = {
+        "backbone_config": backbone,
+        "backbone_channel_list": [64, 32, 16, 8],
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+        "fpn_hidden_size": 32,
+    }
+    return _segmenter(folder, "Sam2", vision, 64, 16, transformers.Sam2ImageProcessor)
+
+
+def sam3(folder):
+    """SAM 3's tracker, which segments what a box shows."""
+    torch.manual_seed(7)
+    backbone = {
+        "model_type": "sam3_vit_model",
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 56,
+        "patch_size": 14,
+        "window_size": 2,
+        "global_attn_indexes": [1],
+        "pretrain_image_size": 28,
+    }
+    vision = {
+        "model_type": "sam3_vision_model",
+        "backbone_config": backbone,
+        "fpn_hidden_size": 32,
+        "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+    }
+    return _segmenter(folder, "Sam3Tracker", vision, 56, 14, transformers.Sam3ImageProcessor)
+
+
+def _segmenter(folder, name, vision, side, patch, processor):
+    prompt = {"hidden_size": 32, "image_size": side, "patch_size": patch, "mask_input_channels": 4}
+    decoder = {"hidden_size": 32, "mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
+    config = getattr(transformers, f"{name}Config")(
+        vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder
+    )
+    getattr(transformers, f"{name}Model")(config).save_pretrained(folder)
+    processor(size={"height": side, "width": side}).save_pretrained(folder)
+    return folder
+
+
+def owl(folder, words):
+    """OWLv2 with a tokenizer that knows `words`."""
+    clip(folder / "text", words, ("!", "<|startoftext|>", "<|endoftext|>"))  # OWLv2 takes 0 for no question
+    torch.manual_seed(8)
+    tokenizer = transformers.CLIPTokenizer.from_pretrained(folder / "text", model_max_length=16)
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 16,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 64,
+        "patch_size": 16,
+    }
+    config = transformers.Owlv2Config(text_config=text, vision_config=vision, projection_dim=16)
+    model = transformers.Owlv2ForObjectDetection(config)
+    with torch.no_grad():
+        for parameter in model.box_head.parameters():
+            parameter.mul_(0.1)
+    model.save_pretrained(folder)
+    images = transformers.Owlv2ImageProcessor(size={"height": 64, "width": 64})
+    transformers.Owlv2Processor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
+    return folder
+
+
+def grounding_dino(folder, words):
+    """Grounding DINO over a tiny Swin and BERT, with a tokenizer of `words`."""
+    torch.manual_seed(9)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", "?", *words]
+    tokenizer = transformers.BertTokenizer(vocab={token: i for i, token in enumerate(tokens)})
+    swin = {
+        "model_type": "swin",
+        "image_size": 64,
+        "patch_size": 4,
+        "embed_dim": 8,
+        "depths": [1, 1, 1, 1],
+        "num_heads": [1, 1, 2, 2],
+        "window_size": 4,
+        "out_features": ["stage2", "stage3", "stage4"],
+    }
+    bert = {
+        "model_type": "bert",
+        "vocab_size": len(tokens),
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    config = transformers.GroundingDinoConfig(
+        backbone_config=swin,
+        text_config=bert,
+        num_queries=10,
+        encoder_layers=1,
+        decoder_layers=2,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        d_model=32,
+        max_text_len=16,
+    )
+    transformers.GroundingDinoForObjectDetection(config).save_pretrained(folder)
+    images = transformers.GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+    transformers.GroundingDinoProcessor(image_processor=images, tokenizer=tokenizer).save_pretrained(folder)
     return folder
