@@ -14,11 +14,14 @@ import time
 from typing import Any
 
 from data_prep.annotate.build import build_pipeline, build_selectors, build_signatures
+from data_prep.annotate.proposals import ProposalSettings
 from data_prep.annotate.settings import parse_overrides
 from data_prep.filters import FILTERS, choose_filters
+from data_prep.pipeline import Pipeline
 from data_prep.runner import TooManyFailures, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
+from data_prep.sources.base import LEAST_CONFIDENCE
 from data_prep.sources.conventions import CONVENTIONS
 from data_prep.sources.depth_files import ENCODINGS
 from data_prep.sources.first_look import first_look
@@ -34,7 +37,7 @@ EXAMPLES = r"""examples:
   python -m data_prep.annotate --source=folder --path=package:skimage,sklearn --out=runs/photos
   python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos --filters=quality,duplicates \
       --depth=depth-anything/Depth-Anything-V2-Metric-Indoor-Small-hf --camera=apple/DepthPro-hf,default \
-      --proposals=weights/fasterrcnn_resnet50_fpn_coco-258fb6c6.pth --masks=facebook/sam-vit-base \
+      --proposals=IDEA-Research/grounding-dino-base --masks=facebook/sam-vit-base \
       --captions=http://localhost:8000/v1 --set=captions.model=Qwen/Qwen2.5-VL-7B-Instruct \
       --device=cuda --precision=bfloat16
   python -m data_prep.annotate --source=stereo --out=runs/stereo
@@ -195,14 +198,17 @@ def _add_models(p: argparse.ArgumentParser) -> None:
         "--proposals",
         default="",
         help=(
-            "an open-vocabulary detector (Grounding DINO, OWLv2), e.g. IDEA-Research/grounding-dino-base, or torchvision's"
-            " Faster R-CNN file, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
+            "a detector of things with names (Grounding DINO, OWLv2), e.g. IDEA-Research/grounding-dino-base, or"
+            " torchvision's Faster R-CNN file, e.g. fasterrcnn_resnet50_fpn_coco-258fb6c6.pth"
         ),
     )
     group.add_argument(
         "--masks",
         default="",
-        help="Segment Anything, e.g. sam_vit_h_4b8939.pth or facebook/sam-vit-base; SAM 2 or 3, e.g. facebook/sam2.1-hiera-small",
+        help=(
+            "Segment Anything, e.g. sam_vit_h_4b8939.pth or facebook/sam-vit-base; SAM 2 or 3, e.g."
+            " facebook/sam2.1-hiera-small"
+        ),
     )
     group.add_argument(
         "--captions",
@@ -268,6 +274,18 @@ def _check(options: dict[str, Any]) -> None:
             )
 
 
+def _thresholds(pipeline: Pipeline) -> list[str]:
+    """A line where proposals are let in that no question will be asked about."""
+    for stage in pipeline.stages:
+        settings = getattr(getattr(stage, "proposer", None), "settings", None)
+        if isinstance(settings, ProposalSettings) and settings.least_score < LEAST_CONFIDENCE:
+            return [
+                f"objects that score {settings.least_score:g} to {LEAST_CONFIDENCE:g} are masked, captioned, and asked"
+                f" about only with synthesize --set=margins.min_confidence={settings.least_score:g}"
+            ]
+    return []
+
+
 def annotate(options: dict[str, Any]) -> dict[str, Any]:
     """Runs the verb and returns the manifest; raises SourceError, WriterError, TooManyFailures, OSError."""
     from spatial_jax.data.records import scene_features
@@ -278,7 +296,7 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
     total = len(pipeline.source)
     config = {**pipeline.config(), "items": total}
     complete = is_complete(options["out"], "scenes", config, options["shard_records"])
-    for line in () if complete else first_look(pipeline.source):
+    for line in () if complete else [*first_look(pipeline.source), *_thresholds(pipeline)]:
         say(line)
     with DatasetWriter(options["out"], "scenes", scene_features(), config, options["shard_records"]) as writer:
         if complete:
