@@ -261,7 +261,7 @@ def test_weights_that_cannot_be_used_say_so(tmp_path, weights):
         read_tensors(tmp_path / "broken.pth")
     with pytest.raises(ModelError, match="owner/name"):
         build_pipeline({"source": "folder", "path": "package:sklearn", "depth": "nowhere"})
-    with pytest.raises(ModelError, match="missing: --masks, --captions"):
+    with pytest.raises(ModelError, match="missing, with what is usual: --masks=facebook"):
         build_pipeline({"source": "folder", "path": "package:sklearn", "proposals": weights["rpn"]})
     with pytest.raises(ModelError, match="no Depth Pro checkpoint"):
         build_pipeline({"source": "folder", "path": "package:sklearn", "camera": weights["metric"]})
