@@ -49,6 +49,12 @@ def imports() -> str:
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["it ends without a word"])[-1]
 
 
+def _replace(file: Path, text: str) -> None:
+    """A new file in the place of the old one, which an installer's cache may hold by a second name."""
+    file.unlink()
+    file.write_text(text)
+
+
 def main() -> int:
     """0 when torchvision imports in the end, or is not there; 1 with one line when not."""
     if importlib.util.find_spec("torchvision") is None or not imports():
@@ -58,9 +64,9 @@ def main() -> int:
     file = Path(next(iter(found.submodule_search_locations)), "extension.py")
     text = file.read_text()
     if MARK not in text:
-        file.write_text(text + OPERATORS)
+        _replace(file, text + OPERATORS)
     if problem := imports():
-        file.write_text(text)
+        _replace(file, text)
         print(f"fit_torchvision: torchvision does not import: {problem}", file=sys.stderr)
         return 1
     print("torchvision is built for another PyTorch: its two operators now come as plain tensors")

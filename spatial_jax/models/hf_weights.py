@@ -175,7 +175,7 @@ def load_params(checkpoint: Checkpoint, config: ModelConfig, dtype: Any = None, 
     leaves = {}
     for spec in param_specs(config):
         files = [names[name] for name in _tensor_names(spec)]
-        target = np.dtype(jnp.dtype(dtype)) if dtype is not None else checkpoint.dtype(files[0])
+        target = checkpoint.dtype(files[0]) if dtype is None else jnp.dtype(dtype)
         sharding: Any = alone if shardings is None else shardings
         for key in () if shardings is None else spec.path:
             sharding = sharding[key]
@@ -259,7 +259,7 @@ def _export_plan(
         leaf = params
         for key in spec.path:
             leaf = leaf[key]
-        target = np.dtype(jnp.dtype(dtype)) if dtype is not None else np.dtype(leaf.dtype)
+        target = jnp.dtype(leaf.dtype if dtype is None else dtype)
         plan += [(published_name(name, style), spec, i, target, leaf) for i, name in enumerate(_tensor_names(spec))]
     return plan
 
