@@ -5,6 +5,10 @@
     python -m launch.sweep --config=configs/li2025_ablation.py:quickstart --workdir=runs/ablation \
         --config.model.path=configs/quickstart_policy --config.data.paths='("runs/quickstart/questions",)'
 
+The paper's four columns need evaluations of the members:
+    --then='-m spatial_jax.evaluate --model={workdir}/export --workdir={workdir} --benchmarks=cv_bench,vsi_bench,blink
+    --data=/data'
+
 The dataset must hold all families (`python -m data_prep.synthesize --families=all`); each member reads its part of
 them. The table's first row, the base model, is the policy itself: evaluate it without training.
 """
@@ -15,6 +19,7 @@ from ml_collections import ConfigDict
 
 from configs import grid, li2025_qwen2_5_vl_7b, quickstart
 
+TABLE = "li2025_ablation"  # its columns are printed from the members' evaluations (--then of launch.sweep)
 # The table's rows in order, as families of data_prep.synthesize.
 DATA_TYPES = {
     "object localisation": ("box", "bearing"),

@@ -31,6 +31,7 @@ from typing import Any
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 from spatial_jax.checkpoints import RunLock
+from spatial_jax.evals.paper_tables import TABLES
 from spatial_jax.options import Listed, Parser, command_text, list_parts
 from spatial_jax.reading import parse_json
 from spatial_jax.shipped import shipped
@@ -69,9 +70,20 @@ def member_name(overrides: dict[str, Any]) -> str:
     return name if len(name) <= 100 else f"{name[:88]}-{hashlib.sha256(name.encode()).hexdigest()[:10]}"
 
 
+def recipe_table(spec: str) -> str:
+    """The paper's table that a recipe names itself (TABLE), "" for none."""
+    return str(getattr(load_recipe(spec), "TABLE", ""))
+
+
 def load_sweep(spec: str) -> list[dict[str, Any]]:
     """The overrides that FILE[:ARG]'s sweep() names. Raises ValueError with one line."""
-    file, _, arg = spec.partition(":")
+    module, arg = load_recipe(spec), spec.partition(":")[2]
+    return list(module.sweep(arg) if arg else module.sweep())
+
+
+def load_recipe(spec: str) -> Any:
+    """The module of a recipe with a sweep(). Raises ValueError with one line."""
+    file = spec.partition(":")[0]
     path = shipped(file)
     if not path.is_file():
         raise ValueError(f"--config={file}: no such file; give a recipe, e.g. configs/kl_ablation.py")
@@ -81,7 +93,7 @@ def load_sweep(spec: str) -> list[dict[str, Any]]:
     module_spec.loader.exec_module(module)
     if not hasattr(module, "sweep"):
         raise ValueError(f"--config={file} has no sweep(); see configs/kl_ablation.py for one")
-    return list(module.sweep(arg) if arg else module.sweep())
+    return module
 
 
 def members(
@@ -238,6 +250,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="reward/mean,pass_rate,entropy,kl/reference,length/mean,loss",
         help="what the table and plots show",
     )
+    parser.add_argument(
+        "--table", default="", help="also a paper's table of the members' evaluations; default: the recipe's own TABLE"
+    )
     parser.add_argument("--dry_run", action="store_true", help="list the members and their commands")
     args, passed = parser.parse_known_args(argv)
     try:
@@ -248,6 +263,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 if wrong
                 else "--parallel must be at least 1"
             )
+        table = args.table or recipe_table(args.config)
+        if table and table not in TABLES:
+            raise ValueError(f"--table: no table {table!r}; there are {', '.join(TABLES)}")
         sweep = Sweep(
             args.workdir,
             members(args.config, args.workdir, passed, args.then, shlex.split(args.command)),
@@ -275,7 +293,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if sweep.record(member).get("code") == 0
     ]
     if runs:
-        say(write_results(args.workdir, runs, list_parts(args.metrics)))
+        say(write_results(args.workdir, runs, list_parts(args.metrics), table))
     return code
 
 

@@ -15,6 +15,8 @@ from typing import Any
 from scipy.special import stdtrit
 
 from launch.steps import say
+from spatial_jax.evals.results import read_results
+from spatial_jax.evals.tables import average_rows, build_table, table_text
 from spatial_jax.metrics import read_metrics
 from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table, tag
 from spatial_jax.reading import parse_json
@@ -77,19 +79,33 @@ def evaluations(root: Path) -> dict[str, float]:
     return out
 
 
+def evaluation_results(root: Path) -> list[dict[str, Any]]:
+    """The results of a run's evaluations; [] without any."""
+    folder = root / "eval"
+    try:
+        return read_results([folder]) if folder.is_dir() else []
+    except ValueError:
+        return []
+
+
+def setting_label(overrides: Mapping[str, Any]) -> str:
+    """What a member is told beside its seeds."""
+    return (
+        ", ".join(
+            f"{k.rsplit('.', 1)[-1]}"
+            f" {'+'.join(v) if isinstance(v, (list, tuple)) and all(isinstance(i, str) for i in v) else v}"
+            for k, v in overrides.items()
+            if k not in SEEDS
+        )
+        or "base"
+    )
+
+
 def collect(runs: Sequence[Run], metrics: Sequence[str]) -> list[Setting]:
     """Settings in the sweep's order."""
     settings: dict[str, Setting] = {}
     for overrides, root in runs:
-        label = (
-            ", ".join(
-                f"{k.rsplit('.', 1)[-1]}"
-                f" {'+'.join(v) if isinstance(v, (list, tuple)) and all(isinstance(i, str) for i in v) else v}"
-                for k, v in overrides.items()
-                if k not in SEEDS
-            )
-            or "base"
-        )
+        label = setting_label(overrides)
         setting = settings.setdefault(label, Setting(label, [], {}))
         curves = read_curves(root, metrics)
         setting.curves.append(curves)
@@ -119,8 +135,40 @@ def mean_curve(setting: Setting, metric: str) -> tuple[list[int], list[float], l
     return steps, [e.value for e in at], [e.low for e in at], [e.high for e in at]
 
 
-def write_results(workdir: Path, runs: Sequence[Run], metrics: Sequence[str]) -> str:
-    """Writes sweep.json and sweep.html; returns the console's table."""
+def paper_table(name: str, runs: Sequence[Run]) -> str:
+    """A paper's table with a row a setting: the mean over its seeds of what their evaluations say. Says so where there
+    are none.
+    """
+    settings: dict[str, list[list[dict[str, Any]]]] = {}
+    for overrides, root in runs:
+        found = evaluation_results(root)
+        if found:
+            settings.setdefault(setting_label(overrides), []).append(found)
+    if not settings:
+        return f"table {name}: no member has evaluations; give --then='-m spatial_jax.evaluate ...'"
+    try:
+        tables = {
+            label: [build_table(name, [{**result, "model": label} for result in results]) for results in seeds]
+            for label, seeds in settings.items()
+        }
+    except ValueError as error:
+        return str(error)
+    shown = dict(zip(tables, short_labels(list(tables))))
+    whole, rows = next(iter(tables.values()))[0], {}
+    told: dict[str, dict[str, list[str]]] = {"missing": {}, "differs": {}}
+    for label, seeds in tables.items():
+        for row in seeds[0]["rows"]:
+            same = [table for table in seeds if row in table["rows"]]
+            name_of = row.replace(label, shown[label], 1) + (f" ({len(same)} seeds)" if len(same) > 1 else "")
+            rows[name_of] = average_rows(same, row)
+            for note, lines in told.items():
+                lines[name_of] = list(seeds[0][note].get(row, []))
+    scorings = sorted({scoring for seeds in tables.values() for table in seeds for scoring in table["scorings"]})
+    return table_text({**whole, "rows": rows, "scorings": scorings, **told})
+
+
+def write_results(workdir: Path, runs: Sequence[Run], metrics: Sequence[str], table_name: str = "") -> str:
+    """Writes sweep.json and sweep.html; returns the console's table, and the paper's named `table_name` below it."""
     settings = collect(runs, metrics)
     names = list(dict.fromkeys(name for s in settings for name in s.final))
     estimates = {s.label: {name: interval(s.final.get(name, [])) for name in names} for s in settings}
@@ -153,7 +201,7 @@ def write_results(workdir: Path, runs: Sequence[Run], metrics: Sequence[str]) ->
         "\n"
         + "\n".join(lines)
         + f"\n(mean of the last {LAST:.0%} of rows, ± half of the 95 % interval over seeds)\npage:"
-        f" {workdir / 'sweep.html'}"
+        f" {workdir / 'sweep.html'}" + (f"\n\n{paper_table(table_name, runs)}" if table_name else "")
     )
 
 

@@ -15,7 +15,7 @@ r"""Evaluate a policy, score saved responses, compare two results, or print a pa
         --judge_endpoint=http://localhost:8000/v1 --judge_model=NAME --judge_cases=cases.jsonl
     # b against a on the same items; a paper's table out of results
     python -m spatial_jax.evaluate --compare runs/a/eval/cv_bench.json runs/b/eval/cv_bench.json
-    python -m spatial_jax.evaluate --table=li2025 runs/a/eval/*.json
+    python -m spatial_jax.evaluate --table=li2025 runs/a/eval
     # does a training set hold the benchmark's pictures?
     python -m spatial_jax.evaluate --leakage=QUESTIONS --benchmarks=cv_bench --data=/data/CV-Bench
 
@@ -295,20 +295,19 @@ def compare_results(paths: Sequence[str]) -> None:
 
 
 def print_table(name: str, paths: Sequence[str]) -> None:
-    """A paper's table from result files."""
-    from spatial_jax.evals.results import read_result, write_result
+    """A paper's table from results on disk."""
+    from spatial_jax.evals.results import read_results, write_result
     from spatial_jax.evals.suites import SUITES, suite_text
     from spatial_jax.evals.tables import build_table, table_text
 
-    found = [Path(p) for p in paths] or (
-        sorted((Path(opts.WORKDIR.value) / "eval").glob("*.json")) if opts.WORKDIR.value else []
-    )
+    found = list(paths) or ([str(Path(opts.WORKDIR.value) / "eval")] if opts.WORKDIR.value else [])
     if not found:
-        raise ValueError("--table needs result files after it, or --workdir")
+        raise ValueError("--table needs result files or folders after it, or --workdir")
+    results = read_results(found)
     if name in SUITES:
-        say(suite_text(name, [read_result(p) for p in found if p.name != "easi_results.json"]))
+        say(suite_text(name, results))
         return
-    table = build_table(name, [read_result(p) for p in found])
+    table = build_table(name, results)
     say(table_text(table))
     if opts.OUT.value:
         write_result(opts.OUT.value, table)

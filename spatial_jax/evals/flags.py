@@ -54,8 +54,8 @@ COMPARE = flags.DEFINE_string("compare", None, "Compare this result (a) with the
 TABLE = flags.DEFINE_string(
     "table",
     None,
-    "Print li2025, vsgrpo, spatial_ssrl, vilasr, easi8 or general from the result files named after it (or"
-    " WORKDIR/eval).",
+    "Print li2025, li2025_ablation, vsgrpo, spatial_ssrl, vilasr, easi8 or general from the result files or folders"
+    " named after it (or WORKDIR/eval), the published rows beside.",
 )
 JUDGE = {
     name: flags.DEFINE_string(f"judge_{name}", None, text)

@@ -185,6 +185,23 @@ def read_result(path: str | os.PathLike) -> dict[str, Any]:
     return result
 
 
+def read_results(paths: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
+    """Results of files, and of every file below a folder that is one; what else lies in a folder is passed over.
+    ValueError where none is found.
+    """
+    results = []
+    for path in map(Path, paths):
+        for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
+            try:
+                results.append(read_result(file))
+            except ValueError:
+                if not path.is_dir() and path.name != "easi_results.json":
+                    raise
+    if not results:
+        raise ValueError(f"{', '.join(map(str, paths))}: holds no evaluation result (eval/NAME.json)")
+    return results
+
+
 def compare(a: Mapping[str, Any] | str | os.PathLike, b: Mapping[str, Any] | str | os.PathLike) -> dict[str, Any]:
     """Paired comparison of two results on the same items: b minus a, by family and "overall".
 

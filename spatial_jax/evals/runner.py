@@ -361,7 +361,10 @@ def run_benchmark(
         scoring=scoring,
         form=protocol.form,
         extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items])
-        | {"protocol": protocol.describe(scoring, asked_policy(sampler, settings))},
+        | {
+            "protocol": protocol.describe(scoring, asked_policy(sampler, settings)),
+            "asked": dataclasses.asdict(protocol),
+        },
         grader=grader,
     )
     if out:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spatial_jax.evals.results import align, judged_text
+from spatial_jax.evals.settings import PUBLISHED
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +28,16 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
-    """`scoring`: with which it is scored unless --scoring is given; `average`: whether the plain mean is shown."""
+    """`scoring`: with which it is scored unless --scoring is given; `average`: whether the plain mean is shown;
+    `published`: rows of others in the members' order, None what they do not give.
+    """
 
     title: str
     members: tuple[Member, ...]
     scoring: str
     average: bool
     note: str
+    published: Mapping[str, tuple[float | None, ...]] = dataclasses.field(default_factory=dict)
 
 
 SUITES: dict[str, Suite] = {
@@ -52,7 +56,14 @@ SUITES: dict[str, Suite] = {
         "vlmevalkit",
         False,
         "read by rules (exact_matching); the leaderboard asks a judge where more than 2.5 % of a benchmark is not read,"
-        " and prints no average of the eight",
+        " and prints no average of the eight; published: EASI's own check of its VLMEvalKit backend, the Qwen2.5-VL"
+        " rows with 128 frames of VSI-Bench",
+        {
+            "Qwen2.5-VL-3B": (26.6, 28.6, 37.88, 31.97, 33.1, None, None, None),
+            "Qwen2.5-VL-7B": (33.7, 26.8, None, 36.85, 37.6, None, None, None),
+            "Qwen3-VL-8B": (None, None, None, None, None, 66.7, None, 77.7),
+            "Cambrian-S-7B": (62.93, None, None, None, None, None, None, None),
+        },
     ),
     "general": Suite(
         "General ability",
@@ -89,12 +100,14 @@ def expand(names: Sequence[str]) -> tuple[list[str], str]:
 
 
 def _latest(suite: Suite, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """model -> benchmark -> its last result of the suite's benchmarks."""
+    """model and response form -> benchmark -> its last result of the suite's benchmarks."""
     members = {member.benchmark for member in suite.members}
     models: dict[str, dict[str, Mapping[str, Any]]] = {}
     for result in results:
         if result["benchmark"] in members:
-            models.setdefault(str(result.get("model", "model")), {})[str(result["benchmark"])] = result
+            form = result.get("form") or PUBLISHED
+            name = str(result.get("model", "model")) + ("" if form == PUBLISHED else f" [{form}]")
+            models.setdefault(name, {})[str(result["benchmark"])] = result
     return models
 
 
@@ -123,6 +136,8 @@ def suite_text(name: str, results: Sequence[Mapping[str, Any]], absent: Mapping[
             texts.append(f"{sum(known) / len(known):.2f}" if len(known) == len(values) else "-")
         rows.append([model, *texts])
         lines += _remarks(suite, model, own, absent or {})
+    for model, given in suite.published.items():
+        rows.append([f"{model} (published)", *("-" if v is None else f"{v:.2f}" for v in given)])
     protocol = [f"  {m.column}: {m.protocol}" for m in suite.members]
     return "\n".join([suite.title, align(rows), *protocol, *lines, suite.note])
 
@@ -139,6 +154,8 @@ def _remarks(suite: Suite, model: str, own: Mapping[str, Mapping[str, Any]], abs
             continue
         if result.get("scoring") != suite.scoring:
             lines.append(f"  {model}: {member.column} is scored {result.get('scoring')}, the suite is {suite.scoring}")
+        if suite.published and result.get("form") not in (None, PUBLISHED):
+            lines.append(f"  {model}: {member.column} is asked in {result['form']}, the leaderboard asks as published")
         if result.get("complete") is False:
             lines.append(f"  {model}: {member.column} is not complete: {'; '.join(result['files']['why'])}")
         judged = judged_text(result)
@@ -175,7 +192,8 @@ def submission(results: Sequence[Mapping[str, Any]], model: str) -> dict[str, An
     for what was not run.
     """
     suite = SUITES["easi8"]
-    own = _latest(suite, results).get(model, {})
+    rows = _latest(suite, [r for r in results if str(r.get("model", "model")) == model])
+    own = {name: result for row in rows.values() for name, result in row.items()}
     members = sorted(suite.members, key=lambda member: member.key)
     scores = {m.key: _value(m, own.get(m.benchmark)) for m in members}
     return {

@@ -47,7 +47,8 @@ def test_convert_and_the_launchers_take_both(monkeypatch, tmp_path):
     monkeypatch.setattr(sweep, "members", lambda *rest: [sweep.Member("m", {}, [])])
     monkeypatch.setattr(sweep.Sweep, "run", lambda self: 0)
     monkeypatch.setattr(sweep.Sweep, "record", lambda self, member: {"code": 0})
-    monkeypatch.setattr(sweep, "write_results", lambda workdir, runs, metrics: asked.append(metrics) or "")
+    monkeypatch.setattr(sweep, "recipe_table", lambda spec: "")
+    monkeypatch.setattr(sweep, "write_results", lambda workdir, runs, metrics, table: asked.append(metrics) or "")
     assert sweep.main(["--config=c.py", f"--workdir={tmp_path}", "--metrics=loss", "--metrics", "kl,lr"]) == 0
     assert asked == [["a", "b", "c"], [1, 2, 5], ["loss", "kl", "lr"]]
 

@@ -7,7 +7,6 @@ import pytest
 
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.evals import (
-    build_table,
     compare,
     compare_table,
     evaluate_heldout,
@@ -30,7 +29,6 @@ from spatial_jax.evals.intervals import (
     powers_of_two,
 )
 from spatial_jax.evals.responses import ResponseLog
-from spatial_jax.evals.tables import table_text
 
 
 def cells(**values):
@@ -285,54 +283,6 @@ def test_compare_results(tmp_path):
     (tmp_path / "c.json").write_text("{}")
     with pytest.raises(ValueError, match="not an evaluation result"):
         read_result(tmp_path / "c.json")
-
-
-def test_li_table_and_the_others(tmp_path):
-    def result(name, families, metrics=None, scoring="official"):
-        return {
-            "benchmark": name,
-            "scoring": scoring,
-            "model": "m",
-            "n": 10,
-            "metrics": metrics or {"overall": 0.5},
-            "items": [],
-            "families": {f: {"reward": v, "n": n} for f, (v, n) in families.items()},
-        }
-
-    cv = result("cv_bench", {"Relation": (0.8, 10), "Depth": (0.6, 10), "Distance": (0.5, 10), "Count": (0.1, 10)})
-    vsi = result(
-        "vsi_bench",
-        {
-            "object_rel_direction_easy": (0.5, 30),
-            "object_rel_direction_hard": (0.3, 10),
-            "object_abs_distance": (0.2, 5),
-            "object_rel_distance": (0.4, 5),
-        },
-        {"overall": 0.4, "object_counting": 0.3},
-    )
-    table = build_table("li2025", [cv, vsi, result("toy", {"abs_depth": (0.7, 3)}, scoring="reward")])
-    row = table["rows"]["m"]
-    assert row["Relation"]["macro"] == pytest.approx(100 * (0.8 + 0.4) / 2) and row["Relation"][
-        "micro"
-    ] == pytest.approx(100 * (8 + 15 + 3) / 50)
-    assert row["Distance"]["macro"] == pytest.approx(100 * (0.5 + 0.2 + 0.4) / 3) and row["Abs. depth"][
-        "macro"
-    ] == pytest.approx(70.0)
-    text = table_text(table)
-    assert (
-        "cv_bench: official" in text
-        and "Li 2025 (published)" in text
-        and "not there for m" in text
-        and "mapping is ours" in text
-    )
-    assert build_table("vsgrpo", [vsi])["rows"]["m"]["Count"]["macro"] == pytest.approx(30.0)
-    assert "Avg" in table_text(build_table("spatial_ssrl", [vsi])) and "Maze" in table_text(
-        build_table("vilasr", [vsi])
-    )
-    with pytest.raises(ValueError, match="li2025"):
-        build_table("li", [cv])
-    with pytest.raises(ValueError, match="none of the results"):
-        build_table("vsgrpo", [cv])
 
 
 def record(i, split, kind="height"):

@@ -1,0 +1,168 @@
+"""The papers' tables from canned results: columns, published rows, pass@k, forms, what is missing and what differs."""
+
+import json
+
+import pytest
+
+from launch.sweep_results import paper_table
+from spatial_jax.evals import build_table
+from spatial_jax.evals.paper_tables import TABLES
+from spatial_jax.evals.results import read_results
+from spatial_jax.evals.suites import SUITES, suite_text
+from spatial_jax.evals.tables import table_text
+
+
+def result(name, families=None, metrics=None, scoring="official", model="m", **more):
+    return {
+        "benchmark": name,
+        "scoring": scoring,
+        "model": model,
+        "n": 10,
+        "metrics": metrics or {"overall": 0.5},
+        "items": [],
+        "families": {f: {"reward": v, "n": n} for f, (v, n) in (families or {}).items()},
+        **more,
+    }
+
+
+def test_li_table_and_the_others():
+    cv = result("cv_bench", {"Relation": (0.8, 10), "Depth": (0.6, 10), "Distance": (0.5, 10), "Count": (0.1, 10)})
+    vsi = result(
+        "vsi_bench",
+        {
+            "object_rel_direction_easy": (0.5, 30),
+            "object_rel_direction_hard": (0.3, 10),
+            "object_abs_distance": (0.2, 5),
+            "object_rel_distance": (0.4, 5),
+        },
+        {"overall": 0.4, "object_counting": 0.3},
+    )
+    table = build_table("li2025", [cv, vsi, result("toy", {"abs_depth": (0.7, 3)}, scoring="reward")])
+    row = table["rows"]["m"]
+    assert row["Relation"]["macro"] == pytest.approx(100 * (0.8 + 0.4) / 2) and row["Relation"][
+        "micro"
+    ] == pytest.approx(100 * (8 + 15 + 3) / 50)
+    assert row["Distance"]["macro"] == pytest.approx(100 * (0.5 + 0.2 + 0.4) / 3) and row["Abs. depth"][
+        "macro"
+    ] == pytest.approx(70.0)
+    text = table_text(table)
+    assert (
+        "cv_bench: official" in text
+        and "Li 2025 (published)" in text
+        and "not there for m" in text
+        and "mapping is ours" in text
+    )
+    assert build_table("vsgrpo", [vsi])["rows"]["m [vanilla]"]["Count"]["macro"] == pytest.approx(30.0)
+    assert "Avg" in table_text(build_table("spatial_ssrl", [vsi])) and "Maze" in table_text(
+        build_table("vilasr", [vsi])
+    )
+    with pytest.raises(ValueError, match="li2025"):
+        build_table("li", [cv])
+    with pytest.raises(ValueError, match="none of the results"):
+        build_table("vsgrpo", [cv])
+
+
+def line_of(text, start):
+    return next(line for line in text.splitlines() if line.strip().startswith(start))
+
+
+def test_published_rows_are_whole():
+    for name, table in TABLES.items():
+        for model, values in table.published.items():
+            assert len(values) == len(table.columns), (name, model)
+    assert len(TABLES["li2025"].published) == 6 and len(TABLES["li2025_ablation"].published) == 7
+    for suite in SUITES.values():
+        assert all(len(values) == len(suite.members) for values in suite.published.values())
+
+
+def test_vsgrpo_compares_three_forms():
+    scores = {"overall": 0.3, "object_counting": 0.5}
+    results = [result("vsi_bench", metrics=scores, form=form) for form in ("think_answer", "published")]
+    table = build_table("vsgrpo", results)
+    assert set(table["rows"]) == {"m [think]", "m [vanilla]"}
+    text = table_text(table)
+    assert "m was not asked: observe (--prompt_mode=observe_answer)" in text
+    assert line_of(text, "vsGRPO-7B [vanilla] (published)").split()[3:] == [
+        "40.7",
+        "59.9",
+        "29.6",
+        "50.8",
+        "48.3",
+        "35.4",
+        "35.6",
+        "34.0",
+        "31.5",
+    ]
+    assert "not there for m [think]: vsi_bench: object_abs_distance" in text
+
+
+def test_vilasr_shows_pass_at_k_with_and_without_drawing():
+    sampled = {"overall": 0.4, "pass@1": 0.4, "pass@2": 0.5, "pass@8": 0.6}
+    told = {"form": "drawing", "sampling": {"temperature": 0.75, "top_p": 0.9}, "asked": {"frames": 16}}
+    drawn = result("vsi_bench", metrics=sampled, scoring="vilasr", policy={"max_pixels": 351232}, **told)
+    plain = result("vsi_bench", metrics={"overall": 0.3}, form="published", asked={"frames": 32})
+    text = table_text(build_table("vilasr", [drawn, plain]))
+    assert line_of(text, "m [with drawing] pass@8").split()[-3] == "60.0" and line_of(text, "m [with drawing]  ")
+    assert "m [without drawing]: vsi_bench: scoring official (paper: vilasr)" in text
+    assert "m [without drawing]: vsi_bench: frames 32 (paper: 16)" in text
+    assert "m [without drawing]: vsi_bench: temperature not known (paper: 0.75)" in text
+    assert "m [with drawing]: vsi_bench" not in text and "was not asked" not in text
+
+
+def test_spatial_ssrl_has_a_mean_of_the_seven_and_general_ability():
+    seven = ("spatial457", "srbench_3d", "spatial_eval", "q_spatial", "whatsup", "viewspatial", "vsi_bench")
+    general = ("mmbench", "blink", "hallusionbench", "realworldqa", "ocrbench", "chartqa", "seed_bench")
+    results = [result(name, metrics={"overall": (i + 1) / 10}) for i, name in enumerate(seven)]
+    results += [result(name, metrics={"overall": 0.8}) for name in general]
+    results += [result("vsi_bench", metrics={"overall": 0.1}, scoring="spatial_ssrl", asked={"frames": 128})]
+    results += [result("vsi_bench", metrics={"overall": 0.9}, scoring="lmms_eval")]
+    text = table_text(build_table("spatial_ssrl", results))
+    row = line_of(text, "m  ").split()
+    assert row[1:8] == ["10.0", "20.0", "30.0", "40.0", "50.0", "60.0", "10.0"] and row[-1] == "31.4"
+    assert "80.0 (80.0)" in text and line_of(text, "Spatial-SSRL-7B (published)").endswith("56.6")
+    assert "vsi_bench: scoring" not in text and "whatsup: scoring official (paper: spatial_ssrl)" in text
+
+
+def test_what_is_not_complete_is_said_in_tables():
+    files = {"why": ["2 of 9 items lack a video"]}
+    text = table_text(build_table("vsgrpo", [result("vsi_bench", complete=False, files=files)]))
+    assert "m [vanilla]: vsi_bench: not complete: 2 of 9 items lack a video" in text
+    assert "m was not asked: think (--prompt_mode=think_answer); observe" in text
+
+
+def test_the_leaderboard_stands_beside_easi8():
+    text = suite_text("easi8", [result("mmsi_bench", {"x": (0.5, 10)}, scoring="vlmevalkit")])
+    assert line_of(text, "Qwen2.5-VL-7B (published)").split()[2:6] == ["33.70", "26.80", "-", "36.85"]
+
+
+def write(folder, *results):
+    folder.mkdir(parents=True)
+    for place, one in enumerate(results):
+        (folder / f"{one['benchmark']}{place}.json").write_text(json.dumps(one))
+
+
+def test_a_sweep_prints_lis_columns_with_a_mean_over_seeds(tmp_path):
+    runs = []
+    for seed, score in ((1, 0.4), (2, 0.6)):
+        for families in (("box",), ("box", "relation")):
+            root = tmp_path / f"{'+'.join(families)}{seed}"
+            write(root / "eval", result("cv_bench", {"Relation": (score, 10)}, model=str(root)))
+            runs.append(({"train.seed": seed, "data.seed": seed, "data.families": families}, root))
+    runs.append(({"train.seed": 1, "data.families": ("none",)}, tmp_path / "empty"))
+    text = paper_table("li2025_ablation", runs)
+    assert line_of(text, "families box (2 seeds)").split()[-4:] == ["50.0", "-", "-", "-"]
+    assert line_of(text, "+ relation (2 seeds)").split()[-4:] == ["50.0", "-", "-", "-"]
+    assert line_of(text, "+ multi-hop (published)").split()[-4:] == ["67.8", "58.3", "53.7", "55.8"]
+    assert "give --then=" in paper_table("li2025_ablation", runs[-1:])
+    assert "none of the results is of its benchmarks" in paper_table("vsgrpo", runs)
+
+
+def test_results_are_read_from_folders(tmp_path):
+    write(tmp_path / "a" / "eval", result("cv_bench"), result("blink"))
+    (tmp_path / "a" / "eval" / "easi_results.json").write_text("{}")
+    assert len(read_results([tmp_path / "a"])) == 2
+    with pytest.raises(ValueError, match="holds no evaluation result"):
+        read_results([tmp_path / "a" / "eval" / "easi_results.json"])
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(ValueError, match="not an evaluation result"):
+        read_results([tmp_path / "x.json"])
