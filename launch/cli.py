@@ -16,6 +16,7 @@ VERBS = {
     "policies": {
         "convert": ("spatial_jax.convert", "check, rewrite and make checkpoints"),
         "train": ("spatial_jax.train", "SFT, DPO or GRPO by a recipe; run again, it resumes"),
+        "sample": ("spatial_jax.sample", "sample a policy or a teacher, score, keep: a dataset to train on"),
         "evaluate": ("spatial_jax.evaluate", "public benchmarks, held-out questions, saved responses"),
         "chat": ("spatial_jax.chat", "ask a policy about pictures or a video"),
         "report": ("spatial_jax.report", "a page of a run, or of several compared"),

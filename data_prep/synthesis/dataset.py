@@ -135,6 +135,10 @@ class QuestionWriter:
         """
         return self._writer.finish({"report.json": json.dumps(report, indent=1, sort_keys=True)})
 
+    def abandon(self) -> None:
+        """Gives the folder back as it was found; for a dataset without a record."""
+        self._writer.abandon()
+
     def close(self) -> None:
         self._writer.close()
 

@@ -14,6 +14,7 @@ from spatial_jax.data.cache import ByteCache
 from spatial_jax.data.frames import choose_record_frames
 from spatial_jax.data.prompts import PromptStyle, build_messages, shows_video, target_text, video_facts
 from spatial_jax.data.records import QuestionRecord, resolve
+from spatial_jax.data.sampled import taught_ids
 from spatial_jax.data.source import QuestionSource, Unusable
 from spatial_jax.processing.image import load_image
 from spatial_jax.processing.processor import Processor
@@ -94,10 +95,10 @@ class QuestionEncoder:
             else:
                 prompt = self.processor.encode(messages, images=pictures, normalise=False)
             target = target_text(resolved, self.style.mode)
-            ids = [*self.processor.tokenizer.encode_text(target), self.processor.eos_ids[0]]
+            ids = taught_ids(resolved, sizes, self.processor, self.style.mode)[-1]
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             return Unusable(where or record.question_id, f"{record.question_id}: {error}")
-        return EncodedQuestion(resolved, prompt, dataset, index, target, np.asarray(ids, np.int32))
+        return EncodedQuestion(resolved, prompt, dataset, index, target, ids)
 
     def finish(self, question: EncodedQuestion | Unusable) -> EncodedQuestion | Unusable:
         """The question with float32 pixels."""
@@ -117,7 +118,7 @@ class QuestionEncoder:
             tokens, patches = self.processor.measure(messages, videos=[(_clip(resolved, resolved.images), sizes[0])])
         else:
             tokens, patches = self.processor.measure(messages, sizes)
-        return tokens, patches, len(self.processor.tokenizer.encode_text(target_text(resolved, self.style.mode))) + 1
+        return tokens, patches, len(taught_ids(resolved, seen, self.processor, self.style.mode)[-1])
 
     def resolve_record(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
         """The record with the frames that are shown, in pixels of its pictures as the model sees them, and their

@@ -194,10 +194,10 @@ def target_parts(record: QuestionRecord, mode: str) -> tuple[str, str]:
 
 
 def target_text(record: QuestionRecord, mode: str) -> str:
-    """The response that supervised fine-tuning teaches: the record's own, word for word, where it brings one; else
-    `target_parts` in the mode's form.
+    """The response that supervised fine-tuning teaches: the record's own, word for word, where it brings one (as a
+    conversation, or sampled: meta "reply"); else `target_parts` in the mode's form.
     """
-    own = as_written(record).get("response")
+    own = record.json_field("meta").get("reply") if '"reply"' in record.meta else as_written(record).get("response")
     if own is not None:
         return own
     return get_form(mode).write(*target_parts(record, mode))

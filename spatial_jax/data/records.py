@@ -183,7 +183,7 @@ def check_record(record: QuestionRecord | SceneRecord) -> None:
 
 def _check_meta(meta: dict[str, Any]) -> None:
     """The parts of a question's meta that prompts are made of."""
-    for key in ("thought", "sentence", "response", "system"):
+    for key in ("thought", "sentence", "response", "system", "reply"):
         if not isinstance(meta.get(key) or "", str):
             raise ValueError(f"field meta: {key} is no text")
     before = meta.get("before") or []

@@ -34,14 +34,16 @@ class Album:
         """
         for operation in operations:
             if operation.index > len(self.entries):
-                raise DrawingError(f"there is no picture {operation.index}; there are {len(self.entries)}")
+                raise DrawingError(
+                    f"there is no picture {operation.index}; there are {len(self.entries)}", "no_picture"
+                )
         marked: dict[int, list[Operation]] = {}
         alone = [o for o in dict.fromkeys(operations) if not TOOLS[o.kind].marks]
         for operation in operations:
             if TOOLS[operation.kind].marks:
                 marked.setdefault(operation.index, []).append(operation)
         if len(self.entries) + len(marked) + len(alone) > most:
-            raise DrawingError(f"more than {most} pictures")
+            raise DrawingError(f"more than {most} pictures", "pictures")
         self._refuse_repeats(operations)
         for operation in operations:
             if TOOLS[operation.kind].marks:
@@ -66,7 +68,7 @@ class Album:
             label = o.label if TOOLS[o.kind].shows_label or not self._near else ""
             done.append(((base.original, base.under, o.kind, label), o.points))
         if all(self._was_drawn(place, points, self._near) for place, points in done):
-            raise DrawingError("the turn draws nothing that was not drawn before")
+            raise DrawingError("the turn draws nothing that was not drawn before", "repeat")
         for place, points in done:
             self._seen.setdefault(place, []).append(points)
 

@@ -106,12 +106,14 @@ def parse(turn: str, tools: Sequence[str] = PUBLISHED) -> list[Operation]:
     calls = [(item, call) for item in items if (call := read_call(item, tools))]
     found = [_operation(name, item, call[1]) for name in tools for item, call in calls if call[0] == name]
     if not found:
-        raise DrawingError("the turn has neither an answer nor an operation")
+        raise DrawingError("the turn has neither an answer nor an operation", "no_operation")
     return found
 
 
 def _operation(kind: str, item: dict[str, Any], points: tuple[float, ...]) -> Operation:
     index = item.get("index")
     if not isinstance(index, int) or isinstance(index, bool) or index < 1:
-        raise DrawingError(f"operation {item['label']!r}: index {index!r} names no picture; they are numbered from 1")
+        raise DrawingError(
+            f"operation {item['label']!r}: index {index!r} names no picture; they are numbered from 1", "no_picture"
+        )
     return Operation(kind, index, item["label"], points)

@@ -12,7 +12,11 @@ Size = tuple[int, int]  # (width, height) in pixels
 
 
 class DrawingError(ValueError):
-    """A turn whose operations cannot be carried out: it ends its sample."""
+    """A turn whose operations cannot be carried out: it ends its sample. `reason`: a word for counting."""
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
 
 
 @dataclasses.dataclass(frozen=True)

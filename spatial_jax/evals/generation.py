@@ -23,6 +23,7 @@ from spatial_jax.parallel import MESH_AXES, make_mesh
 from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
 from spatial_jax.rollout import Engine, SamplingParams
 from spatial_jax.rollout.answerer import Answerer, Drawing, answer_text, sampling_for
+from spatial_jax.rollout.types import Trajectory
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,11 @@ class Request:
     id: str
     place: int
     encode: Callable[[], tuple[EncodedPrompt, dict[str, Any], Sequence[Any]]]
+
+
+def sampled_turns(answer: Trajectory) -> list[list[int]]:
+    """Token ids of each turn that the policy wrote."""
+    return [[int(token) for token in turn.tokens] for turn in answer.turns if turn.observation is None]
 
 
 def engine_mesh(settings: EngineSettings, ways: int) -> Mesh | None:
@@ -75,7 +81,8 @@ def asking_told(settings: EvalSettings) -> dict[str, Any]:
 class Sampler:
     """A policy that answers requests: weights, processor and engine, and how it is asked. `drawing`: (replies,
     pictures) at most of one that draws between its replies; `asked`: a line that says where the asking comes from;
-    `remembers`: whether the checkpoint says how it was trained to be asked.
+    `remembers`: whether the checkpoint says how it was trained to be asked; `keeps_tokens`: rows hold the token ids of
+    each answer's turns, too.
     """
 
     def __init__(
@@ -92,6 +99,7 @@ class Sampler:
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
         self.prompts_per_call, self.asking, self.asked = prompts_per_call, asking, asked
         self.remembers = remembers
+        self.keeps_tokens = False
         turns = asking.turns if asking.turns > 1 else MAX_TURNS
         tools, tokens = get_form(asking.prompt_mode).tools, max(engine.answer_buckets)
         drawing = Drawing(turns, asking.max_pictures or MAX_PICTURES, tokens, tools) if tools else None
@@ -226,6 +234,7 @@ class Sampler:
                     "responses": texts,
                     "finish": [t.finish_reason for t in group],
                     "lengths": [len(t.tokens) for t in group],
+                    **({"tokens": [sampled_turns(t) for t in group]} if self.keeps_tokens else {}),
                     "model_sizes": [list(size) for size in prompt.model_sizes],
                     **extra,
                 }

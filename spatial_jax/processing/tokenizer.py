@@ -6,6 +6,8 @@ this instead.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -85,6 +87,11 @@ class ChatTokenizer:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_compiled": None}  # compiled templates do not pickle
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Short hash of the vocabulary and its rules: tokens of one tokenizer are tokens of another of the same."""
+        return hashlib.sha256(self.backend.to_str().encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return self.backend.get_vocab_size(with_added_tokens=True)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
-from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data.sampled import taught_ids, turns_before
 from spatial_jax.drawing import DrawingError
 from spatial_jax.drawing.environment import answered
 from spatial_jax.forms import get_form
@@ -21,24 +21,13 @@ from spatial_jax.training.settings import RolloutSettings
 from spatial_jax.training.setup import Setup
 
 
-def shown_before(record: QuestionRecord) -> list[str]:
-    """The turns that a record demonstrates before its answer."""
-    turns = record.json_field("meta").get("turns", [])
-    if not isinstance(turns, list) or not all(isinstance(turn, str) for turn in turns):
-        raise ValueError('meta "turns" must be a list of texts')
-    return turns
-
-
 def demonstration(question: EncodedQuestion, setup: Setup) -> Trajectory:
     """The question's turns and its target as a trajectory with what the environment shows between them. ValueError
     where it shows nothing.
     """
     environment, processor = drawing_environment(setup, [question]), setup.processor
-    replies = [
-        np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)
-        for text in shown_before(question.record)
-    ]
-    replies.append(question.target_ids)
+    mode = setup.run.data.prompt_mode
+    replies = taught_ids(question.record, question.prompt.model_sizes, processor, mode)
     whole = _said(replies[0])
     for number, reply in enumerate(replies[1:], 1):
         shown = environment(whole)
@@ -58,17 +47,14 @@ def demonstration_check(
 
     def check(record: QuestionRecord) -> None:
         resolved, sizes = encoder.resolve_record(record)
-        said = shown_before(resolved)
+        said = turns_before(resolved)
+        replies = taught_ids(resolved, sizes, processor, encoder.style.mode)
         if len(said) >= rollout.turns:
             raise ValueError(f"{len(said)} turns and an answer are more than config.rollout.turns = {rollout.turns}")
-        tokens = len(processor.tokenizer.encode_text(target_text(resolved, encoder.style.mode))) + 1
+        tokens = sum(map(len, replies))
         for number in range(1, len(said) + 1):
             try:
-                tokens += (
-                    len(processor.tokenizer.encode_text(said[number - 1]))
-                    + 1
-                    + _shown_tokens(said[:number], sizes, encoder, rollout)
-                )
+                tokens += _shown_tokens(said[:number], sizes, encoder, rollout)
             except DrawingError as error:
                 raise ValueError(f"turn {number} of its demonstration: {error}") from None
         if tokens > longest:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.data.sampled import rejected_ids
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.rewards.base import Context
 from spatial_jax.training.answers import AnswerScorer
@@ -105,7 +106,7 @@ class Dpo(Supervised):
             text = self.pairs.rejection(question.record, sizes[0] if len(sizes) else None)
         except ValueError:
             return None
-        ids = np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)
+        ids = rejected_ids(question.record, text, processor)
         return (question.target_ids, ids) if len(ids) <= max(self.setup.buckets.answer) else None
 
     def _micro(

@@ -10,6 +10,7 @@ from typing import Any
 from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.prompts import as_written, target_parts
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data.sampled import rejected_reply
 from spatial_jax.data.source import QuestionSource
 from spatial_jax.forms import get_form
 from spatial_jax.rewards.attacks import well_formed
@@ -47,6 +48,8 @@ class Pairs:
         """The response to reject for a record in the model's pixels. Raises ValueError where no answer of the right
         form can be shown to be wrong, or the right answer does not count as right.
         """
+        if (sampled := rejected_reply(record)) is not None:
+            return sampled
         values = record.as_dict() | {"response_tokens": 1} | ({"model_sizes": [size]} if size else {})
         spec, (right, thought) = self._spec(values), target_parts(record, self._mode)
         reward, accuracy = self._score(spec, right, values)

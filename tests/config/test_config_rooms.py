@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 # CONTRIBUTING draws the same rooms. A module may import from its own level, and from every one further down.
 LEVELS = (
-    ("launch",),
+    ("launch", "spatial_jax.sample", "spatial_jax.rejection"),
     ("data_prep",),
     ("spatial_jax.train", "spatial_jax.evaluate", "spatial_jax.chat", "spatial_jax.convert", "spatial_jax.report"),
     ("spatial_jax.config", "spatial_jax.config_keys", "spatial_jax.command_line"),

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.docs.blocks import HERE, PAGES, blocks_of
 
-ORDER = ("laptop", "photos", "questions", "reward", "evaluate", "resume", "rehearsal")
+ORDER = ("laptop", "photos", "questions", "reward", "sample", "evaluate", "resume", "rehearsal")
 SMALLER = (
     (r"^--count=\d+$", "--count=80"),
     (r"^--per_photo=\d+$", "--per_photo=6"),

@@ -277,3 +277,17 @@ def test_settings_that_contradict(changes, words):
     RunConfig(**good).check()
     with pytest.raises(ValueError, match=words):
         RunConfig(**{**good, **changes}).check()
+
+
+def test_a_policys_own_tokens_are_taught(world):
+    """Where tokenizer and sizes are those it was sampled with; else its text, and none in another form."""
+    processor, sample = world
+    encoder, text = QuestionEncoder(processor, PromptStyle("drawing")), FINAL.format("cup")
+    tokens = [*processor.tokenizer.encode(text)[:-1], 3, processor.eos_ids[0]]  # not what the text would give
+    facts = {"tokens": [tokens], "tokenizer": processor.tokenizer.digest, "sizes": [[112, 84]]}
+    for changes, same in (({}, True), ({"sizes": [[56, 56]]}, False), ({"tokenizer": "x"}, False)):
+        meta = json.dumps({"reply": text, "sampled": {**facts, **changes, "prompt_mode": "drawing"}})
+        question = encoder.encode(dataclasses.replace(sample.record, meta=meta))
+        assert (question.target_ids.tolist() == tokens) == same and question.target == text
+    meta = json.dumps({"reply": text, "sampled": {**facts, "prompt_mode": "vanilla"}})
+    assert "sampled in the form 'vanilla'" in encoder.encode(dataclasses.replace(sample.record, meta=meta)).reason

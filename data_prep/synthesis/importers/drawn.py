@@ -9,7 +9,6 @@ saw them, whose sizes the question tells ("The index of the given image is 1 (wi
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -17,10 +16,9 @@ from data_prep.synthesis.importers.build import Place, build, scene_of
 from data_prep.synthesis.importers.columns import message_turns
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures
 from spatial_jax.blocks import first_block
-from spatial_jax.data.records import QuestionRecord, coordinate, coordinate_like
-from spatial_jax.drawing import Album, DrawingError, parse
-from spatial_jax.drawing.grammar import json_blocks, read_call, read_items
-from spatial_jax.drawing.tools import TOOLS
+from spatial_jax.data.drawn import stored_turns
+from spatial_jax.data.records import QuestionRecord, coordinate_like
+from spatial_jax.drawing import DrawingError
 
 MARK = "<image>"
 _PLACE = re.compile(
@@ -31,8 +29,6 @@ _PLACE = re.compile(
 _NUMBER = re.compile(r"[-+]?\d{1,15}(?:\.\d{1,15})?")
 _LETTER = re.compile(r"[A-H]")
 _OPTION = re.compile(r"(?:^|\s)\(?([A-H])[.):]\s*([^\n]+?)(?=\s*(?:\n|$|\s\(?[B-H][.):]\s))")
-_KEYS = ("bbox_2d", "crop_2d", "start_point_2d", "end_point_2d")
-_MOST = 1_000  # pictures of a conversation
 
 
 def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
@@ -104,42 +100,10 @@ def _turns(said: list[str], images: list[tuple[bytes, int, int]], seen: list[tup
     """The drawing turns with their coordinates as placeholders, and how many pictures they give. BadRow where one
     cannot be carried out.
     """
-    album, out = Album(seen, near=None), []
-    for text in said:
-        text = "\n".join(text.splitlines())
-        bases = [entry.original for entry in album.entries]
-        try:
-            album.draw(parse(text), _MOST)
-        except DrawingError as error:
-            raise BadRow(f"a drawing turn cannot be carried out ({re.sub(r'[0-9]+', 'N', str(error))[:60]})") from None
-        for block in dict.fromkeys(json_blocks(text)):
-            items = read_items(block)
-            if items is not None and block.strip():
-                text = text.replace(block, _placeholders(items, bases, images, seen))
-        out.append(text)
-    return out, len(album.entries) - len(images)
-
-
-def _placeholders(
-    items: list[Any], bases: list[int], images: list[tuple[bytes, int, int]], seen: list[tuple[int, int]]
-) -> str:
-    """The JSON list with coordinates in the stored pictures' pixels; an item that calls no tool stays as it is."""
-    lines = []
-    for item in items:
-        if not isinstance(item, dict) or read_call(item, tuple(TOOLS)) is None:
-            lines.append(json.dumps(item))
-            continue
-        base = bases[item["index"] - 1]
-        scale = [images[base][1] / seen[base][0], images[base][2] / seen[base][1]]
-        parts = []
-        for key, value in item.items():
-            if key in _KEYS:
-                points = [coordinate("xy"[i % 2], v * scale[i % 2], picture=base + 1) for i, v in enumerate(value)]
-                parts.append(f"{json.dumps(key)}: [{', '.join(points)}]")
-            else:
-                parts.append(f"{json.dumps(key)}: {json.dumps(value)}")
-        lines.append("{" + ", ".join(parts) + "}")
-    return "[" + ",\n ".join(lines) + "]"
+    try:
+        return stored_turns(said, [(width, height) for _, width, height in images], seen)
+    except DrawingError as error:
+        raise BadRow(f"a drawing turn cannot be carried out ({re.sub(r'[0-9]+', 'N', str(error))[:60]})") from None
 
 
 def _question_type(answer: str, question: str) -> tuple[str, tuple[str, ...]]:

@@ -42,7 +42,9 @@ def _inside(operation: Operation, size: Size) -> tuple[int, int, int, int]:
     left, top = max(math.floor(xs[0]), 0), max(math.floor(ys[0]), 0)
     right, bottom = min(math.ceil(xs[1]), size[0]), min(math.ceil(ys[1]), size[1])
     if right - left < SMALLEST or bottom - top < SMALLEST:
-        raise DrawingError(f"the cut {operation.label!r} holds less than {SMALLEST} pixels of the picture")
+        raise DrawingError(
+            f"the cut {operation.label!r} holds less than {SMALLEST} pixels of the picture", "nothing_seen"
+        )
     return left, top, right, bottom
 
 

@@ -1,0 +1,155 @@
+"""The verb from questions to a dataset that trains, with a teacher whose replies are made here: kept answers are what
+was said, in several shares, resumed, and what came out empty is an error.
+"""
+
+import json
+
+import pytest
+import question_sets
+
+from data_prep.synthesis.dataset import write_questions
+from spatial_jax import sample
+from spatial_jax.data import open_questions
+from spatial_jax.data.prompts import target_text
+from spatial_jax.data.records import resolve
+from spatial_jax.data.sampled import rejected_reply, taught_ids, turns_before
+from spatial_jax.endpoints import ChatEndpoint, EndpointError
+from spatial_jax.rl.pass_rates import read_pass_rates
+
+BOX = (
+    "<think> I {what} the cup. </think> Action: Object Mapper\n```json\n"
+    '[{{"index": {index}, "bbox_2d": [7, 14, {x}, 56], "label": "cup"}}]\n```'
+)
+SENT = []
+
+
+def reply(endpoint, messages, *, seconds, max_tokens, temperature, seed):
+    """A first box, the same box corrected on the picture that came back, then an answer that is right or not."""
+    SENT.append(messages)
+    if FAILS:
+        raise EndpointError("HTTP 503")
+    text = str(messages)
+    if "numbered pictures" in text[:400]:
+        said = sum(m["role"] == "assistant" for m in messages)
+        if said < 2:
+            return BOX.format(what="box" if not said else "move the box of", index=said + 1, x=20 + 15 * said)
+        return f"<think> It is seen. </think> Action: Answer\n<answer>{'cup' if seed % 2 else 'nothing'}</answer>"
+    return "cup" if seed % 2 else "a lamp"
+
+
+FAILS = []
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rejection") / "questions"
+    records = [
+        question_sets.record(
+            i,
+            answer="cup",
+            question="What is it?",
+            question_type="word",
+            options=(),
+            meta="{}",
+            reward='{"kind": "word"}',
+        )
+        for i in range(6)
+    ]
+    write_questions(str(folder), {}, records)
+    return folder
+
+
+@pytest.fixture
+def teacher(monkeypatch):
+    SENT.clear()
+    FAILS.clear()
+    monkeypatch.setattr(ChatEndpoint, "complete", reply)
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+
+
+def run(questions, out, *more):
+    return sample.main(
+        [
+            "--endpoint=http://localhost:1/v1",
+            "--endpoint_model=teacher",
+            f"--dataset={questions}",
+            f"--out={out}",
+            *more,
+        ]
+    )
+
+
+def kept(out):
+    source = open_questions(out, "train")
+    return [source[i] for i in range(len(source))]
+
+
+def test_drawn_answers_are_kept_as_operations(questions, tmp_path, teacher, capsys):
+    out = tmp_path / "drawn"
+    asked = ("--prompt_mode=drawing", "--samples=4", "--keep=reflective", "--set=policy.max_pixels=6272")
+    assert run(questions, out, *asked) == 0
+    told = capsys.readouterr().out
+    records = kept(out)
+    assert records and "wrong" in told and "100.0% are reflective; ended by: answer 24" in told
+    for record in records:
+        turns = turns_before(record)
+        assert len(turns) == 2 and "{x:" in turns[0] and "cup" in target_text(record, "drawing")
+        # What the teacher wrote comes back in the pixels that it saw.
+        sizes = [tuple(s) for s in json.loads(record.meta)["sampled"]["sizes"]]
+        shown = turns_before(resolve(record, sizes))
+        assert [json.loads(t.split("```json")[1].split("```")[0])[0]["bbox_2d"] for t in shown] == [
+            [7, 14, 20, 56],
+            [7, 14, 35, 56],
+        ]
+    rates = read_pass_rates(out / "pass_rates.jsonl")
+    assert len(rates) == 6 and sum(r["pass_k"] for r in rates) >= len(records)
+    # The same again sends nothing, and says the same.
+    sent = len(SENT)
+    assert run(questions, out, *asked) == 0 and len(SENT) == sent
+    other = capsys.readouterr()
+    assert run(questions, out, *asked[:2], "--keep=cold_start", asked[3]) == 2
+    assert "holds a dataset of other settings" in capsys.readouterr().err and other
+
+
+def test_shares_and_a_stopped_run_write_the_same(questions, tmp_path, teacher, capsys):
+    whole, shared = tmp_path / "whole", tmp_path / "shared"
+    assert run(questions, whole, "--samples=3", "--keep=correct") == 0
+    FAILS.append(1)
+    assert run(questions, shared, "--samples=3", "--keep=correct", "--share=0/2") == 2
+    assert "answered none of 3 questions" in capsys.readouterr().err
+    FAILS.clear()
+    assert run(questions, shared, "--samples=3", "--keep=correct", "--share=0/2") == 0
+    assert "3 of 6 questions are answered" in capsys.readouterr().out and not shared.exists()
+    assert run(questions, shared, "--samples=3", "--keep=correct", "--share=1/2") == 0
+    assert {r.question_id: r.meta for r in kept(shared)} == {r.question_id: r.meta for r in kept(whole)}
+
+
+def test_pairs_are_what_dpo_rejects(questions, tmp_path, teacher):
+    out = tmp_path / "pairs"
+    assert run(questions, out, "--samples=6", "--keep=pairs") == 0
+    assert all(rejected_reply(r) == "a lamp" and target_text(r, "vanilla") == "cup" for r in kept(out))
+    with pytest.raises(ValueError, match="sampled in the form 'vanilla'"):
+        taught_ids(kept(out)[0], [], None, "think_answer")
+
+
+@pytest.mark.parametrize(
+    "more, words",
+    [
+        (("--keep=accuracy=0.99,steps=9",), "no answer is kept (10 accuracy"),
+        (("--share=2/2",), "--share=2/2"),
+        (("--keep=best", "--set=engine.slots=3"), "config.engine.slots is not a key"),
+        (("--endpoint=",), "give --model=DIR or --endpoint=URL"),
+        (("--split=nowhere",), "nowhere"),
+    ],
+)
+def test_what_cannot_run_is_one_line(questions, tmp_path, teacher, capsys, more, words):
+    out = tmp_path / "none"
+    assert run(questions, out, "--samples=3", *more) == 2
+    told = capsys.readouterr().err.strip().splitlines()
+    assert words in told[-1] and not out.exists()
+
+
+def test_a_dry_run_sends_nothing(questions, tmp_path, teacher, capsys):
+    assert run(questions, tmp_path / "dry", "--dry_run", "--samples=2", "--prompt_mode=drawing") == 0
+    told = capsys.readouterr().out
+    assert not SENT and "6 questions, 12 answers, 12 to 120 requests" in told and "Object Mapper" in told
