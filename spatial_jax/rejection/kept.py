@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from spatial_jax.blocks import assistant_turns, strip_end_marks
-from spatial_jax.data.drawn import stored_turns
-from spatial_jax.data.records import QuestionRecord, coordinate_like
+from spatial_jax.data.records import QuestionRecord, coordinate, coordinate_like
 from spatial_jax.drawing import DrawingError, follow
+from spatial_jax.drawing.stored import stored_turns
 from spatial_jax.drawing.tool import Size
 from spatial_jax.evals.heldout import answers_of, resolved_dict
 from spatial_jax.forms import get_form
@@ -60,7 +60,9 @@ def kept_record(record: QuestionRecord, chosen: Candidate, row: Mapping[str, Any
     if any(coordinate_like(turn) for turn in chosen.turns):
         raise ValueError("its text holds what reads as a coordinate placeholder")
     try:
-        turns, _ = stored_turns(chosen.turns[:-1], stored, sizes, get_form(asked.prompt_mode).tools, asked.fit)
+        turns, _ = stored_turns(
+            chosen.turns[:-1], stored, sizes, coordinate, get_form(asked.prompt_mode).tools, asked.fit
+        )
     except DrawingError as error:
         raise ValueError(f"its drawing cannot be played again ({error.reason})") from None
     meta = record.json_field("meta")

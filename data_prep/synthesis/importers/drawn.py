@@ -16,9 +16,9 @@ from data_prep.synthesis.importers.build import Place, build, scene_of
 from data_prep.synthesis.importers.columns import message_turns
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures
 from spatial_jax.blocks import first_block
-from spatial_jax.data.drawn import stored_turns
-from spatial_jax.data.records import QuestionRecord, coordinate_like
+from spatial_jax.data.records import QuestionRecord, coordinate, coordinate_like
 from spatial_jax.drawing import DrawingError
+from spatial_jax.drawing.stored import stored_turns
 
 MARK = "<image>"
 _PLACE = re.compile(
@@ -101,7 +101,7 @@ def _turns(said: list[str], images: list[tuple[bytes, int, int]], seen: list[tup
     cannot be carried out.
     """
     try:
-        return stored_turns(said, [(width, height) for _, width, height in images], seen)
+        return stored_turns(said, [(width, height) for _, width, height in images], seen, coordinate)
     except DrawingError as error:
         raise BadRow(f"a drawing turn cannot be carried out ({re.sub(r'[0-9]+', 'N', str(error))[:60]})") from None
 

@@ -8,25 +8,27 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from spatial_jax.data.records import coordinate
-from spatial_jax.drawing import Album, parse
-from spatial_jax.drawing.grammar import json_blocks, read_call, read_items
+from spatial_jax.drawing.album import Album
+from spatial_jax.drawing.grammar import json_blocks, parse, read_call, read_items
 from spatial_jax.drawing.tool import Size
 from spatial_jax.drawing.tools import PUBLISHED, TOOLS
 
 _KEYS = ("bbox_2d", "crop_2d", "start_point_2d", "end_point_2d")
 _MOST = 1_000  # pictures of a conversation
+Write = Callable[[str, float, int, int], str]  # (axis, value, decimals, picture) -> placeholder: records.coordinate
 
 
 def stored_turns(
     said: Sequence[str],
     stored: Sequence[Size],
     seen: Sequence[Size],
+    write: Write,
     tools: Sequence[str] = PUBLISHED,
     fit: Callable[[Size], Size] = lambda size: size,
 ) -> tuple[list[str], int]:
     """(the turns with coordinate placeholders, how many pictures they give). `stored`, `seen`: (width, height) of each
-    picture. DrawingError where a turn cannot be carried out; a repeated drawing is none of it.
+    picture; `write`: how a record writes a coordinate. DrawingError where a turn cannot be carried out; a repeated
+    drawing is none of it.
 
     A drawing on a picture that was cut out keeps its numbers: what was cut is as large for every policy that sees the
     picture at the same size.
@@ -39,13 +41,13 @@ def stored_turns(
         for block in dict.fromkeys(json_blocks(text)):
             items = read_items(block)
             if items is not None and block.strip():
-                lines = [_item(item, before, stored, seen) for item in items]
+                lines = [_item(item, before, stored, seen, write) for item in items]
                 text = text.replace(block, "[" + ",\n ".join(lines) + "]")
         out.append(text)
     return out, len(album.entries) - len(seen)
 
 
-def _item(item: Any, entries: Sequence[Any], stored: Sequence[Size], seen: Sequence[Size]) -> str:
+def _item(item: Any, entries: Sequence[Any], stored: Sequence[Size], seen: Sequence[Size], write: Write) -> str:
     """An item of a call with placeholders; one that calls no tool stays as it is."""
     if not isinstance(item, dict) or read_call(item, tuple(TOOLS)) is None:
         return json.dumps(item)
@@ -57,7 +59,7 @@ def _item(item: Any, entries: Sequence[Any], stored: Sequence[Size], seen: Seque
     parts = []
     for key, value in item.items():
         if key in _KEYS and isinstance(value, list):
-            points = [coordinate("xy"[i % 2], v * scale[i % 2], picture=base + 1) for i, v in enumerate(value)]
+            points = [write("xy"[i % 2], v * scale[i % 2], 0, base + 1) for i, v in enumerate(value)]
             parts.append(f"{json.dumps(key)}: [{', '.join(points)}]")
         else:
             parts.append(f"{json.dumps(key)}: {json.dumps(value)}")
