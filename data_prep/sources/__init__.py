@@ -13,6 +13,9 @@ DATASETS = {
     "kitti": "kitti.KittiObjects",
     "nuscenes": "nuscenes.NuScenes",
     "omni3d": "omni3d.Omni3D",
+    "scannet": "scannet.ScanNet",
+    "scannetpp": "scannetpp.ScanNetPP",
+    "arkitscenes": "arkitscenes.ARKitScenes",
 }
 # Datasets whose folders the general readers know, and the convention they are read by ("": plain photos).
 PLAIN_DATASETS = {"coco": "", "diode": "diode", "megadepth": "megadepth"}

@@ -121,6 +121,32 @@ def draft_of(
     )
 
 
+def seen_share(given: GivenBox, depth: np.ndarray, camera: Intrinsics, room: float = 0.1) -> float:
+    """Share of a box's rays with known depth that nothing stops before it (0 where it has none): those that end in it,
+    against those that end in front. Rays that go on behind it pass through its gaps and say nothing.
+    """
+    seen = outline(given.corners(), camera)
+    if seen is None:
+        return 0.0
+    height, width = depth.shape
+    x1, y1, x2, y2 = (int(v) for v in clip(seen, width, height))
+    step = max(1, int(((x2 - x1) * (y2 - y1) / 4000) ** 0.5))
+    rows, columns = (g.ravel() for g in np.mgrid[y1:y2:step, x1:x2:step])
+    known = depth[rows, columns] > 0
+    rows, columns = rows[known], columns[known]
+    fx, fy, cx, cy = camera
+    rays = np.stack([(columns - cx) / fx, (rows - cy) / fy, np.ones(len(rows))], -1) @ given.axes
+    origin = -given.center @ given.axes
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ends = (np.array([-1, 1])[:, None, None] * given.extent / 2 - origin) / rays
+    enter, leave = np.nanmax(ends.min(0), -1), np.nanmin(ends.max(0), -1)
+    hit = (enter < leave) & (leave > 0)
+    z = depth[rows, columns]
+    before = (hit & (z < enter - room)).sum()
+    inside = (hit & (z >= enter - room) & (z <= leave + room)).sum()
+    return float(inside / max(1, before + inside))
+
+
 def clip(box: Sequence[float], width: int, height: int) -> tuple[float, float, float, float]:
     """The part of a rectangle [x1, y1, x2, y2] inside a picture."""
     return max(0.0, box[0]), max(0.0, box[1]), min(float(width), box[2]), min(float(height), box[3])

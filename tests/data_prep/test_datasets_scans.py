@@ -1,0 +1,248 @@
+"""ScanNet, ScanNet++ and ARKitScenes: packed frames, poses, alignments and boxes, against one rendered room in each
+one's shape.
+"""
+
+import io
+import json
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.annotate import build_pipeline
+from data_prep.sources import SourceError, open_source
+from data_prep.sources.datasets.ply import read_vertices
+from tests.data_prep.dataset_folders import check_boxes, save_depth, save_rgb, view
+
+ALIGN = np.array([[0.6, -0.8, 0, 1.5], [0.8, 0.6, 0, -2.0], [0, 0, 1, 0.25], [0, 0, 0, 1.0]])
+
+
+def ply(points, order="<"):
+    kind = np.dtype([(axis, f"{order}f4") for axis in "xyz"] + [("red", "u1")])
+    rows = np.zeros(len(points), kind)
+    for i, axis in enumerate("xyz"):
+        rows[axis] = points[:, i]
+    word = {"<": "binary_little_endian", ">": "binary_big_endian"}[order]
+    head = f"ply\nformat {word} 1.0\nelement vertex {len(points)}\n"
+    head += "property float x\nproperty float y\nproperty float z\nproperty uchar red\nelement face 1\n"
+    return head.encode() + b"property list uchar int vertex_indices\nend_header\n" + rows.tobytes() + b"\3\0\0\0"
+
+
+def surface(seen):
+    """(vertices [n, 3], segment of each): what is seen of every thing and its box's corners; segment 0 for the rest."""
+    rows, columns = np.mgrid[0 : seen.size[1], 0 : seen.size[0]]
+    z = seen.depth
+    points = np.stack([(columns - seen.k[0, 2]) / seen.k[0, 0] * z, (rows - seen.k[1, 2]) / seen.k[1, 1] * z, z], -1)
+    points = points @ seen.pose[:3, :3].T + seen.pose[:3, 3]
+    free = ~np.any([t.mask for t in seen.things], 0)
+    parts, owner = [points[free][::7]], [np.zeros(len(points[free][::7]), int)]
+    for i, truth in enumerate(seen.things, 1):
+        inside = np.concatenate([points[truth.mask], truth.corners()])
+        parts.append(inside)
+        owner.append(np.full(len(inside), i))
+    return np.concatenate(parts), np.concatenate(owner)
+
+
+def sens(seen, poses, cut=0):
+    """A .sens file whose colour is twice as large as its depth; `poses`: camera to the scan's own frame."""
+    big = Image.fromarray(seen.rgb).resize((2 * seen.size[0], 2 * seen.size[1]))
+    out, colour = io.BytesIO(), seen.k.copy()
+    big.save(out, "JPEG", quality=95)
+    colour[:2] *= 2
+    colour[:2, 2] += 0.5
+    depth = zlib.compress(np.rint(1000 * seen.depth).astype("<u2").tobytes())
+    matrices = [np.eye(4) for _ in range(4)]
+    matrices[0][:3, :3], matrices[2][:3, :3] = colour, seen.k
+    data = struct.pack("<IQ", 4, 4) + b"test" + np.array(matrices, "<f4").tobytes()
+    data += struct.pack("<2i4IfQ", 2, 1, *big.size, *seen.size, 1000.0, len(poses))
+    for pose in poses:
+        data += np.asarray(pose, "<f4").tobytes() + struct.pack("<4Q", 0, 0, len(out.getvalue()), len(depth))
+        data += out.getvalue() + depth
+    return data[: len(data) - cut]
+
+
+def scannet(folder, seen, name="scene0001_00", frames=3, cut=0):
+    scan = folder / "scans" / name
+    scan.mkdir(parents=True)
+    points, owner = surface(seen)
+    back = np.linalg.inv(ALIGN)
+    (scan / f"{name}_vh_clean_2.ply").write_bytes(ply(points @ back[:3, :3].T + back[:3, 3]))
+    (scan / f"{name}_vh_clean_2.0.010000.segs.json").write_text(json.dumps({"segIndices": (10 * owner).tolist()}))
+    groups = [{"objectId": i, "label": f"raw {t.name}", "segments": [10 * i + 10]} for i, t in enumerate(seen.things)]
+    groups += [{"objectId": 90, "label": "wall", "segments": [0]}, {"objectId": 91, "segments": [0]}]
+    (scan / f"{name}.aggregation.json").write_text(json.dumps({"segGroups": groups}))
+    (scan / f"{name}.txt").write_text(f"axisAlignment = {' '.join(map(str, ALIGN.ravel()))}\nnumDepthFrames = 1\n")
+    lost = np.full((4, 4), -np.inf)
+    pose = back @ seen.pose
+    (scan / f"{name}.sens").write_bytes(sens(seen, [pose, lost, pose][:frames], cut))
+    rows = "".join(f"{i}\traw {t.name}\t{t.name}\n" for i, t in enumerate(seen.things))
+    (folder / "scannetv2-labels.combined.tsv").write_text("id\traw_category\tcategory\n" + rows)
+    return scan
+
+
+def test_scannet_frames_show_what_was_rendered(tmp_path):
+    seen = view()
+    scannet(tmp_path, seen)
+    spec = {"source": "scannet", "path": str(tmp_path), "every": 0.01}
+    pipeline = build_pipeline(spec)
+    first, lost, third = pipeline.outcomes([0, 1, 2])
+    assert first.kind == third.kind == "record" and "pose was lost" in lost.reason
+    assert first.told["label left out: class wall is no object"] == 1 and "label left out" not in str(third.told)
+    assert first.told["3-D box with which the depth agrees"] == len(seen.things), first.told
+    frame = open_source(spec).load(0)
+    by_name = check_boxes(frame, seen, tolerance=5e-3)
+    for truth in seen.things:
+        mask = by_name[truth.name].mask
+        assert (mask & truth.mask).sum() >= 0.9 * truth.mask.sum(), truth.name
+        assert (mask & ~truth.mask).sum() <= 0.25 * truth.mask.sum(), truth.name
+    np.testing.assert_allclose(frame.gravity, seen.gravity, atol=1e-5)
+    np.testing.assert_allclose(frame.intrinsics, seen.k[[0, 1, 0, 1], [0, 1, 2, 2]], atol=1e-3)
+    assert np.abs(frame.depth - seen.depth).max() < 1e-3
+    assert len(open_source({**spec, "every": 1.0})) == 1, "thirty frames a second"
+    assert len(open_source({**spec, "path": str(tmp_path / "scans" / "scene0001_00")})) == 3, "one scan alone"
+
+
+def test_scannet_says_what_is_missing(tmp_path):
+    seen = view()
+    scan = scannet(tmp_path, seen, cut=9)
+    scannet(tmp_path, seen, "scene0002_00", 1)
+    (tmp_path / "scans" / "scene0002_00" / "scene0002_00.aggregation.json").unlink()
+    cut = scannet(tmp_path, seen, "scene0003_00", 1) / "scene0003_00.sens"
+    cut.write_bytes(cut.read_bytes()[:100])
+    source = open_source({"source": "scannet", "path": str(tmp_path), "every": 0.01})
+    assert any("scene0003_00: scene0003_00.sens: the .sens file is cut off" in line for line in source.left_out)
+    outcomes = build_pipeline({"source": "scannet", "path": str(tmp_path), "every": 0.01}).outcomes([0, 2, 3])
+    assert [o.kind for o in outcomes] == ["record", "failed", "failed"]
+    assert (
+        "cut off after 2 of 3 frames" in outcomes[1].reason and "aggregation.json cannot be read" in outcomes[2].reason
+    )
+    (scan / "scene0001_00.sens").unlink()
+    with pytest.raises(SourceError, match="looked for sceneNNNN_NN"):
+        open_source({"source": "scannet", "path": str(scan.parent / "none")} | {"path": str(tmp_path.parent)})
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_vertices_of_a_mesh(order):
+    points = np.random.default_rng(0).normal(size=(9, 3)).astype(np.float32)
+    np.testing.assert_array_equal(read_vertices(ply(points, order)), points)
+    text = "ply\nformat ascii 1.0\nelement vertex 2\nproperty double x\nproperty double y\nproperty double z\n"
+    np.testing.assert_array_equal(read_vertices(f"{text}end_header\n1 2 3\n4 5 6\n".encode()), [[1, 2, 3], [4, 5, 6]])
+    for bad, words in (
+        (b"xyz", "no PLY"),
+        (ply(points, order)[:-60], "cut off"),
+        (f"{text}end_header\n1 2".encode(), "cut"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            read_vertices(bad)
+
+
+def arkit(folder, seen, turns=1, video="41069043"):
+    """The room filmed with a phone that is turned by quarter turns clockwise (its picture lies on its side)."""
+    from scipy.spatial.transform import Rotation
+
+    scan = folder / "Training" / video
+    frames = scan / f"{video}_frames"
+    rgb, depth = np.rot90(seen.rgb, -turns), np.rot90(seen.depth, -turns)
+    height, width = depth.shape
+    # where the middle of the first, of the second in its row and in its column lie in the upright picture
+    grid = np.stack(np.mgrid[0 : seen.size[1], 0 : seen.size[0]], -1)
+    turned = np.rot90(grid, -turns)
+    along = turned[0, 1] - turned[0, 0], turned[1, 0] - turned[0, 0]
+    axes = np.array([[a[1], a[0], 0.0] for a in along] + [[0, 0, 1.0]]).T  # columns: new axes in the old camera
+    cx, cy = seen.k[0, 2], seen.k[1, 2]
+    spot = np.argwhere((turned == (round(cy), round(cx))).all(-1))[0]
+    off = np.array([cx - round(cx), cy - round(cy)]) @ axes[:2, :2]
+    k = [
+        width,
+        height,
+        *(seen.k[[1, 0], [1, 0]] if turns % 2 else seen.k[[0, 1], [0, 1]]),
+        spot[1] + off[0],
+        spot[0] + off[1],
+    ]
+    pose = seen.pose.copy()
+    pose[:3, :3] = seen.pose[:3, :3] @ axes
+    out = np.linalg.inv(pose)
+    stamp = "101.234"
+    save_rgb(frames / "lowres_wide" / f"{video}_{stamp}.png", np.ascontiguousarray(rgb))
+    save_depth(frames / "lowres_depth" / f"{video}_{stamp}.png", np.rint(1000 * depth))
+    (frames / "lowres_wide_intrinsics").mkdir()
+    (frames / "lowres_wide_intrinsics" / f"{video}_101.235.pincam").write_text(" ".join(map(str, k)))
+    line = [101.2341, *Rotation.from_matrix(out[:3, :3]).as_rotvec(), *out[:3, 3]]
+    (frames / "lowres_wide.traj").write_text("\n".join(" ".join(map(str, row)) for row in (line, [150.0] * 7)))
+    data = [
+        {
+            "label": t.name,
+            "segments": {
+                "obbAligned": {
+                    "centroid": t.center.tolist(),
+                    "axesLengths": t.extent.tolist(),
+                    "normalizedAxes": t.axes.T.ravel().tolist(),
+                }
+            },
+        }
+        for t in seen.things
+    ]
+    hidden = {"centroid": (seen.pose[:3, 3] + 30 * seen.pose[:3, 2]).tolist(), "axesLengths": [1, 1, 1],
+              "normalizedAxes": np.eye(3).ravel().tolist()}  # fmt: skip
+    data += [{"label": "behind the wall", "segments": {"obbAligned": hidden}}, {"label": "stove", "segments": {}}]
+    (scan / f"{video}_3dod_annotation.json").write_text(json.dumps({"data": data, "skipped": False}))
+    (scan / f"{video}_3dod_mesh.ply").write_bytes(ply(surface(seen)[0]))
+    return scan
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_arkitscenes_frames_are_turned_upright(tmp_path, turns):
+    seen = view()
+    arkit(tmp_path, seen, turns)
+    frame = open_source({"source": "arkitscenes", "path": str(tmp_path)}).load(0)
+    np.testing.assert_array_equal(frame.rgb, seen.rgb)
+    assert np.abs(frame.depth - seen.depth).max() < 1e-3
+    np.testing.assert_allclose(frame.intrinsics, seen.k[[0, 1, 0, 1], [0, 1, 2, 2]], atol=1e-6)
+    by_name = check_boxes(frame, seen)
+    assert "behind the wall" not in by_name, "another room's things are hidden by the wall"
+    assert frame.told == {"label left out: an instance without its box": 1}
+    for truth in seen.things:
+        assert by_name[truth.name].visible_fraction > 0.3
+
+
+def test_arkitscenes_says_what_is_missing(tmp_path):
+    scan = arkit(tmp_path, view(), 0)
+    frames = scan / f"{scan.name}_frames"
+    pipeline = build_pipeline({"source": "arkitscenes", "path": str(tmp_path)})
+    (frames / "lowres_depth" / "41069043_101.234.png").unlink()
+    outcome = pipeline(0)
+    assert outcome.kind == "record" and outcome.objects == 0 and "no depth: kept without depth" in outcome.notes
+    (frames / "lowres_wide.traj").write_text("150 0 0 0 0 0 0")
+    fresh = build_pipeline({"source": "arkitscenes", "path": str(tmp_path)})
+    assert "no pose within 0.05 s" in fresh(0).reason
+    (frames / "lowres_wide_intrinsics" / "41069043_101.235.pincam").unlink()
+    assert "41069043_101.234.pincam is missing" in fresh(0).reason
+
+
+def test_scannetpp_frames_stand_in_its_mesh(tmp_path):
+    seen = view()
+    scene = tmp_path / "data" / "acd95847c5"
+    points, owner = surface(seen)
+    (scene / "scans").mkdir(parents=True)
+    (scene / "scans" / "mesh_aligned_0.05.ply").write_bytes(ply(points))
+    (scene / "scans" / "segments.json").write_text(json.dumps({"segIndices": owner.tolist()}))
+    groups = [{"objectId": i, "label": t.name, "segments": [i]} for i, t in enumerate(seen.things, 1)]
+    (scene / "scans" / "segments_anno.json").write_text(json.dumps({"segGroups": groups}))
+    k = seen.k.copy()
+    k[:2] *= 3
+    k[:2, 2] += 1
+    big = np.repeat(np.repeat(seen.rgb, 3, 0), 3, 1)
+    save_rgb(scene / "iphone" / "rgb" / "frame_000060.jpg", big, quality=95)
+    save_rgb(scene / "iphone" / "rgb" / "frame_000000.jpg", big, quality=95)
+    save_depth(scene / "iphone" / "depth" / "frame_000000.png", np.rint(1000 * seen.depth))
+    facts = {"frame_000000": {"aligned_pose": seen.pose.tolist(), "intrinsic": k.tolist()}}
+    (scene / "iphone" / "pose_intrinsic_imu.json").write_text(json.dumps(facts))
+    spec = {"source": "scannetpp", "path": str(tmp_path)}
+    source = open_source(spec)
+    assert source.items == ["acd95847c5#000000", "acd95847c5#000001"], "a frame a second"
+    frame = source.load(0)
+    check_boxes(frame, seen, tolerance=5e-3)
+    np.testing.assert_allclose(frame.intrinsics, seen.k[[0, 1, 0, 1], [0, 1, 2, 2]], atol=1e-6)
+    assert "no aligned pose and camera of frame_000060" in build_pipeline(spec)(1).reason
