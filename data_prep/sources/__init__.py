@@ -15,6 +15,7 @@ DATASETS = {
     "omni3d": "omni3d.Omni3D",
     "scannet": "scannet.ScanNet",
     "scannetpp": "scannetpp.ScanNetPP",
+    "hypersim": "hypersim.Hypersim",
     "arkitscenes": "arkitscenes.ARKitScenes",
 }
 # Datasets whose folders the general readers know, and the convention they are read by ("": plain photos).
