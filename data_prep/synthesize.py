@@ -2,6 +2,7 @@
 
 python -m data_prep.synthesize --scenes=DIR --out=DIR --families=all --per_scene=6 --profile=full --seed=0
 python -m data_prep.synthesize --rooms=scannet_meta.json --definitions=vsi100k --out=DIR
+python -m data_prep.synthesize --rooms=SCANNET --quota=vsi100k --exclude_scenes=vsi_bench.jsonl --out=DIR
 python -m data_prep.synthesize --import=questions --path=my_questions.parquet --out=DIR
 python -m data_prep.synthesize --import=sharegpt --path=sft.json --images=DIR --out=DIR
 python -m data_prep.synthesize --import=ssrl --path=spatialssrl.parquet --images=DIR --out=DIR
@@ -9,11 +10,9 @@ python -m data_prep.synthesize --import=ssrl --path=spatialssrl.parquet --images
 
 from __future__ import annotations
 
-import abc
 import argparse
 import collections
 import dataclasses
-import hashlib
 import itertools
 import math
 import sys
@@ -21,7 +20,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
 from data_prep.synthesis.demonstrations import add_demonstration
 from data_prep.synthesis.families import FAMILIES, choose_families
@@ -29,18 +27,17 @@ from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.importers import KINDS, BadRow, Import, default_heldout, parse_columns
 from data_prep.synthesis.importers.columns import NAMES
 from data_prep.synthesis.importers.files import SUFFIXES
-from data_prep.synthesis.importers.frames import frames_of
 from data_prep.synthesis.language import Cache, Endpoint, Variation
 from data_prep.synthesis.options import MARGINS, PROFILES, Options, with_margins
 from data_prep.synthesis.priors import PriorTable
-from data_prep.synthesis.refusals import Refusals, refusal_lines
-from data_prep.synthesis.vsi import DEFINITIONS, MetadataError, Settings, load_rooms, room_questions
+from data_prep.synthesis.refusals import refusal_lines
+from data_prep.synthesis.vsi import DEFINITIONS, MetadataError
+from data_prep.synthesis.vsi.rooms import FromRooms
+from data_prep.synthesis.vsi.scans import QUOTAS
+from data_prep.synthesis.work import Item, Work
 from data_prep.writer import is_complete
-from spatial_jax.data.records import QuestionRecord
-from spatial_jax.options import Listed, Parser, list_parts
+from spatial_jax.options import Listed, Parser
 from spatial_jax.pages import say
-
-Item = tuple[str, list[QuestionRecord], str]  # item, its questions, why it has none
 
 
 def parser() -> argparse.ArgumentParser:
@@ -86,7 +83,17 @@ def parser() -> argparse.ArgumentParser:
         "--rooms",
         default="",
         action=Listed,
-        help="metadata JSON files (comma-separated) of {scene: object_counts, object_bbox, room_size}",
+        help="metadata JSON files (comma-separated) of {scene: object_counts, object_bbox, room_size}, or folders of"
+        " ScanNet, ScanNet++ or ARKitScenes",
+    )
+    g.add_argument(
+        "--exclude_scenes",
+        default="",
+        action=Listed,
+        help="files that name scenes to keep out: a benchmark's JSON, or one id a line",
+    )
+    g.add_argument(
+        "--quota", default="", choices=("", *QUOTAS), help="vsi100k: as many questions of a topic as it has a scan"
     )
     g.add_argument(
         "--definitions",
@@ -100,7 +107,8 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument(
         "--frames",
         default="",
-        help="folder with the frames of each scene, FRAMES/SCENE/*.jpg (16 are taken); without it: no picture",
+        help="folder with the frames of each scene, FRAMES/SCENE/*.jpg (16 are taken); without it: those of the scans'"
+        " own folder, or no picture",
     )
     g.add_argument(
         "--fps", type=float, default=0.0, help="frames a second of these folders (and of vsi100k's under --images)"
@@ -158,29 +166,6 @@ def _options(args: argparse.Namespace) -> Options:
     return with_margins(args.set, profile=args.profile, wordings=args.wordings)
 
 
-class Work(abc.ABC):
-    """What is to be made questions of: items in order, a `digest` of the inputs (part of the dataset's identity, so
-    that a resume on other data is told), and what to say at the end, good or bad.
-    """
-
-    digest = ""
-
-    def __init__(self, args: argparse.Namespace):
-        self.args, self.reasons, self.refused = args, collections.Counter[str](), Refusals()
-
-    @abc.abstractmethod
-    def items(self) -> Iterator[Item]:
-        """The items, in an order that is always the same."""
-
-    def lines(self) -> list[str]:
-        """What is said of the inputs, beside the counts."""
-        return []
-
-    def advice(self) -> str:
-        """What to do when not one question came out."""
-        return ""
-
-
 class FromScenes(Work):
     """Questions on the scenes of a dataset."""
 
@@ -231,43 +216,6 @@ class FromScenes(Work):
         return "try --families=all, or scenes with more objects or depth (python -m data_prep.inspect shows them)"
 
 
-class FromRooms(Work):
-    """Questions on room scans."""
-
-    def __init__(self, args: argparse.Namespace):
-        super().__init__(args)
-        self.paths = list_parts(args.rooms)
-        whole = hashlib.sha256()
-        for path in self.paths:
-            try:
-                whole.update(Path(path).read_bytes())
-            except OSError as error:
-                raise MetadataError(f"{path}: {error.strerror or error}; give a file of {{scene: metadata}}") from None
-        self.digest = whole.hexdigest()[:16]
-
-    def items(self) -> Iterator[Item]:
-        args = self.args
-        settings = Settings(args.definitions, not args.no_margins, args.most, args.wordings, seed=args.seed)
-        balance = None if args.no_margins else Balance()
-        for path in self.paths:
-            rooms, problems = load_rooms(path, args.clouds)
-            for problem in problems:
-                say(f"skipped {problem}")
-                yield problem.split(":")[0], [], "scene metadata not usable"
-            for room in rooms:
-                split = "heldout" if _share(room.scene_id) < (args.heldout_percent or 0) else "train"
-                try:
-                    frames = frames_of(args.frames, room.scene_id, fps=args.fps) if args.frames else []
-                except BadRow as error:
-                    yield room.scene_id, [], str(error)
-                    continue
-                made = room_questions(room, settings, split=split, frames=frames, balance=balance)
-                yield room.scene_id, made, "no question past its margins"
-
-    def advice(self) -> str:
-        return "give a file of {scene: object_counts, object_bbox, room_size}"
-
-
 class FromImport(Work):
     """The rows of a question set."""
 
@@ -304,10 +252,6 @@ class FromImport(Work):
         if not self.rows.own and self.reasons.total():
             return f"is this the published form {self.args.kind}? rows of your own are read by --import=questions"
         return self.rows.found.advice(self.reasons)
-
-
-def _share(scene_id: str) -> int:
-    return int(hashlib.sha1(scene_id.encode()).hexdigest()[:8], 16) % 100
 
 
 def _language(args: argparse.Namespace) -> Variation | None:

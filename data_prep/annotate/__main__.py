@@ -43,6 +43,7 @@ EXAMPLES = r"""examples:
   python -m data_prep.annotate --source=stereo --out=runs/stereo
   python -m data_prep.annotate --source=rgbd --convention=nyu --path=my_rgbd --out=runs/rgbd
   python -m data_prep.annotate --source=sunrgbd --path=SUNRGBD --out=runs/sunrgbd
+  python -m data_prep.annotate --source=scannet --path=ScanNet --every=2 --out=runs/scannet
   python -m data_prep.annotate --source=video --path=clip.mp4 --every=1.0 --out=runs/clip
   python -m data_prep.annotate --source=tfds --name=nyu_depth_v2 --tfds_split=train \
       --data_dir=~/tensorflow_datasets --out=runs/nyu

@@ -32,6 +32,7 @@ __all__ = [
     "ObjectDraft",
     "Source",
     "SourceError",
+    "dataset_reader",
     "open_source",
     "split_of",
 ]
@@ -45,8 +46,7 @@ def open_source(spec: dict[str, Any]) -> Source:
         spec = {**spec, "source": "rgbd" if convention else "folder", "convention": convention}
         kind = spec["source"]
     if kind in DATASETS:
-        module, _, reader = DATASETS[kind].partition(".")
-        found = getattr(importlib.import_module(f"data_prep.sources.datasets.{module}"), reader)
+        found = dataset_reader(kind)
         noise = DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None
         return found(_needed(spec, "path"), spec.get("limit", 0), noise, spec.get("every", 1.0))
     if kind == "rendered":
@@ -98,6 +98,12 @@ def open_source(spec: dict[str, Any]) -> Source:
             spec.get("limit", 0),
         )
     raise SourceError(f"no source named {kind!r}: choose one of {', '.join(SOURCES)}")
+
+
+def dataset_reader(name: str) -> Any:
+    """The class that reads the dataset of DATASETS with this name."""
+    module, _, reader = DATASETS[name].partition(".")
+    return getattr(importlib.import_module(f"data_prep.sources.datasets.{module}"), reader)
 
 
 def _needed(spec: dict[str, Any], key: str) -> str:

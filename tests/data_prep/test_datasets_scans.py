@@ -4,6 +4,7 @@ one's shape.
 
 import io
 import json
+import re
 import struct
 import zlib
 
@@ -246,3 +247,71 @@ def test_scannetpp_frames_stand_in_its_mesh(tmp_path):
     check_boxes(frame, seen, tolerance=5e-3)
     np.testing.assert_allclose(frame.intrinsics, seen.k[[0, 1, 0, 1], [0, 1, 2, 2]], atol=1e-6)
     assert "no aligned pose and camera of frame_000060" in build_pipeline(spec)(1).reason
+
+
+def ask(tmp_path, *arguments):
+    """Questions of --rooms=... by the verb, and what it printed."""
+    import contextlib
+
+    from data_prep import synthesize
+
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        code = synthesize.main([f"--out={tmp_path / 'questions'}", "--no_margins", *arguments])
+    if code:
+        return [], said.getvalue()
+    from spatial_jax.data import open_questions
+
+    source = open_questions(str(tmp_path / "questions"), "train")
+    return [source[i] for i in range(len(source))], said.getvalue()
+
+
+def test_rooms_of_arkitscenes_have_the_boxes_that_were_labelled(tmp_path):
+    seen = view()
+    arkit(tmp_path / "data", seen, 0)
+    records, said = ask(tmp_path, f"--rooms={tmp_path / 'data'}")
+    assert "no scene is kept out" in said
+    truth = {t.name: t for t in seen.things}
+    topics = set()
+    for record in (r for r in records if "behind the wall" not in r.question):
+        topics.add(record.family)
+        inputs = record.json_field("meta")["rule_inputs"]
+        named = [n for n in truth if re.search(rf"\b{n}\b", record.question)]
+        if record.family == "vsi_object_abs_distance":
+            a, b = (truth[n] for n in named)
+            assert float(record.answer) == pytest.approx(np.linalg.norm(a.center - b.center), abs=0.051)
+        if record.family == "vsi_object_size_estimation":
+            (a,) = (truth[n] for n in named)
+            assert float(record.answer) == pytest.approx(100 * a.extent.max(), abs=0.51)
+        if record.family == "vsi_object_rel_distance":
+            (target,) = set(named) - set(inputs["options"])
+            assert record.answer == min(
+                inputs["options"], key=lambda n: np.linalg.norm(truth[n].center - truth[target].center)
+            )
+    assert {"vsi_object_abs_distance", "vsi_object_size_estimation", "vsi_object_rel_direction"} <= topics
+    assert len(records[0].images) == 1 and records[0].json_field("meta")["video"]["total"] == 1
+
+
+def test_rooms_of_scannet_keep_to_the_quota_and_leave_a_benchmarks_scenes_out(tmp_path):
+    seen = view()
+    for number in range(3):
+        scannet(tmp_path / "data", seen, f"scene000{number}_00")
+    rows = [{"scene_name": "scene0001_00", "dataset": "scannet"}, {"scene_name": "scene0900_00"}]
+    (tmp_path / "bench.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    records, said = ask(
+        tmp_path, f"--rooms={tmp_path / 'data'}", f"--exclude_scenes={tmp_path / 'bench.jsonl'}", "--quota=vsi100k"
+    )
+    assert {r.scene_id for r in records} == {"scene0000_00", "scene0002_00"}
+    assert "scene0001_00: kept out by --exclude_scenes" in said and "no scene is kept out" not in said
+    made = {family: sum(r.family == family for r in records) for family in {r.family for r in records}}
+    # 6400, 13000 and 8000 questions of 1513 scans, for two of them
+    assert made["vsi_object_counting"] == 9 and made["vsi_room_size_estimation"] == 2
+    assert made["vsi_object_rel_direction"] <= 11 and made["vsi_object_abs_distance"] == 20
+    record = records[0]
+    assert len(record.images) == 2, "the frame without a pose is passed over"
+    assert record.json_field("meta")["video"] == {"fps": 30.0, "indices": [0, 2], "total": 3}
+    _, said = ask(tmp_path / "other", f"--rooms={tmp_path}")
+    assert "holds no scans of scannet, scannetpp, arkitscenes" in said and "\n" not in said.strip()
+    (tmp_path / "empty.txt").write_text("\n")
+    _, said = ask(tmp_path / "other", f"--rooms={tmp_path / 'data'}", f"--exclude_scenes={tmp_path / 'empty.txt'}")
+    assert "names no scene" in said

@@ -103,6 +103,12 @@ class ScanFolder(DatasetFolder):
 
     dataset = ""
 
+    def __init__(
+        self, path: str, limit: int = 0, noise: DepthNoise | None = None, every: float = 1.0, *, rooms: bool = False
+    ):
+        self.rooms = rooms  # the items are the scans themselves, whether they have frames or not
+        super().__init__(path, limit, noise, every)
+
     def scan_ids(self) -> list[str]:
         """Ids of the scans below the root, in a fixed order."""
         raise NotImplementedError
@@ -122,6 +128,8 @@ class ScanFolder(DatasetFolder):
     def find(self) -> list[str]:
         self._scans: dict[str, Scan] = {}
         self.scan_list, out = self.scan_ids(), list[str]()
+        if self.rooms:
+            return [f"{scan_id}#" for scan_id in self.scan_list]
         without = 0
         for scan_id in self.scan_list:
             try:

@@ -15,7 +15,7 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from data_prep.synthesis.balance import Balance
@@ -268,9 +268,11 @@ def room_questions(
     split: str = "train",
     frames: Sequence[tuple[bytes, int, int]] = (),
     balance: Balance | None = None,
+    quota: Mapping[str, int] | None = None,
 ) -> list[QuestionRecord]:
-    """All questions of one room (at most `most` a topic, drawn at random). `frames`: (encoded picture, width, height)
-    in time order. With `balance` (kept over all rooms) closed questions that would tilt the answers are left out.
+    """All questions of one room: at most `most` a topic, and `quota` of each, drawn at random. `frames`: (encoded
+    picture, width, height) in time order. With `balance` (kept over all rooms) closed questions that would tilt the
+    answers are left out.
     """
     records: list[QuestionRecord] = []
     for topic in topics:
@@ -282,8 +284,9 @@ def room_questions(
             text = wordings[template].format(**item[0]) + item[0].get("note", "")
             asked.setdefault(text, (item, text, template))
         chosen = [c for c in asked.values() if balance is None or _balanced(topic, c[0], balance, split)]
-        if settings.most and len(chosen) > settings.most:
-            chosen = rng.sample(chosen, settings.most)
+        most = min(settings.most or len(chosen), len(chosen) if quota is None else max(0, quota.get(topic, 0)))
+        if len(chosen) > most:
+            chosen = rng.sample(chosen, most)
         records += [
             _record(room, topic, item, text, template, settings, rng, split, frames) for item, text, template in chosen
         ]

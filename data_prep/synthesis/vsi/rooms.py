@@ -1,0 +1,99 @@
+"""Questions on scanned rooms: metadata files in VSI-Bench's form, or folders of ScanNet, ScanNet++ and ARKitScenes."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from data_prep.sources.base import BadItem
+from data_prep.sources.datasets.scans import ScanFolder
+from data_prep.synthesis.balance import Balance
+from data_prep.synthesis.importers import BadRow
+from data_prep.synthesis.importers.frames import frames_of
+from data_prep.synthesis.vsi.questions import Settings, room_questions
+from data_prep.synthesis.vsi.scans import Quota, frames_of_walk, open_scans, rooms_of_folder, scenes_in
+from data_prep.synthesis.vsi.scene import MetadataError, Room, load_rooms
+from data_prep.synthesis.work import Item, Work, share_of
+from spatial_jax.options import list_parts
+from spatial_jax.pages import say
+
+
+class FromRooms(Work):
+    """Questions on room scans."""
+
+    def __init__(self, args: argparse.Namespace):
+        super().__init__(args)
+        self.paths = list_parts(args.rooms)
+        whole = hashlib.sha256()
+        self.scans: dict[str, ScanFolder] = {}
+        for path in self.paths:
+            try:
+                if Path(path).is_dir():
+                    self.scans[path] = open_scans(path)
+                    whole.update(self.scans[path].config()["files"].encode())
+                else:
+                    whole.update(Path(path).read_bytes())
+            except OSError as error:
+                raise MetadataError(f"{path}: {error.strerror or error}; give a file of {{scene: metadata}}") from None
+        excluded = [scenes_in(path) for path in list_parts(args.exclude_scenes)]
+        self.kept_out: frozenset[str] = frozenset().union(*excluded)
+        self.digest = whole.hexdigest()[:16]
+
+    def items(self) -> Iterator[Item]:
+        args = self.args
+        settings = Settings(args.definitions, not args.no_margins, args.most, args.wordings, seed=args.seed)
+        balance = None if args.no_margins else Balance()
+        files = {path: load_rooms(path, args.clouds) for path in self.paths if path not in self.scans}
+        total = sum(len(r.scan_list) for r in self.scans.values()) + sum(len(rooms) for rooms, _ in files.values())
+        quota = Quota(args.quota, total) if args.quota else None
+        for path in self.paths:
+            for scene, room, why, reader in self._rooms(path, files):
+                if room is None:
+                    yield scene, [], why
+                    continue
+                split = "heldout" if share_of(scene) < (args.heldout_percent or 0) else "train"
+                try:
+                    frames = self._frames(scene, reader)
+                except (BadRow, BadItem) as error:
+                    yield scene, [], str(error)
+                    continue
+                most = quota.most() if quota else None
+                made = room_questions(room, settings, split=split, frames=frames, balance=balance, quota=most)
+                if quota:
+                    quota.add(made)
+                yield scene, made, "no question past its margins"
+
+    def _frames(self, scene: str, reader: ScanFolder | None) -> Sequence[tuple[bytes, int, int]]:
+        """The pictures of a scene's questions; BadRow, BadItem."""
+        if self.args.frames:
+            return frames_of(self.args.frames, scene, fps=self.args.fps)
+        return frames_of_walk(reader, scene) if reader else []
+
+    def _rooms(
+        self, path: str, files: dict[str, tuple[list[Room], list[str]]]
+    ) -> Iterator[tuple[str, Room | None, str, ScanFolder | None]]:
+        """(scene, its room, why there is none, the reader of its frames) of a file or folder."""
+        if path in self.scans:
+            for scene, room, why in rooms_of_folder(self.scans[path], self.kept_out):
+                if room is None:
+                    say(f"skipped {scene}: {why}")
+                yield scene, room, why, self.scans[path]
+            return
+        rooms, problems = files[path]
+        for problem in problems:
+            say(f"skipped {problem}")
+            yield problem.split(":")[0], None, "scene metadata not usable", None
+        for room in rooms:
+            out = room.scene_id in self.kept_out
+            yield room.scene_id, None if out else room, "kept out by --exclude_scenes" if out else "", None
+
+    def lines(self) -> list[str]:
+        lines = [line for reader in self.scans.values() for line in reader.said]
+        if self.scans and not self.kept_out:
+            lines.append("no scene is kept out: name a benchmark's scenes with --exclude_scenes before testing on it")
+        return lines
+
+    def advice(self) -> str:
+        return "give a file of {scene: object_counts, object_bbox, room_size}, or a folder of scans"
