@@ -15,6 +15,7 @@ import numpy as np
 
 from data_prep.inspect.left_out import left_out
 from data_prep.inspect.not_asked import not_asked
+from data_prep.inspect.reasons import ANSWERED, FROM_DEPTH, answered, why_asked
 from data_prep.inspect.records import (
     Records,
     config_of,
@@ -34,11 +35,15 @@ from spatial_jax.pages import (
     Page,
     bar_list,
     chip,
+    depth_picture,
     details,
     histogram,
+    mask_layer,
     number_cards,
     picture,
     plus_minus,
+    read_depth,
+    read_mask,
     searchable,
     short,
     table,
@@ -90,7 +95,13 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
     items = [(question_card(q, known.get(q.scene_id)), _question_text(q), _facets(q)) for q in shown]
     objects = sorted({name for _, _, facets in items for name in facets["object"]})
     splits = sorted(records.folder.splits, reverse=True)
-    facets = {"family": sorted(families), "split": splits if len(splits) > 1 else [], "object": objects}
+    verdicts = [v for v in ANSWERED if any(of["verdict"] == v for _, _, of in items)]
+    facets = {
+        "family": sorted(families),
+        "verdict": verdicts,
+        "split": splits if len(splits) > 1 else [],
+        "object": objects,
+    }
     page.section(
         "Questions",
         searchable(items, facets=facets, placeholder="search question, answer, object, scene…", class_="items grid"),
@@ -103,7 +114,8 @@ def _facets(q: QuestionRecord) -> dict[str, str | list[str]]:
     """What a question can be found by."""
     captions = parse_or_empty(q.meta).get("captions")
     objects = sorted({str(c) for c in captions}) if isinstance(captions, (list, tuple)) else []
-    return {"family": q.family or q.question_type, "split": q.split, "object": objects}
+    verdict = answered(q, parse_or_empty(q.meta))
+    return {"family": q.family or q.question_type, "verdict": verdict, "split": q.split, "object": objects}
 
 
 def _drawn(families: Mapping[str, Sequence[tuple[Any, ...]]], limit: int, seed: int) -> list[tuple[str, int]]:
@@ -208,8 +220,15 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
         ]
         boxes = [Box(numbers, "truth", "truth")] if len(numbers) == 4 else boxes
     sizes = list(zip(q.widths, q.heights))
+    masks = _masks(scene, meta) if scene is not None else None
     frames: list[Child] = [
-        picture(data, boxes=boxes if i == 0 else (), frame=sizes[i] if i < len(sizes) else None, max_side=420)
+        picture(
+            data,
+            boxes=boxes if i == 0 else (),
+            frame=sizes[i] if i < len(sizes) else None,
+            masks=masks if i == 0 else None,
+            max_side=420,
+        )
         for i, data in enumerate(q.images[:16])
     ]
     chips = [
@@ -258,8 +277,38 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
         tag("p", _shown(q.question).replace("<image>", "🖼"), class_="question"),
         listed,
         tag("p", "Truth  ", tag("b", truth), class_="truth-line"),
-        details("What the measure was", tag("pre", facts)),
+        tag("p", tag("small", " ".join(why)), class_="why") if (why := why_asked(q, meta)) else None,
+        details("What the measure was", tag("pre", facts), _depth_of(q, scene)),
     )
+
+
+def _masks(scene: SceneRecord, meta: Mapping[str, Any]) -> Any:
+    """The masks of the objects that a question names, as one layer; None where there are none to read."""
+    named = {str(o) for o in meta.get("objects", ())}
+    masks, colors = [], []
+    for i, thing in enumerate(scene.objects):
+        if thing.object_id not in named or not thing.mask_png:
+            continue
+        try:
+            mask = read_mask(thing.mask_png)
+        except ValueError:
+            continue
+        if mask.shape == (scene.height, scene.width):
+            masks.append(mask)
+            colors.append(i)
+    return mask_layer(masks, colors)
+
+
+def _depth_of(q: QuestionRecord, scene: SceneRecord | None) -> Html | None:
+    """The picture's depth, where the answer comes from it."""
+    if scene is None or not scene.depth_png or q.family not in FROM_DEPTH:
+        return None
+    try:
+        depth = read_depth(scene.depth_png, scene.depth_scale or 1.0)
+    except ValueError as error:
+        return tag("p", str(error), class_="broken")
+    unit = "m" if scene.depth_flag == "metric" else "(relative)"
+    return depth_picture(depth, unit=unit, caption=f"depth, {scene.depth_flag}")
 
 
 def _object_title(o: SceneObject) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data_prep.inspect.left_out import left_out
+from data_prep.inspect.reasons import VERDICTS, Askable
 from data_prep.inspect.records import Records, damage_box, known, made_with, parse_or_empty, split_cards, split_chip
 from spatial_jax.data.records import SceneObject, SceneRecord
 from spatial_jax.pages import (
@@ -92,17 +93,28 @@ def scenes_page(records: Records, limit: int, seed: int) -> Page:
     page.section("Left out", *out, lead="What each stage dropped, could not do or repaired, and why.")
     chosen = sorted(random.Random(seed).sample(places, min(limit, len(places))), key=lambda p: (p[0] != "train", p))
     shown = [scene for place in chosen if (scene := records.get(place)) is not None]
+    judged = [Askable(scene) for scene in shown]
     cards_html = [
         (
-            scene_card(scene),
+            scene_card(scene, may),
             _scene_text(scene),
-            {"split": scene.split, "object": sorted({o.name or "(no name)" for o in scene.objects})},
+            {
+                "family": may.families,
+                "verdict": may.verdict,
+                "split": scene.split,
+                "object": sorted({o.name or "(no name)" for o in scene.objects}),
+            },
         )
-        for scene in shown
+        for scene, may in zip(shown, judged)
     ]
     splits = sorted({s.split for s in shown}, reverse=True)
     objects = sorted({o.name or "(no name)" for scene in shown for o in scene.objects})
-    facets = {"split": splits if len(splits) > 1 else [], "object": objects}
+    facets = {
+        "family": sorted({name for may in judged for name in may.families}),
+        "verdict": [v for v in VERDICTS if any(may.verdict == v for may in judged)],
+        "split": splits if len(splits) > 1 else [],
+        "object": objects,
+    }
     page.section(
         "Scenes",
         searchable(cards_html, facets=facets, placeholder="search object, scene, tag…"),
@@ -115,8 +127,10 @@ def _scene_text(scene: SceneRecord) -> str:
     return " ".join([scene.scene_id, scene.source, *scene.tags, *(f"{o.name} {o.caption}" for o in scene.objects)])
 
 
-def scene_card(scene: SceneRecord) -> Html:
-    """Picture with boxes and masks, depth, the cloud from a second viewpoint, and every object's measures."""
+def scene_card(scene: SceneRecord, may: Askable) -> Html:
+    """Picture with boxes and masks, depth, the cloud from a second viewpoint, every object's measures, and what may be
+    asked of it.
+    """
     boxes = [
         Box(o.box, o.caption or o.name, color=i, title=f"{o.caption} ({o.confidence:.2f})")
         for i, o in enumerate(scene.objects)
@@ -158,6 +172,7 @@ def scene_card(scene: SceneRecord) -> Html:
         chip(f"{scene.width}×{scene.height}"),
         chip(f"depth {scene.depth_flag}"),
         chip(f"camera {scene.intrinsics_source}"),
+        chip(may.verdict, "good" if may.verdict == VERDICTS[0] else "warn"),
         *[chip(t) for t in scene.tags[:6]],
     ]
     return tag(
@@ -166,6 +181,7 @@ def scene_card(scene: SceneRecord) -> Html:
         tag("div", views, class_="pictures wide"),
         measures(scene, unit) if scene.objects else tag("p", "No objects.", class_="quiet"),
         tag("ul", [tag("li", note) for note in notes]) if notes else None,
+        details(f"What may be asked: {', '.join(may.families) or 'nothing'}", may.table()),
         details("Camera and provenance", _provenance(scene)),
     )
 
@@ -179,8 +195,8 @@ def measures(scene: SceneRecord, unit: str) -> Html:
     for i, o in enumerate(scene.objects):
         sd = parse_or_empty(o.uncertainty)
         size = (
-            " × ".join(_with(v, sd.get(f"extent_{k}")) for k, v in enumerate(o.extent))
-            if all(map(known, o.extent))
+            " × ".join(_with(v, sd.get(f"extent_{k}")) if known(v) else "?" for k, v in enumerate(o.extent))
+            if any(map(known, o.extent))
             else "–"
         )
         center = ", ".join(short(v) for v in o.center) if all(map(known, o.center)) else "–"

@@ -182,6 +182,25 @@ def test_what_was_not_asked_is_told_with_what_it_counts(tmp_path):
     assert all(text in page for text in cells)
 
 
+def test_why_a_question_was_asked_and_what_a_picture_is_good_for(tmp_path):
+    meta = {
+        "margin": 1.5,
+        "form": "center",
+        "objects": ["0"],
+        "uncertainty": 0.12,
+        "uncertainty_parts": {"scale": 0.1, "shift": 0.0, "own": 0.066},
+        "tolerance": 0.15,
+    }
+    given = {"family": "distance", "question_type": "number", "answer": "1.7", "unit": "m", "meta": json.dumps(meta)}
+    page = page_of(write(tmp_path / "questions", "questions", [question(**given)], question_features()))
+    assert "clears margins.most_tolerance 1.5 times" in page and "so it is asked within 15 %." in page
+    assert "picture&#x27;s scale ± 0.1" in page and "its shift" not in page and "number within a tolerance" in page
+    metric, plane = scene(), scene("b", depth_flag="none", depth_png=b"")
+    page = page_of(write(tmp_path / "scenes", "scenes", [metric, plane], scene_features()))
+    assert "picture plane only" in page and ">metres<" in page and "can be asked" in page
+    assert "needs metric depth, centres, gravity" in page and 'data-facet="verdict"' in page
+
+
 def test_depths_in_metres_and_relative_ones_are_apart(tmp_path):
     records = [scene(), scene("b", depth_flag="relative")]
     page = page_of(write(tmp_path / "scenes", "scenes", records, scene_features()))
