@@ -35,6 +35,9 @@ EXTRAS = {
         "pyarrow>=15",
         "timm>=1.0",
     ],
+    # Sinks of metrics beside TensorBoard's (config.log.sinks)
+    "wandb": ["wandb>=0.19"],
+    "trackio": ["trackio>=0.10"],
     # The site of docs/: make docs
     "docs": ["mkdocs-material>=9.5", "mkdocs>=1.6"],
     # gs:// paths outside Google's own machines

@@ -19,6 +19,7 @@ from spatial_jax.metrics.gallery import read_gallery, write_gallery
 from spatial_jax.metrics.names import NAMES, MetricName, duration, format_value
 from spatial_jax.metrics.pass_rates import read_pass_rate_history, write_pass_rates
 from spatial_jax.metrics.timing import PhaseTimer, Progress
+from spatial_jax.metrics.trackers import check_trackers
 from spatial_jax.metrics.writer import MetricsWriter, is_primary, read_metrics
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "Progress",
     "RunFacts",
     "check_alarms",
+    "check_trackers",
     "duration",
     "format_value",
     "forward_flops",

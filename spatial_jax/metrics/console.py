@@ -1,13 +1,15 @@
-"""A step as two readable lines, and a table every N steps."""
+"""A step as two readable lines and a table every N steps, or as one line that a log collector parses."""
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TextIO
 
 from spatial_jax.metrics.names import NAMES, below, duration, format_value, value_of
+from spatial_jax.metrics.rows import strict
 from spatial_jax.metrics.timing import Progress
 from spatial_jax.pages import say
 
@@ -28,13 +30,15 @@ FIRST_LINE = (
     "group/no_gradient",
 )
 SECOND_LINE = ("tokens_per_second", "mfu", "gap/mean", "grad_norm", "learning_rate")
+FORMATS = ("lines", "json", "logfmt")
 _ENTRIES = {entry.key: entry for entry in NAMES}
 _BARS = "▁▂▃▄▅▆▇█"
 
 
 class Console:
     """Prints rows. The first line says whether it learns, the second where the time goes. `steady`: names of metrics
-    that cannot move in this run, which are not shown.
+    that cannot move in this run, which are not shown. `format_` "json" or "logfmt" prints each row, whole, and each
+    note as one line of that form instead.
     """
 
     def __init__(
@@ -43,8 +47,12 @@ class Console:
         total_steps: int | None = None,
         table_every: int = 100,
         steady: Collection[str] = (),
+        format_: str = "lines",
         stream: TextIO | None = None,
     ):
+        if format_ not in FORMATS:
+            raise ValueError(f"metrics: unknown console format {format_!r}; choose from {', '.join(FORMATS)}")
+        self._format = format_
         self._steady = frozenset(steady)
         self._stream = stream or sys.stdout
         self._total, self._every = total_steps, table_every
@@ -53,6 +61,9 @@ class Console:
 
     def row(self, row: Mapping[str, Any]) -> None:
         step = int(row["step"])
+        if self._format != "lines":
+            self._print(machine_line({"event": "step", **row}, self._format))
+            return
         if self._progress is None:
             self._progress = Progress(self._total or 0, done=step)
         else:
@@ -65,10 +76,30 @@ class Console:
             self._print(table(self._rows, self._every))
 
     def note(self, text: str) -> None:
-        self._print(f"  ! {text}")
+        plain = self._format == "lines"
+        self._print(f"  ! {text}" if plain else machine_line({"event": "alarm", "text": text}, self._format))
 
     def _print(self, text: str) -> None:
         say(text, stream=self._stream)
+
+
+def machine_line(row: Mapping[str, Any], format_: str) -> str:
+    """A row as one line of strict JSON, or as key=value pairs (logfmt: text quoted where it holds blanks, quotes or an
+    equals sign, lists and dicts as JSON text). Non-finite numbers are the words NaN, Infinity and -Infinity.
+    """
+    if format_ == "json":
+        return json.dumps(strict(dict(row)), ensure_ascii=False, allow_nan=False)
+    return " ".join(f"{key}={_logfmt(strict(value))}" for key, value in row.items())
+
+
+def _logfmt(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    bare = text and not any(c.isspace() or c in '"=\\' for c in text)
+    return text if bare else json.dumps(text, ensure_ascii=False)
 
 
 def step_lines(row: Mapping[str, Any], total_steps: int | None = None, seconds_left: float = math.inf) -> list[str]:

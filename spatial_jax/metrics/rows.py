@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -26,3 +27,14 @@ def read_rows(path: str | os.PathLike) -> tuple[list[dict[str, Any]], int]:
         else:
             damaged += line is not last
     return rows, damaged
+
+
+def strict(value: Any) -> Any:
+    """Non-finite numbers as strings, since strict JSON has none and a NaN loss must not be lost."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
+    if isinstance(value, dict):
+        return {key: strict(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [strict(item) for item in value]
+    return value

@@ -11,6 +11,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from spatial_jax.metrics.names import duration
 
@@ -38,7 +39,8 @@ class PhaseTimer:
             watchdog.daemon = True
             watchdog.start()
         try:
-            yield
+            with _annotation(phase):
+                yield
         finally:
             if watchdog is not None:
                 watchdog.cancel()
@@ -58,6 +60,12 @@ class PhaseTimer:
         out["time/step"] = now - self._start
         self._start = now
         return out
+
+
+def _annotation(phase: str) -> contextlib.AbstractContextManager:
+    """The phase's name on a trace of jax.profiler; nothing where JAX is not in use."""
+    jax: Any = sys.modules.get("jax")
+    return jax.profiler.TraceAnnotation(phase) if hasattr(jax, "profiler") else contextlib.nullcontext()
 
 
 def _late(phase: str, limit: float) -> None:

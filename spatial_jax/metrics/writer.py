@@ -1,4 +1,4 @@
-"""One writer, three sinks: metrics.jsonl (the record that report reads), the console, TensorBoard."""
+"""One writer, many sinks: metrics.jsonl (the record that report reads), the console, TensorBoard, trackers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from spatial_jax.metrics.console import Console
-from spatial_jax.metrics.rows import read_rows
+from spatial_jax.metrics.rows import read_rows, strict
+from spatial_jax.metrics.trackers import TRACKERS, Tracker
 from spatial_jax.reading import parse_json
 
-SINKS = ("jsonl", "console", "tensorboard")
+SINKS = ("jsonl", "console", "tensorboard", *TRACKERS)
+USUAL = ("jsonl", "console", "tensorboard")
 _NON_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -33,24 +35,30 @@ class MetricsWriter:
 
     Args:
       workdir: the run's directory; rows go to `workdir/metrics.jsonl`, TensorBoard events to `workdir/tensorboard`.
-      sinks: any of "jsonl", "console", "tensorboard".
+      sinks: any of SINKS.
       total_steps: for the time left on the console.
       table_every: steps between the console's tables; 0 for none.
       steady: metrics that cannot move in this run (`facts.steady`), left out on the console.
       resume_step: when a run resumes, the last step whose row stays; later rows (written by the killed process after
       its last checkpoint)
         are cut. None keeps what is there. A torn last line is always cut.
+      console_format: how the console writes a row, one of `console.FORMATS`.
+      project, title, config: what trackers call the run, and its settings.
     """
 
     def __init__(
         self,
         workdir: str | os.PathLike,
-        sinks: Sequence[str] = SINKS,
+        sinks: Sequence[str] = USUAL,
         *,
         total_steps: int | None = None,
         table_every: int = 100,
         steady: Collection[str] = (),
         resume_step: int | None = None,
+        console_format: str = "lines",
+        project: str = "spatial_jax",
+        title: str = "",
+        config: Mapping[str, Any] | None = None,
         stream: TextIO | None = None,
         primary: bool | None = None,
         clock: Callable[[], float] = time.time,
@@ -61,6 +69,7 @@ class MetricsWriter:
         self.path = Path(workdir) / "metrics.jsonl"
         self._clock = clock
         self._file = self._console = self._board = None
+        self._trackers: list[Tracker] = []
         if not (is_primary() if primary is None else primary):
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,18 +77,23 @@ class MetricsWriter:
             cut_after(self.path, resume_step)
             self._file = self.path.open("ab", buffering=0)
         if "console" in sinks:
-            self._console = Console(total_steps=total_steps, table_every=table_every, steady=steady, stream=stream)
+            self._console = Console(
+                total_steps=total_steps, table_every=table_every, steady=steady, format_=console_format, stream=stream
+            )
         if "tensorboard" in sinks:
             from tensorboardX import SummaryWriter
 
             purge = None if resume_step is None else resume_step + 1
             self._board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=purge, flush_secs=30)
+        here = self.path.parent
+        for name in dict.fromkeys(sink for sink in sinks if sink in TRACKERS):
+            self._trackers.append(Tracker(name, here, project, title or here.resolve().name, config or {}))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """One row. Values are numbers (Python, NumPy, JAX scalars), strings, or lists and dicts of them; only numbers
         reach TensorBoard.
         """
-        if self._file is None and self._console is None and self._board is None:
+        if self._file is None and self._console is None and self._board is None and not self._trackers:
             return
         row = {
             "step": int(step),
@@ -88,11 +102,13 @@ class MetricsWriter:
         }
         if self._file is not None:
             # One unbuffered write a line: a killed process loses at most the row it was writing.
-            self._file.write((json.dumps(_strict(row), ensure_ascii=False, allow_nan=False) + "\n").encode())
+            self._file.write((json.dumps(strict(row), ensure_ascii=False, allow_nan=False) + "\n").encode())
         if self._board is not None:
             for key, value in row.items():
                 if key not in ("step", "time") and isinstance(value, (int, float)) and math.isfinite(value):
                     self._board.add_scalar(key, value, step)
+        for tracker in self._trackers:
+            tracker.row(row)
         if self._console is not None:
             self._console.row(row)
 
@@ -106,7 +122,10 @@ class MetricsWriter:
             self._file.close()
         if self._board is not None:
             self._board.close()
+        for tracker in self._trackers:
+            tracker.close()
         self._file = self._console = self._board = None
+        self._trackers = []
 
     def __enter__(self) -> MetricsWriter:
         return self
@@ -174,14 +193,3 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     return str(value)
-
-
-def _strict(value: Any) -> Any:
-    """Non-finite numbers as strings, since strict JSON has none and a NaN loss must not be lost."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
-    if isinstance(value, dict):
-        return {key: _strict(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_strict(item) for item in value]
-    return value

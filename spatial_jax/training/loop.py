@@ -11,12 +11,14 @@ from pathlib import Path
 import jax
 
 from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, Preempted, PreemptionGuard
-from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, is_primary, write_gallery
+from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, check_trackers, is_primary, write_gallery
 from spatial_jax.parallel.rules import changed_rules, use_rules
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.folder import RunFolder, changes_at_a_glance, claim_folder, compare_run
+from spatial_jax.training.identity import settings_of
 from spatial_jax.training.optimizer import learning_rate
 from spatial_jax.training.preflight import announce, check_programs, check_reward_settings
+from spatial_jax.training.profile import Profile
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.setup import check_inputs, make_setup
 from spatial_jax.training.state import init_optimizer
@@ -48,6 +50,7 @@ def train(
         )
     check_inputs(run)
     check_reward_settings(run.reward)
+    check_trackers(run.log.sinks)
     with PreemptionGuard() as guard:
         try:
             guard.at_once = True
@@ -84,6 +87,10 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
                 table_every=run.log.table_every,
                 steady=trainer.facts.steady,
                 resume_step=trainer.step,
+                console_format=run.log.console_format,
+                project=run.log.project,
+                title=run.log.title,
+                config=settings_of(run),
             )
             with writer:
                 code = _steps(trainer, updater, validation, manager, guard, writer, folder)
@@ -120,11 +127,13 @@ def _steps(
 ) -> int:
     run = trainer.setup.run
     timer, watch = PhaseTimer(limit=run.log.watchdog_s), AlarmWatch(facts=trainer.facts)
+    profile = Profile(trainer.setup.workdir, run.log.profile_steps)
     schedule = learning_rate(run.optimizer, trainer.setup.optimizer_steps)
     if validation is not None and trainer.step == 0:
         writer.write(0, validate(trainer, validation, timer) | timer.flush())
     while trainer.step < run.train.steps:
-        questions, metrics, gallery = trainer.method.step(trainer, updater, timer)
+        with profile.step(trainer.step + 1):
+            questions, metrics, gallery = trainer.method.step(trainer, updater, timer)
         trainer.step += 1
         guard.at_once = False  # from now on there is something to save
         folder.check()

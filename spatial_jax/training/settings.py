@@ -203,7 +203,15 @@ class CheckpointSettings:
 
 @dataclasses.dataclass(frozen=True)
 class LogSettings:
-    sinks: tuple[Literal["jsonl", "console", "tensorboard"], ...] = ("jsonl", "console", "tensorboard")
+    sinks: tuple[Literal["jsonl", "console", "tensorboard", "wandb", "trackio"], ...] = (
+        "jsonl",
+        "console",
+        "tensorboard",
+    )  # where rows go
+    console_format: Literal["lines", "json", "logfmt"] = "lines"  # json, logfmt: a row is one line for a log collector
+    project: str = "spatial_jax"  # of wandb and trackio
+    title: str = ""  # the run's name there; empty: the name of its directory
+    profile_steps: tuple[Count, ...] = ()  # (first, last): steps traced by jax.profiler into WORKDIR/profile; (): none
     console_every: Count = 1  # steps between rows of the log
     table_every: Whole = 100  # rows between tables on the console; 0: none
     initial_kl_every: Whole = (
@@ -305,6 +313,9 @@ class RunConfig:
                 f"config.algorithm.kind = {algorithm.kind!r} is not defined with aggregate {algorithm.aggregate!r}; set"
                 f" config.algorithm.aggregate to {' or '.join(map(repr, allowed))}"
             )
+        traced = self.log.profile_steps
+        if traced and (len(traced) != 2 or traced[0] > traced[1]):
+            raise ValueError(f"config.log.profile_steps = {traced}: give the first and the last step, e.g. (5, 7)")
         if self.data.weights and len(self.data.weights) != len(self.data.paths):
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
         if self.rollout.overlap and (not method.samples or self.algorithm.is_cap is None):

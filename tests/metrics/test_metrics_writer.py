@@ -77,8 +77,8 @@ def test_other_processes_write_nothing(tmp_path):
 
 
 def test_unknown_sink_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="unknown sink 'wandb'"):
-        MetricsWriter(tmp_path, ("wandb",))
+    with pytest.raises(ValueError, match="unknown sink 'tensorbord'"):
+        MetricsWriter(tmp_path, ("tensorbord",))
 
 
 def test_tensorboard_gets_the_numbers(tmp_path):
