@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from data_prep.geometry.trust import NOT_TRUSTED
 from data_prep.writer import DatasetWriter
 from spatial_jax.pages import say
 
@@ -186,7 +187,9 @@ def run(
         if outcome.kind != "record":
             say(f"{outcome.kind} at {outcome.stage}: {outcome.item_id}: {outcome.reason}")
         for note in outcome.notes:
-            say(f"repaired: {outcome.item_id}: {note}")
+            say(
+                f"{outcome.item_id}: {note}" if note.startswith(NOT_TRUSTED) else f"repaired: {outcome.item_id}: {note}"
+            )
         progress.show(outcome.index + 1, writer.items["failed"] + writer.items["dropped"])
         if outcome.kind == "failed":
             reason = _failed_too_often(writer, max_failures, failures_from)

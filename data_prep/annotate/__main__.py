@@ -332,7 +332,7 @@ def report(manifest: dict[str, Any], out: str) -> None:
     splits = ", ".join(f"{v['records']} {k}" for k, v in manifest["splits"].items()) or "nothing"
     print(
         f"{items['record']} records ({splits}), {items['objects']} objects, {items['dropped']} dropped,"
-        f" {items['failed']} failed, {items['notes']} repaired"
+        f" {items['failed']} failed, {items['notes']} repaired or not trusted"
     )
     for stage, reasons in manifest["reasons"].items():
         for reason, count in reasons.items():

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from data_prep.geometry.pieces import object_pieces
+from data_prep.geometry.trust import NOT_TRUSTED
 from data_prep.sources.base import BadItem, DepthNoise, Frame, ObjectDraft
 
 
@@ -195,7 +196,7 @@ class DepthStage(_ModelStage):
             frame.provenance["depth"] = self.model.name
             if contradicts(frame, estimate):
                 assert frame.intrinsics is not None and estimate.intrinsics is not None
-                frame.notes.append("EXIF's focal length contradicts the picture: neither camera nor metres are used")
+                frame.notes.append(f"{NOT_TRUSTED}: EXIF's focal length contradicts the picture; only orders are asked")
                 frame.provenance["intrinsics"] = (
                     f"EXIF {frame.intrinsics[0]:.0f} px, {self.model.name} {estimate.intrinsics[0]:.0f} px: unknown"
                 )

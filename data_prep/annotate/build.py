@@ -11,6 +11,7 @@ from data_prep.annotate.models import build_model_stages, running
 from data_prep.annotate.settings import parse_overrides
 from data_prep.geometry.anchors import Anchors
 from data_prep.geometry.measure import Level, Measure
+from data_prep.geometry.trust import Trust
 from data_prep.pipeline import Pipeline, Stage
 from data_prep.selection import Chosen, Selector, Signatures
 from data_prep.sources import open_source
@@ -41,6 +42,7 @@ def build_pipeline(spec: dict[str, Any], reasons: dict[str, str] | None = None) 
         *build_model_stages(spec, parse_overrides(spec.get("set") or ())),
         Level(),
         Measure(spec.get("cloud_points", 128)),
+        Trust(),
         Anchors(),
     ]
     selectors = build_selectors(spec)

@@ -17,6 +17,7 @@ import numpy as np
 
 from data_prep.geometry.boxes import vertical_extent
 from data_prep.geometry.clouds import erode
+from data_prep.geometry.trust import NOT_TRUSTED
 from data_prep.sources.base import Frame, ObjectDraft
 
 CONTRADICTS = 3.0  # deviations
@@ -209,7 +210,7 @@ class Anchors:
         frame.meta["scale_anchors"] = told
         if scale.worst > CONTRADICTS:
             frame.tags = (*frame.tags, CONTRADICTION)
-            frame.notes.append("things of known size contradict its depth: nothing metric is asked")
+            frame.notes.append(f"{NOT_TRUSTED}: things of known size contradict its depth; only orders are asked")
             return
         rescale(frame, math.exp(scale.log))
         frame.depth_noise = dataclasses.replace(frame.depth_noise, bias=scale.sigma)
