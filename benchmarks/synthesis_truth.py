@@ -150,7 +150,24 @@ def numbers_and_space(
                 (centers[0] - centers[1]) * {"center": (1, 1, 1), "horizontal": (1, 1, 0), "vertical": (0, 0, 1)}[form]
             )
         )
+    if r.family == "chain":
+        return numeric_chain(c, form, ids, centers)
     return direction(c, form, centers)
+
+
+def numeric_chain(c: Closed, form: str, ids: list[str], centers: list[np.ndarray]) -> float:
+    def gap(i: int, j: int) -> float:
+        return float(np.linalg.norm(centers[i] - centers[j]))
+
+    if form == "deeper":
+        return c.median(ids[0]) - c.median(ids[1])
+    if form == "taller_by":
+        return 100 * (c.height(ids[0]) - c.height(ids[1]))
+    if form == "closer_one":
+        return gap(0 if c.median(ids[0]) < c.median(ids[1]) else 1, 2)
+    if form == "nearer_one":
+        return 100 * c.height(ids[0 if gap(0, 2) < gap(1, 2) else 1])
+    return gap(0, 1) - gap(0, 2) if form == "farther_from" else gap(0, 1) + gap(1, 2)
 
 
 def direction(c: Closed, form: str, centers: list[np.ndarray]) -> str:
@@ -195,8 +212,11 @@ def right(c: Closed, r: QuestionRecord) -> tuple[bool, Any]:
         return answer == expected, expected
     if isinstance(expected, np.ndarray):
         return bool(np.abs(np.array(json.loads(answer)) - expected).max() <= 0.5), expected.tolist()
-    tolerance = 0.1 if json.loads(r.meta)["form"] == "nearest" else 0.05  # clouds are samples of the surfaces
-    return abs(float(answer) - expected) <= max(tolerance * expected, 0.5 if r.unit in ("deg", "cm") else 0.0), expected
+    meta = json.loads(r.meta)
+    tolerance = 0.1 if meta["form"] == "nearest" else 0.05  # clouds are samples of the surfaces
+    # A difference is as exact as what it is taken of.
+    size = max(meta["rule_inputs"]["depths_m"]) if meta["form"] == "deeper" else expected
+    return abs(float(answer) - expected) <= max(tolerance * size, 0.5 if r.unit in ("deg", "cm") else 0.0), expected
 
 
 def main() -> int:

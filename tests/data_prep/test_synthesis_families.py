@@ -114,7 +114,27 @@ def truth(s: SceneRecord, r: QuestionRecord) -> str | float | list[float]:
         if form == "field_of_view":
             return 2 * math.degrees(math.atan(s.width / 2 / fx))
         return fx if form == "focal" else abs(middle[0][0] - 0.5 - cx) * depths[0] / fx
+    if r.family == "chain":
+        return numeric_chain(form, things, centers, depths)
     return chain(things, inputs)
+
+
+def numeric_chain(form, things, centers, depths) -> float:
+    def gap(i, j):
+        return float(np.linalg.norm(centers[i] - centers[j]))
+
+    tall = [100 * o.extent[1] for o in things]
+    if form == "closer_one":
+        return gap(0, 2) if depths[0] < depths[1] else gap(1, 2)
+    if form == "nearer_one":
+        return tall[0] if gap(0, 2) < gap(1, 2) else tall[1]
+    if form == "way":
+        return gap(0, 1) + gap(1, 2)
+    return {
+        "farther_from": lambda: gap(0, 1) - gap(0, 2),
+        "deeper": lambda: depths[0] - depths[1],
+        "taller_by": lambda: tall[0] - tall[1],
+    }[form]()
 
 
 def chain(things, inputs) -> str:
@@ -157,7 +177,10 @@ def agrees(s: SceneRecord, r: QuestionRecord) -> bool:
 def test_synthesis_truth_of_every_family(profile):
     pairs, _ = ask(260, profile=profile, per_scene=12)
     counts = collections.Counter(r.family for _, r in pairs)
-    assert set(counts) == set(ALL) and min(n for name, n in counts.items() if name != "listing") > 100
+    assert (
+        set(counts) == set(ALL) - ({"chain"} if profile == "plain" else set())
+        and min(n for name, n in counts.items() if name != "listing") > 100
+    )
     wrong = [(r.family, r.question, r.answer, truth(s, r)) for s, r in pairs if not agrees(s, r)]
     assert wrong == []
 
@@ -404,4 +427,4 @@ def test_synthesis_records_survive_the_dataset(tmp_path):
 def test_the_table_of_families_is_whole_whoever_opens_it_first():
     code = "from data_prep.synthesis import FAMILIES; print(len(FAMILIES), *FAMILIES)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("13 box count intrinsics depth_order2 ")
+    assert done.stdout.startswith("14 box count intrinsics depth_order2 ")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from data_prep.synthesis.families import boxes, camera, depth, image_plane, listing, metric, multihop, viewpoint
+from data_prep.synthesis.families import boxes, camera, chains, depth, image_plane, listing, metric, multihop, viewpoint
 from data_prep.synthesis.registry import Family
 
 # In this order they are asked of a scene: changing it changes which questions a seed gives.
@@ -22,6 +22,7 @@ FAMILIES: dict[str, Family] = {
         metric.distance,
         multihop.multihop,
         viewpoint.direction,
+        chains.chain,
     )
 }
 
