@@ -13,11 +13,12 @@ from __future__ import annotations
 import argparse
 import collections
 import dataclasses
+import difflib
 import itertools
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
@@ -34,9 +35,9 @@ from data_prep.synthesis.refusals import refusal_lines
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError
 from data_prep.synthesis.vsi.rooms import FromRooms
 from data_prep.synthesis.vsi.scans import QUOTAS
-from data_prep.synthesis.work import Item, Work
+from data_prep.synthesis.work import Item, Work, with_judge
 from data_prep.writer import is_complete
-from spatial_jax.options import Listed, Parser
+from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
 
 
@@ -57,6 +58,13 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         help="rooms and imports: share of pictures or scenes (by hash) that go to the split heldout; default: 10 of"
         " --import=questions, else 0",
+    )
+    p.add_argument(
+        "--judge",
+        default="",
+        action=Listed,
+        metavar="FAMILY,...",
+        help="families of these questions that a judge grades instead of a rule (see docs/rewards.md), or all",
     )
     g = p.add_argument_group("questions on scenes")
     g.add_argument("--scenes", default="", help="scene dataset (made by python -m data_prep.annotate)")
@@ -283,6 +291,10 @@ def _check(args: argparse.Namespace) -> type[Work]:
     for name in ("images", "frames", "clouds"):
         if getattr(args, name) and not Path(getattr(args, name)).is_dir():
             raise ValueError(f"--{name}={getattr(args, name)}: no such folder")
+    if args.scenes:
+        for name in list_parts(args.judge):
+            if problem := _no_family(name, [f.name for f in choose_families(args.families)]):
+                raise ValueError(problem)
     return FromScenes if args.scenes else FromRooms if args.rooms else FromImport
 
 
@@ -300,6 +312,27 @@ def _first(work: Work) -> Iterator[Item]:
     raise DatasetError(f"no question came out ({told}): {work.advice()}")
 
 
+def _judged(items: Iterator[Item], families: Sequence[str]) -> Iterator[Item]:
+    """The items with a judge as the reward of these families ("all": of every one); a family that no question has is
+    said at the end.
+    """
+    seen: set[str] = set()
+    for item_id, records, why in items:
+        seen.update(r.family for r in records)
+        yield item_id, [with_judge(r) if r.family in families or "all" in families else r for r in records], why
+    for problem in filter(None, (_no_family(name, seen) for name in families)):
+        say(f"warning: {problem}")
+
+
+def _no_family(name: str, known: Collection[str]) -> str:
+    """What is wrong with a name of --judge, "" where a family is called so."""
+    if name == "all" or name in known:
+        return ""
+    near = difflib.get_close_matches(name, sorted(known), 3, 0.4)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+    return f"--judge={name}: no question is of that family; {hint}"
+
+
 def run(args: argparse.Namespace) -> int:
     work = _check(args)(args)
     running = ("out", "language_url")
@@ -313,7 +346,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
     variation, table, started = _language(args), PriorTable(), time.monotonic()
-    items = _first(work)  # before --out is claimed: a command that gives nothing leaves no trace
+    items = _judged(
+        _first(work), list_parts(args.judge)
+    )  # before --out is claimed: a command that gives nothing leaves no trace
     writer = QuestionWriter(args.out, config)
     try:
         for item_id, records, why in items:

@@ -161,7 +161,9 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
 
     name = dataset_name()
     out = result_path(name)
-    records = dataset_records(opts.SPLIT.value, opts.LIMIT.value, judged=grader is not None)
+    records = dataset_records(
+        opts.SPLIT.value, opts.LIMIT.value, judged=grader is not None, by_family=sampler.asking.by_family
+    )
     train = blind_records()
     runs = [(out, settings)] + (
         [(out.with_suffix(".greedy.json"), greedy_settings(settings))] if opts.GREEDY.value else []
@@ -201,11 +203,13 @@ def dataset_name() -> str:
     return opts.NAME.value or "+".join(Path(d).name for d in listed(opts.DATASET)) + f"_{opts.SPLIT.value}"
 
 
-def dataset_records(split: str, limit: int, judged: bool) -> list[Any]:
-    """Records of a split of --dataset, of --families; `judged`: those that ask a judge, too."""
+def dataset_records(split: str, limit: int, judged: bool, by_family: Sequence[str] = ()) -> list[Any]:
+    """Records of a split of --dataset, of --families; `judged`: those that ask a judge, too, by their own rewards or
+    those of `by_family`.
+    """
     from spatial_jax.evals.runner import load_records
 
-    return load_records(listed(opts.DATASET), split, listed(opts.FAMILIES), limit, judged)
+    return load_records(listed(opts.DATASET), split, listed(opts.FAMILIES), limit, judged, by_family)
 
 
 def blind_records() -> list[Any]:
@@ -245,10 +249,13 @@ def score_saved(path: str) -> None:
     from spatial_jax.evals.results import result_table, write_result
     from spatial_jax.evals.saved import score_benchmark_file, score_dataset_file
 
-    grader = chosen_grader(read_settings())
+    settings = read_settings()
+    grader, by_family = chosen_grader(settings), settings.policy.by_family or ()
     if listed(opts.DATASET):
-        name, records = dataset_name(), dataset_records(opts.SPLIT.value, opts.LIMIT.value, judged=grader is not None)
-        result = score_dataset_file(path, name, records, blind_records(), form=saved_form(), grader=grader)
+        name = dataset_name()
+        records = dataset_records(opts.SPLIT.value, opts.LIMIT.value, grader is not None, by_family)
+        more: dict[str, Any] = {"form": saved_form(), "by_family": by_family, "grader": grader}
+        result = score_dataset_file(path, name, records, blind_records(), **more)
         shown: dict[str, Any] = {"records": records}
     elif opts.BENCHMARK.value:
         name = opts.NAME.value or opts.BENCHMARK.value

@@ -193,6 +193,25 @@ def number(
     )
 
 
+def free(ask: Ask, rng: random.Random, options: Options, *, answer: str, margin: float) -> Draft:
+    """A question whose answer is a sentence, which a judge grades."""
+    template_id, wording = ask.form.pick(rng, options)
+    return Draft(
+        ask.family,
+        ask.form,
+        template_id,
+        wording.format(**ask.names),
+        "free",
+        answer,
+        {"kind": "judge"},
+        margin,
+        ask.objects,
+        ask.rule_inputs,
+        facts=tuple(ask.facts),
+        hops=ask.hops,
+    )
+
+
 def widen_tolerance(reward: dict[str, Any], tolerance: float) -> dict[str, Any]:
     """A number's reward that tells nothing finer than its label: MRA counts no threshold below the tolerance, the
     smooth depth reward falls to 1/e no sooner than there.

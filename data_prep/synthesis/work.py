@@ -5,7 +5,9 @@ from __future__ import annotations
 import abc
 import argparse
 import collections
+import dataclasses
 import hashlib
+import json
 from collections.abc import Iterator
 
 from data_prep.synthesis.refusals import Refusals
@@ -35,6 +37,12 @@ class Work(abc.ABC):
     def advice(self) -> str:
         """What to do when not one question came out."""
         return ""
+
+
+def with_judge(record: QuestionRecord) -> QuestionRecord:
+    """The record with a judge as its reward; the rule that it had stays in its meta."""
+    meta = record.json_field("meta") | {"ruled_by": record.json_field("reward")}
+    return dataclasses.replace(record, reward=json.dumps({"kind": "judge"}), meta=json.dumps(meta))
 
 
 def share_of(scene_id: str) -> int:

@@ -31,8 +31,8 @@ class Asking:
     `frames` and `fps` of a video as in PromptStyle.
 
     How answers were paid: `format` where it is not the prompt mode's own, `format_weight`, `truncated_reward` and
-    `gate` as in rewards' RewardRule (None: not known), `user_function` the name of a run's own reward, which no export
-    carries.
+    `gate` as in rewards' RewardRule (None: not known), `by_family` its rewards in the records' place, `user_function`
+    the name of a run's own reward, which no export carries.
     """
 
     prompt_mode: str
@@ -51,6 +51,7 @@ class Asking:
     format_weight: float | None = None
     truncated_reward: float | None = None
     gate: float | None = None
+    by_family: tuple[str, ...] = ()
     user_function: str | None = None
 
     def describe(self, name: str) -> str:
@@ -99,6 +100,9 @@ def read_asking(directory: str | Path) -> Asking | None:
         problem = f"format_weight must lie between 0 and 1, not {stated['format_weight']!r}"
     if stated.get("format") is not None and stated["format"] not in format_names():
         problem = f"format {stated['format']!r} is not one of {', '.join(format_names())}"
+    rewards = stated.get("by_family") or []
+    if not (isinstance(rewards, list) and all(isinstance(text, str) for text in rewards)):
+        problem = f"by_family must be a list of texts, not {rewards!r}"
     if not isinstance(stated.get("user_function"), (str, type(None))):
         problem = f"user_function must be a text or null, not {stated['user_function']!r}"
     rate = stated.get("fps")
@@ -117,7 +121,8 @@ def read_asking(directory: str | Path) -> Asking | None:
     limits: dict[str, Any] = dict(
         zip(_LIMITS, (image.min_pixels, image.max_pixels, video.min_pixels, video.max_pixels))
     )
-    return Asking(**{key: value for key, value in stated.items() if value is not None}, **limits)
+    told = {key: value for key, value in stated.items() if value is not None}
+    return Asking(**{**told, "by_family": tuple(rewards)}, **limits)
 
 
 def settle(directory: str | Path, told: dict[str, Any]) -> tuple[Asking, str]:

@@ -70,6 +70,7 @@ def asking_told(settings: EvalSettings) -> dict[str, Any]:
         "max_pixels",
         "video_min_pixels",
         "video_max_pixels",
+        "by_family",
     )
     told = {name: getattr(policy, name) for name in names}
     if told["prompt_mode"] == PUBLISHED:

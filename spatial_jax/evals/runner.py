@@ -35,6 +35,7 @@ from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.forms import get_form
 from spatial_jax.processing import EncodedPrompt, load_image
+from spatial_jax.rewards.by_family import check_by_family, reward_of_family
 from spatial_jax.rewards.rule import RewardRule
 
 logger = logging.getLogger(__name__)
@@ -95,10 +96,11 @@ def load_records(
     families: Sequence[str] = (),
     limit: int = 0,
     judged: bool = False,
+    by_family: Sequence[str] = (),
 ) -> list[QuestionRecord]:
     """Readable records of a split of all datasets, spread evenly over it when there are more than `limit` (0: all).
     Unreadable ones and repeated ids are left out and counted in the log, so are those that ask a judge, unless `judged`
-    says that there is one.
+    says that there is one. `by_family`: rewards in the records' place. ValueError where it names no family of theirs.
     """
     sources, problems = [], []
     for directory in directories:
@@ -118,7 +120,7 @@ def load_records(
         record = source[i]
         if isinstance(record, Unusable) or record.question_id in kept:
             left_out["unreadable, or their id is there already"] += 1
-        elif (kind := reward_kind(record)) in CODE_REWARDS:
+        elif (kind := reward_kind(record, by_family)) in CODE_REWARDS:
             left_out["their rewards name code, which records may not"] += 1
         elif not kind:
             left_out["their rewards cannot be read"] += 1
@@ -135,12 +137,18 @@ def load_records(
             f"{', '.join(map(str, directories))}: no record of split {split} is left ({'; '.join(left_out)})"
         )
     check_families(families, {str(f) for source in sources for f in source.column("family")}, split)
+    if by_family:
+        check_by_family(by_family, {str(f) for source in sources for f in source.column("family")})
     records = list(kept.values())
     return records if not limit or len(records) <= limit else [records[i * len(records) // limit] for i in range(limit)]
 
 
-def reward_kind(record: QuestionRecord) -> str:
-    """The kind of reward that a record names, "" where it names none that can be read (told when it is scored)."""
+def reward_kind(record: QuestionRecord, by_family: Sequence[str] = ()) -> str:
+    """The kind of reward that scores a record: its family's in `by_family`, else its own, "" where that cannot be read
+    (told when it is scored).
+    """
+    if (given := reward_of_family(record.family, by_family)) is not None:
+        return str(given["kind"])
     try:
         return str(record.json_field("reward").get("kind", ""))
     except ValueError:
@@ -150,7 +158,7 @@ def reward_kind(record: QuestionRecord) -> str:
 def asked_rule(asking: Asking) -> RewardRule:
     """What a policy's training laid over its records' rewards, and evaluation with it."""
     form = asking.format or get_form(asking.prompt_mode).format
-    return RewardRule(form, asking.format_weight, asking.truncated_reward, asking.gate)
+    return RewardRule(form, asking.format_weight, asking.truncated_reward, asking.gate, asking.by_family)
 
 
 def without_pictures(record: QuestionRecord) -> QuestionRecord:

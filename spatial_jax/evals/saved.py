@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -61,11 +62,13 @@ def score_dataset_file(
     *,
     form: str | None = None,
     rule: RewardRule | None = None,
+    by_family: Sequence[str] = (),
     grader: Grader | None = None,
 ) -> dict[str, Any]:
-    """The result of a responses file to questions of one's own, by their own rewards under `rule`, or in a response
-    form; with their blind priors where `train` has records.
+    """The result of a responses file to questions of one's own, by their own rewards (or those of `by_family`) under
+    `rule`, or in a response form; with their blind priors where `train` has records.
     """
     chosen = rule or (RewardRule(get_form(form).format) if form else OWN_REWARD)
+    chosen = dataclasses.replace(chosen, by_family=tuple(by_family)) if by_family else chosen
     extra = {"model": path, "responses": path}
     return evaluate_saved(name, records, read_responses(path), train, rule=chosen, extra=extra, grader=grader)

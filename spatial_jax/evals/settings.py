@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from spatial_jax.forms import FORMS
 from spatial_jax.ranges import Axis, Buckets, Count, NotNegative, Positive, Seed32, ShareAbove0, Whole, check_ranges
+from spatial_jax.rewards.by_family import parse_by_family
 
 JUDGED_BEYOND = 0.025  # share of unread answers beyond which EASI scores a benchmark again with a judge
 PUBLISHED = "published"  # the prompt mode of benchmarks as their authors ask them, whatever a policy was trained in
@@ -41,6 +42,7 @@ class PolicySettings:
     video_max_pixels: Count | None = None
     system: str | None = None  # system message; "template": the chat template's own
     prompt_mode: AskedForm | None = None  # a response form, or published: benchmarks without one
+    by_family: tuple[str, ...] | None = None  # rewards of self-built questions, as config.reward.by_family of training
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,7 @@ class EvalSettings:
     def check(self) -> None:
         """ValueError, one line, for a value out of its range and for settings that contradict each other."""
         check_ranges(self)
+        parse_by_family(self.policy.by_family or ())
         if self.sampling.samples > 1 and self.sampling.temperature == 0:
             raise ValueError(
                 f"sampling.samples = {self.sampling.samples} with temperature 0 would repeat one answer; set"

@@ -76,6 +76,8 @@ def built_in(user: str = "") -> list[tuple[str, Spec, Record]]:
         ("order", {"kind": "order"}, "order"),
         ("word", {"kind": "word"}, "word"),
         ("judge", {"kind": "judge"}, "free"),
+        ("exact", {"kind": "exact"}, "word"),
+        ("min_relative", {"kind": "min_relative"}, "number"),
         ("choice+think", {"kind": "choice", "format": "think_answer", "format_weight": 0.1}, "mcq"),
         ("mra+observe", {"kind": "mra", "format": "observe_answer", "format_weight": 0.1}, "number"),
         ("iou+boxed", {"kind": "iou", "format": "think_boxed", "format_weight": 0.1}, "box"),

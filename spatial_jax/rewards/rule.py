@@ -11,6 +11,7 @@ from typing import Any
 from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.forms import NO_FORMAT, format_names, get_format
 from spatial_jax.rewards.base import Judgement
+from spatial_jax.rewards.by_family import reward_of_family, with_mode
 from spatial_jax.rewards.kinds import has_own_format, response_format
 from spatial_jax.rewards.scoring import Outcome, outcome_many, record_spec
 
@@ -20,13 +21,15 @@ class RewardRule:
     """What a run lays over the rewards of its records. `format`: the response form's (forms.py); `format_weight`: of
     the form in the reward, None: the record's own; `truncated_reward`: of an answer that the token limit cut off, None:
     what its text earns; `gate`: the accuracy that an answer of a policy that draws must exceed to be paid at all, None:
-    the record's own; `user`: the spec of the run's own function in every record's place.
+    the record's own; `by_family`: rewards in the records' place, as `rewards.by_family` reads them; `user`: the spec of
+    the run's own function in every record's place.
     """
 
     format: str = NO_FORMAT
     format_weight: float | None = None
     truncated_reward: float | None = None
     gate: float | None = None
+    by_family: tuple[str, ...] = ()
     user: Mapping[str, Any] | None = None
 
 
@@ -44,16 +47,22 @@ class Answer:
 
 def stated_rule(stated: Any) -> RewardRule:
     """The rule that a result's JSON states; nothing is laid over where it states none that can be read."""
-    names = ("format", "format_weight", "truncated_reward", "gate")
+    names = ("format", "format_weight", "truncated_reward", "gate", "by_family")
     known = {name: stated[name] for name in names if name in stated} if isinstance(stated, dict) else {}
+    known["by_family"] = tuple(map(str, known.get("by_family") or ()))
     return RewardRule(**known) if known.get("format") in format_names() else OWN_REWARD
 
 
 def reward_spec(record: Mapping[str, Any], rule: RewardRule) -> dict[str, Any]:
-    """The record's reward with the rule laid over it. Kinds that define their own form keep it. ValueError for a record
-    that names code (see `record_spec`) under a rule that names none.
+    """The record's reward with the rule laid over it, or that of its family in its place. Kinds that define their own
+    form keep it. ValueError for a record that names code (see `record_spec`) under a rule that names none.
     """
-    spec = record_spec(record) if rule.user is None else dict(rule.user)
+    if rule.user is not None:
+        spec = dict(rule.user)
+    else:
+        spec = record_spec(record)
+        if (given := reward_of_family(str(record.get("family", "")), rule.by_family)) is not None:
+            spec = with_mode(given, rule.format, spec)
     if rule.format != NO_FORMAT and not has_own_format(spec):
         spec["format"] = rule.format
         if rule.format_weight is not None:

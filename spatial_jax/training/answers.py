@@ -210,7 +210,7 @@ def run_rule(run: RunConfig) -> RewardRule:
             "memory_gib": settings.user_memory_gib,
         }
     form = settings.format or get_form(run.data.prompt_mode).format
-    return RewardRule(form, settings.format_weight, settings.truncated_reward, settings.gate, user)
+    return RewardRule(form, settings.format_weight, settings.truncated_reward, settings.gate, settings.by_family, user)
 
 
 class AnswerScorer:

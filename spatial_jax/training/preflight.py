@@ -19,6 +19,7 @@ from spatial_jax.data.records import QuestionRecord, in_stored_pixels
 from spatial_jax.data.source import QuestionSource
 from spatial_jax.metrics import is_primary, steady_lines
 from spatial_jax.rewards.base import Context
+from spatial_jax.rewards.by_family import check_by_family, parse_by_family
 from spatial_jax.rewards.lint import lint_records
 from spatial_jax.rewards.probe import probe_reward
 from spatial_jax.rewards.rule import own_record
@@ -77,6 +78,9 @@ def check_reward_settings(settings: RewardSettings) -> None:
     """
     if settings.user_file and not Path(settings.user_file).is_file():
         raise ValueError(f"config.reward.user_file = {settings.user_file!r}: no such file")
+    if settings.user_file and settings.by_family:
+        raise ValueError("config.reward.user_file scores every question, so config.reward.by_family would do nothing")
+    parse_by_family(settings.by_family)
     judge_config(settings)
 
 
@@ -87,6 +91,8 @@ def check_rewards(
     where one never works: the run would train on nothing. `seen`: records by kind, as `truth_check` fills it.
     """
     seen = {} if seen is None else seen
+    if scorer.rule.by_family:
+        check_by_family(scorer.rule.by_family, {str(f) for source in sources for f in source.column("family")})
     for source in sources:
         for i in np.linspace(0, len(source) - 1, min(LOOKED_AT, len(source))).astype(int):
             record = source[int(i)]

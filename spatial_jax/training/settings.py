@@ -143,6 +143,8 @@ class RewardSettings:
     format_weight: Share = 0.1  # of the form in the reward; the rest is the answer's
     gate: ShareBelow1 | None = None  # of a policy that draws: an answer must score above it to be paid at all (ViLaSR's
     # threshold beta, 0 as published); None: as the record says, which is 0
+    by_family: tuple[str, ...] = ()  # rewards in the records' place, the first that fits: "FAMILY=REWARD", where FAMILY
+    # may hold * and REWARD is a kind, e.g. "relation=judge", "vsi_*=vsgrpo", "distance=mra:tolerance=0.1"
     user_file: str = ""  # a Python file with a function reward(response, record) -> float
     user_function: str = "reward"  # its name in that file
     user_memory_gib: NotNegative = 16.0  # most address space of a process that runs the function; 0: no bound

@@ -110,6 +110,7 @@ def run_asking(run: RunConfig, processor: Processor) -> Asking | None:
         format_weight=run.reward.format_weight,
         truncated_reward=run.reward.truncated_reward,
         gate=run.reward.gate,
+        by_family=run.reward.by_family,
         user_function=run.reward.user_function if run.reward.user_file else None,
         **limits_of(processor),
     )

@@ -97,3 +97,23 @@ def test_a_selection_is_asked_only_where_the_other_choice_gives_another_number()
         for draft in (d for d in drafts(record, 1) if "other_m" in d.rule_inputs):
             value, other = draft.rule_inputs["value_m"], draft.rule_inputs["other_m"]
             assert max(value / other, other / value) >= 1.2, draft.question
+
+
+def test_depth_in_words_is_asked_by_name_and_graded_by_a_judge():
+    from data_prep.synthesis import choose_families
+
+    assert "depth_words" not in [f.name for f in choose_families("all")]
+    assert choose_families("all,depth_words")[-1].name == "depth_words"
+    seen = collections.Counter()
+    for record, _, drawn, indices in rooms():
+        for draft in FAMILIES["depth_words"].generate(SceneView(record, Options()), random.Random(0), Options()):
+            depth = {
+                t.caption: float(np.median(drawn.depth[core(drawn.owner == indices[int(t.object_id)])]))
+                for t in draft.objects
+            }
+            nearest, *_, farthest = sorted(depth, key=depth.get)
+            assert draft.answer.startswith(f"the {nearest} is closer to the camera than the ")
+            assert len(depth) == 2 or draft.answer.endswith(f"and the {farthest} is the farthest")
+            assert draft.reward == {"kind": "judge"} and draft.question_type == "free"
+            seen[draft.form.name] += 1
+    assert min(seen["two"], seen["middle"]) > SCENES

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from data_prep.synthesis.families import boxes, camera, chains, depth, image_plane, listing, metric, multihop, viewpoint
+from data_prep.synthesis.families import (
+    boxes,
+    camera,
+    chains,
+    depth,
+    depth_words,
+    image_plane,
+    listing,
+    metric,
+    multihop,
+    viewpoint,
+)
 from data_prep.synthesis.registry import Family
 
 # In this order they are asked of a scene: changing it changes which questions a seed gives.
@@ -23,6 +34,7 @@ FAMILIES: dict[str, Family] = {
         multihop.multihop,
         viewpoint.direction,
         chains.chain,
+        depth_words.depth_words,
     )
 }
 
@@ -30,12 +42,15 @@ __all__ = ["FAMILIES", "choose_families"]
 
 
 def choose_families(names: str) -> list[Family]:
-    """The families named in a comma-separated list, or all; an unknown name is an error that lists the known ones."""
-    if names == "all":
-        return list(FAMILIES.values())
-    picked = []
+    """The families named in a comma-separated list; "all" stands for those that no judge is needed for. An unknown name
+    is an error that lists the known ones.
+    """
+    picked: dict[str, Family] = {}
     for name in filter(None, (n.strip() for n in names.split(","))):
-        if name not in FAMILIES:
+        if name == "all":
+            picked |= {f.name: f for f in FAMILIES.values() if not f.judged}
+        elif name in FAMILIES:
+            picked[name] = FAMILIES[name]
+        else:
             raise ValueError(f"--families: {name!r} is unknown: use all or some of {', '.join(FAMILIES)}")
-        picked.append(FAMILIES[name])
-    return picked
+    return list(picked.values())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from data_prep.synthesis import margins, space
 from data_prep.synthesis.deviations import Measure, Moves, Pose, moves
@@ -156,7 +156,7 @@ def _draft(
     found: tuple[float, Moves],
     unit: str,
     hops: int,
-    inputs: dict[str, object],
+    inputs: Mapping[str, object],
     other: float | None = None,
 ) -> Draft | None:
     """The question, None where its number is too vague; `other`: the number that the choice not meant would give."""

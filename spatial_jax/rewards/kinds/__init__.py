@@ -6,6 +6,7 @@ from spatial_jax.rewards.kinds import (
     choice,
     depth,
     easyr1,
+    exact,
     formats,
     iou,
     judge,
@@ -23,7 +24,7 @@ from spatial_jax.rewards.kinds import (
 )
 
 _MODULES = (iou, point, mra, depth, choice, number, order, word, ssrl, vilasr, vsgrpo, formats, judge, overlong, user)
-_FAMILIES = (easyr1.MATH, easyr1.R1V, easyr1.DAPO, videos.VIDEO_R1, videos.SPACER)
+_FAMILIES = (exact.EXACT, exact.MIN_RELATIVE, easyr1.MATH, easyr1.R1V, easyr1.DAPO, videos.VIDEO_R1, videos.SPACER)
 KINDS: dict[str, Kind] = {kind.name: kind for kind in (*(m.KIND for m in _MODULES), *_FAMILIES)}
 
 

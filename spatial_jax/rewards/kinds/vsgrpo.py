@@ -10,7 +10,7 @@ from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec, check_c
 from spatial_jax.rewards.kinds.mra import truth_number
 from spatial_jax.rewards.parsing.numbers import parse_number
 
-_MODES = {"vanilla": "none", "think": "think_answer", "observe": "observe_answer"}
+MODES = {"vanilla": "none", "think": "think_answer", "observe": "observe_answer"}
 
 
 def min_relative(predicted: Fraction, truth: Fraction) -> float:
@@ -23,7 +23,7 @@ def min_relative(predicted: Fraction, truth: Fraction) -> float:
 
 def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
     """Numeric questions (question_type "number"): `min_relative` of the number. Others: exact character match."""
-    form_name = _MODES[spec["mode"]]
+    form_name = MODES[spec["mode"]]
     answer = extract_answer(response, form_name)
     right = 0.0
     if answer is not None and record.get("question_type") == "number":
@@ -36,7 +36,7 @@ def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
 
 
 def _check(record: Record, spec: Spec) -> None:
-    check_choice(spec, "mode", tuple(_MODES))
+    check_choice(spec, "mode", tuple(MODES))
     if record.get("question_type") == "number":
         truth_number(record, spec)
     elif not has_content(str(record["answer"])):
@@ -48,5 +48,5 @@ KIND = Kind(
     {"mode": "vanilla"},
     score,
     _check,
-    own_format=lambda spec: _MODES.get(spec.get("mode", "vanilla"), "none"),
+    own_format=lambda spec: MODES.get(spec.get("mode", "vanilla"), "none"),
 )
