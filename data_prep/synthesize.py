@@ -32,11 +32,13 @@ from data_prep.synthesis.language import Cache, Endpoint, Variation
 from data_prep.synthesis.options import MARGINS, PROFILES, Options, with_margins
 from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.refusals import refusal_lines
+from data_prep.synthesis.two_pictures import two_pictures
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError
 from data_prep.synthesis.vsi.rooms import FromRooms
 from data_prep.synthesis.vsi.scans import QUOTAS
 from data_prep.synthesis.work import Item, Work, with_judge
 from data_prep.writer import is_complete
+from spatial_jax.data.records import SceneRecord
 from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
 
@@ -77,6 +79,12 @@ def parser() -> argparse.ArgumentParser:
         "--demonstrations",
         action="store_true",
         help="with turns that draw the question's objects, for supervised drawing (ViLaSR)",
+    )
+    g.add_argument(
+        "--two_pictures",
+        action="store_true",
+        help="with --demonstrations: also questions over two pictures (a scene and the one before it, as two frames of"
+        " a video), where an object is in both",
     )
     g.add_argument("--limit", type=int, default=0, help="read only so many scenes; 0: all")
     g.add_argument(
@@ -180,6 +188,8 @@ class FromScenes(Work):
     def __init__(self, args: argparse.Namespace):
         super().__init__(args)
         self.families = choose_families(args.families)
+        if args.two_pictures and not args.demonstrations:
+            raise ValueError("--two_pictures asks questions whose answers are drawn: give --demonstrations too")
         self.scenes = SceneDataset(args.scenes)
         if len(self.scenes) == 0:
             raise DatasetError(f"{args.scenes}: the dataset holds no scene; annotate some pictures first")
@@ -191,6 +201,7 @@ class FromScenes(Work):
             self.families, _options(args), per_scene=args.per_scene, seed=args.seed, refused=self.refused
         )
         total, started = min(args.limit or len(self.scenes), len(self.scenes)), time.monotonic()
+        before: SceneRecord | None = None
         for number, scene in enumerate(self.scenes):
             if number == total:
                 break
@@ -199,11 +210,13 @@ class FromScenes(Work):
             self.seen["scenes with depth"] += bool(scene.depth_png)
             self.seen["scenes"] += 1
             why = "no question past its margins" if scene.objects else "no object in the scene"
-            yield (
-                scene.scene_id,
-                [add_demonstration(r, scene) for r in records] if args.demonstrations else records,
-                why,
-            )
+            if args.demonstrations:
+                records = [add_demonstration(r, scene) for r in records]
+                self.seen["demonstrations"] += sum('"turns"' in r.meta for r in records)
+            if args.two_pictures and before is not None and (both := two_pictures(before, scene, args.seed)):
+                records.append(both)
+            before = scene
+            yield scene.scene_id, records, why
             if (number + 1) % 1000 == 0:
                 rate = (number + 1) / (time.monotonic() - started)
                 left = (total - number - 1) / rate
@@ -211,7 +224,9 @@ class FromScenes(Work):
         self.reasons.update(generator.reasons + self.scenes.skipped)
 
     def lines(self) -> list[str]:
-        return refusal_lines(self.refused.report())
+        shown = self.seen["demonstrations"]
+        told = [f"demonstrations: {shown} questions have turns that draw"] if self.args.demonstrations else []
+        return [*told, *refusal_lines(self.refused.report())]
 
     def advice(self) -> str:
         if self.seen["scenes"] and not self.seen["objects"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 
@@ -9,7 +10,7 @@ from spatial_jax.blocks import assistant_turns, strip_end_marks
 from spatial_jax.drawing.album import Album
 from spatial_jax.drawing.grammar import parse
 from spatial_jax.drawing.tool import DrawingError, Operation, Size
-from spatial_jax.drawing.tools import PUBLISHED
+from spatial_jax.drawing.tools import PUBLISHED, TOOLS
 
 # Why a conversation ended; what is not here is a DrawingError's reason.
 ANSWER, LENGTH, LIMIT = "answer", "length", "limit"
@@ -50,6 +51,18 @@ def reflects(steps: Iterable[Sequence[Operation]], kinds: Sequence[str] = ("box"
         for key, points in now.items():
             seen.setdefault(key, set()).update(points)
     return False
+
+
+def figures(found: Sequence[Steps]) -> dict[str, float]:
+    """Means over conversations, by name: "turns", operations of each tool ("box", "path", "crop"); shares:
+    "reflective", "ended_REASON".
+    """
+    count = max(len(found), 1)
+    out = {"turns": sum(s.turns for s in found) / count}
+    out |= {name: sum(s.count(name) for s in found) / count for name in TOOLS}
+    out["reflective"] = sum(s.reflective for s in found) / count
+    reasons = collections.Counter(s.ended for s in found)
+    return out | {f"ended_{reason}": number / count for reason, number in sorted(reasons.items())}
 
 
 def follow(

@@ -332,7 +332,7 @@ class Grpo(Method):
         """Everything that is logged of a step; `sums` of its optimizer steps together, None when no group had a
         gradient.
         """
-        out = rollout.metrics(turns=self.run.rollout.turns > 1)
+        out = rollout.metrics(self.setup)
         if sums is not None:
             means = {
                 k: float(v)

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion
-from spatial_jax.drawing.environment import drawn_pictures, replies
+from spatial_jax.drawing.environment import drawn_pictures
+from spatial_jax.drawing.steps import Steps, figures, follow
 from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rl.advantages import constant_groups
 from spatial_jax.rollout.types import Trajectory
-from spatial_jax.training.answers import drawing_environment
+from spatial_jax.training.answers import drawing_environment, run_drawing
 from spatial_jax.training.setup import Setup
 
 
@@ -86,8 +87,25 @@ class Rollout:
             )
         return entries
 
-    def metrics(self, *, turns: bool) -> dict[str, float]:
-        """What is logged of the answers; `turns`: they may have several."""
+    def steps(self, setup: Setup) -> list[Steps]:
+        """What each answer drew, and why it ended."""
+        drawing = run_drawing(setup)
+        return [
+            follow(
+                text,
+                question.prompt.model_sizes,
+                most=drawing.pictures,
+                tools=drawing.tools,
+                fit=lambda size: setup.processor.model_size(*size),
+                near=drawing.near,
+                cut=answer.finish_reason != "stop",
+            )
+            for question, texts, group in zip(self.questions, self.texts, self.groups)
+            for text, answer in zip(texts, group)
+        ]
+
+    def metrics(self, setup: Setup) -> dict[str, float]:
+        """What is logged of the answers, with what they drew where they may have several turns."""
         lengths = np.array([[len(t) for t in group] for group in self.groups])
         stopped = np.array([[t.finish_reason == "stop" for t in group] for group in self.groups])
         families = np.array([q.record.family or q.record.question_type for q in self.questions])
@@ -103,11 +121,13 @@ class Rollout:
             "length/truncated": float(1 - stopped.mean()),
             "reward/excluded": float(np.isnan(self.rewards).mean()),
         }
-        if turns:
+        if setup.run.rollout.turns > 1:
             answers = [t for group in self.groups for t in group]
+            drawn = figures(self.steps(setup))
             out |= {
-                "turns/mean": float(np.mean([replies(t) for t in answers])),
+                "turns/mean": drawn.pop("turns"),
                 "turns/drawn": float(np.mean([drawn_pictures(t) for t in answers])),
+                **{f"turns/{name}": value for name, value in drawn.items()},
             }
         formats = [o.format for group in self.outcomes for o in group if o.format is not None]
         if formats:

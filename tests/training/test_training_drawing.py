@@ -62,6 +62,8 @@ def settings(arg, world, policy, **changes):
     )
     config.mesh.fsdp = 1
     config.log.update({"sinks": ("jsonl",), "gallery_every": 1})
+    if arg == "sft":
+        config.rollout.update({"turns": 7, "max_tokens": 896, "answer_buckets": (896,)})
     for key, value in changes.items():
         section, field = key.split("__")
         config[section][field] = value
@@ -81,12 +83,15 @@ def demonstrated(world):
 def test_questions_demonstrate_boxes_in_the_models_pixels(demonstrated):
     setup, samples = demonstrated
     whole = [demonstration(s, setup) for s in samples]
-    assert all(environment.replies(t) == 2 and environment.drawn_pictures(t) == 1 for t in whole)
+    assert all(3 <= environment.replies(t) == environment.drawn_pictures(t) + 1 <= 6 for t in whole)
     for sample, trajectory in zip(samples, whole):
-        said = environment.turn_text(trajectory.turns[0], setup.processor)
         width, height = sample.prompt.model_sizes[0]
-        boxes = [item["bbox_2d"] for item in json.loads(said.split("```json")[1].split("```")[0])]
-        assert boxes and all(0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height for x1, y1, x2, y2 in boxes)
+        for turn in trajectory.turns[:-1:2]:
+            said = environment.turn_text(turn, setup.processor)
+            for item in json.loads(said.split("```json")[1].split("```")[0]):
+                xs = [*item.get("bbox_2d", ())[0::2], *(item[k][0] for k in item if k.endswith("point_2d"))]
+                ys = [*item.get("bbox_2d", ())[1::2], *(item[k][1] for k in item if k.endswith("point_2d"))]
+                assert xs and all(0 <= x <= width for x in xs) and all(0 <= y <= height for y in ys)
         assert not np.array_equal(trajectory.turns[1].observation.pixel_values, sample.prompt.pixel_values)
 
 
@@ -100,13 +105,15 @@ def test_the_loss_is_that_of_the_whole_conversation(world, demonstrated):
     policy = load_pretrained(world / "policy")
     logp, _ = group_logprobs(nnx.merge(policy.graphdef, policy.params), batch.prompts, batch.answers)
     for i, (sample, answer) in enumerate(zip(samples, answers)):
-        first, shown, last = answer.turns
-        seen = sample.prompt.followed_by(first.tokens, shown.observation)
+        *earlier, last = answer.turns
+        seen, expected_at = sample.prompt, []
+        for said, shown in zip(earlier[::2], earlier[1::2]):
+            expected_at += range(len(seen), len(seen) + len(said.tokens))
+            seen = seen.followed_by(said.tokens, shown.observation)
         ids = np.concatenate([seen.input_ids, last.tokens])
         rows = policy.logits(ids[None], np.ones((1, len(ids)), np.int32), seen.pixel_values, seen.grid_thw)[0]
         rows = np.asarray(jax.nn.log_softmax(np.asarray(rows, np.float32)))
-        p, a = len(sample.prompt), len(first.tokens)
-        expected = [rows[t - 1, ids[t]] for t in (*range(p, p + a), *range(len(seen), len(ids)))]
+        expected = [rows[t - 1, ids[t]] for t in (*expected_at, *range(len(seen), len(ids)))]
         np.testing.assert_allclose(np.asarray(logp[i, 0])[batch.answers.loss_mask[i, 0]], expected, atol=2e-4)
 
 
@@ -139,6 +146,9 @@ def test_a_policy_is_taught_then_draws_and_learns(world, restless):
     assert [row["step"] for row in rows] == [1, 2]
     for row in rows:
         assert row["turns/mean"] > 1 and row["turns/drawn"] >= row["turns/mean"] - 1
+        assert (
+            sum(row[k] for k in row if k.startswith("turns/ended_")) == pytest.approx(1) and "turns/reflective" in row
+        )
         assert row["gap/max"] < 1e-3  # sampler and trainer agree on every turn
     answers = [answer for entry in read_gallery(world / "grpo") for answer in entry["answers"]]
     assert all(
