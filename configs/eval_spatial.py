@@ -6,8 +6,8 @@
         --dataset=runs/quickstart/questions --split=heldout --samples=8 --temperature=1.0 --workdir=runs/quickstart/grpo
 
 A policy that was trained here is asked as it was trained; other checkpoints see up to a million pixels and plain
-questions. Argument: full, vilasr (16 frames, 351,232 pixels, its sampling), tiny (the quickstart's policy on one
-device).
+questions. Argument: full, vilasr (16 frames, 351,232 pixels, ten turns, 45
+pictures, its sampling), tiny (the quickstart's policy on one device).
 """
 
 from ml_collections import ConfigDict
@@ -21,7 +21,8 @@ def get_config(arg: str = "full") -> ConfigDict:
     config = editable(EvalSettings())
     if arg == "vilasr":
         config.policy.update({"max_pixels": 351232, "video_max_pixels": 351232})
-        config.sampling.update({"frames": 16, "temperature": 0.75, "top_p": 0.9})
+        config.sampling.update({"frames": 16, "temperature": 0.75, "top_p": 0.9, "turns": 10, "max_pictures": 45})
+        config.engine.update({"answer_buckets": (512, 2048, 8192, 16_384), "prompt_buckets": (1024, 4096, 8192)})
     elif arg == "tiny":
         config.policy.dtype = "float32"
         config.sampling.max_new_tokens = 20

@@ -4,6 +4,8 @@
     python -m spatial_jax.chat --model DIR --image before.jpg --image after.jpg --question "What moved?"
     python -m spatial_jax.chat --model DIR --video walk.mp4          # a conversation; /help lists its commands
 
+    python -m spatial_jax.chat --model DIR --image a.jpg --prompt_mode=drawing --question "How many cups?"
+
 The answer is printed as it comes. Boxes in it are drawn into a copy of the picture they were asked of (the first one),
 beside the conversation's folder: PICTURE.boxes.png. Works on any checkpoint directory in Hugging Face layout, or a hub
 name where there is a network.
@@ -23,8 +25,11 @@ from absl import flags
 from PIL import Image, ImageDraw
 
 from spatial_jax.command_line import start
-from spatial_jax.data.asked import Asking, read_asking, settle
+from spatial_jax.data.asked import Asking, settle
 from spatial_jax.data.prompts import instruction
+from spatial_jax.drawing.environment import DrawingEnvironment
+from spatial_jax.evals.generation import MAX_PICTURES, MAX_TURNS
+from spatial_jax.evals.protocol import item_messages
 from spatial_jax.forms import FORMS, get_form
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
@@ -32,7 +37,9 @@ from spatial_jax.processing.user_text import as_text
 from spatial_jax.processing.video import DEFAULT_FPS, as_video
 from spatial_jax.rewards.parsing.boxes import find_boxes
 from spatial_jax.rollout.answerer import sampling_for
+from spatial_jax.rollout.drawn import stream_turns
 from spatial_jax.rollout.stream import Streamer
+from spatial_jax.rollout.types import SamplingParams
 
 # Flags of its own: other verbs define the same names, and a program may import several.
 _FLAGS = flags.FlagValues()
@@ -53,8 +60,9 @@ _SYSTEM = flags.DEFINE_string(
 _PROMPT_MODE = flags.DEFINE_enum(
     "prompt_mode",
     None,
-    [form.name for form in FORMS.values() if not form.several_turns],
-    "How to answer; default: as the policy was trained, else vanilla.",
+    [form.name for form in FORMS.values()],
+    "How to answer; default: as the policy was trained, else vanilla. drawing: over several turns, with what is drawn"
+    " saved beside the conversation.",
     flag_values=_FLAGS,
 )
 _TOKENS = flags.DEFINE_integer(
@@ -111,6 +119,8 @@ class Options:
     box_units: str = "auto"
     out: str | None = None
     fps: float | None = None
+    turns: int = 10
+    max_pictures: int = 45
 
 
 class Conversation:
@@ -137,13 +147,8 @@ class Conversation:
         that is too long.
         """
         options = self.options
-        sampling = sampling_for(
-            self.processor,
-            max_new_tokens=options.max_new_tokens,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            seed=options.seed,
-        )
+        if get_form(options.prompt_mode).several_turns:
+            return self._draw(question)
         hint = instruction(options.prompt_mode, "free")
         parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]
         turn: dict[str, Any] = {
@@ -164,17 +169,70 @@ class Conversation:
             prompt = self.prompt.followed_by(self.answer, shown)
         answer: list[int] = []
         printed = ""
-        for tokens in self.streamer.stream(self.policy.params, prompt, sampling):
+        for tokens in self.streamer.stream(self.policy.params, prompt, self._sampling()):
             answer += tokens
-            text = printable(self.processor.decode(answer))
-            whole = text.rstrip("\ufffd")  # the rest of a character may still come
-            print(whole[len(printed) :], end="", flush=True)
-            printed = whole
+            printed = self._print(answer, printed)
         print()
         if self.images and self.first is None:
             self.first = (self.images[0], shown.model_sizes[0])
         self.prompt, self.answer, self.images, self.videos = prompt, answer, [], []
         return self.processor.decode(answer)
+
+    def _sampling(self) -> SamplingParams:
+        options = self.options
+        return sampling_for(
+            self.processor,
+            max_new_tokens=options.max_new_tokens,
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+        )
+
+    def _print(self, tokens: Sequence[int], printed: str) -> str:
+        """Prints what is new of an answer; -> what is printed of it now."""
+        text = printable(self.processor.decode(tokens))
+        whole = text.rstrip("\ufffd")  # the rest of a character may still come
+        print(whole[len(printed) :], end="", flush=True)
+        return whole
+
+    def _draw(self, question: str) -> str:
+        """An answer over several turns, each picture saved as it is drawn; the pictures stay for the next question,
+        which begins anew. ValueError without a picture, or for one that cannot be read.
+        """
+        options, form = self.options, get_form(self.options.prompt_mode)
+        pictures = [load_image(image) for image in self.images]
+        pictures += [
+            load_image(frame) for clip in self._clips() for frame in as_video(clip, "video", options.fps).frames
+        ]
+        if not pictures:
+            raise ValueError(f"{form.name} draws on pictures: show one first (--image, /image PATH)")
+        sizes = [self.processor.model_size(*picture.size) for picture in pictures]
+        system = form.system if options.system is None else options.system
+        asked = f"{question}\n{instruction(form.name, 'free')}"
+        messages = item_messages(as_text(asked), len(pictures), 0, system, sizes)
+        prompt = self.processor.encode(messages, pictures)
+        environment = DrawingEnvironment(
+            self.processor, [prompt], [pictures], turns=options.turns, most=options.max_pictures, tools=form.tools
+        )
+        printed, number, tokens = "", len(pictures), list[int]()
+        for kind, value in stream_turns(self.streamer, self.policy.params, prompt, environment, self._sampling()):
+            if kind == "text":
+                tokens, printed = value, self._print(value, printed)
+                continue
+            printed = ""
+            for picture in value:
+                number += 1
+                out = Path(f"{self._stem()}.drawn{number}.png")
+                picture.save(out)
+                print(f"\n[picture {number} is in {out}]")
+        print()
+        return self.processor.decode(tokens)
+
+    def _stem(self) -> str:
+        """What drawn pictures are named after."""
+        if self.options.out:
+            return str(Path(self.options.out).with_suffix(""))
+        return Path((self.images or self.videos)[0]).stem
 
     def _clips(self) -> list[Any]:
         """The videos to show; a folder's rate is nowhere in its files, so it is told or said to be taken."""
@@ -264,18 +322,13 @@ def talk(conversation: Conversation) -> None:
 
 
 def asked_as(folder: Path) -> Asking:
-    """How the flags and the policy's training say to ask it, which is printed. A policy that was trained to draw thinks
-    and answers here: a conversation has no tools.
-    """
+    """How the flags and the policy's training say to ask it, which is printed."""
     told = {
         "system": _SYSTEM.value,
         "prompt_mode": _PROMPT_MODE.value,
         "max_new_tokens": _TOKENS.value,
         "max_pixels": _MAX_PIXELS.value,
     }
-    trained = read_asking(folder)
-    if trained is not None and get_form(trained.prompt_mode).several_turns and _PROMPT_MODE.value is None:
-        told["prompt_mode"] = "think_answer"
     asking, line = settle(folder, told)
     print(f"chat: {line}", file=sys.stderr)
     return asking
@@ -313,6 +366,8 @@ def main(argv: Sequence[str]) -> int:
         _BOXES.value,
         _OUT.value,
         _FPS.value,
+        asking.turns if asking.turns > 1 else MAX_TURNS,
+        asking.max_pictures or MAX_PICTURES,
     )
     conversation = Conversation(processor, policy, options)
     conversation.images, conversation.videos = list(_IMAGE.value), list(_VIDEO.value)

@@ -67,6 +67,7 @@ def main(argv: Sequence[str]) -> None:
 
 def evaluate_model() -> None:
     """The policy on every named benchmark, then on the datasets."""
+    from spatial_jax.evals.drawing import drawing_text
     from spatial_jax.evals.generation import Sampler
     from spatial_jax.evals.runner import progress_printer, run_benchmark
 
@@ -94,6 +95,8 @@ def evaluate_model() -> None:
         show(results[-1], out, items=items)
     if suite:
         show_suite(suite, results, absent)
+    if len(results) > 1 and (drawn := drawing_text(results)):
+        say(drawn)
     if listed(opts.DATASET):
         evaluate_datasets(sampler, settings, grader)
 
@@ -190,10 +193,13 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
 
 def show(result: Any, out: Path, **shown: Any) -> None:
     """Console table, and the page beside the result."""
+    from spatial_jax.evals.drawing import drawing_text
     from spatial_jax.evals.page import write_page
     from spatial_jax.evals.results import result_table
 
     say(result_table(result))
+    if drawn := drawing_text([result]):
+        say(drawn)
     print("result:", out)
     if opts.PAGE.value:
         print("page:", write_page(result, out.with_suffix(".html"), **shown), flush=True)
@@ -303,6 +309,7 @@ def compare_results(paths: Sequence[str]) -> None:
 
 def print_table(name: str, paths: Sequence[str]) -> None:
     """A paper's table from results on disk."""
+    from spatial_jax.evals.drawing import drawing_text
     from spatial_jax.evals.results import read_results, write_result
     from spatial_jax.evals.suites import SUITES, suite_text
     from spatial_jax.evals.tables import build_table, table_text
@@ -313,6 +320,11 @@ def print_table(name: str, paths: Sequence[str]) -> None:
     results = read_results(found)
     if name in SUITES:
         say(suite_text(name, results))
+        return
+    if name == "drawing":
+        if not (text := drawing_text(results)):
+            raise ValueError("--table=drawing: none of these results is of a policy that draws")
+        say(text)
         return
     table = build_table(name, results)
     say(table_text(table))

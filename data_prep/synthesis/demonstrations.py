@@ -116,6 +116,9 @@ def demonstration_turns(record: QuestionRecord, looks: Sequence[Look]) -> list[s
         rest = list(looks[half:])
     else:
         pen.boxes(f"I box the {looks[0].label}, which the question asks about.", looks[:1])
+    if len(rest) > 2:
+        pen.boxes(f"That fits. Next I box {_named(rest[:2])}.", rest[:2])
+        rest = rest[2:]
     if rest:
         pen.boxes(f"That fits. Now I box {_named(rest)} as well.", rest)
     if record.family == "count":

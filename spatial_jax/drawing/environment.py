@@ -89,6 +89,13 @@ class DrawingEnvironment:
         album, _ = played(said[:-1], sizes, self.most, self.tools, self._fit, self.near)
         return self._drawn(index, album, range(len(sizes), len(album.entries)))
 
+    def latest(self, trajectory: Trajectory) -> list[Image.Image]:
+        """The pictures that the trajectory's last turn draws. DrawingError as `Album.draw`."""
+        index = trajectory.prompt_index
+        sizes = self.prompts[index].model_sizes
+        album, new = played(self._said(trajectory), sizes, self.most, self.tools, self._fit, self.near)
+        return self._drawn(index, album, new)
+
     def closed(self, trajectory: Trajectory) -> bool:
         """Whether the last turn ended as a turn, not as a text."""
         return int(trajectory.tokens[-1]) == self._end

@@ -55,7 +55,7 @@ TABLE = flags.DEFINE_string(
     "table",
     None,
     "Print li2025, li2025_ablation, vsgrpo, spatial_ssrl, vilasr, easi8 or general from the result files or folders"
-    " named after it (or WORKDIR/eval), the published rows beside.",
+    " named after it (or WORKDIR/eval), the published rows beside; drawing: what policies drew, by benchmark.",
 )
 JUDGE = {
     name: flags.DEFINE_string(f"judge_{name}", None, text)

@@ -23,6 +23,7 @@ from spatial_jax.data import (
 )
 from spatial_jax.data.asked import Asking, limits_of
 from spatial_jax.data.records import CODE_REWARDS
+from spatial_jax.evals.drawing import figures_of
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.evals.generation import Request, Sampler
 from spatial_jax.evals.heldout import evaluate_heldout
@@ -272,6 +273,7 @@ def _extra(
         "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
         "truncated": sum(cut) / len(cut) if cut else None,
         "cut_off": sum(cut),
+        "drawing": figures_of(sampler, rows),
     }
 
 

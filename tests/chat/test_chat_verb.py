@@ -5,6 +5,7 @@ stays harmless.
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,6 +79,36 @@ def test_stream_and_second_turn(folder, capsys):
     assert not chat.answer(conversation, "And this?")
     assert "missing.png" in capsys.readouterr().err
     assert chat.answer(conversation, "And without it?")  # one bad picture does not end the conversation
+
+
+def test_a_conversation_that_draws(folder, tmp_path, monkeypatch, capsys):
+    """Each picture is saved as it is drawn; the next question is asked of the same pictures anew."""
+    processor, prompts = Processor.from_pretrained(folder), []
+    call = (
+        '<think>t</think> Action: Object Mapper\n```json\n[{"index": 1, "bbox_2d": [5, 5, 40, 40], "label": "c"}]\n```'
+    )
+    final = "<think>t</think> Action: Answer\n<answer>3</answer>"
+    replies = [call, call.replace('"index": 1', '"index": 2').replace("40, 40", "50, 50"), final, final]
+
+    class Scripted:
+        def stream(self, params, prompt, sampling):
+            prompts.append(prompt)
+            yield processor.tokenizer.encode(replies.pop(0))
+            yield [processor.tokenizer.token_id("<|im_end|>")]
+
+    monkeypatch.setattr(chat, "Streamer", lambda *args, **options: Scripted())
+    monkeypatch.chdir(tmp_path)
+    policy = SimpleNamespace(graphdef=None, config=None, params=None)
+    conversation = chat.Conversation(processor, policy, chat.Options(prompt_mode="drawing"))
+    assert not chat.answer(conversation, "How many?") and "draws on pictures" in capsys.readouterr().err
+    conversation.images = [str(folder / "a.png")]
+    assert chat.answer(conversation, "How many?")
+    told = capsys.readouterr().out
+    assert "[picture 2 is in a.drawn2.png]" in told and "[picture 3 is in a.drawn3.png]" in told and "<answer>3" in told
+    drawn = np.asarray(Image.open(tmp_path / "a.drawn3.png"))
+    assert (drawn[20, 5:9] == (255, 0, 0)).all() and (drawn[20, 47:51] == (255, 0, 0)).all()
+    assert [len(p.model_sizes) for p in prompts] == [1, 2, 3]
+    assert chat.answer(conversation, "And now?") and len(prompts[-1].model_sizes) == 1
 
 
 def test_several_pictures_a_video_and_commands_in_one_conversation(folder, capsys, monkeypatch):

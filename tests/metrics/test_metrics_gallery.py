@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from spatial_jax.metrics import read_gallery, read_pass_rate_history, write_gallery, write_pass_rates
+from spatial_jax.metrics.report.trajectory import trajectory
 
 
 def png(size=(40, 30), color=(200, 10, 10)):
@@ -77,3 +78,20 @@ def test_pass_rates_round_trip(tmp_path):
     (tmp_path / "pass_rates" / "step_000020.jsonl").write_text('rubbish\n{"id": "q", "rate": 1}\n')
     rates = read_pass_rate_history(tmp_path)
     assert rates[10][0]["rate"] == 0.25 and rates[20] == [{"id": "q", "rate": 1.0, "family": ""}]
+
+
+def test_a_trajectory_is_shown_turn_by_turn(tmp_path):
+    """Before and after of each turn, and what a correction moved."""
+    paths = []
+    for number in range(3):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.new("RGB", (40, 30), (80 * number, 0, 0)).save(paths[-1])
+    call = "<think>I <b>look</b></think> Action: x\n```json\n"
+    call += '[{{"index": {0}, "bbox_2d": [1, 2, {1}, 9], "label": "cup"}}]\n```'
+    shown = "<|im_end|>\n<|im_start|>user\n\nThe index of the given image is {0} (width: 40, height: 30).\n<|im_end|>\n"
+    text = call.format(1, 20) + shown.format(2) + "<|im_start|>assistant\n" + call.format(2, 30) + shown.format(3)
+    text += "<|im_start|>assistant\n<think>so</think> Action: Answer\n<answer>3</answer>"
+    html = str(trajectory(text, paths[:1], paths[1:]))
+    assert html.count('alt="before"') == html.count('alt="drawn by the policy"') == 2 and "turn 3" in html
+    assert html.count("corrected") == 1 and "cup: [1, 2, 20, 9] → [1, 2, 30, 9]" in html and "<b>look" not in html
+    assert str(trajectory("", [], [])) and str(trajectory("<|im_start|>user" * 9, paths, []))

@@ -12,12 +12,12 @@ from typing import Any
 from spatial_jax.data.records import SceneRecord, as_stored
 from spatial_jax.metrics.report.results import number
 from spatial_jax.metrics.report.runs import title_of
+from spatial_jax.metrics.report.trajectory import trajectory
 from spatial_jax.pages import (
     Box,
     Child,
     Html,
     chip,
-    data_uri,
     depth_picture,
     picture,
     read_depth,
@@ -167,16 +167,15 @@ def _answers(pane: Mapping[str, Any], record: Mapping[str, Any], index: int) -> 
         text = str(answer.get("text", ""))
         shown = text if len(text) <= 4000 else text[:4000] + f" … ({len(text)} characters)"
         words = shown if shown.strip() else tag("span", "(empty)", class_="quiet")
-        drawn = [
-            tag("img", src=data_uri(path, 224), alt="drawn by the policy", loading="lazy", class_="drawn")
-            for path in answer.get("drawn") or ()
-        ]
+        content: Child = tag("div", words, " ", cut, class_="text")
+        if answer.get("drawn"):
+            content = tag("div", trajectory(text, pane.get("images", ()), answer["drawn"]), cut)
         key = f"{index}.{place}" if _box_of(text, record) else None
         rows.append(
             tag(
                 "div",
                 sign,
-                tag("div", tag("div", words, " ", cut, class_="text"), drawn),
+                tag("div", content),
                 bar,
                 change,
                 class_="answer-row",
