@@ -57,7 +57,7 @@ _ANSWER = flags.DEFINE_integer(
 )
 _PROGRAMS = define_list(
     "programs",
-    "only these of update, apply, logprobs, reshard, prefill, decode; an earlier plan of the same run in "
+    "only these of encode, update, apply, logprobs, reshard, prefill, decode; an earlier plan of the same run in "
     "--out keeps its others; default: all",
 )
 _PRICE = flags.DEFINE_float("price", None, "price of a chip for an hour")

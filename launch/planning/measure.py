@@ -11,7 +11,7 @@ import jax
 from launch.planning import counting, gpus, hlo
 from launch.planning.chips import GIB, Topology
 from launch.planning.kernels import launches
-from spatial_jax.metrics.flops import GroupTokens, forward_flops, model_shape, training_flops
+from spatial_jax.metrics.flops import GroupTokens, forward_flops, model_shape, training_flops, vision_flops
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.training.abstract import Program, Work, picture_grid, typical_prompt
 from spatial_jax.training.setup import Setup
@@ -178,8 +178,13 @@ def model_flops(program: Program, setup: Setup, work: Work) -> float:
     n = work.pictures
     group = GroupTokens(len(prompt), answers, n * h * w, n * (h * w) ** 2, n * h * w * window)
     shape = model_shape(config_to_hf(setup.policy.config))
+    frozen = setup.tower_is_frozen  # its features are an argument of all programs but its own
+    if program.name == "encode":
+        return program.rows * vision_flops(shape, group.patches, group.full_squares, group.window_squares)
+    if frozen:
+        group = GroupTokens(group.prompt, group.answers)
     if program.name == "update":
-        return training_flops(shape, [group] * program.rows, freeze_vision="vision" in setup.run.model.freeze)
+        return training_flops(shape, [group] * program.rows, freeze_vision=frozen)
     if program.name in ("logprobs", "prefill"):
         return forward_flops(shape, [group] * program.rows)
     return 0.0

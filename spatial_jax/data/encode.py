@@ -152,5 +152,5 @@ def _clip(record: QuestionRecord, frames: Sequence[Any]) -> Video:
     """The record's video of these frames, which are all shown: their indices are stated, so the processor chooses none
     of them by its own rate.
     """
-    facts = video_facts(record)
-    return Video(frames, **({} if "indices" in facts else {"indices": tuple(range(len(frames)))}), **facts)
+    facts: dict[str, Any] = {"indices": tuple(range(len(frames)))} | video_facts(record)
+    return Video(frames, **facts)

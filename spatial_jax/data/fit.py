@@ -34,8 +34,8 @@ def advice(encoder: QuestionEncoder, records: Sequence[QuestionRecord], tokens: 
     found = []
     clips = [r for r in records if shows_video(r, encoder.style.mode)]
     for name, there in (("video_max_pixels", bool(clips)), ("max_pixels", len(clips) < len(records))):
-        if there and (most := _most_pixels(encoder, name, fits)):
-            found.append(most)
+        if there and (words := _most_pixels(encoder, name, fits)):
+            found.append(words)
     frames = [r for r in records if is_video(r)]
     step = encoder.processor.video_settings.image.temporal_patch_size
     if frames and len(frames) == len(records):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 from spatial_jax.data.prompts import PromptStyle, is_video, video_facts
 from spatial_jax.data.records import QuestionRecord
@@ -29,5 +30,7 @@ def choose_record_frames(record: QuestionRecord, style: PromptStyle, settings: V
     meta["video"] = {**meta["video"], "indices": [int(i) for i in chosen.frame_indices], "total": chosen.total}
     if chosen.times is not None:
         meta["video"]["times"] = [float(t) for t in chosen.times]
-    columns = {name: tuple(getattr(record, name)[i] for i in kept) for name in ("images", "widths", "heights")}
+    columns: dict[str, Any] = {
+        name: tuple(getattr(record, name)[i] for i in kept) for name in ("images", "widths", "heights")
+    }
     return dataclasses.replace(record, meta=json.dumps(meta), **columns)

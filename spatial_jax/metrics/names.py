@@ -353,6 +353,20 @@ NAMES: tuple[MetricName, ...] = (
         aliases=("throughput/tokens_per_second", "throughput/tokens"),
     ),
     MetricName(
+        "vision/encoded",
+        "Patches encoded",
+        "patches",
+        "Patches that a frozen vision tower saw in the step: each picture once for all passes.",
+        group="speed",
+    ),
+    MetricName(
+        "vision/reused",
+        "Patches reused",
+        "reused",
+        "Patches of pictures whose features were there already, of the step or of the run.",
+        group="speed",
+    ),
+    MetricName(
         "mfu",
         "Model FLOP utilisation",
         "mfu",

@@ -73,7 +73,7 @@ class PromptBatch:
     tokens [b, p] int32; valid [b, p] bool; positions [3, b, p] int32 (M-RoPE, 0 at padding);
     feature_index [b, p] int32: row of the vision features at a vision token, -1 elsewhere; with a pack of S parts,
     prompt r finds its own in part r // (b / S); next_position [b] int32: M-RoPE id of the first answer token; vision:
-    all pictures of the batch, or None.
+    all pictures of the batch, or what the tower made of them before, or None.
     """
 
     tokens: jax.Array
@@ -81,7 +81,7 @@ class PromptBatch:
     positions: jax.Array
     feature_index: jax.Array
     next_position: jax.Array
-    vision: VisionArrays | None = None
+    vision: VisionArrays | VisionFeatures | None = None
 
 
 @struct.dataclass
@@ -98,4 +98,4 @@ class AnswerBatch:
     positions: jax.Array
     feature_index: jax.Array
     loss_mask: jax.Array
-    vision: VisionArrays | None = None
+    vision: VisionArrays | VisionFeatures | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionFeatures
+from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays, VisionFeatures
 from spatial_jax.models.qwen_vl import QwenVL
 from spatial_jax.ops.logprob import token_logprobs
 from spatial_jax.ops.shared_prefix import causal_attention, group_attention
@@ -32,11 +32,16 @@ def encode_pictures(
     return VisionFeatures(jnp.concatenate([p.features for p in parts]), deepstack)
 
 
+def vision_rows(vision: VisionArrays | VisionFeatures, merge_unit: int) -> int:
+    """Rows of features that a pack has."""
+    return len(vision.features) if isinstance(vision, VisionFeatures) else vision.patches.shape[0] // merge_unit
+
+
 def feature_rows(model: QwenVL, prompts: PromptBatch, answers: AnswerBatch) -> tuple[Array, Array]:
     """Feature indices of prompts [b, p] and answers [b, g, t] into `encode_pictures`' concatenation."""
     if prompts.vision is None or answers.vision is None:
         return prompts.feature_index, answers.feature_index
-    offset = prompts.vision.patches.shape[0] // model.config.vision.merge_unit
+    offset = vision_rows(prompts.vision, model.config.vision.merge_unit)
     return prompts.feature_index, jnp.where(answers.feature_index >= 0, answers.feature_index + offset, -1)
 
 

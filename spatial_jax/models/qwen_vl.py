@@ -51,8 +51,12 @@ class QwenVL(nnx.Module):
     def compute(self) -> Compute:
         return Compute(jnp.dtype(self.dtype), self.lora_scale)
 
-    def encode_vision(self, vision: VisionArrays, remat: str = "none") -> VisionFeatures:
-        """Features of all packed pictures, one row a token, in the order of the pictures."""
+    def encode_vision(self, vision: VisionArrays | VisionFeatures, remat: str = "none") -> VisionFeatures:
+        """Features of all packed pictures, one row a token, in the order of the pictures; what was encoded before is
+        taken as it is.
+        """
+        if isinstance(vision, VisionFeatures):
+            return vision
         return tower.run_tower(_pure(self.vision), vision, self.config.vision, self.compute, remat)
 
     def embed(

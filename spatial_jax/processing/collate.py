@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays
+from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays, VisionFeatures
 from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.models.vision_plan import plan_vision
 from spatial_jax.processing.buckets import choose_bucket
@@ -181,8 +181,10 @@ def _feature_rows(type_ids: np.ndarray, used: int) -> tuple[np.ndarray, int]:
 
 def _pack(
     prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_bucket: int | None, parts: int = 1
-) -> VisionArrays | None:
-    """All pictures of the prompts as one pack, None without pictures."""
+) -> VisionArrays | VisionFeatures | None:
+    """All pictures of the prompts as one pack (of their features, where they have them), None without pictures."""
+    if any(prompt.features is not None for prompt in prompts):
+        return _pack_features(prompts, vision_config.merge_unit, patch_bucket, parts)
     pixels = [prompt.pixel_values for prompt in prompts if prompt.pixel_values is not None]
     if not pixels:
         return None
@@ -197,3 +199,27 @@ def _pack(
         bucket=patch_bucket,
         pictures=np.sum(np.reshape(count, (parts, -1)), axis=1).tolist(),
     )
+
+
+def _pack_features(prompts: Sequence[EncodedPrompt], unit: int, patch_bucket: int | None, parts: int) -> VisionFeatures:
+    """The prompts' features in the rows that their pictures' tokens would have. ValueError where one has pixels."""
+    if any(prompt.pixel_values is not None for prompt in prompts):
+        raise ValueError("some pictures of a batch are features and some are pixels; encode all of them, or none")
+    given = [None if prompt.features is None else prompt.features for prompt in prompts]
+    count = [0 if features is None else len(features.features) for features in given]
+    one = next(features for features in given if features is not None)
+    total = patch_bucket // unit if patch_bucket else sum(count)
+    rows: Any = np.zeros((total, one.features.shape[1]), one.features.dtype)
+    deepstack: Any = None
+    if one.deepstack is not None:
+        deepstack = np.zeros((len(one.deepstack), total, one.deepstack.shape[2]), one.deepstack.dtype)
+    used = 0
+    for place, (features, size) in enumerate(zip(given, count)):
+        if parts > 1 and place % (len(prompts) // parts) == 0:
+            used = place // (len(prompts) // parts) * (total // parts)
+        if features is not None:
+            rows[used : used + size] = features.features
+            if deepstack is not None:
+                deepstack[:, used : used + size] = features.deepstack
+        used += size
+    return VisionFeatures(rows, deepstack, parts)

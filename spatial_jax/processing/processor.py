@@ -66,6 +66,7 @@ class Processor:
         self.tokenizer, self.config = tokenizer, config
         self.image_settings, self.video_settings = image, video
         self.eos_ids, self.pad_id = eos_ids, pad_id
+        self.keyed = False  # whether prompts carry the keys of their pictures
         vision = [tokenizer.token_id(t) for t in (VISION_START, VISION_END, "<|vision_pad|>", IMAGE_PAD, VIDEO_PAD)]
         unused = range(len(tokenizer), config.text.vocab_size)
         self.banned_ids: tuple[int, ...] = tuple(sorted({i for i in vision if i is not None} | set(unused)))
@@ -315,7 +316,14 @@ class Processor:
             patches = normalise(patches, self.image_settings) if normalised else patches
         grids = np.asarray([v.grid for v in visions], np.int32).reshape(-1, 3)
         return EncodedPrompt(
-            ids, positions + np.int32(start), following + start, types, patches, grids, [v.size for v in visions]
+            ids,
+            positions + np.int32(start),
+            following + start,
+            types,
+            patches,
+            grids,
+            [v.size for v in visions],
+            tuple(v.key for v in visions) if self.keyed else (),
         )
 
     def _arrays(

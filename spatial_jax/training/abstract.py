@@ -18,13 +18,16 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from spatial_jax.models.batch import VisionFeatures
 from spatial_jax.models.configs import ModelConfig
 from spatial_jax.models.policy import Policy
 from spatial_jax.models.qwen_vl import abstract_model
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.sizes import VisionConfig
+from spatial_jax.models.vision_plan import plan_vision
 from spatial_jax.parallel.rules import partition_spec, shapes_with_shardings
 from spatial_jax.processing.buckets import choose_bucket
+from spatial_jax.processing.collate import SHARE
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import Shape, static_part
 from spatial_jax.rollout.earlier import collate_earlier, earlier_length
@@ -35,7 +38,7 @@ from spatial_jax.training.answers import make_engine, sampling_params
 from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.method import Example, Typical
 from spatial_jax.training.settings import RunConfig
-from spatial_jax.training.setup import Setup, Weights, make_setup
+from spatial_jax.training.setup import Setup, Weights, make_features, make_setup
 from spatial_jax.training.update import Updater, batch_shardings, group_axis
 
 # Words of a question and its chat template beside its picture.
@@ -145,15 +148,24 @@ def typical_prompt(setup: Setup, work: Work) -> EncodedPrompt:
     kinds = np.zeros(length, np.uint8)
     kinds[LEAST_TEXT // 2 : LEAST_TEXT // 2 + pictured] = 1
     positions = np.broadcast_to(np.arange(length, dtype=np.int32), (3, length))
+    features = _blank_features(setup, pictured) if setup.tower_is_frozen else None
     return EncodedPrompt(
         np.zeros(length, np.int32),
         positions,
         length,
         kinds,
-        np.zeros((work.pictures * h * w, 1), np.float32),
+        np.zeros((work.pictures * h * w, 1), np.float32) if features is None else None,
         np.array([[1, h, w]] * work.pictures),
         [(w, h)] * work.pictures,
+        features=features,
     )
+
+
+def _blank_features(setup: Setup, tokens: int) -> VisionFeatures:
+    """Features of so many tokens, of one number each; `abstract_batch` widens them."""
+    kind, taps = jnp.dtype(setup.run.model.dtype), len(setup.policy.config.vision.deepstack_blocks)
+    host: Any = VisionFeatures  # NumPy arrays stand where device arrays will
+    return host(np.zeros((tokens, 1), kind), np.zeros((taps, tokens, 1), kind) if taps else None)
 
 
 def typical_conversation(setup: Setup, work: Work) -> Trajectory:
@@ -186,12 +198,15 @@ def typical_conversation(setup: Setup, work: Work) -> Trajectory:
 
 
 def abstract_batch(batch: Any, config: VisionConfig, mesh: Mesh | None) -> Any:
-    """Shapes of a host batch with the shardings that `place` would give it, patches at their true width."""
+    """Shapes of a host batch with the shardings that `place` would give it, patches and features at their true
+    width.
+    """
 
     def shape(path, leaf):
         leaf = np.asarray(leaf)
-        patches = getattr(path[-1], "name", "") == "patches"
-        return jax.ShapeDtypeStruct((leaf.shape[0], config.patch_dim) if patches else leaf.shape, leaf.dtype)
+        width = {"patches": config.patch_dim, "features": config.out_hidden_size, "deepstack": config.out_hidden_size}
+        last = width.get(getattr(path[-1], "name", ""))
+        return jax.ShapeDtypeStruct((*leaf.shape[:-1], last) if last else leaf.shape, leaf.dtype)
 
     shapes = jax.tree_util.tree_map_with_path(shape, batch)
     return shapes if mesh is None else shapes_with_shardings(shapes, batch_shardings(shapes, mesh, group_axis))
@@ -217,7 +232,8 @@ def training_programs(setup: Setup, work: Work) -> list[Program]:
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     given = (state.params, setup.frozen, grads, batch, scalar, dict.fromkeys(made.coefficients, scalar))
     micros, updates = train.prompts / train.micro_prompts * made.collations, train.prompts / train.update_prompts
-    programs = [
+    programs = encode_programs(setup, work)
+    programs += [
         Program("update", accumulate, given, micros * len(made.parts), *_rows(batch), mesh),
         Program("apply", apply, (state, grads), updates, mesh=mesh),
     ]
@@ -226,6 +242,32 @@ def training_programs(setup: Setup, work: Work) -> list[Program]:
         scored = (setup.params(state.params), whole.prompts, whole.answers)
         programs.append(Program("logprobs", method.scorer.jitted, scored, micros * made.passes, *_rows(whole), mesh))
     return programs
+
+
+def encode_programs(setup: Setup, work: Work) -> list[Program]:
+    """The pass of a frozen tower over the pictures of as many prompts as have room in the largest patch bucket; none of
+    a tower that trains.
+    """
+    if not setup.tower_is_frozen:
+        return []
+    store, vision = make_features(setup), setup.policy.config.vision
+    h, w = picture_grid(vision, work.pixels)
+    patches = work.pictures * h * w
+    prompts = min(max(setup.buckets.patch) // store.parts // patches * store.parts, setup.run.train.prompts)
+    parts = store.parts if prompts >= store.parts else 1
+    prompts = max(prompts // parts * parts, 1)
+    shares = [bucket // parts // SHARE * SHARE for bucket in store.buckets]
+    share = min((s for s in shares if s >= prompts // parts * patches), default=prompts // parts * patches)
+    arrays = plan_vision(
+        np.zeros((prompts * patches, 1), np.float32),
+        np.array([[1, h, w]] * (prompts * work.pictures)),
+        setup.buckets.vision,
+        bucket=share * parts,
+        pictures=[prompts // parts * work.pictures] * parts,
+    )
+    params, calls = setup.params(setup.start.params), setup.run.train.prompts / prompts
+    given = (params, abstract_batch(arrays, vision, None))
+    return [Program("encode", store.encode, given, calls, prompts, mesh=setup.mesh)]
 
 
 def _rows(batch: GroupBatch) -> tuple[int, tuple[int, int, int]]:

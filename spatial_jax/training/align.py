@@ -120,6 +120,7 @@ class Align(Supervised):
 
     asks = False  # it has pictures, not questions
     planned = False
+    encodes = False  # it trains the merger
 
     def __init__(self, setup: Setup):
         self.setup, self.run = setup, setup.run

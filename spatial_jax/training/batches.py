@@ -14,7 +14,7 @@ from spatial_jax.models.batch import AnswerBatch, PromptBatch
 from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing.prompt import EncodedPrompt, prefix, shared_length
 from spatial_jax.rl.objectives import PolicyBatch
 from spatial_jax.rollout.batch import trajectory_batch
 from spatial_jax.rollout.turns import join_trajectories
@@ -97,31 +97,6 @@ def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Trajectory |
         pad_id=buckets.pad_id,
     )
     return GroupBatch(buckets.prompts(shared), batch.answers)
-
-
-def shared_length(prompts: Sequence[EncodedPrompt]) -> int:
-    """Tokens that all prompts begin with; at least one token of each prompt is left over. 0 when their pictures
-    differ.
-    """
-    first = prompts[0]
-    shortest = min(map(len, prompts)) - 1
-    same = np.ones(shortest, bool)
-    for other in prompts[1:]:
-        same &= first.input_ids[:shortest] == other.input_ids[:shortest]
-    length = shortest if same.all() else int(np.argmin(same))
-    last_picture = int(np.max(np.nonzero(first.type_ids)[0], initial=-1))
-    return length if length > last_picture else 0
-
-
-def prefix(prompt: EncodedPrompt, length: int) -> EncodedPrompt:
-    """The first `length` tokens of a prompt, which hold all its pictures."""
-    return dataclasses.replace(
-        prompt,
-        input_ids=prompt.input_ids[:length],
-        positions=prompt.positions[:, :length],
-        type_ids=prompt.type_ids[:length],
-        next_position=int(prompt.positions[0, length]),
-    )
 
 
 def target_batch(groups: Sequence[Sequence[Target]], buckets: Buckets, size: int) -> GroupBatch:

@@ -1,46 +1,82 @@
-"""Useful FLOPs and throughput of a step, for the log."""
+"""Useful FLOPs and throughput of a step, for the log: of what the update passed, not of what was asked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
+import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.metrics.flops import GroupTokens, mfu, model_shape, peak_flops, training_flops
+from spatial_jax.models.batch import VisionArrays
 from spatial_jax.models.hf_config import config_to_hf
-from spatial_jax.training.method import answers_per_question
+from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.setup import Setup
 
+FLOPS, TOKENS = "update_flops", "update_tokens"  # what a step tells of its update; not logged themselves
 
-def step_flops(setup: Setup, questions: Sequence[EncodedQuestion], metrics: Mapping[str, float]) -> dict[str, float]:
-    """tokens_per_second (prompts once a group, and answers) and, on a device whose peak is known, mfu of the update
-    phase.
+
+def update_work(setup: Setup, batches: Sequence[Any]) -> dict[str, float]:
+    """{FLOPS, TOKENS} of micro-batches that were passed forward and backward: each group's prompt once, its answers,
+    the pictures that the tower saw in it. Padding, and groups that only fill a batch up, count nothing.
     """
-    update = metrics.get("time/update", 0.0)
-    if update <= 0:
+    shape, groups = model_shape(config_to_hf(setup.policy.config)), []
+    for batch in batches:
+        if not isinstance(batch, GroupBatch):  # alignment: prompts alone
+            prompts = np.asarray(batch.prompts.valid).sum(axis=1)
+            groups += [GroupTokens(int(p), ()) for p in prompts] + _pictures(setup, batch, prompts > 0)
+            continue
+        mask = np.asarray(batch.answers.loss_mask if batch.policy is None else batch.policy.mask)
+        prompts = np.asarray(batch.prompts.valid).sum(axis=1)
+        answers = np.asarray(batch.answers.valid).sum(axis=2)
+        real = np.asarray(mask.any(axis=(1, 2)))
+        groups += [GroupTokens(int(p), tuple(int(a) for a in row)) for p, row in zip(prompts[real], answers[real])]
+        groups += _pictures(setup, batch, real)
+    frozen = setup.tower_is_frozen
+    tokens = sum(group.prompt + sum(group.answers) for group in groups)
+    return {FLOPS: training_flops(shape, groups, freeze_vision=frozen), TOKENS: float(tokens)}
+
+
+def _pictures(setup: Setup, batch: Any, real: np.ndarray) -> list[GroupTokens]:
+    """The tower's work in a micro-batch, as groups without text; none where features were given."""
+    vision, out = setup.policy.config.vision, []
+    shown = np.asarray(batch.prompts.feature_index >= 0).sum(axis=1)
+    share = float(shown[real].sum() / max(shown.sum(), 1))
+    later = batch.answers.vision if isinstance(batch, GroupBatch) else None
+    for pack, part in ((batch.prompts.vision, share), (later, 1.0)):
+        if isinstance(pack, VisionArrays):
+            frames = np.bincount(np.asarray(pack.segment_ids))[1:]
+            patches, squares = int(frames.sum() * part), int((frames.astype(np.int64) ** 2).sum() * part)
+            out.append(GroupTokens(0, (), patches, squares, patches * vision.window_tokens**2 * vision.merge_unit))
+    return out
+
+
+def add_work(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The work of several optimizer steps together."""
+    return {name: sum(part[name] for part in parts) for name in (FLOPS, TOKENS)} if parts else {}
+
+
+def feature_metrics(setup: Setup) -> dict[str, float]:
+    """Patches that a frozen tower saw since the last step, and those whose features were there; {} of one that
+    trains.
+    """
+    if setup.features is None:
         return {}
-    answers = metrics.get("answer_tokens", 0.0)
-    prompts = sum(len(q.prompt) for q in questions)
-    out = {"tokens_per_second": (prompts + answers) / update}
+    counts = setup.features.take_counts()
+    return {"vision/encoded": float(counts.encoded), "vision/reused": float(counts.reused)}
+
+
+def step_flops(metrics: dict[str, Any]) -> dict[str, float]:
+    """tokens_per_second (prompts once a group, and answers) and, on a device whose peak is known, mfu of the update
+    phase. What the step told of its work is taken out of `metrics`.
+    """
+    flops, tokens = metrics.pop(FLOPS, 0.0), metrics.pop(TOKENS, 0.0)
+    update = metrics.get("time/update", 0.0)
+    if update <= 0 or not tokens:
+        return {}
+    out = {"tokens_per_second": tokens / update}
     peak = peak_flops(jax.devices()[0].device_kind)
     if peak:
-        shape = model_shape(config_to_hf(setup.policy.config))
-        size = answers_per_question(setup.run)
-        mean = int(answers / max(len(questions) * size, 1))
-        groups = []
-        for question in questions:
-            frames = [int(h * w) for t, h, w in question.prompt.grid_thw for _ in range(int(t))]
-            window = setup.policy.config.vision.window_tokens**2 * setup.policy.config.vision.merge_unit
-            groups.append(
-                GroupTokens(
-                    len(question.prompt),
-                    (mean,) * size,
-                    sum(frames),
-                    sum(f * f for f in frames),
-                    sum(f * window for f in frames),
-                )
-            )
-        flops = training_flops(shape, groups, freeze_vision="vision" in setup.run.model.freeze)
         out["mfu"] = mfu(flops, update, peak, len(jax.devices()))
     return out

@@ -34,6 +34,7 @@ from spatial_jax.training.answers import (
     sampling_params,
 )
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
+from spatial_jax.training.flops import add_work, feature_metrics, update_work
 from spatial_jax.training.method import Example, Method, Stream, Taken, Typical
 from spatial_jax.training.preflight import check_rewards, lint_sources, truth_check
 from spatial_jax.training.questions import question_stream
@@ -205,6 +206,9 @@ class Grpo(Method):
         """A group of answers to each question; scoring has begun when it returns. `first`: how many prompts this step
         has sampled already, for the random keys.
         """
+        if self.setup.features is not None:
+            with timer("features"):
+                questions = self.setup.encoded(questions, params)
         scoring: list[Any] = [None] * len(questions)
 
         def start_scoring(index: int, group: Sequence[Trajectory]) -> None:
@@ -396,13 +400,18 @@ def grpo_step(method: Grpo, trainer: Trainer, updater: Updater, timer: PhaseTime
         pipeline: Any = trainer.pipeline
         pipeline.weights = method.curriculum.mixture_weights(names, base)
     rollout = Rollout.concatenate(rounds) if run.algorithm.refill_rounds <= 1 or not kept else Rollout.select(kept)
+    if run.rollout.turns > 1 and setup.features is not None:
+        with timer("features"):
+            rollout.encode_turns(setup.features, params)
     reference = None if trainer.reference.params is None else setup.params(trainer.reference.params)
     taken: list[dict[str, Any]] = []
     extra: dict[str, float] = {}
+    work: list[dict[str, float]] = []
     for batches, count in method.minibatches(rollout, params, reference, timer):
         if method.initial is not None and (trainer.step + 1) % run.log.initial_kl_every == 0 and not extra:
             with timer("initial_kl"):
                 extra = {"kl/initial": method.scorer.kl_of_rollout(batches, setup.params(method.initial))}
+        work.append(update_work(setup, batches))
         with timer("update"):
             trainer.state, sums = updater(
                 trainer.state, setup.frozen, batches, count, {"entropy": np.float32(method.entropy.active)}
@@ -410,6 +419,7 @@ def grpo_step(method: Grpo, trainer: Trainer, updater: Updater, timer: PhaseTime
             taken.append(jax.device_get(sums))
             keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [q.record_id for q in rollout.questions])
     metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None)
+    metrics |= add_work(work) | feature_metrics(setup)
     metrics |= counts.metrics() | (method.curriculum.metrics() if run.curriculum.enabled else {})
     if "entropy" in metrics:
         metrics["entropy/coef"] = method.entropy.update(metrics["entropy"])

@@ -133,7 +133,7 @@ def _steps(
         writer.write(0, validate(trainer, validation, timer) | timer.flush())
     while trainer.step < run.train.steps:
         with profile.step(trainer.step + 1):
-            questions, metrics, gallery = trainer.method.step(trainer, updater, timer)
+            _, metrics, gallery = trainer.method.step(trainer, updater, timer)
         trainer.step += 1
         guard.at_once = False  # from now on there is something to save
         folder.check()
@@ -152,7 +152,7 @@ def _steps(
             "programs": float(updater.programs),
             **timer.flush(),
         }
-        metrics |= step_flops(trainer.setup, questions, metrics)
+        metrics |= step_flops(metrics)
         if validated or trainer.step % run.log.console_every == 0 or trainer.step in (1, run.train.steps):
             writer.write(trainer.step, metrics)
             for alarm in watch.update({"step": trainer.step, **metrics}):

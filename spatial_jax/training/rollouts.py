@@ -13,6 +13,7 @@ from spatial_jax.drawing.environment import drawn_pictures
 from spatial_jax.drawing.steps import Steps, figures, follow
 from spatial_jax.rewards.scoring import Outcome
 from spatial_jax.rl.advantages import constant_groups
+from spatial_jax.rollout.features import FeatureStore
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import drawing_environment, run_drawing
 from spatial_jax.training.setup import Setup
@@ -58,6 +59,13 @@ class Rollout:
             if len(rollouts) == 1
             else cls.select([(r, i) for r in rollouts for i in range(len(r.questions))])
         )
+
+    def encode_turns(self, features: FeatureStore, params: Any) -> None:
+        """What a frozen tower makes of the pictures that were shown between turns goes in the place of their pixels."""
+        turns = [turn for group in self.groups for answer in group for turn in answer.turns]
+        shown = [(turn, turn.observation) for turn in turns if turn.observation is not None]
+        for (turn, _), observation in zip(shown, features(params, [observation for _, observation in shown])):
+            turn.observation = observation
 
     def gallery(self, count: int, setup: Setup) -> list[dict[str, Any]]:
         """The first `count` groups for the gallery, with what was drawn for them."""

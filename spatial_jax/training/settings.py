@@ -75,6 +75,10 @@ class DataSettings:
     check: bool = True  # measure every record before step 0; what does not fit is named and left out
     workers: Whole = 0  # worker processes of the input pipeline
     cache_mib: Whole = 2048  # encoded prompts kept in memory
+    # Of a tower that does not train (LoRA, or model.freeze of vision and merger) each picture's features are computed
+    # once a step for all passes; with room for them here, once a run
+    feature_cache_gib: NotNegative = 0.0
+    feature_cache: str = ""  # a folder that keeps them over runs, bounded by as much again; empty: memory alone
     seed: Seed = 0  # order of the questions
 
 
@@ -320,6 +324,8 @@ class RunConfig:
             raise ValueError(f"config.log.profile_steps = {traced}: give the first and the last step, e.g. (5, 7)")
         if self.data.weights and len(self.data.weights) != len(self.data.paths):
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
+        if self.data.feature_cache and not self.data.feature_cache_gib:
+            raise ValueError("config.data.feature_cache is a folder without room: set config.data.feature_cache_gib")
         if self.rollout.overlap and (not method.samples or self.algorithm.is_cap is None):
             raise ValueError(
                 "config.rollout.overlap trains on answers of the policy before the last update: it needs a method that"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,20 @@ from flax import nnx
 from jax.sharding import Mesh
 
 from spatial_jax.data.asked import Asking, differences, limits_of, read_asking, write_asking
+from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.metrics import is_primary
 from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
 from spatial_jax.models.policy import Policy, load_pretrained, replaced_checkpoint, save_pretrained
 from spatial_jax.models.sharding import param_axes
 from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.models.trainable import join_params, split_params, trainable_mask
+from spatial_jax.models.trees import leaf_paths
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.parallel.rules import batch_parts, param_shardings, shapes_with_shardings, shard_params
 from spatial_jax.processing.processor import Processor
 from spatial_jax.rl.pass_rates import pass_rate_asking
+from spatial_jax.rollout.feature_files import FeatureFiles, tower_digest
+from spatial_jax.rollout.features import FeatureStore
 from spatial_jax.training.batches import Buckets
 from spatial_jax.training.method import Method, method_of
 from spatial_jax.training.optimizer import make_optimizer
@@ -48,6 +53,7 @@ class Setup:
     processor: Processor
     buckets: Buckets
     start: TrainState
+    features: FeatureStore | None = None  # of a tower that does not train
 
     @property
     def method(self) -> type[Method]:
@@ -56,6 +62,20 @@ class Setup:
     @property
     def graphdef(self) -> nnx.GraphDef:
         return self.policy.graphdef
+
+    @property
+    def tower_is_frozen(self) -> bool:
+        """Whether neither the tower nor its mergers, nor an adapter on them, train."""
+        return all(path[0] != "vision" for path, _ in leaf_paths(self.start.params))
+
+    def encoded(self, questions: Sequence[EncodedQuestion], params: Any) -> list[EncodedQuestion]:
+        """The questions with what a frozen tower makes of their pictures; of one that trains, as they are. `params`:
+        the whole tree.
+        """
+        if self.features is None:
+            return list(questions)
+        prompts = self.features(params, [q.prompt for q in questions])
+        return [dataclasses.replace(q, prompt=p) for q, p in zip(questions, prompts)]
 
     def params(self, trainable: Params) -> Any:
         """The whole parameter tree with these trainable parameters."""
@@ -193,7 +213,35 @@ def make_setup(run: RunConfig, workdir: Path, weights: Weights | None = None) ->
         batch_parts(mesh),
     )
     start = init_state(trainable, optimizer)
-    return Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, weights.processor, buckets, start)
+    setup = Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, weights.processor, buckets, start)
+    if setup.tower_is_frozen and not is_abstract(policy.params):
+        setup.processor.keyed = True
+        setup.features = make_features(setup)
+    return setup
+
+
+def make_features(setup: Setup) -> FeatureStore:
+    """Where a run keeps what its frozen tower makes of pictures. ValueError for a folder shared by several
+    processes, which would not all find the same pictures there.
+    """
+    data, files = setup.run.data, None
+    room = int(data.feature_cache_gib * 2**30)
+    if data.feature_cache and jax.process_count() > 1:
+        raise ValueError(
+            "config.data.feature_cache is for runs of one process; leave it empty to keep features in memory"
+        )
+    if data.feature_cache and not is_abstract(setup.policy.params):
+        image = setup.processor.image_settings
+        tower = tower_digest(setup.policy.params, f"{setup.run.model.dtype} {image.mean} {image.std}")
+        files = FeatureFiles(data.feature_cache, tower, setup.policy.config.vision.out_hidden_size, room)
+    return FeatureStore(
+        setup.graphdef,
+        setup.policy.config.vision,
+        data.patch_buckets,
+        cache_bytes=room,
+        files=files,
+        mesh=setup.mesh,
+    )
 
 
 def with_adapters(policy: Policy, lora: LoraConfig, mesh: Mesh | None) -> tuple[Any, Any]:

@@ -12,7 +12,8 @@ import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.training.batches import Buckets, GroupBatch, Target, shared_length, target_batch, turns_batch
+from spatial_jax.processing.prompt import shared_length
+from spatial_jax.training.batches import Buckets, GroupBatch, Target, target_batch, turns_batch
 from spatial_jax.training.demonstrations import demonstration, demonstration_check
 from spatial_jax.training.method import Example, Stream, Typical
 from spatial_jax.training.questions import Check, question_stream

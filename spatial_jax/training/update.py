@@ -61,7 +61,7 @@ def group_axis(path: tuple) -> int | None:
     """
     names = [getattr(key, "name", getattr(key, "key", "")) for key in path]
     if "vision" in names:
-        return 1 if names[-1] in ("tap_index", "tap_weight") else 0
+        return 1 if names[-1] in ("tap_index", "tap_weight", "deepstack") else 0
     return 1 if names[-1] == "positions" else 0
 
 

@@ -63,11 +63,12 @@ class Validation:
             usable = [(p, s) for p, s in questions if isinstance(s, EncodedQuestion)]
             if not usable:
                 continue
+            shown = self._setup.encoded([s for _, s in usable], params)
             groups = sample_groups(
                 self._setup,
                 self.engine,
                 params,
-                [s for _, s in usable],
+                shown,
                 self.settings.samples,
                 self.sampling,
                 prompt_ids=[p for p, _ in usable],

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spatial_jax.processing.prompt import EncodedPrompt
-from spatial_jax.training.batches import Buckets, prefix, shared_length
+from spatial_jax.processing.prompt import EncodedPrompt, prefix, shared_length
+from spatial_jax.training.batches import Buckets
 from spatial_jax.training.sft import by_picture
 
 
