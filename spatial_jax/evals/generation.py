@@ -13,6 +13,7 @@ import jax
 from jax.sharding import Mesh
 
 from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
+from spatial_jax.evals.asking import Request, Set, Shape, Waiting, by_clip, cut_sets
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings
 from spatial_jax.forms import get_form
@@ -20,7 +21,7 @@ from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.models.policy import read_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import MESH_AXES, make_mesh
-from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
+from spatial_jax.processing import Processor, choose_bucket
 from spatial_jax.rollout import Engine, SamplingParams
 from spatial_jax.rollout.answerer import Answerer, Drawing, answer_text, sampling_for
 from spatial_jax.rollout.types import Trajectory
@@ -29,19 +30,6 @@ logger = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
 MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
-Waiting = tuple["Request", dict[str, Any], EncodedPrompt, Sequence[Any]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """One question: its id, its place in the whole list (which seeds its samples), and how to encode it. `encode`
-    returns the prompt, what to keep beside the responses (model_sizes, frames), and the pictures for a policy that
-    draws on them; it raises ValueError with one line for an item that cannot be asked.
-    """
-
-    id: str
-    place: int
-    encode: Callable[[], tuple[EncodedPrompt, dict[str, Any], Sequence[Any]]]
 
 
 def sampled_turns(answer: Trajectory) -> list[list[int]]:
@@ -83,7 +71,8 @@ class Sampler:
     """A policy that answers requests: weights, processor and engine, and how it is asked. `drawing`: (replies,
     pictures) at most of one that draws between its replies; `asked`: a line that says where the asking comes from;
     `remembers`: whether the checkpoint says how it was trained to be asked; `keeps_tokens`: rows hold the token ids of
-    each answer's turns, too.
+    each answer's turns, too. `share`: single greedy answers to questions on one clip pass what their prompts begin with
+    once. After `respond`: `failed` requests, and `tokens` of prompts that passed, beside those that differ.
     """
 
     def __init__(
@@ -96,10 +85,12 @@ class Sampler:
         asking: Asking = UNKNOWN,
         asked: str = "",
         remembers: bool = False,
+        share: bool = True,
     ):
         self.params, self.engine, self.processor, self.name = params, engine, processor, name
         self.prompts_per_call, self.asking, self.asked = prompts_per_call, asking, asked
-        self.remembers = remembers
+        self.remembers, self.share = remembers, share
+        self.failed, self.tokens = 0, {"passed": 0, "distinct": 0}
         self.keeps_tokens = False
         turns = asking.turns if asking.turns > 1 else MAX_TURNS
         tools, tokens = get_form(asking.prompt_mode).tools, max(engine.answer_buckets)
@@ -135,7 +126,17 @@ class Sampler:
             pad_id=processor.pad_id,
             mesh=mesh,
         )
-        return cls(loaded.params, rollout, processor, str(directory), engine.prompts_per_call, asking, asked, remembers)
+        return cls(
+            loaded.params,
+            rollout,
+            processor,
+            str(directory),
+            engine.prompts_per_call,
+            asking,
+            asked,
+            remembers,
+            engine.share,
+        )
 
     def sampling(
         self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0
@@ -164,85 +165,133 @@ class Sampler:
         A request that cannot be encoded gets {"responses": [], "error": line}."""
         rows: dict[str, dict[str, Any]] = dict(log.rows) if log else {}
         todo = [r for r in requests if r.id not in rows]
-        failed = 0
-        done = len(requests) - len(todo)
+        self.failed, self.tokens = 0, {"passed": 0, "distinct": 0}
         if progress:
-            progress(done, len(requests))
+            progress(sum(r.id in rows for r in requests), len(requests))
 
         def keep(row: dict[str, Any]) -> None:
             rows[row["id"]] = row
             if log and jax.process_index() == 0:
                 log.add(row)
 
-        # Prompts wait in one queue a length bucket, so that every call but the last of a bucket has the same static
-        # shapes.
-        queues: dict[int, list[Waiting]] = {}
-        full: set[int] = set()
-        for request in todo:
+        # Sets wait in one queue a static shape, so that every call but the last of a shape is of one size.
+        queues: dict[Shape, list[Set]] = {}
+        full: set[Shape] = set()
+
+        def generate(shape: Shape, whole: bool) -> None:
+            self._generate(shape, queues.pop(shape), samples, sampling, keep, pad=shape in full and not whole)
+            if whole:
+                full.add(shape)
+            if progress:
+                progress(sum(r.id in rows for r in requests), len(requests))
+
+        greedy = samples == 1 and sampling.temperature == 0
+        for clip in by_clip(todo):
+            for shape, one in self._sets(clip, greedy and self.share, keep):
+                queues.setdefault(shape, []).append(one)
+                if len(queues[shape]) == self._sets_a_call(shape):
+                    generate(shape, True)
+        for shape in list(queues):
+            generate(shape, False)
+        if self.failed:
+            logger.warning("%d of %d items could not be asked; they score 0", self.failed, len(requests))
+        return rows
+
+    def _sets_a_call(self, shape: Shape) -> int:
+        return max(self.prompts_per_call // shape[0], 1)
+
+    def _sets(
+        self, clip: Sequence[Request], share: bool, keep: Callable[[dict[str, Any]], None]
+    ) -> list[tuple[Shape, Set]]:
+        """The requests on one clip, encoded; those that cannot be are kept with their error."""
+        asked: list[Waiting] = []
+
+        def fail(request: Request, error: Exception) -> None:
+            self.failed += 1
+            if self.failed <= MAX_SHOWN:
+                logger.warning("item %s cannot be asked: %s", request.id, error)
+            keep({"id": request.id, "responses": [], "error": str(error)})
+
+        for request in clip:
             try:
                 prompt, extra, pictures = request.encode()
-                bucket = choose_bucket(len(prompt), self.engine.prompt_buckets, "prompt of length")
+                choose_bucket(len(prompt), self.engine.prompt_buckets, "prompt of length")
             except (ValueError, OSError) as error:
-                failed += 1
-                if failed <= MAX_SHOWN:
-                    logger.warning("item %s cannot be asked: %s", request.id, error)
-                keep({"id": request.id, "responses": [], "error": str(error)})
-                done += 1
+                fail(request, error)
                 continue
-            queue = queues.setdefault(bucket, [])
-            queue.append((request, extra, prompt, pictures))
-            if len(queue) == self.prompts_per_call:
-                self._generate(queues.pop(bucket), samples, sampling, keep, pad=False)
-                full.add(bucket)
-                done += self.prompts_per_call
-                if progress:
-                    progress(done, len(requests))
-        for bucket, queue in queues.items():
-            self._generate(queue, samples, sampling, keep, pad=bucket in full)
-            done += len(queue)
-            if progress:
-                progress(done, len(requests))
-        if failed:
-            logger.warning("%d of %d items could not be asked; they score 0", failed, len(requests))
-        return rows
+            asked.append((request, extra, prompt, pictures))
+        drawn = self.answerer.draws([pictures for *_, pictures in asked])
+        sets = cut_sets(asked, self.engine, share and not drawn)
+        for _, one in sets:
+            lengths = sum(len(prompt) for _, _, prompt, _ in one.waiting)
+            self.tokens["passed"] += one.shared.passed if one.shared else lengths
+            self.tokens["distinct"] += one.shared.distinct if one.shared else lengths
+        return sets
 
     def _generate(
         self,
-        waiting: list[Waiting],
+        shape: Shape,
+        sets: list[Set],
         samples: int,
         sampling: SamplingParams,
         keep: Callable[[dict[str, Any]], None],
         pad: bool,
     ) -> None:
-        """One engine call. `pad` repeats the last prompt until the call has the shape of the full ones, so that nothing
-        is compiled anew.
-        """
-        prompts = [prompt for _, _, prompt, _ in waiting]
-        pictures = [shown for *_, shown in waiting]
-        draws = self.answerer.draws(pictures)
-        if pad:
-            rows = min(1 << (self.prompts_per_call - 1).bit_length(), max(self.engine.max_slots // samples, 1))
-            prompts += [prompts[-1]] * (rows // 2 + 1 - len(prompts))
+        """One engine call. `pad`: of the shape of the full ones, so that nothing is compiled anew."""
 
-        def finish(index: int, group: Sequence[Any]) -> None:
-            if index >= len(waiting):
-                return
-            request, extra, prompt, _ = waiting[index]
-            texts = [answer_text(t, self.processor, draws) for t in group]
+        def finish(waiting: Waiting, answers: Sequence[Any], drawn: bool = False) -> None:
+            request, extra, prompt, _ = waiting
             keep(
                 {
                     "id": request.id,
-                    "responses": texts,
-                    "finish": [t.finish_reason for t in group],
-                    "lengths": [len(t.tokens) for t in group],
-                    **({"tokens": [sampled_turns(t) for t in group]} if self.keeps_tokens else {}),
+                    "responses": [answer_text(t, self.processor, drawn) for t in answers],
+                    "finish": [t.finish_reason for t in answers],
+                    "lengths": [len(t.tokens) for t in answers],
+                    **({"tokens": [sampled_turns(t) for t in answers]} if self.keeps_tokens else {}),
                     "model_sizes": [list(size) for size in prompt.model_sizes],
                     **extra,
                 }
             )
 
+        def finish_set(index: int, group: Sequence[Any]) -> None:
+            for waiting, answer in zip(sets[index].waiting, group):
+                finish(waiting, [answer])
+
+        if shape[0] == 1:
+            self._answer([one.waiting[0] for one in sets], samples, sampling, finish, pad)
+            return
+        shared = [one.shared for one in sets if one.shared is not None]
+        self.engine.continue_shared(
+            self.params,
+            [dataclasses.replace(s, prefix=self.processor.normalise(s.prefix)) for s in shared],
+            sampling,
+            prompt_ids=[one.waiting[0][0].place for one in sets],
+            most=self._sets_a_call(shape) if pad else 0,
+            on_finish=finish_set,
+        )
+
+    def _answer(
+        self,
+        waiting: list[Waiting],
+        samples: int,
+        sampling: SamplingParams,
+        finish: Callable[[Waiting, Sequence[Any], bool], None],
+        pad: bool,
+    ) -> None:
+        """Questions that share nothing."""
+        prompts = [self.processor.normalise(prompt) for _, _, prompt, _ in waiting]
+        pictures = [shown for *_, shown in waiting]
+        draws = self.answerer.draws(pictures)
+        if pad:  # the last prompt again, until the call has as many as the full ones
+            rows = min(1 << (self.prompts_per_call - 1).bit_length(), max(self.engine.max_slots // samples, 1))
+            prompts += [prompts[-1]] * (rows // 2 + 1 - len(prompts))
         places = [request.place for request, *_ in waiting]
         places += places[-1:] * (len(prompts) - len(places))
+
+        def finish_one(index: int, group: Sequence[Any]) -> None:
+            if index < len(waiting):
+                finish(waiting[index], group, draws)
+
         self.answerer.answer(
             self.params,
             prompts,
@@ -250,5 +299,5 @@ class Sampler:
             sampling,
             pictures=pictures + pictures[-1:] * (len(prompts) - len(pictures)),
             prompt_ids=places,
-            on_finish=finish,
+            on_finish=finish_one,
         )

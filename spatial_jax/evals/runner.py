@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +36,7 @@ from spatial_jax.evals.results import write_result
 from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.forms import get_form
-from spatial_jax.processing import EncodedPrompt, load_image
+from spatial_jax.processing import EncodedPrompt, Prepared, Video, load_image
 from spatial_jax.rewards.by_family import check_by_family, reward_of_family
 from spatial_jax.rewards.rule import RewardRule
 
@@ -81,12 +82,10 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         sample = encoder.encode(record)
         if isinstance(sample, Unusable):
             raise ValueError(sample.reason)
-        finished = encoder.finish(sample)
-        assert not isinstance(finished, Unusable)
-        return finished.prompt, {}, finished.record.images
+        return sample.prompt, {}, sample.record.images
 
     return [
-        Request(record.question_id, place, lambda r=record: encode(r))  # type: ignore[misc]
+        Request(record.question_id, place, lambda r=record: encode(r), (record.scene_id, record.images))  # type: ignore[misc]
         for place, record in enumerate(records)
     ]
 
@@ -269,6 +268,7 @@ def _extra(
         "sampling": dataclasses.asdict(settings.sampling),
         "policy": asked_policy(sampler, settings),
         "responses": str(responses) if responses else None,
+        "prompt_tokens": dict(sampler.tokens),
         "failed": sum(bool(row.get("error")) for row in rows),
         "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
         "truncated": sum(cut) / len(cut) if cut else None,
@@ -290,18 +290,28 @@ def item_requests(
     benchmark, form = get_benchmark(name), protocol.table_entry
     draws = form is not None and form.several_turns
 
+    @functools.lru_cache(maxsize=1)  # requests on one clip follow each other
+    def clip_of(path: str) -> tuple[Video, Callable[[], Prepared]]:
+        clip = read_frames(path, protocol.frames or 32)
+        return clip, functools.cache(lambda: sampler.processor.prepare_video(clip))
+
     def pictures_of(item: Mapping[str, Any]) -> tuple[list[Any], list[Any], dict[str, Any]]:
         extra: dict[str, Any] = {}
-        images, videos = list(item.get("images") or []), []
+        images: list[Any] = list(item.get("images") or [])
+        videos: list[Any] = []
         if any(image is None for image in images):
             raise ValueError(f"{name}: the item's picture is missing from the files")
         if item.get("video"):
-            clip = read_frames(item["video"], protocol.frames or 32)
-            videos, extra["frames"] = [clip], list(clip.frame_indices)
+            clip, prepared = clip_of(str(item["video"]))
+            extra["frames"] = list(clip.frame_indices)
+            if draws:
+                images += clip.frames
+            else:
+                videos = [prepared()]
         if benchmark.image_size and scoring == "official":
             images = [resize_picture(image, benchmark.image_size) for image in images]
         if draws:
-            images, videos = [load_image(i) for i in [*images, *(f for clip in videos for f in clip.frames)]], []
+            images = [load_image(image) for image in images]
         return images, videos, extra
 
     def encode(item: Mapping[str, Any]) -> tuple[EncodedPrompt, dict[str, Any], list[Any]]:
@@ -312,10 +322,11 @@ def item_requests(
         images, videos, extra = pictures_of(item)
         sizes = [sampler.processor.model_size(*image.size) for image in images] if draws else []
         messages = item_messages(text, len(images), len(videos), protocol.system, sizes)
-        return sampler.processor.encode(messages, images=images, videos=videos), extra, images if draws else []
+        prompt = sampler.processor.encode(messages, images=images, videos=videos, normalise=False)
+        return prompt, extra, images if draws else []
 
     return [
-        Request(str(item["id"]), place, lambda i=item: encode(i))  # type: ignore[misc]
+        Request(str(item["id"]), place, lambda i=item: encode(i), item.get("video") and str(item["video"]))  # type: ignore[misc]
         for place, item in enumerate(items)
     ]
 

@@ -17,7 +17,9 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from spatial_jax.models.batch import VisionFeatures
 from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models.group import vision_rows
 from spatial_jax.parallel.rules import Rules, batch_parts
 from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
 from spatial_jax.processing.collate import choose_pack, collate_prompts
@@ -25,6 +27,7 @@ from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.device import DevicePrograms, Shape, static_part
 from spatial_jax.rollout.earlier import collate_earlier, earlier_length
 from spatial_jax.rollout.programs import Programs
+from spatial_jax.rollout.shared import SharedPrompts
 from spatial_jax.rollout.state import STOP, DecodeState, Draw
 from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
 
@@ -138,6 +141,29 @@ class Engine:
                 f" {sorted(sizes)}"
             )
         return self._generate(params, prompts, sizes.pop(), sampling, step, None, prompt_ids, earlier, most)
+
+    def continue_shared(
+        self,
+        params: Any,
+        sets: Sequence[SharedPrompts],
+        sampling: SamplingParams,
+        *,
+        prompt_ids: Sequence[int] | None = None,
+        step: int = 0,
+        most: int = 0,
+        on_finish: OnFinish | None = None,
+    ) -> list[list[Trajectory]]:
+        """One answer to each end of each set, whose shared part passes once: lists of `size` answers, the first of them
+        in the order of the ends, what is beyond them repeats the last. All sets are of one `size`; `most` as in
+        `continue_turns`.
+        """
+        if len({shared.size for shared in sets}) != 1:
+            raise ValueError(
+                f"continue_shared: sets of sizes {sorted({s.size for s in sets})} in one call; give one size"
+            )
+        earlier = [[[Turn(end)] for end in shared.padded] for shared in sets]
+        prompts = [shared.prefix for shared in sets]
+        return self._generate(params, prompts, sets[0].size, sampling, step, on_finish, prompt_ids, earlier, most)
 
     def _generate(
         self, params, prompts, group_size, sampling, step, on_finish, prompt_ids, earlier, most=0
@@ -298,7 +324,8 @@ class Engine:
             ring=decode_state.ring,
             batch=size,
             patches=bucket or 0,
-            shown=0 if turns is None or turns.vision is None else len(turns.vision.patches),
+            features=int(isinstance(batch.vision, VisionFeatures)),
+            shown=0 if turns is None or turns.vision is None else vision_rows(turns.vision, 1),
             draw=call.sampling.kind,
         )
         return self.device.admit(

@@ -16,14 +16,16 @@ from PIL import Image
 from spatial_jax.data.asked import Asking, write_asking
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import Operation, environment
+from spatial_jax.evals.asking import Request, by_clip
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.heldout import evaluate_heldout
 from spatial_jax.evals.protocol import item_messages
 from spatial_jax.evals.runner import asked_rule, load_records, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
-from spatial_jax.processing import Processor, train_tokenizer
+from spatial_jax.processing import EncodedPrompt, Processor, train_tokenizer
 from spatial_jax.rewards.rule import reward_spec
+from spatial_jax.rollout.shared import share_prompts
 
 SETTINGS = EvalSettings(
     PolicySettings(dtype="float32", min_pixels=56 * 56, max_pixels=56 * 56),
@@ -244,3 +246,81 @@ def test_settings_that_contradict_each_other():
 def test_answers_are_sampled_around_copies_of_the_weights(axes, heads, shape):
     mesh = engine_mesh(EngineSettings(**axes), heads)
     assert (mesh is None and shape is None) or dict(mesh.shape) == shape
+
+
+def about(i, picture, question, scene="walk", frames=1):
+    """A question on one of two clips."""
+    changes = {"scene_id": scene, "images": (encoded(picture),) * frames, "widths": (56,) * frames}
+    meta = json.dumps({"video": {"fps": 1.0}}) if frames > 1 else "{}"
+    asked = dataclasses.replace(record(i), question=question, heights=(56,) * frames, meta=meta, **changes)
+    return dataclasses.replace(asked, question_type="word", options=(), answer="left", reward='{"kind": "word"}')
+
+
+def test_questions_on_one_clip_pass_it_once_with_the_same_answers(policy, tmp_path):
+    texts = [
+        "Which is left?",
+        "Is it 1?",
+        "Which box is closer, the red one?",
+        "blue?",
+        "A. left B. right",
+        "Which?",
+        "3",
+    ]
+    records = [about(i, 50 + i % 2, text, f"walk{i % 2}", 4) for i, text in enumerate(texts)]
+    records.append(about(7, 9, "Which is closer?", "alone"))
+    settings = EvalSettings(
+        dataclasses.replace(SETTINGS.policy, video_min_pixels=784, video_max_pixels=56 * 56),
+        SamplingSettings(max_new_tokens=4),
+        dataclasses.replace(SETTINGS.engine, answer_buckets=(8, 64)),
+    )
+    sampler = Sampler.from_directory(policy, settings)
+    results, answers = [], []
+    for share in (True, False):
+        sampler.share = share
+        path = tmp_path / f"{share}.jsonl"
+        results.append(run_heldout(sampler, records, settings, responses=path))
+        rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+        answers.append({row["id"]: (row["responses"], row["lengths"], row["model_sizes"]) for row in rows})
+    sampler.share = True
+    assert answers[0] == answers[1] and results[0]["metrics"] == results[1]["metrics"]
+    once, each = (result["prompt_tokens"] for result in results)
+    assert each["passed"] == each["distinct"] > 1.5 * once["distinct"] and once["passed"] <= 1.2 * once["distinct"]
+    # An interrupted run goes on with what is left of each clip.
+    lines = (tmp_path / "True.jsonl").read_text().splitlines()
+    (tmp_path / "half.jsonl").write_text("\n".join(lines[:4]) + "\n")
+    assert (
+        run_heldout(sampler, records, settings, responses=tmp_path / "half.jsonl")["metrics"] == results[0]["metrics"]
+    )
+
+
+def test_what_is_asked_about_one_clip_is_asked_together():
+    shows = ["a", None, "b", "a", None, "b", "a"]
+    requests = [Request(str(i), i, lambda: None, show) for i, show in enumerate(shows)]
+    assert [[r.id for r in group] for group in by_clip(requests)] == [["0", "3", "6"], ["1"], ["2", "5"], ["4"]]
+
+
+def test_sets_hold_every_prompt_once_and_begin_where_they_part():
+    rng = np.random.default_rng(0)
+    for count, most in ((1, 8), (2, 8), (17, 64), (9, 4), (65, 64)):
+        ends = [rng.integers(5, 9, rng.integers(1, 12)) for _ in range(count)]
+        prompts = [clip_prompt([1, 2, 2, 2, 2, 3, *(4,) * 5, *end]) for end in ends]
+        sets, alone = share_prompts(prompts, most, longest=20)
+        assert sorted([i for s in sets for i in s.places] + alone) == list(range(count))
+        assert alone == [0] if count == 1 else not alone
+        for shared in sets:
+            assert 2 <= len(shared.ends) <= shared.size <= max(most, 2) and len(shared.padded) == shared.size
+            assert shared.prefix.next_position == len(shared.prefix) and shared.prefix.patches == 16
+            for place, end in zip(shared.places, shared.ends):
+                whole = np.concatenate([shared.prefix.input_ids, end])
+                np.testing.assert_array_equal(whole, prompts[place].input_ids)
+    other = dataclasses.replace(prompts[0], grid_thw=np.asarray([[1, 2, 8]]))
+    assert share_prompts([prompts[0], other], 8, 20) == ([], [0, 1])
+    sets, alone = share_prompts([*prompts[:3], clip_prompt([1, 2, 2, 2, 2, 3, *(7,) * 40])], 8, 20)
+    assert alone == [3] and sets[0].places == (0, 1, 2)
+
+
+def clip_prompt(ids):
+    ids = np.asarray(ids, np.int32)
+    positions = np.broadcast_to(np.arange(len(ids), dtype=np.int32), (3, len(ids)))
+    types = np.asarray(ids == 2, np.uint8)
+    return EncodedPrompt(ids, positions, len(ids), types, np.zeros((16, 4)), np.asarray([[1, 4, 4]]), [(56, 56)])
