@@ -282,8 +282,12 @@ def test_lora_trains_against_the_base_under_its_adapters(world, sft, tmp_path):
         reward=dataclasses.replace(run.reward, user_file=str(own)),
         optimizer=dataclasses.replace(run.optimizer, learning_rate=1e-2),
         reference=dataclasses.replace(run.reference, mode="none"),
+        algorithm=dataclasses.replace(run.algorithm, kl_coef=0.01),
     )
     assert train(run, tmp_path / "lora") == 0
+    # Each picture went through the frozen tower once a step, for sampling, reference and update together.
+    seen = [row["vision/encoded"] + row["vision/reused"] for row in read_metrics(tmp_path / "lora")]
+    assert seen == [4 * 64] * 3
     kl = [row["kl/reference"] for row in read_metrics(tmp_path / "lora") if "kl/reference" in row]
     assert abs(kl[0]) < 1e-6 < kl[-1]
     base, merged = load_pretrained(sft / "export").params, load_pretrained(tmp_path / "lora" / "export").params
