@@ -30,9 +30,11 @@ def start(
     settings: type | None = None,
     values: flags.FlagValues | None = None,
     groups: Mapping[str, str] | None = None,
+    recipes: type | None = None,
 ) -> NoReturn:
     """Parses the flags and leaves with what `main` returns. `settings`: the dataclass behind --config; `values`: the
-    verb's own flags (default: those that its module defined); `groups`: headings of --help with their flags' names.
+    verb's own flags (default: those that its module defined); `groups`: headings of --help with their flags' names;
+    `recipes`: the dataclass of another kind of --config that the verb takes.
     """
     sys.argv[1:] = [shipped_recipe(argument) for argument in sys.argv[1:]]
     name, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
@@ -46,7 +48,7 @@ def start(
         sys.exit(0)
     try:
         if settings is not None:
-            check_config_arguments(arguments, settings)
+            check_config_arguments(arguments, settings, *([recipes] if recipes else []))
         rest = flags.FLAGS(sys.argv)
     except (Exception, SystemExit) as error:  # a recipe is code: whatever it raises is told in a line
         say(f"{name}: {parse_problem(error)}", stream=sys.stderr)
@@ -106,11 +108,11 @@ def shipped_recipe(argument: str) -> str:
     return f"{flag}{equals}{shipped(file)}{colon}{rest}"
 
 
-def check_config_arguments(arguments: Sequence[str], settings: type) -> None:
+def check_config_arguments(arguments: Sequence[str], *settings: type) -> None:
     """ValueError, naming the nearest, for a --config file that is not there or a key that does not exist."""
     from spatial_jax.config_keys import keys_of
 
-    keys = [key.name.removeprefix("config.") for key in keys_of(settings)]
+    keys = [key.name.removeprefix("config.") for kind in settings for key in keys_of(kind)]
     for place, argument in enumerate(arguments):
         if argument in ("--config", "-config"):
             check_config_file(arguments[place + 1] if place + 1 < len(arguments) else "")

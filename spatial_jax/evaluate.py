@@ -35,9 +35,12 @@ from absl import flags
 
 from spatial_jax.command_line import start
 from spatial_jax.evals import flags as opts
+from spatial_jax.evals.registry import benchmark_names
 from spatial_jax.evals.settings import PUBLISHED, EvalSettings
+from spatial_jax.evaluate_settings import datasets, families, read_settings, recipe_rule, recipe_told
 from spatial_jax.options import listed
 from spatial_jax.pages import say
+from spatial_jax.training.settings import RunConfig
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
         score_saved(opts.SCORE_ONLY.value)
     elif opts.LEAKAGE.value:
         search_leaks(opts.LEAKAGE.value)
-    elif opts.MODEL.value and (listed(opts.BENCHMARKS) or listed(opts.DATASET)):
+    elif opts.MODEL.value and (listed(opts.BENCHMARKS) or datasets()):
         evaluate_model()
     elif opts.JUDGE_CASES.value:
         chosen_grader(read_settings())
@@ -75,7 +78,7 @@ def evaluate_model() -> None:
     grader = chosen_grader(settings)
     work, suite, absent = chosen_work()
     results = []
-    sampler = Sampler.from_directory(str(opts.MODEL.value), settings)
+    sampler = Sampler.from_directory(str(opts.MODEL.value), settings, recipe_told())
     print(sampler.asked, flush=True)
     for loaded in work:
         name, items = loaded.name, loaded.items
@@ -97,7 +100,7 @@ def evaluate_model() -> None:
         show_suite(suite, results, absent)
     if len(results) > 1 and (drawn := drawing_text(results)):
         say(drawn)
-    if listed(opts.DATASET):
+    if datasets():
         evaluate_datasets(sampler, settings, grader)
 
 
@@ -160,7 +163,7 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
     """Self-built questions with their blind priors; sampled, and greedy beside it where asked."""
     from spatial_jax.evals.heldout import copy_prior
     from spatial_jax.evals.results import write_result
-    from spatial_jax.evals.runner import greedy_settings, progress_printer, run_heldout
+    from spatial_jax.evals.runner import asked_rule, greedy_settings, progress_printer, run_heldout
 
     name = dataset_name()
     out = result_path(name)
@@ -184,6 +187,7 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
             responses=responses_path(path),
             progress=progress,
             grader=grader,
+            rule=recipe_rule(asked_rule(sampler.asking).format),
         )
         copy_prior(first, result)
         first = first or result
@@ -206,7 +210,7 @@ def show(result: Any, out: Path, **shown: Any) -> None:
 
 
 def dataset_name() -> str:
-    return opts.NAME.value or "+".join(Path(d).name for d in listed(opts.DATASET)) + f"_{opts.SPLIT.value}"
+    return opts.NAME.value or "+".join(Path(d).name for d in datasets()) + f"_{opts.SPLIT.value}"
 
 
 def dataset_records(split: str, limit: int, judged: bool, by_family: Sequence[str] = ()) -> list[Any]:
@@ -215,7 +219,7 @@ def dataset_records(split: str, limit: int, judged: bool, by_family: Sequence[st
     """
     from spatial_jax.evals.runner import load_records
 
-    return load_records(listed(opts.DATASET), split, listed(opts.FAMILIES), limit, judged, by_family)
+    return load_records(datasets(), split, families(), limit, judged, by_family)
 
 
 def blind_records() -> list[Any]:
@@ -257,10 +261,10 @@ def score_saved(path: str) -> None:
 
     settings = read_settings()
     grader, by_family = chosen_grader(settings), settings.policy.by_family or ()
-    if listed(opts.DATASET):
+    if datasets():
         name = dataset_name()
         records = dataset_records(opts.SPLIT.value, opts.LIMIT.value, grader is not None, by_family)
-        more: dict[str, Any] = {"form": saved_form(), "by_family": by_family, "grader": grader}
+        more: dict[str, Any] = {"form": saved_form(), "by_family": by_family, "grader": grader, "rule": saved_rule()}
         result = score_dataset_file(path, name, records, blind_records(), **more)
         shown: dict[str, Any] = {"records": records}
     elif opts.BENCHMARK.value:
@@ -293,6 +297,14 @@ def saved_form() -> str | None:
 
     told = opts.PROMPT_MODE.value
     return None if told in (None, "", PUBLISHED) else get_form(told).name
+
+
+def saved_rule() -> Any:
+    """What the recipe lays over the rewards of --score_only's questions; None without one."""
+    from spatial_jax.forms import get_form
+
+    form = saved_form()
+    return recipe_rule(get_form(form).format if form else None)
 
 
 def compare_results(paths: Sequence[str]) -> None:
@@ -356,36 +368,6 @@ def benchmark_list() -> tuple[list[str], str]:
     return [get_benchmark(name).name for name in names], suite
 
 
-def read_settings() -> Any:
-    """EvalSettings of --config, with the flags that replace single settings put in."""
-    import dataclasses
-
-    from spatial_jax.config import strict_as
-    from spatial_jax.data import PromptStyle
-
-    settings = strict_as(EvalSettings, opts.CONFIG.value) if opts.CONFIG.value is not None else EvalSettings()
-    given = (
-        ("samples", opts.SAMPLES.value),
-        ("temperature", opts.TEMPERATURE.value),
-        ("max_new_tokens", opts.TOKENS.value),
-    )
-    settings = dataclasses.replace(
-        settings, sampling=dataclasses.replace(settings.sampling, **{k: v for k, v in given if v is not None})
-    )
-    if opts.PROMPT_MODE.value and opts.PROMPT_MODE.value != PUBLISHED:
-        PromptStyle(opts.PROMPT_MODE.value)
-    asked = (("prompt_mode", opts.PROMPT_MODE.value or None), ("system", opts.SYSTEM.value))
-    settings = dataclasses.replace(
-        settings, policy=dataclasses.replace(settings.policy, **{k: v for k, v in asked if v is not None})
-    )
-    judge = {name: flag.value for name, flag in opts.JUDGE.items() if flag.value is not None}
-    settings = dataclasses.replace(settings, judge=dataclasses.replace(settings.judge, **judge))
-    if settings.policy.prompt_mode == PUBLISHED and listed(opts.DATASET) and not opts.SCORE_ONLY.value:
-        raise ValueError("prompt_mode published is for --benchmarks; questions of --dataset are asked in a form")
-    settings.check()
-    return settings
-
-
 def result_path(name: str) -> Path:
     """Where a result goes: --out (a .json file, or a folder), else WORKDIR/eval, else evals/MODEL."""
     if opts.OUT.value and opts.OUT.value.endswith(".json"):
@@ -418,6 +400,7 @@ if __name__ == "__main__":
         run,
         __doc__,
         EvalSettings,
+        recipes=RunConfig,
         groups={
             "what is evaluated": "config model benchmarks data dataset split families limit leakage",
             "how it is asked": "samples temperature greedy_too max_new_tokens prompt_mode rotations",

@@ -8,7 +8,11 @@ from ml_collections import config_flags
 from spatial_jax.evals.registry import benchmark_names
 from spatial_jax.options import define_list
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Settings: configs/eval_spatial.py[:full|vilasr|tiny].")
+CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "Settings: configs/eval_spatial.py[:full|vilasr|tiny]; or a training recipe: asked, sampled and scored as its run.",
+)
 MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
 BENCHMARKS = define_list(
     "benchmarks", f"Public benchmarks: {', '.join(benchmark_names())}; or all; or a suite: easi8 or general."

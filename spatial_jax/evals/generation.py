@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
 from spatial_jax.evals.asking import Request, Set, Shape, Waiting, by_clip, cut_sets
 from spatial_jax.evals.responses import ResponseLog
-from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings
+from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings, SamplingSettings
 from spatial_jax.forms import get_form
 from spatial_jax.models import checkpoint_directory, load_pretrained
 from spatial_jax.models.policy import read_config
@@ -98,14 +98,17 @@ class Sampler:
         self.answerer = Answerer(engine, processor, drawing)
 
     @classmethod
-    def from_directory(cls, directory: str | Path, settings: EvalSettings) -> Sampler:
-        """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`, to be asked as it was
-        trained in all that `settings` leave open.
+    def from_directory(
+        cls, directory: str | Path, settings: EvalSettings, recipe: Mapping[str, Any] | None = None
+    ) -> Sampler:
+        """Loads a checkpoint in Hugging Face layout (or a hub name) onto the mesh of `settings`, to be asked as a
+        recipe's fields of Asking say, else as it was trained, in all that `settings` leave open.
         """
         path = checkpoint_directory(directory)
         policy, engine = settings.policy, settings.engine
-        asking, asked = settle(path, asking_told(settings))
-        remembers = read_asking(path) is not None
+        told = {name: value for name, value in asking_told(settings).items() if value is not None}
+        asking, asked = settle(path, {**(recipe or {}), **told})
+        remembers = recipe is not None or read_asking(path) is not None
         mesh = engine_mesh(engine, tensor_ways(read_config(path)))
         dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
         loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=asking.position_rule)
@@ -139,7 +142,14 @@ class Sampler:
         )
 
     def sampling(
-        self, *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, top_k: int = 0, seed: int = 0
+        self,
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        min_p: float = 0.0,
+        seed: int = 0,
     ) -> SamplingParams:
         """SamplingParams with this policy's end tokens, and without its picture tokens."""
         return sampling_for(
@@ -148,7 +158,19 @@ class Sampler:
             temperature=temperature,
             top_p=top_p,
             top_k=top_k,
+            min_p=min_p,
             seed=seed,
+        )
+
+    def sampling_of(self, chosen: SamplingSettings, max_new_tokens: int) -> SamplingParams:
+        """`sampling` as an evaluation's settings say."""
+        return self.sampling(
+            max_new_tokens=max_new_tokens,
+            temperature=chosen.temperature,
+            top_p=chosen.top_p,
+            top_k=chosen.top_k,
+            min_p=chosen.min_p,
+            seed=chosen.seed,
         )
 
     def respond(

@@ -117,6 +117,8 @@ def summarise(
     metrics, intervals = aggregate_interval(
         values, [i.cell or i.family for i in items], [i.scene for i in items], aggregate
     )
+    if aggregate is default_aggregate:  # summed as validation sums, so that the two agree in their last digit
+        metrics["overall"] = _nanmean(list(values))
     metrics["accuracy"] = _nanmean([_nanmean(item.correct) for item in items])
     metrics["unparsed"] = _unparsed(items)
     samples = max(len(item.scores) for item in items)

@@ -177,13 +177,15 @@ def run_heldout(
     out: str | Path | None = None,
     progress: Progress | None = None,
     grader: Grader | None = None,
+    rule: RewardRule | None = None,
 ) -> dict[str, Any]:
     """Answers and scores self-built questions. `train`: records of the training split, for the blind priors;
     `responses`: the file in which answers are kept as they come (an interrupted run goes on there); `out`: where the
-    result JSON goes.
+    result JSON goes; `rule`: what is laid over the records' rewards, None: what the policy's training laid over them.
     """
     chosen, asking = settings.sampling, sampler.asking
-    if asking.user_function:
+    paid = rule or asked_rule(asking)
+    if asking.user_function and paid.user is None:
         logger.warning(
             "%s was trained by a reward of its user's own (%s), which no export carries: these numbers are by the"
             " records' own rewards",
@@ -193,9 +195,7 @@ def run_heldout(
     thinks = get_form(asking.prompt_mode).thinks
     tokens = asking.max_new_tokens or (THOUGHT_TOKENS if thinks else HELDOUT_TOKENS)
     tokens = chosen.max_new_tokens or min(tokens, max(sampler.engine.answer_buckets))
-    sampling = sampler.sampling(
-        max_new_tokens=tokens, temperature=chosen.temperature, top_p=chosen.top_p, top_k=chosen.top_k, seed=chosen.seed
-    )
+    sampling = sampler.sampling_of(chosen, tokens)
     log = ResponseLog(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
     try:
         rows = sampler.respond(
@@ -217,8 +217,8 @@ def run_heldout(
         [row["responses"] or [""] * chosen.samples for row in kept],
         train,
         model_sizes=[row.get("model_sizes") for row in kept],
-        extra=_extra(sampler, settings, responses, kept) | {"rule": dataclasses.asdict(asked_rule(asking))},
-        rule=asked_rule(asking),
+        extra=_extra(sampler, settings, responses, kept) | {"rule": dataclasses.asdict(paid)},
+        rule=paid,
         told=kept,
         grader=grader,
     )
@@ -357,13 +357,7 @@ def run_benchmark(
     benchmark, chosen = get_benchmark(name), settings.sampling
     protocol = choose_protocol(sampler, benchmark, settings, rotations)
     items = rotated_items(name, items, rotations)
-    sampling = sampler.sampling(
-        max_new_tokens=protocol.max_new_tokens,
-        temperature=chosen.temperature,
-        top_p=chosen.top_p,
-        top_k=chosen.top_k,
-        seed=chosen.seed,
-    )
+    sampling = sampler.sampling_of(chosen, protocol.max_new_tokens)
     log = None
     if responses:
         asked = {"protocol": dataclasses.asdict(protocol)} if protocol.form else {}

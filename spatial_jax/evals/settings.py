@@ -8,7 +8,18 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 from spatial_jax.forms import FORMS
-from spatial_jax.ranges import Axis, Buckets, Count, NotNegative, Positive, Seed32, ShareAbove0, Whole, check_ranges
+from spatial_jax.ranges import (
+    Axis,
+    Buckets,
+    Count,
+    NotNegative,
+    Positive,
+    Seed32,
+    ShareAbove0,
+    ShareBelow1,
+    Whole,
+    check_ranges,
+)
 from spatial_jax.rewards.by_family import parse_by_family
 
 JUDGED_BEYOND = 0.025  # share of unread answers beyond which EASI scores a benchmark again with a judge
@@ -53,6 +64,7 @@ class SamplingSettings:
     temperature: NotNegative = 0.0
     top_p: ShareAbove0 = 1.0
     top_k: Whole = 0
+    min_p: ShareBelow1 = 0.0
     seed: Seed32 = 0
     max_new_tokens: Whole = 0  # 0: each benchmark's own limit; of self-built sets as trained, else 256, 1,024 with a
     # thought

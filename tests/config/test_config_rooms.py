@@ -13,6 +13,7 @@ LEVELS = (
     ("launch", "spatial_jax.sample", "spatial_jax.rejection"),
     ("data_prep",),
     ("spatial_jax.train", "spatial_jax.evaluate", "spatial_jax.chat", "spatial_jax.convert", "spatial_jax.report"),
+    ("spatial_jax.evaluate_settings",),
     ("spatial_jax.config", "spatial_jax.config_keys", "spatial_jax.command_line"),
     ("spatial_jax.training",),
     ("spatial_jax.evals",),

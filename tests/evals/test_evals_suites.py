@@ -91,6 +91,8 @@ def test_general_has_a_plain_mean_and_a_benchmark_alone_must_be_there(tmp_path, 
     assert error.startswith("evaluate: ") and error.count("\n") == 1
     error = run_verb(capsys, "--benchmarks=general", *args[:2], f"--out={tmp_path}/x.json", "--nopage", code=2)
     assert "12 benchmarks cannot share one result" in error
+    error = run_verb(capsys, "--benchmarks=all", "--model=m", "--data=/no", f"--out={tmp_path}", "--nopage", code=2)
+    assert "/no: no such file" in error
     assert "none of its benchmarks" in run_verb(capsys, "--benchmarks=general", "--model=m", "--data=/no", code=2)
 
 

@@ -12,9 +12,14 @@ import pytest
 from configs import quickstart
 from spatial_jax import config as run_config
 from spatial_jax.data.asked import read_asking
+from spatial_jax.evals.generation import Sampler
+from spatial_jax.evals.runner import load_records, run_heldout
 from spatial_jax.metrics import read_gallery, read_metrics, read_pass_rate_history
 from spatial_jax.models import load_pretrained
+from spatial_jax.processing import Processor
 from spatial_jax.training import loop, preflight
+from spatial_jax.training.answers import run_rule
+from spatial_jax.training.evaluated import evaluation_of, recipe_asking
 from spatial_jax.training.grpo import Grpo
 from spatial_jax.training.loop import train
 from spatial_jax.training.methods import METHODS
@@ -24,6 +29,7 @@ from spatial_jax.training.setup import make_setup
 from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.trainer import make_trainer
 from spatial_jax.training.update import Updater
+from spatial_jax.training.validation import Validation
 from tests.tiny_worlds import make_world
 
 
@@ -260,6 +266,49 @@ def test_validation_asks_the_same_held_out_questions(world, sft):
     assert [row["reference/age"] for row in rows[1:]] == [1, 0, 1, 0]
     families = {key for key in rows[0] if key.startswith("eval/reward/")}
     assert families and all(key.split("/")[-1] in ("bearing", "depth_order2", "box", "listing") for key in families)
+
+
+def test_a_thinking_policys_heldout_score_is_its_validation_score(world, sft, monkeypatch):
+    """To the digit, from prompt to reward: evaluate with the run's recipe asks, samples and pays as validation does."""
+    run = settings("grpo", world, sft / "export", "questions", steps=1)
+    data = dataclasses.replace(run.data, prompt_mode="think_answer", system="Think.", prompt_buckets=(160,))
+    reward = dataclasses.replace(run.reward, format_weight=0.3, truncated_reward=None)
+    run = dataclasses.replace(run, data=data, reward=reward)
+    run = dataclasses.replace(run, validation=dataclasses.replace(run.validation, questions=10_000))
+
+    def text(self, tokens, **_):
+        total = sum(map(int, tokens))
+        answer = f"<answer>{('left', 'A', 'B', '3 m')[total % 4]}</answer>"
+        return answer if total % 5 == 0 else f"<think>{total}</think>{answer}"
+
+    monkeypatch.setattr(Processor, "decode", text)
+    setup = make_setup(run, world)
+    validated = Validation(setup)(setup.params(setup.start.params))
+    asked = evaluation_of(run, "heldout")
+    sampler = Sampler.from_directory(sft / "export", asked, recipe_asking(run, sft / "export"))
+    result = run_heldout(sampler, load_records(run.data.paths, "heldout"), asked, rule=run_rule(run))
+    assert sampler.asking.prompt_mode == "think_answer" and 0.05 < validated["eval/reward"] < 1
+    assert result["metrics"]["overall"] == validated["eval/reward"]
+    assert result["metrics"]["accuracy"] == validated["eval/accuracy"]
+    for name, row in result["families"].items():
+        assert row["reward"] == validated[f"eval/reward/{name}"]
+
+
+def test_pass_rates_are_asked_as_rollouts_are_sampled(world, sft):
+    run = settings("grpo", world, sft / "export", "questions", steps=1)
+    rates = evaluation_of(dataclasses.replace(run, train=dataclasses.replace(run.train, seed=7)), "train")
+    kept = dataclasses.asdict(rates.sampling)
+    assert (kept["samples"], kept["temperature"], kept["top_p"], kept["seed"]) == (4, 1.0, 1.0, 7)
+    assert rates.engine.answer_buckets == run.rollout.answer_buckets and rates.policy.dtype == "float32"
+    told = recipe_asking(run, sft / "export")
+    assert (told["prompt_mode"], told["system"], told["max_new_tokens"], told["max_pixels"]) == (
+        "bare",
+        "",
+        16,
+        112 * 112,
+    )
+    with pytest.raises(ValueError, match="asks no questions"):
+        recipe_asking(settings("align", world, world / "policy", "scenes"), sft / "export")
 
 
 def test_validation_without_held_out_questions_is_refused(world, tmp_path):
