@@ -12,6 +12,7 @@ import os
 import sys
 from pathlib import Path
 
+from data_prep.sources import SourceError, open_source
 from launch.pace import slower, speed
 from launch.steps import Step, StepRunner, say
 from spatial_jax.checkpoints import RunLock
@@ -19,23 +20,52 @@ from spatial_jax.options import Parser
 
 COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; how it was made: launch/proofs.py
 PRESET = "clear"
+PHOTO_FAMILIES = "depth_order2,abs_depth,distance,size"
 FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
 
 
+def has_depth(photos: str) -> bool:
+    """Whether pictures of the folder have depth files beside them."""
+    try:
+        return len(open_source({"source": "rgbd", "path": photos, "convention": "generic"})) > 0
+    except SourceError:
+        return False
+
+
 def photo_steps(root: Path, photos: str, seed: int) -> list[Step]:
-    """Spatial-SSRL's self-supervised tasks from a folder of pictures."""
+    """Spatial-SSRL's self-supervised tasks from a folder of pictures; with depth beside them also questions in metres,
+    about the folder's labelled objects or about points that are marked.
+    """
+    with_depth = has_depth(photos)
+    source = ("--source=rgbd", "--by_frame") if with_depth else ("--source=folder",)
+    read = ("-m", "data_prep.annotate", *source, f"--path={photos}", "--heldout_percent=20")
+    marked = Step(  # apart from the photos themselves: the self-supervised tasks want no marks
+        "photo_scenes",
+        "mark points on photos that have depth and no labels",
+        (*read, "--points=4", f"--out={root}/photo_scenes"),
+        0.1,
+    )
+    asked = Step(
+        "photo_questions",
+        "ask about depth and distance in the photos",
+        (
+            "-m",
+            "data_prep.synthesize",
+            f"--scenes={root}/photo_scenes",
+            f"--families={PHOTO_FAMILIES}",
+            "--per_scene=9",
+            "--profile=plain",
+            "--wordings=1",
+            f"--seed={seed}",
+            f"--out={root}/photo_questions",
+        ),
+        0.1,
+    )
     return [
         Step(
             "photos",
             f"read the photos of {photos}",
-            (
-                "-m",
-                "data_prep.annotate",
-                "--source=folder",
-                f"--path={photos}",
-                "--heldout_percent=20",
-                f"--out={root}/photos",
-            ),
+            (*read, f"--out={root}/photos"),
             0.1,
         ),
         Step(
@@ -53,6 +83,7 @@ def photo_steps(root: Path, photos: str, seed: int) -> list[Step]:
             ),
             0.2,
         ),
+        *([marked, asked] if with_depth else []),
     ]
 
 
@@ -161,13 +192,15 @@ def question_steps(root: Path, scenes: int, seed: int) -> list[Step]:
 
 def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -> list[Step]:
     """The whole way, in order."""
-    datasets = [f"{root}/questions", *([f"{root}/selfsup"] if photos else [])]
+    of_photos = photo_steps(root, photos, seed) if photos else []
+    made = [f"{root}/{step.name}" for step in of_photos if step.name in ("selfsup", "photo_questions")]
+    datasets = [f"{root}/questions", *made]
     questions = ",".join(datasets)
     data = "--config.data.paths=(" + "".join(f"'{name}'," for name in datasets) + ")"
     start = f"{root}/sft/export" if from_scratch else COLD_START
     return [
         *question_steps(root, scenes, seed),
-        *(photo_steps(root, photos, seed) if photos else []),
+        *of_photos,
         *(scratch_steps(root, questions, data, seed) if from_scratch else []),
         evaluation(root, "before", start, "the policy after its cold start", questions),
         Step(
@@ -279,7 +312,11 @@ def root_folder(photos: str, from_scratch: bool) -> Path:
 
 def main() -> int:
     parser = Parser("python -m launch.quickstart", __doc__)
-    parser.add_argument("--photos", default="", help="a folder of your own pictures for the self-supervised tasks")
+    parser.add_argument(
+        "--photos",
+        default="",
+        help="a folder of your own pictures (with depth beside them: PHOTO_depth.png in millimetres)",
+    )
     parser.add_argument(
         "--from_scratch", action="store_true", help=f"do not start from the shipped cold-started policy ({COLD_START})"
     )

@@ -93,6 +93,12 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--limit", type=int, default=0, help="take only the first so many items")
     group.add_argument("--max_side", type=int, default=0, help="shrink larger pictures to this longer side, pixels")
     group.add_argument("--every", type=float, default=1.0, help="videos and walks: seconds between frames")
+    group.add_argument(
+        "--points",
+        type=int,
+        default=0,
+        help="mark so many points (at most 8) on each picture with depth and no objects: depth and distance of a point",
+    )
     group = p.add_argument_group("RGB-D folders")
     group.add_argument(
         "--convention", choices=tuple(CONVENTIONS), default="generic", help="how files are named and what a count means"
@@ -259,6 +265,7 @@ def _check(options: dict[str, Any]) -> None:
         ("limit", 0, math.inf),
         ("max_side", 0, math.inf),
         ("cloud_points", 1, math.inf),
+        ("points", 0, 8),
         ("heldout_percent", 0, 100),
         ("max_failures", 0, 1),
         ("gpus", 0, math.inf),

@@ -8,6 +8,7 @@ from typing import Any
 
 from data_prep import filters
 from data_prep.annotate.models import build_model_stages, running
+from data_prep.annotate.points import Points
 from data_prep.annotate.settings import parse_overrides
 from data_prep.geometry.anchors import Anchors
 from data_prep.geometry.measure import Level, Measure
@@ -43,6 +44,7 @@ def build_pipeline(spec: dict[str, Any], reasons: dict[str, str] | None = None) 
         Level(),
         Measure(spec.get("cloud_points", 128)),
         Trust(),
+        *([Points(spec["points"])] if spec.get("points") else []),
         Anchors(),
     ]
     selectors = build_selectors(spec)

@@ -23,7 +23,7 @@ from data_prep.sources.folder import stored_pixels
 from data_prep.sources.frame_list import Entry, Paths, file_reader, read_lists, said_of_frame
 from data_prep.sources.labels import labelled_objects
 from data_prep.sources.listing import walk
-from data_prep.sources.pictures import open_picture
+from data_prep.sources.pictures import EXIF_SIGMA, open_picture
 from data_prep.sources.registration import check_intrinsics, registered_to, turn_intrinsics, turn_object
 from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
 from spatial_jax.media import turn_array
@@ -275,6 +275,8 @@ class RgbdFolder:
             entry.fields.get("objects", []) if entry else [], width, height, file_reader(self.root, self.paths, entry)
         )
         intrinsics = self._camera(entry, width, height, colour)
+        # The lens of the picture beside which the depth lies, where nobody gave a camera; as it stands upright.
+        lens = picture.exif_intrinsics() if intrinsics is None else None
         if frame_of == "stored":
             depth = turn_array(depth, turn)
             objects = [turn_object(thing, turn, stored) for thing in objects]
@@ -285,6 +287,7 @@ class RgbdFolder:
         key = f"{self.root.name}/{colour if self.by_frame else posixpath.dirname(colour)}"
         listed_camera = bool(entry and entry.fields.get("cam_in"))
         camera_from = "frame list" if listed_camera else "option" if self.intrinsics else rule.source
+        camera_from = f"EXIF 35-mm-equivalent focal length {picture.focal_35mm:g} mm" if lens else camera_from
         return Frame(
             colour,
             self.name,
@@ -294,8 +297,9 @@ class RgbdFolder:
             depth,
             "relative" if self.relative else "metric",
             self._noise(depth_from, depth),
-            intrinsics,
-            "sensor" if intrinsics else "none",
+            intrinsics or lens,
+            "sensor" if intrinsics else "exif" if lens else "none",
+            focal_sigma=EXIF_SIGMA if lens else 0.0,
             objects=objects,
             tags=("photo", *rule.tags),
             meta=said_of_frame(entry),

@@ -6,12 +6,13 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from tests.docs.blocks import HERE, PAGES, blocks_of
 
-ORDER = ("laptop", "photos", "questions", "reward", "sample", "evaluate", "resume", "rehearsal")
+ORDER = ("laptop", "photos", "photos_depth", "questions", "reward", "sample", "evaluate", "resume", "rehearsal")
 SMALLER = (
     (r"^--count=\d+$", "--count=80"),
     (r"^--per_photo=\d+$", "--per_photo=6"),
@@ -33,6 +34,14 @@ def folder(tmp_path_factory):
         picture.thumbnail((320, 320))
         picture.save(root / "my_photos" / f"{name}.png")
     Image.open(root / "my_photos" / "coffee.png").save(root / "photo.png")
+    (root / "my_rgbd").mkdir()
+    exif = Image.Exif()
+    exif[0x8769] = {0xA405: 28, 0xA002: 640, 0xA003: 480}
+    for name in ("astronaut", "coffee"):
+        picture = Image.fromarray(getattr(data, name)()).resize((640, 480))
+        picture.save(root / "my_rgbd" / f"{name}.jpg", exif=exif)
+        depth = np.broadcast_to(np.linspace(1500, 5000, 640), (480, 640)).astype(np.uint16)
+        Image.fromarray(depth).save(root / "my_rgbd" / f"{name}_depth.png")
     rows = [
         {"images": [f"my_photos/{name}.png"], "problem": f"<image>How many {what} are there?", "answer": str(count)}
         for name, what, count in (("astronaut", "people", 1), ("coffee", "cups", 1), ("chelsea", "eyes", 2))

@@ -1,11 +1,14 @@
 """The step runner: done steps are kept, a failure stops with its code, a changed command is run again."""
 
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from launch.pace import FASTEST, MEASURED, SLOWEST, slower, speed
-from launch.quickstart import root_folder, steps
+from launch.quickstart import photo_steps, root_folder, steps
 from launch.steps import Step, StepRunner
 
 
@@ -73,6 +76,18 @@ def test_quickstart_is_a_list_of_verbs(tmp_path):
     assert {"policy", "align", "sft"} == {s.name for s in scratch} - {s.name for s in plan}
     assert root_folder("", False) != root_folder("pictures", False) != root_folder("pictures", True)
     json.dumps([s.command for s in plan])
+
+
+def test_photos_with_depth_beside_them_give_questions_in_metres(tmp_path):
+    Image.new("RGB", (64, 48)).save(tmp_path / "a.jpg")
+    plain = {s.name: s for s in photo_steps(Path("runs/q"), str(tmp_path), 1)}
+    Image.fromarray(np.full((48, 64), 2000, np.uint16)).save(tmp_path / "a_depth.png")
+    deep = {s.name: s for s in photo_steps(Path("runs/q"), str(tmp_path), 1)}
+    assert list(plain) == ["photos", "selfsup"] and "--source=folder" in plain["photos"].args
+    assert list(deep) == ["photos", "selfsup", "photo_scenes", "photo_questions"]
+    assert "--source=rgbd" in deep["photos"].args and "--points=4" in deep["photo_scenes"].args
+    plan = steps(Path("runs/q"), str(tmp_path), False, 20, 1)
+    assert any("'runs/q/photo_questions'" in a for s in plan for a in s.args if "data.paths" in a)
 
 
 def test_the_time_is_told_for_this_machine_and_corrected_by_what_steps_take(tmp_path, capfd):
