@@ -21,24 +21,20 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
-from data_prep.synthesis.dataset import DatasetError, QuestionWriter, SceneDataset, WriterError, print_report
-from data_prep.synthesis.demonstrations import add_demonstration
+from data_prep.synthesis.dataset import DatasetError, QuestionWriter, WriterError, print_report
 from data_prep.synthesis.families import FAMILIES, choose_families
-from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.importers import KINDS, BadRow, Import, default_heldout, parse_columns
 from data_prep.synthesis.importers.columns import NAMES
 from data_prep.synthesis.importers.files import SUFFIXES
 from data_prep.synthesis.language import Cache, Endpoint, Variation
-from data_prep.synthesis.options import MARGINS, PROFILES, Options, with_margins
+from data_prep.synthesis.options import MARGINS, PROFILES
 from data_prep.synthesis.priors import PriorTable
-from data_prep.synthesis.refusals import refusal_lines
-from data_prep.synthesis.two_pictures import two_pictures
+from data_prep.synthesis.scenes import FromScenes, options_of
 from data_prep.synthesis.vsi import DEFINITIONS, MetadataError
 from data_prep.synthesis.vsi.rooms import FromRooms
 from data_prep.synthesis.vsi.scans import QUOTAS
 from data_prep.synthesis.work import Item, Work, with_judge
 from data_prep.writer import is_complete
-from spatial_jax.data.records import SceneRecord
 from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
 
@@ -163,6 +159,14 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--language_model", default="", help="model name, part of the cache's key")
     g.add_argument("--language_cache", default="", help="jsonl file of replies; used alone when no endpoint is given")
     g.add_argument("--language_share", type=float, default=0.5, help="share of the questions that are tried")
+    g = p.add_argument_group("questions that a multimodal model writes on scenes (kept where our rules answer them)")
+    g.add_argument("--author_url", default="", help="OpenAI-compatible endpoint; key from OPENAI_API_KEY")
+    g.add_argument("--author_model", default="", help="model name, part of the cache's key")
+    g.add_argument("--author_cache", default="", help="jsonl file of replies; used alone when no endpoint is given")
+    g.add_argument("--author_new", type=int, default=4, help="new questions asked of it a scene")
+    g.add_argument("--author_harder", type=int, default=0, help="given questions a scene that it makes harder")
+    g.add_argument("--author_seconds", type=float, default=60.0, help="of one request; three tries are made")
+    g.add_argument("--dry_run", action="store_true", help="say what the author would be asked, and send nothing")
     return p
 
 
@@ -176,67 +180,6 @@ def main(argv: list[str] | None = None) -> int:
         where = error.filename or args.out
         say(f"synthesize: {where}: {error.strerror or error}; free space or choose another --out", stream=sys.stderr)
     return 2
-
-
-def _options(args: argparse.Namespace) -> Options:
-    return with_margins(args.set, profile=args.profile, wordings=args.wordings)
-
-
-class FromScenes(Work):
-    """Questions on the scenes of a dataset."""
-
-    def __init__(self, args: argparse.Namespace):
-        super().__init__(args)
-        self.families = choose_families(args.families)
-        if args.two_pictures and not args.demonstrations:
-            raise ValueError("--two_pictures asks questions whose answers are drawn: give --demonstrations too")
-        self.scenes = SceneDataset(args.scenes)
-        if len(self.scenes) == 0:
-            raise DatasetError(f"{args.scenes}: the dataset holds no scene; annotate some pictures first")
-        self.digest, self.seen = self.scenes.digest, collections.Counter[str]()
-
-    def items(self) -> Iterator[Item]:
-        args = self.args
-        generator = Generator(
-            self.families, _options(args), per_scene=args.per_scene, seed=args.seed, refused=self.refused
-        )
-        total, started = min(args.limit or len(self.scenes), len(self.scenes)), time.monotonic()
-        before: SceneRecord | None = None
-        for number, scene in enumerate(self.scenes):
-            if number == total:
-                break
-            records = generator(scene)
-            self.seen["objects"] += len(scene.objects)
-            self.seen["scenes with depth"] += bool(scene.depth_png)
-            self.seen["scenes"] += 1
-            why = "no question past its margins" if scene.objects else "no object in the scene"
-            if args.demonstrations:
-                records = [add_demonstration(r, scene) for r in records]
-                self.seen["demonstrations"] += sum('"turns"' in r.meta for r in records)
-            if args.two_pictures and before is not None and (both := two_pictures(before, scene, args.seed)):
-                records.append(both)
-            before = scene
-            yield scene.scene_id, records, why
-            if (number + 1) % 1000 == 0:
-                rate = (number + 1) / (time.monotonic() - started)
-                left = (total - number - 1) / rate
-                print(f"{number + 1} of {total} scenes, {rate:.0f} a second, {left:.0f} s left", flush=True)
-        self.reasons.update(generator.reasons + self.scenes.skipped)
-
-    def lines(self) -> list[str]:
-        shown = self.seen["demonstrations"]
-        told = [f"demonstrations: {shown} questions have turns that draw"] if self.args.demonstrations else []
-        return [*told, *refusal_lines(self.refused.report())]
-
-    def advice(self) -> str:
-        if self.seen["scenes"] and not self.seen["objects"]:
-            return (
-                f"not one of the {self.seen['scenes']} scenes has an object, and every family asks about objects: "
-                "annotate again with --proposals, --masks, --captions and --depth (models), or with objects that you"
-                " name in frames.json; without models: python -m data_prep.selfsup --photos="
-                f"{self.args.scenes} --out={self.args.out} (self-supervised questions on plain photos)"
-            )
-        return "try --families=all, or scenes with more objects or depth (python -m data_prep.inspect shows them)"
 
 
 class FromImport(Work):
@@ -299,6 +242,9 @@ def _check(args: argparse.Namespace) -> type[Work]:
         ("fps", 0, 1000),
         ("heldout_percent", 0, 100),
         ("language_share", 0, 1),
+        ("author_new", 0, 50),
+        ("author_harder", 0, 50),
+        ("author_seconds", 0.1, 3600),
     ):
         value = getattr(args, name)
         if value is not None and not least <= value <= most:
@@ -350,11 +296,15 @@ def _no_family(name: str, known: Collection[str]) -> str:
 
 def run(args: argparse.Namespace) -> int:
     work = _check(args)(args)
-    running = ("out", "language_url")
+    if args.dry_run:
+        for line in work.plan():
+            say(line)
+        return 0
+    running = ("out", "language_url", "author_url", "author_cache", "author_seconds", "dry_run")
     config = {
         "verb": "synthesize",
         **{k: v for k, v in sorted(vars(args).items()) if k not in running},
-        "options": dataclasses.asdict(_options(args)),
+        "options": dataclasses.asdict(options_of(args)),
         "inputs": work.digest,
     }
     if is_complete(args.out, "questions", config):

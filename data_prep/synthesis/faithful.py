@@ -85,7 +85,8 @@ _UNIT_SIGNS = re.compile(r"\b(m|cm|mm|km|px|ft|in)\b")
 _ASKS_CHOICE = re.compile(r"\b(which|what|whose|name|tell|choose|or|pick|identify)\b", re.IGNORECASE)
 
 
-def _strip_names(text: str, names: Sequence[str]) -> str:
+def strip_names(text: str, names: Sequence[str]) -> str:
+    """The text without these names."""
     for name in sorted(names, key=len, reverse=True):
         text = re.sub(re.escape(name), " ", text, flags=re.IGNORECASE)
     return text
@@ -102,7 +103,8 @@ def _name_order(text: str, names: Sequence[str]) -> list[tuple[int, str]]:
     return sorted((low.find(n.lower()), n) for n in names)
 
 
-def _units(text: str) -> set[str]:
+def units(text: str) -> set[str]:
+    """The units that a text names, in signs: m, cm, ..."""
     low = text.lower()
     found = {u.replace("metre", "meter").replace("centimetre", "centimeter") for u in _UNITS if u in low}
     sign = {"m": "meter", "cm": "centimeter", "px": "pixel"}
@@ -141,6 +143,16 @@ def unfaithful(
     return _same_question(base, body, names, answer, options)
 
 
+def asks_negation(text: str) -> bool:
+    """Whether a text holds a word that may turn its meaning round."""
+    return _NEGATIONS.search(text) is not None
+
+
+def foreign(text: str) -> bool:
+    """Whether a text holds what no question may: addresses, marks, braces, code, a model's excuses."""
+    return bool(_URL.search(text) or _MARK.search(text) or re.search(r"[{}\\\x00-\x1f]", text))
+
+
 def _same_question(base: str, body: str, names: Sequence[str], answer: str, options: Sequence[str]) -> str:
     low_base, low_body = base.lower(), body.lower()
     mentioned = [n for n in names if n.lower() in low_base]
@@ -148,12 +160,12 @@ def _same_question(base: str, body: str, names: Sequence[str], answer: str, opti
         return "object names changed"
     if [n for _, n in _name_order(body, mentioned)] != [n for _, n in _name_order(base, mentioned)]:
         return "order of objects changed"
-    bare_base, bare_body = _strip_names(base, mentioned), _strip_names(body, mentioned)
+    bare_base, bare_body = strip_names(base, mentioned), strip_names(body, mentioned)
     if concepts(bare_base) != concepts(bare_body):
         return "what is asked changed"
     if len(_NEGATIONS.findall(bare_base)) != len(_NEGATIONS.findall(bare_body)):
         return "negation added or lost"
-    if _units(bare_base) != _units(bare_body):
+    if units(bare_base) != units(bare_body):
         return "unit changed"
     yes_no = set(options) == {"yes", "no"}
     if not yes_no and options and not _ASKS_CHOICE.search(bare_body):

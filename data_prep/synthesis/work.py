@@ -30,6 +30,10 @@ class Work(abc.ABC):
     def items(self) -> Iterator[Item]:
         """The items, in an order that is always the same."""
 
+    def plan(self) -> list[str]:
+        """What would be asked of a model, for --dry_run."""
+        return ["--dry_run says what --author_url would be asked on --scenes; here there is nothing to ask"]
+
     def lines(self) -> list[str]:
         """What is said of the inputs, beside the counts."""
         return []
