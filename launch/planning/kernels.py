@@ -57,14 +57,15 @@ _DONE = ("get-tuple-element", "bitcast", "parameter", "tuple", "constant")
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """A loop of a program: its rounds (None: not known, as of decoding) and the kernels of one, inner loops multiplied
-    out; `depth`: loops around it.
+    """A loop of a program: its rounds (None: not known, as of decoding), the kernels of one and the bytes that those
+    write which only copy, slice or convert, inner loops multiplied out; `depth`: loops around it.
     """
 
     name: str
     turns: int | None
     kernels: float
     depth: int
+    moved: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,10 +110,11 @@ def _visit(
         called = [t for c in CALLED.finditer(line) for t in c.group(1).replace("%", "").split(", ") if t in bodies]
         if op == "while":
             turns = trips(line, bodies, unknown=0)
-            place = len(loops)
+            place, before = len(loops), len(moving)
             body = re.search(r"body=%?([\w.\-]+)", line)
             inner = _visit(bodies, body.group(1), times * max(turns, 1), depth + 1, moving, loops) if body else 0.0
-            loops.insert(place, Loop(body.group(1) if body else "", turns or None, inner, depth))
+            moved = sum(size * count for size, _, count in moving[before:]) / (times * max(turns, 1))
+            loops.insert(place, Loop(body.group(1) if body else "", turns or None, inner, depth, moved))
             total += inner * max(turns, 1)
         elif op in ("call", "async-start"):
             total += sum(_visit(bodies, target, times, depth, moving, loops) for target in called)

@@ -22,9 +22,9 @@ class Measured:
     """Numbers are those of one call on one device, unless named otherwise. `resident_gib`: arrays that stay on the
     device beside the program's own (moments while gradients are computed, the reference while sampling); `total_gib` is
     what must fit. `model_ratio`: FLOPs over the model's own (no padding, no recomputation), None where there is nothing
-    to compare with. Seconds are rooflines. Of cards, `launches`: kernels of a call, `loops`: (depth, rounds, kernels a
-    round), rounds None where the compiler does not know them, `moved_gib`: what kernels write that only copy, slice or
-    convert, `largest_move`.
+    to compare with. Seconds are rooflines. Of cards, `launches`: kernels of a call; `loops`: (depth, rounds, kernels a
+    round, GiB moved a round), rounds None where the compiler does not know them; `moved_gib`: what kernels write that
+    only copy, slice or convert; `largest_move`.
     """
 
     program: str
@@ -44,7 +44,7 @@ class Measured:
     seconds: dict[str, float]
     compile_seconds: float
     launches: float = 0.0
-    loops: list[tuple[int, int | None, float]] = dataclasses.field(default_factory=list)
+    loops: list[tuple[int, int | None, float, float]] = dataclasses.field(default_factory=list)
     moved_gib: float = 0.0
     largest_move: str = ""
 
@@ -113,7 +113,7 @@ def launched(text: str) -> dict[str, Any]:
     found = launches(text)
     return {
         "launches": found.kernels,
-        "loops": [(loop.depth, loop.turns, loop.kernels) for loop in found.loops],
+        "loops": [(loop.depth, loop.turns, loop.kernels, loop.moved / GIB) for loop in found.loops],
         "moved_gib": found.moved / GIB,
         "largest_move": f"{found.largest[0][1]} x {found.largest[0][2]:.0f}" if found.largest else "",
     }

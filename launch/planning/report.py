@@ -102,7 +102,7 @@ def card_work(program: dict[str, Any]) -> str:
     loops = sorted(program["loops"], key=lambda loop: -loop[2] * (loop[1] or 1))[:3]
     text = f"{program['launches']:,.0f} kernels"
     if loops:
-        rounds = (f"{turns or '?'} rounds of {kernels:,.0f}" for _, turns, kernels in loops)
+        rounds = (f"{turns or '?'} rounds of {kernels:,.0f}{moves(moved)}" for _, turns, kernels, moved in loops)
         text += f" (loops: {', '.join(rounds)})"
     if program["moved_gib"] >= 0.001:
         text += (
@@ -110,6 +110,11 @@ def card_work(program: dict[str, Any]) -> str:
             f" {program['largest_move']}"
         )
     return text
+
+
+def moves(gib: float) -> str:
+    """What a loop's round only brings elsewhere, where it is anything."""
+    return f" that move {gib * 1024:.0f} MiB" if gib * 1024 >= 1 else ""
 
 
 def mesh_advice(setup: Setup) -> str:

@@ -96,20 +96,30 @@ class QwenVL(nnx.Module):
         deepstack: jax.Array | None = None,
         remat: str = "none",
         layers: int | None = None,
+        weights: Any = None,
     ) -> tuple[jax.Array, Any]:
         """All decoder layers on x [b, n, d], positions [3, b, n] -> (hidden [b, n, d] after the final norm, stacked new
         caches).
 
         attend(q [b, n, h, hd], k [b, n, kv, hd], v, cache of this layer) -> (out [b, n, h, hd], new cache of this
         layer); q and k come rotated. caches: pytree with a leading axis [L], or None. deepstack [k, b, n, d]. remat: a
-        policy of models/remat.py. layers: only the first so many (None: all).
+        policy of models/remat.py. layers: only the first so many (None: all). weights: `joined_weights`, with caches as
+        a list; then the new caches are one, too.
         """
-        weights = _pure(self.text)
+        weights = _pure(self.text) if weights is None else weights
         if layers is not None:
             weights = {**weights, "layers": jax.tree.map(lambda a: a[:layers], weights["layers"])}
         return decoder.run_decoder(
             weights, x, positions, attend, caches, deepstack, self.config.text, self.compute, remat
         )
+
+    def joined_weights(self) -> dict[str, Any]:
+        """The decoder's weights layer by layer for a loop that reads them many times (see `joined_layers`)."""
+        weights = _pure(self.text)
+        return {
+            **weights,
+            "layers": decoder.joined_layers(weights["layers"], self.config.text.num_layers, self.compute),
+        }
 
     def head(self) -> jax.Array:
         """The output matrix [d, v]: its own (with its adapter, if it has one), or a view of the embeddings when

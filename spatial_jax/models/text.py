@@ -18,6 +18,55 @@ from spatial_jax.parallel.rules import constrain
 Attend = Callable[[jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
 
 
+# Projections of one input, which `joined_layers` makes one product of.
+QKV, GATE_UP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
+
+
+def _project(
+    p: Params, names: tuple[str, ...], sizes: tuple[int, ...], x: jax.Array, compute: Compute
+) -> list[jax.Array]:
+    """The projections `names` of x [..., d], each with so many `sizes` of its first output axis, in one product where
+    their kernels are joined.
+    """
+    joined = "+".join(names)
+    if joined not in p:
+        return [linear(p[name], x, compute) for name in names]
+    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
+    parts = jnp.split(linear(p[joined], x, compute), ends, axis=x.ndim - 1)
+    biases = [p.get(name, {}).get("bias") for name in names]
+    return [y if bias is None else y + bias.astype(compute.dtype) for y, bias in zip(parts, biases)]
+
+
+def joined_layers(layers: Params, count: int, compute: Compute) -> list[Params]:
+    """The stacked layers one by one, for a loop that reads them many times: kernels in the activations' type with their
+    adapters added, and those of one input side by side. The same function to rounding.
+
+    A GPU's program copies what it takes out of a stacked array, and launches a kernel for every product.
+    """
+    return [_joined(jax.tree.map(lambda x, i=i: x[i], layers), compute) for i in range(count)]
+
+
+def _joined(layer: Params, compute: Compute) -> Params:
+    whole = {name: _whole(part, compute) if "kernel" in part else part for name, part in layer.items()}
+    for names in (QKV, GATE_UP):
+        # Biases stay apart: beside the product they would be spread over its rows by a kernel of their own.
+        kernels = [whole[name].pop("kernel") for name in names]
+        whole["+".join(names)] = {"kernel": jnp.concatenate(kernels, axis=1)}
+    return whole
+
+
+def _whole(p: Params, compute: Compute) -> dict[str, jax.Array]:
+    """A projection with its adapter added to its kernel, in the activations' type."""
+    kernel = p["kernel"]
+    if "lora_a" in p:
+        low, high = p["lora_a"].astype(jnp.float32), p["lora_b"].astype(jnp.float32)
+        rank = low.shape[-1]
+        added = jnp.dot(low.reshape(-1, rank), high.reshape(rank, -1), precision="highest") * compute.lora_scale
+        kernel = kernel.astype(jnp.float32) + added.reshape(kernel.shape)
+    rest = {key: value for key, value in p.items() if key == "bias"}
+    return {"kernel": kernel.astype(compute.dtype), **rest}
+
+
 def decoder_layer(
     p: Params,
     x: jax.Array,
@@ -31,7 +80,7 @@ def decoder_layer(
     """One pre-norm layer: x [b, n, d] -> ([b, n, d], what `attend` keeps)."""
     eps = config.rms_norm_eps
     h = rms_norm(p["input_norm"], x, eps)
-    q, k, v = (linear(p[name], h, compute) for name in ("q_proj", "k_proj", "v_proj"))
+    q, k, v = _project(p, QKV, (config.num_heads, config.num_kv_heads, config.num_kv_heads), h, compute)
     if config.qk_norm:
         q, k = rms_norm(p["q_norm"], q, eps), rms_norm(p["k_norm"], k, eps)
     q, k = checkpoint_name(rotate(q, cos, sin), "q"), checkpoint_name(rotate(k, cos, sin), "k")
@@ -39,7 +88,8 @@ def decoder_layer(
     out, cache = attend(q, k, checkpoint_name(v, "v"), cache)
     x = x + linear(p["o_proj"], checkpoint_name(out, "attention"), compute, in_axes=2)
     h = rms_norm(p["post_norm"], x, eps)
-    hidden = activation("silu")(linear(p["gate_proj"], h, compute)) * linear(p["up_proj"], h, compute)
+    gate, up = _project(p, GATE_UP, (config.intermediate_size, config.intermediate_size), h, compute)
+    hidden = activation("silu")(gate) * up
     hidden = constrain(hidden, ("batch", "sequence", "mlp"))
     x = x + linear(p["down_proj"], hidden, compute)
     return constrain(x, ("batch", "sequence", "activation")), cache
@@ -58,11 +108,18 @@ def run_decoder(
 ) -> tuple[jax.Array, Any]:
     """All layers and the final norm: x [b, n, d], positions [3, b, n] -> (hidden [b, n, d], stacked new caches).
 
-    deepstack [k, b, n, d] is added after the first k layers.
+    deepstack [k, b, n, d] is added after the first k layers. Layers and caches may be lists, one entry a layer
+    (`joined_layers`): then so are the new caches.
     """
     cos, sin = mrope_cos_sin(
         positions, config.mrope_section, config.mrope_interleaved, config.rope_theta, compute.dtype
     )
+    if isinstance(p["layers"], list):
+        x, kept = x.astype(compute.dtype), []
+        for layer, cache in zip(p["layers"], caches, strict=True):
+            x, new = decoder_layer(layer, x, cos, sin, attend, cache, config, compute)
+            kept.append(new)
+        return rms_norm(p["norm"], x, config.rms_norm_eps), kept
     taps = 0 if deepstack is None else deepstack.shape[0]
 
     def body(x, step):

@@ -9,7 +9,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from spatial_jax.parallel.rules import batch_ways, constrain, sum_parts
 
@@ -36,13 +36,15 @@ def scaled_logits(
     head: Float[Array, "d v"],
     temperature: Float[Array, ""] | float = 1.0,
     banned_ids: tuple[int, ...] = (),
+    allowed: Bool[Array, " v"] | None = None,
 ) -> Float[Array, "n v"]:
     """float32 logits divided by the temperature, with the banned ids at -1e30; the one definition for sampler and
-    trainer.
+    trainer. allowed: `allowed_ids` of the banned ids, where a loop has them from before.
     """
     logits = jnp.dot(hidden, head.astype(hidden.dtype), preferred_element_type=jnp.float32) / temperature
     if banned_ids:
-        logits = jnp.where(allowed_ids(logits.shape[-1], banned_ids), logits, BANNED)
+        allowed = allowed_ids(logits.shape[-1], banned_ids) if allowed is None else allowed
+        logits = jnp.where(allowed, logits, BANNED)
     return logits
 
 

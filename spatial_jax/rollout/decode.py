@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from spatial_jax.models.qwen_vl import QwenVL
-from spatial_jax.ops.logprob import scaled_logits
-from spatial_jax.ops.sampling import draw_tokens, sample_keys
-from spatial_jax.ops.shared_prefix import decode_attention, ring_valid, store
+from spatial_jax.ops import decode_kernel
+from spatial_jax.ops.attention import current_platform
+from spatial_jax.ops.logprob import allowed_ids, scaled_logits
+from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
+from spatial_jax.ops.shared_prefix import KeyValues, decode_attention, ring_valid, store
 from spatial_jax.rollout.prefill import is_stop
 from spatial_jax.rollout.state import (
     LENGTH,
@@ -27,8 +30,32 @@ from spatial_jax.rollout.state import (
 from spatial_jax.rollout.types import SamplingParams
 
 
-def decode_step(model: QwenVL, state: DecodeState, draw: Draw, sampling: SamplingParams, kv_dtype) -> DecodeState:
-    """Every active slot's last token through the network, and its next token drawn and recorded."""
+class Constants(NamedTuple):
+    """What a loop of many tokens reads at each, made once before it, in the activations' type: the decoder's weights
+    layer by layer, the head as it lies in memory ([v, d] where it is the embeddings), tokens that may be drawn [v],
+    and the step's random key.
+    """
+
+    text: dict[str, Any]
+    head: jax.Array
+    tied: bool
+    allowed: jax.Array
+    key: jax.Array
+
+
+def constants(model: QwenVL, draw: Draw, sampling: SamplingParams) -> Constants:
+    """Of a loop on a GPU, whose program would copy every weight out of its stacked array at every token."""
+    tied, head = model.config.tie_word_embeddings, model.head().astype(model.dtype)
+    allowed = allowed_ids(model.config.text.vocab_size, sampling.banned_ids)
+    return Constants(model.joined_weights(), head.T if tied else head, tied, allowed, step_key(draw.seed, draw.step))
+
+
+def decode_step(
+    model: QwenVL, state: DecodeState, draw: Draw, sampling: SamplingParams, kv_dtype, fixed: Constants | None = None
+) -> DecodeState:
+    """Every active slot's last token through the network, and its next token drawn and recorded. With `fixed` the
+    state's caches are lists, one a layer.
+    """
     r, w = state.slot_active.shape
     g = state.tokens.shape[1]
     column = jnp.mod(state.column, state.ring)
@@ -40,20 +67,34 @@ def decode_step(model: QwenVL, state: DecodeState, draw: Draw, sampling: Samplin
         out = decode_attention(q, k, v, prompt_kv, answer_kv, state.prompt_valid, answer_valid)
         return out, store(k[..., None, :], v[..., None, :], kv_dtype)
 
-    # The layers only read the caches and hand back their new column; writing it once for all layers spares a copy of
-    # the cache a step.
-    hidden, new = model.run_layers(model.embed(state.slot_token), positions, attend, (state.prompt_kv, state.answer_kv))
-    answer_kv = jax.tree.map(
-        lambda old, x: jax.lax.dynamic_update_slice_in_dim(old, x, column, axis=4), state.answer_kv, new
-    )
+    def attend_in_place(q, k, v, caches):
+        """With a layer's own cache, which the new column is written to at once."""
+        prompt_kv, answer_kv = caches
+        new = write_column(answer_kv, store(k[..., None, :], v[..., None, :], kv_dtype), column)
+        if decode_kernel.takes(q, prompt_kv.k, state.ring, prompt_kv.k.shape[2]):
+            lengths = state.slot_start + state.slot_length
+            keys = (prompt_kv.k, prompt_kv.v, new.k, new.v)
+            return decode_kernel.decode_attention(q, *keys, state.prompt_valid, column, lengths), new
+        return decode_attention(q, k, v, prompt_kv, answer_kv, state.prompt_valid, answer_valid), new
 
-    logits = scaled_logits(hidden.reshape(r * w, -1), model.head(), draw.temperature, sampling.banned_ids)
+    x, caches = model.embed(state.slot_token), (state.prompt_kv, state.answer_kv)
+    if fixed is None:
+        # The layers only read the caches and hand back their new column; writing it once for all layers spares a copy
+        # of the cache a step.
+        hidden, new = model.run_layers(x, positions, attend, caches)
+        answer_kv = write_column(state.answer_kv, new, column)
+    else:
+        caches = list(zip(*caches, strict=True))
+        hidden, answer_kv = model.run_layers(x, positions, attend_in_place, caches, weights=fixed.text)
+
+    head = model.head() if fixed is None else fixed.head.T if fixed.tied else fixed.head
+    allowed = None if fixed is None else fixed.allowed
+    logits = scaled_logits(hidden.reshape(r * w, -1), head, draw.temperature, sampling.banned_ids, allowed)
     keys = None
     if sampling.temperature:
         drawn = (state.slot_start + state.slot_length).reshape(-1).astype(jnp.uint32)
         keys = sample_keys(
-            draw.seed,
-            draw.step,
+            step_key(draw.seed, draw.step) if fixed is None else fixed.key,
             jnp.repeat(state.prompt_id, w),
             state.slot_sample.reshape(-1).astype(jnp.uint32),
             drawn,
@@ -65,19 +106,53 @@ def decode_step(model: QwenVL, state: DecodeState, draw: Draw, sampling: Samplin
     sample = jnp.where(state.slot_active, state.slot_sample, g)  # past the end: an idle slot's draw is dropped
     length = state.slot_length + 1
     reason = jnp.where(is_stop(tokens, sampling.stop_ids), STOP, jnp.where(length >= draw.limit, LENGTH, RUNNING))
+    # A slot's sample is its own, so at most one slot writes a sample's length and reason; both travel in one number.
+    writes = sample[:, None, :] == jnp.arange(g)[:, None]  # [r, g, w]
+    written = jnp.max(jnp.where(writes, (length * 4 + reason)[:, None, :], -1), axis=2)  # [r, g]
     state = replace(
         state,
         answer_kv=answer_kv,
         column=state.column + 1,
         tokens=state.tokens.at[row, sample, state.slot_length].set(tokens, mode="drop"),
         logp=state.logp.at[row, sample, state.slot_length].set(jnp.stack(logp, axis=-1).reshape(r, w, 2), mode="drop"),
-        lengths=state.lengths.at[row, sample].set(length, mode="drop"),
-        reason=state.reason.at[row, sample].set(reason, mode="drop"),
+        lengths=jnp.where(written < 0, state.lengths, written // 4),
+        reason=jnp.where(written < 0, state.reason, written % 4),
         slot_token=tokens,
         slot_length=length,
         slot_active=state.slot_active & (reason == RUNNING),
     )
     return take_samples(state) if w < g else state
+
+
+def write_column(cache: KeyValues, new: KeyValues, column: Int[Array, ""]) -> KeyValues:
+    """The cache [..., s, d] with `new` [..., 1, d] in its column; scales [..., s] likewise."""
+
+    def write(old, x, axis):
+        return None if old is None else jax.lax.dynamic_update_slice_in_dim(old, x, column, axis=axis)
+
+    axis = cache.k.ndim - 2
+    return KeyValues(
+        write(cache.k, new.k, axis),
+        write(cache.v, new.v, axis),
+        write(cache.k_scale, new.k_scale, axis),
+        write(cache.v_scale, new.v_scale, axis),
+    )
+
+
+def take_apart(state: DecodeState) -> DecodeState:
+    """The state with its caches as lists, one entry a layer."""
+    layers = state.prompt_kv.k.shape[0]
+    prompt, answer = (
+        [jax.tree.map(lambda x, i=i: x[i], caches) for i in range(layers)]
+        for caches in (state.prompt_kv, state.answer_kv)
+    )
+    return replace(state, prompt_kv=prompt, answer_kv=answer)
+
+
+def put_together(state: DecodeState) -> DecodeState:
+    """Inverse of `take_apart`."""
+    prompt, answer = (jax.tree.map(lambda *x: jnp.stack(x), *caches) for caches in (state.prompt_kv, state.answer_kv))
+    return replace(state, prompt_kv=prompt, answer_kv=answer)
 
 
 def decode(
@@ -96,8 +171,14 @@ def decode(
         done = rows_done(state)
         return (jnp.sum(done) < jnp.minimum(free_rows, state.rows)) & ~ring_full(state)
 
-    def body(state):
-        return decode_step(model, state, draw, sampling, kv_dtype)
+    fixed = constants(model, draw, sampling) if current_platform() in ("gpu", "cuda") else None
 
-    state = jax.lax.while_loop(go_on, body, constrain_state(state))
+    def body(state):
+        return decode_step(model, state, draw, sampling, kv_dtype, fixed)
+
+    state = constrain_state(state)
+    if fixed is None:
+        state = jax.lax.while_loop(go_on, body, state)
+    else:
+        state = constrain_state(put_together(jax.lax.while_loop(go_on, body, take_apart(state))))
     return state, rows_done(state), ring_full(state)

@@ -12,7 +12,7 @@ from spatial_jax.models.batch import AnswerBatch, PromptBatch
 from spatial_jax.models.group import encode_pictures, feature_rows
 from spatial_jax.models.qwen_vl import QwenVL
 from spatial_jax.ops.logprob import scaled_logits
-from spatial_jax.ops.sampling import draw_tokens, sample_keys
+from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
 from spatial_jax.ops.shared_prefix import KeyValues, causal_attention, group_attention, store
 from spatial_jax.rollout.state import LENGTH, RUNNING, STOP, DecodeState, Draw, constrain_state, take_samples
 from spatial_jax.rollout.types import SamplingParams
@@ -98,8 +98,7 @@ def draw_first(
         keys = None
         if sampling.temperature:
             keys = sample_keys(
-                draw.seed,
-                draw.step,
+                step_key(draw.seed, draw.step),
                 jnp.repeat(prompt_ids, G),
                 samples.reshape(-1).astype(jnp.uint32),
                 offsets.reshape(-1).astype(jnp.uint32),

@@ -67,7 +67,7 @@ class DecodeState:
 
     @property
     def ring(self) -> int:
-        return self.answer_kv.k.shape[4]
+        return jax.tree.leaves(self.answer_kv)[0].shape[-2]  # keys come first
 
     @property
     def rows(self) -> int:

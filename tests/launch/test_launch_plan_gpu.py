@@ -1,6 +1,7 @@
 """Plans for GPUs without a GPU: kernels read from text, faults in one line, and true programs compiled for a card."""
 
 import importlib.metadata
+import json
 import os
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def test_kernels_are_counted_as_often_as_they_are_launched():
     """
     found = kernels.launches(HLO)
     assert found.kernels == 3 * (2 + 5) + 2 + 1
-    assert [(loop.depth, loop.turns, loop.kernels) for loop in found.loops] == [(0, 3, 7), (1, 5, 1), (0, None, 1)]
+    loops = [(loop.depth, loop.turns, loop.kernels, loop.moved) for loop in found.loops]
+    assert loops == [(0, 3, 7, 8 * 16 * 2), (1, 5, 1, 0), (0, None, 1, 0)]
     assert found.moved == 3 * 8 * 16 * 2 + 8 * 4  # the slice of a stacked weight and the copy; the sum is work
     assert found.largest[0][1:] == ("bf16[8,16]", 3)
     with pytest.raises(RuntimeError, match="no ENTRY"):
@@ -95,17 +97,31 @@ def test_a_missing_or_other_plugin_is_told_in_one_line(monkeypatch, versions, to
         gpus.devices("h100", 1)
 
 
-def test_a_tiny_run_is_planned_for_cards_that_are_not_there(tmp_path):
-    """In a process of its own, since the compiler for GPUs stays registered: one card, all programs of a step."""
+def plan(tmp_path, *arguments):
+    """(stdout, record) of a plan in a process of its own, since the compiler for GPUs stays registered."""
     missing = [name for name in gpus.PACKAGES if name not in gpus.versions()]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: {gpus.INSTALL}")
-    command = [
-        *(sys.executable, "launch/plan.py", "--config=configs/debug_cpu.py", "--topology=h200:1"),
-        *("--model=configs/quickstart_policy", f"--out={tmp_path}/plan.json", "--layers=1"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env={**os.environ, "XLA_FLAGS": ""})
+    command = [sys.executable, "launch/plan.py", f"--out={tmp_path}/plan.json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "XLA_FLAGS": ""})
     assert done.returncode == 0, done.stderr
-    for program in ("update", "apply", "logprobs", "prefill", "decode"):
-        assert f"  {program}: " in done.stdout
-    assert "FITS" in done.stdout and "kernels (loops: ? rounds of" in done.stdout
+    return done.stdout, json.loads((tmp_path / "plan.json").read_text())
+
+
+def test_a_tiny_run_is_planned_for_a_card_that_is_not_there(tmp_path):
+    recipe = ("--config=configs/debug_cpu.py", "--model=configs/quickstart_policy", "--layers=1")
+    text, record = plan(tmp_path, *recipe, "--topology=h200:1", "--programs=apply,logprobs")
+    assert "  apply: " in text and "  logprobs: " in text and "FITS (of apply, logprobs alone)" in text
+    assert record["versions"]["jax-cuda12-plugin"] == record["versions"]["jaxlib"]
+
+
+def test_a_token_costs_a_gpu_few_kernels_and_no_copy(tmp_path):
+    """Two layers of the 3B, nucleus sampling, 8 prompts x 16: at most 12 kernels a layer and 40 for all else, and
+    nothing of a weight's or a cache's size is copied or converted at a token.
+    """
+    recipe = ("--config=configs/debug_gpu.py", "--layers=2", "--config.train.prompts=8", "--config.rollout.top_p=0.95")
+    sizes = ("--config.train.update_prompts=8", "--config.rollout.group_size=16")
+    _, record = plan(tmp_path, *recipe, *sizes, "--topology=h200:1", "--programs=decode")
+    ((depth, turns, kernels, moved),) = record["programs"]["decode"]["loops"]
+    assert (depth, turns) == (0, None) and kernels <= 2 * 12 + 40
+    assert moved < 8 / 1024  # GiB; one layer's smallest projection is 10 MiB

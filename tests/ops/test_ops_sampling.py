@@ -7,7 +7,8 @@ import torch
 from scipy import stats
 from transformers.generation.logits_process import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from spatial_jax.ops.sampling import draw_tokens, sample_keys, truncate_logits
+from spatial_jax.ops.attention import target_platform
+from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key, truncate_logits
 
 
 def test_truncation_equals_transformers():
@@ -28,11 +29,27 @@ def test_truncation_equals_transformers():
     assert (np.asarray(tie) > -1e29).all()  # equal tokens stay or go together
 
 
+def test_a_gpus_wide_digits_keep_the_same_tokens():
+    """Five bits a pass or one: the same threshold, among ties and zeros, too."""
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(48, 3000)).astype(np.float32) * rng.uniform(0.5, 4, (48, 1))
+    logits[:8] = np.round(logits[:8])
+    logits[:4, 100:] = -1e30
+    for options in ({"top_p": 0.5}, {"top_p": 0.95}, {"top_k": 7}, {"top_k": 40, "top_p": 0.9}):
+        plain = truncate_logits(jnp.asarray(logits), **options)
+        with target_platform("gpu"):
+            wide = truncate_logits(jnp.asarray(logits), **options)
+        np.testing.assert_array_equal(np.asarray(wide), np.asarray(plain))
+
+
 def test_draws_follow_the_distribution_and_report_both_logps():
     n, v = 20000, 12
     logits = jnp.asarray(np.random.default_rng(1).normal(size=v) * 1.5, jnp.float32)
     keys = sample_keys(
-        5, 2, jnp.arange(n, dtype=jnp.uint32) // 16, jnp.arange(n, dtype=jnp.uint32) % 16, jnp.zeros(n, jnp.uint32)
+        step_key(5, 2),
+        jnp.arange(n, dtype=jnp.uint32) // 16,
+        jnp.arange(n, dtype=jnp.uint32) % 16,
+        jnp.zeros(n, jnp.uint32),
     )
     rows = jnp.broadcast_to(logits, (n, v))
     for options in ({}, {"top_p": 0.7}):
@@ -50,7 +67,7 @@ def test_draws_follow_the_distribution_and_report_both_logps():
 
 def test_keys_depend_on_the_sample_alone():
     def draw(prompts, samples, positions, seed=0, step=0):
-        keys = sample_keys(seed, step, *(jnp.asarray(x, jnp.uint32) for x in (prompts, samples, positions)))
+        keys = sample_keys(step_key(seed, step), *(jnp.asarray(x, jnp.uint32) for x in (prompts, samples, positions)))
         return np.asarray(jax.vmap(lambda key: jax.random.bits(key))(keys)).tolist()
 
     together = draw([0, 0, 1, 1], [0, 1, 0, 1], [3, 3, 3, 4])

@@ -4,6 +4,7 @@ with.
 
 import dataclasses
 import re
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,10 @@ from flax import nnx
 
 from spatial_jax.models import load_pretrained
 from spatial_jax.models.group import group_logprobs
+from spatial_jax.models.lora import LoraConfig, add_lora
 from spatial_jax.models.sharding import model_shardings
+from spatial_jax.ops import decode_kernel
+from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel import make_mesh, sampler_mesh
 from spatial_jax.processing.collate import collate_prompts
 from spatial_jax.rollout import Engine, SamplingParams, Turn, run_turns, trajectory_batch, weight_mover
@@ -81,6 +85,26 @@ def test_greedy_equals_transformers(world, engine):
             )
         assert group[0].tokens.tolist() == theirs[0, len(prompt) :].tolist()
         assert group[0].finish_reason == "length" and len(group[0].full_logp) == 12
+
+
+@pytest.mark.parametrize(("slots", "devices", "lora", "kv"), [(16, 1, 0, jnp.int8), (2, 1, 4, None), (16, 8, 0, None)])
+def test_a_gpus_loop_gives_the_same_answers(world, monkeypatch, slots, devices, lora, kv):
+    """Weights and caches taken apart, projections joined, adapters added, attention by the kernel (interpreted)."""
+    _, policy, prompts = world
+    monkeypatch.setattr(decode_kernel, "decode_attention", partial(decode_kernel.decode_attention, interpret=True))
+    params = policy.params
+    if lora:
+        graphdef, params = add_lora(policy.config, policy.graphdef, params, LoraConfig(lora))
+        policy = dataclasses.replace(policy, graphdef=graphdef)
+        params = jax.tree.map(lambda x: x + 0.02 * jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), params)
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2}) if devices == 8 else None
+    options = dict(max_slots=slots, slots_per_prompt=min(slots, 4), answer_buckets=(16,), mesh=mesh, kv_dtype=kv)
+    plain = make_engine(policy, **options).generate(params, prompts, 4, SAMPLING, step=7)
+    with target_platform("gpu"):
+        ours = make_engine(policy, **options).generate(params, prompts, 4, SAMPLING, step=7)
+    assert ids(ours) == ids(plain)
+    for a, b in zip(ours[0], plain[0]):
+        np.testing.assert_allclose(a.full_logp, b.full_logp, atol=1e-4)
 
 
 def test_stops_reasons_and_bans(answers):
