@@ -27,6 +27,15 @@ def on_tpu(q: Array, k: Array) -> bool:
     return choose_backend(q, k, current_platform()) == "splash"
 
 
+def on_gpu(q: Array) -> bool:
+    """Whether the kernels for GPUs take these packed rows: as long as those that cuDNN is chosen for, and a head width
+    that fits.
+    """
+    half, width = q.dtype in (jnp.bfloat16, jnp.float16), q.shape[-1]
+    fits = width & (width - 1) == 0 and 16 <= width <= 128
+    return current_platform() in ("gpu", "cuda") and half and fits and q.shape[1] >= 512
+
+
 def _scores(q: Array, k: Array, mask: Array) -> Array:
     """float32 [..., queries, keys] of q [..., queries, d] and k [..., keys, d]; masked entries at -1e30."""
     scores = jnp.einsum("...qd,...sd->...qs", q, k, preferred_element_type=jnp.float32) * (q.shape[-1] ** -0.5)
@@ -154,11 +163,10 @@ def group_attention(
     **limits,
 ) -> Float[Array, "b n h d"]:
     """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t. On TPUs one splash kernel over the
-    packed row.
+    packed row, on GPUs one of our own (half precision, rows of 512 tokens or more).
     """
-    b, _, h, d = q.shape
+    b, d = q.shape[0], q.shape[3]
     p, (g, t) = prompt_valid.shape[1], answer_valid.shape[1:]
-    kv = k.shape[2]
     if on_tpu(q, k):
         from spatial_jax.ops.splash import splash_attention  # Pallas for TPU is slow to import and only needed there
 
@@ -166,6 +174,25 @@ def group_attention(
         return splash_attention(
             q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=d**-0.5, group=(p, t)
         )
+    if on_gpu(q):
+        from spatial_jax.ops import group_kernel  # Pallas for GPUs is slow to import and only needed there
+
+        valid = jnp.concatenate([prompt_valid, answer_valid.reshape(b, g * t)], axis=1)
+        return group_kernel.group_attention(q, k, v, valid, prompt=p, answer=t)
+    return two_part_attention(q, k, v, prompt_valid, answer_valid, **limits)
+
+
+def two_part_attention(
+    q: Float[Array, "b n h d"],
+    k: Float[Array, "b n k d"],
+    v: Float[Array, "b n k d"],
+    prompt_valid: Bool[Array, "b p"],
+    answer_valid: Bool[Array, "b g t"],
+    **limits,
+) -> Float[Array, "b n h d"]:
+    """`group_attention` in plain XLA: the prompt, then the answers; every kernel's reference."""
+    b, _, h, d = q.shape
+    p, (g, t), kv = prompt_valid.shape[1], answer_valid.shape[1:], k.shape[2]
     out_prompt = causal_attention(q[:, :p], k[:, :p], v[:, :p], prompt_valid)
     out_answers = answer_attention(
         q[:, p:].reshape(b, g, t, h, d),

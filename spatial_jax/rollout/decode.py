@@ -78,14 +78,16 @@ def decode_step(
         return decode_attention(q, k, v, prompt_kv, answer_kv, state.prompt_valid, answer_valid), new
 
     x, caches = model.embed(state.slot_token), (state.prompt_kv, state.answer_kv)
+    answer_kv: Any
     if fixed is None:
         # The layers only read the caches and hand back their new column; writing it once for all layers spares a copy
         # of the cache a step.
         hidden, new = model.run_layers(x, positions, attend, caches)
         answer_kv = write_column(state.answer_kv, new, column)
     else:
-        caches = list(zip(*caches, strict=True))
-        hidden, answer_kv = model.run_layers(x, positions, attend_in_place, caches, weights=fixed.text)
+        taken: Any = caches
+        layers = list(zip(*taken, strict=True))
+        hidden, answer_kv = model.run_layers(x, positions, attend_in_place, layers, weights=fixed.text)
 
     head = model.head() if fixed is None else fixed.head.T if fixed.tied else fixed.head
     allowed = None if fixed is None else fixed.allowed
@@ -142,6 +144,8 @@ def write_column(cache: KeyValues, new: KeyValues, column: Int[Array, ""]) -> Ke
 def take_apart(state: DecodeState) -> DecodeState:
     """The state with its caches as lists, one entry a layer."""
     layers = state.prompt_kv.k.shape[0]
+    prompt: Any
+    answer: Any
     prompt, answer = (
         [jax.tree.map(lambda x, i=i: x[i], caches) for i in range(layers)]
         for caches in (state.prompt_kv, state.answer_kv)
@@ -151,7 +155,8 @@ def take_apart(state: DecodeState) -> DecodeState:
 
 def put_together(state: DecodeState) -> DecodeState:
     """Inverse of `take_apart`."""
-    prompt, answer = (jax.tree.map(lambda *x: jnp.stack(x), *caches) for caches in (state.prompt_kv, state.answer_kv))
+    kept: Any = (state.prompt_kv, state.answer_kv)
+    prompt, answer = (jax.tree.map(lambda *x: jnp.stack(x), *caches) for caches in kept)
     return replace(state, prompt_kv=prompt, answer_kv=answer)
 
 

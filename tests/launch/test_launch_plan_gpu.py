@@ -97,11 +97,15 @@ def test_a_missing_or_other_plugin_is_told_in_one_line(monkeypatch, versions, to
         gpus.devices("h100", 1)
 
 
-def plan(tmp_path, *arguments):
-    """(stdout, record) of a plan in a process of its own, since the compiler for GPUs stays registered."""
+def require_compiler():
     missing = [name for name in gpus.PACKAGES if name not in gpus.versions()]
     if missing:
         pytest.skip(f"{', '.join(missing)} not installed: {gpus.INSTALL}")
+
+
+def plan(tmp_path, *arguments):
+    """(stdout, record) of a plan in a process of its own, since the compiler for GPUs stays registered."""
+    require_compiler()
     command = [sys.executable, "launch/plan.py", f"--out={tmp_path}/plan.json", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "XLA_FLAGS": ""})
     assert done.returncode == 0, done.stderr
@@ -125,3 +129,35 @@ def test_a_token_costs_a_gpu_few_kernels_and_no_copy(tmp_path):
     ((depth, turns, kernels, moved),) = record["programs"]["decode"]["loops"]
     assert (depth, turns) == (0, None) and kernels <= 2 * 12 + 40
     assert moved < 8 / 1024  # GiB; one layer's smallest projection is 10 MiB
+
+
+GROUP = """
+import os
+from launch.xla_flags import compile_only_card
+os.environ.update(compile_only_card(os.environ))
+import jax, jax.numpy as jnp
+from launch.planning import gpus
+from launch.planning.kernels import launches
+from spatial_jax.ops.attention import target_platform
+from spatial_jax.ops.shared_prefix import group_attention
+b, p, g, t, h, kv, d = 2, 512, 16, 255, 16, 2, 128
+heads = [jax.ShapeDtypeStruct((b, p + g * t, n, d), jnp.bfloat16) for n in (h, kv, kv)]
+valid = [jax.ShapeDtypeStruct(shape, bool) for shape in ((b, p), (b, g, t))]
+shapes = gpus.place_on((*heads, *valid), gpus.devices("h100", 1)[0])
+value = lambda *a: jnp.sum(group_attention(*a).astype(jnp.float32) ** 2)
+with target_platform("gpu"):
+    compiled = jax.jit(jax.grad(value, (0, 1, 2))).trace(*shapes).lower(lowering_platforms=("cuda",)).compile()
+rows = b * (p + g * t) * h * d * 2
+print(launches(compiled.as_text()).kernels, compiled.memory_analysis().temp_size_in_bytes / rows)
+"""
+
+
+def test_a_groups_attention_is_few_kernels_and_no_scores_in_memory():
+    """Forward and backward of a group of sixteen answers: at most 24 and 48 kernels, temporary memory of a few rows of
+    queries, where scores alone would be hundreds of them.
+    """
+    require_compiler()
+    done = subprocess.run([sys.executable, "-c", GROUP], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    kernels, rows = map(float, done.stdout.split()[-2:])
+    assert kernels <= 24 + 48 and rows < 6
