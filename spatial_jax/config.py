@@ -50,7 +50,8 @@ def _editable(hint: Any, value: Any) -> Any:
     if value is None:
         inner = next(arg for arg in typing.get_args(hint) if arg is not type(None))
         words = typing.get_origin(inner) is typing.Literal
-        return config_dict.placeholder(type(typing.get_args(inner)[0]) if words else inner)
+        kind = type(typing.get_args(inner)[0]) if words else typing.get_origin(inner) or inner  # tuple[str, ...]: tuple
+        return config_dict.placeholder(kind)
     if isinstance(value, tuple):
         return tuple(
             dataclasses.asdict(item) if dataclasses.is_dataclass(item) and not isinstance(item, type) else item

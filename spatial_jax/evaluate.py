@@ -190,6 +190,7 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
             rule=recipe_rule(asked_rule(sampler.asking).format),
         )
         copy_prior(first, result)
+        result["dataset"] = {"paths": [str(Path(d).resolve()) for d in datasets()], "split": opts.SPLIT.value}
         first = first or result
         write_result(path, result)
         show(result, path, records=records)
@@ -213,13 +214,15 @@ def dataset_name() -> str:
     return opts.NAME.value or "+".join(Path(d).name for d in datasets()) + f"_{opts.SPLIT.value}"
 
 
-def dataset_records(split: str, limit: int, judged: bool, by_family: Sequence[str] = ()) -> list[Any]:
+def dataset_records(
+    split: str, limit: int, judged: bool, by_family: Sequence[str] = (), paths: Sequence[str] = ()
+) -> list[Any]:
     """Records of a split of --dataset, of --families; `judged`: those that ask a judge, too, by their own rewards or
     those of `by_family`.
     """
     from spatial_jax.evals.runner import load_records
 
-    return load_records(datasets(), split, families(), limit, judged, by_family)
+    return load_records(paths or datasets(), split, families(), limit, judged, by_family)
 
 
 def blind_records() -> list[Any]:
@@ -266,6 +269,7 @@ def score_saved(path: str) -> None:
         records = dataset_records(opts.SPLIT.value, opts.LIMIT.value, grader is not None, by_family)
         more: dict[str, Any] = {"form": saved_form(), "by_family": by_family, "grader": grader, "rule": saved_rule()}
         result = score_dataset_file(path, name, records, blind_records(), **more)
+        result["dataset"] = {"paths": [str(Path(d).resolve()) for d in datasets()], "split": opts.SPLIT.value}
         shown: dict[str, Any] = {"records": records}
     elif opts.BENCHMARK.value:
         name = opts.NAME.value or opts.BENCHMARK.value
@@ -308,15 +312,41 @@ def saved_rule() -> Any:
 
 
 def compare_results(paths: Sequence[str]) -> None:
-    """Paired comparison of two result files."""
-    from spatial_jax.evals.results import compare, compare_table, write_result
+    """Paired comparison of two result files, and a page of where they differ beside the second."""
+    from spatial_jax.evals.comparison import compare, compare_table
+    from spatial_jax.evals.comparison_page import write_comparison_page
+    from spatial_jax.evals.results import read_result, write_result
 
     if len(paths) != 2:
         raise ValueError("--compare needs two result files: --compare A.json B.json")
-    comparison = compare(*paths)
+    a, b = (read_result(path) for path in paths)
+    comparison = compare(a, b)
     say(compare_table(comparison))
     if opts.OUT.value:
         write_result(opts.OUT.value, comparison)
+    if opts.PAGE.value:
+        out = Path(opts.OUT.value or paths[1])
+        page = out.with_suffix(".html") if opts.OUT.value else out.with_name(f"{out.stem}.compared.html")
+        print("page:", write_comparison_page(comparison, a, b, page, **asked_of(b)), flush=True)
+
+
+def asked_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The questions of a result for a page, from --dataset or --data, else from where the result had them; {} where
+    they are not there.
+    """
+    from spatial_jax.evals.loading import load_benchmark
+
+    asked = result.get("dataset") or {}
+    try:
+        if result.get("scoring") == "reward" and (paths := datasets() or asked.get("paths")):
+            split = opts.SPLIT.value if datasets() else asked["split"]
+            return {"records": dataset_records(split, 0, judged=True, paths=paths)}
+        folder = (result.get("files") or {}).get("folder", "")
+        if listed(opts.DATA) or folder:
+            return {"items": load_benchmark(str(result["benchmark"]), listed(opts.DATA) or [folder]).items}
+    except (ValueError, OSError) as error:
+        log.warning("the page has no questions: %s; name them by --dataset or --data", error)
+    return {}
 
 
 def print_table(name: str, paths: Sequence[str]) -> None:

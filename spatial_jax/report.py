@@ -46,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one clear line."""
+    from spatial_jax.evals.comparison import compare
     from spatial_jax.evals.heldout import answers_of, resolved_dict, scored_item
-    from spatial_jax.evals.results import compare
     from spatial_jax.rewards.rule import stated_rule
 
     def scorer(

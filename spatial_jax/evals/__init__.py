@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from spatial_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from spatial_jax.evals.comparison import compare, compare_table
     from spatial_jax.evals.heldout import blind_priors, evaluate_heldout, perfect_response
     from spatial_jax.evals.leakage import find_leaks
     from spatial_jax.evals.page import write_page
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from spatial_jax.evals.responses import ResponseLog, read_responses
     from spatial_jax.evals.results import (
         ScoredItem,
-        compare,
-        compare_table,
         read_result,
         result_table,
         summarise,

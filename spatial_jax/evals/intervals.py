@@ -155,6 +155,13 @@ def paired_difference(
     }
 
 
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """Exact two-sided p-value that items which only one of two has right fall evenly (McNemar 1947; the binomial)."""
+    n, most = only_a + only_b, max(only_a, only_b)
+    tail = sum(comb(n, k) for k in range(most, n + 1))
+    return min(2 * tail / 2**n, 1.0)
+
+
 def pass_at_k(right: int, n: int, k: int) -> float:
     """Unbiased 1 - C(n - right, k) / C(n, k) (Chen et al. 2021, arXiv 2107.03374); needs k <= n."""
     if not 0 < k <= n:

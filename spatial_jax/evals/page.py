@@ -61,9 +61,9 @@ def write_page(
         *_remarks(result),
         lead="Scores in percent with 95 % intervals over scenes; the dashed mark is the best guess without pictures.",
     )
-    shown = _shown(result, [_item_view(i) for i in items] or [_record_view(r) for r in records], max_items)
+    shown = _shown(result, [item_view(i) for i in items] or [record_view(r) for r in records], max_items)
     if shown:
-        responses = _responses(result)
+        responses = kept_responses(result)
         entries = [_entry(view, item, responses.get(item["id"], {})) for view, item in shown]
         verdicts = [v for v in VERDICTS if any(facets["verdict"] == v for _, _, facets in entries)]
         page.section(
@@ -79,17 +79,17 @@ def write_page(
     return page.write(path)
 
 
-def _value(value: Any) -> float:
+def number_of(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 
-def _estimate(value: Any, bounds: Any, scale: float = 100.0) -> Estimate:
+def estimate_of(value: Any, bounds: Any, scale: float = 100.0) -> Estimate:
     low, high = bounds or (None, None)
-    return Estimate(_value(value) * scale, _value(low) * scale, _value(high) * scale)
+    return Estimate(number_of(value) * scale, number_of(low) * scale, number_of(high) * scale)
 
 
-def _share(value: Any) -> str:
-    number = _value(value)
+def share(value: Any) -> str:
+    number = number_of(value)
     return "–" if math.isnan(number) else f"{100 * number:.1f}"
 
 
@@ -97,34 +97,34 @@ def _cards(result: Mapping[str, Any]) -> Html:
     """The few figures to look at first, named so that nobody has to look them up."""
     metrics, intervals = result["metrics"], result.get("intervals", {})
     first = "overall" if "overall" in metrics else next(iter(metrics))
-    main = _estimate(metrics[first], intervals.get(first))
+    main = estimate_of(metrics[first], intervals.get(first))
     cards: list[tuple[object, object, object]] = [
         (main.text(1), "mean score" if first == "overall" else first, main.interval(1))
     ]
     prior = {name: value for name, value in (result.get("prior") or {}).items() if "accuracy" not in name}
-    if known := [_value(v) for v in prior.values() if not math.isnan(_value(v))]:
+    if known := [number_of(v) for v in prior.values() if not math.isnan(number_of(v))]:
         cards.append((f"{100 * max(known):.1f}", "best blind guess", "the score of one who sees no picture"))
-    if not math.isnan(_value(metrics.get("accuracy"))):
-        cards.append((_share(metrics["accuracy"]), "% of answers right", ""))
+    if not math.isnan(number_of(metrics.get("accuracy"))):
+        cards.append((share(metrics["accuracy"]), "% of answers right", ""))
     ks = sorted(int(k[5:]) for k in metrics if k.startswith("pass@") and k[5:].isdigit())
     if len(ks) > 1:
-        cards.append((_share(metrics[f"pass@{ks[-1]}"]), f"% right at least once in {ks[-1]} answers", ""))
-    if _value(metrics.get("unparsed")) > 0:
-        cards.append((_share(metrics["unparsed"]), "% of answers that could not be read", ""))
+        cards.append((share(metrics[f"pass@{ks[-1]}"]), f"% right at least once in {ks[-1]} answers", ""))
+    if number_of(metrics.get("unparsed")) > 0:
+        cards.append((share(metrics["unparsed"]), "% of answers that could not be read", ""))
     return number_cards(cards)
 
 
 def _families(result: Mapping[str, Any]) -> Html:
     """A row a family: score and interval, the best blind guess, how many are right, how many were not read."""
     rows: list[list[Child]] = []
-    unread = any(_value(row["unparsed"]) > 0 for row in result["families"].values())
+    unread = any(number_of(row["unparsed"]) > 0 for row in result["families"].values())
     for name, row in result["families"].items():
-        reward, right = _estimate(row["reward"], row["reward_ci"]), _estimate(row["accuracy"], row["accuracy_ci"])
+        reward, right = estimate_of(row["reward"], row["reward_ci"]), estimate_of(row["accuracy"], row["accuracy_ci"])
         blind = prior_of(row, "reward")
         bar = interval_bar([(name, reward, 0)], low=0, high=100, mark=100 * blind, mark_title="best blind guess")
-        cells: list[Child] = [name, f"{row['n']:,}", estimate_cell(reward, 1), _share(blind), bar]
+        cells: list[Child] = [name, f"{row['n']:,}", estimate_cell(reward, 1), share(blind), bar]
         cells.append(estimate_cell(right, 1))
-        rows.append([*cells, _share(row["unparsed"])] if unread else cells)
+        rows.append([*cells, share(row["unparsed"])] if unread else cells)
     heads = ["family", "items", "score", "blind", "", "% right", *(["% not read"] if unread else [])]
     return table(heads, rows, numeric=[1, 2, 3, *range(5, len(heads))])
 
@@ -133,11 +133,11 @@ def _every_figure(result: Mapping[str, Any]) -> Html:
     """All metrics and all priors by family, folded, with what their names mean."""
     intervals = result.get("intervals", {})
     metrics = [
-        [tag("code", name), _share(value), _estimate(value, intervals.get(name)).interval(1), _meaning(name)]
+        [tag("code", name), share(value), estimate_of(value, intervals.get(name)).interval(1), _meaning(name)]
         for name, value in result["metrics"].items()
     ]
     priors = [
-        [tag("code", f"prior {name}"), _share(value), "", _meaning(f"prior_{name}")]
+        [tag("code", f"prior {name}"), share(value), "", _meaning(f"prior_{name}")]
         for name, value in (result.get("prior") or {}).items()
     ]
     known = ("n", "scenes", "reward", "accuracy", "unparsed")
@@ -148,7 +148,7 @@ def _every_figure(result: Mapping[str, Any]) -> Html:
         if any(isinstance(row.get(key), (int, float)) for row in rows)
     ]
     by_family = [
-        [name, *(_share(row[key]) if isinstance(row.get(key), (int, float)) else "–" for key in keys)]
+        [name, *(share(row[key]) if isinstance(row.get(key), (int, float)) else "–" for key in keys)]
         for name, row in result["families"].items()
     ]
     return details(
@@ -220,7 +220,7 @@ def _remarks(result: Mapping[str, Any]) -> list[Html]:
     return out
 
 
-def _item_view(item: Mapping[str, Any]) -> dict[str, Any]:
+def item_view(item: Mapping[str, Any]) -> dict[str, Any]:
     question = item.get("question") or item.get("prompt") or item.get("text") or item.get("caption") or ""
     gold = next(
         (
@@ -240,7 +240,7 @@ def _item_view(item: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _record_view(record: QuestionRecord) -> dict[str, Any]:
+def record_view(record: QuestionRecord) -> dict[str, Any]:
     return {
         "id": record.question_id,
         "question": record.question,
@@ -257,12 +257,12 @@ def _shown(
     groups: dict[tuple[str, bool], list[Mapping[str, Any]]] = {}
     for item in result["items"]:
         if item["id"] in by_id:
-            groups.setdefault((item["family"], _value(item["score"]) >= 0.5), []).append(item)
+            groups.setdefault((item["family"], number_of(item["score"]) >= 0.5), []).append(item)
     each = max(limit // max(len(groups), 1), 1)
     return [(by_id[item["id"]], item) for members in groups.values() for item in members[:each]][:limit]
 
 
-def _responses(result: Mapping[str, Any]) -> Mapping[str, Any]:
+def kept_responses(result: Mapping[str, Any]) -> Mapping[str, Any]:
     path = result.get("responses")
     return read_responses(path) if path and Path(path).exists() else {}
 
@@ -271,7 +271,7 @@ def _entry(
     view: Mapping[str, Any], item: Mapping[str, Any], row: Mapping[str, Any]
 ) -> tuple[Html, str, dict[str, str]]:
     """(card, searched text, facets) of an item: its picture beside question, truth and what was answered."""
-    score = _value(item["score"])
+    score = number_of(item["score"])
     verdict = VERDICTS[3 if math.isnan(score) else 0 if score >= 0.999 else 2 if score <= 0.001 else 1]
     kind = {"right": "good", "wrong": "bad", "partly": "warn"}.get(verdict, "quiet")
     texts = [str(t)[:MAX_TEXT] for t in row.get("responses", [])]
@@ -280,14 +280,14 @@ def _entry(
     options = (
         tag("ul", [tag("li", str(o)[:400]) for o in view["options"]], class_="options") if view["options"] else None
     )
-    told = verdict if verdict in ("right", "wrong") else f"{verdict}: {_share(score)} %"
+    told = verdict if verdict in ("right", "wrong") else f"{verdict}: {share(score)} %"
     text = tag(
         "div",
         tag("p", chip(told, kind), chip(item["family"]), class_="meta"),
         tag("p", str(view["question"])[:MAX_TEXT], class_="question"),
         options,
         tag("p", "Truth  ", tag("b", str(view["answer"])[:400]), class_="truth-line"),
-        _answers(texts, row),
+        answer_list(texts, row),
         tag("small", item["id"], class_="id"),
     )
     search = f"{view['question']} {view['answer']} {item['id']} {' '.join(texts)[:2000]}"
@@ -295,7 +295,7 @@ def _entry(
     return card, search, {"family": item["family"], "verdict": verdict}
 
 
-def _answers(texts: Sequence[str], row: Mapping[str, Any]) -> Html:
+def answer_list(texts: Sequence[str], row: Mapping[str, Any]) -> Html:
     """What was answered, the same answers as one with their count, the commonest first."""
     if not texts:
         return tag("p", row.get("error") or "no response kept", class_="quiet")

@@ -24,7 +24,6 @@ from spatial_jax.evals.intervals import (
     aggregate_interval,
     best_at_k,
     mean_interval,
-    paired_difference,
     powers_of_two,
 )
 from spatial_jax.evals.settings import JUDGED_BEYOND
@@ -204,60 +203,11 @@ def read_results(paths: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
     return results
 
 
-def compare(a: Mapping[str, Any] | str | os.PathLike, b: Mapping[str, Any] | str | os.PathLike) -> dict[str, Any]:
-    """Paired comparison of two results on the same items: b minus a, by family and "overall".
-
-    Returns {"a", "b", "n", "only_a", "only_b", "families": {family: {"score": ..., "correct": ...}}, "overall": {...}},
-    each entry as `paired_difference` gives it, scenes resampled. Items that only one of them has are left out and
-    counted.
-    """
-    a, b = (read_result(r) if isinstance(r, (str, os.PathLike)) else r for r in (a, b))
-    if a["benchmark"] != b["benchmark"] or a.get("scoring") != b.get("scoring"):
-        raise ValueError(
-            f"compare needs one benchmark and one scoring, got {a['benchmark']} ({a.get('scoring')}) and"
-            f" {b['benchmark']} ({b.get('scoring')})"
-        )
-    left, right = ({item["id"]: item for item in result["items"]} for result in (a, b))
-    common = [key for key in left if key in right]
-    if not common:
-        raise ValueError("compare: the two results share no item id; were they made from the same data?")
-
-    def entry(keys: Sequence[str]) -> dict[str, Any]:
-        out = {}
-        for field in ("score", "correct"):
-            pairs = [(left[k][field], right[k][field], left[k]["scene"]) for k in keys]
-            pairs = [p for p in pairs if not any(v is None or math.isnan(v) for v in p[:2])]
-            if pairs:
-                first, second, scenes = zip(*pairs)
-                out[field] = {
-                    "a": float(np.mean(first)),
-                    "b": float(np.mean(second)),
-                    **paired_difference(np.array(first), np.array(second), scenes),
-                }
-        return out
-
-    families = {
-        f: entry([k for k in common if left[k]["family"] == f])
-        for f in dict.fromkeys(left[k]["family"] for k in common)
-    }
-    return {
-        "a": a.get("model", "a"),
-        "b": b.get("model", "b"),
-        "benchmark": a["benchmark"],
-        "scoring": a.get("scoring"),
-        "n": len(common),
-        "only_a": len(left) - len(common),
-        "only_b": len(right) - len(common),
-        "families": families,
-        "overall": entry(common),
-    }
-
-
-def _percent(value: Any) -> str:
+def percent(value: Any) -> str:
     return "-" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{100 * value:.1f}"
 
 
-def _range(bounds: Any) -> str:
+def bounds_text(bounds: Any) -> str:
     return (
         ""
         if not bounds or bounds[0] is None or math.isnan(bounds[0])
@@ -291,13 +241,13 @@ def result_table(result: Mapping[str, Any]) -> str:
             [
                 name,
                 str(row["n"]),
-                _percent(row["reward"]),
-                _range(row["reward_ci"]),
-                _percent(row["accuracy"]),
-                _range(row["accuracy_ci"]),
+                percent(row["reward"]),
+                bounds_text(row["reward_ci"]),
+                percent(row["accuracy"]),
+                bounds_text(row["accuracy_ci"]),
             ]
-            + [_percent(row.get(k)) for k in ks + priors]
-            + [_percent(row["unparsed"])]
+            + [percent(row.get(k)) for k in ks + priors]
+            + [percent(row["unparsed"])]
         )
     head = (
         f"{result['benchmark']}: {result['n']} items, {result['samples']} sample(s) each, scoring {result['scoring']}"
@@ -305,10 +255,10 @@ def result_table(result: Mapping[str, Any]) -> str:
     intervals = result.get("intervals", {})
     shown = {name: value for name, value in result["metrics"].items() if name not in result["families"]}
     tail = "  ".join(
-        f"{name} {_percent(value)} {_range(intervals.get(name))}".rstrip() for name, value in shown.items()
+        f"{name} {percent(value)} {bounds_text(intervals.get(name))}".rstrip() for name, value in shown.items()
     )
     prior = result.get("prior") or {}
-    blind = "blind prior: " + "  ".join(f"{name} {_percent(value)}" for name, value in prior.items()) if prior else ""
+    blind = "blind prior: " + "  ".join(f"{name} {percent(value)}" for name, value in prior.items()) if prior else ""
     asked = f"protocol: {result['protocol']}" if result.get("protocol") else ""
     return "\n".join(line for line in (head, asked, align(rows), tail, blind, *_unread(result)) if line)
 
@@ -360,29 +310,3 @@ def judge_lines(result: Mapping[str, Any]) -> list[str]:
         lines.append(f"left out: {result['excluded']} answers without a score, such as for: {result['excluded_why']}")
     judged = judged_text(result)
     return [*lines, judged] if judged else lines
-
-
-def compare_table(comparison: Mapping[str, Any]) -> str:
-    """Console table of a comparison: b - a in points with its interval and p."""
-    rows = [["family", "n", "a", "b", "b - a", "95 %", "p"]]
-    for name, entry in [*comparison["families"].items(), ("overall", comparison["overall"])]:
-        if "score" in entry:
-            e = entry["score"]
-            rows.append(
-                [
-                    name,
-                    str(e["n"]),
-                    _percent(e["a"]),
-                    _percent(e["b"]),
-                    f"{100 * e['difference']:+.1f}",
-                    _range([e["low"], e["high"]]),
-                    f"{e['p']:.4f}",
-                ]
-            )
-    head = f"{comparison['benchmark']} (scoring {comparison['scoring']}): {comparison['n']} items that both have"
-    left = (
-        f"; {comparison['only_a']} only in a, {comparison['only_b']} only in b"
-        if comparison["only_a"] or comparison["only_b"]
-        else ""
-    )
-    return f"a = {comparison['a']}\nb = {comparison['b']}\n{head}{left}\n" + align(rows)

@@ -13,6 +13,8 @@ import question_sets
 from flax import nnx
 from PIL import Image
 
+from configs import eval_spatial
+from spatial_jax.config import strict_as
 from spatial_jax.data.asked import Asking, write_asking
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import Operation, environment
@@ -226,6 +228,14 @@ def test_messages_put_pictures_at_their_marks():
         {"role": "system", "content": "s"},
         {"role": "user", "content": [{"type": "video"}, text]},
     ]
+
+
+@pytest.mark.parametrize("arg", ["full", "vilasr", "tiny"])
+def test_the_recipe_is_the_settings(arg):
+    config = eval_spatial.get_config(arg)
+    config.policy.by_family = ("count*=number",)
+    assert strict_as(EvalSettings, config).policy.by_family == ("count*=number",)
+    assert strict_as(EvalSettings, eval_spatial.get_config(arg)).policy.by_family is None
 
 
 def test_settings_that_contradict_each_other():

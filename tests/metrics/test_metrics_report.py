@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from spatial_jax.data.records import QuestionRecord
-from spatial_jax.evals.results import ScoredItem, compare, summarise, write_result
+from spatial_jax.evals.comparison import compare
+from spatial_jax.evals.results import ScoredItem, summarise, write_result
 from spatial_jax.metrics import MetricsWriter, write_gallery, write_pass_rates
 from spatial_jax.metrics.report import build_report, load_run, read_story
 from spatial_jax.metrics.report.results import column_labels, headline, overall, prior_of

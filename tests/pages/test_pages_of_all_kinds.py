@@ -6,8 +6,8 @@ import json
 import pytest
 
 from launch.sweep_results import write_results
+from spatial_jax.evals.comparison import compare
 from spatial_jax.evals.page import write_page
-from spatial_jax.evals.results import compare
 from spatial_jax.metrics import MetricsWriter
 from spatial_jax.metrics.report import build_report, load_run
 from tests.browser import Browser
