@@ -46,16 +46,16 @@ def measure(pipeline: Pipeline, pictures: int) -> dict[str, Any]:
     count = len(pipeline.source)
     pipeline(0)  # imports and caches are not the stages' cost
     seconds: dict[str, float] = {}
-    original = pipeline._timed
+    original = pipeline._time
 
-    def timed(item: Any, stage: str, call: Any, *arguments: Any) -> Any:
+    def time_stage(item: Any, stage: str, call: Any, *arguments: Any) -> Any:
         clock = _Clock(call)
         try:
             return original(item, stage, clock, *arguments)
         finally:
             seconds[stage] = seconds.get(stage, 0.0) + clock.spent
 
-    pipeline._timed = timed  # type: ignore[method-assign]
+    pipeline._time = time_stage  # type: ignore[method-assign]
     wall, size = time.perf_counter(), 0
     for number in range(pictures):
         size += len(pipeline(number % count).example)

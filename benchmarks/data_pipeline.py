@@ -34,7 +34,7 @@ from spatial_jax.data import (
     open_questions,
 )
 from spatial_jax.data.records import question_features, to_example
-from spatial_jax.models.configs import published
+from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import Processor, load_image, train_tokenizer
 
@@ -203,7 +203,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "policy"
         ids = train_tokenizer([QUESTION] * 50, 600, folder)
-        (folder / "config.json").write_text(json.dumps({**config_to_hf(published("qwen2_5_vl_3b")), **ids}))
+        (folder / "config.json").write_text(json.dumps({**config_to_hf(published_config("qwen2_5_vl_3b")), **ids}))
         processor = Processor.from_pretrained(folder)
         for name, (width, height, kind) in SIZES.items():
             directory = write_dataset(Path(temporary) / name.replace(" ", "_"), arguments.count, width, height, kind)

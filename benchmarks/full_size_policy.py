@@ -36,10 +36,10 @@ def hf_config(layers: int) -> Any:
 
     from transformers import Qwen2_5_VLConfig
 
-    from spatial_jax.models.configs import published
+    from spatial_jax.models.configs import published_config
     from spatial_jax.models.hf_config import config_to_hf
 
-    config = published(NAME)
+    config = published_config(NAME)
     config = dataclasses.replace(config, text=dataclasses.replace(config.text, num_layers=layers))
     plain = config_to_hf(config, "bfloat16")
     return config, Qwen2_5_VLConfig(**{k: v for k, v in plain.items() if k not in ("architectures", "model_type")})

@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from benchmarks.policies import describe, picture_prompt, timed, tiny_config, write_result
+from benchmarks.policies import describe, picture_prompt, time_calls, tiny_config, write_result
 from spatial_jax.models.batch import PromptBatch, VisionFeatures
-from spatial_jax.models.configs import ModelConfig, published
+from spatial_jax.models.configs import ModelConfig, published_config
 from spatial_jax.models.group import group_logprobs, plain_logprobs
 from spatial_jax.models.qwen_vl import QwenVL, abstract_model, split_model
 from spatial_jax.processing.collate import collate_answers, collate_prompts
@@ -71,7 +71,7 @@ def make_loss(graphdef, layout, remat: str):
     return jax.value_and_grad(loss)
 
 
-def traced(config: ModelConfig, batch, answers, remat: str = "none") -> dict[str, float]:
+def trace_flops(config: ModelConfig, batch, answers, remat: str = "none") -> dict[str, float]:
     """FLOPs of both layouts, traced only; the tower is left out of both (features are given)."""
     graphdef, params = abstract_model(config)
     rows = jax.ShapeDtypeStruct((GRID[0] * GRID[1] // 4, config.text.hidden_size), jnp.float32)
@@ -104,15 +104,15 @@ def main() -> None:
         "answer": ANSWER,
         "remat": "full",
         "model": describe(config),
-        "flops": traced(config, batch, answers),
-        "flops_full_remat": traced(config, batch, answers, "full"),
-        "flops_qwen2_5_vl_3b": traced(published("qwen2_5_vl_3b"), batch, answers),
+        "flops": trace_flops(config, batch, answers),
+        "flops_full_remat": trace_flops(config, batch, answers, "full"),
+        "flops_qwen2_5_vl_3b": trace_flops(published_config("qwen2_5_vl_3b"), batch, answers),
     }
     values = {}
     for name, layout in (("group", group_logprobs), ("plain", plain_logprobs)):
         step = jax.jit(make_loss(graphdef, layout, "full")).lower(params, batch, answers, features).compile()
         values[name] = float(step(params, batch, answers, features)[0])
-        result[f"{name}_time"] = timed(
+        result[f"{name}_time"] = time_calls(
             lambda step=step: jax.block_until_ready(step(params, batch, answers, features)), 1
         )
         temporary = step.memory_analysis().temp_size_in_bytes  # type: ignore[union-attr]

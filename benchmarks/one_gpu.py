@@ -23,21 +23,21 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.policies import RESULTS, picture_prompt, prepare_torchvision, timed
-from spatial_jax.models.configs import ModelConfig, published
+from benchmarks.policies import RESULTS, picture_prompt, prepare_torchvision, time_calls
+from spatial_jax.models.configs import ModelConfig, published_config
 
 PROMPTS, GROUP, PROMPT, GRID, ROLLED, UPDATED, ROWS = 8, 16, 1024, (60, 60), 128, 256, 4
 
 
 def model_config(name: str, layers: int) -> ModelConfig:
     """The published shape, with fewer decoder layers on request."""
-    config = published(name)
+    config = published_config(name)
     return dataclasses.replace(config, text=dataclasses.replace(config.text, num_layers=layers)) if layers else config
 
 
 def best(call: Callable[[], Any], repeats: int = 3) -> tuple[float, float]:
     """(seconds of the first call, least seconds of the others); `call` must wait for its result."""
-    return timed(call, 1)["wall_s"], timed(call, repeats)["wall_s"]
+    return time_calls(call, 1)["wall_s"], time_calls(call, repeats)["wall_s"]
 
 
 def ours(config: ModelConfig) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def picture_prompt(config: ModelConfig, tokens: int, grid: tuple[int, int], seed
     )
 
 
-def timed(function: Callable[[], Any], repeats: int) -> dict[str, float]:
+def time_calls(function: Callable[[], Any], repeats: int) -> dict[str, float]:
     """Least wall and CPU seconds of `repeats` calls (a shared machine delays, nothing speeds up)."""
     walls, cpus = [], []
     for _ in range(repeats):

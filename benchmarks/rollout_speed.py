@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from benchmarks.policies import describe, picture_prompt, prepare_torchvision, timed, tiny_config, write_result
+from benchmarks.policies import describe, picture_prompt, prepare_torchvision, time_calls, tiny_config, write_result
 from spatial_jax.models import load_pretrained, save_pretrained
 from spatial_jax.models.qwen_vl import QwenVL, split_model
 from spatial_jax.rollout import Engine, SamplingParams
@@ -57,7 +57,7 @@ def transformers_generate(directory: str, prompts: list, repeats: int) -> dict[s
             )
         assert out.shape == (PROMPTS * GROUP, LENGTH + ANSWER)
 
-    return timed(run, repeats)
+    return time_calls(run, repeats)
 
 
 def main() -> None:
@@ -75,7 +75,7 @@ def main() -> None:
     def measure(made: Engine, prompts: list, group: int, sampling: SamplingParams, repeats: int = 2) -> dict[str, Any]:
         groups = made.generate(params, prompts, group, sampling)
         tokens = sum(len(sample) for each in groups for sample in each)
-        seconds = timed(lambda: made.generate(params, prompts, group, sampling), repeats)
+        seconds = time_calls(lambda: made.generate(params, prompts, group, sampling), repeats)
         return {
             **seconds,
             "tokens": tokens,

@@ -85,7 +85,7 @@ def tasks(picture: Picture, turns: int) -> dict[str, Any]:
     return rows
 
 
-def mixed(pictures: list[Picture], count: int) -> dict[str, Any]:
+def mix_speed(pictures: list[Picture], count: int) -> dict[str, Any]:
     """Samples of Spatial-SSRL-81k's mixture a CPU second at 640x480, from stored scenes to records: decoding the photo
     (and its depth, where a task needs it) for each, drawing, encoding. `pixels`: a digest of what was drawn.
     """
@@ -159,7 +159,7 @@ def main() -> int:
         depth = np.asarray(Image.fromarray(picture.depth).resize(size[::-1], Image.Resampling.NEAREST))
         rows = result["selfsup"][f"{size[1]}x{size[0]}"] = tasks(Picture(rgb, depth), args.turns)
         print(f"{size[1]}x{size[0]}: " + ", ".join(f"{k} {v['ms']} ms" for k, v in rows.items()), flush=True)
-    row = result["selfsup"]["mixture at 640x480"] = mixed(_photos(), 40 * args.turns)
+    row = result["selfsup"]["mixture at 640x480"] = mix_speed(_photos(), 40 * args.turns)
     print(f"published mixture at 640x480: {row['samples_per_second']} samples a CPU second", flush=True)
     if args.out:
         Path(args.out).parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ def nearest(a: Thing, b: Thing) -> float:
     return float(cKDTree(a.cloud()).query(b.cloud())[0].min())
 
 
-def measured(name: str, things: Sequence[Thing], view: SceneView) -> float:
+def measure_truth(name: str, things: Sequence[Thing], view: SceneView) -> float:
     """The measure that a question's record names, of other (true) things; nan where it is not known."""
     if name in ("abs_depth", "depth"):
         return things[0].depth
@@ -35,14 +35,14 @@ def measured(name: str, things: Sequence[Thing], view: SceneView) -> float:
     return DEFINITIONS[name]([Pose(t.depth, t.center, t.extent, t.rotation) for t in things[:2]], view.gravity)
 
 
-def expected(draft: Draft, things: list[Thing], view: SceneView) -> str | float | None:
+def true_answer(draft: Draft, things: list[Thing], view: SceneView) -> str | float | None:
     """The true answer to a draft (metres; a word for words), None where the truth does not know it."""
     form, inputs = draft.form.name, draft.rule_inputs
     captions = [t.caption for t in things]
     if form in ("against", "range", "ratio"):
         name = inputs["measure"]
         pair = 2 if name in DEFINITIONS else 1
-        value = measured(name, things[:pair], view)
+        value = measure_truth(name, things[:pair], view)
         if form == "ratio":
             return None
         if math.isnan(value):
@@ -60,15 +60,15 @@ def expected(draft: Draft, things: list[Thing], view: SceneView) -> str | float 
     if draft.family == "abs_depth":
         return things[0].depth
     if draft.family == "size" and form in ("taller", "shorter"):
-        high = [measured("height", (t,), view) for t in things]
+        high = [measure_truth("height", (t,), view) for t in things]
         return None if math.isnan(sum(high)) else captions[int((high[1] > high[0]) == (form == "taller"))]
     if draft.family == "size":
-        return measured(form, things, view)
+        return measure_truth(form, things, view)
     if draft.family == "distance" and form == "closest_to":
         to = [math.dist(things[2].center, t.center) for t in things[:2]]
         return None if math.isnan(sum(to)) else captions[int(to[1] < to[0])]
     if draft.family == "distance":
-        return measured(inputs["definition"], things, view)
+        return measure_truth(inputs["definition"], things, view)
     return direction(draft, things, view) if draft.family == "direction" else chain(inputs, things, view)
 
 
@@ -94,7 +94,7 @@ def chain(inputs: dict[str, Any], things: list[Thing], view: SceneView) -> str |
         "x": lambda t: t.u,
         "y": lambda t: t.v,
         "z": lambda t: t.depth,
-        "h": lambda t: measured("height", (t,), view),
+        "h": lambda t: measure_truth("height", (t,), view),
     }
     picks = {
         "further left": ("x", min),

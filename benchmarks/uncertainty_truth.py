@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.true_answers import expected, right
+from benchmarks.true_answers import right, true_answer
 from data_prep.annotate.depth import DepthSettings
 from data_prep.geometry.clouds import inliers
 from data_prep.geometry.measure import Level, Measure
@@ -244,7 +244,7 @@ def compare(pairs: Any, options: Options) -> dict[str, Any]:
         for draft in asked.values():
             if not all(t.object_id in things for t in draft.objects):
                 continue
-            answer = expected(draft, [things[t.object_id] for t in draft.objects], true)
+            answer = true_answer(draft, [things[t.object_id] for t in draft.objects], true)
             ok = right(draft, answer)
             if ok is not None:
                 found[_kind(draft)].append(ok)

@@ -1,6 +1,6 @@
 """How a recipe's `sweep()` writes its members: lists of overrides, {"algorithm.kl_coef": 1e-4, "train.seed": 1}.
 
-`grid` takes every combination, `zipped` walks its lists together, `chain` puts lists of members one after another,
+`grid` takes every combination, `zip_values` walks its lists together, `chain` puts lists of members one after another,
 `product` combines lists of members. The names leave out the leading "config."
 """
 
@@ -18,7 +18,7 @@ def grid(values: Mapping[str, Sequence[Any]]) -> list[Overrides]:
     return [dict(zip(values, choice)) for choice in itertools.product(*values.values())]
 
 
-def zipped(values: Mapping[str, Sequence[Any]]) -> list[Overrides]:
+def zip_values(values: Mapping[str, Sequence[Any]]) -> list[Overrides]:
     """The first of each, the second of each, ... Raises ValueError when the lists differ in length."""
     lengths = {name: len(choices) for name, choices in values.items()}
     if len(set(lengths.values())) > 1:

@@ -183,20 +183,20 @@ class Pipeline:
         """Outcomes of the items, in the order given."""
         items = [_Item(i, self.source.item_id(i)) for i in indices]
         for item in items:
-            item.frame = self._timed(item, "load", self.source.load, item.outcome.index)
+            item.frame = self._time(item, "load", self.source.load, item.outcome.index)
         for stage in self.stages:
             live = [item for item in items if item.frame is not None]
             if hasattr(stage, "batch") and live:
                 self._batch(stage, live)
             else:
                 for item in live:
-                    self._timed(item, stage.name, stage, item.frame)
+                    self._time(item, stage.name, stage, item.frame)
         for item in items:
             if item.frame is not None:
                 self._finish(item)
         return [item.outcome for item in items]
 
-    def _timed(self, item: _Item, stage: str, call: Any, *arguments: Any) -> Any:
+    def _time(self, item: _Item, stage: str, call: Any, *arguments: Any) -> Any:
         start = time.perf_counter()
         try:
             return call(*arguments)
@@ -219,10 +219,10 @@ class Pipeline:
                 item.end(stage.name, error)
 
     def _finish(self, item: _Item) -> None:
-        record = self._timed(item, "encode", to_record, item.frame, self.heldout_percent)
+        record = self._time(item, "encode", to_record, item.frame, self.heldout_percent)
         if record is None:
             return
-        example = self._timed(item, "serialize", self._serialize, record)
+        example = self._time(item, "serialize", self._serialize, record)
         if example is not None:
             assert item.frame is not None
             out = item.outcome

@@ -25,7 +25,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from spatial_jax.command_line import start
-from spatial_jax.options import define_list, listed
+from spatial_jax.options import define_list, flag_parts
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", None, "recipe, e.g. configs/li2025_qwen2_5_vl_7b.py", lock_config=True
@@ -90,7 +90,7 @@ def main(argv: list[str]) -> int:
             _PIXELS.value,
             _PICTURES.value,
             _ANSWER.value,
-            tuple(listed(_PROGRAMS)),
+            tuple(flag_parts(_PROGRAMS)),
             _PRICE.value,
         )
 

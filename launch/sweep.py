@@ -34,7 +34,7 @@ from spatial_jax.checkpoints import RunLock
 from spatial_jax.evals.paper_tables import TABLES
 from spatial_jax.options import Listed, Parser, command_text, list_parts
 from spatial_jax.reading import parse_json
-from spatial_jax.shipped import shipped
+from spatial_jax.shipped import shipped_path
 
 RESTARTS = 3  # times that a preempted member is started again at once
 TRAIN = ("-m", "spatial_jax.train")
@@ -84,7 +84,7 @@ def load_sweep(spec: str) -> list[dict[str, Any]]:
 def load_recipe(spec: str) -> Any:
     """The module of a recipe with a sweep(). Raises ValueError with one line."""
     file = spec.partition(":")[0]
-    path = shipped(file)
+    path = shipped_path(file)
     if not path.is_file():
         raise ValueError(f"--config={file}: no such file; give a recipe, e.g. configs/kl_ablation.py")
     module_spec = importlib.util.spec_from_file_location("sweep_recipe", path)

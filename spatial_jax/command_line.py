@@ -18,7 +18,7 @@ from absl import flags
 from spatial_jax.logs import log_to_console
 from spatial_jax.pages import say
 from spatial_jax.renamed import told_new_name
-from spatial_jax.shipped import shipped
+from spatial_jax.shipped import shipped_path
 
 _OVERRIDE = re.compile(r"--?config\.([A-Za-z_][\w.]*)(?:=.*)?", re.DOTALL)
 _HELP = ("--help", "-h", "-help", "--helpshort", "--helpfull")
@@ -105,7 +105,7 @@ def shipped_recipe(argument: str) -> str:
     if not re.match(r"configs/\w+\.py(:|$)", value) or flag not in ("", "--config", "-config"):
         return argument
     file, colon, rest = value.partition(":")
-    return f"{flag}{equals}{shipped(file)}{colon}{rest}"
+    return f"{flag}{equals}{shipped_path(file)}{colon}{rest}"
 
 
 def check_config_arguments(arguments: Sequence[str], *settings: type) -> None:

@@ -104,9 +104,9 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
 
     from spatial_jax.data.fresh import make_fresh, make_like
     from spatial_jax.models.layout import count_params
-    from spatial_jax.shipped import shipped
+    from spatial_jax.shipped import shipped_path
 
-    size = str(shipped(size))
+    size = str(shipped_path(size))
     like = Path(size).is_dir()
     config = (
         make_like(size, out, seed=seed, dtype=dtype)

@@ -46,7 +46,7 @@ class EndpointError(Exception):
         self.again = again
 
 
-def masked(text: str) -> str:
+def mask_secrets(text: str) -> str:
     """The text with everything that looks like a secret replaced by "***": user and password of an address, keys in
     its query, bearer tokens, keys.
     """
@@ -66,10 +66,10 @@ class ChatEndpoint:
     what: str = "endpoint"
 
     def __post_init__(self) -> None:
-        if masked(self.url) != self.url:
+        if mask_secrets(self.url) != self.url:
             raise ValueError(
-                f"{self.what}: the address {masked(self.url)!r} holds a password or a key; put it into an environment"
-                " variable and give that variable's name"
+                f"{self.what}: the address {mask_secrets(self.url)!r} holds a password or a key; put it into an"
+                " environment variable and give that variable's name"
             )
         if not self.url.startswith(("http://", "https://")):
             raise ValueError(
@@ -82,10 +82,12 @@ class ChatEndpoint:
             whole = False
         if not whole:
             raise ValueError(f"{self.what} endpoint {self.url!r} is no address, e.g. http://localhost:8000/v1")
-        if masked(self.model) != self.model:
-            raise ValueError(f"{self.what}: the model's name looks like a key ({masked(self.model)}); name the model")
+        if mask_secrets(self.model) != self.model:
+            raise ValueError(
+                f"{self.what}: the model's name looks like a key ({mask_secrets(self.model)}); name the model"
+            )
         variable = self.key_variable
-        named = not variable or (_VARIABLE.fullmatch(variable) and masked(variable) == variable)
+        named = not variable or (_VARIABLE.fullmatch(variable) and mask_secrets(variable) == variable)
         if not named and variable not in os.environ:
             raise ValueError(
                 f"{self.what}: the key's setting takes the name of an environment variable (OPENAI_API_KEY), not the"

@@ -38,7 +38,7 @@ from spatial_jax.evals import flags as opts
 from spatial_jax.evals.registry import benchmark_names
 from spatial_jax.evals.settings import PUBLISHED, EvalSettings
 from spatial_jax.evaluate_settings import datasets, families, read_settings, recipe_rule, recipe_told
-from spatial_jax.options import listed
+from spatial_jax.options import flag_parts
 from spatial_jax.pages import say
 from spatial_jax.training.settings import RunConfig
 
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
         score_saved(opts.SCORE_ONLY.value)
     elif opts.LEAKAGE.value:
         search_leaks(opts.LEAKAGE.value)
-    elif opts.MODEL.value and (listed(opts.BENCHMARKS) or datasets()):
+    elif opts.MODEL.value and (flag_parts(opts.BENCHMARKS) or datasets()):
         evaluate_model()
     elif opts.JUDGE_CASES.value:
         chosen_grader(read_settings())
@@ -117,7 +117,7 @@ def chosen_work() -> tuple[list[Any], str, dict[str, str]]:
     absent: dict[str, str] = {}
     for name in names:
         try:
-            work.append(with_media(load_benchmark(name, listed(opts.DATA), opts.LIMIT.value)))
+            work.append(with_media(load_benchmark(name, flag_parts(opts.DATA), opts.LIMIT.value)))
         except (ValueError, OSError) as error:
             if not suite:
                 raise
@@ -132,7 +132,7 @@ def chosen_scoring() -> str:
     """--scoring where it is given, else the suite's, else official."""
     from spatial_jax.evals.suites import SUITES, expand
 
-    suite = expand(listed(opts.BENCHMARKS))[1]
+    suite = expand(flag_parts(opts.BENCHMARKS))[1]
     return SUITES[suite].scoring if suite and not flags.FLAGS["scoring"].present else str(opts.SCORING.value)
 
 
@@ -276,7 +276,7 @@ def score_saved(path: str) -> None:
         result, items = score_benchmark_file(
             path,
             opts.BENCHMARK.value,
-            data=listed(opts.DATA),
+            data=flag_parts(opts.DATA),
             limit=opts.LIMIT.value,
             scoring=opts.SCORING.value,
             form=saved_form(),
@@ -380,7 +380,7 @@ def search_leaks(dataset: str) -> None:
     from spatial_jax.evals.loading import load_benchmark
 
     for name in benchmark_list()[0]:
-        items = load_benchmark(name, listed(opts.DATA), opts.LIMIT.value).items
+        items = load_benchmark(name, flag_parts(opts.DATA), opts.LIMIT.value).items
         say(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), items)))
 
 
@@ -389,10 +389,10 @@ def benchmark_list() -> tuple[list[str], str]:
     from spatial_jax.evals.registry import check_scoring, get_benchmark
     from spatial_jax.evals.suites import expand
 
-    if listed(opts.BENCHMARKS) == ["all"]:
+    if flag_parts(opts.BENCHMARKS) == ["all"]:
         names, suite = list(benchmark_names()), ""
     else:
-        names, suite = expand(listed(opts.BENCHMARKS))
+        names, suite = expand(flag_parts(opts.BENCHMARKS))
     for name in names:
         check_scoring(get_benchmark(name), chosen_scoring())
     return [get_benchmark(name).name for name in names], suite

@@ -10,7 +10,7 @@ from spatial_jax.config import strict, strict_as
 from spatial_jax.data import PromptStyle
 from spatial_jax.evals import flags as opts
 from spatial_jax.evals.settings import PUBLISHED, EvalSettings
-from spatial_jax.options import listed
+from spatial_jax.options import flag_parts
 
 
 def recipe() -> Any:
@@ -49,13 +49,13 @@ def recipe_rule(form: str | None) -> Any:
 def datasets() -> list[str]:
     """--dataset, else the recipe's own."""
     run = recipe()
-    return listed(opts.DATASET) or (list(run.data.paths) if run and not listed(opts.BENCHMARKS) else [])
+    return flag_parts(opts.DATASET) or (list(run.data.paths) if run and not flag_parts(opts.BENCHMARKS) else [])
 
 
 def families() -> list[str]:
     """--families, else the recipe's own."""
     run = recipe()
-    return listed(opts.FAMILIES) or (list(run.data.families) if run else [])
+    return flag_parts(opts.FAMILIES) or (list(run.data.families) if run else [])
 
 
 def read_settings() -> Any:

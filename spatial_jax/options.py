@@ -23,10 +23,10 @@ def command_text(words: Iterable[str]) -> str:
     """The words as one would type them in a shell: --flag='("a",)', quoted from the flag's value on, by whichever marks
     need no escape.
     """
-    return " ".join(map(_typed, words))
+    return " ".join(map(_as_typed, words))
 
 
-def _typed(word: str) -> str:
+def _as_typed(word: str) -> str:
     flag, equals, value = word.partition("=")
     if not (equals and re.fullmatch(r"--?[\w.]+", flag)):
         flag, equals, value = "", "", word
@@ -42,11 +42,11 @@ class _Lists(flags.ListParser):
 
 
 def define_list(name: str, help_text: str) -> Any:
-    """An absl list flag: --flag=a,b and --flag=a --flag=b are the same; `listed` reads it."""
+    """An absl list flag: --flag=a,b and --flag=a --flag=b are the same; `flag_parts` reads it."""
     return flags.DEFINE_multi(_Lists(), flags.ListSerializer(","), name, None, help_text)
 
 
-def listed(flag: Any) -> list[str]:
+def flag_parts(flag: Any) -> list[str]:
     """All parts of a flag of `define_list`, in order, each once."""
     return list(dict.fromkeys(part for given in flag.value or () for part in given))
 

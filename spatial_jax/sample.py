@@ -30,7 +30,7 @@ from typing import Any
 from spatial_jax.logs import log_to_console
 from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
-from spatial_jax.shipped import shipped
+from spatial_jax.shipped import shipped_path
 
 
 def parser() -> argparse.ArgumentParser:
@@ -189,7 +189,7 @@ def recipe(text: str) -> Any:
     from spatial_jax.command_line import check_config_file
 
     file, _, argument = text.partition(":")
-    path = shipped(file)
+    path = shipped_path(file)
     check_config_file(str(path))
     make = runpy.run_path(str(path))["get_config"]
     return make(argument) if argument else make()

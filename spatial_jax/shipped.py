@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 
-def shipped(name: str | os.PathLike) -> Path:
+def shipped_path(name: str | os.PathLike) -> Path:
     """`name` itself; where the current folder has no such file or folder and it begins with configs/, the installed
     one.
     """

@@ -15,7 +15,7 @@ from PIL import Image
 from tensorflow_datasets.core import dataset_info, example_serializer, file_adapters, naming
 
 from spatial_jax.data.records import QuestionRecord, coordinate, question_features, to_example
-from spatial_jax.models.configs import published
+from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import train_tokenizer
 
@@ -99,7 +99,7 @@ def write(directory: Path, records: list[QuestionRecord], shard: int = 10, split
 
 def make_policy_folder(directory: Path, size: str = "qwen2_5_vl_3b") -> Path:
     """Processor files and config.json of a fresh policy."""
-    config = published(size)
+    config = published_config(size)
     directory.mkdir(parents=True, exist_ok=True)
     ids = train_tokenizer(TEXTS * 30, 400, directory, family=config.family, max_pixels=200 * 28 * 28)
     (directory / "config.json").write_text(json.dumps({**config_to_hf(config), **ids}))

@@ -60,7 +60,7 @@ FORMATS = {
 }
 
 
-def _named(frame: Frame) -> Path:
+def _clip_path(frame: Frame) -> Path:
     """The video, or the folder of frames, that a frame is part of."""
     return Path(str(frame.meta.get("video") or Path(frame.item_id).parent))
 
@@ -161,7 +161,7 @@ class ClipResults:
 
     def _clip(self, frame: Frame) -> Clip | BadItem:
         """The clip that the frame is of."""
-        named = _named(frame)
+        named = _clip_path(frame)
         clip = self._read(str(named.with_suffix("") if frame.meta.get("video") else named))
         if isinstance(clip, str):
             return BadItem(clip)
@@ -182,7 +182,7 @@ class ClipResults:
         place = int(np.argmin(apart))
         if apart[place] > SAME:
             return BadItem(
-                f"none of the {len(apart)} frames that {self.form.name} saw of {_named(frame)} is this picture"
+                f"none of the {len(apart)} frames that {self.form.name} saw of {_clip_path(frame)} is this picture"
             )
         return clip, place
 

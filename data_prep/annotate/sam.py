@@ -99,7 +99,7 @@ class SegmentAnything:
             ) from None
         self.side = self.model.image_encoder.img_size
 
-    def _scaled(self, height: int, width: int) -> tuple[int, int]:
+    def _scaled_size(self, height: int, width: int) -> tuple[int, int]:
         scale = self.side / max(height, width)
         return int(height * scale + 0.5), int(width * scale + 0.5)
 
@@ -110,7 +110,7 @@ class SegmentAnything:
 
         canvas = torch.zeros(len(pictures), 3, self.side, self.side)
         for row, picture in zip(canvas, pictures):
-            size = self._scaled(*picture.shape[:2])
+            size = self._scaled_size(*picture.shape[:2])
             tensor = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
             small = F.interpolate(tensor, size, mode="bilinear", align_corners=False, antialias=True)[0].round()
             row[:, : size[0], : size[1]] = (small - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[
@@ -126,7 +126,7 @@ class SegmentAnything:
         import torch
         import torch.nn.functional as F
 
-        size = self._scaled(height, width)
+        size = self._scaled_size(height, width)
         scaled = torch.as_tensor(
             boxes * np.array([size[1] / width, size[0] / height] * 2), dtype=embedding.dtype, device=embedding.device
         )

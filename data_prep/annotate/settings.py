@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from data_prep.sources.base import SourceError
-from spatial_jax.endpoints import masked
+from spatial_jax.endpoints import mask_secrets
 
 GROUPS = ("quality", "clip", "duplicates", "leakage", "balance", "proposals", "masks", "captions", "depth", "camera")
 _TRUTH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
@@ -29,7 +29,7 @@ def parse_overrides(
     for text in texts:
         name, equals, value = text.partition("=")
         group, dot, key = name.partition(".")
-        shown = f"--set={masked(text)}"
+        shown = f"--set={mask_secrets(text)}"
         if not equals or not dot or not key:
             raise SourceError(f"{shown}: write GROUP.KEY=VALUE, for example --set={example}")
         if group not in groups:
@@ -48,7 +48,7 @@ def _convert(group: str, key: str, text: str, like: Any) -> Any:
             return tuple(part.strip() for part in text.split(";") if part.strip())
         return type(like)(text)
     except (ValueError, KeyError):
-        raise SourceError(f"--set={group}.{key}={masked(text)}: wants a value like {like!r}") from None
+        raise SourceError(f"--set={group}.{key}={mask_secrets(text)}: wants a value like {like!r}") from None
 
 
 def make(group: str, overrides: dict[str, str], *kinds: type, **given: Any) -> list[Any]:

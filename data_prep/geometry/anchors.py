@@ -104,7 +104,7 @@ def occluded_rim(mask: np.ndarray, depth: np.ndarray) -> float:
     return float((depth < NEARER * own)[known & np.isfinite(own)].mean()) if (known & np.isfinite(own)).any() else 0.0
 
 
-def _measured(frame: Frame, thing: ObjectDraft, anchor: Anchor) -> tuple[float, float] | None:
+def _measured_side(frame: Frame, thing: ObjectDraft, anchor: Anchor) -> tuple[float, float] | None:
     """(the side that the anchor knows, metres; its own relative error without the shared scale), None where it was not
     measured, or hardly.
     """
@@ -199,7 +199,7 @@ class Anchors:
         said, told = [], []
         for thing in frame.objects:
             anchor = anchor_of(thing.name, thing.caption)
-            found = _measured(frame, thing, anchor) if anchor else None
+            found = _measured_side(frame, thing, anchor) if anchor else None
             if anchor and found:
                 length, own = found
                 said.append((math.log(anchor.metres / length), math.hypot(anchor.spread, own)))

@@ -96,7 +96,7 @@ def _misfit(points: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.ndar
     return float(np.sqrt(max(0.0, float(np.median(off.min(1))) ** 2 - noise**2)))
 
 
-def _curved_away(points: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.ndarray) -> float:
+def _height_out_of_sight(points: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.ndarray) -> float:
     """How much of the height lies out of sight at the ends that are seen at a slant, metres, as for a ball: its lowest
     visible points lie farther back than its nearest ones, those of a thing that stands on its edges do not. Points
     [n, 3] in the box's axes, from the camera.
@@ -162,7 +162,7 @@ def fit_box(
         low[depth_axis] -= 2 * hidden * (view[depth_axis] < 0)
     extent, center = high - low, (low + high) / 2
     misfit = _misfit(turned_cloud, low, high, view, grain)
-    under = _curved_away(turned_cloud, low, high, view)
+    under = _height_out_of_sight(turned_cloud, low, high, view)
     axes = frame @ turn
     center = axes @ center
     if extent[0] < extent[1]:

@@ -19,7 +19,7 @@ def left_out(folder: Path, manifest: Mapping[str, Any]) -> list[Child]:
         for stage, reasons in (manifest.get("reasons") or {}).items()
         for reason, count in reasons.items()
     ]
-    examples = _skipped(folder)
+    examples = _skipped_items(folder)
     if not rows and not examples:
         return []
     source = config_of(manifest).get("source")
@@ -38,7 +38,7 @@ def left_out(folder: Path, manifest: Mapping[str, Any]) -> list[Child]:
     return parts
 
 
-def _skipped(folder: Path) -> dict[tuple[str, str], list[str]]:
+def _skipped_items(folder: Path) -> dict[tuple[str, str], list[str]]:
     """(stage, reason) -> item names, from skipped.jsonl."""
     out: dict[tuple[str, str], list[str]] = {}
     path = folder / "skipped.jsonl"

@@ -12,7 +12,7 @@ def not_asked(asked: int, report: Mapping[str, Any], left: bool) -> list[Child]:
     """Parts of the section from a dataset's report.json ({} when there is none). `left`: items were skipped besides."""
     if not report:
         return [callout("note", "Not known", tag("p", "There is no report.json beside this dataset."))]
-    refused, reasons = _refused(report.get("refused")), _counts(report.get("not_asked"))
+    refused, reasons = _refused_rows(report.get("refused")), _counts(report.get("not_asked"))
     found = [str(line) for line in report.get("found") or () if not str(line).startswith("refused ")]
     parts: list[Child] = [tag("p", f"{asked:,} questions were asked.")]
     if not (refused or reasons or left):
@@ -32,7 +32,7 @@ def _counts(value: Any) -> list[tuple[str, int]]:
     return sorted(((str(k), int(v)) for k, v in rows if isinstance(v, (int, float)) and v), key=lambda e: -e[1])
 
 
-def _refused(value: Any) -> list[tuple[str, str, int, Any, Any, Any]]:
+def _refused_rows(value: Any) -> list[tuple[str, str, int, Any, Any, Any]]:
     """(family, margin, count, limit, value that lets half in, value that lets nine tenths in), most first."""
     rows = [
         (str(family), str(margin), int(row.get("count") or 0), row.get("limit"), row.get("half"), row.get("most"))

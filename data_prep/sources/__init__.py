@@ -48,7 +48,7 @@ def open_source(spec: dict[str, Any]) -> Source:
     if kind in DATASETS:
         found = dataset_reader(kind)
         noise = DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None
-        return found(_needed(spec, "path"), spec.get("limit", 0), noise, spec.get("every", 1.0))
+        return found(_need(spec, "path"), spec.get("limit", 0), noise, spec.get("every", 1.0))
     if kind == "rendered":
         from data_prep.sources.rendered import RenderedScenes
 
@@ -59,7 +59,7 @@ def open_source(spec: dict[str, Any]) -> Source:
     if kind == "folder":
         from data_prep.sources.folder import PictureFolder
 
-        return PictureFolder(_needed(spec, "path"), spec.get("max_side", 0), spec.get("limit", 0))
+        return PictureFolder(_need(spec, "path"), spec.get("max_side", 0), spec.get("limit", 0))
     if kind == "stereo":
         from data_prep.sources.stereo import StereoMotorcycle
 
@@ -69,7 +69,7 @@ def open_source(spec: dict[str, Any]) -> Source:
 
         camera = tuple(spec["intrinsics"]) if spec.get("intrinsics") else None
         return RgbdFolder(
-            _needed(spec, "path"),
+            _need(spec, "path"),
             spec.get("convention", "generic"),
             camera,
             spec.get("depth_scale", 0.0),  # type: ignore[arg-type]
@@ -85,12 +85,12 @@ def open_source(spec: dict[str, Any]) -> Source:
     if kind == "video":
         from data_prep.sources.video import VideoFrames
 
-        return VideoFrames(_needed(spec, "path"), spec.get("every", 1.0), spec.get("limit", 0))
+        return VideoFrames(_need(spec, "path"), spec.get("every", 1.0), spec.get("limit", 0))
     if kind == "tfds":
         from data_prep.sources.tfds_source import TfdsImages
 
         return TfdsImages(
-            _needed(spec, "name"),
+            _need(spec, "name"),
             spec.get("tfds_split", "train"),
             spec.get("data_dir", ""),
             spec.get("metric", False),
@@ -106,7 +106,7 @@ def dataset_reader(name: str) -> Any:
     return getattr(importlib.import_module(f"data_prep.sources.datasets.{module}"), reader)
 
 
-def _needed(spec: dict[str, Any], key: str) -> str:
+def _need(spec: dict[str, Any], key: str) -> str:
     if not spec.get(key):
         raise SourceError(f"--source={spec['source']} needs --{key}")
     return spec[key]

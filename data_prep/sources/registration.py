@@ -41,7 +41,7 @@ def check_intrinsics(given: Any, where: str, size: tuple[int, int], unit: str = 
     return fx, fy, cx, cy
 
 
-def registered_to(stated: str, orientation: int, size: tuple[int, int], depth: np.ndarray, where: str) -> str:
+def registration_of(stated: str, orientation: int, size: tuple[int, int], depth: np.ndarray, where: str) -> str:
     """One of REGISTERED: whether depth [h, w], camera and labels belong to the colour's pixels as stored at `size`
     (width, height) or to the upright picture. BadItem where the EXIF turns the colour and nothing tells.
     """

@@ -24,7 +24,7 @@ from data_prep.sources.frame_list import Entry, Paths, file_reader, read_lists, 
 from data_prep.sources.labels import labelled_objects
 from data_prep.sources.listing import walk
 from data_prep.sources.pictures import EXIF_SIGMA, open_picture
-from data_prep.sources.registration import check_intrinsics, registered_to, turn_intrinsics, turn_object
+from data_prep.sources.registration import check_intrinsics, registration_of, turn_intrinsics, turn_object
 from data_prep.sources.sequences import associate, kitti_intrinsics, read_stamps
 from spatial_jax.media import turn_array
 
@@ -79,7 +79,7 @@ class RgbdFolder:
         for file in files:
             self._in_folder[posixpath.dirname(file)].append(file)
         self.listed = read_lists(self.root, path, files, self.said, lambda f: bool(self._usual_depth(f)))
-        self.stamped = self._stamped(files)
+        self.stamped = self._depth_by_stamp(files)
         pairs = [
             (f, d)
             for f in files
@@ -139,7 +139,7 @@ class RgbdFolder:
         found = [f for f in self._in_folder[posixpath.dirname(pattern)] if fnmatch.fnmatch(f, pattern)]
         return found[0] if len(found) == 1 else ""
 
-    def _stamped(self, files: list[str]) -> dict[str, str]:
+    def _depth_by_stamp(self, files: list[str]) -> dict[str, str]:
         """Depth file of each colour file by TUM's lists of time stamps, for every sequence below the folder that has
         them.
         """
@@ -264,7 +264,7 @@ class RgbdFolder:
         depth = self._depth(data, mask_data, depth_name, entry, picture.notes)
         turn, stored = picture.orientation, picture.stored_size
         stated = str((entry.fields.get("registered") if entry else "") or self.registered)
-        frame_of = registered_to(stated, turn, stored, depth, colour)
+        frame_of = registration_of(stated, turn, stored, depth, colour)
         height, width = picture.rgb.shape[:2] if frame_of == "upright" else stored[::-1]
         if depth.shape != (height, width):
             raise BadItem(

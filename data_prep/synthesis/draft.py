@@ -235,13 +235,13 @@ def mix_drafts(rng: random.Random, *parts: Iterator[Draft]) -> Iterator[Draft]:
             yield draft
 
 
-def rounded(value: float) -> float:
+def round_value(value: float) -> float:
     return float(f"{value:.6g}")
 
 
 def _plain_numbers(value: Any) -> Any:
     if isinstance(value, float):
-        return rounded(value)
+        return round_value(value)
     if isinstance(value, (list, tuple)):
         return [_plain_numbers(v) for v in value]
     if isinstance(value, dict):
@@ -259,12 +259,12 @@ def finish(draft: Draft, view: SceneView, seed: int, rng: random.Random) -> Ques
     shown = draft.options[LETTERS.index(draft.answer)] if draft.question_type == "mcq" else draft.answer
     meta = {
         "form": draft.form.name,
-        "margin": rounded(draft.margin),
+        "margin": round_value(draft.margin),
         "objects": [o.object_id for o in draft.objects],
         "captions": [o.caption for o in draft.objects],
         "rule_inputs": _plain_numbers(draft.rule_inputs),
-        "uncertainty": rounded(draft.moved.sd),
-        "uncertainty_parts": {part: rounded(value) for part, value in draft.moved.parts().items()},
+        "uncertainty": round_value(draft.moved.sd),
+        "uncertainty_parts": {part: round_value(value) for part, value in draft.moved.parts().items()},
         "tolerance": draft.tolerance,
         "sentence": sentence.replace("{answer}", shown),
         "depth_flag": scene.depth_flag,

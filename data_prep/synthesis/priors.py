@@ -117,7 +117,7 @@ class PriorTable:
 
     def _row(self, split: str, name: str, items: list[dict[str, Any]]) -> dict[str, Any]:
         answers = collections.Counter(i["answer"] for i in items)
-        closed = _closed(items)
+        closed = _closed_items(items)
         row: dict[str, Any] = {
             "split": split,
             "family": name,
@@ -131,7 +131,7 @@ class PriorTable:
         if closed:
             row["chance"] = sum(1 / len(i["options"]) for i in closed) / len(closed)
             row["constant"] = _constant(closed)
-            trained = _closed(self._items.get(("train", name), [])) if split != "train" else []
+            trained = _closed_items(self._items.get(("train", name), [])) if split != "train" else []
             halves: list[list[dict[str, Any]]] = [[], []]
             for item in closed:
                 halves[zlib.crc32(item["scene"].encode()) & 1].append(item)
@@ -142,7 +142,7 @@ class PriorTable:
         return row
 
 
-def _closed(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _closed_items(items: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
         dict(i, right=_right(i))
         for i in items

@@ -109,7 +109,7 @@ class SceneView:
             if item.depth_cover < options.min_cover:  # nan when unknown
                 self.reasons["its depth is not asked: known on less than margins.min_cover of its mask"] += 1
                 item = dataclasses.replace(item, depth_median=math.nan, points=b"")
-            self.reasons.update(f"not all measured: {reason}" for reason in _unmeasured(item.provenance))
+            self.reasons.update(f"not all measured: {reason}" for reason in _missing_measures(item.provenance))
             kept.append(_thing(item))
         counts = collections.Counter(t.caption.lower() for t in kept)
         unique = [t for t in kept if counts[t.caption.lower()] == 1]
@@ -175,7 +175,7 @@ def _numbers(text: str) -> dict[str, float]:
         return {}
 
 
-def _unmeasured(provenance: str) -> list[str]:
+def _missing_measures(provenance: str) -> list[str]:
     """Why measures of an object are missing, as the measuring stage told it."""
     if '"unmeasured"' not in provenance:
         return []

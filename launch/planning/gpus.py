@@ -173,11 +173,13 @@ def _register() -> None:
     """Makes the plugin known to JAX once, though it sees no driver."""
     from jax._src import xla_bridge
 
-    missing = [name for name, version in _wanted() if version is None]
+    missing = [name for name, version in _wanted_settings() if version is None]
     if missing:
         raise RuntimeError(f"plans for GPUs need {', '.join(missing)}: {INSTALL}")
     jaxlib = importlib.metadata.version("jaxlib")
-    other = [f"{name} {version}" for name, version in _wanted() if name.startswith("jax") and version != jaxlib]
+    other = [
+        f"{name} {version}" for name, version in _wanted_settings() if name.startswith("jax") and version != jaxlib
+    ]
     if other:
         raise RuntimeError(
             f"{' and '.join(other)} beside jaxlib {jaxlib}: the compiler must be of its version; {INSTALL}"
@@ -191,7 +193,7 @@ def _register() -> None:
     xla_bridge.discover_pjrt_plugins = lambda: None
 
 
-def _wanted() -> Sequence[tuple[str, str | None]]:
+def _wanted_settings() -> Sequence[tuple[str, str | None]]:
     found = versions()
     return [(name, found.get(name)) for name in PACKAGES]
 

@@ -94,7 +94,7 @@ def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> M
         {name: runs / devices for name, runs in done.kernels.items()},
         roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found),
         round(seconds, 1),
-        **(launched(text) if topology.is_card else {}),
+        **(launch_fields(text) if topology.is_card else {}),
     )
 
 
@@ -108,7 +108,7 @@ def traced_program(program: Program, topology: Topology) -> Any:
         raise
 
 
-def launched(text: str) -> dict[str, Any]:
+def launch_fields(text: str) -> dict[str, Any]:
     """What a card's program launches, as fields of `Measured`."""
     found = launches(text)
     return {

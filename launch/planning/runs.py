@@ -15,7 +15,7 @@ from launch.planning.chips import Topology
 from launch.planning.measure import Measured, measure
 from launch.planning.report import plan_facts, plan_record
 from spatial_jax import config as run_config
-from spatial_jax.models.configs import ModelConfig, published, published_names
+from spatial_jax.models.configs import ModelConfig, published_config, published_names
 from spatial_jax.models.policy import read_config
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel.mesh import make_mesh
@@ -88,7 +88,7 @@ def architecture(request: Request) -> tuple[str, ModelConfig]:
     if not name:
         raise ValueError(f"which model? give --model, a checkpoint's folder or one of {', '.join(published_names())}")
     if name in published_names():
-        config = published(name)
+        config = published_config(name)
     else:
         config, name = read_config(name), Path(name).name
     if request.layers:

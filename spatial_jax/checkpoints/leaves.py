@@ -15,7 +15,7 @@ def _is_key(leaf: Any) -> bool:
     return hasattr(leaf, "dtype") and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _named(tree: Any) -> list[tuple[str, Any]]:
+def _leaves_by_name(tree: Any) -> list[tuple[str, Any]]:
     """(name, leaf) in the tree's order; a name is the path joined by "/". ValueError when two leaves have one name."""
     pairs = [
         (jax.tree_util.keystr(path, simple=True, separator="/") or "value", leaf)
@@ -31,7 +31,7 @@ def _named(tree: Any) -> list[tuple[str, Any]]:
 def to_leaves(state: Any) -> dict[str, Any]:
     """name -> jax.Array or np.ndarray. Typed PRNG keys become their uint32 data, Python numbers 0-d arrays."""
     leaves: dict[str, Any] = {}
-    for name, leaf in _named(state):
+    for name, leaf in _leaves_by_name(state):
         if _is_key(leaf):
             leaf = jax.random.key_data(leaf)
         elif not isinstance(leaf, jax.Array):
@@ -60,7 +60,7 @@ def _stored_form(leaf: Any) -> tuple[tuple[int, ...], np.dtype]:
 
 def match_leaves(like: Any, stored: dict[str, list], partial: bool, where: str) -> None:
     """ValueError naming the first leaf that `like` and the checkpoint (`describe_leaves`) do not agree on."""
-    wanted = {name: _stored_form(leaf) for name, leaf in _named(like)}
+    wanted = {name: _stored_form(leaf) for name, leaf in _leaves_by_name(like)}
     missing, extra = sorted(set(wanted) - set(stored)), sorted(set(stored) - set(wanted))
     if missing:
         raise ValueError(
@@ -84,7 +84,7 @@ def restore_arguments(like: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     np.ndarray.
     """
     item, arguments = {}, {}
-    for name, leaf in _named(like):
+    for name, leaf in _leaves_by_name(like):
         shape, dtype = _stored_form(leaf)
         sharding = None if _is_key(leaf) else getattr(leaf, "sharding", None)
         item[name] = jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
@@ -105,7 +105,7 @@ def everything(stored: dict[str, list]) -> tuple[dict[str, Any], dict[str, Any]]
 def from_leaves(like: Any, leaves: dict[str, Any]) -> Any:
     """The tree of `like` filled with restored leaves: typed keys are wrapped again, Python numbers keep their type."""
     values = []
-    for name, leaf in _named(like):
+    for name, leaf in _leaves_by_name(like):
         value = leaves[name]
         if _is_key(leaf):
             value = jax.random.wrap_key_data(jax.numpy.asarray(np.asarray(value)), impl=jax.random.key_impl(leaf))

@@ -195,11 +195,11 @@ def _process() -> dict[str, Any]:
         "pid": os.getpid(),
         "boot": boot,
         "space": space,
-        "start": _started(os.getpid()),
+        "start": _start_of(os.getpid()),
     }
 
 
-def _started(pid: int) -> str:
+def _start_of(pid: int) -> str:
     """When a process of this machine started, in ticks since the boot; "" where that is not to be had."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
@@ -234,4 +234,4 @@ def _alive(owner: dict[str, Any]) -> bool:
         return False
     except PermissionError:
         pass
-    return owner.get("start") == _started(owner["pid"])
+    return owner.get("start") == _start_of(owner["pid"])

@@ -169,23 +169,23 @@ def write_asking(directory: str | Path, asking: Asking | None, processor: Proces
         checkpoint_json(folder / "video_preprocessor_config.json"),
     )
     if whole.get("image_processor"):
-        whole["image_processor"] = _limited(whole["image_processor"], image)
+        whole["image_processor"] = _with_limits(whole["image_processor"], image)
     if whole.get("video_processor"):
-        whole["video_processor"] = _limited(whole["video_processor"], video)
+        whole["video_processor"] = _with_limits(whole["video_processor"], video)
     if whole.get("image_processor") or whole.get("video_processor"):
         out["processor_config.json"] = whole
     if pictures:
-        out["preprocessor_config.json"] = _limited(pictures, image)
+        out["preprocessor_config.json"] = _with_limits(pictures, image)
     if clips or (pictures and not whole.get("video_processor")):
         # Older folders have one file for both, whose limits would be the pictures'.
-        out["video_preprocessor_config.json"] = _limited(clips or _of_videos(pictures), video)
+        out["video_preprocessor_config.json"] = _with_limits(clips or _of_videos(pictures), video)
     if asking is not None:
         out[ASKING_FILE] = {k: v for k, v in dataclasses.asdict(asking).items() if k not in _LIMITS}
     for name, value in out.items():
         (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def _limited(stated: dict[str, Any], limits: tuple[int, int]) -> dict[str, Any]:
+def _with_limits(stated: dict[str, Any], limits: tuple[int, int]) -> dict[str, Any]:
     """A processor's settings with other limits, in both spellings: transformers 4 reads one, 5 the other."""
     low, high = limits
     return {

@@ -40,7 +40,7 @@ def advice(encoder: QuestionEncoder, records: Sequence[QuestionRecord], tokens: 
     step = encoder.processor.video_settings.image.temporal_patch_size
     if frames and len(frames) == len(records):
         counts = range(step, max(len(r.images) for r in frames), step)
-        most = _last(counts, lambda n: fits(_asked(encoder, n)))
+        most = _last(counts, lambda n: fits(_with_frames(encoder, n)))
         found += [f"config.data.frames to {most}"] if most else []
     need = [encoder.measure(record) for record in records]
     bucket = -(-max(t for t, _, _ in need) // ROUND) * ROUND
@@ -53,7 +53,7 @@ def advice(encoder: QuestionEncoder, records: Sequence[QuestionRecord], tokens: 
     return f"lower {', or '.join(found)}; or {room}"
 
 
-def _asked(encoder: QuestionEncoder, frames: int) -> QuestionEncoder:
+def _with_frames(encoder: QuestionEncoder, frames: int) -> QuestionEncoder:
     """The encoder with another number of frames."""
     return QuestionEncoder(encoder.processor, dataclasses.replace(encoder.style, frames=frames, fps=None))
 

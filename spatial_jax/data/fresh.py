@@ -13,7 +13,7 @@ from flax import nnx
 from spatial_jax.data.prompts import PromptStyle, question_text, target_text
 from spatial_jax.data.records import in_stored_pixels
 from spatial_jax.data.source import Unusable, open_questions
-from spatial_jax.models.configs import ModelConfig, published, published_names
+from spatial_jax.models.configs import ModelConfig, published_config, published_names
 from spatial_jax.models.policy import read_config, replaced_checkpoint, save_pretrained
 from spatial_jax.models.qwen_vl import QwenVL, split_model
 from spatial_jax.models.sizes import TextConfig, VisionConfig
@@ -77,11 +77,11 @@ def make_fresh(
     small = size in SIZES
     if not small and size not in published_names():
         raise ValueError(f"no fresh policy of size {size!r}; use one of {', '.join([*SIZES, *published_names()])}")
-    limits = {"min_pixels": 28 * 28, "max_pixels": 112 * 112} if small else {"family": published(size).family}
+    limits = {"min_pixels": 28 * 28, "max_pixels": 112 * 112} if small else {"family": published_config(size).family}
     with replaced_checkpoint(directory) as folder:
         ids = train_tokenizer(dataset_texts(directories, PromptStyle(mode)), vocab_size, folder, **limits)
         tokens = ids.pop("vocab_size")
-        config = dataclasses.replace(SIZES[size](tokens) if small else published(size), **ids)
+        config = dataclasses.replace(SIZES[size](tokens) if small else published_config(size), **ids)
         _write_random(config, folder, folder, seed, dtype)
     return config
 

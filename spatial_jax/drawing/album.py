@@ -48,12 +48,12 @@ class Album:
         for operation in operations:
             if TOOLS[operation.kind].marks:
                 self.labels.setdefault(operation.label, len(self.labels))
-        new = [self._marked(self.entries[index - 1], own) for index, own in marked.items()]
+        new = [self._mark(self.entries[index - 1], own) for index, own in marked.items()]
         new += [TOOLS[o.kind].place(self.entries[o.index - 1], [o], self._fit) for o in alone]
         self.entries += new
         return list(range(len(self.entries) - len(new), len(self.entries)))
 
-    def _marked(self, entry: Entry, operations: Sequence[Operation]) -> Entry:
+    def _mark(self, entry: Entry, operations: Sequence[Operation]) -> Entry:
         for kind, own in groupby(operations, key=lambda o: o.kind):
             entry = TOOLS[kind].place(entry, list(own), self._fit)
         return entry

@@ -74,7 +74,7 @@ class DrawingEnvironment:
         index = trajectory.prompt_index
         prompt = self.prompts[index]
         try:
-            album, new, text = answered(
+            album, new, text = replay_with_text(
                 said, prompt.model_sizes, self.turns, self.most, self.tools, self._fit, self.near
             )
         except DrawingError:
@@ -86,14 +86,14 @@ class DrawingEnvironment:
         """Every picture that was drawn for the trajectory."""
         index, said = trajectory.prompt_index, self._said(trajectory)
         sizes = self.prompts[index].model_sizes
-        album, _ = played(said[:-1], sizes, self.most, self.tools, self._fit, self.near)
+        album, _ = replay(said[:-1], sizes, self.most, self.tools, self._fit, self.near)
         return self._drawn(index, album, range(len(sizes), len(album.entries)))
 
     def latest(self, trajectory: Trajectory) -> list[Image.Image]:
         """The pictures that the trajectory's last turn draws. DrawingError as `Album.draw`."""
         index = trajectory.prompt_index
         sizes = self.prompts[index].model_sizes
-        album, new = played(self._said(trajectory), sizes, self.most, self.tools, self._fit, self.near)
+        album, new = replay(self._said(trajectory), sizes, self.most, self.tools, self._fit, self.near)
         return self._drawn(index, album, new)
 
     def closed(self, trajectory: Trajectory) -> bool:
@@ -118,7 +118,7 @@ class DrawingEnvironment:
         return self._clean[index]
 
 
-def played(
+def replay(
     said: Sequence[str],
     sizes: Sequence[Size],
     most: int,
@@ -135,7 +135,7 @@ def played(
     return album, new
 
 
-def answered(
+def replay_with_text(
     said: Sequence[str],
     sizes: Sequence[Size],
     turns: int,
@@ -144,10 +144,10 @@ def answered(
     fit: Callable[[Size], Size] = lambda size: size,
     near: float | None = 0.0,
 ) -> tuple[Album, list[int], str]:
-    """`played` on pictures of these (width, height), with the text of the turn that shows what the last one drew.
+    """`replay` on pictures of these (width, height), with the text of the turn that shows what the last one drew.
     DrawingError likewise.
     """
-    album, new = played(said, sizes, most, tools, fit, near)
+    album, new = replay(said, sizes, most, tools, fit, near)
     last = len(said) + 1 >= turns or len(album.entries) >= most
     return album, new, shown_turn(new[0] + 1, [album.entries[i].size for i in new], last)
 

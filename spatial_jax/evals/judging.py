@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from spatial_jax.endpoints import masked
+from spatial_jax.endpoints import mask_secrets
 from spatial_jax.evals.benchmarks.base import Benchmark, option_texts
 from spatial_jax.evals.intervals import wilson_interval
 from spatial_jax.evals.results import ScoredItem
@@ -55,7 +55,11 @@ class Grader:
 
     def entry(self) -> dict[str, Any]:
         """What a result says of its judge."""
-        told = {"model": self.judge.config.model, "endpoint": masked(self.judge.config.endpoint), **self.judge.counts}
+        told = {
+            "model": self.judge.config.model,
+            "endpoint": mask_secrets(self.judge.config.endpoint),
+            **self.judge.counts,
+        }
         return told | ({"agreement": self.agreement} if self.agreement else {})
 
 

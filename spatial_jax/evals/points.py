@@ -30,7 +30,7 @@ _NESTED_PAIR = re.compile(r"[\[(]\s*([-+]?\d+\.?\d*)\s*,\s*([-+]?\d+\.?\d*)\s*[\
 
 
 @functools.lru_cache(maxsize=512)
-def _decoded(data: bytes) -> np.ndarray:
+def _decode(data: bytes) -> np.ndarray:
     try:
         with open_image(io.BytesIO(data)) as image:
             values = np.asarray(image.convert("L") if image.mode not in ("L", "RGB", "RGBA", "LA") else image)
@@ -48,12 +48,12 @@ def mask_of(value: Any) -> np.ndarray:
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, (bytes, bytearray)):
-        return _decoded(bytes(value))
+        return _decode(bytes(value))
     if isinstance(value, str):
         if len(value) < 1000 and Path(value).is_file():
-            return _decoded(Path(value).read_bytes())
+            return _decode(Path(value).read_bytes())
         try:
-            return _decoded(base64.b64decode(value, validate=True))
+            return _decode(base64.b64decode(value, validate=True))
         except (binascii.Error, ValueError):
             raise ItemError(f"the mask {value[:80]!r} is no file and no encoded picture") from None
     values = np.asarray(value)
@@ -85,7 +85,7 @@ def _box(mask: np.ndarray, rows: range, columns: range) -> Hits:
     return float(inside.sum()), len(rows) * len(columns)
 
 
-def _dotted(numbers: Iterable[str]) -> bool:
+def _has_point(numbers: Iterable[str]) -> bool:
     return any("." in number for number in numbers)
 
 
@@ -99,7 +99,7 @@ def roborefer(response: str, mask: np.ndarray) -> tuple[float, int | None]:
     for numbers in number_tuples(response):
         if len(numbers) == 2:
             x, y = (float(n) for n in numbers)
-            point = (int(x * width), int(y * height)) if _dotted(numbers) else (int(x), int(y))
+            point = (int(x * width), int(y * height)) if _has_point(numbers) else (int(x), int(y))
             parts.append((_value(hit, *point), 1))
         elif len(numbers) == 4:
             x0, y0, x1, y1 = (int(float(n) * size) for n, size in zip(numbers, (width, height) * 2))
@@ -120,11 +120,11 @@ def robopoint(response: str, mask: np.ndarray) -> tuple[float, int | None]:
         values = [float(n) if "." in n else int(n) for n in numbers]
         if len(values) == 2:
             x, y = values
-            point = (int(x * width), int(y * height)) if _dotted(numbers) else (int(x), int(y))
+            point = (int(x * width), int(y * height)) if _has_point(numbers) else (int(x), int(y))
             parts.append((_value(hit, *point), 1))
         elif len(values) == 4:
-            scaled = _dotted(numbers[:1])
-            if not scaled and _dotted(numbers):  # the script stops and leaves the item out; here it is wrong
+            scaled = _has_point(numbers[:1])
+            if not scaled and _has_point(numbers):  # the script stops and leaves the item out; here it is wrong
                 return 0.0, None
             x0, y0, x1, y1 = (int(v * size) if scaled else int(v) for v, size in zip(values, (width, height) * 2))
             parts.append(_box(hit, range(height)[y0:y1], range(width)[x0:x1]))
@@ -145,13 +145,13 @@ def lmms_eval_json(response: str, mask: np.ndarray) -> tuple[float, int | None]:
     height, width = hit.shape
     parts: list[Hits] = []
     for pair in _NESTED_PAIR.findall(response):
-        full = 1.0 if _dotted(pair) else 1000.0
+        full = 1.0 if _has_point(pair) else 1000.0
         x, y = (float(n) / full for n in pair)
         parts.append((_value(hit, int(x * width), int(y * height)), 1))
     return _total(parts)
 
 
-def _unfenced(text: str) -> str:
+def _without_fence(text: str) -> str:
     text = text.strip()
     if not text.startswith("```"):
         return text
@@ -164,7 +164,7 @@ def json_points(response: str, width: int, height: int) -> list[tuple[float, flo
     """VLMEvalKit's first reader: the whole text (in a leading fence or not) as JSON or a Python literal, objects with
     point_2d or point. Up to 1.5: shares; up to 1000: thousandths; beyond: pixels. Returned as shares of the picture.
     """
-    text = _unfenced(response)
+    text = _without_fence(response)
     found: Any = None
     for read in (parse_json, ast.literal_eval):
         try:

@@ -50,7 +50,7 @@ def _nanmean(values: Sequence[float]) -> float:
     return float(np.mean(kept)) if kept else float("nan")
 
 
-def _unparsed(items: Sequence[ScoredItem]) -> float:
+def _unparsed_share(items: Sequence[ScoredItem]) -> float:
     parsed = [value for item in items for value in item.parsed]
     return sum(value is None for value in parsed) / len(parsed) if parsed else float("nan")
 
@@ -81,7 +81,7 @@ def family_row(items: Sequence[ScoredItem]) -> dict[str, Any]:
         "reward_ci": mean_interval(rewards, scenes),
         "accuracy": _nanmean(list(correct)),
         "accuracy_ci": mean_interval(correct, scenes),
-        "unparsed": _unparsed(items),
+        "unparsed": _unparsed_share(items),
     }
     samples = max((len(item.scores) for item in items), default=0)
     if samples > 1:
@@ -119,7 +119,7 @@ def summarise(
     if aggregate is default_aggregate:  # summed as validation sums, so that the two agree in their last digit
         metrics["overall"] = _nanmean(list(values))
     metrics["accuracy"] = _nanmean([_nanmean(item.correct) for item in items])
-    metrics["unparsed"] = _unparsed(items)
+    metrics["unparsed"] = _unparsed_share(items)
     samples = max(len(item.scores) for item in items)
     if samples > 1:
         for k in powers_of_two(samples):

@@ -101,7 +101,7 @@ def _one_line(text: str) -> str:
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
-def normalised(text: str, scoring: str) -> str:
+def normalise(text: str, scoring: str) -> str:
     """An answer as the harness compares it."""
     if scoring == "lmms_eval":
         text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
@@ -116,9 +116,9 @@ def vqa_accuracy(response: str, accepted: Sequence[str], scoring: str) -> float:
     if scoring == "official":
         true, said = [_one_line(gold) for gold in accepted], _one_line(response)
         if len(set(true)) > 1:
-            true, said = [normalised(gold, scoring) for gold in true], normalised(said, scoring)
+            true, said = [normalise(gold, scoring) for gold in true], normalise(said, scoring)
     else:
-        true, said = [normalised(gold, scoring) for gold in accepted], normalised(response, scoring)
+        true, said = [normalise(gold, scoring) for gold in accepted], normalise(response, scoring)
     equal = [gold == said for gold in true]
     total = sum(equal)
     return sum(min(1.0, (total - own) / 3) for own in equal) / len(equal) if equal else 0.0
@@ -131,7 +131,7 @@ def _figure(text: str) -> float | None:
         return None
 
 
-def relaxed(response: str, gold: str, *, swapped: bool = False) -> float:
+def relaxed_match(response: str, gold: str, *, swapped: bool = False) -> float:
     """ChartQA: within 5 % of a number that is not 0, else equality in lower case. `swapped`: the error is relative to
     the prediction, as Spatial-SSRL's and Qwen-VL's scripts call it.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spatial_jax.evals.short_answers import without_punctuation
 
 
-def worded(response: str) -> str | None:
+def yes_or_no_word(response: str) -> str | None:
     """VLMEvalKit: "yes" a word and "no" none, or the reverse; None for both or neither."""
     words = without_punctuation(response.lower()).split()
     yes, no = "yes" in words, "no" in words

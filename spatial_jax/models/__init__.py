@@ -6,7 +6,7 @@ from spatial_jax.lazy import lazy_names
 
 if TYPE_CHECKING:
     from spatial_jax.models.batch import AnswerBatch, BlockLayout, PromptBatch, VisionArrays, VisionFeatures
-    from spatial_jax.models.configs import ModelConfig, published, published_names
+    from spatial_jax.models.configs import ModelConfig, published_config, published_names
     from spatial_jax.models.hf_config import config_from_hf, config_to_hf
     from spatial_jax.models.hub import checkpoint_directory
     from spatial_jax.models.layout import count_params, param_specs

@@ -73,11 +73,11 @@ def _sizes() -> dict[str, tuple[Family, Size]]:
 
 
 def published_names() -> tuple[str, ...]:
-    """Names that `published` knows."""
+    """Names that `published_config` knows."""
     return tuple(_sizes())
 
 
-def published(name: str) -> ModelConfig:
+def published_config(name: str) -> ModelConfig:
     """The configuration of a published checkpoint, e.g. "qwen2_5_vl_7b"; ValueError lists the names."""
     sizes = _sizes()
     if name not in sizes:

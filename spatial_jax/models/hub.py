@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.reading import read_optional
-from spatial_jax.shipped import shipped
+from spatial_jax.shipped import shipped_path
 
 # Weights are safetensors only, and nothing in a checkpoint is ever run.
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja")
@@ -17,7 +17,7 @@ def checkpoint_directory(name: str | os.PathLike) -> Path:
     """The local directory of `name`: itself, a shipped policy (configs/quickstart_policy), or the downloaded files of a
     hub name ("owner/name"). FileNotFoundError when none of them.
     """
-    path = shipped(name)
+    path = shipped_path(name)
     if path.is_dir():
         return path
     text = str(name)

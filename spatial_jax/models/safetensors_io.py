@@ -152,7 +152,7 @@ class Checkpoint:
             if not (folder / named).is_file():
                 raise FileNotFoundError(f"{folder}: config.json names the weights {named}, not there; download it")
             return _shards(folder / named) if named.endswith(".json") else [folder / named]
-        shards = _listed(folder / INDEX) if (folder / INDEX).is_file() else []
+        shards = _files_of_index(folder / INDEX) if (folder / INDEX).is_file() else []
         if (folder / WHOLE).is_file():
             if shards:
                 log.warning("%s: %s is used, as in transformers; %s and its shards are left", folder, WHOLE, INDEX)
@@ -178,7 +178,7 @@ def _is_base_name(name: object) -> bool:
     return isinstance(name, str) and name not in ("", ".", "..") and name == os.path.basename(name)
 
 
-def _listed(index: Path) -> list[str]:
+def _files_of_index(index: Path) -> list[str]:
     """The names of the files that an index lists, sorted; ValueError for anything but an index of files beside it."""
     weight_map = checkpoint_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
@@ -189,7 +189,7 @@ def _listed(index: Path) -> list[str]:
 
 
 def _shards(index: Path) -> list[Path]:
-    names = _listed(index)
+    names = _files_of_index(index)
     if missing := [name for name in names if not (index.parent / name).is_file()]:
         raise FileNotFoundError(f"{index.parent}: {index.name} lists {', '.join(missing)}, not there; download them")
     return [index.parent / name for name in names]

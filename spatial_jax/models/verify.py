@@ -112,7 +112,7 @@ def sample_inputs(config: ModelConfig, rows: list[list[Any]], seed: int = 0) -> 
     return out
 
 
-def _banned(config: ModelConfig) -> list[int]:
+def _banned_ids(config: ModelConfig) -> list[int]:
     return [config.image_token_id, config.video_token_id, config.vision_start_token_id, config.vision_end_token_id]
 
 
@@ -150,7 +150,7 @@ def verify_checkpoint(directory: str | os.PathLike, dtype: str = "float32", new_
         cases,
         runs,
         decoded=DECODED,
-        banned=_banned(config),
+        banned=_banned_ids(config),
         key_mapping=_key_mapping(checkpoint, config),
     )
     if not version.startswith("5."):
@@ -166,7 +166,7 @@ def verify_checkpoint(directory: str | os.PathLike, dtype: str = "float32", new_
             bounds = (float("inf"), HALF_RATIO * _rms((truth[1][name]["logits"] - theirs["logits"])[mask]))
         decoded = None
         if "greedy" in theirs:
-            ours = policy.greedy(**inputs, max_new_tokens=new_tokens, banned_ids=_banned(config))
+            ours = policy.greedy(**inputs, max_new_tokens=new_tokens, banned_ids=_banned_ids(config))
             decoded = bool((ours == theirs["greedy"]).all())
         positions = theirs.get("positions")
         rows.append(

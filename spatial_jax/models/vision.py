@@ -43,13 +43,13 @@ def block_attention(
         return out.reshape(-1, *out.shape[2:])
     slots = None if layout.index is None else layout.index.reshape(parts, -1)
 
-    def moved(a, index, inverse):
+    def move(a, index, inverse):
         return a if index is None else gather_rows(in_parts(a, parts, *HEADS), index, inverse)
 
-    q, k, v = (moved(a, slots, layout.inverse).reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
+    q, k, v = (move(a, slots, layout.inverse).reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
     out = attention(q, k, v, kv_valid=None if layout.valid is None else layout.valid.reshape(-1, layout.size))
     out = out.reshape(-1, *out.shape[2:])
-    return moved(out, layout.inverse, slots).reshape(-1, *out.shape[1:])
+    return move(out, layout.inverse, slots).reshape(-1, *out.shape[1:])
 
 
 def _norm(p: Params, x: jax.Array, config: VisionConfig) -> jax.Array:

@@ -67,14 +67,14 @@ def token_logprobs(
     return _token_logprobs(hidden, head, targets, temperature, tuple(sorted(set(banned_ids))), chunk * batch_ways())
 
 
-def _gathered(head: Array, dtype) -> Array:
+def _gather_width(head: Array, dtype) -> Array:
     """The head in the type of the products, its width on every device: a sharded width would be summed over devices for
     every chunk.
     """
     return constrain(head.astype(dtype), (None, "vocab"))
 
 
-def _shared(x: Array) -> Array:
+def _share_rows(x: Array) -> Array:
     """Rows of a chunk over the devices."""
     return constrain(x, ("batch",) + (None,) * (x.ndim - 1))
 
@@ -119,14 +119,14 @@ def _token_logprobs(hidden, head, targets, temperature, banned_ids, chunk):
 
 
 def _forward(hidden, head, targets, temperature, banned_ids, chunk):
-    n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
+    n, whole = hidden.shape[0], _gather_width(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
     if count == 1:
-        logp, entropy, lse = _chunk_forward(_shared(hidden), whole, _shared(targets), temperature, banned_ids)
+        logp, entropy, lse = _chunk_forward(_share_rows(hidden), whole, _share_rows(targets), temperature, banned_ids)
     else:
 
         def body(_, xs):
-            return None, _chunk_forward(_shared(xs[0]), whole, _shared(xs[1]), temperature, banned_ids)
+            return None, _chunk_forward(_share_rows(xs[0]), whole, _share_rows(xs[1]), temperature, banned_ids)
 
         _, out = jax.lax.scan(body, None, (_split(hidden, count, rows), _split(targets, count, rows)))
         logp, entropy, lse = (_join(x, n) for x in out)
@@ -162,14 +162,14 @@ def _head_gradient(hidden, d_logits, ways):
 def _backward(banned_ids, chunk, residuals, cotangents):
     hidden, head, targets, temperature, lse, entropy = residuals
     d_logp, d_entropy = cotangents
-    n, whole = hidden.shape[0], _gathered(head, hidden.dtype)
+    n, whole = hidden.shape[0], _gather_width(head, hidden.dtype)
     count, rows = _chunks(n, chunk)
     # Each device sums its own rows' part of the head's gradient over the chunks; the devices' parts meet once, after
     # the last chunk.
     ways = batch_ways() if rows % batch_ways() == 0 else 1
 
     def one(xs):
-        h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = (_shared(x) for x in xs)
+        h, t, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy = (_share_rows(x) for x in xs)
         d_logits, d_h = _chunk_backward(
             h, whole, t, temperature, chunk_lse, chunk_entropy, chunk_d_logp, chunk_d_entropy, banned_ids
         )

@@ -41,7 +41,7 @@ from spatial_jax.pages.plots import (
     histogram,
     legend,
     line_plot,
-    smoothed,
+    smooth_values,
     stacked_bars,
 )
 from spatial_jax.pages.tables import Estimate, change_cell, estimate_cell, interval_bar, table

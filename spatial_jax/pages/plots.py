@@ -54,7 +54,7 @@ def nice_ticks(low: float, high: float, count: int = 4) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def smoothed(values: Sequence[float], weight: float) -> list[float]:
+def smooth_values(values: Sequence[float], weight: float) -> list[float]:
     """Exponential moving average without the bias towards its start; non-finite values are passed through and
     skipped.
     """
@@ -68,7 +68,7 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
     return out
 
 
-def thinned(x: Sequence[float], y: Sequence[float], limit: int = MAX_POINTS) -> tuple[list[float], list[float]]:
+def thin(x: Sequence[float], y: Sequence[float], limit: int = MAX_POINTS) -> tuple[list[float], list[float]]:
     """At most `limit` points: means of neighbours (of the finite ones)."""
     if len(x) <= limit:
         return list(x), list(y)
@@ -118,7 +118,7 @@ def line_plot(
     `y_min` and `y_max` widen the axis to that value at least; `log` is dropped where values are not positive.
     """
     drawn = [
-        (s, *thinned(s.x, smoothed(s.y, smooth) if smooth else s.y), *thinned(s.x, s.y)) for s in series if len(s.x)
+        (s, *thin(s.x, smooth_values(s.y, smooth) if smooth else s.y), *thin(s.x, s.y)) for s in series if len(s.x)
     ]
     finite = [v for _, _, _, _, raw in drawn for v in raw if math.isfinite(v)]
     if not finite:

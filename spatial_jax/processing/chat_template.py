@@ -95,7 +95,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols])
         self.filters = {
-            name: self._guarded(name, function) for name, function in {**self.filters, "tojson": _to_json}.items()
+            name: self._guard(name, function) for name, function in {**self.filters, "tojson": _to_json}.items()
         }
         self.globals |= {"raise_exception": _refuse, "strftime_now": _now, "dict": _Dict(), "namespace": _Namespace}
         del self.globals["lipsum"]
@@ -113,7 +113,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             raise jinja2.sandbox.SecurityError(f"takes more than {MAX_STEPS} steps and may never end")
         return True
 
-    def bounded(self, value: Any) -> Any:
+    def charge(self, value: Any) -> Any:
         """`value`, when it and all that were made before leave the memory whole."""
         if isinstance(value, (str, list, tuple, dict)):
             self._used.made += len(value)
@@ -123,7 +123,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
 
     def join(self, *parts: Any) -> str:
         """What `~` gives."""
-        return self.bounded("".join(map(str, parts)))
+        return self.charge("".join(map(str, parts)))
 
     def _parse(self, source: str, name: str | None, filename: str | None) -> jinja2.nodes.Template:
         tree = super()._parse(source, name, filename)
@@ -136,7 +136,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
                 node.test = nodes.And(tick, node.test)
         return _Joins().visit(tree).set_environment(self)
 
-    def _guarded(self, name: str, function: Callable) -> Callable:
+    def _guard(self, name: str, function: Callable) -> Callable:
         """A filter whose counts and widths and whose result are bounded."""
         given = 2 if hasattr(function, "jinja_pass_arg") else 1  # behind the value, or the environment and the value
 
@@ -146,7 +146,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
                 _check_numbers((*args[given:], *kwargs.values()))
             if name == "format":
                 _check_widths(args[0])
-            return self.bounded(function(*args, **kwargs))
+            return self.charge(function(*args, **kwargs))
 
         return guarded
 
@@ -156,7 +156,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
             _check_numbers((*args, *kwargs.values()))
         if isinstance(text, str) and name.startswith("format"):
             _check_widths(text)
-        return self.bounded(super().call(context, obj, *args, **kwargs))
+        return self.charge(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         sizes = [len(value) if hasattr(value, "__len__") else None for value in (left, right)]
@@ -170,7 +170,7 @@ class _Environment(jinja2.sandbox.ImmutableSandboxedEnvironment):
                 raise jinja2.sandbox.SecurityError(f"makes a value of {counts[0] * counts[1]} characters or items")
         elif operator == "%":
             _check_widths(left)
-        return self.bounded(super().call_binop(context, operator, left, right))
+        return self.charge(super().call_binop(context, operator, left, right))
 
 
 class _Joins(jinja2.visitor.NodeTransformer):

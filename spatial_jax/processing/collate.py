@@ -141,7 +141,9 @@ def collate_turns(
         for j, turns in enumerate(group):
             at, position = 0, int(next_positions[i])
             for turn in turns:
-                size = len(turn.observation) if turn.observation is not None else len(_given(turn.tokens, i, j))
+                size = (
+                    len(turn.observation) if turn.observation is not None else len(_answer_lengths(turn.tokens, i, j))
+                )
                 if at + size > answer_bucket:
                     raise ValueError(
                         f"answer {j} of group {i} has more than {answer_bucket} tokens; raise the answer bucket or"
@@ -166,7 +168,7 @@ def collate_turns(
     return AnswerBatch(tokens, valid, positions, features, loss, vision)
 
 
-def _given(tokens: np.ndarray | None, group: int, answer: int) -> np.ndarray:
+def _answer_lengths(tokens: np.ndarray | None, group: int, answer: int) -> np.ndarray:
     if tokens is None:
         raise ValueError(f"answer {answer} of group {group}: a turn has neither tokens nor an observation")
     return tokens

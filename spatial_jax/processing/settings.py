@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.models.configs import ModelConfig, published
+from spatial_jax.models.configs import ModelConfig, published_config
 from spatial_jax.models.families import FAMILIES, Pictures
 from spatial_jax.models.hf_config import config_from_hf
 from spatial_jax.models.hub import checkpoint_json
@@ -20,7 +20,7 @@ MAX_FRAMES = 2**20
 MAX_MIN_PIXELS = 2**27  # to which every picture is enlarged: eight times the largest that a published model takes
 
 
-def _stated(directory: Path, *places: tuple[str, str | None]) -> Fields:
+def _first_object(directory: Path, *places: tuple[str, str | None]) -> Fields:
     """The first object that is there and not empty, of (file, field or None for the whole file)."""
     found = Fields({}, str(directory))
     for name, key in places:
@@ -35,7 +35,7 @@ def read_image_settings(directory: Path, pictures: Pictures) -> ImageSettings:
     """From processor_config.json's image_processor or preprocessor_config.json, missing fields as the processor classes
     have them. FileNotFoundError without either; ValueError names a field of another type.
     """
-    stated = _stated(directory, ("processor_config.json", "image_processor"), ("preprocessor_config.json", None))
+    stated = _first_object(directory, ("processor_config.json", "image_processor"), ("preprocessor_config.json", None))
     if not stated.values:
         raise FileNotFoundError(
             f"{directory}: no preprocessor_config.json; copy the checkpoint's processor files there"
@@ -47,7 +47,7 @@ def read_video_settings(directory: Path, pictures: Pictures) -> VideoSettings:
     """From processor_config.json's video_processor, video_preprocessor_config.json or (older folders)
     preprocessor_config.json. ValueError names a field of another type.
     """
-    stated = _stated(
+    stated = _first_object(
         directory,
         ("processor_config.json", "video_processor"),
         ("video_preprocessor_config.json", None),
@@ -128,7 +128,7 @@ def read_model_config(directory: Path, tokenizer: ChatTokenizer, position_rule: 
             ("vision_end", "vision_end"),
         )
     }
-    base = published(f"{found.name}_{next(iter(found.sizes))}")
+    base = published_config(f"{found.name}_{next(iter(found.sizes))}")
     text = dataclasses.replace(base.text, vocab_size=len(tokenizer))
     return dataclasses.replace(
         base, text=text, position_rule=position_rule, **{k: v for k, v in ids.items() if v is not None}

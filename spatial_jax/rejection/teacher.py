@@ -22,7 +22,7 @@ from PIL import Image
 from spatial_jax.data.prompts import PromptStyle, build_messages, shows_video
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.drawing import DrawingError, render_entry
-from spatial_jax.drawing.environment import answered
+from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.drawing.texts import VISION
 from spatial_jax.drawing.tool import Size
 from spatial_jax.endpoints import ChatEndpoint, EndpointError, ask_again
@@ -191,7 +191,7 @@ class Teacher:
             if ("<answer>" in reply and "</answer>" in reply) or len(said) >= settings.turns:
                 return "".join(parts), "stop"
             try:
-                album, new, text = answered(
+                album, new, text = replay_with_text(
                     said, sizes, settings.turns, settings.pictures, form.tools, settings.fit, settings.near
                 )
             except DrawingError:

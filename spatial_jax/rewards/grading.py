@@ -142,7 +142,7 @@ def _value_form(text: str) -> str:
     text = re.sub("- *", "-", text)
     text = re.sub("([0-9]) +(?=[0-9])", r"\1+", text) if len(text) < _LONGEST else text
     text = text.replace(" ", "").replace("{", "").replace("}", "").lower()
-    whole = _whole(_ungrouped(text))
+    whole = _whole(_without_grouping(text))
     return str(int(float(text.replace(",", "")))) if whole is not None else text
 
 
@@ -156,14 +156,14 @@ def _whole(text: str) -> float | None:
 
 
 def _is_whole(text: str) -> bool:
-    return _whole(_ungrouped(text)) is not None
+    return _whole(_without_grouping(text)) is not None
 
 
 def _is_plain_fraction(text: str) -> bool:
     return _PLAIN_FRACTION.fullmatch(text) is not None
 
 
-def _ungrouped(text: str) -> str:
+def _without_grouping(text: str) -> str:
     """Without the commas of thousands. A comma is looked at after the one before it is gone."""
     while True:
         shorter = _GROUPED.sub(r"\1\2", text)
@@ -174,7 +174,7 @@ def _ungrouped(text: str) -> str:
 
 def _parts(text: str) -> list[str]:
     """The members of a tuple or interval, else the text alone."""
-    text = _ungrouped(text)
+    text = _without_grouping(text)
     if len(text) > 2 and text[0] in _BRACKETS and text[-1] in _BRACKETS and not set(text[1:-1]) & set(_BRACKETS):
         return [part.strip() for part in text[1:-1].split(",")]
     return [text] if text else []
@@ -297,18 +297,18 @@ class _Expression:
         return value
 
     def _product(self) -> Value:
-        value = self._signed()
+        value = self._sign_and_value()
         while True:
             token = self._next()
             if token in ("*", "/"):
                 self._take()
-                value = value * self._signed() if token == "*" else _quotient(value, self._signed())
+                value = value * self._sign_and_value() if token == "*" else _quotient(value, self._sign_and_value())
             elif token and token not in ("+", "-", ")", "^", "**"):
                 value = value * self._power()
             else:
                 return value
 
-    def _signed(self) -> Value:
+    def _sign_and_value(self) -> Value:
         sign = 1
         while self._next() in ("+", "-"):
             sign *= -1 if self._take() == "-" else 1
@@ -319,7 +319,7 @@ class _Expression:
         if self._next() not in ("^", "**"):
             return base
         self._take()
-        exponent = self._signed()
+        exponent = self._sign_and_value()
         if not -64 <= exponent <= 64:
             raise _Unreadable
         if isinstance(exponent, Fraction) and exponent.denominator == 1:

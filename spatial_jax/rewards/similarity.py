@@ -130,11 +130,11 @@ def _past(word: str) -> str:
     for end in ("ed", "ing"):
         if word.endswith(end):
             base = word[: -len(end)]
-            return _repaired(base) if any(_is_vowel(base, i) for i in range(len(base))) else word
+            return _repair(base) if any(_is_vowel(base, i) for i in range(len(base))) else word
     return word
 
 
-def _repaired(base: str) -> str:
+def _repair(base: str) -> str:
     """A base that lost -ed or -ing: "hop" for "hopp", "file" for "fil"."""
     if base.endswith(("at", "bl", "iz")):
         return base + "e"

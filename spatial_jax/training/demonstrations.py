@@ -12,7 +12,7 @@ from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.sampled import taught_ids, turns_before
 from spatial_jax.drawing import DrawingError
-from spatial_jax.drawing.environment import answered
+from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.forms import get_form
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
@@ -68,7 +68,7 @@ def _shown_tokens(
 ) -> int:
     """Length of what the environment answers to these turns."""
     processor, tools = encoder.processor, get_form(encoder.style.mode).tools
-    album, new, text = answered(
+    album, new, text = replay_with_text(
         said, sizes, rollout.turns, rollout.max_pictures, tools, lambda size: processor.model_size(*size), None
     )
     side = processor.image_settings.factor

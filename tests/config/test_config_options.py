@@ -11,7 +11,7 @@ from hypothesis import given, strategies
 
 from launch import proofs, sweep
 from spatial_jax import convert
-from spatial_jax.options import Listed, command_text, define_list, list_parts, listed
+from spatial_jax.options import Listed, command_text, define_list, flag_parts, list_parts
 
 BOTH = [["--names=a, b,c"], ["--names=a", "--names", "b,c"], ["--names=a,b", "--names=c", "--names=a,"]]
 
@@ -31,7 +31,7 @@ def test_absl_takes_both_as_well(arguments):
         values = flags.FlagValues()
         values["names"] = flags.FLAGS["names"]
         values(["program", *arguments])
-        assert listed(flags.FlagHolder(values, values["names"])) == ["a", "b", "c"]
+        assert flag_parts(flags.FlagHolder(values, values["names"])) == ["a", "b", "c"]
     finally:
         delattr(flags.FLAGS, "names")
 
@@ -54,8 +54,8 @@ def test_convert_and_the_launchers_take_both(monkeypatch, tmp_path):
 
 
 def test_a_plans_programs_are_a_list_flag():
-    code = "from launch import plan; from absl import flags; from spatial_jax.options import listed\n"
-    code += "flags.FLAGS(['plan', '--programs=update', '--programs=apply,decode']); print(listed(plan._PROGRAMS))"
+    code = "from launch import plan; from absl import flags; from spatial_jax.options import flag_parts\n"
+    code += "flags.FLAGS(['plan', '--programs=update', '--programs=apply,decode']); print(flag_parts(plan._PROGRAMS))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert done.stdout.strip() == "['update', 'apply', 'decode']", done.stderr[-400:]
 

@@ -166,9 +166,9 @@ def test_ablation_names_families_that_exist():
 
 def test_grid_helpers():
     assert grid.grid({"a": [1, 2], "b": [3]}) == [{"a": 1, "b": 3}, {"a": 2, "b": 3}]
-    assert grid.zipped({"a": [1, 2], "b": [3, 4]}) == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
+    assert grid.zip_values({"a": [1, 2], "b": [3, 4]}) == [{"a": 1, "b": 3}, {"a": 2, "b": 4}]
     assert grid.chain([{"a": 1}], [{"b": 2}]) == [{"a": 1}, {"b": 2}]
     with pytest.raises(ValueError, match="differ in length: a 1, b 2"):
-        grid.zipped({"a": [1], "b": [1, 2]})
+        grid.zip_values({"a": [1], "b": [1, 2]})
     with pytest.raises(ValueError, match="a is set twice"):
         grid.product([{"a": 1}], [{"a": 2}])

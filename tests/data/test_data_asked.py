@@ -11,7 +11,7 @@ from question_sets import make_policy_folder
 import tests.torchvision_shim  # noqa: F401
 from spatial_jax.data.asked import TEMPLATE, UNKNOWN, Asking, limits_of, read_asking, settle, write_asking
 from spatial_jax.models import ASKING_FILE
-from spatial_jax.models.configs import published
+from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.models.policy import PROCESSOR_FILES
 from spatial_jax.processing import Processor, train_tokenizer
@@ -64,7 +64,7 @@ def test_transformers_resizes_an_export_s_pictures_as_training_did(tmp_path, siz
     from transformers.models.qwen2_vl.video_processing_qwen2_vl import Qwen2VLVideoProcessor
     from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
 
-    config = published(size)
+    config = published_config(size)
     ids = train_tokenizer(["Which is closer?"] * 30, 400, tmp_path, family=config.family)
     (tmp_path / "config.json").write_text(json.dumps({**config_to_hf(config), **ids}))
     side = 28 if size == "qwen2_5_vl_3b" else 32

@@ -17,7 +17,7 @@ from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.drawing import Album, DrawingError, Operation, parse, render
 from spatial_jax.drawing.environment import DrawingEnvironment, conversation, drawn_pictures, replies
-from spatial_jax.models.configs import published
+from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import Processor, train_tokenizer
 from spatial_jax.rewards import score
@@ -135,7 +135,7 @@ def test_drawings_are_where_they_were_asked_for():
 def world(tmp_path_factory):
     """A processor, and a question on one picture of 112 x 84 pixels as the model sees it."""
     folder = tmp_path_factory.mktemp("drawing")
-    hf = config_to_hf(published("qwen2_5_vl_3b"))
+    hf = config_to_hf(published_config("qwen2_5_vl_3b"))
     ids = train_tokenizer(
         [*question_sets.TEXTS, tool(box(), path()), FINAL.format("cup")] * 20,
         600,

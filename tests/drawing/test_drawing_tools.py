@@ -15,7 +15,7 @@ from spatial_jax.blocks import block
 from spatial_jax.config import default, strict, strict_as
 from spatial_jax.data.prompts import PromptStyle, build_messages, target_text
 from spatial_jax.drawing import Album, DrawingError, Operation, parse, render_entry
-from spatial_jax.drawing.environment import answered
+from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.drawing.grammar import valid_block
 from spatial_jax.drawing.texts import system_text
 from spatial_jax.drawing.tool import has_numbers, put_marks
@@ -93,7 +93,7 @@ def test_a_cut_is_a_picture_of_its_own_size():
     closer = album.entries[4]
     assert [o.kind for o, _ in closer.under] == ["crop", "box", "crop"] and not closer.drawn
     assert render_entry(clean, closer, album.labels).size == closer.size
-    _, places, text = answered([call(cut((60, 40, 80, 60)))], [(112, 84)], 4, 9, ALL)
+    _, places, text = replay_with_text([call(cut((60, 40, 80, 60)))], [(112, 84)], 4, 9, ALL)
     assert places == [1] and "image is 2 (width: 97, height: 97)" in text
 
 

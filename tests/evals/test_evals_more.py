@@ -10,7 +10,7 @@ import pytest
 
 from spatial_jax.evals import evaluate_responses, get_benchmark, score_response
 from spatial_jax.evals.benchmarks import mmsi_video, osi_bench
-from spatial_jax.evals.benchmarks.erqa import marked
+from spatial_jax.evals.benchmarks.erqa import insert_marks
 from spatial_jax.evals.intervals import Cell
 from spatial_jax.evals.points import mask_of
 from tests.evals import cases_general, cases_more
@@ -126,13 +126,16 @@ def test_prompts_of_pictures_and_videos():
             " chronological order:\nThese are frames of a video.\n"
         )
     )
-    assert marked("ab cd", [3, 0], 2) == "<image>ab <image>cd" and marked("ab", [0, 0], 2) == "<image><image>ab"
-    assert marked("ab", [1], 2) == "<image><image>ab"
+    assert (
+        insert_marks("ab cd", [3, 0], 2) == "<image>ab <image>cd"
+        and insert_marks("ab", [0, 0], 2) == "<image><image>ab"
+    )
+    assert insert_marks("ab", [1], 2) == "<image><image>ab"
 
 
 def test_clips_share_fifty_frames_and_stand_at_their_marks(tmp_path):
-    assert mmsi_video.sampled([10, 20]) == [list(range(10)), list(range(20))]
-    picked = mmsi_video.sampled([1000, 1, 200])
+    assert mmsi_video.sample_frames([10, 20]) == [list(range(10)), list(range(20))]
+    picked = mmsi_video.sample_frames([1000, 1, 200])
     assert picked[0][0] == 0 and picked[2][-1] == 199 and picked[1] == [0]
     assert sum(map(len, picked)) in (50, 51)
     WRITERS_MORE["mmsi_video"](tmp_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spatial_jax.metrics.flops import model_shape
-from spatial_jax.models import ModelConfig, load_pretrained, published, published_names
+from spatial_jax.models import ModelConfig, load_pretrained, published_config, published_names
 from spatial_jax.models.families import FAMILIES, Size
 from spatial_jax.models.families.qwen2_5_vl import QWEN2_5_VL
 from spatial_jax.models.hf_config import config_from_hf, config_to_hf
@@ -67,7 +67,7 @@ TOY = dataclasses.replace(
 def toy(monkeypatch):
     """The one line: the family stands in the table."""
     monkeypatch.setitem(FAMILIES, "toy_vl", TOY)
-    return published("toy_vl_1m")
+    return published_config("toy_vl_1m")
 
 
 def test_a_family_of_ones_own_is_trained_from_nothing_shown_a_picture_and_written_back(toy, tmp_path):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig
 
 from spatial_jax.convert import main
-from spatial_jax.models import config_from_hf, config_to_hf, load_pretrained, published
+from spatial_jax.models import config_from_hf, config_to_hf, load_pretrained, published_config
 from spatial_jax.processing import Processor
 from spatial_jax.processing.fresh import train_tokenizer
 
@@ -38,7 +38,7 @@ FILES = (
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("policy")
     ids = train_tokenizer(["How far is the chair?"] * 20, 400, folder)
-    config = config_to_hf(published("qwen2_5_vl_3b")) | {"vocab_size": ids.pop("vocab_size")}
+    config = config_to_hf(published_config("qwen2_5_vl_3b")) | {"vocab_size": ids.pop("vocab_size")}
     (folder / "config.json").write_text(json.dumps({**config, **ids}))
     return folder
 

@@ -24,7 +24,7 @@ from spatial_jax.models import (
     hf_weights,
     load_pretrained,
     model_shardings,
-    published,
+    published_config,
     published_names,
     save_pretrained,
 )
@@ -48,7 +48,7 @@ TOTALS = {
 
 @pytest.mark.parametrize("name", published_names())
 def test_published_sizes_have_the_published_totals_and_survive_config_json(name):
-    config = published(name)
+    config = published_config(name)
     if name in TOTALS:
         assert round(count_params(config) / 1e9, 3) == pytest.approx(TOTALS[name], abs=1.1e-3)
     again = config_from_hf(json.loads(json.dumps(config_to_hf(config))))
@@ -64,7 +64,7 @@ def test_flat_and_nested_configs_mean_the_same(family):
 
 
 def test_configs_that_cannot_be_served_are_refused_with_the_field():
-    good = config_to_hf(published("qwen2_5_vl_3b"))
+    good = config_to_hf(published_config("qwen2_5_vl_3b"))
     for change, message in (
         ({"model_type": "llava"}, "model_type 'llava'"),
         ({"num_attention_heads": None}, "num_attention_heads is missing"),

@@ -19,15 +19,15 @@ from spatial_jax.pages import (
     interval_bar,
     line_plot,
     short,
-    smoothed,
+    smooth_values,
     stacked_bars,
 )
-from spatial_jax.pages.plots import nice_ticks, thinned
+from spatial_jax.pages.plots import nice_ticks, thin
 
 
 def test_smoothing_has_no_bias_towards_its_start():
-    assert smoothed([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
-    out = smoothed([1.0, math.nan, 3.0], 0.5)
+    assert smooth_values([2.0, 2.0, 2.0], 0.9) == pytest.approx([2.0, 2.0, 2.0])
+    out = smooth_values([1.0, math.nan, 3.0], 0.5)
     assert out[0] == 1.0 and math.isnan(out[1]) and out[2] == pytest.approx((0.25 * 1 + 0.5 * 3) / 0.75)
 
 
@@ -37,7 +37,7 @@ def test_ticks_are_round():
 
 
 def test_thinning_keeps_means():
-    x, y = thinned(range(1000), [1.0] * 1000, 100)
+    x, y = thin(range(1000), [1.0] * 1000, 100)
     assert len(x) == 100 and set(y) == {1.0}
 
 

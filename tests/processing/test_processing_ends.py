@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny_checkpoints as tiny
 
-from spatial_jax.models import config_from_hf, config_to_hf, load_pretrained, published
+from spatial_jax.models import config_from_hf, config_to_hf, load_pretrained, published_config
 from spatial_jax.models.end_ids import pad_id
 from spatial_jax.processing import Processor
 from spatial_jax.processing.fresh import train_tokenizer
@@ -17,7 +17,7 @@ from spatial_jax.processing.fresh import train_tokenizer
 @pytest.fixture
 def folder(tmp_path):
     ids = train_tokenizer(["How far is the chair?"] * 20, 400, tmp_path)
-    config = config_to_hf(published("qwen2_5_vl_3b")) | {"vocab_size": ids.pop("vocab_size")}
+    config = config_to_hf(published_config("qwen2_5_vl_3b")) | {"vocab_size": ids.pop("vocab_size")}
     (tmp_path / "config.json").write_text(json.dumps({**config, **ids}))
     return tmp_path
 

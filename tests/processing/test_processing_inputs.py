@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from spatial_jax.models.configs import published
+from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import (
     AnswerTurn,
@@ -38,7 +38,7 @@ TEXTS = ["Which is closer, the cup or the book?", "A 12.5 m wall"] * 30
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("policy")
     ids = train_tokenizer(TEXTS, 330, path, max_pixels=64 * 28 * 28)
-    (path / "config.json").write_text(json.dumps({**config_to_hf(published("qwen2_5_vl_3b")), **ids}))
+    (path / "config.json").write_text(json.dumps({**config_to_hf(published_config("qwen2_5_vl_3b")), **ids}))
     return path
 
 

@@ -14,7 +14,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLIm
 from transformers.models.qwen2_vl.modeling_qwen2_vl import Qwen2VLModel
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
-from spatial_jax.models.configs import published
+from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import Processor, Video, train_tokenizer
 from spatial_jax.processing.image import normalise
@@ -42,7 +42,7 @@ def folders(tmp_path_factory):
     for family, size in SIZES.items():
         folder = tmp_path_factory.mktemp(family)
         ids = train_tokenizer(TEXTS * 40, 400, folder, family=family, max_pixels=400 * 28 * 28)
-        config = config_to_hf(published(size))
+        config = config_to_hf(published_config(size))
         target = config.get("text_config", config)
         target["vocab_size"] = ids.pop("vocab_size")
         (folder / "config.json").write_text(json.dumps({**config, **ids}))

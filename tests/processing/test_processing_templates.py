@@ -14,7 +14,7 @@ from PIL import Image
 from transformers import AutoProcessor
 from transformers.utils.chat_template_utils import render_jinja_template
 
-from spatial_jax.models import config_to_hf, published
+from spatial_jax.models import config_to_hf, published_config
 from spatial_jax.processing import Processor
 from spatial_jax.processing.chat_template import ChatTemplate
 from spatial_jax.processing.fresh import CHAT_TEMPLATE, PLAIN_CHAT_TEMPLATE, train_tokenizer
@@ -128,7 +128,7 @@ def test_threads_count_their_own_steps():
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("policy")
     ids = train_tokenizer(["How far is the chair?"] * 20, 400, folder)
-    config = config_to_hf(published("qwen2_5_vl_3b")) | {"vocab_size": ids.pop("vocab_size")}
+    config = config_to_hf(published_config("qwen2_5_vl_3b")) | {"vocab_size": ids.pop("vocab_size")}
     (folder / "config.json").write_text(json.dumps({**config, **ids}))
     for name in ("chat_template.json", "tokenizer_config.json"):
         stated = json.loads((folder / name).read_text())

@@ -17,7 +17,7 @@ from data_prep.annotate.chat_models import Endpoint as CaptionEndpoint
 from data_prep.annotate.chat_models import EndpointSettings
 from data_prep.annotate.weights import ModelError
 from data_prep.synthesis.language import Endpoint as LanguageEndpoint
-from spatial_jax.endpoints import ChatEndpoint, EndpointError, ask_again, masked
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, ask_again, mask_secrets
 from spatial_jax.rewards import Judge, JudgeConfig, RewardUnavailable
 
 OK = json.dumps({"choices": [{"message": {"content": "yes"}}]}).encode()
@@ -194,7 +194,7 @@ def test_a_key_in_the_wrong_setting_is_refused_and_not_shown(secret):
     ],
 )
 def test_ordinary_names_and_addresses_are_shown(text):
-    assert masked(text) == text
+    assert mask_secrets(text) == text
 
 
 @pytest.mark.parametrize("url", ["localhost:8000", "file:///etc/passwd", "http://", "http://h:x/v1", "http://a b/v1"])

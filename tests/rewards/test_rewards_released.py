@@ -11,7 +11,7 @@ import pytest
 
 from spatial_jax.rewards import check_record, score
 from spatial_jax.rewards.grading import equal_answers
-from spatial_jax.rewards.kinds.easyr1 import normalized
+from spatial_jax.rewards.kinds.easyr1 import normalize
 from spatial_jax.rewards.kinds.videos import spoken_number
 from spatial_jax.rewards.parsing import first_number
 from spatial_jax.rewards.released import (
@@ -223,7 +223,7 @@ def test_grading_takes_any_text():
         assert equal_answers(text, text) or not text.strip()
         equal_answers(text, "3.5")
         equal_answers("1/2", text)
-        normalized(text)
+        normalize(text)
     assert not equal_answers("9^9^9^9^9", "1") and not equal_answers("(" * 300, ")")
 
 
@@ -291,7 +291,7 @@ def test_dapo_s_wrappers_agree_with_the_released_patterns():
     pieces = ("B", "$", "\\text{", "}", "\\boxed{", "{", "1", ",", "=", " ", '"', "\\frac", "\\sqrt", "x", "\\textbf{")
     for text in texts(pieces, 5000):
         if "\\text{}" not in text:
-            assert normalized(text) == restated(text), text
+            assert normalize(text) == restated(text), text
 
 
 THINK = "<think>a</think>\n"

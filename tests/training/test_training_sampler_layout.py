@@ -12,7 +12,7 @@ from launch.planning.chips import Topology
 from launch.planning.measure import measure
 from spatial_jax.config import strict
 from spatial_jax.models import ModelConfig, TextConfig, VisionConfig, load_pretrained
-from spatial_jax.models.configs import published
+from spatial_jax.models.configs import published_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import make_mesh
 from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs
@@ -58,7 +58,7 @@ def test_when_a_run_samples_with_a_layout_of_its_own(axes, tensor, heads, shared
 def test_published_models_divide_and_an_odd_vocabulary_does_not():
     """A vocabulary of 373 cannot be cut: such a policy is sampled from in the trainer's layout."""
     assert [
-        tensor_ways(published(name)) for name in ("qwen2_5_vl_7b", "qwen2_5_vl_3b", "qwen2_vl_2b", "qwen3_vl_4b")
+        tensor_ways(published_config(name)) for name in ("qwen2_5_vl_7b", "qwen2_5_vl_3b", "qwen2_vl_2b", "qwen3_vl_4b")
     ] == [4, 2, 2, 8]
     setup = setup_of({"fsdp": 8}, -1, 4)
     setup.policy.config = dataclasses.replace(SMALL, text=dataclasses.replace(SMALL.text, vocab_size=373))

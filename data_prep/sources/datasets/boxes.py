@@ -37,7 +37,7 @@ class GivenBox:
         """Corners [8, 3], camera frame."""
         return self.center + (_SIGNS * self.extent) @ self.axes.T
 
-    def ordered(self, up: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def in_record_order(self, up: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         """(extent [3], axes [3, 3]) in the records' order: longer horizontal side, shorter one, the vertical pointing
         up; right-handed. `up`: camera frame, None: the camera is held level.
         """
@@ -103,7 +103,7 @@ def draft_of(
     inside = _area(clip(whole, width, height)) / max(1e-9, _area(whole))
     if mask is None and inside < LEAST_SHARE:
         return None
-    extent, axes = given.ordered(up)
+    extent, axes = given.in_record_order(up)
     where, sides = given.sigma
     unsure = {f"center_{axis}": where for axis in "xyz"} | {f"extent_{i}": sides for i in range(3)}
     unsure |= {"center": where * 3**0.5, "extent": sides}

@@ -149,7 +149,7 @@ class SunRgbd(DatasetFolder):
         told: Tally,
     ) -> list[ObjectDraft]:
         polygons = self._polygons(folder, size, told)
-        boxes = self._labelled(item, folder, level, told)
+        boxes = self._labelled_boxes(item, folder, level, told)
         up = None if level is None else level.T @ np.array([0.0, -1.0, 0.0])
         drafts, used = [], set()
         for given in boxes:
@@ -200,7 +200,7 @@ class SunRgbd(DatasetFolder):
                 out.append((name, mask, rect))
         return out
 
-    def _labelled(self, item: str, folder: Any, level: np.ndarray | None, told: Tally) -> list[GivenBox]:
+    def _labelled_boxes(self, item: str, folder: Any, level: np.ndarray | None, told: Tally) -> list[GivenBox]:
         """The scene's 3-D boxes in the camera frame."""
         if level is None:
             return []

@@ -122,7 +122,7 @@ def _length(metres: float) -> float:
     return float(f"{metres:.2g}")
 
 
-def _written(metres: float) -> str:
+def _write(metres: float) -> str:
     return f"{100 * metres:g} cm" if metres < 1 else f"{metres:g} m"
 
 
@@ -144,7 +144,7 @@ def _against(
         Ask(
             subject.family,
             AGAINST,
-            names={"what": subject.text(), "length": _written(length)},
+            names={"what": subject.text(), "length": _write(length)},
             objects=subject.things,
             rule_inputs=inputs | {"measure": subject.name, "value_m": value, "length_m": length},
             facts=(),
@@ -177,7 +177,7 @@ def _range(
     low, high = math.log(value / edges[slot]), math.log(edges[slot + 1] / value)
     if low < below - 0.02 or high < above - 0.02 or edges[0] < 0.02:
         return
-    ranges = tuple(f"{_written(low)} to {_written(high)}" for low, high in itertools.pairwise(edges))
+    ranges = tuple(f"{_write(low)} to {_write(high)}" for low, high in itertools.pairwise(edges))
     yield choice(
         Ask(
             subject.family,
@@ -211,7 +211,7 @@ def _ratio(
             below = of.measure(poses[at:], gravity)
             return subject.measure(poses[:at], gravity) / below if below > 0 else math.nan
 
-        value, moved = _shared(view, subject, other, ratio)
+        value, moved = _shared_moves(view, subject, other, ratio)
         first, second = subject, other
         if value < 1:
             first, second, value, moved = other, subject, 1 / value, moved.times(1 / value**2)
@@ -236,7 +236,7 @@ def _ratio(
         )
 
 
-def _shared(view: SceneView, subject: Subject, other: Subject, ratio: Measure) -> tuple[float, Moves]:
+def _shared_moves(view: SceneView, subject: Subject, other: Subject, ratio: Measure) -> tuple[float, Moves]:
     """The ratio and its moves. A thing that stands in both measures moves in both at once."""
     things = list(dict.fromkeys((*subject.things, *other.things)))
     places = [things.index(t) for t in (*subject.things, *other.things)]

@@ -105,7 +105,7 @@ def _from_object(
     quadrant = not options.plain and rng.random() < 0.5
     size = abs(angle)
     clear = min(size, 180 - size, abs(size - 90) if quadrant else 180.0)
-    if not _clears(view, (stand, face, target), _turned, clear, options.angle_margin, options):
+    if not _clears(view, (stand, face, target), _turn_angle, clear, options.angle_margin, options):
         return
     names = {"s": stand.caption, "f": face.caption, "t": target.caption}
     inputs = {
@@ -130,13 +130,13 @@ def _from_object(
     )
 
 
-def _turned(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
+def _turn_angle(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
     stand, face, target = (p.center for p in poses)
     angle = space.turn(stand, face, target, gravity)
     return math.nan if angle is None else angle
 
 
-def _clocked(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
+def _clock_hour(poses: Sequence[Pose], gravity: tuple[float, ...]) -> float:
     x, y, z = poses[0].center
     angle = space.turn((x, y, z), (x, y, z + 10.0), poses[1].center, gravity)
     return math.nan if angle is None else angle
@@ -164,7 +164,7 @@ def _clock(view: SceneView, rng: random.Random, options: Options, things: list[T
         return
     hour = round(angle / 30)
     clear = 15 - abs(angle - 30 * hour)
-    if clear < 5 or not _clears(view, (start, target), _clocked, clear, 5, options):  # of a sector of 30 degrees
+    if clear < 5 or not _clears(view, (start, target), _clock_hour, clear, 5, options):  # of a sector of 30 degrees
         return
     right = (hour - 1) % 12
     yield choice(

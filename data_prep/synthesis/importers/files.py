@@ -42,9 +42,9 @@ def row_files(path: str) -> list[RowFile]:
     if (root / "dataset_dict.json").is_file():
         splits = read_object(root / "dataset_dict.json").get("splits")
         names = [s for s in splits if isinstance(s, str)] if isinstance(splits, list) else []
-        files = [(file, name) for name in names for file in _saved(root / Path(name).name)]
+        files = [(file, name) for name in names for file in _saved_files(root / Path(name).name)]
     elif (root / "state.json").is_file():
-        files = [(file, "") for file in _saved(root)]
+        files = [(file, "") for file in _saved_files(root)]
     else:
         files = [(file, _named_split(file, root)) for file in _found(root)]
     if not files:
@@ -55,7 +55,7 @@ def row_files(path: str) -> list[RowFile]:
     return chosen
 
 
-def _saved(folder: Path) -> list[Path]:
+def _saved_files(folder: Path) -> list[Path]:
     """Arrow files of a dataset folder that `save_to_disk` wrote, in their order."""
     listed = read_object(folder / "state.json", "save the dataset again").get("_data_files")
     names = [f.get("filename") for f in listed if isinstance(f, dict)] if isinstance(listed, list) else []

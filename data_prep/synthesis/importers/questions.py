@@ -31,11 +31,11 @@ def questions(row: dict[str, Any], place: Place) -> QuestionRecord:
     messages; options, question_type, unit, reward, family and scene_id where the row has them.
     """
     found, used = place.found, dict[str, str]()
-    asked = _asked(row, found, used)
+    asked = _ask(row, found, used)
     items = _items(row, found, used, asked)
     shown = pictures(items, place.bases)
     options = _options(row, found, used)
-    stated, family = _stated(row, found, used)
+    stated, family = _stated_answer(row, found, used)
     unit = known_unit(str(_text(row, found, used, "unit")))
     answer = read_answer(
         _answer(row, found, used, asked), asked.text, options, stated, unit, shown[0][1:] if shown else None
@@ -65,12 +65,12 @@ def questions(row: dict[str, Any], place: Place) -> QuestionRecord:
 def row_pictures(row: dict[str, Any], found: Found) -> list[Any]:
     """The pictures that a row names or holds, without reading them; [] where that cannot be told."""
     try:
-        return _items(row, found, {}, _asked(row, found, {}))
+        return _items(row, found, {}, _ask(row, found, {}))
     except BadRow:
         return []
 
 
-def _asked(row: dict[str, Any], found: Found, used: dict[str, str]) -> _Asked:
+def _ask(row: dict[str, Any], found: Found, used: dict[str, str]) -> _Asked:
     column, value = found.value(row, "question")
     if not column:
         raise found.missing("question")
@@ -140,7 +140,7 @@ def _options(row: dict[str, Any], found: Found, used: dict[str, str]) -> tuple[s
     return tuple(lettered)
 
 
-def _stated(row: dict[str, Any], found: Found, used: dict[str, str]) -> tuple[str, str]:
+def _stated_answer(row: dict[str, Any], found: Found, used: dict[str, str]) -> tuple[str, str]:
     column, value = found.value(row, "type")
     stated, family = stated_type(value)
     if stated:

@@ -40,7 +40,7 @@ def json_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
             if text.lstrip().startswith("["):
                 raise ValueError(f"{path}: not valid JSON ({error}); export the file again") from None
         else:
-            rows = _listed(data)
+            rows = _list_rows(data)
             if rows is not None:
                 yield from (row if isinstance(row, dict) else BadRow("row is not an object") for row in rows)
                 return
@@ -54,7 +54,7 @@ def json_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
             yield row if isinstance(row, dict) else BadRow("row is not an object")
 
 
-def _listed(data: Any) -> list[Any] | None:
+def _list_rows(data: Any) -> list[Any] | None:
     """The rows of a whole JSON value, None where it holds none."""
     if isinstance(data, list):
         return data

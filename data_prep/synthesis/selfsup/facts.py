@@ -72,7 +72,7 @@ def seams(
     return [seam for _, seam in sorted(found, key=lambda pair: pair[0])]
 
 
-def mended(patches: Sequence[np.ndarray], shown: Sequence[np.ndarray], target: int) -> dict[str, Any]:
+def mending_side(patches: Sequence[np.ndarray], shown: Sequence[np.ndarray], target: int) -> dict[str, Any]:
     """Of a 2x2 grid, the border of the mirrored patch that turning it back mends most: {"neighbour", "side", "mends"};
     "mends" is by how much its jump falls, of 255.
     """

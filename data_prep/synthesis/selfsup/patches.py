@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data_prep.synthesis.selfsup.facts import hole_edges, mended, seams
+from data_prep.synthesis.selfsup.facts import hole_edges, mending_side, seams
 from data_prep.synthesis.selfsup.puzzle import (
     Draw,
     Picture,
@@ -145,7 +145,7 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     horizontal.
     """
     patches = _patches(picture, 2, 2, style)
-    target, direction = divmod(rng.balanced(8), 2)
+    target, direction = divmod(rng.balance(8), 2)
     flipped = patches[target][::-1] if direction == 0 else patches[target][:, ::-1]
     mirrored = thumbnail(flipped)
     seen = difference(mirrored, thumbnail(patches[target]))
@@ -167,7 +167,7 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         template_id,
         tuple(f"{p}-{d}" for p in range(4) for d in range(2)),
         seen / LEAST_DIFFERENCE,
-        {"patch": target, "direction": direction, "seam": mended(patches, shown, target)},
+        {"patch": target, "direction": direction, "seam": mending_side(patches, shown, target)},
         tuple(objections),
     )
 

@@ -31,7 +31,7 @@ class Photos:
         self._sets = [SceneDataset(d) for d in directories]
         self.directories = tuple(directories)
         self.digest = [dataset.digest for dataset in self._sets]
-        self.decoded = functools.lru_cache(maxsize=16)(self._decoded)
+        self.decoded = functools.lru_cache(maxsize=16)(self._decode)
 
     def __len__(self) -> int:
         return sum(map(len, self._sets))
@@ -47,7 +47,7 @@ class Photos:
             index -= len(dataset)
         raise IndexError(index)
 
-    def _decoded(self, index: int, depth: bool) -> tuple[SceneRecord, Picture]:
+    def _decode(self, index: int, depth: bool) -> tuple[SceneRecord, Picture]:
         scene = self.scene(index)
         return scene, load(scene, depth)
 

@@ -109,7 +109,7 @@ class Draw(random.Random):
         super().__init__(f"{key}/{turn}")
         self._key, self._turn = key, turn
 
-    def balanced(self, n: int) -> int:
+    def balance(self, n: int) -> int:
         block, place = divmod(self._turn, n)
         values = list(range(n))
         random.Random(f"{self._key}/block {block} of {n}").shuffle(values)
@@ -117,7 +117,7 @@ class Draw(random.Random):
 
     def permutation(self, n: int) -> list[int]:
         """A permutation of range(n), each of the n! equally often."""
-        left, code, out = list(range(n)), self.balanced(math.factorial(n)), []
+        left, code, out = list(range(n)), self.balance(math.factorial(n)), []
         for size in range(n, 0, -1):
             code, pick = divmod(code, size)
             out.append(left.pop(pick))
@@ -127,7 +127,7 @@ class Draw(random.Random):
         """The items in random order, but `item` at each place equally often."""
         others = [i for i in items if i != item]
         self.shuffle(others)
-        others.insert(self.balanced(len(items)), item)
+        others.insert(self.balance(len(items)), item)
         return others
 
 

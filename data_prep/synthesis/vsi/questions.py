@@ -242,7 +242,7 @@ MAKERS: dict[str, Callable[[Room, random.Random, Settings], Iterator[Asked]]] = 
 UNITS = {"object_abs_distance": "m", "object_size_estimation": "cm", "room_size_estimation": "m2"}
 
 
-def _balanced(topic: str, item: Asked, balance: Balance, split: str) -> bool:
+def _keeps_balance(topic: str, item: Asked, balance: Balance, split: str) -> bool:
     """Whether a closed question keeps sides, places in the list and named objects even (numbers are not balanced: they
     are what they are).
     """
@@ -283,7 +283,7 @@ def room_questions(
             template = rng.randrange(len(wordings))
             text = wordings[template].format(**item[0]) + item[0].get("note", "")
             asked.setdefault(text, (item, text, template))
-        chosen = [c for c in asked.values() if balance is None or _balanced(topic, c[0], balance, split)]
+        chosen = [c for c in asked.values() if balance is None or _keeps_balance(topic, c[0], balance, split)]
         most = min(settings.most or len(chosen), len(chosen) if quota is None else max(0, quota.get(topic, 0)))
         if len(chosen) > most:
             chosen = rng.sample(chosen, most)

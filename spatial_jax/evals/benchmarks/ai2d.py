@@ -17,7 +17,7 @@ from spatial_jax.evals.benchmarks.base import (
     Item,
     Scored,
     correct,
-    lettered,
+    letter_options,
     option_texts,
     rotated_index,
     rotated_list,
@@ -46,7 +46,7 @@ def prompt(item: Item, scoring: str) -> str:
     if scoring == "vlmevalkit":
         return vlmevalkit_prompt(item)
     return (
-        f"{item['question']}\n{lettered(item['options'])}\n"
+        f"{item['question']}\n{letter_options(item['options'])}\n"
         "Answer with the option's letter from the given choices directly."
     )
 

@@ -108,7 +108,9 @@ def missing(value: Any) -> bool:
     return isinstance(value, str) and value.strip().lower() in ("", "nan")
 
 
-def lettered(options: Mapping[str, Any] | Sequence[Any], form: str = "{letter}. {text}", joint: str = "\n") -> str:
+def letter_options(
+    options: Mapping[str, Any] | Sequence[Any], form: str = "{letter}. {text}", joint: str = "\n"
+) -> str:
     """Options as one text, a line each by default."""
     pairs = options.items() if isinstance(options, Mapping) else ((chr(65 + i), text) for i, text in enumerate(options))
     return joint.join(form.format(letter=letter, text=text) for letter, text in pairs)
@@ -118,7 +120,7 @@ def vlmevalkit_prompt(item: Item) -> str:
     """VLMEvalKit's ImageMCQ prompt."""
     hint = "" if missing(item.get("hint")) else f"Hint: {item['hint']}\n"
     return (
-        f"{hint}Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\n"
+        f"{hint}Question: {item['question']}\nOptions:\n{letter_options(option_texts(item))}\n"
         "Please select the correct answer from the options above. \n"
     )
 

@@ -21,7 +21,7 @@ from spatial_jax.evals.benchmarks.base import (
     Scored,
     correct,
     letter_of,
-    lettered,
+    letter_options,
     option_texts,
     rotated_index,
     rotated_list,
@@ -71,7 +71,7 @@ def load(root: Path) -> list[dict[str, Any]]:
         }
         if "prompt" not in row:
             item["prompt"] = (
-                f"{row['question']}\nSelect from the following choices.\n{lettered(choices, '({letter}) {text}')}"
+                f"{row['question']}\nSelect from the following choices.\n{letter_options(choices, '({letter}) {text}')}"
             )
         items.append(item)
     return items
@@ -126,11 +126,11 @@ def score(response: str, item: Item, scoring: str) -> Scored:
         read = _EXACT.fullmatch(str(item["judge"]).strip())
         letter = read.group(1) if read else None
     else:
-        letter = rule_letter(response, options_of(item)) or _unjudged(response)
+        letter = rule_letter(response, options_of(item)) or _letter_without_judge(response)
     return correct(letter == gold, None if letter == "Z" else letter)
 
 
-def _unjudged(response: str) -> str | None:
+def _letter_without_judge(response: str) -> str | None:
     """The letter where the official script asks its judge and there is none."""
     read = _EXACT.fullmatch(response.strip())
     return read.group(1) if read else matching.pattern_letter(response)
@@ -144,7 +144,7 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
         **item,
         "choices": choices,
         "answer": f"({chr(65 + gold)})",
-        "prompt": f"{head}\n{lettered(choices, '({letter}) {text}')}",
+        "prompt": f"{head}\n{letter_options(choices, '({letter}) {text}')}",
     }
 
 

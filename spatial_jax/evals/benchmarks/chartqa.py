@@ -14,7 +14,7 @@ from spatial_jax.evals.benchmarks.base import Benchmark, Item, Scored
 from spatial_jax.evals.benchmarks.docvqa import ASK
 from spatial_jax.evals.general_files import general_rows, golds
 from spatial_jax.evals.matching import closed_braces
-from spatial_jax.evals.short_answers import relaxed
+from spatial_jax.evals.short_answers import relaxed_match
 
 _BOXED = re.compile(r"boxed\{([^}]*)\}")
 _RATIO = re.compile(r"([^:]*):([^:]*)")
@@ -60,7 +60,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     if scoring == "spatial_ssrl":
         said = ssrl_text(response).strip()
     swapped = scoring == "spatial_ssrl"
-    return max(relaxed(said, gold, swapped=swapped) for gold in golds(item["answer"])), said.strip()[:80] or None
+    return max(relaxed_match(said, gold, swapped=swapped) for gold in golds(item["answer"])), said.strip()[:80] or None
 
 
 def split(item: Item) -> str:

@@ -22,7 +22,7 @@ from spatial_jax.evals.benchmarks.base import (
     Scored,
     by_category,
     correct,
-    lettered,
+    letter_options,
     rotated_index,
     rotated_list,
 )
@@ -105,7 +105,7 @@ def rotate(item: Item, n: int) -> dict[str, Any]:
     choices = rotated_list(item["choices"], n)
     gold = rotated_index(ord(str(item["answer"]).strip("() ").upper()[:1]) - 65, len(choices), n)
     question = item.get("question", "")
-    text = f"{question} Select from the following choices.\n{lettered(choices, '({letter}) {text}')}"
+    text = f"{question} Select from the following choices.\n{letter_options(choices, '({letter}) {text}')}"
     return {**item, "choices": choices, "answer": f"({chr(65 + gold)})", "prompt": text}
 
 

@@ -18,7 +18,7 @@ from spatial_jax.evals.benchmarks.base import (
     by_category,
     correct,
     letter_of,
-    lettered,
+    letter_options,
     rotated_index,
     rotated_list,
 )
@@ -49,12 +49,12 @@ def _index(answer: Any) -> Any:
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "vlmevalkit":
         return (
-            f"Question: {item['question']}\nOptions:\n{lettered(item['answer_options'], '{letter}: {text}')}\n"
+            f"Question: {item['question']}\nOptions:\n{letter_options(item['answer_options'], '{letter}: {text}')}\n"
             "Give me the answer letter directly. The best answer is:"
         )
     return (
         "Note: You only need to respond with A, B, C, D without providing any additional information.\n"
-        f"{item['question']}\n{lettered(item['answer_options'], '{letter}) {text}')}"
+        f"{item['question']}\n{letter_options(item['answer_options'], '{letter}) {text}')}"
     )
 
 

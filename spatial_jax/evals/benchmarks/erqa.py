@@ -32,7 +32,7 @@ def load(root: Path) -> list[dict[str, Any]]:
     return items
 
 
-def marked(question: str, offsets: Sequence[int], count: int) -> str:
+def insert_marks(question: str, offsets: Sequence[int], count: int) -> str:
     """The question with an <image> at every offset in characters; all in front where the offsets are all 0 or are not
     as many as the pictures.
     """
@@ -48,7 +48,7 @@ def marked(question: str, offsets: Sequence[int], count: int) -> str:
 def prompt(item: Item, scoring: str) -> str:
     """lmms-eval shows all pictures first; the others set them into the text."""
     question, count = str(item["question"]), len(item.get("images") or [])
-    return question if scoring == "lmms_eval" else marked(question, item.get("visual_indices") or [], count)
+    return question if scoring == "lmms_eval" else insert_marks(question, item.get("visual_indices") or [], count)
 
 
 def score(response: str, item: Item, scoring: str) -> Scored:

@@ -20,7 +20,7 @@ from spatial_jax.evals.benchmarks.base import (
     Scored,
     correct,
     letter_of,
-    lettered,
+    letter_options,
     rotated_index,
     rotated_list,
 )
@@ -47,8 +47,8 @@ def load(root: Path) -> list[dict[str, Any]]:
 def prompt(item: Item, scoring: str) -> str:
     if item.get("choices"):
         return (
-            f"{item['question']}\n{lettered(item['choices'])}\nAnswer with the option's letter from the given choices"
-            " directly."
+            f"{item['question']}\n{letter_options(item['choices'])}\nAnswer with the option's letter from the given"
+            " choices directly."
         )
     return f"{item['question']}\nAnswer the question using a single word or phrase."
 

@@ -57,11 +57,11 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     if scoring == "lmms_eval":  # its rule without a judge
         said: str | None = "yes" if "yes" in response.lower() else "no"
     else:
-        said = yes_no.worded(response)
+        said = yes_no.yes_or_no_word(response)
     return correct(said == gold, said)
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """aAcc, fAcc, qAcc and their mean as "overall"; groups never cross a category's subcategory."""
     figures: dict[str, list[float]] = {}
     questions: dict[str, list[float]] = {}
@@ -100,7 +100,7 @@ BENCHMARK = Benchmark(
     category=lambda item: f"{item.get('category', 'all')}_{item.get('subcategory', '')}".rstrip("_"),
     scene=lambda item: f"{item.get('category')}_{item.get('subcategory')}_{item.get('set_id')}",
     oracle=lambda item, scoring: "Yes" if answer_of(item) == "yes" else "No",
-    derived=derived,
+    derived=derive,
     grouped=True,
     guesses=lambda item: ["Yes", "No"],
     max_new_tokens=128,

@@ -21,7 +21,7 @@ from spatial_jax.evals.benchmarks.base import (
     correct,
     is_whole,
     letter_of,
-    lettered,
+    letter_options,
     missing,
     option_texts,
     vlmevalkit_prompt,
@@ -51,7 +51,7 @@ def prompt(item: Item, scoring: str) -> str:
         return vlmevalkit_prompt(item)
     hint = "" if missing(item.get("hint")) else f"{item['hint']} "
     return (
-        f"{hint}{item['question']} There are several options:\n{lettered(option_texts(item))}\n\n"
+        f"{hint}{item['question']} There are several options:\n{letter_options(option_texts(item))}\n\n"
         "Answer with the option's letter from the given choices directly."
     )
 
@@ -82,7 +82,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     return correct(letter == gold, None if letter == "Z" else letter)
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """Questions right in every rotation: overall, by l2-category and category; "vanilla" beside them."""
     groups: dict[int, list[float]] = {}
     mains: dict[int, Item] = {}
@@ -115,7 +115,7 @@ BENCHMARK = Benchmark(
     score=score,
     category=lambda item: str(item.get("category", "all")),
     oracle=lambda item, scoring: letter_of(item["answer"]),
-    derived=derived,
+    derived=derive,
     grouped=True,
     max_new_tokens=64,
     notes="overall counts a question that is right in every rotation; families count rows",

@@ -45,7 +45,7 @@ def prompt(item: Item, scoring: str) -> str:
     return question
 
 
-READERS = {"official": yes_no.leading, "lmms_eval": yes_no.leading_lmms, "vlmevalkit": yes_no.worded}
+READERS = {"official": yes_no.leading, "lmms_eval": yes_no.leading_lmms, "vlmevalkit": yes_no.yes_or_no_word}
 
 
 def score(response: str, item: Item, scoring: str) -> Scored:
@@ -53,7 +53,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     return correct(said == str(item["answer"]).strip().lower(), said)
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """A score a task, their sums "perception" and "cognition", and "overall", the share of 2800."""
     values: dict[str, list[float]] = {}
     pairs: dict[str, dict[str, list[float]]] = {}
@@ -85,7 +85,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item.get("category", "all")),
     scene=lambda item: str(item.get("pair") or item.get("question_id") or item["id"]),
     oracle=lambda item, scoring: str(item["answer"]),
-    derived=derived,
+    derived=derive,
     grouped=True,
     guesses=lambda item: ["Yes", "No"],
     max_new_tokens=16,

@@ -24,7 +24,7 @@ _CUES = ('"answer":', "answer is", "answer:", '"Answer":', "Answer is", "Answer:
 _NOISE = str.maketrans("", "", " \"'\n:")
 
 
-def sampled(lengths: Sequence[int], most: int = MOST_FRAMES) -> list[list[int]]:
+def sample_frames(lengths: Sequence[int], most: int = MOST_FRAMES) -> list[list[int]]:
     """Which frames of each clip are shown: all when there are at most `most` together."""
     total = sum(lengths)
     if total <= most:
@@ -44,9 +44,9 @@ def load(root: Path) -> list[dict[str, Any]]:
     items = []
     for row in read_rows(root, ("mmsivideo*", "*")):
         clips = [as_list(frames) for frames in row["frames_list"]]
-        picked = [[clip[i] for i in places] for clip, places in zip(clips, sampled([len(c) for c in clips]))]
+        picked = [[clip[i] for i in places] for clip, places in zip(clips, sample_frames([len(c) for c in clips]))]
         text = "".join(str(row.get(part) or "") for part in ("task_prompt", "user_prompt", "format_prompt"))
-        marked, files = _placed(text, picked, as_list(row.get("ref_images")), row["_root"])
+        marked, files = _place_marks(text, picked, as_list(row.get("ref_images")), row["_root"])
         items.append({**row, "id": str(row["id"]), "images": files, "marked_prompt": marked, "scene": _scene(row)})
     return items
 
@@ -56,7 +56,7 @@ def _scene(row: Mapping[str, Any]) -> str:
     return str(clips[0].get("path")) if clips and isinstance(clips[0], dict) else str(row["id"])
 
 
-def _placed(text: str, clips: list[list[str]], references: list[str], root: str) -> tuple[str, list[str]]:
+def _place_marks(text: str, clips: list[list[str]], references: list[str], root: str) -> tuple[str, list[str]]:
     """(text with an <image> for every picture, the pictures in that order). Clips without a mark come first, pictures
     without one last.
     """
@@ -90,7 +90,7 @@ def _plain(text: str) -> str | None:
     return found if len(found) == 1 and found in LETTERS else None
 
 
-def staged(response: str) -> list[str]:
+def stage_texts(response: str) -> list[str]:
     """What each stage of the official extraction that applies would read: a box, the text after the first cue there is,
     the text before the first dot.
     """
@@ -107,7 +107,7 @@ def staged(response: str) -> list[str]:
 def official_letter(response: str) -> str | None:
     """The first stage that applies decides."""
     text = response.replace("<answer>", "").replace("</answer>", "")
-    return None if "no answer" in text else _plain(staged(text)[0])
+    return None if "no answer" in text else _plain(stage_texts(text)[0])
 
 
 def lmms_letter(response: str) -> str | None:
@@ -117,7 +117,7 @@ def lmms_letter(response: str) -> str | None:
     text = response.replace("<answer>", "").replace("</answer>", "")
     if "no answer" in text.lower():
         return None
-    for stage in staged(text):
+    for stage in stage_texts(text):
         letter = _plain(stage)
         if letter:
             return letter
@@ -135,7 +135,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     return correct(letter == gold, letter)
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[tuple[float, Any]], scoring: str) -> dict[str, Any]:
+def derive(items: Sequence[Item], outcomes: Sequence[tuple[float, Any]], scoring: str) -> dict[str, Any]:
     """The four sub-benches: accuracy of the items that belong to each, by level."""
     out: dict[str, list[tuple[float, str]]] = {}
     for item, (value, _) in zip(items, outcomes):
@@ -162,7 +162,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item.get("type", "all")),
     oracle=lambda item, scoring: letter_of(item["ground_truth"]),
     aggregate=aggregate,
-    derived=derived,
+    derived=derive,
     guesses=lambda item: LETTERS,
     max_new_tokens=1024,
     notes="Uniform-50: at most 50 of the published frames over all clips",

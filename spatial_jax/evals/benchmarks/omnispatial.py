@@ -25,7 +25,7 @@ from spatial_jax.evals.benchmarks.base import (
     by_category,
     correct,
     letter_of,
-    lettered,
+    letter_options,
     rotated_index,
     rotated_list,
 )
@@ -110,7 +110,7 @@ def load(root: Path) -> list[dict[str, Any]]:
 
 
 def prompt(item: Item, scoring: str) -> str:
-    question = f"{item['question']}\n{lettered(item['options'])}"
+    question = f"{item['question']}\n{letter_options(item['options'])}"
     if scoring == "lmms_eval":
         return f"{_LMMS_SYSTEM}{FORMATS['direct']}\n{question}"
     if scoring == "vlmevalkit":

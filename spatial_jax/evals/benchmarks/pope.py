@@ -15,7 +15,7 @@ from spatial_jax.evals.benchmarks.base import Benchmark, Derived, Item, Outcome,
 from spatial_jax.evals.benchmarks.docvqa import ASK
 from spatial_jax.evals.general_files import general_rows, unique_ids
 
-READERS = {"official": yes_no.first_sentence, "lmms_eval": yes_no.exact, "vlmevalkit": yes_no.worded}
+READERS = {"official": yes_no.first_sentence, "lmms_eval": yes_no.exact, "vlmevalkit": yes_no.yes_or_no_word}
 
 
 def load(root: Path) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def f1_numbers(pairs: Sequence[tuple[str, str | None]], *, strict: bool) -> dict
     }
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """The five numbers over all rows (those of several kinds once a kind) and for each kind."""
     kinds: dict[str, list[tuple[str, str | None]]] = {}
     for item, (_, said) in zip(items, outcomes):
@@ -90,7 +90,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item.get("category", "all")),
     scene=lambda item: str(item.get("image_source") or item.get("image_path") or item["id"]),
     oracle=lambda item, scoring: str(item["answer"]).strip().capitalize(),
-    derived=derived,
+    derived=derive,
     guesses=lambda item: ["Yes", "No"],
     max_new_tokens=16,
     notes="overall is F1; the official reading takes every text without a no for yes",

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.evals.benchmarks.base import Benchmark, Item, Metrics, Scored, lettered
+from spatial_jax.evals.benchmarks.base import Benchmark, Item, Metrics, Scored, letter_options
 from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.sources import as_list, pictures, read_rows
 
@@ -48,8 +48,8 @@ def load(root: Path) -> list[dict[str, Any]]:
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "lmms_eval":
         return (
-            f"{str(item['question']).strip()}\n{_HINT}\n{lettered(item['answers'])}\n\nOnly output the letter of the"
-            " correct option and nothing else."
+            f"{str(item['question']).strip()}\n{_HINT}\n{letter_options(item['answers'])}\n\nOnly output the letter of"
+            " the correct option and nothing else."
         )
     prefix = (
         "The first image is from the beginning of the video and the second image is from the end. "

@@ -18,7 +18,7 @@ from spatial_jax.evals.benchmarks.base import (
     Scored,
     correct,
     letter_of,
-    lettered,
+    letter_options,
     missing,
     option_texts,
     rotated_index,
@@ -45,7 +45,7 @@ def shown(item: Item) -> dict[str, Any]:
 
 
 def prompt(item: Item, scoring: str) -> str:
-    options = lettered(shown(item))
+    options = letter_options(shown(item))
     if scoring == "vlmevalkit":
         return (
             f"Question: {item['question']}\nOptions:\n{options}\n"

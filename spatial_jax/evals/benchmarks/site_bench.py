@@ -21,7 +21,7 @@ from spatial_jax.evals.benchmarks.base import (
     Scored,
     correct,
     letter_of,
-    lettered,
+    letter_options,
     rotated_index,
     rotated_list,
 )
@@ -63,7 +63,7 @@ def options(item: Item, scoring: str) -> list[str]:
 
 
 def prompt(item: Item, scoring: str) -> str:
-    shown = lettered(options(item, scoring), "{letter}: {text}")
+    shown = letter_options(options(item, scoring), "{letter}: {text}")
     text = f"Question: {str(item['question']).strip()}\nOptions:\n{shown}\n{_ASK}"
     if item.get("video"):
         return _VIDEO_HEAD + text
@@ -91,7 +91,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     return correct(letter == gold, letter)
 
 
-def chance_adjusted(cells: Mapping[str, Cell]) -> np.ndarray | float:
+def chance_adjusted_accuracy(cells: Mapping[str, Cell]) -> np.ndarray | float:
     """CAA of cells "category|n"."""
     hits: np.ndarray | float = 0.0
     room: np.ndarray | float = 0.0
@@ -105,9 +105,9 @@ def chance_adjusted(cells: Mapping[str, Cell]) -> np.ndarray | float:
 
 def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     """overall and each category chance-adjusted; "accuracy" is the plain mean over items."""
-    out: Metrics = {"overall": chance_adjusted(cells)}
+    out: Metrics = {"overall": chance_adjusted_accuracy(cells)}
     for category in dict.fromkeys(name.rsplit("|", 1)[0] for name in cells):
-        out[category] = chance_adjusted({n: c for n, c in cells.items() if n.rsplit("|", 1)[0] == category})
+        out[category] = chance_adjusted_accuracy({n: c for n, c in cells.items() if n.rsplit("|", 1)[0] == category})
     with np.errstate(invalid="ignore", divide="ignore"):
         out["accuracy"] = np.divide(sum(c.total for c in cells.values()), sum(c.count for c in cells.values()))
     return out

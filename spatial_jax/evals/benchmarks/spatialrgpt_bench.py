@@ -189,7 +189,7 @@ def _qualitative_rule(response: str, answer: str, group: str) -> Scored:
     return float(bool(found and gold and found.group(1) == gold.group(1))), found.group(1) if found else None
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """abs_rel of the distances that were read (and degrees of direction). As published: a running average in the items'
     order, rounded to three decimals by numpy (0.0125 becomes 0.013 or 0.012 as numpy scales, not as decimals do); an
     answer of 0 m makes it infinite.
@@ -237,7 +237,7 @@ BENCHMARK = Benchmark(
     category=category,
     oracle=oracle,
     aggregate=aggregate,
-    derived=derived,
+    derived=derive,
     scorings=("official", "rules"),
     max_new_tokens=128,
     guesses=lambda item: ["Yes", "No", "Region [0]", "Region [1]", "1 meter", "2 meters", "12 o'clock"],

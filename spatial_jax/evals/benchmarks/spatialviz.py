@@ -18,7 +18,7 @@ from spatial_jax.evals.benchmarks.base import (
     Scored,
     correct,
     letter_of,
-    lettered,
+    letter_options,
     rotated_index,
     rotated_list,
 )
@@ -71,7 +71,7 @@ def load(root: Path) -> list[dict[str, Any]]:
 
 def prompt(item: Item, scoring: str) -> str:
     word = {"official": "Qustion: ", "lmms_eval": "Question: "}.get(scoring, "Question:")
-    return f"{_HEAD}{word}{item['Question']}\n{lettered(item['Choices'])}\n"
+    return f"{_HEAD}{word}{item['Question']}\n{letter_options(item['Choices'])}\n"
 
 
 def letters_of(response: str, scoring: str) -> set[str]:

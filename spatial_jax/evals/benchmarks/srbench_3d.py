@@ -21,7 +21,7 @@ from spatial_jax.evals.benchmarks.base import (
     Scored,
     correct,
     is_whole,
-    lettered,
+    letter_options,
     option_texts,
     vlmevalkit_prompt,
 )
@@ -51,8 +51,8 @@ def load(root: Path) -> list[dict[str, Any]]:
 def prompt(item: Item, scoring: str) -> str:
     if scoring == "lmms_eval":
         return (
-            f"Question: {item['question']}\nOptions:\n{lettered(option_texts(item))}\nPlease select the correct answer"
-            " from the options above. \n"
+            f"Question: {item['question']}\nOptions:\n{letter_options(option_texts(item))}\nPlease select the correct"
+            " answer from the options above. \n"
         )
     return vlmevalkit_prompt(item)
 
@@ -73,7 +73,7 @@ _KEYS: dict[str, Callable[[str], str]] = {
 }
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """Group metrics: 1 when every member of a group is right. A nan member leaves its group out."""
     out: dict[str, Derived] = {}
     for name, key in _KEYS.items():
@@ -108,7 +108,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item.get("category", "all")),
     oracle=lambda item, scoring: str(item["answer"]),
     aggregate=aggregate,
-    derived=derived,
+    derived=derive,
     grouped=True,
     guesses=lambda item: list(option_texts(item)) or ["A", "B"],
     max_new_tokens=128,

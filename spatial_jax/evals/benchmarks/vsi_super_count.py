@@ -55,7 +55,7 @@ def relative(prediction: float, truth: float) -> float:
     return mra(prediction, truth) if finite(prediction) else 0.0
 
 
-def _streamed(response: str, truths: list[Any]) -> Scored:
+def _score_stream(response: str, truths: list[Any]) -> Scored:
     try:
         said = parse_json(response)
         pairs = [(float(p), float(t)) for p, t in zip(said, truths)]
@@ -66,7 +66,7 @@ def _streamed(response: str, truths: list[Any]) -> Scored:
 
 def score(response: str, item: Item, scoring: str) -> Scored:
     if as_list(item.get("answers")) and scoring != "vlmevalkit":
-        return _streamed(response, as_list(item["answers"]))
+        return _score_stream(response, as_list(item["answers"]))
     truth = to_float(item.get("answer"))
     if truth is None:
         raise ItemError(f"vsi_super_count: answer {item.get('answer')!r} is not a number")

@@ -99,7 +99,7 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
     return {"overall": pool(list(cells.values())).mean, **{name: cell.mean for name, cell in cells.items()}}
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """precision, recall and f1 of "Yes" (0-1); Unknown counts as No."""
     rows = [(truth(item), said or "No", str(item.get("scene", item["id"]))) for item, (_, said) in zip(items, outcomes)]
     precision: Derived = [(float(label == "Yes"), scene) for label, said, scene in rows if said == "Yes"]
@@ -123,7 +123,7 @@ BENCHMARK = Benchmark(
     category=lambda item: str(item.get("relation", "all")),
     oracle=lambda item, scoring: truth(item),
     aggregate=aggregate,
-    derived=derived,
+    derived=derive,
     scorings=("official", "vlmevalkit"),
     guesses=lambda item: ["Yes", "No"],
     max_new_tokens=16,

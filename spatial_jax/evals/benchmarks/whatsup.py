@@ -115,7 +115,7 @@ def score(response: str, item: Item, scoring: str) -> Scored:
     return correct(letter == chr(65 + gold), letter)
 
 
-def derived(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
+def derive(items: Sequence[Item], outcomes: Sequence[Outcome], scoring: str) -> dict[str, Derived]:
     """pair_SUBSET and set_SUBSET of the controlled subsets."""
     out: dict[str, list[tuple[float, str]]] = {}
     for kind in ("pair", "set"):
@@ -155,7 +155,7 @@ BENCHMARK = Benchmark(
     load=load,
     prompt=prompt,
     score=score,
-    derived=derived,
+    derived=derive,
     category=lambda item: str(item.get("subset", "controlled")),
     aggregate=aggregate,
     dress=boxed_for("_cot"),

@@ -106,7 +106,7 @@ def load_run(path: Path, label: str = "") -> Run:
         if phase and (phase.rows or phase.gallery or phase.pass_rates):
             run.phases.append(phase)
         run.evaluations += _evaluations(folder / "eval", run)
-    run.phases.sort(key=_started)
+    run.phases.sort(key=_start_time)
     run.evaluations.sort(key=lambda e: (e.group[:2], e.kind == "greedy", e.kind, _order(e)))
     for manifest in sorted(path.glob("*/manifest.json")) + sorted(path.glob("*/*/manifest.json")):
         run.datasets.append((manifest.parent, _json(manifest, run)))
@@ -175,7 +175,7 @@ def _phase(folder: Path, run: Run) -> Phase | None:
     )
 
 
-def _started(phase: Phase) -> float:
+def _start_time(phase: Phase) -> float:
     time = phase.rows[0].get("time") if phase.rows else None
     return float(time) if isinstance(time, (int, float)) else 0.0
 

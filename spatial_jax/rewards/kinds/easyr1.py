@@ -48,7 +48,7 @@ def score_dapo(response: str, record: Record, spec: Spec, context: Context) -> S
     -1; plus `factor` times the overlong penalty.
     """
     said = _ANSWER.findall(strip_end_marks(response)[-_TAIL:])
-    right = bool(said) and has_content(said[-1]) and normalized(said[-1]) == normalized(str(record["answer"]))
+    right = bool(said) and has_content(said[-1]) and normalize(said[-1]) == normalize(str(record["answer"]))
     penalty = overlong_penalty(response_tokens(record), int(spec["max_length"]), int(spec["buffer"]))
     return Score((1.0 if right else -1.0) + float(spec["factor"]) * penalty, float(right))
 
@@ -65,7 +65,7 @@ _DROPPED = (
 )
 
 
-def normalized(answer: str) -> str:
+def normalize(answer: str) -> str:
     """What `dapo` compares: after the last "=", without blanks, articles, units and LaTeX around the answer."""
     answer = answer.split("=")[-1]
     for old, new in _FIRST:
@@ -74,7 +74,7 @@ def normalized(answer: str) -> str:
         answer = answer.replace(word, "")
     answer = _only_math(answer)
     for opening in ("\\text{", "\\textbf{", "\\overline{"):
-        answer = _unwrapped(answer, opening)
+        answer = _unwrap(answer, opening)
     start, end = answer.find("\\boxed{"), answer.rfind("}")
     if start >= 0 and start + len("\\boxed{") <= end:
         answer = answer[:start] + answer[start + len("\\boxed{") : end] + answer[end + 1 :]
@@ -90,7 +90,7 @@ def _only_math(answer: str) -> str:
     return f"${parts[1]}$" if len(parts) == 3 else answer
 
 
-def _unwrapped(answer: str, opening: str) -> str:
+def _unwrap(answer: str, opening: str) -> str:
     """Without `opening` and the brace that next follows it, everywhere."""
     made, position = [], 0
     while (start := answer.find(opening, position)) >= 0:

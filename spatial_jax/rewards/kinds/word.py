@@ -6,12 +6,12 @@ from spatial_jax.rewards.base import Context, Kind, Record, Spec, answer_kind
 from spatial_jax.rewards.parsing.words import matches_word, normal_word
 
 
-def _accepted(record: Record, spec: Spec) -> list[str]:
+def _accepted_words(record: Record, spec: Spec) -> list[str]:
     return [str(record["answer"]), *map(str, spec["accept"])]
 
 
 def _check(record: Record, spec: Spec) -> None:
-    if not any(normal_word(word) for word in _accepted(record, spec)):
+    if not any(normal_word(word) for word in _accepted_words(record, spec)):
         raise ValueError(f"answer {record['answer']!r} holds no word to compare with")
 
 
@@ -21,7 +21,7 @@ def accuracy(answer: str, record: Record, spec: Spec, context: Context) -> float
     """
     return float(
         matches_word(
-            answer, _accepted(record, spec), [*map(str, spec["vocabulary"]), *map(str, record.get("options", ()))]
+            answer, _accepted_words(record, spec), [*map(str, spec["vocabulary"]), *map(str, record.get("options", ()))]
         )
     )
 

@@ -8,7 +8,7 @@ import re
 import string
 from collections.abc import Sequence
 
-from spatial_jax.rewards.parsing.cues import answer_scope, claims, first_sentence, negated
+from spatial_jax.rewards.parsing.cues import answer_scope, claims, first_sentence, is_negated
 from spatial_jax.rewards.parsing.latex import plain
 from spatial_jax.rewards.parsing.numbers import parse_quantity
 from spatial_jax.rewards.parsing.text import clean, fold
@@ -331,7 +331,7 @@ def _mentions(text: str, known: _Options) -> set[int]:
         index = known.letter(m.group(1))
         if index is None or index in letters or _is_article(text, m) or _REJECTED.match(text, m.end()):
             continue
-        if not negated(text[max(0, m.start() - 48) : m.start()]):
+        if not is_negated(text[max(0, m.start() - 48) : m.start()]):
             letters.add(index)
     folded = text.casefold()
     spoken = _texts_mentioned(_COPULA.sub(" is ", folded) if known.named else folded, known)
@@ -362,6 +362,6 @@ def _texts_mentioned(folded: str, known: _Options) -> set[int]:
         # "no train" is not the answer No
         if match.group() == "no" and not re.match(r"\s*(?:[.,;:!?)\n]|$)", folded[match.end() : match.end() + 4]):
             continue
-        if not negated(folded[max(0, match.start() - 48) : match.start()]):
+        if not is_negated(folded[max(0, match.start() - 48) : match.start()]):
             found.add(known.folded[match.group()])
     return found

@@ -124,6 +124,6 @@ def first_sentence(text: str) -> str:
     return text[: match.start()] if match else text
 
 
-def negated(before: str) -> bool:
+def is_negated(before: str) -> bool:
     """True if the text that stands before a mention denies it ("not B", "isn't the lamp", "not A or")."""
     return _NEGATION.search(before[-48:]) is not None

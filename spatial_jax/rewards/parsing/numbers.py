@@ -12,7 +12,7 @@ import re
 import unicodedata
 from fractions import Fraction
 
-from spatial_jax.rewards.parsing.cues import answer_scope, claims, first_sentence, negated
+from spatial_jax.rewards.parsing.cues import answer_scope, claims, first_sentence, is_negated
 from spatial_jax.rewards.parsing.latex import plain
 from spatial_jax.rewards.parsing.number_words import find_number_words
 from spatial_jax.rewards.parsing.number_words_more import chinese_digit, find_chinese, find_fractions, find_small_words
@@ -242,7 +242,7 @@ def _with_points(text: str) -> str:
 def _find(text: str) -> list[Quantity]:
     """The quantities of a text that are not denied, in digits or else in words."""
     found = find_quantities(text) or (_from_words(text) if len(text) <= _WORDS else [])
-    return [q for q in found if not negated(text[max(0, q.start - 48) : q.start])]
+    return [q for q in found if not is_negated(text[max(0, q.start - 48) : q.start])]
 
 
 def _from_words(text: str) -> list[Quantity]:

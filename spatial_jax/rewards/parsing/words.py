@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from spatial_jax.rewards.parsing.cues import after_cue, negated
+from spatial_jax.rewards.parsing.cues import after_cue, is_negated
 from spatial_jax.rewards.parsing.text import clean, fold
 
 _MAX_SENTENCE_WORDS = 40
@@ -75,5 +75,5 @@ def _only_mention(text: str, targets: set[str], vocabulary: set[str]) -> bool:
         return False
     forms = sorted(vocabulary | targets, key=len, reverse=True)
     pattern = re.compile(r"(?<!\w)(?:" + "|".join(re.escape(form) for form in forms) + r")(?!\w)")
-    found = [(m.group(), negated(text[max(0, m.start() - 40) : m.start()])) for m in pattern.finditer(text)]
+    found = [(m.group(), is_negated(text[max(0, m.start() - 40) : m.start()])) for m in pattern.finditer(text)]
     return bool(found) and all(word in targets and not denied for word, denied in found)
