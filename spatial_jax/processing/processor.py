@@ -173,7 +173,8 @@ class Processor:
             )
         ids, visions = self._tokens(self.tokenizer.apply_chat_template(messages, add_generation_prompt), blank, clips)
         patches = sum(int(np.prod(v.grid)) for v in visions)
-        return len(self._expand(ids, visions)[0]), patches
+        _, counts = self._pads(ids, visions)
+        return len(ids) - len(counts) + sum(counts), patches
 
     def decode(self, ids: Iterable[int], skip_special_tokens: bool = True) -> str:
         """Text of token ids."""
@@ -286,6 +287,17 @@ class Processor:
 
     def _expand(self, ids: np.ndarray, visions: list[Prepared]) -> tuple[np.ndarray, np.ndarray]:
         """(ids, type ids) with every pad repeated to the number of its tokens."""
+        pads, counts = self._pads(ids, visions)
+        repeats = np.ones(len(ids), np.int64)
+        repeats[pads] = counts
+        ids = np.repeat(ids, repeats)
+        types = (ids == self.config.image_token_id) * np.uint8(IMAGE) + (ids == self.config.video_token_id) * np.uint8(
+            VIDEO
+        )
+        return ids, types.astype(np.uint8)
+
+    def _pads(self, ids: np.ndarray, visions: list[Prepared]) -> tuple[np.ndarray, list[int]]:
+        """(places of the pads, the number of tokens of each)."""
         pads = np.flatnonzero((ids == self.config.image_token_id) | (ids == self.config.video_token_id))
         unit, split = self.config.vision.merge_unit, self.config.traits.timed_steps
         counts: list[int] = []
@@ -297,13 +309,7 @@ class Processor:
                 f"the text has {len(pads)} vision pads where {len(counts)} belong; keep {IMAGE_PAD} and {VIDEO_PAD} out"
                 " of texts"
             )
-        repeats = np.ones(len(ids), np.int64)
-        repeats[pads] = counts
-        ids = np.repeat(ids, repeats)
-        types = (ids == self.config.image_token_id) * np.uint8(IMAGE) + (ids == self.config.video_token_id) * np.uint8(
-            VIDEO
-        )
-        return ids, types.astype(np.uint8)
+        return pads, counts
 
     def _prompt(self, ids: np.ndarray, visions: list[Prepared], start: int, normalised: bool) -> EncodedPrompt:
         ids, types = self._expand(ids, visions)

@@ -76,6 +76,14 @@ class Target:
     answer: np.ndarray
 
 
+def shown_tokens(ids: np.ndarray) -> Trajectory:
+    """Text that nobody sampled, to stand before an answer: no token of it trains."""
+    zeros = np.zeros(len(ids), np.float32)
+    shown = Trajectory.of_one_turn(np.asarray(ids, np.int32), zeros, zeros, "stop", 0, 0)
+    shown.loss_mask[:] = False
+    return shown
+
+
 def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Trajectory | None], buckets: Buckets) -> GroupBatch:
     """Prompts with one supervised answer each, of turns with what was shown between them. As in `target_batch`, a
     prompt's last token goes with its answer. The loss counts the policy's turns; None fills a place.
@@ -83,10 +91,7 @@ def turns_batch(prompts: Sequence[EncodedPrompt], answers: Sequence[Trajectory |
     shared, rows = [prefix(prompt, len(prompt) - 1) for prompt in prompts], []
     for prompt, answer in zip(prompts, answers):
         lead = prompt.input_ids[-1:] if answer is not None else np.zeros(0, np.int32)
-        first = Trajectory.of_one_turn(
-            lead, np.zeros(len(lead), np.float32), np.zeros(len(lead), np.float32), "stop", 0, 0
-        )
-        first.loss_mask[:] = False
+        first = shown_tokens(lead)
         rows.append([first if answer is None else join_trajectories(first, answer)])
     batch = trajectory_batch(
         rows,

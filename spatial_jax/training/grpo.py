@@ -30,7 +30,6 @@ from spatial_jax.training.answers import (
     AnswerScorer,
     Sampled,
     make_engine,
-    sample_groups,
     sampling_params,
 )
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
@@ -38,12 +37,13 @@ from spatial_jax.training.flops import add_work, feature_metrics, update_work
 from spatial_jax.training.method import Example, Method, Stream, Taken, Typical
 from spatial_jax.training.preflight import check_rewards, lint_sources, truth_check
 from spatial_jax.training.questions import question_stream
-from spatial_jax.training.rollouts import Rollout
+from spatial_jax.training.rollouts import Rollout, gallery_groups
 from spatial_jax.training.scoring import LogProbs
-from spatial_jax.training.settings import AlgorithmSettings, LogSettings, RunConfig
+from spatial_jax.training.settings import AlgorithmSettings, RunConfig
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.skipped import keep_skipped
 from spatial_jax.training.state import Coefficients
+from spatial_jax.training.together import sample_together, together_batches
 from spatial_jax.training.update import Updater, add_sums, step_sums
 
 if TYPE_CHECKING:
@@ -130,6 +130,7 @@ class Grpo(Method):
             prompt_tokens=max(run.data.prompt_buckets),
             check=lambda encoder: truth_check(self.answers, seen),
             after=try_rewards,
+            together=run.rollout.together,
         )
         pipeline.accept = self.curriculum.accept
         return pipeline
@@ -169,6 +170,8 @@ class Grpo(Method):
         run, train = self.run, self.run.train
         parts, zeros = answer_parts(run), np.zeros(len(typical.answer), np.float32)
         size, count = run.rollout.group_size // len(parts), train.micro_prompts
+        if run.rollout.together > 1:  # the words of the questions themselves are not planned
+            size, count = size * run.rollout.together, count // run.rollout.together
         answer = typical.conversation or Trajectory.of_one_turn(typical.answer, zeros, zeros, "stop", 0, 0)
         batch = rollout_batch(
             [typical.prompt] * count,
@@ -215,15 +218,14 @@ class Grpo(Method):
             scoring[index] = self.answers.start(questions[index], group)
 
         with timer("rollout"):
-            groups = sample_groups(
+            groups = sample_together(
                 self.setup,
                 self.engine,
                 params,
                 questions,
-                self.run.rollout.group_size,
                 self.sampling,
                 step=step,
-                prompt_ids=range(first, first + len(questions)),
+                first=first,
                 on_finish=start_scoring,
             )
         return Sampled(list(questions), groups, scoring)
@@ -276,11 +278,14 @@ class Grpo(Method):
             # Groups of like length share a micro-batch, so short answers are not padded to the longest of the step.
             rows.sort(key=lambda i: max(map(len, rollout.groups[i])))
             with timer("batch"):
-                batches = [
-                    self._micro(rollout, rows[at : at + micro], micro, part)
-                    for at in range(0, len(rows), micro)
-                    for part in answer_parts(self.run)
-                ]
+                if self.run.rollout.together > 1:
+                    batches = together_batches(self.setup, rollout, sorted(rows), self._trains(rollout, sorted(rows)))
+                else:
+                    batches = [
+                        self._micro(rollout, rows[at : at + micro], micro, part)
+                        for at in range(0, len(rows), micro)
+                        for part in answer_parts(self.run)
+                    ]
             if reference is not None:
                 with timer("reference"):
                     batches = [self.scorer.with_logps(batch, "ref_logp", reference) for batch in batches]
@@ -306,9 +311,7 @@ class Grpo(Method):
         """
         filled = _fill(rows, size)
         real = np.arange(size) < len(rows)
-        keep = ~np.isnan(rollout.rewards[filled]) & real[:, None]
-        if self.run.algorithm.mask_truncated:
-            keep &= np.array([[t.finish_reason == "stop" for t in rollout.groups[i]] for i in filled])
+        keep = self._trains(rollout, filled) & real[:, None]
         return rollout_batch(
             [rollout.questions[i].prompt for i in filled],
             [rollout.groups[i][part] for i in filled],
@@ -316,6 +319,13 @@ class Grpo(Method):
             keep[:, part],
             self.setup.buckets,
         )
+
+    def _trains(self, rollout: Rollout, rows: Sequence[int]) -> np.ndarray:
+        """[rows, g]: which answers train."""
+        keep = ~np.isnan(rollout.rewards[list(rows)])
+        if self.run.algorithm.mask_truncated and rows:
+            keep &= np.array([[t.finish_reason == "stop" for t in rollout.groups[i]] for i in rows])
+        return keep
 
     def _penalise(self, rollout: Rollout, rows: list[int], batch: GroupBatch) -> GroupBatch:
         """The micro-batch of `rows` with advantages of the rewards less the answers' KL to the reference."""
@@ -427,13 +437,6 @@ def grpo_step(method: Grpo, trainer: Trainer, updater: Updater, timer: PhaseTime
         rollout.questions,
         metrics | step_sums(taken),
         rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup),
-    )
-
-
-def gallery_groups(settings: LogSettings, step: int) -> int:
-    """How many groups of a step go to the gallery."""
-    return (
-        settings.gallery_groups if settings.gallery_every and (step % settings.gallery_every == 0 or step == 1) else 0
     )
 
 

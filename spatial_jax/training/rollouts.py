@@ -16,6 +16,7 @@ from spatial_jax.rl.advantages import constant_groups
 from spatial_jax.rollout.features import FeatureStore
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import drawing_environment, run_drawing
+from spatial_jax.training.settings import LogSettings
 from spatial_jax.training.setup import Setup
 
 
@@ -143,3 +144,10 @@ class Rollout:
         for family in sorted(set(families)):
             out[f"reward/{family}"] = float(np.nanmean(self.rewards[families == family]))
         return out
+
+
+def gallery_groups(settings: LogSettings, step: int) -> int:
+    """How many groups of a step go to the gallery."""
+    return (
+        settings.gallery_groups if settings.gallery_every and (step % settings.gallery_every == 0 or step == 1) else 0
+    )

@@ -98,6 +98,9 @@ class RolloutSettings:
     # On a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model divides over,
     # where training shards weights; 0: the trainer's shards, gathered for every token.
     tensor: Ways = -1
+    # Neighbouring questions on one clip, or on the same pictures, that pass it together, in sampling and in the update;
+    # data.together is supervised training's
+    together: Count = 1
     turns: Count = 1  # replies of a sample; above 1 the policy draws between them (data.prompt_mode "drawing"),
     # and SFT teaches the turns that records demonstrate
     max_tokens: Whole = 0  # tokens of all turns together, shown pictures included; 0: max_new_tokens, which is a turn's
@@ -347,6 +350,8 @@ class RunConfig:
                 f"config.reward.gate = {self.reward.gate} is of a policy that draws (config.data.prompt_mode ="
                 " 'drawing'); leave it out"
             )
+        if rollout.together > 1:
+            check_together(self, method.samples)
         least = min(rollout.turns, 2)
         if rollout.total_tokens < least * rollout.max_new_tokens:
             raise ValueError(
@@ -368,3 +373,30 @@ class RunConfig:
                 " config.validation.temperature"
             )
         method.check(self)
+
+
+def check_together(run: RunConfig, samples: bool) -> None:
+    """Raises ValueError where config.rollout.together cannot be had: answers stand behind their questions' own ends, a
+    clip's answers are all decoded at once.
+    """
+    rollout, what = run.rollout, f"config.rollout.together = {run.rollout.together}"
+    if not samples or rollout.turns > 1 or run.algorithm.kl_in == "reward":
+        raise ValueError(
+            f"{what} is for methods that sample (grpo), with rollout.turns = 1 and algorithm.kl_in = 'loss'; supervised"
+            " training takes data.together"
+        )
+    if max(rollout.answer_buckets) <= rollout.total_tokens:
+        raise ValueError(
+            f"{what}: the words of a question stand before its answer and need room behind the clip; add a bucket above"
+            f" max_new_tokens = {rollout.total_tokens} to config.rollout.answer_buckets, by what a question is long"
+        )
+    if rollout.together * rollout.group_size > rollout.max_slots:
+        raise ValueError(
+            f"{what} questions of {rollout.group_size} answers are decoded at once, more than config.rollout.max_slots"
+            f" = {rollout.max_slots}; lower it or raise max_slots"
+        )
+    if run.train.micro_prompts < rollout.together:
+        raise ValueError(
+            f"{what} questions pass in one micro-batch, more than config.train.micro_prompts ="
+            f" {run.train.micro_prompts}"
+        )

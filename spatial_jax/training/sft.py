@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,32 +11,14 @@ import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.processing.prompt import shared_length
-from spatial_jax.training.batches import Buckets, GroupBatch, Target, target_batch, turns_batch
+from spatial_jax.training.batches import GroupBatch, Target, target_batch, turns_batch
 from spatial_jax.training.demonstrations import demonstration, demonstration_check
 from spatial_jax.training.method import Example, Stream, Typical
 from spatial_jax.training.questions import Check, question_stream
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 from spatial_jax.training.supervised import Supervised
-
-
-def by_picture(questions: Sequence[EncodedQuestion], most: int, buckets: Buckets) -> list[list[EncodedQuestion]]:
-    """Neighbours on the same pictures as groups of at most `most`; they stay alone where their prompts part before the
-    picture's end, or their own parts would not fit the answer buckets."""
-    groups = []
-    for _, same in itertools.groupby(questions, key=lambda q: (q.dataset, q.record.scene_id, q.record.images)):
-        rest = list(same)
-        for at in range(0, len(rest), most):
-            group = rest[at : at + most]
-            shared = shared_length([s.prompt for s in group])
-            fits = shared > 0 and all(len(s.prompt) - shared + len(s.target_ids) <= max(buckets.answer) for s in group)
-            groups += [group] if fits else [[s] for s in group]
-    return groups
-
-
-def _power_of_two(n: int) -> int:
-    return 1 << (n - 1).bit_length()
+from spatial_jax.training.together import by_picture, power_of_two
 
 
 class Sft(Supervised):
@@ -86,9 +67,9 @@ class Sft(Supervised):
         places beside it.
         """
         groups, batches = by_picture(questions, self.run.data.together, self.setup.buckets), []
-        for size in sorted({_power_of_two(len(group)) for group in groups}):
+        for size in sorted({power_of_two(len(group)) for group in groups}):
             alike = [
-                [Target(s.prompt, s.target_ids) for s in group] for group in groups if _power_of_two(len(group)) == size
+                [Target(s.prompt, s.target_ids) for s in group] for group in groups if power_of_two(len(group)) == size
             ]
             per_micro = max(self.run.train.micro_prompts // size, 1)
             for at in range(0, len(alike), per_micro):

@@ -7,7 +7,7 @@ import pytest
 
 from spatial_jax.processing.prompt import EncodedPrompt, prefix, shared_length
 from spatial_jax.training.batches import Buckets
-from spatial_jax.training.sft import by_picture
+from spatial_jax.training.together import by_picture
 
 
 def prompt(ids, picture=3):
