@@ -263,7 +263,7 @@ def score_saved(path: str) -> None:
     from spatial_jax.evals.saved import score_benchmark_file, score_dataset_file
 
     settings = read_settings()
-    grader, by_family = chosen_grader(settings), settings.policy.by_family or ()
+    grader, by_family = chosen_grader(settings), settings.policy.by_family
     if datasets():
         name = dataset_name()
         records = dataset_records(opts.SPLIT.value, opts.LIMIT.value, grader is not None, by_family)

@@ -58,12 +58,12 @@ def asking_told(settings: EvalSettings) -> dict[str, Any]:
         "max_pixels",
         "video_min_pixels",
         "video_max_pixels",
-        "by_family",
     )
     told = {name: getattr(policy, name) for name in names}
     if told["prompt_mode"] == PUBLISHED:
         told["prompt_mode"] = None
     told |= {"max_new_tokens": sampling.max_new_tokens or None, "frames": sampling.frames or None}
+    told |= {"by_family": policy.by_family or None}
     return told | {"turns": sampling.turns, "max_pictures": sampling.max_pictures}
 
 

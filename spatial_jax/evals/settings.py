@@ -53,7 +53,8 @@ class PolicySettings:
     video_max_pixels: Count | None = None
     system: str | None = None  # system message; "template": the chat template's own
     prompt_mode: AskedForm | None = None  # a response form, or published: benchmarks without one
-    by_family: tuple[str, ...] | None = None  # rewards of self-built questions, as config.reward.by_family of training
+    by_family: tuple[str, ...] = ()  # rewards of self-built questions, as training's config.reward.by_family; empty: as
+    # trained
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +117,7 @@ class EvalSettings:
     def check(self) -> None:
         """ValueError, one line, for a value out of its range and for settings that contradict each other."""
         check_ranges(self)
-        parse_by_family(self.policy.by_family or ())
+        parse_by_family(self.policy.by_family)
         if self.sampling.samples > 1 and self.sampling.temperature == 0:
             raise ValueError(
                 f"sampling.samples = {self.sampling.samples} with temperature 0 would repeat one answer; set"
