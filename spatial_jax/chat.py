@@ -1,8 +1,8 @@
 """Ask a policy about pictures or a video.
 
-    python -m spatial_jax.chat --model DIR --image a.jpg --question "Which is closer, the cup or the book?"
-    python -m spatial_jax.chat --model DIR --image before.jpg --image after.jpg --question "What moved?"
-    python -m spatial_jax.chat --model DIR --video walk.mp4          # a conversation; /help lists its commands
+    python -m spatial_jax.chat --model=DIR --image=a.jpg --question="Which is closer, the cup or the book?"
+    python -m spatial_jax.chat --model=DIR --image=before.jpg --image=after.jpg --question="What moved?"
+    python -m spatial_jax.chat --model=DIR --video=walk.mp4          # a conversation; /help lists its commands
 
     python -m spatial_jax.chat --model DIR --image a.jpg --prompt_mode=drawing --question "How many cups?"
 

@@ -1,9 +1,9 @@
 """Check, rewrite and make checkpoints.
 
-    python -m spatial_jax.convert --verify DIR                        # our numbers against transformers', as a table
-    python -m spatial_jax.convert --from DIR --to_hf OUT [--style v5] [--dtype bfloat16]
-    python -m spatial_jax.convert --fresh tiny --texts QUESTIONS[,QUESTIONS] --out DIR   # tokenizer of the texts
-    python -m spatial_jax.convert --fresh DIR --out DIR   # random weights, architecture and tokenizer of DIR
+    python -m spatial_jax.convert --verify=DIR                        # our numbers against transformers', as a table
+    python -m spatial_jax.convert --from=DIR --to_hf=OUT [--style=v5] [--dtype=bfloat16]
+    python -m spatial_jax.convert --fresh=tiny --texts=QUESTIONS[,QUESTIONS] --out=DIR   # tokenizer of the texts
+    python -m spatial_jax.convert --fresh=DIR --out=DIR   # random weights, architecture and tokenizer of DIR
 
 DIR may be a hub name (owner/name), which is downloaded first. --verify lets transformers read the folder by its own
 from_pretrained, in a process of its own, loads it here, and compares logits, positions (by transformers' rule for text

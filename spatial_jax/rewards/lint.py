@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--judge-endpoint", help="OpenAI-compatible base URL; without it judged answers are shown as excluded"
     )
-    parser.add_argument("--judge-model", default="judge")
+    parser.add_argument("--judge_model", default="judge")
     options = parser.parse_args(arguments)
     try:
         rows = _lint(options)

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from spatial_jax.metrics import Alarm
 from tests.docs.blocks import HERE
 
 DOCKERFILES = sorted((HERE / "docker").glob("Dockerfile.*"))
@@ -56,6 +57,9 @@ def test_an_issue_asks_for_config_and_alarms():
     form = yaml.safe_load((HERE / ".github/ISSUE_TEMPLATE/run.yml").read_text())
     asked = {part["id"]: part.get("validations", {}).get("required") for part in form["body"]}
     assert asked["config"] and asked["alarms"] and asked["command"]
+    text = (HERE / ".github/ISSUE_TEMPLATE/run.yml").read_text()
+    assert "its manifest.json" in text  # as data_prep writes it
+    assert Alarm("x", 1, 1.0, 1.0, "m", "a").line().startswith("ALARM") and "begin with ALARM" in text
 
 
 def test_every_page_is_in_the_sites_navigation():

@@ -359,6 +359,13 @@ def test_answers_of_a_gallery_can_be_narrowed(run):
     assert 'data-value="some right"' in page and 'data-value="none right"' in page
 
 
+def test_several_runs_answer_the_same_question_side_by_side(tmp_path):
+    runs = [load_run(made_run(tmp_path / name)) for name in ("a_1", "b_2")]
+    page = build_report(runs).html()
+    titles = re.findall(r'<h4 class="pane-title">(.*?)</h4>', page)
+    assert any(t.startswith("a_1: ") for t in titles) and any(t.startswith("b_2: ") for t in titles)
+
+
 def test_steps_and_time_count_what_was_not_logged():
     rows = [{"step": 0, "eval/reward": 0.1}, *({"step": s, "time/step": 2.0} for s in (1, 5, 10)), {"step": 12}]
     phase = Phase("grpo", Path("x"), {}, rows, [], {})

@@ -159,14 +159,16 @@ def _phase_key(run: Run, phase: Phase) -> str:
 def _gallery(page: Page, runs: Sequence[Run], limit: int, scorer: Scorer | None) -> None:
     entries: list[dict[str, Any]] = []
     for run in runs:
+        own: list[dict[str, Any]] = []
         for phase in run.phases:
             for entry in phase.gallery:
                 given = str(entry.get("phase") or "train")
-                name = phase.name if given == "train" else given
-                entries.append({**entry, "phase": f"{run.label}: {name}" if len(runs) > 1 else name})
-        if scorer is not None and not any(e["record"].get("split") == "heldout" for e in entries):
+                own.append({**entry, "phase": phase.name if given == "train" else given})
+        if scorer is not None and not any(e["record"].get("split") == "heldout" for e in own):
             found = heldout_entries(run, scorer, limit)
-            entries += [{**e, "phase": f"{run.label}: {e['phase']}"} for e in found] if len(runs) > 1 else found
+            # Runs beside one another: what each answers at its end, to the same questions.
+            own += found if len(runs) == 1 else [e for e in found if e["step"] == found[-1]["step"]]
+        entries += own if len(runs) == 1 else [{**e, "run": run.label} for e in own]
     if not entries or limit <= 0:
         return
     heldout = [e for e in entries if e["record"].get("split") == "heldout"]

@@ -72,7 +72,8 @@ def _verdict(pane: Mapping[str, Any]) -> str:
 
 def card(panes: Sequence[Mapping[str, Any]], scene: SceneRecord | None = None) -> Html:
     """One question with a pane for each time it was answered (first, last and some between)."""
-    if len(panes) > MOST_PANES:
+    runs = {pane.get("run") for pane in panes}
+    if len(panes) > max(MOST_PANES, len(runs)):
         panes = [panes[round(i * (len(panes) - 1) / (MOST_PANES - 1))] for i in range(MOST_PANES)]
     record = panes[-1]["record"]
     frame = _frame(panes[-1], record)
@@ -192,9 +193,14 @@ def _answers(pane: Mapping[str, Any], record: Mapping[str, Any], index: int) -> 
 
 
 def _pane_title(pane: Mapping[str, Any], panes: Sequence[Mapping[str, Any]]) -> str:
+    run = f"{pane['run']}: " if pane.get("run") else ""
     phase = title_of(str(pane.get("phase") or ""))
-    alike = sum(1 for other in panes if other.get("phase") == pane.get("phase")) > 1
-    return f"{phase}, step {pane.get('step', 0)}".lstrip(", ") if alike or not phase or len(panes) == 1 else phase
+    alike = (
+        sum(1 for other in panes if (other.get("run"), other.get("phase")) == (pane.get("run"), pane.get("phase"))) > 1
+    )
+    if alike or not phase or len(panes) == 1:
+        phase = f"{phase}, step {pane.get('step', 0)}".lstrip(", ")
+    return f"{run}{phase}"
 
 
 def _frame(entry: Mapping[str, Any], record: Mapping[str, Any]) -> tuple[float, float] | None:
