@@ -92,6 +92,7 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """0 when the dataset is written, or when this process's share is done and others are not."""
     from spatial_jax.evals.runner import load_records
+    from spatial_jax.metrics import is_primary
     from spatial_jax.rejection.rules import read_rule
     from spatial_jax.rejection.run import Share, answered, ask, settings_of, write
     from spatial_jax.rejection.sources import policy_plan, policy_source, teacher_of, teacher_plan, teacher_source
@@ -119,6 +120,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--keep=pairs: DPO learns answers of one turn; ask in a form that does not draw")
     told = settings_of(who.told, dataset=list_parts(args.dataset), split=args.split, questions=len(records))
     ask(records, Share(index, count), folder, told, who.answer)
+    if not args.endpoint and not is_primary():
+        return 0  # of several processes around one policy the first has the answers
     done, rows = answered(records, count, folder, told)
     if done < len(records):
         say(f"{done} of {len(records)} questions are answered; run again, or the other shares, to go on")

@@ -80,7 +80,10 @@ def _ended(text: str, processor: Processor) -> np.ndarray:
 
 
 def _same_sizes(sampled: dict[str, Any], sizes: Sequence[Size]) -> bool:
-    return [list(map(int, size)) for size in sizes] == sampled.get("sizes")
+    """Whether pictures are shown at the sizes that were seen; of a video one size was told for all frames."""
+    seen = [list(map(int, size)) for size in sizes]
+    told = sampled.get("sizes")
+    return seen == told or (isinstance(told, list) and len(told) == 1 and all(size == told[0] for size in seen))
 
 
 def _known_ids(sampled: dict[str, Any], processor: Processor) -> list[np.ndarray] | None:
