@@ -44,7 +44,7 @@ def conversation(trajectory: Trajectory, processor: Processor) -> str:
 
 
 class DrawingEnvironment:
-    """Answers the samples of one rollout; see `run_turns`. `pictures`: of each prompt, encoded or decoded, in the prompt's order.
+    """Answers the samples of one rollout; see `run_turns`. `pictures`: of each prompt, encoded or not, in its order.
     A sample ends when it gives an answer, asks for nothing that can be drawn, repeats itself, or asks for more than
     `most` pictures; it is told when its next reply must be the answer: the `turns`-th, or once there are `most`
     pictures. `tools`: those that it may call; `near`: see Album. Nothing is kept between calls: a sample's turns

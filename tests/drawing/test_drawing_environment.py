@@ -15,12 +15,17 @@ from PIL import Image
 
 from spatial_jax.data.encode import QuestionEncoder
 from spatial_jax.data.prompts import PromptStyle
+from spatial_jax.data.records import resolve
+from spatial_jax.data.sampled import taught_ids, turns_before
 from spatial_jax.drawing import Album, DrawingError, Operation, parse, render
 from spatial_jax.drawing.environment import DrawingEnvironment, conversation, drawn_pictures, replies
+from spatial_jax.evals.generation import sampled_turns
 from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import Processor, train_tokenizer
+from spatial_jax.rejection.kept import Asked, candidates, kept_record
 from spatial_jax.rewards import score
+from spatial_jax.rewards.rule import RewardRule
 from spatial_jax.rollout.turns import extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import AnswerScorer
@@ -291,3 +296,31 @@ def test_a_policys_own_tokens_are_taught(world):
         assert (question.target_ids.tolist() == tokens) == same and question.target == text
     meta = json.dumps({"reply": text, "sampled": {**facts, "prompt_mode": "vanilla"}})
     assert "sampled in the form 'vanilla'" in encoder.encode(dataclasses.replace(sample.record, meta=meta)).reason
+
+
+def test_a_sampled_conversation_is_taught_by_its_tokens(world):
+    """From trajectory to row, kept record and back: the very tokens of each turn, and the same drawings."""
+    processor, sample = world
+    record = dataclasses.replace(sample.record, widths=(224,), heights=(168,))
+    environment = DrawingEnvironment(processor, [sample.prompt], [record.images], turns=4, most=9)
+    whole = said(processor, tool(box(points=(10, 20, 60, 71))))
+    for text in (tool(box(2, points=(11, 20, 61, 70)), path()), FINAL.format("cup")):
+        whole = extend(whole, environment(whole), said(processor, text))
+    row = {
+        "id": "q",
+        "responses": [conversation(whole, processor)],
+        "finish": ["stop"],
+        "lengths": [len(whole)],
+        "tokens": [sampled_turns(whole)],
+        "model_sizes": [[112, 84]],
+    }
+    asked = Asked("m", "drawing", RewardRule("drawing", 0.5), tokenizer=processor.tokenizer.digest)
+    (candidate,) = candidates(record, row, asked)
+    assert candidate.steps.reflective and candidate.steps.ended == "answer" and candidate.reward == 1.0
+    kept = kept_record(record, candidate, row, asked)
+    for sizes, same in (([(112, 84)], True), ([(56, 56)], False)):
+        seen = resolve(kept, sizes)
+        taught = [ids.tolist() for ids in taught_ids(seen, sizes, processor, "drawing")]
+        assert (taught == sampled_turns(whole)) == same
+        points = [o.points for turn in turns_before(seen) for o in parse(turn) if o.kind == "box"]
+        assert points == [[(10, 20, 60, 71), (11, 20, 61, 70)], [(5, 13, 30, 47), (6, 13, 31, 47)]][not same]
