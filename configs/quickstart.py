@@ -39,7 +39,7 @@ SUPERVISED = {
     "sft": (150, 1e-4, 20, "constant"),
     "sft_scratch": (1500, 3e-4, 200, "constant"),
     "sft_cold": (2000, 3e-4, 300, "constant"),
-    "sft_clear": (1600, 3e-4, 50, "cosine"),
+    "sft_clear": (1500, 3e-4, 50, "cosine"),  # stopped while sampled answers still err: the rest is left to GRPO
 }
 
 
@@ -80,7 +80,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
                 format_weight=0.0, truncated_reward=0.0
             ),  # else numbers grow digits without end: they still count as right
             optimizer=dict(
-                learning_rate=2e-4, schedule="cosine", final_fraction=0.1, warmup_steps=5, weight_decay=0.01
+                learning_rate=3e-4, schedule="cosine", final_fraction=0.1, warmup_steps=5, weight_decay=0.01
             ),
             log=dict(console_every=5, gallery_every=25, gallery_groups=6),
             checkpoint=dict(every=25, keep=2),

@@ -21,7 +21,10 @@ from spatial_jax.options import Parser
 COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; how it was made: launch/proofs.py
 PRESET = "clear"
 PHOTO_FAMILIES = "depth_order2,abs_depth,distance,size"
-FAMILIES = "listing,bearing,relation,depth_order2,abs_depth,count"
+FAMILIES = "bearing,relation,depth_order2,abs_depth,count"
+# What the cold start does not answer yet. Left and right, above and below it answers nearly always, and a group of
+# sixteen right answers gives no gradient; they stay among the held-out questions.
+REINFORCED = "--config.data.families=('depth_order2', 'abs_depth', 'count')"
 
 
 def has_depth(photos: str) -> bool:
@@ -213,8 +216,9 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 f"--workdir={root}/grpo",
                 f"--config.model.path={start}",
                 data,
+                *(() if photos or from_scratch else (REINFORCED,)),
             ),
-            4.5,
+            5.0,
         ),
         evaluation(root, "after_grpo", f"{root}/grpo/export", "the policy after GRPO", questions),
         Step(
