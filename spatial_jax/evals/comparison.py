@@ -115,9 +115,13 @@ def _item(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]
 def _remarks(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     """What differs between the two besides the policy, and what is not complete."""
     remarks = []
-    for name, words in (("form", "response form"), ("protocol", "protocol"), ("rule", "rule of reward")):
+    for name in ("form", "protocol"):
         if (name in a or name in b) and a.get(name) != b.get(name):
-            remarks.append(f"{words} differs: a {a.get(name)}; b {b.get(name)}")
+            remarks.append(f"{name} differs: a {a.get(name)}; b {b.get(name)}")
+    for name in ("rule", "sampling"):
+        first, second = a.get(name) or {}, b.get(name) or {}
+        keys = [key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)]
+        remarks += [f"{name}: {key} is {first.get(key)} in a, {second.get(key)} in b" for key in keys]
     for letter, result in (("a", a), ("b", b)):
         if result.get("complete") is False:
             remarks.append(f"{letter} is not complete: {'; '.join(result['files']['why'])}")
