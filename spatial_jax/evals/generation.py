@@ -111,7 +111,7 @@ class Sampler:
         remembers = recipe is not None or read_asking(path) is not None
         mesh = engine_mesh(engine, tensor_ways(read_config(path)))
         dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
-        loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=asking.position_rule)
+        # First what is quick: a folder without a chat template is told before its weights are read.
         processor = Processor.from_pretrained(
             path,
             min_pixels=asking.min_pixels,
@@ -120,6 +120,7 @@ class Sampler:
             video_min_pixels=asking.video_min_pixels,
             video_max_pixels=asking.video_max_pixels,
         )
+        loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=asking.position_rule)
         rollout = Engine(
             loaded.graphdef,
             loaded.config,

@@ -98,6 +98,11 @@ def completeness(result: dict[str, Any], files: dict[str, Any]) -> dict[str, Any
     ):
         if result.get(key):
             why.append(f"{result[key]} items {words}")
+    if result.get("unknown"):
+        why.append(f"{result['unknown']} responses are to no item")
+    judge = result.get("judge") or {}
+    if judge.get("excluded"):
+        why.append(f"{judge['excluded']} answers without the judge's verdict are left out")
     known = None if files["version"] == "unchecked" and not why else not why
     return {**result, "files": {**files, "why": why}, "complete": known}
 

@@ -130,6 +130,17 @@ def read_responses(path: str | os.PathLike) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def responses_benchmark(path: str | os.PathLike) -> str:
+    """The benchmark that a responses file of ours says its answers are to; "" where it does not say."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        head = file.readline()
+    try:
+        settings = parse_object(head).get("settings")
+    except ValueError:
+        return ""
+    return str(settings.get("benchmark") or "") if isinstance(settings, dict) else ""
+
+
 def _objects(path: Path, text: str) -> Iterable[tuple[str, dict[str, Any]]]:
     if text.lstrip().startswith("["):
         try:

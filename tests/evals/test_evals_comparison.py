@@ -1,4 +1,4 @@
-"""Two results on the same items: McNemar's test, how sure an item's difference is, and the page of where they differ."""
+"""Two results on the same items: McNemar's test, how sure an item is, and the page of where they differ."""
 
 import json
 import math

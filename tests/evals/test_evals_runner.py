@@ -87,6 +87,14 @@ def sampler(policy):
     return Sampler.from_directory(policy, SETTINGS)
 
 
+def test_a_model_without_a_chat_template_is_told_before_its_weights_are_read(policy, tmp_path):
+    bare = shutil.copytree(policy, tmp_path / "bare", ignore=shutil.ignore_patterns("chat_template*", "*.safetensors"))
+    told = json.loads((bare / "tokenizer_config.json").read_text())
+    (bare / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in told.items() if k != "chat_template"}))
+    with pytest.raises(ValueError, match="no chat template"):
+        Sampler.from_directory(bare, SETTINGS)
+
+
 def record(i):
     return QuestionRecord(
         f"q{i}",
