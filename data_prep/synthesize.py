@@ -64,6 +64,15 @@ def parser() -> argparse.ArgumentParser:
         metavar="FAMILY,...",
         help="families of these questions that a judge grades instead of a rule (see docs/rewards.md), or all",
     )
+    _add_scenes(p)
+    _add_rooms(p)
+    _add_files(p)
+    _add_language(p)
+    _add_author(p)
+    return p
+
+
+def _add_scenes(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("questions on scenes")
     g.add_argument("--scenes", default="", help="scene dataset (made by python -m data_prep.annotate)")
     g.add_argument("--families", default="all", action=Listed, help="comma-separated families (see below), or all")
@@ -90,6 +99,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="margins.KEY=VALUE",
         help=f"what an answer must clear before it is asked; may be given again. Keys: {', '.join(MARGINS)}",
     )
+
+
+def _add_rooms(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("questions on room scans (VSI-100k's six topics)")
     g.add_argument(
         "--rooms",
@@ -127,6 +139,9 @@ def parser() -> argparse.ArgumentParser:
     )
     g.add_argument("--most", type=int, default=0, help="questions a topic and room at most; 0: all")
     g.add_argument("--no_margins", action="store_true", help="ask near-ties too and do not balance, as published")
+
+
+def _add_files(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("question files: of your own (questions), or published sets in their own forms")
     g.add_argument(
         "--import",
@@ -150,6 +165,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="ROLE=COLUMN,...",
         help=f"names of columns that are not told by themselves; roles: {', '.join(NAMES)}",
     )
+
+
+def _add_language(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("language variation (without an endpoint and a cache the templates stand)")
     g.add_argument(
         "--language_url",
@@ -159,6 +177,9 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--language_model", default="", help="model name, part of the cache's key")
     g.add_argument("--language_cache", default="", help="jsonl file of replies; used alone when no endpoint is given")
     g.add_argument("--language_share", type=float, default=0.5, help="share of the questions that are tried")
+
+
+def _add_author(p: argparse.ArgumentParser) -> None:
     g = p.add_argument_group("questions that a multimodal model writes on scenes (kept where our rules answer them)")
     g.add_argument("--author_url", default="", help="OpenAI-compatible endpoint; key from OPENAI_API_KEY")
     g.add_argument("--author_model", default="", help="model name, part of the cache's key")
@@ -167,7 +188,6 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--author_harder", type=int, default=0, help="given questions a scene that it makes harder")
     g.add_argument("--author_seconds", type=float, default=60.0, help="of one request; three tries are made")
     g.add_argument("--dry_run", action="store_true", help="say what the author would be asked, and send nothing")
-    return p
 
 
 def main(argv: list[str] | None = None) -> int:

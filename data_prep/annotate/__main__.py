@@ -67,6 +67,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--out", required=True, help="directory of the dataset, local or gs://; run again to go on where it stopped"
     )
+    _add_rendered(p)
+    _add_pictures(p)
+    _add_depth_folders(p)
+    _add_tfds(p)
+    _add_models(p)
+    _add_running(p)
+    return p
+
+
+def _add_rendered(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("rendered scenes")
     group.add_argument(
         "--preset",
@@ -84,6 +94,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="CONSTANT,LINEAR,QUADRATIC,BIAS",
         help="one deviation of depth: metres, share of depth, share of depth squared, scale error (rgbd: its own)",
     )
+
+
+def _add_pictures(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("pictures of your own")
     group.add_argument(
         "--path",
@@ -99,6 +112,9 @@ def parser() -> argparse.ArgumentParser:
         default=0,
         help="mark so many points (at most 8) on each picture with depth and no objects: depth and distance of a point",
     )
+
+
+def _add_depth_folders(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("RGB-D folders")
     group.add_argument(
         "--convention", choices=tuple(CONVENTIONS), default="generic", help="how files are named and what a count means"
@@ -141,13 +157,18 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--by_frame", action="store_true", help="split frame by frame (default: all frames of a folder share a split)"
     )
+
+
+def _add_tfds(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("TFDS datasets")
     group.add_argument("--name", default="", help="TFDS name or a dataset's directory")
     group.add_argument("--tfds_split", default="train")
     group.add_argument("--data_dir", default="", help="where TFDS keeps its datasets")
     group.add_argument("--metric", action="store_true", help="its depth feature is in metres")
     group.add_argument("--group", default="", help="feature whose value decides the split, e.g. a scene's id")
-    _add_models(p)
+
+
+def _add_running(p: argparse.ArgumentParser) -> None:
     group = p.add_argument_group("running")
     group.add_argument(
         "--workers",
@@ -173,7 +194,6 @@ def parser() -> argparse.ArgumentParser:
         "--heldout_percent", type=int, default=10, help="share of scenes (by hash) that go to the split heldout"
     )
     group.add_argument("--cloud_points", type=int, default=128, help="points kept of each object's cloud")
-    return p
 
 
 def _add_models(p: argparse.ArgumentParser) -> None:

@@ -70,9 +70,9 @@ ANCHORS = (
 )
 # Nothing of these is as large as its name says.
 NOT_REAL = re.compile(
-    r"\b(toy|toys|miniature|model|figurine|statue|statuette|doll|dollhouse|picture|painting|painted|poster|photo|photograph"
-    r"|drawing|drawn|print|printed|screen|tv|television|monitor|reflection|mirror|mural|billboard|cartoon|logo|icon"
-    r"|balloon|lego|kid|child|boy|girl|baby|toddler|folded|half|part)\b"
+    r"\b(toy|toys|miniature|model|figurine|statue|statuette|doll|dollhouse|picture|painting|painted|poster|photo"
+    r"|photograph|drawing|drawn|print|printed|screen|tv|television|monitor|reflection|mirror|mural|billboard|cartoon"
+    r"|logo|icon|balloon|lego|kid|child|boy|girl|baby|toddler|folded|half|part)\b"
 )
 
 

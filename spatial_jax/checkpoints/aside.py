@@ -18,7 +18,8 @@ from spatial_jax.checkpoints.manifest import write_atomically
 MARK = "fresh.json"
 EARLIER = "earlier_"
 _OF_A_RUN = re.compile(
-    r"checkpoints|metrics\.jsonl|config(\.[0-9]+)?\.json|gallery|pass_rates|export|tensorboard|skipped|eval|report\.html"
+    r"checkpoints|metrics\.jsonl|config(\.[0-9]+)?\.json|gallery|pass_rates|export|tensorboard|skipped"
+    r"|eval|report\.html"
 )
 
 

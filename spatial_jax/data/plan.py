@@ -9,6 +9,7 @@ import concurrent.futures
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -124,8 +125,8 @@ def plan_questions(
     offenders = tuple(
         Offender(i, source.locate(int(source.indices[i])), row[1], row[2]) for i, row in enumerate(rows) if row[1]
     )
-    told = {
-        kind: advice(encoder, [source[i] for i in largest_of_each_shape(found)], max_prompt_tokens, max_patches)  # type: ignore[misc]
-        for kind, found in too_large.items()
-    }
+    told = {}
+    for kind, found in too_large.items():
+        records: Any = [source[i] for i in largest_of_each_shape(found)]
+        told[kind] = advice(encoder, records, max_prompt_tokens, max_patches)
     return QuestionPlan(source, needs[:, 0], needs[:, 1], needs[:, 2], offenders, told)

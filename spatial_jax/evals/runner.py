@@ -85,7 +85,7 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         return sample.prompt, {}, sample.record.images
 
     return [
-        Request(record.question_id, place, lambda r=record: encode(r), (record.scene_id, record.images))  # type: ignore[misc]
+        Request(record.question_id, place, functools.partial(encode, record), (record.scene_id, record.images))
         for place, record in enumerate(records)
     ]
 
@@ -326,7 +326,7 @@ def item_requests(
         return prompt, extra, images if draws else []
 
     return [
-        Request(str(item["id"]), place, lambda i=item: encode(i), item.get("video") and str(item["video"]))  # type: ignore[misc]
+        Request(str(item["id"]), place, functools.partial(encode, item), item.get("video") and str(item["video"]))
         for place, item in enumerate(items)
     ]
 

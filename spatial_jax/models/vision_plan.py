@@ -123,20 +123,10 @@ def plan_vision(
     can take one or several each; default: one part with all. ValueError when the rows do not match the grids or exceed
     the bucket, or a part its share of it.
     """
-    config = vision_config
-    pixel_values = np.asarray(pixel_values)
+    config, pixel_values = vision_config, np.asarray(pixel_values)
     grids = np.asarray(list(grid_thw) if not isinstance(grid_thw, np.ndarray) else grid_thw, np.int64).reshape(-1, 3)
-    rows_given, expected = len(pixel_values), int(grids.prod(axis=1).sum())
-    if rows_given != expected or pixel_values.shape[1] != config.patch_dim:
-        raise ValueError(
-            f"plan_vision: pixel_values {pixel_values.shape} do not match grids {grids.tolist()}: need ({expected},"
-            f" {config.patch_dim})"
-        )
-    if (grids[:, 1:] % config.spatial_merge_size).any():
-        raise ValueError(
-            f"plan_vision: grids {grids.tolist()} must have sides that are multiples of {config.spatial_merge_size}"
-            " patches"
-        )
+    _check_grids(pixel_values, grids, config)
+    expected = len(pixel_values)
     share = [len(grids)] if pictures is None else list(pictures)
     if sum(share) != len(grids) or (len(share) > 1 and bucket is None):
         raise ValueError(
@@ -188,26 +178,47 @@ def plan_vision(
             counts, part, bucket is not None, config.window_tokens**2 * config.merge_unit if bucket else None
         )
         window_blocks = _blocks(window_ids, counts, part, size, count)
-        merged = [order[:: config.merge_unit] // config.merge_unit for order in orders]
-        if bucket is not None or any((order != np.arange(len(order))).any() for order in merged):
-            token_order = np.tile(np.arange(part // config.merge_unit, dtype=np.int32), (parts, 1))
-            for i, order in enumerate(merged):
-                token_order[i, order] = np.arange(len(order), dtype=np.int32)
+        token_order = _token_order(orders, part // config.merge_unit, config.merge_unit, always=bucket is not None)
     tap_index: Any = None
     tap_weight: Any = None
     if config.num_position_embeddings:
-        heights = np.ones(total, np.int64)
-        widths = np.ones(total, np.int64)
+        heights, widths = np.ones((2, total), np.int64)
         for i in range(parts):
             here = slice(i * part, i * part + needed[i])
-            heights[here], widths[here] = (
-                np.repeat([h for h, _ in frames[i]], sizes[i]),
-                np.repeat([w for _, w in frames[i]], sizes[i]),
-            )
+            heights[here] = np.repeat([h for h, _ in frames[i]], sizes[i])
+            widths[here] = np.repeat([w for _, w in frames[i]], sizes[i])
         tap_index, tap_weight = _position_taps(rows, cols, heights, widths, int(config.num_position_embeddings**0.5))
     return VisionArrays(
         patches, rows, cols, segments, frame_blocks, window_blocks, token_order, tap_index, tap_weight, parts
     )
+
+
+def _check_grids(pixel_values: np.ndarray, grids: np.ndarray, config: VisionConfig) -> None:
+    """ValueError where the rows are not those of the grids, or a grid has no whole merge blocks."""
+    expected = int(grids.prod(axis=1).sum())
+    if len(pixel_values) != expected or pixel_values.shape[1] != config.patch_dim:
+        raise ValueError(
+            f"plan_vision: pixel_values {pixel_values.shape} do not match grids {grids.tolist()}: need ({expected},"
+            f" {config.patch_dim})"
+        )
+    if (grids[:, 1:] % config.spatial_merge_size).any():
+        raise ValueError(
+            f"plan_vision: grids {grids.tolist()} must have sides that are multiples of {config.spatial_merge_size}"
+            " patches"
+        )
+
+
+def _token_order(orders: Sequence[np.ndarray], tokens: int, unit: int, *, always: bool) -> np.ndarray | None:
+    """[parts, tokens] where each merged token of a part stands among those in window order; None where windows change
+    no order, unless it is wanted `always`: batches of one bucket share a program whatever their pictures are.
+    """
+    merged = [order[::unit] // unit for order in orders]
+    if not always and all((order == np.arange(len(order))).all() for order in merged):
+        return None
+    places = np.tile(np.arange(tokens, dtype=np.int32), (len(orders), 1))
+    for i, order in enumerate(merged):
+        places[i, order] = np.arange(len(order), dtype=np.int32)
+    return places
 
 
 def _join(arrays: Sequence[np.ndarray]) -> np.ndarray:

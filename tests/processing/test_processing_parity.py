@@ -262,7 +262,8 @@ def test_chat_template_is_the_published_one(folders):
         {"role": "assistant", "content": "b"},
     ]
     body = (
-        "<|im_start|>user\n{}<|vision_start|><|image_pad|><|vision_end|>{}<|vision_start|><|video_pad|><|vision_end|>a<|im_end|>\n"
+        "<|im_start|>user\n{}<|vision_start|><|image_pad|><|vision_end|>{}<|vision_start|><|video_pad|>"
+        "<|vision_end|>a<|im_end|>\n"
         "<|im_start|>assistant\nb<|im_end|>\n"
     )
     system = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"

@@ -53,7 +53,8 @@ _VERB = re.compile(rf"\s+{_REASON}")
 _LINES, _MENTIONS, _CLAIM = 64, 256, 400
 # "A, which is on the wall, appears to be closer" as "A is closer", where options are such sentences.
 _COPULA = re.compile(
-    r",?\s(?:which|that)\s(?:is|are)\s[^,.]{0,120},\s(?:is\s)?|\s(?:(?:appears|seems|looks)(?:\sto\sbe)?|is\s(?:likely|probably|clearly))\s"
+    r",?\s(?:which|that)\s(?:is|are)\s[^,.]{0,120},\s(?:is\s)?"
+    r"|\s(?:(?:appears|seems|looks)(?:\sto\sbe)?|is\s(?:likely|probably|clearly))\s"
 )
 # Yes and no in the languages that Qwen models answer in; only where they are the options.
 _POLAR = {

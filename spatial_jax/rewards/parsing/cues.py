@@ -35,7 +35,8 @@ _WORDS = (
 _SIGNS = (
     "\u7b54\u6848(?:\u5e94\u8be5|\u5e94|\u5c31)?(?:\u662f|\u4e3a|\u70ba|\u9009|\\s{0,3}:)",
     "(?:\u6b63\u786e|\u6700\u7ec8)(?:\u9009\u9879|\u7b54\u6848|\u7ed3\u679c)(?:\u662f|\u4e3a|\\s{0,3}:)",
-    "(?:\u6211|\u5e94\u8be5?|\u6545|\u56e0\u6b64|\u6240\u4ee5|,|\u3002|^)\\s{0,2}(?:\u9009|\u9078)(?:\u62e9|\u9879)?(?:\u662f)?",
+    "(?:\u6211|\u5e94\u8be5?|\u6545|\u56e0\u6b64|\u6240\u4ee5|,|\u3002|^)"
+    "\\s{0,2}(?:\u9009|\u9078)(?:\u62e9|\u9879)?(?:\u662f)?",
     "(?:\u7b54\u3048|\u6b63\u89e3|\u56de\u7b54)(?:\u306f|\\s{0,3}:)",
     "(?:\uc815\ub2f5|\ub2f5)(?:\uc740|\\s{0,3}:)",
 )
@@ -55,8 +56,9 @@ _SENTENCE_END = re.compile(
     r"[!?](?=\s|$)|(?<![0-9])\.(?=\s|$)|(?<=[0-9])\.(?=\s{1,4}[A-Z]|\s*$)|[\u3002\uff01\uff1f\n]"
 )
 _NEGATION = re.compile(
-    r"(?:\b(?:not|cannot|never|neither|nor|except|without|rather\s+than|instead\s+of|as\s+opposed\s+to|nicht|kein(?:e|er|en)?"
-    r"|pas|ni|no\s+es|no|non)\s+|n't\s+|\u800c\u4e0d\u662f|\u4e0d\u662f|\u5e76\u975e|\u4e0d\u9009|\u975e)"
+    r"(?:\b(?:not|cannot|never|neither|nor|except|without|rather\s+than|instead\s+of|as\s+opposed\s+to"
+    r"|nicht|kein(?:e|er|en)?|pas|ni|no\s+es|no|non)\s+|n't\s+"
+    r"|\u800c\u4e0d\u662f|\u4e0d\u662f|\u5e76\u975e|\u4e0d\u9009|\u975e)"
     r"(?:(?:option|the|a|an|(?:to|on|in|at)(?:\s+the)?|be|choice|\u9009\u9879|la|el|die|der|das|le)\s*)?"
     r"(?:[(\"'*]{0,2}[A-Z][)\"'*.]{0,2}\s*(?:,|or|nor|and|/)\s*|[(\"']{0,2}[A-Z][).:]\s*)?[(\"'*]{0,3}$",
     re.IGNORECASE,

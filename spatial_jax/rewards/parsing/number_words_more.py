@@ -73,7 +73,8 @@ _DIGITS = {
 _PLACES = {"\u5341": 10, "\u767e": 100, "\u5343": 1000, "\u4e07": 10_000}
 # Not an ordinal, and not the first sign of "some", "the same", "together", "directly", "certainly", "beside".
 _CHINESE = re.compile(
-    "(?<![\u7b2c\u552f\u7edf\u540c])(?:\u534a|(?!\u4e00[\u4e9b\u6837\u822c\u76f4\u8d77\u5b9a\u8fb9\u65c1\u81f4\u4e0b\u5207\u65b9\u4fa7])"
+    "(?<![\u7b2c\u552f\u7edf\u540c])(?:\u534a"
+    "|(?!\u4e00[\u4e9b\u6837\u822c\u76f4\u8d77\u5b9a\u8fb9\u65c1\u81f4\u4e0b\u5207\u65b9\u4fa7])"
     f"[{''.join(_DIGITS)}\u5341\u767e\u5343\u4e07]{{1,24}}(?:[\u70b9\u9ede][{''.join(_DIGITS)}]{{1,12}})?)"
 )
 
