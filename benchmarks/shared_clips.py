@@ -80,7 +80,7 @@ def count_tokens(items: list[dict[str, Any]], processor: Processor) -> dict[str,
     encode: Any = lambda: None  # noqa: E731  # nothing is encoded: the planner asks for places and clips alone
     requests = [Request(str(place), place, encode, str(item["video"])) for place, item in enumerate(items)]
     for asked in by_clip(requests):
-        waiting = []
+        waiting: list[Any] = []
         for request in asked:
             text = vsi_bench.prompt(items[request.place], "official")
             prompt = processor.encode(item_messages(text, 0, 1), videos=[clip], normalise=False)
