@@ -3,13 +3,17 @@
 import pytest
 
 from spatial_jax.evals import benchmark_names, get_benchmark, score_response
+from tests.evals import cases_general, cases_more, test_evals_more
 from tests.evals.test_evals_scorers import CASES, CV2
 
 LETTERS_WRONG = {"A": "B", "B": "A", "C": "B", "D": "B", "E": "B"}
 
 
-def _right_and_wrong(name, item):
+def _right_and_wrong(name, scoring, item):
     """A right and a wrong answer to an item, as a policy of any form would give them: bare letters, words, numbers."""
+    if name in test_evals_more.WRITERS:
+        cases = cases_more if name in test_evals_more.WRITERS_MORE else cases_general
+        return cases.right_and_wrong(name, scoring, item)
     gold = {
         "cv_bench": lambda: item["answer"].strip("()"),
         "blink": lambda: item["answer"].strip("()"),
@@ -58,6 +62,16 @@ for _name, _, _item, *_ in CASES:
         judged = _name in ("spatialrgpt_bench", "blink") or _scoring == "official_llm"
         if "scores" not in _item and "judge" not in _item and not (judged and _scoring.startswith("official")):
             FORM_ITEMS[_name, _scoring].append(_full)
+for _name, _, _item, *_ in test_evals_more.CASES:
+    for _scoring in get_benchmark(_name).scorings:
+        if not test_evals_more.has_no_plain_answer(_name, _scoring, {"id": "x", **_item}):
+            FORM_ITEMS[_name, _scoring].append({"id": "x", **_item})
+# What only a judge's saved readings score.
+JUDGED = {("blink", "official"), ("spatialrgpt_bench", "official"), ("omnispatial", "official_llm")}
+
+
+def test_every_benchmark_and_scoring_is_tried():
+    assert {key for key, items in FORM_ITEMS.items() if not items} == JUDGED
 
 
 @pytest.mark.parametrize("name,scoring", [key for key, items in FORM_ITEMS.items() if items])
@@ -65,13 +79,14 @@ def test_a_tagged_right_answer_scores_one_and_a_tagged_wrong_one_nothing(name, s
     for item in FORM_ITEMS[name, scoring]:
         if item.get("ground_truth") in ("0", "-1") or item.get("answer") == "0":
             continue
-        right, wrong = _right_and_wrong(name, item)
+        right, wrong = _right_and_wrong(name, scoring, item)
         if name == "spatial_eval" and scoring == "vlmevalkit":
             right, wrong = item["oracle_option"], "C"
         if name == "realworldqa" and scoring == "vlmevalkit" and right not in "ABCD":
             continue
         for form, text in FORMS.items():
-            if form in ("vanilla", "bare") and get_benchmark(name).dress:
+            # Untagged, the answer would have to be worded as the scoring wants it.
+            if form in ("vanilla", "bare") and (get_benchmark(name).dress or name in test_evals_more.WRITERS):
                 continue
             for answer, want in ((right, 1.0), (wrong, 0.0)):
                 got = score_response(name, text.format(answer), item, scoring, form=form)["score"]

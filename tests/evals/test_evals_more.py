@@ -13,7 +13,6 @@ from spatial_jax.evals.benchmarks import mmsi_video, osi_bench
 from spatial_jax.evals.benchmarks.erqa import insert_marks
 from spatial_jax.evals.intervals import Cell
 from spatial_jax.evals.points import mask_of
-from tests.evals import cases_general, cases_more
 from tests.evals.cases_general import CASES_GENERAL
 from tests.evals.cases_more import CASES_MORE, OSI_N, POINT, SITE, STI
 from tests.evals.layouts_general import WRITERS_GENERAL
@@ -29,13 +28,6 @@ def test_scores_as_the_authors_code(name, scoring, item, response, score):
     assert got == pytest.approx(score, abs=1e-9)
 
 
-FORMS = {
-    "think_answer": "<think>Is it D? Or 7?</think>\n<answer> {} </answer>",
-    "answer_tag": "<answer>{}</answer>",
-    "think_boxed": "<think>B is near, A far.</think> \\boxed{{{}}}",
-}
-
-
 def has_no_plain_answer(name, scoring, item):
     """Items without one right and one wrong answer: truths of 0, grey masks, judged items, too few people's answers."""
     if "mask" in item and name != "pointbench":
@@ -46,24 +38,6 @@ def has_no_plain_answer(name, scoring, item):
         return item.get("category") == "counting" or "split" in item
     few = name == "textvqa" and max(map(item["answers"].count, item["answers"])) < 4
     return few or item.get("answer") in ("0", "0.0", 0.0) or "judge" in item
-
-
-@pytest.mark.parametrize("name", sorted(WRITERS))
-def test_a_tagged_right_answer_scores_one_and_a_tagged_wrong_one_nothing(name):
-    items = [{"id": "x", **item} for case, _, item, *_ in CASES if case == name]
-    for scoring in get_benchmark(name).scorings:
-        for item in items:
-            if has_no_plain_answer(name, scoring, item):
-                continue
-            cases = cases_more if name in WRITERS_MORE else cases_general
-            right, wrong = cases.right_and_wrong(name, scoring, item)
-            for form, text in FORMS.items():
-                for answer, want in ((right, 1.0), (wrong, 0.0)):
-                    assert score_response(name, text.format(answer), item, scoring, form=form)["score"] == want, (
-                        scoring,
-                        form,
-                        answer,
-                    )
 
 
 @pytest.mark.parametrize("name", sorted(WRITERS))
