@@ -46,6 +46,38 @@ class Patch:
         return mask & (self.depth > max(0.0, self.span[0] - slack)) & (self.depth < self.span[1] + slack)
 
 
+ON_FLOOR = 0.015, 0.008  # metres, and share of the depth: so near to the floor a rim's pixel is floor
+
+
+def strangers(frame: Frame, patch: Patch, mask: np.ndarray, rim: int) -> np.ndarray:
+    """bool [h, w]: pixels in the outer `2 rim` pixels of `mask` whose depth is what lies beside the mask and not what
+    lies within it, or that lie on the floor: a mask drawn too wide takes them in.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    known = patch.depth > 0
+    inner = erode(mask, SURE * rim)
+    band = mask & ~inner & known
+    inside, outside = inner & known, ~mask & known
+    if not inside.any() or not outside.any():
+        return np.zeros_like(mask)
+
+    def nearest(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        far, (rows, columns) = distance_transform_edt(~of, return_indices=True)
+        return far, patch.depth[rows, columns]
+
+    (far, own), (_, beside) = nearest(inside), nearest(outside)
+    band &= far <= 3 * SURE * rim  # a thin part far from the core says nothing
+    strange = band & (np.abs(patch.depth - own) > np.abs(patch.depth - beside))
+    if frame.floor is not None and frame.intrinsics is not None:
+        rows, columns = np.nonzero(band)
+        depth = patch.depth[rows, columns]
+        points = lift(rows + patch.corner[0], columns + patch.corner[1], depth, frame.intrinsics)
+        height = points @ frame.floor[:3] + frame.floor[3]
+        strange[rows, columns] |= np.abs(height) < np.maximum(ON_FLOOR[0], ON_FLOOR[1] * depth)
+    return strange
+
+
 def cut(frame: Frame, mask: np.ndarray, span: tuple[float, float], rim: int) -> Patch:
     """The patch of a mask, `rim` pixels wider on every side."""
     assert frame.depth is not None
@@ -80,13 +112,15 @@ def local_mean(depth: np.ndarray, use: np.ndarray, tolerance: np.ndarray, window
 
 @dataclasses.dataclass
 class Fit:
-    """A box fitted to a patch: its cloud [n, 3], the pixels that it stands on, bool [h, w], the noise left on one of
-    their depths, metres, and how many independent draws of it they hold.
+    """A box fitted to a patch: its cloud [n, 3], the pixels that it stands on (`use`) and those of its mask that have
+    depth (`reach`), bool [h, w], the noise left on one of their depths, metres, and how many independent draws of it
+    they hold.
     """
 
     box: Box
     cloud: np.ndarray
     use: np.ndarray
+    reach: np.ndarray
     grain: float
     independent: float
 
@@ -99,10 +133,12 @@ def _window(noise: float, correlation: float, side: float, pixels: int) -> int:
     return max(3, 2 * (int(min(wanted, pixels / 4)) // 2) + 1)
 
 
-def _fit(frame: Frame, patch: Patch, mask: np.ndarray, pixel: float) -> Fit | None:
-    """The box of the patch with another mask; None with too few points."""
+def _fit(frame: Frame, patch: Patch, mask: np.ndarray, pixel: float, rim: int) -> Fit | None:
+    """The box of the patch with another mask, whose edge is known to `rim` pixels; None with too few points."""
     assert frame.intrinsics is not None
-    use = patch.usable(mask)
+    reach = use = patch.usable(mask)
+    if rim and mask.any():
+        use = use & ~strangers(frame, patch, mask, rim)
     rows, columns = np.nonzero(use)
     if len(rows) < LEAST_POINTS:
         return None
@@ -116,7 +152,9 @@ def _fit(frame: Frame, patch: Patch, mask: np.ndarray, pixel: float) -> Fit | No
         grain *= min(1.0, correlation / window)  # so many of the window's pixels are independent of each other
         independent /= max(correlation, window) ** 2
     cloud = lift(rows + patch.corner[0], columns + patch.corner[1], depth[rows, columns], frame.intrinsics)
-    return Fit(fit_box(cloud, frame.gravity, pixel, grain, independent=independent), cloud, use, grain, independent)
+    return Fit(
+        fit_box(cloud, frame.gravity, pixel, grain, independent=independent), cloud, use, reach, grain, independent
+    )
 
 
 def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float], points: int) -> None:
@@ -125,9 +163,9 @@ def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float], poi
     """
     assert thing.mask is not None and frame.intrinsics is not None
     rim = math.ceil(thing.mask_sigma)
-    patch = cut(frame, thing.mask, span, rim)
+    patch = cut(frame, thing.mask, span, 2 * rim + 1 if rim else 0)
     pixel = thing.depth["median"] / float(np.sqrt(frame.intrinsics[0] * frame.intrinsics[1]))
-    fit = _fit(frame, patch, patch.mask, pixel)
+    fit = _fit(frame, patch, patch.mask, pixel, rim)
     if fit is None:
         thing.unmeasured.append(TOO_FEW)
         return
@@ -178,7 +216,7 @@ def _rim(frame: Frame, patch: Patch, box: Box, pixel: float, rim: int) -> Rim:
         (erode(patch.mask, rim), 1.0),
         (erode(patch.mask, SURE * rim), 1 / SURE),
     ):
-        other = _fit(frame, patch, mask, pixel)
+        other = _fit(frame, patch, mask, pixel, rim)
         if other is None:
             out.extent = np.maximum(out.extent, share * box.extent)
             continue
@@ -200,7 +238,7 @@ def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: 
     for axis, direction in enumerate(image_directions(box.center, box.rotation, frame.intrinsics)):
         if not float(np.hypot(*direction)) * pixel >= SIDEWAYS:
             continue
-        if not unreached_side(patch.mask, fit.use, direction)[1]:
+        if not unreached_side(patch.mask, fit.reach, direction)[1]:
             reasons[NOT_REACHED], extent[axis] = None, np.nan
         if bool((np.abs(direction) * pixel >= SIDEWAYS)[cut_off].any()):
             reasons[CUT_OFF], extent[axis] = None, np.nan

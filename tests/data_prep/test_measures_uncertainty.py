@@ -253,6 +253,26 @@ def test_a_truck_seen_from_behind_has_a_height_and_no_length():
     assert not {"longest", "center", "horizontal"} & {d.form.name for d in asked}
 
 
+@pytest.mark.parametrize("wide", [2, 4])
+def test_a_mask_that_is_too_wide_takes_in_no_floor(wide):
+    """Things whose masks hold so many pixels of what lies around them keep their sides, or say how unsure they are."""
+    from scipy.ndimage import binary_dilation
+
+    errors, rooms = [], RenderedScenes("rich", 12, 404, noise=DepthNoise(linear=0.003))
+    for index in (2, 3, 5):
+        frame = rooms.load(index)
+        for thing in [t for t in frame.objects if t.name in ("book", "mug") and t.visible_fraction > 0.9]:
+            mask = binary_dilation(thing.mask, np.ones((3, 3)), iterations=wide)
+            blind = ObjectDraft(thing.name, thing.name, mask, mask_sigma=2.0)
+            measure_object(frame, blind)
+            if blind.extent is None or np.isnan(blind.extent).all():
+                continue
+            side = int(np.nanargmax(blind.extent))
+            true = thing.extent.max() if side < 2 else thing.extent[2]
+            errors.append(abs(blind.extent[side] - true) / (blind.uncertainty[f"extent_{side}"] + 0.02 * true))
+    assert len(errors) >= 3 and max(errors) < 2.5
+
+
 def test_a_box_seen_at_an_angle_is_measured_on_both_sides():
     errors = []
     for index in range(30):
