@@ -261,3 +261,20 @@ def test_captions_mean_one_thing():
     assert captions(5.0, others=[small]) == ["car"] and captions(5.0, others=[large]) == [""]
     assert captions(5.0, 50.0, others=[large]) == ["leftmost car", ""]
     assert captions(5.0, others=[("van", large[1])]) == ["car"]
+
+
+def test_datasets_that_the_general_readers_know_are_sources_too(tmp_path):
+    seen = view()
+    save_rgb(tmp_path / "coco" / "val2017" / "000000000139.jpg", seen.rgb)
+    (tmp_path / "coco" / "annotations").mkdir()
+    (tmp_path / "coco" / "annotations" / "instances_val2017.json").write_text('{"images": []}')
+    assert open_source({"source": "coco", "path": str(tmp_path / "coco")}).item_id(0) == "val2017/000000000139.jpg"
+    save_rgb(tmp_path / "diode" / "s_1.png", seen.rgb)
+    np.save(tmp_path / "diode" / "s_1_depth.npy", seen.depth)
+    np.save(tmp_path / "diode" / "s_1_depth_mask.npy", np.ones_like(seen.depth))
+    frame = open_source({"source": "diode", "path": str(tmp_path / "diode")}).load(0)
+    assert frame.provenance["depth"] == "DIODE" and frame.depth_flag == "metric"
+    with pytest.raises(SourceError, match="imgs"):
+        open_source({"source": "megadepth", "path": str(tmp_path / "diode")})
+    with pytest.raises(SourceError, match="needs --path"):
+        open_source({"source": "scannet"})
