@@ -88,7 +88,7 @@ __all__ = [
     "say",
     "searchable",
     "short",
-    "smoothed",
+    "smooth_values",
     "stacked_bars",
     "table",
     "tabs",
