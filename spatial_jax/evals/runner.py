@@ -23,6 +23,7 @@ from spatial_jax.data import (
     open_questions,
 )
 from spatial_jax.data.asked import Asking, limits_of
+from spatial_jax.data.prompts import is_video
 from spatial_jax.data.records import CODE_REWARDS
 from spatial_jax.evals.drawing import figures_of
 from spatial_jax.evals.frames import read_frames
@@ -78,6 +79,10 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
     """Requests that ask records exactly as training does."""
     encoder = QuestionEncoder(sampler.processor, style)
 
+    def shown(record: QuestionRecord) -> Any:
+        # A picture is too little to share: a call of a shape of its own is compiled for each size of set.
+        return (record.scene_id, record.images) if is_video(record) else None
+
     def encode(record: QuestionRecord) -> tuple[EncodedPrompt, dict[str, Any], Sequence[Any]]:
         sample = encoder.encode(record)
         if isinstance(sample, Unusable):
@@ -85,7 +90,7 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         return sample.prompt, {}, sample.record.images
 
     return [
-        Request(record.question_id, place, functools.partial(encode, record), (record.scene_id, record.images))
+        Request(record.question_id, place, functools.partial(encode, record), shown(record))
         for place, record in enumerate(records)
     ]
 

@@ -83,7 +83,7 @@ class EngineSettings:
 
     max_slots: Count = 256
     prompts_per_call: Count = 64  # prompts encoded and handed over at a time
-    share: bool = True  # greedy answers to questions on one clip, or on the same pictures, pass it once
+    share: bool = True  # greedy answers to questions on one video pass it once
     prompt_buckets: Buckets = (128, 256, 512, 1024, 2048, 4096, 8192)
     answer_buckets: Buckets = (32, 128, 512, 1024, 4096)
     data: Axis = -1  # mesh axes; -1: what remains; all 1: one device, no mesh

@@ -20,7 +20,8 @@ from spatial_jax.training.settings import RunConfig
 _HARMLESS = (
     *("log.*", "checkpoint.*", "validation.*", "mesh.*", "model.remat"),
     *("train.steps", "train.micro_prompts", "train.micro_answers"),
-    *("data.workers", "data.cache_mib", "data.check", "data.prompt_buckets", "data.patch_buckets"),
+    *("data.workers", "data.cache_mib", "data.feature_cache", "data.feature_cache_gib", "data.check"),
+    *("data.prompt_buckets", "data.patch_buckets"),
     *("rollout.answer_buckets", "rollout.max_slots", "rollout.tensor"),
     *(
         "reward.threads",

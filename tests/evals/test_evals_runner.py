@@ -21,8 +21,8 @@ from spatial_jax.drawing import Operation, environment
 from spatial_jax.evals.asking import Request, by_clip
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.heldout import evaluate_heldout
-from spatial_jax.evals.protocol import item_messages
-from spatial_jax.evals.runner import asked_rule, load_records, run_benchmark, run_heldout
+from spatial_jax.evals.protocol import Protocol, item_messages
+from spatial_jax.evals.runner import asked_rule, item_requests, load_records, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
 from spatial_jax.processing import EncodedPrompt, Processor, train_tokenizer
@@ -342,3 +342,47 @@ def clip_prompt(ids):
     positions = np.broadcast_to(np.arange(len(ids), dtype=np.int32), (3, len(ids)))
     types = np.asarray(ids == 2, np.uint8)
     return EncodedPrompt(ids, positions, len(ids), types, np.zeros((16, 4)), np.asarray([[1, 4, 4]]), [(56, 56)])
+
+
+def test_clips_that_cannot_be_shown_are_told_apart_from_those_that_can(sampler, tmp_path):
+    """One frame, many, cut off in the middle, not there: each is asked, or named by its file; one decoding a clip."""
+    av = pytest.importorskip("av")
+
+    def write(name, frames):
+        with av.open(str(tmp_path / name), "w") as container:
+            stream = container.add_stream("mpeg4", rate=10)
+            stream.width, stream.height, stream.pix_fmt, stream.codec_context.gop_size = 64, 48, "yuv420p", 4
+            for k in range(frames):
+                pixels = np.full((48, 64, 3), 5 * (k % 40), np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+            container.mux(stream.encode())
+        return tmp_path / name
+
+    whole = write("whole.mkv", 40).read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "head.mp4").write_bytes(write("x.mp4", 4).read_bytes()[:200])
+    shown = {"whole.mkv": 4, write("one.mkv", 1).name: 1, write("long.mkv", 2000).name: 4, "cut.mkv": 4}
+    names = [*shown, "head.mp4", "gone.mp4"]
+    items = [
+        {
+            "id": f"{name}/{k}",
+            "video": str(tmp_path / name),
+            "question": "How many?",
+            "question_type": "object_counting",
+        }
+        for k in range(2)
+        for name in names
+    ]
+    protocol = Protocol(None, None, 4, frames=4)
+    requests = item_requests("vsi_bench", items, sampler, "official", protocol)
+    assert [[r.id[-1] for r in group] for group in by_clip(requests)] == [["0", "1"]] * len(names)
+    for group in by_clip(requests):
+        name = group[0].id.partition("/")[0]
+        for request in group:
+            if name in shown:
+                prompt, extra, _ = request.encode()
+                assert len(extra["frames"]) == shown[name] and prompt.grid_thw[0, 0] == -(-shown[name] // 2)
+            else:
+                with pytest.raises(ValueError, match=name) as error:
+                    request.encode()
+                assert "\n" not in str(error.value)
