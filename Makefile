@@ -47,7 +47,7 @@ test: .venv/installed .venv/gpu_compiler lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof" tests
 
 proofs: .venv/installed docs
-	$(BIN)/pip install -q -c constraints.txt -e ".[wandb]"
+	$(BIN)/pip install -q -c constraints.txt -e ".[wandb,notebooks]"
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof tests
 	$(BIN)/python -m launch.proofs $(ARGS)
 	$(BIN)/python launch/plan.py --proofs

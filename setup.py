@@ -40,6 +40,8 @@ EXTRAS = {
     "trackio": ["trackio>=0.10"],
     # The site of docs/: make docs
     "docs": ["mkdocs-material>=9.5", "mkdocs>=1.6"],
+    # The notebooks of docs/notebooks: python docs/run_notebooks.py
+    "notebooks": ["nbclient>=0.10", "nbformat>=5.10", "ipykernel>=6"],
     # gs:// paths outside Google's own machines
     "gcs": ["gcsfs>=2024.6"],
     "eval": ["pyarrow>=15", "pandas>=2.1", "av>=12"],

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 MARK = re.compile(r"<!-- made: (\w+) -->")
 PUBLIC = (
@@ -103,6 +103,9 @@ def write_pages(target: Path) -> None:
         (target / page.name).write_text(MARK.sub(lambda match: MAKERS[match.group(1)](), page.read_text()))
     for picture in HERE.glob("*.png"):
         shutil.copy(picture, target)
+    notebooks = importlib.import_module("run_notebooks")  # beside this file
+    for name in notebooks.ORDER:
+        notebooks.page(name, target / "notebooks")
 
 
 def main() -> int:
