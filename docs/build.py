@@ -100,7 +100,8 @@ def write_pages(target: Path) -> None:
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     for page in sorted(HERE.glob("*.md")):
-        (target / page.name).write_text(MARK.sub(lambda match: MAKERS[match.group(1)](), page.read_text()))
+        text = MARK.sub(lambda match: MAKERS[match.group(1)](), page.read_text())
+        (target / page.name).write_text(text.replace(".ipynb)", ".md)"))  # a notebook's page
     for picture in HERE.glob("*.png"):
         shutil.copy(picture, target)
     notebooks = importlib.import_module("run_notebooks")  # beside this file

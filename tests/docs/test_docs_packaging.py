@@ -64,7 +64,7 @@ def test_an_issue_asks_for_config_and_alarms():
 
 def test_every_page_is_in_the_sites_navigation():
     text = (HERE / "docs" / "mkdocs.yml").read_text()
-    assert {page.name for page in (HERE / "docs").glob("*.md")} == set(re.findall(r"(\w+\.md)", text))
+    assert {page.name for page in (HERE / "docs").glob("*.md")} == set(re.findall(r" (\w+\.md)", text))
 
 
 def test_readmes_picture_takes_the_question_at_its_rank(monkeypatch):
