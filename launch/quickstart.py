@@ -218,7 +218,7 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 data,
                 *(() if photos or from_scratch else (REINFORCED,)),
             ),
-            5.0,
+            5.8,
         ),
         evaluation(root, "after_grpo", f"{root}/grpo/export", "the policy after GRPO", questions),
         Step(
