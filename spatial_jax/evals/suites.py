@@ -144,6 +144,9 @@ def suite_text(name: str, results: Sequence[Mapping[str, Any]], absent: Mapping[
 
 def _remarks(suite: Suite, model: str, own: Mapping[str, Mapping[str, Any]], absent: Mapping[str, str]) -> list[str]:
     lines = []
+    form = next((r["form"] for r in own.values() if r.get("form") not in (None, PUBLISHED)), "")
+    if suite.published and form:
+        lines.append(f"  {model}: asked in {form}, the leaderboard asks as published (--prompt_mode=published)")
     for member in suite.members:
         result = own.get(member.benchmark)
         if result is None:
@@ -154,8 +157,6 @@ def _remarks(suite: Suite, model: str, own: Mapping[str, Mapping[str, Any]], abs
             continue
         if result.get("scoring") != suite.scoring:
             lines.append(f"  {model}: {member.column} is scored {result.get('scoring')}, the suite is {suite.scoring}")
-        if suite.published and result.get("form") not in (None, PUBLISHED):
-            lines.append(f"  {model}: {member.column} is asked in {result['form']}, the leaderboard asks as published")
         if result.get("complete") is False:
             lines.append(f"  {model}: {member.column} is not complete: {'; '.join(result['files']['why'])}")
         judged = judged_text(result)
@@ -187,6 +188,13 @@ def _sub_scores(member: Member, result: Mapping[str, Any]) -> dict[str, float | 
     return {name: round(100 * float(v), 4) if not math.isnan(float(v)) else None for name, v in sorted(kept.items())}
 
 
+def _submitted_remarks(members: Sequence[Member], own: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    known = [(m.column, own[m.benchmark]) for m in members if m.benchmark in own]
+    asked = [f"{column} asked in {r['form']}" for column, r in known if r.get("form") not in (None, PUBLISHED)]
+    judged = [f"{column} judged by {r['judge']['model']}" for column, r in known if "graded" in (r.get("judge") or {})]
+    return [*asked, *judged, *(f"{column} not complete" for column, r in known if r.get("complete") is False)]
+
+
 def submission(results: Sequence[Mapping[str, Any]], model: str) -> dict[str, Any]:
     """easi_results.json of one model: the leaderboard's keys in its order, numbers 0 to 100 with four decimals, null
     for what was not run.
@@ -206,9 +214,7 @@ def submission(results: Sequence[Mapping[str, Any]], model: str) -> dict[str, An
         "weightType": "Original",
         "baseModel": "",
         "backend": "vlmevalkit" if all(r.get("scoring") == "vlmevalkit" for r in own.values()) else "lmmseval",
-        "remarks": "; ".join(
-            f"{m.column} not complete" for m in members if own.get(m.benchmark, {}).get("complete") is False
-        ),
+        "remarks": "; ".join(_submitted_remarks(members, own)),
         "scores": {key: None if value is None else round(value, 4) for key, value in scores.items()},
         "subScores": {m.key: _sub_scores(m, own[m.benchmark]) for m in members if m.benchmark in own},
     }

@@ -1,8 +1,12 @@
 """Suites, published versions of the files, and what a result says of what it lacks."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 
 from spatial_jax.evals import get_benchmark
@@ -77,6 +81,38 @@ def test_easi8_prints_the_leaderboards_row_and_file(tmp_path, capsys, monkeypatc
     files = sorted(str(p) for p in (tmp_path / "out").glob("*.vlmevalkit.json"))
     assert len(files) == 7
     assert row in run_verb(capsys, "--table=easi8", *files)
+
+
+def write_clip(path):
+    import av
+
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for i in range(40):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 6 * i, np.uint8), format="rgb24")
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+
+
+@pytest.mark.proof
+def test_a_tiny_policy_runs_easi8_end_to_end(tmp_path):
+    """Every picture and clip of files of the published layout is shown, every answer read and scored."""
+    write_clip(tmp_path / "clip.mp4")
+    for member in SUITES["easi8"].members:
+        write(member.benchmark, tmp_path)
+        for clip in (tmp_path / member.benchmark).rglob("*.mp4"):
+            shutil.copy(tmp_path / "clip.mp4", clip)
+    settings = "--config.engine.prompt_buckets=(256,1024,2048)", "--config.policy.video_max_pixels=3136"
+    command = [sys.executable, "-m", "spatial_jax.evaluate", "--config=configs/eval_spatial.py:tiny", *settings]
+    command += ["--config.policy.video_min_pixels=784", "--model=configs/quickstart_policy", "--benchmarks=easi8"]
+    command += [f"--data={tmp_path}", f"--out={tmp_path}/out", "--prompt_mode=published"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": os.getcwd()})
+    assert done.returncode == 0, done.stderr[-2000:]
+    row = next(line for line in done.stdout.splitlines() if line.startswith("configs/quickstart_policy "))
+    assert len(row.split()) == 9 and "could not be asked" not in done.stdout and "is missing" not in done.stdout
+    sent = json.loads((tmp_path / "out" / "easi_results.json").read_text())
+    assert None not in sent["scores"].values() and len(list((tmp_path / "out").glob("*.html"))) == 8
 
 
 def test_general_has_a_plain_mean_and_a_benchmark_alone_must_be_there(tmp_path, capsys, monkeypatch):
