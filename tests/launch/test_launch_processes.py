@@ -27,8 +27,6 @@ def test_two_processes_train_as_one(tmp_path, capfd):
         "train.update_prompts": 8,
         "train.micro_prompts": 8,
         "rollout.group_size": 4,
-        "rollout.answer_buckets": (16,),  # one program of each kind
-        "data.prompt_buckets": (96,),
         "algorithm.drop_zero_variance": False,
         "algorithm.refill_rounds": 1,
         "optimizer.warmup_steps": 0,
