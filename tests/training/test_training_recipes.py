@@ -54,7 +54,7 @@ def reduced(config, world):
         {
             "min_pixels": 28 * 28,
             "max_pixels": 56 * 56,
-            "prompt_buckets": (640,),
+            "prompt_buckets": (160, 640),  # most recipes fit the small ones; padding is most of a step
             "cache_mib": 16,
             "workers": 0,
             "together": 8 if config.rollout.turns == 1 else 1,
@@ -68,7 +68,11 @@ def reduced(config, world):
             "max_new_tokens": 4,
             "max_tokens": 0 if config.rollout.turns == 1 else 256,
             "answer_buckets": (
-                (256,) if not METHODS[config.train.method].samples else (4,) if config.rollout.turns == 1 else (4, 256)
+                (64, 256)
+                if not METHODS[config.train.method].samples
+                else (4,)
+                if config.rollout.turns == 1
+                else (4, 256)
             ),
             "max_slots": 64,
         }
