@@ -4,6 +4,7 @@ be there.
 
 from __future__ import annotations
 
+import abc
 import collections
 import dataclasses
 import hashlib
@@ -19,7 +20,7 @@ from data_prep.sources.pictures import Picture, open_picture
 from spatial_jax.reading import parse_object
 
 
-class DatasetFolder:
+class DatasetFolder(abc.ABC):
     """A dataset below `path` (local or gs://). A subclass names it (`name`, `title`), says what its folder holds
     (`looked_for`), finds the items (`find`: ids in a fixed order), the files of one (`files_of`) and reads it (`load`).
     `limit`: only the first so many items; `noise` replaces what the dataset's depth is taken to be unsure of.
@@ -45,17 +46,17 @@ class DatasetFolder:
             raise SourceError(f"{path} holds nothing of {self.title}: looked for {self.looked_for}{left}")
         self.items = items[:limit] if limit else items
 
+    @abc.abstractmethod
     def find(self) -> list[str]:
         """Ids of the items below the root."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def files_of(self, item: str) -> list[Any]:
         """Files that an item is made of, for the dataset's identity."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def load(self, index: int) -> Frame:
         """The frame of an item; raises BadItem."""
-        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.items)

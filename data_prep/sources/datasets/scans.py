@@ -6,6 +6,7 @@ become scene records with the instances that are in view; as rooms its instances
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Any
 
@@ -109,21 +110,21 @@ class ScanFolder(DatasetFolder):
         self.rooms = rooms  # the items are the scans themselves, whether they have frames or not
         super().__init__(path, limit, noise, every)
 
+    @abc.abstractmethod
     def scan_ids(self) -> list[str]:
         """Ids of the scans below the root, in a fixed order."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def scan(self, scan_id: str) -> Scan:
         """Labels of a scan. BadItem where they cannot be read."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def walk(self, scan_id: str) -> tuple[int, float]:
         """(frames, frames a second) of a scan's walk; (0, 0.0) where its frames are not there. BadItem."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def shot(self, scan_id: str, number: int) -> Shot:
         """One frame. BadItem where it cannot be used."""
-        raise NotImplementedError
 
     def find(self) -> list[str]:
         self._scans: dict[str, Scan] = {}

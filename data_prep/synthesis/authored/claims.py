@@ -188,154 +188,150 @@ _NAMES = r"(?:the )?(?:(?:cent(?:re|er)|middle) of )?(?:the )?"  # what may stan
 _THAN = r"{0}.*\b(?:than|exceed\w*|over)\b.*{1}"
 
 
-def _numbers() -> tuple[Claim, ...]:
-    far, tall = frozenset({"far", "front", "between"}), frozenset({"tall", "between"})
-    more = r"farther|further|longer|deeper|exceed|more"
-    return (
+_DEEP, _TALL = frozenset({"far", "front", "between"}), frozenset({"tall", "between"})
+_CLOSE, _BESIDE = frozenset({"near", "front", "between"}), frozenset({"tall", "between", "longest"})
+_MORE = r"farther|further|longer|deeper|exceed|more"
+_NUMBERS = (
+    Claim(
+        "distance",
+        "metres between the centres of A and B",
+        (2, 2),
+        (_FAR,),
+        _PLACES,
+        1,
+        _of_centers(apart(0, 1)),
+        "m",
+    ),
+    Claim(
+        "depth",
+        "metres of A from the camera along the viewing direction",
+        (1, 1),
+        (_CAMERA, r"far|distance|depth"),
+        _DEEP,
+        1,
+        _depth,
+        "m",
+    ),
+    Claim("height", "centimetres that A is tall", (1, 1), (r"tall|height|high",), _TALL, 1, _of_heights(_height), "cm"),
+    Claim(
+        "longest_side",
+        "centimetres of A's longest side",
+        (1, 1),
+        (r"longest|largest|greatest",),
+        frozenset({"longest"}),
+        1,
+        _longest,
+        "cm",
+    ),
+    Claim(
+        "farther_by",
+        "by how many metres B is farther from A than C is, between centres",
+        (3, 3),
+        (_MORE,),
+        _PLACES,
+        3,
+        _of_centers(farther_by(0, 1, 2)),
+        "m",
+        role=rf"^(?=.*\bfrom {_NAMES}{{0}})(?=.*{{1}}.*\bthan\b.*{{2}})",
+    ),
+    Claim(
+        "deeper_by",
+        "by how many metres A is farther from the camera than B",
+        (2, 2),
+        (_CAMERA, _MORE),
+        _DEEP,
+        2,
+        _deeper,
+        "m",
+        role=_THAN,
+    ),
+    Claim(
+        "taller_by",
+        "by how many centimetres A is taller than B",
+        (2, 2),
+        (r"tall|height|high",),
+        _TALL,
+        2,
+        _of_heights(taller_by(0, 1)),
+        "cm",
+        role=_THAN,
+    ),
+    Claim(
+        "way",
+        "metres from the centre of A to that of B and on to that of C",
+        (3, 3),
+        (r"\b(way|path|route|walk|string|line|total|in all|altogether|sum|add|via)\b",),
+        _PLACES,
+        3,
+        _of_centers(way_along),
+        "m",
+        role="{0}.*{1}.*{2}",
+    ),
+)
+
+
+_CHOICES = (
+    Claim(
+        "nearest_to_camera",
+        "which of A, B (, C, D) is nearest to the camera",
+        (2, 4),
+        (_CAMERA, r"nearest|closest|nearer|closer"),
+        _CLOSE,
+        1,
+        _in_depth(True),
+    ),
+    Claim(
+        "farthest_from_camera",
+        "which of A, B (, C, D) is farthest from the camera",
+        (2, 4),
+        (_CAMERA, r"farthest|furthest|farther|further|most distant"),
+        frozenset({"far", "back", "between"}),
+        1,
+        _in_depth(False),
+    ),
+    Claim(
+        "nearest_to",
+        "which of B, C (, D) has its centre nearest to that of A",
+        (3, 4),
+        (r"nearest|closest|nearer|closer",),
+        frozenset({"near", "center", "between"}),
+        2,
+        _nearest_to,
+        role=rf"\b(?:nearest|closest|nearer|closer) to (?:that of )?{_NAMES}{{0}}",
+    ),
+    Claim(
+        "tallest",
+        "which of A, B (, C, D) is tallest",
+        (2, 4),
+        (r"taller|tallest|greater height|greatest height",),
+        _BESIDE,
+        1,
+        _in_height(True),
+    ),
+    Claim(
+        "shortest",
+        "which of A, B (, C, D) is least tall",
+        (2, 4),
+        (r"shorter|shortest|smaller height",),
+        frozenset({"tall", "short", "between"}),
+        1,
+        _in_height(False),
+    ),
+    *(
         Claim(
-            "distance",
-            "metres between the centres of A and B",
+            name,
+            f"whether A is {name.replace('_', ' ')} B in the picture (yes or no)",
             (2, 2),
-            (_FAR,),
-            _PLACES,
+            (rf"\b{word}\b",),
+            frozenset({word}),
             1,
-            _of_centers(apart(0, 1)),
-            "m",
-        ),
-        Claim(
-            "depth",
-            "metres of A from the camera along the viewing direction",
-            (1, 1),
-            (_CAMERA, r"far|distance|depth"),
-            far,
-            1,
-            _depth,
-            "m",
-        ),
-        Claim(
-            "height", "centimetres that A is tall", (1, 1), (r"tall|height|high",), tall, 1, _of_heights(_height), "cm"
-        ),
-        Claim(
-            "longest_side",
-            "centimetres of A's longest side",
-            (1, 1),
-            (r"longest|largest|greatest",),
-            frozenset({"longest"}),
-            1,
-            _longest,
-            "cm",
-        ),
-        Claim(
-            "farther_by",
-            "by how many metres B is farther from A than C is, between centres",
-            (3, 3),
-            (more,),
-            _PLACES,
-            3,
-            _of_centers(farther_by(0, 1, 2)),
-            "m",
-            role=rf"^(?=.*\bfrom {_NAMES}{{0}})(?=.*{{1}}.*\bthan\b.*{{2}})",
-        ),
-        Claim(
-            "deeper_by",
-            "by how many metres A is farther from the camera than B",
-            (2, 2),
-            (_CAMERA, more),
-            far,
-            2,
-            _deeper,
-            "m",
-            role=_THAN,
-        ),
-        Claim(
-            "taller_by",
-            "by how many centimetres A is taller than B",
-            (2, 2),
-            (r"tall|height|high",),
-            tall,
-            2,
-            _of_heights(taller_by(0, 1)),
-            "cm",
-            role=_THAN,
-        ),
-        Claim(
-            "way",
-            "metres from the centre of A to that of B and on to that of C",
-            (3, 3),
-            (r"\b(way|path|route|walk|string|line|total|in all|altogether|sum|add|via)\b",),
-            _PLACES,
-            3,
-            _of_centers(way_along),
-            "m",
-            role="{0}.*{1}.*{2}",
-        ),
-    )
+            _side(axis, sign),
+            yes_no=True,
+            role=rf"{{0}}.*\b{word}\b.*{{1}}",
+        )
+        for name, axis, sign, word in _SIDES
+    ),
+)
 
 
-def _choices() -> tuple[Claim, ...]:
-    near, tall = frozenset({"near", "front", "between"}), frozenset({"tall", "between", "longest"})
-    return (
-        Claim(
-            "nearest_to_camera",
-            "which of A, B (, C, D) is nearest to the camera",
-            (2, 4),
-            (_CAMERA, r"nearest|closest|nearer|closer"),
-            near,
-            1,
-            _in_depth(True),
-        ),
-        Claim(
-            "farthest_from_camera",
-            "which of A, B (, C, D) is farthest from the camera",
-            (2, 4),
-            (_CAMERA, r"farthest|furthest|farther|further|most distant"),
-            frozenset({"far", "back", "between"}),
-            1,
-            _in_depth(False),
-        ),
-        Claim(
-            "nearest_to",
-            "which of B, C (, D) has its centre nearest to that of A",
-            (3, 4),
-            (r"nearest|closest|nearer|closer",),
-            frozenset({"near", "center", "between"}),
-            2,
-            _nearest_to,
-            role=rf"\b(?:nearest|closest|nearer|closer) to (?:that of )?{_NAMES}{{0}}",
-        ),
-        Claim(
-            "tallest",
-            "which of A, B (, C, D) is tallest",
-            (2, 4),
-            (r"taller|tallest|greater height|greatest height",),
-            tall,
-            1,
-            _in_height(True),
-        ),
-        Claim(
-            "shortest",
-            "which of A, B (, C, D) is least tall",
-            (2, 4),
-            (r"shorter|shortest|smaller height",),
-            frozenset({"tall", "short", "between"}),
-            1,
-            _in_height(False),
-        ),
-        *(
-            Claim(
-                name,
-                f"whether A is {name.replace('_', ' ')} B in the picture (yes or no)",
-                (2, 2),
-                (rf"\b{word}\b",),
-                frozenset({word}),
-                1,
-                _side(axis, sign),
-                yes_no=True,
-                role=rf"{{0}}.*\b{word}\b.*{{1}}",
-            )
-            for name, axis, sign, word in _SIDES
-        ),
-    )
-
-
-CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (*_numbers(), *_choices())}
+CLAIMS: dict[str, Claim] = {claim.name: claim for claim in (*_NUMBERS, *_CHOICES)}
