@@ -6,11 +6,12 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spatial_jax.models.batch import VisionFeatures
+if TYPE_CHECKING:
+    from spatial_jax.models.batch import VisionFeatures  # imports jax, which readers of data need not
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -136,8 +137,8 @@ def concatenate_features(parts: Sequence[VisionFeatures]) -> VisionFeatures:
     """Features of all pictures, in order; NumPy leaves."""
     if len(parts) == 1:
         return parts[0]
-    host: Any = VisionFeatures  # NumPy arrays stand where device arrays will
-    deepstack = None
+    deepstack: Any = None
     if parts[0].deepstack is not None:
         deepstack = np.concatenate([p.deepstack for p in parts], axis=1)
-    return host(np.concatenate([p.features for p in parts]), deepstack)
+    features: Any = np.concatenate([p.features for p in parts])
+    return dataclasses.replace(parts[0], features=features, deepstack=deepstack)
