@@ -83,7 +83,7 @@ class OpenVocabulary:
         grounded = self.kind in GROUNDED
         asked = [". ".join(self.classes) + "."] if grounded else [[f"a photo of a {c}" for c in self.classes]]
         inputs = processor(
-            images=[np.ascontiguousarray(p) for p in pictures], text=asked * len(pictures), return_tensors="pt"
+            images=[np.array(p) for p in pictures], text=asked * len(pictures), return_tensors="pt"
         ).to(self.settings.device)
         inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
         outputs = model(**inputs)

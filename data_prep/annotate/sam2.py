@@ -40,7 +40,7 @@ class SegmentAnything2:
         """One list of feature maps [1, c, g, g], fine to coarse, a picture."""
         import torch
 
-        given = self.processor(images=[np.ascontiguousarray(p) for p in pictures], return_tensors="pt")
+        given = self.processor(images=[np.array(p) for p in pictures], return_tensors="pt")
         pixels = given["pixel_values"].to(self.settings.device, getattr(torch, self.settings.precision))
         levels = self.model.get_image_embeddings(pixels)
         return [[level[i : i + 1].float() for level in levels] for i in range(len(pictures))]
