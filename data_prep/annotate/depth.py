@@ -80,9 +80,7 @@ class DepthAnything:
         out: dict[int, DepthEstimate | BadItem] = {}
         for places in groups.values():
             group = [pictures[i] for i in places]
-            inputs = processor(images=[np.array(p) for p in group], return_tensors="pt").to(
-                self.settings.device
-            )
+            inputs = processor(images=[np.array(p) for p in group], return_tensors="pt").to(self.settings.device)
             raw = model(pixel_values=inputs["pixel_values"].to(model.dtype)).predicted_depth.float()
             for i, picture, single in zip(places, group, raw):
                 size = picture.shape[:2]

@@ -51,9 +51,7 @@ class DepthPro:
 
     def _depth(self, pictures: list[np.ndarray]) -> list[DepthEstimate | BadItem]:
         model, processor = self.loaded
-        inputs = processor(images=[np.array(p) for p in pictures], return_tensors="pt").to(
-            self.settings.device
-        )
+        inputs = processor(images=[np.array(p) for p in pictures], return_tensors="pt").to(self.settings.device)
         outputs = model(pixel_values=inputs["pixel_values"].to(model.dtype))
         outputs.predicted_depth, outputs.field_of_view = (
             outputs.predicted_depth.float(),

@@ -82,9 +82,9 @@ class OpenVocabulary:
         model, processor = self.loaded
         grounded = self.kind in GROUNDED
         asked = [". ".join(self.classes) + "."] if grounded else [[f"a photo of a {c}" for c in self.classes]]
-        inputs = processor(
-            images=[np.array(p) for p in pictures], text=asked * len(pictures), return_tensors="pt"
-        ).to(self.settings.device)
+        inputs = processor(images=[np.array(p) for p in pictures], text=asked * len(pictures), return_tensors="pt").to(
+            self.settings.device
+        )
         inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
         outputs = model(**inputs)
         outputs.logits, outputs.pred_boxes = outputs.logits.float(), outputs.pred_boxes.float()
