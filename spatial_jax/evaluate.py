@@ -38,6 +38,7 @@ from spatial_jax.evals import flags as opts
 from spatial_jax.evals.registry import benchmark_names
 from spatial_jax.evals.settings import PUBLISHED, EvalSettings
 from spatial_jax.evaluate_settings import datasets, families, read_settings, recipe_rule, recipe_told
+from spatial_jax.metrics import is_primary
 from spatial_jax.options import flag_parts
 from spatial_jax.pages import say
 from spatial_jax.training.settings import RunConfig
@@ -95,10 +96,11 @@ def evaluate_model() -> None:
             grader=grader,
         )
         results.append(keep(result, loaded.files, out))
-        show(results[-1], out, items=items)
-    if suite:
+        if is_primary():
+            show(results[-1], out, items=items)
+    if suite and is_primary():
         show_suite(suite, results, absent)
-    if len(results) > 1 and (drawn := drawing_text(results)):
+    if is_primary() and len(results) > 1 and (drawn := drawing_text(results)):
         say(drawn)
     if datasets():
         evaluate_datasets(sampler, settings, grader)
@@ -142,8 +144,9 @@ def keep(result: dict[str, Any], files: dict[str, Any], out: Path) -> dict[str, 
     from spatial_jax.evals.results import write_result
 
     result = completeness(result, files)
-    write_result(out, result)
-    say(completeness_line(result))
+    if is_primary():
+        write_result(out, result)
+        say(completeness_line(result))
     return result
 
 
@@ -192,8 +195,9 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
         copy_prior(first, result)
         result["dataset"] = {"paths": [str(Path(d).resolve()) for d in datasets()], "split": opts.SPLIT.value}
         first = first or result
-        write_result(path, result)
-        show(result, path, records=records)
+        if is_primary():
+            write_result(path, result)
+            show(result, path, records=records)
 
 
 def show(result: Any, out: Path, **shown: Any) -> None:
@@ -342,8 +346,8 @@ def asked_of(result: Mapping[str, Any]) -> dict[str, Any]:
             split = opts.SPLIT.value if datasets() else asked["split"]
             return {"records": dataset_records(split, 0, judged=True, paths=paths)}
         folder = (result.get("files") or {}).get("folder", "")
-        if listed(opts.DATA) or folder:
-            return {"items": load_benchmark(str(result["benchmark"]), listed(opts.DATA) or [folder]).items}
+        if flag_parts(opts.DATA) or folder:
+            return {"items": load_benchmark(str(result["benchmark"]), flag_parts(opts.DATA) or [folder]).items}
     except (ValueError, OSError) as error:
         log.warning("the page has no questions: %s; name them by --dataset or --data", error)
     return {}

@@ -15,7 +15,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from spatial_jax.reading import parse_json, parse_object
 
@@ -33,14 +33,17 @@ class ResponseLog:
     """Append-only responses.jsonl with its settings on the first line.
 
     Opening an existing file reads what is there; a last line cut by a kill is dropped. A file made with other settings
-    is an error.
+    is an error. `write`: False for all but one of several processes, which share the file: they read it and leave it.
     """
 
-    def __init__(self, path: str | os.PathLike, settings: Mapping[str, Any]):
+    def __init__(self, path: str | os.PathLike, settings: Mapping[str, Any], write: bool = True):
         self.path = Path(path)
         self.rows: dict[str, dict[str, Any]] = {}
         head = {"settings": dict(settings), "fingerprint": fingerprint(settings)}
         good = self._read(head) if self.path.exists() else 0
+        self._file: BinaryIO | None = None
+        if not write:
+            return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = open(self.path, "r+b" if self.path.exists() else "w+b")  # noqa: SIM115 (closed in close)
         self._file.truncate(good)
@@ -72,8 +75,9 @@ class ResponseLog:
         return good
 
     def _write(self, row: Mapping[str, Any]) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+            self._file.flush()
 
     def add(self, row: dict[str, Any]) -> None:
         """Saves one item's responses; the line is in the file when this returns."""
@@ -82,7 +86,8 @@ class ResponseLog:
 
     def close(self) -> None:
         """Closes the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def _first_difference(row: Mapping[str, Any], head: Mapping[str, Any]) -> str:

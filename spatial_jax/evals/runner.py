@@ -13,6 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+
 from spatial_jax.data import (
     DatasetError,
     PromptStyle,
@@ -37,6 +41,7 @@ from spatial_jax.evals.results import write_result
 from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.forms import get_form
+from spatial_jax.metrics import is_primary
 from spatial_jax.processing import EncodedPrompt, Prepared, Video, load_image
 from spatial_jax.rewards.by_family import check_by_family, reward_of_family
 from spatial_jax.rewards.rule import RewardRule
@@ -57,9 +62,9 @@ def progress_printer(name: str, every_s: float = 20.0) -> Progress:
         now = time.monotonic()
         if before[0] < 0:
             before[0] = done
-            if done:
+            if done and is_primary():
                 print(f"{name}: {done} of {total} were answered before", flush=True)
-        elif now - last[0] >= every_s or done == total:
+        elif is_primary() and (now - last[0] >= every_s or done == total):
             last[0] = now
             rate = (done - before[0]) / max(now - start, 1e-9)
             left = f", about {duration((total - done) / rate)} left" if done < total and rate > 0 else ""
@@ -201,7 +206,7 @@ def run_heldout(
     tokens = asking.max_new_tokens or (THOUGHT_TOKENS if thinks else HELDOUT_TOKENS)
     tokens = chosen.max_new_tokens or min(tokens, max(sampler.engine.answer_buckets))
     sampling = sampler.sampling_of(chosen, tokens)
-    log = ResponseLog(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
+    log = open_log(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
     try:
         rows = sampler.respond(
             record_requests(
@@ -230,6 +235,21 @@ def run_heldout(
     if out:
         write_result(out, result)
     return result
+
+
+def open_log(path: str | Path, settings: Mapping[str, Any]) -> ResponseLog:
+    """The log of a run's responses. Of several processes all read it before the first goes on to write: they must agree
+    on what is left to ask.
+    """
+    if jax.process_count() == 1:
+        return ResponseLog(path, settings)
+    log = None if is_primary() else ResponseLog(path, settings, write=False)
+    multihost_utils.sync_global_devices("responses are read")
+    log = log or ResponseLog(path, settings)
+    counts = multihost_utils.process_allgather(np.array(len(log.rows)))
+    if np.unique(counts).size > 1:
+        raise ValueError(f"{path}: processes see {counts.tolist()} answers in it; give a folder that all of them share")
+    return log
 
 
 def greedy_settings(settings: EvalSettings) -> EvalSettings:
@@ -366,7 +386,7 @@ def run_benchmark(
     log = None
     if responses:
         asked = {"protocol": dataclasses.asdict(protocol)} if protocol.form else {}
-        log = ResponseLog(responses, _log_settings(sampler, settings, name, scoring) | asked)
+        log = open_log(responses, _log_settings(sampler, settings, name, scoring) | asked)
     try:
         rows = sampler.respond(
             item_requests(name, items, sampler, scoring, protocol), chosen.samples, sampling, log, progress

@@ -151,3 +151,16 @@ def test_files_without_an_extension_are_read_by_their_content_or_named(tmp_path,
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "0f9e")
     assert len(read_rows(tmp_path)) == 3
     assert "LICENSE" not in caplog.text
+
+
+def test_one_of_several_processes_writes_the_responses(tmp_path):
+    path = tmp_path / "shared.jsonl"
+    first = ResponseLog(path, {"model": "m"})
+    first.add({"id": "0", "responses": ["A"]})
+    second = ResponseLog(path, {"model": "m"}, write=False)
+    second.add({"id": "1", "responses": ["B"]})
+    assert set(second.rows) == {"0", "1"} and set(read_responses(path)) == {"0"}
+    first.add({"id": "2", "responses": ["C"]})
+    first.close()
+    second.close()
+    assert set(read_responses(path)) == {"0", "2"}
