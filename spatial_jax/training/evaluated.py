@@ -40,9 +40,7 @@ def evaluation_of(run: RunConfig, split: str) -> EvalSettings:
         threads=reward.threads,
     )
     seeded = dataclasses.replace(sampling, seed=run.train.seed)
-    return EvalSettings(
-        PolicySettings(dtype=run.model.dtype, by_family=reward.by_family or None), seeded, engine, judge
-    )
+    return EvalSettings(PolicySettings(dtype=run.model.dtype, by_family=reward.by_family), seeded, engine, judge)
 
 
 def recipe_asking(run: RunConfig, directory: str | Path) -> dict[str, Any]:
