@@ -19,6 +19,7 @@ def left_out(folder: Path, manifest: Mapping[str, Any]) -> list[Child]:
         for stage, reasons in (manifest.get("reasons") or {}).items()
         for reason, count in reasons.items()
     ]
+    rows += [("labels", str(what), int(count)) for what, count in (manifest.get("told") or {}).items()]
     examples = _skipped_items(folder)
     if not rows and not examples:
         return []

@@ -97,3 +97,10 @@ def test_what_is_missing_costs_no_more_than_itself(tmp_path):
     assert three.told["label left out: annotation3Dfinal/index.json cannot be read"] == 1
     with pytest.raises(SourceError, match="looked for SCENE/intrinsics"):
         open_source({"source": "sunrgbd", "path": str(scene / "image")})
+
+
+def test_the_page_shows_what_the_summary_counts(tmp_path):
+    from data_prep.inspect.left_out import left_out
+
+    shown = "".join(map(str, left_out(tmp_path, {"told": {"3-D box with which the depth agrees": 12}})))
+    assert "3-D box with which the depth agrees" in shown and "12" in shown
