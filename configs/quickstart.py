@@ -39,7 +39,7 @@ SUPERVISED = {
     "sft": (150, 1e-4, 20, "constant"),
     "sft_scratch": (1500, 3e-4, 200, "constant"),
     "sft_cold": (2000, 3e-4, 300, "constant"),
-    "sft_clear": (1500, 3e-4, 50, "cosine"),  # stopped while sampled answers still err: the rest is left to GRPO
+    "sft_clear": (1100, 3e-4, 50, "cosine"),  # stopped while sampled answers still err: the rest is left to GRPO
 }
 
 

@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from launch.quickstart import COLD_START, FAMILIES, PRESET, REINFORCED
+from launch.quickstart import COLD_START, FAMILIES, PRESET
 from launch.steps import Step, StepRunner, say
 from spatial_jax.options import Listed, list_parts
 
@@ -194,7 +194,6 @@ def seed_steps(root: Path, start: str, seed: int, steps: int, items: int) -> lis
                 f"--workdir={out}/grpo",
                 f"--config.model.path={start}",
                 f"--config.data.paths=('{root}/{PRESET}/questions',)",
-                REINFORCED,
                 f"--config.train.seed={seed}",
                 f"--config.data.seed={seed}",
                 f"--config.train.steps={steps}",

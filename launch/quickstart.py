@@ -22,9 +22,6 @@ COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; h
 PRESET = "clear"
 PHOTO_FAMILIES = "depth_order2,abs_depth,distance,size"
 FAMILIES = "bearing,relation,depth_order2,abs_depth,count"
-# What the cold start does not answer yet. Left and right, above and below it answers nearly always, and a group of
-# sixteen right answers gives no gradient; they stay among the held-out questions.
-REINFORCED = "--config.data.families=('depth_order2', 'abs_depth', 'count')"
 
 
 def has_depth(photos: str) -> bool:
@@ -216,7 +213,6 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
                 f"--workdir={root}/grpo",
                 f"--config.model.path={start}",
                 data,
-                *(() if photos or from_scratch else (REINFORCED,)),
             ),
             5.8,
         ),
