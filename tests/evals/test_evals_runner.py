@@ -243,7 +243,7 @@ def test_the_recipe_is_the_settings(arg):
     config = eval_spatial.get_config(arg)
     config.policy.by_family = ("count*=number",)
     assert strict_as(EvalSettings, config).policy.by_family == ("count*=number",)
-    assert strict_as(EvalSettings, eval_spatial.get_config(arg)).policy.by_family is None
+    assert strict_as(EvalSettings, eval_spatial.get_config(arg)).policy.by_family == ()
 
 
 def test_settings_that_contradict_each_other():
