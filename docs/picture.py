@@ -61,14 +61,30 @@ def boxed(record: Any, scenes: str) -> Image.Image:
     image = Image.open(io.BytesIO(record.images[0])).convert("RGB")
     scale = SIDE / image.width
     image = image.resize((SIDE, round(image.height * scale)), Image.Resampling.LANCZOS)
-    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=15)
+    draw, taken = ImageDraw.Draw(image), list[tuple[float, ...]]()
     scene = next((s for s in SceneDataset(scenes) if s.scene_id == record.scene_id), None) if scenes else None
     for number, item in enumerate(scene.objects if scene else ()):
         left, top, right, bottom = (float(v) * scale for v in item.box)
         color = BOXES[number % len(BOXES)]
         draw.rectangle((left, top, right, bottom), outline=color, width=3)
-        draw.text((left + 4, max(0.0, top - 18)), item.caption or item.name, fill=color, font=font)
+        label(draw, left, top, item.caption or item.name, color, taken)
     return image
+
+
+def label(
+    draw: ImageDraw.ImageDraw, left: float, top: float, text: str, color: str, taken: list[tuple[float, ...]]
+) -> None:
+    """A box's name on paper above it, moved down until it covers no other name."""
+    font = ImageFont.load_default(size=15)
+    width, height = draw.textlength(text, font=font) + 8, 20
+    x, y = min(max(left, 0.0), SIDE - width), max(0.0, top - height)
+    while any(
+        x < right and first < x + width and y < below and above < y + height for first, above, right, below in taken
+    ):
+        y += height
+    taken.append((x, y, x + width, y + height))
+    draw.rectangle((x, y, x + width, y + height), fill=PAPER)
+    draw.text((x + 4, y + 1), text, fill=color, font=font)
 
 
 def column(
@@ -114,11 +130,13 @@ def main() -> int:
     parser.add_argument("--rank", type=float, default=0.95, help="which question, by its gain among all: 0 to 1")
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("before_after.png"))
     args = parser.parse_args()
+    from spatial_jax.data.records import in_stored_pixels
     from spatial_jax.evals.runner import load_records
 
     records = {record.question_id: record for record in load_records([args.questions], "heldout")}
     before, after = responses(args.before), responses(args.after)
     record, old, new, mean_old, mean_new = choose(records, before, after, args.rank)
+    record = in_stored_pixels(record)
     name = record.question_id
     note = (
         f"Chosen for its gain among {len(before)} held-out questions, sixteen answers each; mean reward of all of them:"

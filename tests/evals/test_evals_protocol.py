@@ -56,8 +56,8 @@ class Canned:
             encode=lambda messages, images=(), videos=(): self.asked.append((messages, images, videos)) or "prompt",
         )
 
-    def sampling(self, **told):
-        self.told = told
+    def sampling_of(self, chosen, max_new_tokens):
+        self.told = {"max_new_tokens": max_new_tokens}
 
     def respond(self, requests, samples, sampling, log=None, progress=None):
         self.shown = [request.encode() for request in requests]

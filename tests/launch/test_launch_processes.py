@@ -28,6 +28,7 @@ def test_two_processes_train_as_one(tmp_path, capfd):
         "train.micro_prompts": 8,
         "rollout.group_size": 4,
         "algorithm.drop_zero_variance": False,
+        "algorithm.kl_coef": 0.01,
         "algorithm.refill_rounds": 1,
         "optimizer.warmup_steps": 0,
         "optimizer.schedule": "constant",

@@ -23,10 +23,10 @@ def case(seed, r, w, heads, kv, d, p, s, dtype):
 @pytest.mark.parametrize(
     ("r", "w", "heads", "kv", "d", "p", "s", "dtype", "within"),
     [
-        (2, 3, 8, 2, 128, 96, 64, jnp.float32, 1e-5),
-        (1, 2, 7, 1, 64, 64, 192, jnp.float32, 1e-5),
-        (2, 2, 2, 2, 16, 16, 48, jnp.float32, 1e-5),
-        (1, 2, 6, 2, 128, 128, 128, jnp.bfloat16, 2e-2),
+        (2, 2, 6, 2, 16, 32, 48, jnp.float32, 1e-5),
+        pytest.param(2, 3, 8, 2, 128, 96, 64, jnp.float32, 1e-5, marks=pytest.mark.proof),
+        pytest.param(1, 2, 7, 1, 64, 64, 192, jnp.float32, 1e-5, marks=pytest.mark.proof),
+        pytest.param(1, 2, 6, 2, 128, 128, 128, jnp.bfloat16, 2e-2, marks=pytest.mark.proof),
     ],
 )
 def test_the_kernel_is_the_plain_form(r, w, heads, kv, d, p, s, dtype, within):

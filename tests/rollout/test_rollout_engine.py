@@ -87,7 +87,14 @@ def test_greedy_equals_transformers(world, engine):
         assert group[0].finish_reason == "length" and len(group[0].full_logp) == 12
 
 
-@pytest.mark.parametrize(("slots", "devices", "lora", "kv"), [(16, 1, 0, jnp.int8), (2, 1, 4, None), (16, 8, 0, None)])
+@pytest.mark.parametrize(
+    ("slots", "devices", "lora", "kv"),
+    [
+        (16, 8, 0, None),
+        pytest.param(16, 1, 0, jnp.int8, marks=pytest.mark.proof),
+        pytest.param(2, 1, 4, None, marks=pytest.mark.proof),
+    ],
+)
 def test_a_gpus_loop_gives_the_same_answers(world, monkeypatch, slots, devices, lora, kv):
     """Weights and caches taken apart, projections joined, adapters added, attention by the kernel (interpreted)."""
     _, policy, prompts = world

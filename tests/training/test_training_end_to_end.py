@@ -257,6 +257,7 @@ def test_validation_asks_the_same_held_out_questions(world, sft):
         run,
         validation=dataclasses.replace(run.validation, every=1, questions=6),
         optimizer=dataclasses.replace(run.optimizer, learning_rate=0.0),
+        algorithm=dataclasses.replace(run.algorithm, kl_coef=0.01),
         reference=dataclasses.replace(run.reference, mode="val_plateau", patience=2),
     )
     assert train(run, world / "validated") == 0

@@ -141,7 +141,8 @@ class Measures:
         return len(item.question), 16, 2
 
 
-def test_planted_faults_are_named_before_step_0(tmp_path):
+def test_planted_faults_are_named_before_step_0(tmp_path, monkeypatch):
+    monkeypatch.setattr("spatial_jax.data.plan.advice", lambda *_: "what to lower")  # it asks a true encoder
     faults = {
         "unknown key": record(1, reward='{"kind": "choice", "speling": 1}'),
         "unknown kind": record(2, reward='{"kind": "chioce"}'),
