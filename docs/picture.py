@@ -5,7 +5,7 @@ r"""README's picture: a held-out question, its picture with boxes, sixteen answe
     python -m spatial_jax.evaluate --config=configs/eval_spatial.py:tiny --model=runs/grpo/export \
         --dataset=runs/questions --samples=16 --temperature=1.0 --limit=60 --out=runs/picture/after.json
     python docs/picture.py runs/picture/before.json runs/picture/after.json \
-        --questions=runs/questions --scenes=runs/scenes --rank=0.9
+        --questions=runs/questions --scenes=runs/scenes
 
 The question is the one whose gain is at --rank among all questions (0.95: most of them gain less); the
 means over all of them stand below it.

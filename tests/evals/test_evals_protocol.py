@@ -46,14 +46,17 @@ class Canned:
 
     def __init__(self, asking, text="", remembers=True, finish="stop"):
         self.asking, self.text, self.remembers, self.finish = asking, text, remembers, finish
-        self.name, self.asked = "policy", []
+        self.name, self.asked, self.tokens = "policy", [], {"passed": 0, "distinct": 0}
         self.engine = SimpleNamespace(answer_buckets=(32, 2048))
+        self.answerer = SimpleNamespace(drawing=None)
         limits = SimpleNamespace(min_pixels=784, max_pixels=12544)
         self.processor = SimpleNamespace(
             image_settings=limits,
             video_settings=SimpleNamespace(image=limits),
             model_size=lambda width, height: (width, height),
-            encode=lambda messages, images=(), videos=(): self.asked.append((messages, images, videos)) or "prompt",
+            encode=lambda messages, images=(), videos=(), **_: (
+                self.asked.append((messages, images, videos)) or "prompt"
+            ),
         )
 
     def sampling_of(self, chosen, max_new_tokens):

@@ -142,7 +142,9 @@ class Measures:
 
 
 def test_planted_faults_are_named_before_step_0(tmp_path, monkeypatch):
-    monkeypatch.setattr("spatial_jax.data.plan.advice", lambda *_: "what to lower")  # it asks a true encoder
+    monkeypatch.setattr(
+        "spatial_jax.data.plan.advice", lambda *_: "add 512 to config.data.prompt_buckets"
+    )  # it asks a true encoder
     faults = {
         "unknown key": record(1, reward='{"kind": "choice", "speling": 1}'),
         "unknown kind": record(2, reward='{"kind": "chioce"}'),
@@ -163,9 +165,10 @@ def test_planted_faults_are_named_before_step_0(tmp_path, monkeypatch):
         "'spelling'" not in named[1]
         and "speling" in named[1]
         and "did you mean 'choice'" in named[2]
-        and "prompt bucket" in named[6]
+        and "more than 200 prompt tokens" in named[6]
         and "names code" in named[7]
     )
+    assert plan.advice == {"more than 200 prompt tokens": "add 512 to config.data.prompt_buckets"}
     assert len(plan.usable()) == 1
     assert lint_sources([plan.usable()], scorer) == []
 
