@@ -40,11 +40,12 @@ lint: .venv/installed
 
 # The compiler for GPUs, which has wheels for Linux: without it the suite skips what it compiles for a card, and says so.
 .venv/gpu_compiler: .venv/installed
-	$(BIN)/pip install -q --no-compile -c constraints.txt -e ".[test-gpu]" || echo "no compiler for GPUs here"
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[test-gpu]" \
+	    || $(BIN)/pip install -q --no-compile -c constraints.txt -e ".[test-gpu]" || echo "no compiler for GPUs here"
 	touch $@
 
 test: .venv/installed .venv/gpu_compiler lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof" tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof" --durations=40 tests
 
 proofs: .venv/installed docs
 	$(BIN)/pip install -q -c constraints.txt -e ".[wandb,notebooks]"

@@ -112,6 +112,7 @@ def plan(tmp_path, *arguments):
     return done.stdout, json.loads((tmp_path / "plan.json").read_text())
 
 
+@pytest.mark.proof
 def test_a_tiny_run_is_planned_for_a_card_that_is_not_there(tmp_path):
     recipe = ("--config=configs/debug_cpu.py", "--model=configs/quickstart_policy", "--layers=1")
     text, record = plan(tmp_path, *recipe, "--topology=h200:1", "--programs=apply,logprobs")
