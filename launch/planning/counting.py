@@ -109,7 +109,8 @@ def _kernel(eqn: Any, times: float, work: Work, pairs: Callable[[str, int, int],
     if kind is None or len(blocks) < 2:
         return
     q, k = blocks[:2]
-    rows = math.prod(q.shape[:-2])  # batch and heads
-    work.kernel_flops += (
-        times * 2.0 * KERNEL_PRODUCTS[kind] * rows * q.shape[-1] * pairs(name, q.shape[-2], k.shape[-2])
-    )
+    # Kernels for GPUs take [batch, tokens, heads, width], those for TPUs heads before tokens.
+    tokens = 1 if name.startswith("group_attention") else len(q.shape) - 2
+    rows = math.prod(q.shape[:-1]) // q.shape[tokens]  # batch and heads
+    seen = pairs(name, q.shape[tokens], k.shape[tokens])
+    work.kernel_flops += times * 2.0 * KERNEL_PRODUCTS[kind] * rows * q.shape[-1] * seen

@@ -53,6 +53,9 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             "--config.mesh.data=8",
         ),
     ),
+    # The 3B with adapters on one card.
+    ("configs/debug_gpu.py", "h100:1", ()),
+    ("configs/debug_gpu.py", "rtx4090:1", ()),
 )
 
 
@@ -91,8 +94,9 @@ def table(records: list[dict]) -> str:
     """Markdown: a line a plan."""
     lines = [
         (
-            "Made by `python launch/plan.py --proofs`: compiled by the TPU compiler, not run. Seconds are rooflines"
-            " from public peak rates, every answer at its longest and its cache at that length from the first token on."
+            "Made by `python launch/plan.py --proofs`: compiled by the chip's own compiler, not run. Seconds are"
+            " rooflines from public peak rates, every answer at its longest and its cache at that length from the first"
+            " token on."
         ),
         "",
         (

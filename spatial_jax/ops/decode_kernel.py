@@ -16,10 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
-
-from spatial_jax.parallel.rules import active_mesh, partition_spec
 
 MASKED = -1e30
 # Tensor cores take tiles of sixteen rows at least.
@@ -51,25 +48,6 @@ def decode_attention(
     """One token of each of w slots of r prompts over the prompt and the `lengths` newest columns of its ring, the last
     of which is `column`: the token's own keys are written before.
     """
-    local = functools.partial(_local, interpret=interpret)
-    active = active_mesh()
-    if active is not None and active[0].size > 1:
-        mesh, rules = active
-        prompt = partition_spec(("batch", "kv_heads", None, None), prompt_k.shape, mesh, rules, strict=False)
-        rows, heads = prompt[0], prompt[1]
-        query, own = PartitionSpec(rows, None, heads, None), PartitionSpec(rows, None, heads, None, None)
-        row = PartitionSpec(rows, None)
-        local = jax.shard_map(
-            local,
-            mesh=mesh,
-            in_specs=(query, prompt, prompt, own, own, row, PartitionSpec(), row),
-            out_specs=query,
-            check_vma=False,
-        )
-    return local(q, prompt_k, prompt_v, own_k, own_v, prompt_valid, column, lengths)
-
-
-def _local(q, prompt_k, prompt_v, own_k, own_v, prompt_valid, column, lengths, *, interpret: bool):
     r, w, h, d = q.shape
     kv, p, s = prompt_k.shape[1], prompt_k.shape[2], own_k.shape[3]
     heads = h // kv

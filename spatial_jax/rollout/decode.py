@@ -15,6 +15,7 @@ from spatial_jax.ops.attention import current_platform
 from spatial_jax.ops.logprob import allowed_ids, scaled_logits
 from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
 from spatial_jax.ops.shared_prefix import KeyValues, decode_attention, ring_valid, store
+from spatial_jax.parallel.rules import active_mesh
 from spatial_jax.rollout.prefill import is_stop
 from spatial_jax.rollout.state import (
     LENGTH,
@@ -176,7 +177,10 @@ def decode(
         done = rows_done(state)
         return (jnp.sum(done) < jnp.minimum(free_rows, state.rows)) & ~ring_full(state)
 
-    fixed = constants(model, draw, sampling) if current_platform() in ("gpu", "cuda") else None
+    # On several GPUs joined projections would be cut across their parts, and caches taken apart are held twice.
+    active = active_mesh()
+    alone = active is None or active[0].size == 1
+    fixed = constants(model, draw, sampling) if alone and current_platform() in ("gpu", "cuda") else None
 
     def body(state):
         return decode_step(model, state, draw, sampling, kv_dtype, fixed)
