@@ -125,7 +125,8 @@ def save(record: dict[str, Any], out: Path) -> None:
 
 def prepare(arguments: list[str]) -> None:
     """The environment of a compile-only process, before jax is imported."""
-    from launch.xla_flags import CARDS, compile_only_card, environment
+    from launch.planning.gpus import CARDS
+    from launch.xla_flags import compile_only_card, environment
 
     given = next((a.split("=", 1)[1] for a in arguments if a.startswith("--topology=")), "v5p")
     family, _, count = given.partition(":")

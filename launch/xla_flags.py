@@ -74,8 +74,6 @@ CPU = {
 # all-to-alls on the three others). NPROC sets the pool's size.
 CPU_THREADS_A_DEVICE = 8
 PLATFORMS = ("tpu", "gpu", "cpu")
-# Cards that `launch/plan.py` compiles for.
-CARDS = ("a100", "h100", "h200", "b200", "rtx4090")
 
 
 def environment(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
+if TYPE_CHECKING:
+    import jax  # plan.py asks for the names of cards before jax may be imported
 
 # What `pip install -e .[plan-gpu]` brings. cuDNN is for programs that take its attention: JAX asks for its version.
 PACKAGES = ("jax-cuda12-plugin", "jax-cuda12-pjrt", "nvidia-cuda-nvcc-cu12", "nvidia-cuda-runtime-cu12")
@@ -173,13 +173,12 @@ def _register() -> None:
     """Makes the plugin known to JAX once, though it sees no driver."""
     from jax._src import xla_bridge
 
-    missing = [name for name, version in _wanted_settings() if version is None]
+    found = versions()
+    missing = [name for name in PACKAGES if name not in found]
     if missing:
         raise RuntimeError(f"plans for GPUs need {', '.join(missing)}: {INSTALL}")
     jaxlib = importlib.metadata.version("jaxlib")
-    other = [
-        f"{name} {version}" for name, version in _wanted_settings() if name.startswith("jax") and version != jaxlib
-    ]
+    other = [f"{name} {found[name]}" for name in PACKAGES if name.startswith("jax") and found[name] != jaxlib]
     if other:
         raise RuntimeError(
             f"{' and '.join(other)} beside jaxlib {jaxlib}: the compiler must be of its version; {INSTALL}"
@@ -193,13 +192,9 @@ def _register() -> None:
     xla_bridge.discover_pjrt_plugins = lambda: None
 
 
-def _wanted_settings() -> Sequence[tuple[str, str | None]]:
-    found = versions()
-    return [(name, found.get(name)) for name in PACKAGES]
-
-
 def place_on(tree: Any, device: jax.Device) -> Any:
     """The shapes of a program without a mesh, on that card: a compile-only device is only reached by a sharding."""
+    import jax
     import numpy as np
     from jax.sharding import Mesh, NamedSharding, PartitionSpec
 

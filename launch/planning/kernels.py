@@ -52,7 +52,6 @@ _MOVES = {
 }
 # Index arithmetic around a slice of a stacked array, on scalars.
 _INDEX = re.compile(r"^(?:s32|s64|u32|pred)\[\]")
-_DONE = ("get-tuple-element", "bitcast", "parameter", "tuple", "constant")
 
 
 @dataclasses.dataclass(frozen=True)

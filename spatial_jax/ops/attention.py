@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from spatial_jax.ops.rope import wide_dtype
 
+MASKED = -1e30  # the score of what a query may not see: finite, so that no NaN can appear
 BACKENDS = ("auto", "xla", "splash", "cudnn")
 _platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("attention_platform", default=None)
 
@@ -102,6 +103,16 @@ def target_platform(platform: str) -> Iterator[None]:
 def current_platform() -> str:
     """The platform that programs are being traced for."""
     return _platform.get() or jax.default_backend()
+
+
+def for_gpu() -> bool:
+    """Whether programs are being traced for a GPU."""
+    return current_platform() in ("gpu", "cuda")
+
+
+def fits_gpu_kernels(width: int) -> bool:
+    """Whether our kernels for GPUs serve heads of this width: a power of two that a program's registers hold."""
+    return width & (width - 1) == 0 and 16 <= width <= 128
 
 
 def attention(

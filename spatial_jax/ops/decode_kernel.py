@@ -18,7 +18,9 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Bool, Float, Int
 
-MASKED = -1e30
+from spatial_jax.ops.attention import fits_gpu_kernels
+from spatial_jax.ops.running_softmax import empty_carry, fold
+
 # Tensor cores take tiles of sixteen rows at least.
 ROWS = 16
 BLOCK = 64
@@ -30,7 +32,7 @@ def takes(q: Array, cache: Array, ring: int, prompt: int) -> bool:
     """
     d, heads = q.shape[-1], q.shape[-2] // cache.shape[1]
     float_cache = jnp.issubdtype(cache.dtype, jnp.floating)
-    return float_cache and d & (d - 1) == 0 and 16 <= d <= 128 and heads <= ROWS and not (ring % ROWS or prompt % ROWS)
+    return float_cache and fits_gpu_kernels(d) and heads <= ROWS and not (ring % ROWS or prompt % ROWS)
 
 
 def decode_attention(
@@ -99,22 +101,12 @@ def _kernel(
     scale: float,
 ):
     d = q_ref.shape[1]
-    precision = None if q_ref.dtype == jnp.bfloat16 else jax.lax.Precision.HIGHEST
     real = (jnp.arange(ROWS) < heads)[:, None]
     q = triton.load(q_ref.at[pl.ds(0, ROWS), :], mask=real, other=0.0)
 
-    def pass_over(k, v, seen, carry):
-        out, top, total = carry
-        scores = jnp.where(seen[None, :], triton.dot(q, k.T, precision=precision) * scale, MASKED)
-        higher = jnp.maximum(top, scores.max(axis=-1))
-        shrink, weights = jnp.exp(top - higher), jnp.exp(scores - higher[:, None])
-        weights = jnp.where(seen[None, :], weights, 0.0)
-        out = shrink[:, None] * out + triton.dot(weights.astype(v.dtype), v, precision=precision)
-        return out, higher, shrink * total + weights.sum(axis=-1)
-
     def prompt_step(i, carry):
         here = pl.ds(i * prompt_block, prompt_block)
-        return pass_over(prompt_k_ref[here, :], prompt_v_ref[here, :], valid_ref[here], carry)
+        return fold(q, prompt_k_ref[here, :], prompt_v_ref[here, :], valid_ref[here][None, :], scale, carry)
 
     size = own_k_ref.shape[0]
     column, length = column_ref[0], length_ref[0]
@@ -124,13 +116,9 @@ def _kernel(
         place = block * own_block + jnp.arange(own_block)
         age = jnp.mod(column - place + size, size)
         here = pl.ds(block * own_block, own_block)
-        return pass_over(own_k_ref[here, :], own_v_ref[here, :], age < length, carry)
+        return fold(q, own_k_ref[here, :], own_v_ref[here, :], (age < length)[None, :], scale, carry)
 
-    carry = (
-        jnp.zeros((ROWS, d), jnp.float32),
-        jnp.full((ROWS,), MASKED, jnp.float32),
-        jnp.zeros((ROWS,), jnp.float32),
-    )
+    carry = empty_carry(ROWS, d)
     carry = jax.lax.fori_loop(0, prompt_k_ref.shape[0] // prompt_block, prompt_step, carry)
     # Blocks from that of the slot's first token to that of its last, around the ring's end; each at most once.
     last = (column + size) // own_block

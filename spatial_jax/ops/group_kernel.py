@@ -18,9 +18,9 @@ from jax.experimental.pallas import triton
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
+from spatial_jax.ops.running_softmax import empty_carry, fold, precision_of
 from spatial_jax.parallel.rules import active_mesh, partition_spec
 
-MASKED = -1e30
 BLOCK = 64
 
 
@@ -165,10 +165,6 @@ def _forward(rows: Rows, interpret: bool, q: Array, k: Array, v: Array, valid: A
     )(q, k, v, valid)
 
 
-def _precision(x: Array) -> jax.lax.Precision | None:
-    return None if x.dtype == jnp.bfloat16 else jax.lax.Precision.HIGHEST
-
-
 def _places(block: Array, rows: Rows) -> Array:
     return block * rows.block + jnp.arange(rows.block)
 
@@ -181,22 +177,14 @@ def _over_keys(rows: Rows, block: Array, step, carry):
 
 def _forward_kernel(q_ref, k_ref, v_ref, valid_ref, out_ref, lse_ref, *, rows: Rows, scale: float):
     block, q = pl.program_id(0), q_ref[...]
-    queries, precision = _places(block, rows), _precision(q)
+    queries = _places(block, rows)
 
     def step(i, carry):
-        out, top, total = carry
         here = pl.ds(i * rows.block, rows.block)
         seen = rows.visible(queries[:, None], _places(i, rows)[None, :]) & valid_ref[here][None, :]
-        scores = jnp.where(seen, triton.dot(q, k_ref[here, :].T, precision=precision) * scale, MASKED)
-        higher = jnp.maximum(top, scores.max(axis=-1))
-        shrink = jnp.exp(top - higher)
-        weights = jnp.where(seen, jnp.exp(scores - higher[:, None]), 0.0)
-        values = v_ref[here, :]
-        out = shrink[:, None] * out + triton.dot(weights.astype(values.dtype), values, precision=precision)
-        return out, higher, shrink * total + weights.sum(axis=-1)
+        return fold(q, k_ref[here, :], v_ref[here, :], seen, scale, carry)
 
-    empty = jnp.full((rows.block,), MASKED, jnp.float32), jnp.zeros((rows.block,), jnp.float32)
-    out, top, total = _over_keys(rows, block, step, (jnp.zeros(q.shape, jnp.float32), *empty))
+    out, top, total = _over_keys(rows, block, step, empty_carry(*q.shape))
     total = jnp.maximum(total, 1e-30)
     out_ref[...] = (out / total[:, None]).astype(out_ref.dtype)
     lse_ref[...] = top + jnp.log(total)
@@ -204,7 +192,7 @@ def _forward_kernel(q_ref, k_ref, v_ref, valid_ref, out_ref, lse_ref, *, rows: R
 
 def _dq_kernel(q_ref, k_ref, v_ref, valid_ref, d_out_ref, lse_ref, delta_ref, dq_ref, *, rows: Rows, scale: float):
     block, q, d_out = pl.program_id(0), q_ref[...], d_out_ref[...]
-    queries, precision, lse, delta = _places(block, rows), _precision(q), lse_ref[...], delta_ref[...]
+    queries, precision, lse, delta = _places(block, rows), precision_of(q), lse_ref[...], delta_ref[...]
 
     def step(i, dq):
         here = pl.ds(i * rows.block, rows.block)
@@ -235,7 +223,7 @@ def _dkv_kernel(
     heads: int,
 ):
     block, k, v = pl.program_id(0), k_ref[...], v_ref[...]
-    keys, valid, precision = _places(block, rows), valid_ref[...], _precision(k)
+    keys, valid, precision = _places(block, rows), valid_ref[...], precision_of(k)
 
     # A block with prompt tokens is seen by everything after it, another by the rest of its answers.
     last = jnp.where(block < rows.prompt_blocks, rows.blocks - 1, rows.last_own(block))

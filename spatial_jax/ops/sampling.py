@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt
 
-from spatial_jax.ops.attention import current_platform
+from spatial_jax.ops.attention import for_gpu
 from spatial_jax.ops.logprob import BANNED
 
 _BITS = 30  # of a probability as a float's pattern: 1.0 is 0x3F800000
@@ -41,7 +41,7 @@ def _keep_largest(probs: Float[Array, "n v"], weight: Float[Array, "n v"], targe
     """
     bits = jax.lax.bitcast_convert_type(probs, jnp.int32)  # the order of non-negative floats is the order of their bits
     low = jnp.zeros((probs.shape[0],), jnp.int32)
-    width = 5 if current_platform() in ("gpu", "cuda") else 1
+    width = 5 if for_gpu() else 1
 
     def reaches(low, digit):
         return jnp.sum(jnp.where(bits - low[:, None] >= digit, weight, 0.0), axis=-1) >= target

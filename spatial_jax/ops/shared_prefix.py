@@ -17,9 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool, Float, Int
 
-from spatial_jax.ops.attention import attention, choose_backend, current_platform
-
-MASKED = -1e30
+from spatial_jax.ops.attention import MASKED, attention, choose_backend, current_platform, fits_gpu_kernels, for_gpu
 
 
 def on_tpu(q: Array, k: Array) -> bool:
@@ -31,9 +29,8 @@ def on_gpu(q: Array) -> bool:
     """Whether the kernels for GPUs take these packed rows: as long as those that cuDNN is chosen for, and a head width
     that fits.
     """
-    half, width = q.dtype in (jnp.bfloat16, jnp.float16), q.shape[-1]
-    fits = width & (width - 1) == 0 and 16 <= width <= 128
-    return current_platform() in ("gpu", "cuda") and half and fits and q.shape[1] >= 512
+    half = q.dtype in (jnp.bfloat16, jnp.float16)
+    return for_gpu() and half and fits_gpu_kernels(q.shape[-1]) and q.shape[1] >= 512
 
 
 def _scores(q: Array, k: Array, mask: Array) -> Array:

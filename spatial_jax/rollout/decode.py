@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from spatial_jax.models.qwen_vl import QwenVL
-from spatial_jax.ops import decode_kernel
-from spatial_jax.ops.attention import current_platform
+from spatial_jax.ops.attention import for_gpu
 from spatial_jax.ops.logprob import allowed_ids, scaled_logits
 from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
 from spatial_jax.ops.shared_prefix import KeyValues, decode_attention, ring_valid, store
@@ -70,6 +69,8 @@ def decode_step(
 
     def attend_in_place(q, k, v, caches):
         """With a layer's own cache, which the new column is written to at once."""
+        from spatial_jax.ops import decode_kernel  # Pallas for GPUs is slow to import and only needed there
+
         prompt_kv, answer_kv = caches
         new = write_column(answer_kv, store(k[..., None, :], v[..., None, :], kv_dtype), column)
         if decode_kernel.takes(q, prompt_kv.k, state.ring, prompt_kv.k.shape[2]):
@@ -180,7 +181,7 @@ def decode(
     # On several GPUs joined projections would be cut across their parts, and caches taken apart are held twice.
     active = active_mesh()
     alone = active is None or active[0].size == 1
-    fixed = constants(model, draw, sampling) if alone and current_platform() in ("gpu", "cuda") else None
+    fixed = constants(model, draw, sampling) if alone and for_gpu() else None
 
     def body(state):
         return decode_step(model, state, draw, sampling, kv_dtype, fixed)
