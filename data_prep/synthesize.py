@@ -26,7 +26,7 @@ from data_prep.synthesis.families import FAMILIES, choose_families
 from data_prep.synthesis.importers import KINDS, BadRow, Import, default_heldout, parse_columns
 from data_prep.synthesis.importers.columns import NAMES
 from data_prep.synthesis.importers.files import SUFFIXES
-from data_prep.synthesis.language import Cache, Endpoint, Variation
+from data_prep.synthesis.language import Endpoint, Variation
 from data_prep.synthesis.options import MARGINS, PROFILES
 from data_prep.synthesis.priors import PriorTable
 from data_prep.synthesis.scenes import FromScenes, options_of
@@ -35,6 +35,7 @@ from data_prep.synthesis.vsi.rooms import FromRooms
 from data_prep.synthesis.vsi.scans import QUOTAS
 from data_prep.synthesis.work import Item, Work, with_judge
 from data_prep.writer import is_complete
+from spatial_jax.endpoints import ReplyCache
 from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
 
@@ -244,7 +245,7 @@ def _language(args: argparse.Namespace) -> Variation | None:
     if not args.language_url and not args.language_cache:
         return None
     endpoint = Endpoint(args.language_url, args.language_model) if args.language_url else None
-    cache = Cache(args.language_cache or f"{args.out.rstrip('/')}.language.jsonl")
+    cache = ReplyCache(args.language_cache or f"{args.out.rstrip('/')}.language.jsonl")
     return Variation(cache, endpoint, model=args.language_model, share=args.language_share, seed=args.seed)
 
 

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import http.client
 import json
+import logging
 import os
 import queue
 import re
@@ -20,10 +21,12 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from spatial_jax.reading import parse_object
 
+log = logging.getLogger(__name__)
 MOST_REPLY_BYTES = 1_000_000
 _AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 
@@ -270,3 +273,38 @@ def _exchange(url: str, body: bytes, headers: dict[str, str], seconds: float, li
         if reply.length:
             raise EndpointError("an answer that was cut off")
         return reply.status, data
+
+
+class ReplyCache:
+    """Replies by the hash of all that was asked, in a file of JSON lines that a later run reads again; lines that a
+    kill cut off are passed over. A file that cannot be written to costs the replies' keeping, not the run, and that is
+    said once.
+    """
+
+    def __init__(self, file: str | Path):
+        self._file, self._writes, self._lock = Path(file), True, threading.Lock()
+        self._replies: dict[str, str] = {}
+        if self._file.is_file():
+            for line in self._file.read_text(encoding="utf-8", errors="replace").split("\n"):
+                try:
+                    row = parse_object(line)
+                except ValueError:
+                    continue
+                if isinstance(row.get("key"), str) and isinstance(row.get("reply"), str):
+                    self._replies[row["key"]] = row["reply"]
+
+    def get(self, key: str) -> str | None:
+        return self._replies.get(key)
+
+    def put(self, key: str, reply: str) -> None:
+        with self._lock:
+            self._replies[key] = reply
+            if not self._writes:
+                return
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                with self._file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"key": key, "reply": reply}) + "\n")
+            except OSError as error:
+                self._writes = False
+                log.warning("%s: %s; further replies are not kept", self._file, error.strerror or error)

@@ -14,12 +14,10 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from data_prep.synthesis.faithful import unfaithful
 from spatial_jax.data.records import QuestionRecord
-from spatial_jax.endpoints import ChatEndpoint, EndpointError
-from spatial_jax.reading import parse_json
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, ReplyCache
 
 STYLES = {
     "reword": "Rewrite the question in other words.",
@@ -63,43 +61,9 @@ class Endpoint:
         return self._client().complete(messages, seconds=self.timeout, max_tokens=512, temperature=self.temperature)
 
 
-class Cache:
-    """Replies in a jsonl file, appended; a half-written last line is passed over. A file that cannot be written to
-    costs the replies' keeping, not the run, and that is said once.
-    """
-
-    def __init__(self, path: str):
-        self._path, self._writes = Path(path), True
-        self._replies: dict[str, str] = {}
-        if self._path.is_file():
-            for line in self._path.read_text(encoding="utf-8", errors="replace").split("\n"):
-                try:
-                    entry = parse_json(line)
-                    if isinstance(entry["reply"], str):
-                        self._replies[entry["key"]] = entry["reply"]
-                except (ValueError, KeyError, TypeError, RecursionError):
-                    continue
-
-    @staticmethod
-    def key(model: str, style: str, question: str) -> str:
-        return hashlib.sha256(
-            f"{PROMPT_VERSION}\n{model}\n{style}\n{question}".encode(errors="surrogatepass")
-        ).hexdigest()
-
-    def get(self, key: str) -> str | None:
-        return self._replies.get(key)
-
-    def put(self, key: str, reply: str) -> None:
-        self._replies[key] = reply
-        if not self._writes:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "reply": reply}) + "\n")
-        except OSError as error:
-            self._writes = False
-            print(f"{self._path}: {error.strerror or error}; further replies are not kept", flush=True)
+def reply_key(model: str, style: str, question: str) -> str:
+    """The reply's name in the cache."""
+    return hashlib.sha256(f"{PROMPT_VERSION}\n{model}\n{style}\n{question}".encode(errors="surrogatepass")).hexdigest()
 
 
 class Variation:
@@ -112,7 +76,7 @@ class Variation:
 
     def __init__(
         self,
-        cache: Cache,
+        cache: ReplyCache,
         endpoint: Endpoint | None,
         *,
         model: str = "",
@@ -147,7 +111,7 @@ class Variation:
         styles = [self._style(r) for r in batch]
         todo = {}
         for record, style in zip(batch, styles):
-            if style and self.cache.get(key := Cache.key(self.model, style, record.question)) is None:
+            if style and self.cache.get(key := reply_key(self.model, style, record.question)) is None:
                 todo[key] = (style, record.question)
         if todo and self.endpoint and self._failures < MOST_FAILURES:
             with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
@@ -179,7 +143,7 @@ class Variation:
         return reply
 
     def _apply(self, record: QuestionRecord, style: str) -> QuestionRecord:
-        reply = self.cache.get(Cache.key(self.model, style, record.question))
+        reply = self.cache.get(reply_key(self.model, style, record.question))
         if reply is None:
             self.reasons["no reply from the endpoint" if self.endpoint else "not in the cache"] += 1
             return record

@@ -14,7 +14,6 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -25,12 +24,11 @@ from spatial_jax.drawing import DrawingError, render_entry
 from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.drawing.texts import VISION
 from spatial_jax.drawing.tool import Size
-from spatial_jax.endpoints import ChatEndpoint, EndpointError, ask_again
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, ReplyCache, ask_again
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.forms import get_form
 from spatial_jax.processing.image import load_image, resize, smart_resize
 from spatial_jax.processing.user_text import MARK
-from spatial_jax.reading import parse_object
 
 FACTOR = 28  # sides of a picture as Qwen2.5-VL sees it are multiples of it
 _USER, _END = "<|im_start|>user\n", "<|im_end|>"
@@ -63,39 +61,6 @@ class TeacherSettings:
         """(width, height) at which a picture is shown."""
         height, width = smart_resize(size[1], size[0], FACTOR, *self.limits)
         return width, height
-
-
-class ReplyCache:
-    """Replies by the hash of all that was asked, in a file of JSON lines that a later run reads again."""
-
-    def __init__(self, file: Path):
-        self._known: dict[str, str] = {}
-        self._lock, self.found = threading.Lock(), 0
-        if file.exists():
-            for line in file.read_text(encoding="utf-8").split("\n"):
-                try:
-                    row = parse_object(line)
-                except ValueError:
-                    continue  # a line that a kill cut off
-                if isinstance(row.get("key"), str) and isinstance(row.get("reply"), str):
-                    self._known[row["key"]] = row["reply"]
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._file = file.open("a", encoding="utf-8")
-
-    def get(self, key: str) -> str | None:
-        with self._lock:
-            reply = self._known.get(key)
-            self.found += reply is not None
-            return reply
-
-    def put(self, key: str, reply: str) -> None:
-        with self._lock:
-            self._known[key] = reply
-            self._file.write(json.dumps({"key": key, "reply": reply}) + "\n")
-            self._file.flush()
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class Teacher:

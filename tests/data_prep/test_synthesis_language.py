@@ -13,7 +13,8 @@ from synthesis_world import scene
 
 from data_prep.synthesis import Generator, Options, choose_families
 from data_prep.synthesis.faithful import unfaithful
-from data_prep.synthesis.language import Cache, Endpoint, Variation
+from data_prep.synthesis.language import Endpoint, Variation
+from spatial_jax.endpoints import ReplyCache
 
 CLOSER = "Which is closer: the red ball or the blue box?"
 PAIR = {"names": ("red ball", "blue box"), "options": ("red ball", "blue box"), "answer": "red ball"}
@@ -134,7 +135,7 @@ def records():
 def test_synthesis_language_good_endpoint_then_cache_alone(tmp_path):
     originals = records()
     with server(lambda q: "Please tell me: " + q[0].lower() + q[1:]) as (url, calls):
-        first = Variation(Cache(str(tmp_path / "c.jsonl")), Endpoint(url, "m"), share=1.0)
+        first = Variation(ReplyCache(str(tmp_path / "c.jsonl")), Endpoint(url, "m"), share=1.0)
         out = list(first(originals))
     assert first.changed == len(originals) == len(calls)
     assert [(r.answer, r.options, r.reward, r.question_id) for r in out] == [
@@ -142,9 +143,9 @@ def test_synthesis_language_good_endpoint_then_cache_alone(tmp_path):
     ]
     assert json.loads(out[0].meta)["language"]["template_question"] == originals[0].question
     (tmp_path / "c.jsonl").open("a").write('{"key": "half')
-    offline = Variation(Cache(str(tmp_path / "c.jsonl")), None, model="m", share=1.0)
+    offline = Variation(ReplyCache(str(tmp_path / "c.jsonl")), None, model="m", share=1.0)
     assert list(offline(originals)) == out
-    assert list(Variation(Cache(str(tmp_path / "none.jsonl")), None, share=1.0)(originals)) == originals
+    assert list(Variation(ReplyCache(str(tmp_path / "none.jsonl")), None, share=1.0)(originals)) == originals
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_synthesis_language_good_endpoint_then_cache_alone(tmp_path):
 def test_synthesis_language_bad_replies_leave_the_template(tmp_path, reply):
     originals = records()
     with server(reply) as (url, _):
-        variation = Variation(Cache(str(tmp_path / "c.jsonl")), Endpoint(url, "m"), share=1.0)
+        variation = Variation(ReplyCache(str(tmp_path / "c.jsonl")), Endpoint(url, "m"), share=1.0)
         assert list(variation(originals)) == originals
     assert sum(variation.reasons.values()) == len(originals)
 
@@ -174,9 +175,11 @@ def test_synthesis_language_slow_or_dead_endpoint_costs_little(tmp_path, capsys)
     originals = records()
     start = time.monotonic()
     with server(lambda q: q, delay=5) as (url, _):
-        variation = Variation(Cache(str(tmp_path / "c.jsonl")), Endpoint(url, "m", timeout=0.3), share=1.0)
+        variation = Variation(ReplyCache(str(tmp_path / "c.jsonl")), Endpoint(url, "m", timeout=0.3), share=1.0)
         assert list(variation(originals)) == originals
-    dead = Variation(Cache(str(tmp_path / "d.jsonl")), Endpoint("http://127.0.0.1:9/v1", "m", timeout=0.3), share=1.0)
+    dead = Variation(
+        ReplyCache(str(tmp_path / "d.jsonl")), Endpoint("http://127.0.0.1:9/v1", "m", timeout=0.3), share=1.0
+    )
     assert list(dead(originals)) == originals
     assert time.monotonic() - start < 8
     assert capsys.readouterr().out.count("going on with template wordings") == 2

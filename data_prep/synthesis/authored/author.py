@@ -24,11 +24,11 @@ from data_prep.synthesis.authored.verify import Refused, Written, read_reply, ve
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.draft import Draft, Form, finish, widen_tolerance
 from data_prep.synthesis.families.metric import LENGTH_SENTENCES, MRA
-from data_prep.synthesis.language import MOST_FAILURES, Cache
+from data_prep.synthesis.language import MOST_FAILURES, reply_key
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import QuestionRecord, SceneRecord
-from spatial_jax.endpoints import ChatEndpoint, EndpointError, ask_again
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, ReplyCache, ask_again
 from spatial_jax.media import decode_picture
 
 PROMPT_VERSION = "authored 1"
@@ -89,7 +89,7 @@ class Job:
 
     def key(self, model: str) -> str:
         """The reply's name in the cache."""
-        return Cache.key(model, PROMPT_VERSION, f"{self.scene.content_hash}\n{self.text}")
+        return reply_key(model, PROMPT_VERSION, f"{self.scene.content_hash}\n{self.text}")
 
 
 class Author:
@@ -99,7 +99,7 @@ class Author:
 
     def __init__(self, settings: AuthorSettings, options: Options):
         self.settings, self.options = settings, options
-        self.client, self.cache, self.balance = settings.client(), Cache(settings.cache), Balance()
+        self.client, self.cache, self.balance = settings.client(), ReplyCache(settings.cache), Balance()
         self.reasons: collections.Counter[str] = collections.Counter()
         self.kept: collections.Counter[str] = collections.Counter()
         self._failures = 0
