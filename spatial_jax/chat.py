@@ -15,31 +15,28 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from absl import flags
 from PIL import Image, ImageDraw
 
 from spatial_jax.command_line import start
-from spatial_jax.data.asked import Asking, settle
+from spatial_jax.data.asked import UNKNOWN, Asking, settle
 from spatial_jax.data.prompts import instruction
-from spatial_jax.drawing.environment import DrawingEnvironment
-from spatial_jax.evals.generation import MAX_PICTURES, MAX_TURNS
 from spatial_jax.evals.protocol import item_messages
 from spatial_jax.forms import FORMS, get_form
-from spatial_jax.models import checkpoint_directory, load_pretrained
+from spatial_jax.models import checkpoint_directory, default_dtype, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
 from spatial_jax.processing.user_text import as_text
 from spatial_jax.processing.video import DEFAULT_FPS, as_video
 from spatial_jax.rewards.parsing.boxes import find_boxes
-from spatial_jax.rollout.answerer import sampling_for
-from spatial_jax.rollout.drawn import stream_turns
-from spatial_jax.rollout.stream import Streamer
-from spatial_jax.rollout.types import SamplingParams
+from spatial_jax.rollout import Engine
+from spatial_jax.rollout.answerer import Answerer, Heard, drawing_asked, sampling_for
+
+TOKENS, MAX_TOKENS = 512, 4096  # of an answer, where training did not say; and at the most
 
 # Flags of its own: other verbs define the same names, and a program may import several.
 _FLAGS = flags.FlagValues()
@@ -68,9 +65,9 @@ _PROMPT_MODE = flags.DEFINE_enum(
 _TOKENS = flags.DEFINE_integer(
     "max_new_tokens",
     None,
-    "Most tokens of an answer; default: as trained up to 4,096, else 512.",
+    f"Most tokens of an answer; default: as trained up to {MAX_TOKENS:,}, else {TOKENS}.",
     lower_bound=1,
-    upper_bound=4096,
+    upper_bound=MAX_TOKENS,
     flag_values=_FLAGS,
 )
 _TEMPERATURE = flags.DEFINE_float("temperature", 0.0, "0 is greedy.", lower_bound=0.0, flag_values=_FLAGS)
@@ -108,29 +105,32 @@ _HELP = "/image PATH and /video PATH show something with the next question, /res
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How questions are put and answers drawn; the flags of the same names say what each means."""
+    """How answers are drawn and shown; the flags of the same names say what each means."""
 
-    system: str | None = None
-    prompt_mode: str = "vanilla"
-    max_new_tokens: int = 512
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0
     box_units: str = "auto"
     out: str | None = None
     fps: float | None = None
-    turns: int = 10
-    max_pictures: int = 45
 
 
 class Conversation:
     """Tokens so far, and what will be shown with the next question. Answers are kept by token id, never tokenised
-    again.
+    again. `asking`: how the policy is asked.
     """
 
-    def __init__(self, processor: Processor, policy: Any, options: Options = Options()):
-        self.processor, self.policy, self.options = processor, policy, options
-        self.streamer = Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id)
+    def __init__(self, processor: Processor, policy: Any, asking: Asking = UNKNOWN, options: Options = Options()):
+        self.processor, self.policy, self.asking, self.options = processor, policy, asking, options
+        engine = Engine(policy.graphdef, policy.config, pad_id=processor.pad_id)
+        self.answerer = Answerer(engine, processor, drawing_asked(asking, max(engine.answer_buckets)))
+        self.sampling = sampling_for(
+            processor,
+            max_new_tokens=min(asking.max_new_tokens or TOKENS, MAX_TOKENS),
+            temperature=options.temperature,
+            top_p=options.top_p,
+            seed=options.seed,
+        )
         self.reset()
 
     def reset(self) -> None:
@@ -146,17 +146,16 @@ class Conversation:
         """Prints the answer as it comes and returns it. ValueError for a picture that cannot be read or a conversation
         that is too long.
         """
-        options = self.options
-        if get_form(options.prompt_mode).several_turns:
+        if self.answerer.drawing is not None:
             return self._draw(question)
-        hint = instruction(options.prompt_mode, "free")
+        system, hint = self.asking.system, instruction(self.asking.prompt_mode, "free")
         parts = [{"type": "image"} for _ in self.images] + [{"type": "video"} for _ in self.videos]
         turn: dict[str, Any] = {
             "role": "user",
             "content": [*parts, {"type": "text", "text": as_text(f"{question}\n{hint}" if hint else question)}],
         }
         if self.prompt is None:
-            messages = [turn] if options.system is None else [{"role": "system", "content": options.system}, turn]
+            messages = [turn] if system is None else [{"role": "system", "content": system}, turn]
             prompt = self.processor.encode(messages, self.images, self._clips())
             shown = prompt
         else:
@@ -167,65 +166,48 @@ class Conversation:
                 text, self.images, self._clips(), start=self.prompt.next_position + len(self.answer)
             )
             prompt = self.prompt.followed_by(self.answer, shown)
-        answer: list[int] = []
-        printed = ""
-        for tokens in self.streamer.stream(self.policy.params, prompt, self._sampling()):
-            answer += tokens
-            printed = self._print(answer, printed)
-        print()
+        answer = list[int]()
+        for heard in self._listen(prompt):
+            answer = heard.tokens
         if self.images and self.first is None:
             self.first = (self.images[0], shown.model_sizes[0])
         self.prompt, self.answer, self.images, self.videos = prompt, answer, [], []
         return self.processor.decode(answer)
 
-    def _sampling(self) -> SamplingParams:
-        options = self.options
-        return sampling_for(
-            self.processor,
-            max_new_tokens=options.max_new_tokens,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            seed=options.seed,
-        )
-
-    def _print(self, tokens: Sequence[int], printed: str) -> str:
-        """Prints what is new of an answer; -> what is printed of it now."""
-        text = printable(self.processor.decode(tokens))
-        whole = text.rstrip("\ufffd")  # the rest of a character may still come
-        print(whole[len(printed) :], end="", flush=True)
-        return whole
+    def _listen(self, prompt: EncodedPrompt, pictures: Sequence[Any] = ()) -> Iterator[Heard]:
+        """An answer as it comes, its words printed."""
+        printed = ""
+        for heard in self.answerer.stream(self.policy.params, prompt, self.sampling, pictures):
+            text = printable(heard.text)
+            print(text[len(printed) :], end="", flush=True)
+            printed = text if heard.shown is None else ""
+            yield heard
+        print()
 
     def _draw(self, question: str) -> str:
         """An answer over several turns, each picture saved as it is drawn; the pictures stay for the next question,
         which begins anew. ValueError without a picture, or for one that cannot be read.
         """
-        options, form = self.options, get_form(self.options.prompt_mode)
+        form = get_form(self.asking.prompt_mode)
         pictures = [load_image(image) for image in self.images]
         pictures += [
-            load_image(frame) for clip in self._clips() for frame in as_video(clip, "video", options.fps).frames
+            load_image(frame) for clip in self._clips() for frame in as_video(clip, "video", self.options.fps).frames
         ]
         if not pictures:
             raise ValueError(f"{form.name} draws on pictures: show one first (--image, /image PATH)")
         sizes = [self.processor.model_size(*picture.size) for picture in pictures]
-        system = form.system if options.system is None else options.system
+        system = form.system if self.asking.system is None else self.asking.system
         asked = f"{question}\n{instruction(form.name, 'free')}"
         messages = item_messages(as_text(asked), len(pictures), 0, system, sizes)
         prompt = self.processor.encode(messages, pictures)
-        environment = DrawingEnvironment(
-            self.processor, [prompt], [pictures], turns=options.turns, most=options.max_pictures, tools=form.tools
-        )
-        printed, number, tokens = "", len(pictures), list[int]()
-        for kind, value in stream_turns(self.streamer, self.policy.params, prompt, environment, self._sampling()):
-            if kind == "text":
-                tokens, printed = value, self._print(value, printed)
-                continue
-            printed = ""
-            for picture in value:
+        number, tokens = len(pictures), list[int]()
+        for heard in self._listen(prompt, pictures):
+            tokens = heard.tokens
+            for picture in heard.shown or ():
                 number += 1
                 out = Path(f"{self._stem()}.drawn{number}.png")
                 picture.save(out)
                 print(f"\n[picture {number} is in {out}]")
-        print()
         return self.processor.decode(tokens)
 
     def _stem(self) -> str:
@@ -343,33 +325,19 @@ def main(argv: Sequence[str]) -> int:
         asking = asked_as(folder)
         processor = Processor.from_pretrained(
             folder,
-            min_pixels=asking.min_pixels,
-            max_pixels=asking.max_pixels,
-            video_min_pixels=asking.video_min_pixels,
-            video_max_pixels=asking.video_max_pixels,
+            **asking.limits(),
+            position_rule=asking.position_rule,
             frames=asking.frames,
             fps=asking.fps,
-            position_rule=asking.position_rule,
         )
-        dtype = _DTYPE.value or ("float32" if jax.default_backend() == "cpu" else "bfloat16")
-        policy = load_pretrained(folder, dtype, position_rule=asking.position_rule)
+        policy = load_pretrained(folder, _DTYPE.value or default_dtype(), position_rule=asking.position_rule)
     except (ValueError, OSError) as error:
         print(f"chat: {error}", file=sys.stderr)
         return 2
     options = Options(
-        asking.system,
-        asking.prompt_mode,
-        min(asking.max_new_tokens or 512, 4096),
-        _TEMPERATURE.value,
-        _TOP_P.value,
-        _SEED.value,
-        _BOXES.value,
-        _OUT.value,
-        _FPS.value,
-        asking.turns if asking.turns > 1 else MAX_TURNS,
-        asking.max_pictures or MAX_PICTURES,
+        _TEMPERATURE.value, _TOP_P.value, _SEED.value, box_units=_BOXES.value, out=_OUT.value, fps=_FPS.value
     )
-    conversation = Conversation(processor, policy, options)
+    conversation = Conversation(processor, policy, asking, options)
     conversation.images, conversation.videos = list(_IMAGE.value), list(_VIDEO.value)
     if _QUESTION.value is not None:
         return 0 if answer(conversation, _QUESTION.value) else 1

@@ -54,6 +54,10 @@ class Asking:
     by_family: tuple[str, ...] = ()
     user_function: str | None = None
 
+    def limits(self) -> dict[str, int | None]:
+        """The limits of pictures and videos by name, as a processor takes them."""
+        return {name: getattr(self, name) for name in _LIMITS}
+
     def describe(self, name: str) -> str:
         """One field for a line of text."""
         value = getattr(self, name)

@@ -16,20 +16,18 @@ from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
 from spatial_jax.evals.asking import Request, Set, Shape, Waiting, by_clip, cut_sets
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings, SamplingSettings
-from spatial_jax.forms import get_form
-from spatial_jax.models import checkpoint_directory, load_pretrained
+from spatial_jax.models import checkpoint_directory, default_dtype, load_pretrained
 from spatial_jax.models.policy import read_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import MESH_AXES, make_mesh
 from spatial_jax.processing import Processor, choose_bucket
 from spatial_jax.rollout import Engine, SamplingParams
-from spatial_jax.rollout.answerer import Answerer, Drawing, answer_text, sampling_for
+from spatial_jax.rollout.answerer import Answerer, answer_text, drawing_asked, sampling_for
 from spatial_jax.rollout.types import Trajectory
 
 logger = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
-MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
 
 
 def sampled_turns(answer: Trajectory) -> list[list[int]]:
@@ -92,10 +90,7 @@ class Sampler:
         self.remembers, self.share = remembers, share
         self.failed, self.tokens = 0, {"passed": 0, "distinct": 0}
         self.keeps_tokens = False
-        turns = asking.turns if asking.turns > 1 else MAX_TURNS
-        tools, tokens = get_form(asking.prompt_mode).tools, max(engine.answer_buckets)
-        drawing = Drawing(turns, asking.max_pictures or MAX_PICTURES, tokens, tools) if tools else None
-        self.answerer = Answerer(engine, processor, drawing)
+        self.answerer = Answerer(engine, processor, drawing_asked(asking, max(engine.answer_buckets)))
 
     @classmethod
     def from_directory(
@@ -110,16 +105,9 @@ class Sampler:
         asking, asked = settle(path, {**(recipe or {}), **told})
         remembers = recipe is not None or read_asking(path) is not None
         mesh = engine_mesh(engine, tensor_ways(read_config(path)))
-        dtype = policy.dtype if policy.dtype != "auto" else "float32" if jax.default_backend() == "cpu" else "bfloat16"
+        dtype = default_dtype() if policy.dtype == "auto" else policy.dtype
         # First what is quick: a folder without a chat template is told before its weights are read.
-        processor = Processor.from_pretrained(
-            path,
-            min_pixels=asking.min_pixels,
-            max_pixels=asking.max_pixels,
-            position_rule=asking.position_rule,
-            video_min_pixels=asking.video_min_pixels,
-            video_max_pixels=asking.video_max_pixels,
-        )
+        processor = Processor.from_pretrained(path, **asking.limits(), position_rule=asking.position_rule)
         loaded = load_pretrained(path, dtype=dtype, mesh=mesh, position_rule=asking.position_rule)
         rollout = Engine(
             loaded.graphdef,

@@ -11,7 +11,14 @@ if TYPE_CHECKING:
     from spatial_jax.models.hub import checkpoint_directory
     from spatial_jax.models.layout import count_params, param_specs
     from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora, save_lora
-    from spatial_jax.models.policy import ASKING_FILE, Policy, load_pretrained, read_config, save_pretrained
+    from spatial_jax.models.policy import (
+        ASKING_FILE,
+        Policy,
+        default_dtype,
+        load_pretrained,
+        read_config,
+        save_pretrained,
+    )
     from spatial_jax.models.positions import batch_positions, row_positions, token_types
     from spatial_jax.models.qwen_vl import QwenVL, abstract_model, split_model
     from spatial_jax.models.sharding import model_shardings, param_axes

@@ -220,6 +220,11 @@ def read_config(directory: str | os.PathLike, position_rule: str = DEFAULT_POSIT
     return config_from_hf(checkpoint_json(path), position_rule, str(path))
 
 
+def default_dtype() -> str:
+    """The type to run a policy in where nobody says: bfloat16, which CPUs are slow in."""
+    return "float32" if jax.default_backend() == "cpu" else "bfloat16"
+
+
 def load_pretrained(
     directory: str | os.PathLike,
     dtype: str = "float32",

@@ -13,7 +13,7 @@ from spatial_jax.data.asked import settle
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.endpoints import ChatEndpoint, ReplyCache
-from spatial_jax.evals.generation import MAX_PICTURES, MAX_TURNS, Sampler, asking_told
+from spatial_jax.evals.generation import Sampler, asking_told
 from spatial_jax.evals.protocol import THOUGHT_TOKENS
 from spatial_jax.evals.runner import HELDOUT_TOKENS, asked_policy, asked_rule, progress_printer, record_requests
 from spatial_jax.evals.settings import EvalSettings
@@ -23,6 +23,7 @@ from spatial_jax.rejection.kept import Asked
 from spatial_jax.rejection.run import Answer
 from spatial_jax.rejection.teacher import Teacher, TeacherSettings
 from spatial_jax.rewards.rule import RewardRule
+from spatial_jax.rollout.answerer import MAX_PICTURES, MAX_TURNS
 
 # What of Qwen2.5-VL's pictures a teacher sees where nothing is told: ViLaSR's evaluation.
 TEACHER_LIMITS = (16_384, 351_232)

@@ -5,15 +5,20 @@ policy, an engine's answers of one or of several turns, and an answer as text.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+from spatial_jax.data.asked import Asking
 from spatial_jax.drawing.environment import DrawingEnvironment, conversation
+from spatial_jax.forms import get_form
 from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout.engine import Engine
+from spatial_jax.rollout.stream import Heard, stream_turns
 from spatial_jax.rollout.turns import run_turns
 from spatial_jax.rollout.types import SamplingParams, Trajectory
+
+MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,13 @@ class Drawing:
         return DrawingEnvironment(
             processor, prompts, pictures, turns=self.turns, most=self.pictures, tools=self.tools, near=self.near
         )
+
+
+def drawing_asked(asking: Asking, tokens: int) -> Drawing | None:
+    """What a policy that is asked so may draw, in `tokens` of all turns together; None where its form draws nothing."""
+    tools = get_form(asking.prompt_mode).tools
+    turns = asking.turns if asking.turns > 1 else MAX_TURNS
+    return Drawing(turns, asking.max_pictures or MAX_PICTURES, tokens, tools) if tools else None
 
 
 def sampling_for(processor: Processor, **told: Any) -> SamplingParams:
@@ -85,6 +97,15 @@ class Answerer:
             max_tokens=self.drawing.tokens,
             **told,
         )
+
+    def stream(
+        self, params: Any, prompt: EncodedPrompt, sampling: SamplingParams, pictures: Sequence[Any] = ()
+    ) -> Iterator[Heard]:
+        """One answer as it comes, for a person who waits; of several turns where `answer` has several."""
+        environment = None
+        if self.drawing is not None and self.draws([pictures]):
+            environment = self.drawing.environment(self.processor, [prompt], [pictures])
+        return stream_turns(self.engine, params, prompt, sampling, self.processor, environment)
 
     def draws(self, pictures: Sequence[Sequence[Any]]) -> bool:
         """Whether prompts with these pictures are answered in several turns."""

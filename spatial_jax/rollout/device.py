@@ -42,13 +42,14 @@ def static_part(sampling: SamplingParams) -> SamplingParams:
 
 
 class DevicePrograms:
-    """empty, admit, decode, grow and collect for one model on one mesh (or none)."""
+    """empty, admit, decode, advance, grow and collect for one model on one mesh (or none)."""
 
     def __init__(self, graphdef: nnx.GraphDef, config: Any, kv_dtype: Any, mesh: Mesh | None, rules: Rules | None):
         self.graphdef, self.config, self.kv_dtype, self.mesh, self.rules = graphdef, config, kv_dtype, mesh, rules
         self.empty = jax.jit(self._trace_on_mesh(self._empty), static_argnums=(1, 2))
         self.admit = jax.jit(self._trace_on_mesh(self._admit), static_argnums=(8,), donate_argnums=(1,))
         self.decode = jax.jit(self._trace_on_mesh(self._decode), static_argnums=(4,), donate_argnums=(1,))
+        self.advance = jax.jit(self._trace_on_mesh(self._advance), static_argnums=(3, 4), donate_argnums=(1,))
         self._grow = jax.jit(self._trace_on_mesh(state.grow_ring), static_argnums=(2,))
         # On several processes every process reads all answers, so they leave the device replicated.
         replicated = None if mesh is None else NamedSharding(mesh, PartitionSpec())
@@ -106,6 +107,18 @@ class DevicePrograms:
         model, kv_dtype = self._merge(params)
         decode_state, done, full = decoding.decode(model, decode_state, draw, free_rows, sampling, kv_dtype)
         return decode_state, replicate((done, full), self.mesh)
+
+    def _advance(self, params, decode_state, draw: Draw, sampling: SamplingParams, steps: int) -> DecodeState:
+        """At most `steps` tokens a slot, fewer where all end: for somebody who reads along."""
+        model, kv_dtype = self._merge(params)
+
+        def go_on(carry: Any) -> Any:
+            return (carry[0] < steps) & jnp.any(carry[1].slot_active)
+
+        def body(carry: Any) -> Any:
+            return carry[0] + 1, decoding.decode_step(model, carry[1], draw, sampling, kv_dtype)
+
+        return jax.lax.while_loop(go_on, body, (jnp.int32(0), decode_state))[1]
 
     def _collect(self, decode_state: DecodeState, rows) -> tuple:
         """(tokens [c, g, t], logp [c, g, t, 2], lengths [c, g], reason [c, g]) of the rows."""

@@ -1,92 +1,103 @@
-"""One answer, token by token, for a person who waits: the engine's own prefill and decode step with one row and one
-slot.
-"""
+"""One answer as it comes, for a person who waits: an engine's own prefill and decode step with one row and one slot."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from jax.sharding import Mesh
+from PIL import Image
 
-from spatial_jax.models.configs import ModelConfig
-from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
+from spatial_jax.drawing.environment import DrawingEnvironment
+from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.collate import collate_prompts
+from spatial_jax.processing.processor import Processor
 from spatial_jax.processing.prompt import EncodedPrompt
-from spatial_jax.rollout.decode import decode_step
-from spatial_jax.rollout.device import DevicePrograms, Shape, static_part
+from spatial_jax.rollout.device import Shape, static_part
+from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.state import Draw
-from spatial_jax.rollout.types import SamplingParams
+from spatial_jax.rollout.turns import extend
+from spatial_jax.rollout.types import SamplingParams, Trajectory
+
+STEPS = 4  # tokens between two looks at the device: each look waits for it
 
 
-class Streamer:
-    """Streams single answers; programs are kept between calls, one a (prompt bucket, answer bucket, patch bucket)."""
+@dataclasses.dataclass(frozen=True)
+class Heard:
+    """An answer's last turn so far: its token ids, and the characters that are whole. `shown`: the pictures that the
+    turn drew, once it is over and another follows.
+    """
 
-    def __init__(
-        self,
-        graphdef: nnx.GraphDef,
-        config: ModelConfig,
-        *,
-        pad_id: int,
-        prompt_buckets: Sequence[int] = PROMPT_BUCKETS,
-        answer_buckets: Sequence[int] = ANSWER_BUCKETS,
-        patch_buckets: Sequence[int] = PATCH_BUCKETS,
-        chunk: int = 4,
-        mesh: Mesh | None = None,
-    ):
-        self.config, self.pad_id, self.chunk = config, pad_id, chunk
-        self.prompt_buckets, self.answer_buckets, self.patch_buckets = prompt_buckets, answer_buckets, patch_buckets
-        self._device = DevicePrograms(graphdef, config, None, mesh, None)
-        self._steps = jax.jit(functools.partial(_steps, graphdef, chunk), static_argnums=(3,), donate_argnums=(1,))
+    tokens: list[int]
+    text: str
+    shown: tuple[Image.Image, ...] | None = None
 
-    def stream(self, params: Any, prompt: EncodedPrompt, sampling: SamplingParams) -> Iterator[list[int]]:
-        """Yields the answer's new token ids as they come, a stop token included. Raises ValueError for a prompt above
-        the largest bucket.
-        """
-        answer = choose_bucket(sampling.max_new_tokens, self.answer_buckets, "max_new_tokens")
-        length = choose_bucket(len(prompt), self.prompt_buckets, "the conversation's length")
-        patches = (
-            choose_bucket(prompt.patches, self.patch_buckets, "patches of the pictures") if prompt.patches else None
+
+def stream_tokens(engine: Engine, params: Any, prompt: EncodedPrompt, sampling: SamplingParams) -> Iterator[list[int]]:
+    """Yields one answer's new token ids as they come, a stop token included. The engine's programs are kept, one a
+    (prompt bucket, answer bucket, patch bucket). Raises ValueError for a prompt above the largest bucket.
+    """
+    answer = choose_bucket(sampling.max_new_tokens, engine.answer_buckets, "max_new_tokens")
+    length = choose_bucket(len(prompt), engine.prompt_buckets, "the conversation's length")
+    patches = choose_bucket(prompt.patches, engine.patch_buckets, "patches of the pictures") if prompt.patches else None
+    batch = collate_prompts(
+        [prompt], engine.config.vision, prompt_bucket=length, patch_bucket=patches, pad_id=engine.pad_id
+    )
+    draw = Draw(
+        jnp.int32(sampling.max_new_tokens),
+        jnp.float32(sampling.logit_temperature),
+        jnp.uint32(sampling.seed % 2**32),
+        jnp.uint32(0),
+    )
+    static, device = static_part(sampling), engine.device
+    # The ring holds the whole answer from the start: one answer's keys are small, and nothing is compiled in its midst.
+    state = device.empty(params, Shape(1, 1, 1, length, answer), answer)
+    state = device.admit(params, state, batch, None, None, np.zeros(1, np.int32), np.zeros(1, np.uint32), draw, static)
+    given = 0
+    while True:
+        tokens, count, active = (
+            np.asarray(x) for x in (state.tokens[0, 0], state.lengths[0, 0], state.slot_active[0, 0])
         )
-        batch = collate_prompts(
-            [prompt], self.config.vision, prompt_bucket=length, patch_bucket=patches, pad_id=self.pad_id
-        )
-        draw = Draw(
-            jnp.int32(sampling.max_new_tokens),
-            jnp.float32(sampling.logit_temperature),
-            jnp.uint32(sampling.seed % 2**32),
-            jnp.uint32(0),
-        )
-        static = static_part(sampling)
-        state = self._device.empty(params, Shape(1, 1, 1, length, answer), answer)
-        state = self._device.admit(
-            params, state, batch, None, None, np.zeros(1, np.int32), np.zeros(1, np.uint32), draw, static
-        )
-        given = 0
-        while True:
-            tokens, count, active = (
-                np.asarray(x) for x in (state.tokens[0, 0], state.lengths[0, 0], state.slot_active[0, 0])
-            )
-            yield tokens[given : int(count)].tolist()
-            given = int(count)
-            if not active:
-                return
-            state = self._steps(params, state, draw, static)
+        yield tokens[given : int(count)].tolist()
+        given = int(count)
+        if not active:
+            return
+        state = device.advance(params, state, draw, static, STEPS)
 
 
-def _steps(graphdef: nnx.GraphDef, chunk: int, params: Any, state: Any, draw: Draw, sampling: SamplingParams) -> Any:
-    """At most `chunk` decode steps, fewer when the answer ends."""
-    model = nnx.merge(graphdef, params)
+def stream_turns(
+    engine: Engine,
+    params: Any,
+    prompt: EncodedPrompt,
+    sampling: SamplingParams,
+    processor: Processor,
+    environment: DrawingEnvironment | None = None,
+) -> Iterator[Heard]:
+    """An answer's turns as they come: one turn, or as many as `environment` goes on with, which has the prompt as its
+    only one. Raises ValueError where the conversation outgrows the engine's buckets.
+    """
+    whole: Trajectory | None = None
+    shown: EncodedPrompt | None = None
+    for _ in range(1 if environment is None else environment.turns):
+        tokens: list[int] = []
+        text = ""
+        for new in stream_tokens(engine, params, prompt, sampling):
+            tokens += new
+            text = processor.decode(tokens).rstrip("\ufffd")  # the rest of a character may still come
+            yield Heard(list(tokens), text)
+        if environment is None or not tokens:
+            return
+        turn = _turn(tokens)
+        whole = turn if whole is None or shown is None else extend(whole, shown, turn)
+        shown = environment(whole)
+        if shown is None:
+            return
+        yield Heard(list(tokens), text, tuple(environment.latest(whole)))
+        prompt = prompt.followed_by(tokens, shown)
 
-    def go_on(carry: Any) -> Any:
-        return (carry[0] < chunk) & jnp.any(carry[1].slot_active)
 
-    def body(carry: Any) -> Any:
-        return carry[0] + 1, decode_step(model, carry[1], draw, sampling, jnp.dtype(model.dtype))
-
-    return jax.lax.while_loop(go_on, body, (jnp.int32(0), state))[1]
+def _turn(tokens: list[int]) -> Trajectory:
+    zeros = np.zeros(len(tokens), np.float32)
+    return Trajectory.of_one_turn(np.asarray(tokens, np.int32), zeros, zeros, "stop", 0, 0)

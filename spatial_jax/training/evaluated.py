@@ -14,9 +14,8 @@ from typing import Any
 from spatial_jax.data.asked import TEMPLATE
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, JudgeSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import checkpoint_directory
-from spatial_jax.processing import Processor
 from spatial_jax.training.settings import RunConfig
-from spatial_jax.training.setup import run_asking
+from spatial_jax.training.setup import run_asking, run_processor
 
 
 def evaluation_of(run: RunConfig, split: str) -> EvalSettings:
@@ -47,16 +46,7 @@ def recipe_asking(run: RunConfig, directory: str | Path) -> dict[str, Any]:
     """How `run` asks a policy like that in `directory`, as fields of Asking that are told. ValueError for a run that
     asks nothing.
     """
-    data = run.data
-    processor = Processor.from_pretrained(
-        checkpoint_directory(directory),
-        min_pixels=data.min_pixels,
-        max_pixels=data.max_pixels,
-        position_rule=run.model.position_rule,
-        video_min_pixels=data.video_min_pixels,
-        video_max_pixels=data.video_max_pixels,
-    )
-    asking = run_asking(run, processor)
+    asking = run_asking(run, run_processor(run, checkpoint_directory(directory)))
     if asking is None:
         raise ValueError(f"--config: a run of method {run.train.method} asks no questions; give a recipe that does")
     told = {name: value for name, value in dataclasses.asdict(asking).items() if value is not None}

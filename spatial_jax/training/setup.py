@@ -173,20 +173,26 @@ class Weights:
     vision: VisionConfig | None = None
 
 
-def load_weights(run: RunConfig) -> Weights:
-    """The checkpoint that a run begins with. Errors are one line that names the setting."""
-    mesh, model, data = run_mesh(run), run.model, run.data
-    policy = load_pretrained(
-        model.path, dtype=model.dtype, mesh=mesh, param_dtype=model.param_dtype, position_rule=model.position_rule
-    )
-    processor = Processor.from_pretrained(
-        policy.directory or model.path,
+def run_processor(run: RunConfig, directory: str | Path) -> Processor:
+    """The processor of a checkpoint, with the run's limits."""
+    data = run.data
+    return Processor.from_pretrained(
+        directory,
         min_pixels=data.min_pixels,
         max_pixels=data.max_pixels,
-        position_rule=model.position_rule,
+        position_rule=run.model.position_rule,
         video_min_pixels=data.video_min_pixels,
         video_max_pixels=data.video_max_pixels,
     )
+
+
+def load_weights(run: RunConfig) -> Weights:
+    """The checkpoint that a run begins with. Errors are one line that names the setting."""
+    mesh, model = run_mesh(run), run.model
+    policy = load_pretrained(
+        model.path, dtype=model.dtype, mesh=mesh, param_dtype=model.param_dtype, position_rule=model.position_rule
+    )
+    processor = run_processor(run, policy.directory or model.path)
     compare_asking(run, policy.directory or model.path, processor)
     return Weights(policy, processor, mesh)
 

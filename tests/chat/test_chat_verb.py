@@ -13,6 +13,7 @@ from flax import nnx
 from PIL import Image
 
 from spatial_jax import chat
+from spatial_jax.data.asked import Asking
 from spatial_jax.models import (
     ModelConfig,
     QwenVL,
@@ -23,7 +24,8 @@ from spatial_jax.models import (
     split_model,
 )
 from spatial_jax.processing import Processor, train_tokenizer
-from spatial_jax.rollout.stream import Streamer
+from spatial_jax.rollout import Engine, stream
+from spatial_jax.rollout.stream import stream_tokens
 from spatial_jax.rollout.types import SamplingParams
 
 TEXTS = ["Which is closer, the cup or the box? Give the box as [10, 20, 30, 40].", "You are a helpful assistant."]
@@ -51,9 +53,8 @@ def test_stream_and_second_turn(folder, capsys):
     )[0].tolist()
     prompt = processor.encode(messages, [str(folder / "a.png")])
     sampling = SamplingParams(max_new_tokens=10, temperature=0.0, banned_ids=processor.banned_ids)
-    chunks = list(
-        Streamer(policy.graphdef, policy.config, pad_id=processor.pad_id).stream(policy.params, prompt, sampling)
-    )
+    engine = Engine(policy.graphdef, policy.config, pad_id=processor.pad_id)
+    chunks = list(stream_tokens(engine, policy.params, prompt, sampling))
     assert [token for chunk in chunks for token in chunk] == expected and [len(chunk) for chunk in chunks] == [
         1,
         4,
@@ -61,7 +62,7 @@ def test_stream_and_second_turn(folder, capsys):
         1,
     ]
 
-    conversation = chat.Conversation(processor, policy, chat.Options(max_new_tokens=10))
+    conversation = chat.Conversation(processor, policy, Asking("vanilla", max_new_tokens=10))
     conversation.images = [str(folder / "a.png")]
     assert chat.answer(conversation, "Which is closer?")
     ended = [i for i, token in enumerate(expected) if token in processor.eos_ids]
@@ -90,16 +91,15 @@ def test_a_conversation_that_draws(folder, tmp_path, monkeypatch, capsys):
     final = "<think>t</think> Action: Answer\n<answer>3</answer>"
     replies = [call, call.replace('"index": 1', '"index": 2').replace("40, 40", "50, 50"), final, final]
 
-    class Scripted:
-        def stream(self, params, prompt, sampling):
-            prompts.append(prompt)
-            yield processor.tokenizer.encode(replies.pop(0))
-            yield [processor.tokenizer.token_id("<|im_end|>")]
+    def scripted(engine, params, prompt, sampling):
+        prompts.append(prompt)
+        yield processor.tokenizer.encode(replies.pop(0))
+        yield [processor.tokenizer.token_id("<|im_end|>")]
 
-    monkeypatch.setattr(chat, "Streamer", lambda *args, **options: Scripted())
+    monkeypatch.setattr(stream, "stream_tokens", scripted)
     monkeypatch.chdir(tmp_path)
     policy = SimpleNamespace(graphdef=None, config=None, params=None)
-    conversation = chat.Conversation(processor, policy, chat.Options(prompt_mode="drawing"))
+    conversation = chat.Conversation(processor, policy, Asking("drawing"))
     assert not chat.answer(conversation, "How many?") and "draws on pictures" in capsys.readouterr().err
     conversation.images = [str(folder / "a.png")]
     assert chat.answer(conversation, "How many?")
@@ -134,7 +134,7 @@ def test_several_pictures_a_video_and_commands_in_one_conversation(folder, capsy
     )
     monkeypatch.setattr("builtins.input", lambda _: next(lines))
     processor = Processor.from_pretrained(folder, max_pixels=12 * 28 * 28)
-    conversation = chat.Conversation(processor, load_pretrained(folder), chat.Options(max_new_tokens=4))
+    conversation = chat.Conversation(processor, load_pretrained(folder), Asking("vanilla", max_new_tokens=4))
     asked = []
     monkeypatch.setattr(
         conversation,
