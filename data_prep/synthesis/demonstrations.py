@@ -21,7 +21,6 @@ MOST_BOXES = 8
 CORRECTED = 0.35  # share of demonstrations that begin with a box that is off
 OFF = (0.05, 0.6)  # overlap (IoU) of such a box with the right one
 Box = tuple[float, float, float, float]
-Way = tuple[tuple[float, float], tuple[float, float], str]  # start, end, label
 
 
 @dataclasses.dataclass(frozen=True)

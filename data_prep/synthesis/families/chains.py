@@ -7,6 +7,7 @@ number, beyond the tolerance that the question states.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -146,39 +147,44 @@ def _upright(view: SceneView, options: Options) -> list[Thing]:
     return [t for t in whole if space.vertical_extent(t, view.gravity) > 0.02]
 
 
-def _draft(
-    view: SceneView,
-    rng: random.Random,
-    options: Options,
-    form: Form,
-    names: dict[str, str],
-    things: tuple[Thing, ...],
-    found: tuple[float, Moves],
-    unit: str,
-    hops: int,
-    inputs: Mapping[str, object],
-    other: float | None = None,
-) -> Draft | None:
-    """The question, None where its number is too vague; `other`: the number that the choice not meant would give."""
-    value, moved = found
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    """A number that several steps lead to: how it is asked and of what, its value and what its parts may move it,
+    its unit, how many steps. `other`: the number that the choice not meant would give.
+    """
+
+    form: Form
+    names: dict[str, str]
+    things: tuple[Thing, ...]
+    found: tuple[float, Moves]
+    unit: str
+    hops: int
+    inputs: Mapping[str, object]
+    other: float | None = None
+
+
+def _draft(view: SceneView, rng: random.Random, options: Options, steps: Steps) -> Draft | None:
+    """The question, None where its number is too vague."""
+    (value, moved), unit = steps.found, steps.unit
     if math.isnan(value) or value < LEAST[unit]:
         return None
     within = margins.tolerance(view, value, moved, options)
     if within is None:
         return None
-    if other is not None:
+    if (other := steps.other) is not None:
+        # Else a right number could come of the wrong choice, and the question would not ask for the selection.
         apart_enough = max(OTHERWISE, (1 + within) ** 2)
         if not (other > 0 and max(other / value, value / other) >= apart_enough):
             return None
     return number(
         Ask(
             "chain",
-            form,
-            names=names,
-            objects=things,
-            rule_inputs={"value_m": value, **inputs},
-            facts=((("chain", form.name, "bin"), math.floor(math.log(value) / math.log(1.25)), 4),),
-            hops=hops,
+            steps.form,
+            names=steps.names,
+            objects=steps.things,
+            rule_inputs={"value_m": value, **steps.inputs},
+            facts=((("chain", steps.form.name, "bin"), math.floor(math.log(value) / math.log(1.25)), 4),),
+            hops=steps.hops,
         ),
         rng,
         options,
@@ -200,7 +206,8 @@ def _differences(view: SceneView, rng: random.Random, options: Options) -> Itera
         found = moves(view, (target, a, b), farther_by(0, 1, 2))
         inputs = {"distances_m": [math.dist(target.center, t.center) for t in (a, b)]}
         names = {"t": target.caption, "a": a.caption, "b": b.caption}
-        if draft := _draft(view, rng, options, FARTHER_FROM, names, (target, a, b), found, "m", 3, inputs):
+        steps = Steps(FARTHER_FROM, names, (target, a, b), found, "m", 3, inputs)
+        if draft := _draft(view, rng, options, steps):
             yield draft
 
 
@@ -214,7 +221,8 @@ def _depths(view: SceneView, rng: random.Random, options: Options) -> Iterator[D
         a, b = (b, a) if hit[0] < 0 else (a, b)
         found = moves(view, (a, b), deeper_by(0, 1))
         names = {"a": a.caption, "b": b.caption}
-        if draft := _draft(view, rng, options, DEEPER, names, (a, b), found, "m", 2, {"depths_m": [a.depth, b.depth]}):
+        steps = Steps(DEEPER, names, (a, b), found, "m", 2, {"depths_m": [a.depth, b.depth]})
+        if draft := _draft(view, rng, options, steps):
             yield draft
 
 
@@ -227,7 +235,8 @@ def _heights(view: SceneView, rng: random.Random, options: Options) -> Iterator[
             a, b, heights = b, a, heights[::-1]
         found = moves(view, (a, b), taller_by(0, 1))
         names = {"a": a.caption, "b": b.caption}
-        if draft := _draft(view, rng, options, TALLER_BY, names, (a, b), found, "cm", 2, {"heights_m": heights}):
+        steps = Steps(TALLER_BY, names, (a, b), found, "cm", 2, {"heights_m": heights})
+        if draft := _draft(view, rng, options, steps):
             yield draft
 
 
@@ -238,9 +247,8 @@ def _ways(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dra
         found = moves(view, three, way_along)
         parts = [math.dist(three[i].center, three[i + 1].center) for i in range(2)]
         names = dict(zip("abc", (t.caption for t in three)))
-        if min(parts) >= LEAST["m"] and (
-            draft := _draft(view, rng, options, ROUND, names, three, found, "m", 3, {"parts_m": parts})
-        ):
+        steps = Steps(ROUND, names, three, found, "m", 3, {"parts_m": parts})
+        if min(parts) >= LEAST["m"] and (draft := _draft(view, rng, options, steps)):
             yield draft
 
 
@@ -253,12 +261,11 @@ def _selected_distances(view: SceneView, rng: random.Random, options: Options) -
             continue
         taken, left = (a, b) if hit[0] < 0 else (b, a)
         found = moves(view, (taken, c), apart(0, 1))
-        inputs = {"selected": taken.object_id, "other_m": math.dist(left.center, c.center)}
+        other = math.dist(left.center, c.center)
+        inputs = {"selected": taken.object_id, "other_m": other}
         names = {"a": a.caption, "b": b.caption, "c": c.caption}
-        draft = _draft(
-            view, rng, options, CLOSER_ONE, names, (a, b, c), found, "m", 2, inputs, math.dist(left.center, c.center)
-        )
-        if draft:
+        steps = Steps(CLOSER_ONE, names, (a, b, c), found, "m", 2, inputs, other)
+        if draft := _draft(view, rng, options, steps):
             yield draft
 
 
@@ -276,5 +283,6 @@ def _selected_heights(view: SceneView, rng: random.Random, options: Options) -> 
         other = space.vertical_extent(left, view.gravity)
         inputs = {"selected": taken.object_id, "other_m": other}
         names = {"a": a.caption, "b": b.caption, "t": target.caption}
-        if draft := _draft(view, rng, options, NEARER_ONE, names, (a, b, target), found, "cm", 2, inputs, other):
+        steps = Steps(NEARER_ONE, names, (a, b, target), found, "cm", 2, inputs, other)
+        if draft := _draft(view, rng, options, steps):
             yield draft

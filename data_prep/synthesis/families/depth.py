@@ -225,7 +225,7 @@ def abs_depth(view: SceneView, rng: random.Random, options: Options) -> Iterator
         inputs = {"depth": thing.depth, "spread": thing.spread, "intrinsics": list(view.intrinsics)}
         if within is None:
             mine, *rest = _subjects(thing, things)
-            yield from vague.instead(view, rng, options, mine, value, moved, inputs, rest)
+            yield from vague.instead(view, rng, options, mine, (value, moved), inputs, rest)
             continue
         yield number(
             Ask(

@@ -198,12 +198,19 @@ def relation(view: SceneView, rng: random.Random, options: Options) -> Iterator[
         for axis in ("x", "y") if rng.random() < 0.5 else ("y", "x"):
             hit = margins.axis_gap(view, a, b, axis, options)
             if hit is not None:
-                yield from _relation_forms(view, rng, options, a, b, axis, *hit)
+                yield from _relation_forms(view, rng, options, (a, b), axis, *hit)
 
 
 def _relation_forms(
-    view: SceneView, rng: random.Random, options: Options, a: Thing, b: Thing, axis: str, sign: int, margin: float
+    view: SceneView,
+    rng: random.Random,
+    options: Options,
+    pair: tuple[Thing, Thing],
+    axis: str,
+    sign: int,
+    margin: float,
 ) -> Iterator[Draft]:
+    a, b = pair
     inputs = {"boxes": [list(a.box), list(b.box)], "width": view.width, "height": view.height, "axis": axis}
     right = int(sign > 0)
     form = rng.random()
@@ -230,7 +237,6 @@ def _relation_forms(
         end = int(rng.random() * 2)  # 0: which is further left (higher); 1: further right (lower)
         winner = 0 if right == end else 1
         side = EXTREME_WORDS[axis][end]
-        pair = (a, b)
         facts = name_facts(("relation", axis, side), [(a, winner == 0), (b, winner == 1)], 2)
         yield choice(
             Ask(

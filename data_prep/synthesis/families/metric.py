@@ -120,7 +120,7 @@ def _sizes(
                 subjects = [vague.Subject("size", form.name, (t,), measure) for t in things if _has(form, t, heights)]
                 mine = next(s for s in subjects if s.things == (thing,))
                 rest = [s for s in subjects if s is not mine]
-                yield from vague.instead(view, rng, options, mine, value, moved, inputs, rest)
+                yield from vague.instead(view, rng, options, mine, (value, moved), inputs, rest)
                 continue
             in_metres = not options.plain and value >= 0.5 and rng.random() < 0.5
             yield number(
@@ -270,15 +270,21 @@ def _distances(view: SceneView, rng: random.Random, options: Options, things: li
             found = _measure(view, a, b, kind)
             if found is None:
                 continue
-            draft = _distance(view, rng, options, a, b, kind, *found)
+            draft = _distance(view, rng, options, (a, b), kind, found)
             if draft is not None:
                 yield draft
                 break
 
 
 def _distance(
-    view: SceneView, rng: random.Random, options: Options, a: Thing, b: Thing, kind: str, value: float, moved: Moves
+    view: SceneView,
+    rng: random.Random,
+    options: Options,
+    pair: tuple[Thing, Thing],
+    kind: str,
+    found: tuple[float, Moves],
 ) -> Draft | None:
+    (a, b), (value, moved) = pair, found
     within = margins.tolerance(view, value, moved, options)
     inputs = {"definition": kind, "value_m": value, "centers": [list(a.center), list(b.center)]}
     if within is None:
@@ -290,7 +296,7 @@ def _distance(
             for c in view.things
             if c.has_center and c is not a and c is not b and c.visible >= 0.4
         ]
-        return next(vague.instead(view, rng, options, mine, value, moved, inputs, rest), None)
+        return next(vague.instead(view, rng, options, mine, found, inputs, rest), None)
     return number(
         Ask(
             "distance",

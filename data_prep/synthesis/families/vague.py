@@ -89,14 +89,14 @@ def instead(
     rng: random.Random,
     options: Options,
     subject: Subject,
-    value: float,
-    moved: Moves,
+    found: tuple[float, Moves],
     inputs: dict[str, Any],
     others: Sequence[Subject] = (),
 ) -> Iterator[Draft]:
-    """What is asked in a number's place, one of the three forms at random; `others`: subjects that it may be compared
-    with, in metres each.
+    """What is asked in a number's place, one of the three forms at random. `found`: the subject's value, and what its
+    parts may move it; `others`: subjects that it may be compared with, in metres each.
     """
+    value, moved = found
     if not value > 0 or math.isnan(moved.sd):
         return
     forms = [_ratio(view, rng, options, subject, others, inputs)]

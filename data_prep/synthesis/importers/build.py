@@ -33,57 +33,64 @@ class Place:
     fps: float = 0.0  # of folders of frames; 0 when unknown
 
 
-def build(
-    place: Place,
-    *,
-    question: str,
-    answer: str,
-    images: list[tuple[bytes, int, int]],
-    scene_id: str,
-    question_type: str,
-    reward: dict[str, Any],
-    family: str,
-    options: tuple[str, ...] = (),
-    unit: str = "",
-    meta: dict[str, Any] | None = None,
-    tags: tuple[str, ...] = (),
-    earlier: int = 0,
-) -> QuestionRecord:
-    """The record; `earlier`: pictures that belong to turns before the question."""
-    written = question + "".join(options) + ("" if question_type == "box" else answer)  # a box's are the importer's own
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What a row says, under the names of its record. `images`: (bytes, width, height) each, of which the first
+    `earlier` belong to turns before the question.
+    """
+
+    question: str
+    answer: str
+    images: list[tuple[bytes, int, int]]
+    scene_id: str
+    question_type: str
+    reward: dict[str, Any]
+    family: str
+    options: tuple[str, ...] = ()
+    unit: str = ""
+    meta: dict[str, Any] = dataclasses.field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    earlier: int = 0
+
+
+def build(place: Place, entry: Entry) -> QuestionRecord:
+    """The record of an entry. BadRow where its texts or its pictures cannot be those of one."""
+    # A box's answer is the importer's own writing: coordinates belong into it.
+    written = entry.question + "".join(entry.options) + ("" if entry.question_type == "box" else entry.answer)
     if coordinate_like(written):
         raise BadRow("text holds what reads as a coordinate placeholder")
-    if any("\ud800" <= c <= "\udfff" for c in written + scene_id + family + unit):
+    if any("\ud800" <= c <= "\udfff" for c in written + entry.scene_id + entry.family + entry.unit):
         raise BadRow("text holds half a character (a lone surrogate)")
-    marks = len(_MARK.findall(question))
-    if marks != len(images) - earlier and (marks or earlier):
+    marks = len(_MARK.findall(entry.question))
+    if marks != len(entry.images) - entry.earlier and (marks or entry.earlier):
         raise BadRow("number of <image> marks and of pictures differ")
-    digest = hashlib.sha1(f"{place.number}\n{question}\n{answer}".encode()).hexdigest()[:12]
+    # The row's number is part of the id: files do repeat a question word for word.
+    digest = hashlib.sha1(f"{place.number}\n{entry.question}\n{entry.answer}".encode()).hexdigest()[:12]
     whole = {
         "provenance": place.kind,
         "file": Path(place.file).name,
         "row": place.number,
         "generator_version": GENERATOR_VERSION,
         "objects": [],
-        **(meta or {}),
+        **entry.meta,
     }
     return QuestionRecord(
-        question_id=f"{place.kind}/{scene_id}/{digest}",
+        question_id=f"{place.kind}/{entry.scene_id}/{digest}",
         source=place.kind,
         split=place.split,
-        scene_id=scene_id,
-        images=tuple(i[0] for i in images),
-        widths=tuple(i[1] for i in images),
-        heights=tuple(i[2] for i in images),
-        question=question,
-        question_type=question_type,
-        answer=answer,
-        options=options,
-        unit=unit,
-        reward=json.dumps(reward),
-        family=family,
+        scene_id=entry.scene_id,
+        images=tuple(i[0] for i in entry.images),
+        widths=tuple(i[1] for i in entry.images),
+        heights=tuple(i[2] for i in entry.images),
+        question=entry.question,
+        question_type=entry.question_type,
+        answer=entry.answer,
+        options=entry.options,
+        unit=entry.unit,
+        reward=json.dumps(entry.reward),
+        family=entry.family,
         meta=json.dumps(whole),
-        tags=tags,
+        tags=entry.tags,
     )
 
 

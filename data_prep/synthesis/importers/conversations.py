@@ -14,7 +14,7 @@ import json
 from typing import Any
 
 from data_prep.synthesis.importers.answers import Answer, read_answer, unwrap_answer
-from data_prep.synthesis.importers.build import Place, build, scene_of
+from data_prep.synthesis.importers.build import Entry, Place, build, scene_of
 from data_prep.synthesis.importers.columns import Found, message_turns
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures
 from spatial_jax.data.records import QuestionRecord, coordinate_like
@@ -102,9 +102,8 @@ def _records(row: dict[str, Any], place: Place, talk: Talk, used: dict[str, str]
     shown = pictures(talk.items, place.bases)
     scene, out = scene_of(row, shown), list[QuestionRecord]()
     for at in range(1, len(talk.turns), 2):
-        before, asked, reply = talk.turns[: at - 1], talk.turns[at - 1][1], talk.turns[at][1]
         seen = shown[: sum(text.count(MARK) for _, text in talk.turns[: at + 1])]
-        out.append(_record(place, talk.system, before, asked, reply, seen, scene, at // 2))
+        out.append(_record(place, talk, at, seen, scene))
     found = place.found
     for role, column in used.items():
         found.columns[role][column] += 1
@@ -147,38 +146,33 @@ def _place_marks(talk: Talk, found: Found) -> None:
         raise BadRow("number of <image> marks and of pictures differ")
 
 
-def _record(
-    place: Place,
-    system: str,
-    before: list[tuple[str, str]],
-    asked: str,
-    reply: str,
-    shown: list[tuple[bytes, int, int]],
-    scene: str,
-    turn: int,
-) -> QuestionRecord:
+def _record(place: Place, talk: Talk, at: int, shown: list[tuple[bytes, int, int]], scene: str) -> QuestionRecord:
+    """The record of the reply at place `at` of the turns, asked by the turn before it; `shown`: its pictures."""
+    before, asked, reply = talk.turns[: at - 1], talk.turns[at - 1][1], talk.turns[at][1]
     said = [{"role": role, "content": text} for role, text in before]
-    if any(coordinate_like(text) for text in (system, reply, *(text for _, text in before))):
+    if any(coordinate_like(text) for text in (talk.system, reply, *(text for _, text in before))):
         raise BadRow("text holds what reads as a coordinate placeholder")
     answer, boxed = _answer(reply, asked, shown), "\\boxed{" in reply and "<think>" in reply
     reward = {"kind": "ssrl"} if boxed else answer.reward
     place.found.answers[f"{answer.why} -> reward {reward['kind']}"] += 1
     record = build(
         place,
-        question=asked,
-        answer=answer.text,
-        images=shown,
-        scene_id=scene,
-        question_type="free" if boxed else answer.question_type,
-        reward=reward,
-        family="conversation",
-        options=() if boxed else answer.options,
-        unit=answer.unit,
-        meta={"response": reply, "turn": turn}
-        | ({"system": system} if system else {})
-        | ({"before": said} if said else {})
-        | ({"thought": answer.thought} if answer.thought else {}),
-        earlier=sum(text.count(MARK) for _, text in before),
+        Entry(
+            question=asked,
+            answer=answer.text,
+            images=shown,
+            scene_id=scene,
+            question_type="free" if boxed else answer.question_type,
+            reward=reward,
+            family="conversation",
+            options=() if boxed else answer.options,
+            unit=answer.unit,
+            meta={"response": reply, "turn": at // 2}
+            | ({"system": talk.system} if talk.system else {})
+            | ({"before": said} if said else {})
+            | ({"thought": answer.thought} if answer.thought else {}),
+            earlier=sum(text.count(MARK) for _, text in before),
+        ),
     )
     try:
         json.dumps(json.loads(record.meta), ensure_ascii=False).encode()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from data_prep.synthesis.importers.build import Place, build, scene_of
+from data_prep.synthesis.importers.build import Entry, Place, build, scene_of
 from data_prep.synthesis.importers.columns import message_turns
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures
 from spatial_jax.blocks import first_block
@@ -58,15 +58,17 @@ def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
     place.found.answers[f"{kind} -> reward vilasr"] += 1
     return build(
         place,
-        question=question,
-        answer=answer,
-        images=images,
-        scene_id=scene_of(row, images),
-        question_type=kind,
-        reward={"kind": "vilasr"},
-        family=f"vilasr_{row['data_type']}" if isinstance(row.get("data_type"), str) else "vilasr_sft",
-        options=options,
-        meta={"turns": turns, "response": said[-1]},
+        Entry(
+            question=question,
+            answer=answer,
+            images=images,
+            scene_id=scene_of(row, images),
+            question_type=kind,
+            reward={"kind": "vilasr"},
+            family=f"vilasr_{row['data_type']}" if isinstance(row.get("data_type"), str) else "vilasr_sft",
+            options=options,
+            meta={"turns": turns, "response": said[-1]},
+        ),
     )
 
 

@@ -8,7 +8,7 @@ import dataclasses
 from typing import Any
 
 from data_prep.synthesis.importers.answers import given_options, known_unit, read_answer, stated_type
-from data_prep.synthesis.importers.build import Place, build, scene_of
+from data_prep.synthesis.importers.build import Entry, Place, build, scene_of
 from data_prep.synthesis.importers.columns import Found, message_turns
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures
 from spatial_jax.data.records import CODE_REWARDS, QuestionRecord
@@ -45,16 +45,18 @@ def questions(row: dict[str, Any], place: Place) -> QuestionRecord:
         raise BadRow("a choice without options: give options, or list them in the question as 'A. text'")
     record = build(
         place,
-        question=asked.text,
-        answer=answer.text,
-        images=shown,
-        scene_id=scene_of(row, shown),
-        question_type=answer.question_type,
-        reward=reward,
-        family=str(_text(row, found, used, "family") or family or "imported"),
-        options=answer.options,
-        unit=answer.unit,
-        meta={"thought": answer.thought} if answer.thought else {},
+        Entry(
+            question=asked.text,
+            answer=answer.text,
+            images=shown,
+            scene_id=scene_of(row, shown),
+            question_type=answer.question_type,
+            reward=reward,
+            family=str(_text(row, found, used, "family") or family or "imported"),
+            options=answer.options,
+            unit=answer.unit,
+            meta={"thought": answer.thought} if answer.thought else {},
+        ),
     )
     for role, column in used.items():
         found.columns[role][column] += 1

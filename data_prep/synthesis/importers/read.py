@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.synthesis.importers.answers import MRA
-from data_prep.synthesis.importers.build import Place, build, scene_of, scene_path
+from data_prep.synthesis.importers.build import Entry, Place, build, scene_of, scene_path
 from data_prep.synthesis.importers.columns import Found
 from data_prep.synthesis.importers.conversations import alpaca, sharegpt, talk_pictures
 from data_prep.synthesis.importers.drawn import vilasr_sft
@@ -53,14 +53,16 @@ def ssrl(row: dict[str, Any], place: Place) -> QuestionRecord:
     letter = re.fullmatch(r"[A-D]", answer) is not None
     return build(
         place,
-        question=question,
-        answer=answer,
-        images=images,
-        scene_id=scene_of(row, images),
-        question_type="mcq" if letter else "free",
-        reward={"kind": "ssrl"},
-        family=family,
-        options=("A", "B", "C", "D") if letter else (),
+        Entry(
+            question=question,
+            answer=answer,
+            images=images,
+            scene_id=scene_of(row, images),
+            question_type="mcq" if letter else "free",
+            reward={"kind": "ssrl"},
+            family=family,
+            options=("A", "B", "C", "D") if letter else (),
+        ),
     )
 
 
@@ -96,16 +98,18 @@ def vsi100k(row: dict[str, Any], place: Place) -> QuestionRecord:
     numeric = _number(answer)
     return build(
         place,
-        question=question,
-        answer=answer,
-        images=frames,
-        scene_id=scene,
-        question_type="number" if numeric else "word",
-        reward=MRA if numeric else {"kind": "word", "accept": [answer]},
-        family=f"vsi_{topic}",
-        unit=_UNITS.get(topic, "") if numeric else "",
-        meta={"video": frames.video} if frames else {},
-        tags=("video",),
+        Entry(
+            question=question,
+            answer=answer,
+            images=frames,
+            scene_id=scene,
+            question_type="number" if numeric else "word",
+            reward=MRA if numeric else {"kind": "word", "accept": [answer]},
+            family=f"vsi_{topic}",
+            unit=_UNITS.get(topic, "") if numeric else "",
+            meta={"video": frames.video} if frames else {},
+            tags=("video",),
+        ),
     )
 
 
@@ -140,16 +144,18 @@ def vilasr_rl(row: dict[str, Any], place: Place) -> QuestionRecord:
     data_type = str(row.get("data_type", "vqa"))
     return build(
         place,
-        question=question,
-        answer=answer,
-        images=images,
-        scene_id=scene_of(row, images),
-        question_type=_VILASR_TYPES[kind],
-        reward={"kind": "vilasr"},
-        family=f"vilasr_{data_type}",
-        options=options if kind == "multiple choice" else (),
-        meta={k: row[k] for k in ("data_type", "grid_size") if k in row},
-        tags=("video",) if data_type == "video" else (),
+        Entry(
+            question=question,
+            answer=answer,
+            images=images,
+            scene_id=scene_of(row, images),
+            question_type=_VILASR_TYPES[kind],
+            reward={"kind": "vilasr"},
+            family=f"vilasr_{data_type}",
+            options=options if kind == "multiple choice" else (),
+            meta={k: row[k] for k in ("data_type", "grid_size") if k in row},
+            tags=("video",) if data_type == "video" else (),
+        ),
     )
 
 
