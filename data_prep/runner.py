@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import multiprocessing
 import os
 import sys
@@ -15,6 +16,19 @@ from data_prep.writer import DatasetWriter
 from spatial_jax.pages import say
 
 Builder = Callable[[], Any]  # makes something with outcomes(indices): a Pipeline, or Signatures of the first pass
+FAILURES_FROM = 20  # failed items from which a share of failures means anything
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """Who does the items: `count` of `kind` ("processes" or "ray"), `batch` items at a time; `gpus`: the share of a GPU
+    that each of Ray's holds.
+    """
+
+    count: int = 1
+    kind: str = "processes"
+    batch: int = 8
+    gpus: float = 0.0
 
 
 class TooManyFailures(Exception):
@@ -62,17 +76,15 @@ def run_processes(build: Builder, start: int, stop: int, workers: int, batch: in
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def outcomes_of(
-    build: Builder, start: int, stop: int, runner: str, workers: int, batch: int, gpus: float = 0.0
-) -> Iterator[Any]:
-    """Outcomes of items start..stop - 1 in order, computed as `runner` ("processes" or "ray") and `workers` say."""
-    if runner == "ray":
+def outcomes_of(build: Builder, start: int, stop: int, workers: Workers) -> Iterator[Any]:
+    """Outcomes of items start..stop - 1, in order whoever does them."""
+    if workers.kind == "ray":
         from data_prep.ray_runner import run_ray
 
-        return run_ray(build, start, stop, workers, batch, gpus)
-    if workers <= 1:
-        return run_serial(build, start, stop, batch)
-    return run_processes(build, start, stop, min(workers, os.cpu_count() or 1), batch)
+        return run_ray(build, start, stop, workers.count, workers.batch, workers.gpus)
+    if workers.count <= 1:
+        return run_serial(build, start, stop, workers.batch)
+    return run_processes(build, start, stop, min(workers.count, os.cpu_count() or 1), workers.batch)
 
 
 class Progress:
@@ -102,10 +114,10 @@ class Progress:
         )
 
 
-def _failed_too_often(writer: DatasetWriter, limit: float, least: int) -> str:
+def _failed_too_often(writer: DatasetWriter, limit: float) -> str:
     done = writer.items["record"] + writer.items["failed"] + writer.items["dropped"]
     failed = writer.items["failed"]
-    if failed < least or failed <= limit * done:
+    if failed < FAILURES_FROM or failed <= limit * done:
         return ""
     counts = {
         f"{stage}: {reason.removeprefix('failed: ')}": n
@@ -144,23 +156,19 @@ def run(
     build: Builder,
     writer: DatasetWriter,
     total: int,
+    workers: Workers = Workers(),
     *,
-    workers: int = 1,
-    runner: str = "processes",
     max_failures: float = 0.5,
-    failures_from: int = 20,
-    label: str = "annotate",
-    batch: int = 8,
-    gpus: float = 0.0,
     say: Callable[[str], None] = say,
 ) -> dict[str, float]:
     """Does the items the writer still lacks and finishes the dataset. Returns the seconds spent a stage (all workers
     together).
 
     Every item that fails or is dropped costs one line on the console. Raises TooManyFailures as soon as more than the
-    share `max_failures` of the items done (and at least `failures_from`) have failed; what was done stays and a later
+    share `max_failures` of the items done (and at least FAILURES_FROM) have failed; what was done stays and a later
     run goes on.
     """
+    label = "annotate"
     seconds: dict[str, float] = {}
     start = writer.next_index
     if writer.complete or start >= total:
@@ -169,9 +177,10 @@ def run(
     if start:
         say(f"{label}: going on at item {start} of {total}")
     progress = Progress(total, start, label)
-    look = min(2 * batch * max(1, workers), total - start)  # the first of each worker have loaded their models
+    # The second batch of each worker is timed: its first has loaded the models, which later ones need not.
+    look = min(2 * workers.batch * max(1, workers.count), total - start)
     ahead: dict[str, float] = {}
-    outcomes = outcomes_of(build, start, total, runner, workers, batch, gpus)
+    outcomes = outcomes_of(build, start, total, workers)
     for outcome in outcomes:
         writer.append(outcome)
         for stage, spent in outcome.seconds.items():
@@ -180,7 +189,10 @@ def run(
             ahead = dict(seconds)
         if outcome.index + 1 - start == look and (
             text := estimate(
-                {k: v - ahead.get(k, 0.0) for k, v in seconds.items()}, look - look // 2, total - start - look, workers
+                {k: v - ahead.get(k, 0.0) for k, v in seconds.items()},
+                look - look // 2,
+                total - start - look,
+                workers.count,
             )
         ):
             say(f"{label}: {text}")
@@ -192,7 +204,7 @@ def run(
             )
         progress.show(outcome.index + 1, writer.items["failed"] + writer.items["dropped"])
         if outcome.kind == "failed":
-            reason = _failed_too_often(writer, max_failures, failures_from)
+            reason = _failed_too_often(writer, max_failures)
             if reason:
                 outcomes.close()  # type: ignore[attr-defined]
                 raise TooManyFailures(reason)

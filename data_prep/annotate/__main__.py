@@ -5,6 +5,7 @@ records.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import functools
 import math
@@ -18,7 +19,7 @@ from data_prep.annotate.proposals import ProposalSettings
 from data_prep.annotate.settings import parse_overrides
 from data_prep.filters import FILTERS, choose_filters
 from data_prep.pipeline import Pipeline
-from data_prep.runner import TooManyFailures, outcomes_of, run
+from data_prep.runner import TooManyFailures, Workers, outcomes_of, run
 from data_prep.selection import select
 from data_prep.sources import SOURCES, SourceError
 from data_prep.sources.base import LEAST_CONFIDENCE
@@ -330,23 +331,27 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
         if complete:
             print(f"{options['out']} is complete already: nothing to do")
             return writer.finish()
-        workers = options["workers"] if total > 64 or options["runner"] == "ray" else 1
+        several = total > 64 or options["runner"] == "ray"  # fewer are done before other processes have started
+        workers = Workers(
+            options["workers"] if several else 1, options["runner"], options["batch"], gpus=options["gpus"]
+        )
         begun = time.monotonic()
         reasons: dict[str, str] = {}
         if selectors := build_selectors(spec):
             first_pass = functools.partial(
-                outcomes_of, functools.partial(build_signatures, spec), 0, total, "processes", workers, options["batch"]
+                outcomes_of,
+                functools.partial(build_signatures, spec),
+                0,
+                total,
+                dataclasses.replace(workers, kind="processes"),  # signatures need no model, so no actor that holds one
             )
             reasons = select(pipeline.source, selectors, first_pass, writer.folder.work / "selection.json")
         seconds = run(
             functools.partial(build_pipeline, spec, reasons),
             writer,
             total,
-            workers=workers,
-            runner=options["runner"],
+            workers,
             max_failures=options["max_failures"],
-            batch=options["batch"],
-            gpus=options["gpus"],
         )
         spent = ", ".join(f"{stage} {1e3 * s / max(1, total):.1f}" for stage, s in seconds.items())
         print(f"{total} items in {time.monotonic() - begun:.1f} s (ms an item: {spent})")

@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 
 from data_prep.annotate import build_pipeline
 from data_prep.annotate.__main__ import main
-from data_prep.runner import run
+from data_prep.runner import Workers, run
 from data_prep.verify import verify
 from data_prep.writer import DatasetWriter, WriterError
 from spatial_jax.data.records import SceneRecord, from_example, scene_features
@@ -66,16 +66,16 @@ def test_plain_tfds_opens_it_without_our_code_and_records_survive(whole):
             assert 0 < a.depth_q20 <= a.depth_median <= a.depth_q80
 
 
-@pytest.mark.parametrize("options", [{"workers": 2, "batch": 3}, {"workers": 1, "batch": 1}])
-def test_bytes_do_not_depend_on_workers_or_batches(whole, tmp_path, options):
-    assert _bytes(_make(tmp_path / "again", **options)) == _bytes(whole)
+@pytest.mark.parametrize("workers", [Workers(2, batch=3), Workers(1, batch=1)])
+def test_bytes_do_not_depend_on_workers_or_batches(whole, tmp_path, workers):
+    assert _bytes(_make(tmp_path / "again", workers=workers)) == _bytes(whole)
 
 
 def test_bytes_from_ray_are_the_same(whole, tmp_path):
     import ray
 
     try:
-        assert _bytes(_make(tmp_path / "ray", runner="ray", workers=1)) == _bytes(whole)
+        assert _bytes(_make(tmp_path / "ray", workers=Workers(1, "ray"))) == _bytes(whole)
     finally:
         ray.shutdown()
 
