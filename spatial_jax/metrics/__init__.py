@@ -3,6 +3,7 @@ TensorBoard by itself.
 """
 
 from spatial_jax.metrics.alarms import Alarm, AlarmLimits, AlarmSpan, AlarmWatch, check_alarms, scan_alarms
+from spatial_jax.metrics.console import Console
 from spatial_jax.metrics.facts import RunFacts, run_facts, steady_lines
 from spatial_jax.metrics.flops import (
     PEAK_FLOPS,
@@ -19,7 +20,7 @@ from spatial_jax.metrics.gallery import read_gallery, write_gallery
 from spatial_jax.metrics.names import NAMES, MetricName, duration, format_value
 from spatial_jax.metrics.pass_rates import read_pass_rate_history, write_pass_rates
 from spatial_jax.metrics.timing import PhaseTimer, Progress
-from spatial_jax.metrics.trackers import check_trackers
+from spatial_jax.metrics.trackers import Tracked, check_trackers
 from spatial_jax.metrics.writer import MetricsWriter, is_primary, read_metrics
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "AlarmLimits",
     "AlarmSpan",
     "AlarmWatch",
+    "Console",
     "GroupTokens",
     "MetricName",
     "MetricsWriter",
@@ -36,6 +38,7 @@ __all__ = [
     "PhaseTimer",
     "Progress",
     "RunFacts",
+    "Tracked",
     "check_alarms",
     "check_trackers",
     "duration",

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.media import decode_picture, mode_to_rgb, natural_key, read_file
-from spatial_jax.metrics.rows import read_rows, strict
-from spatial_jax.metrics.writer import _plain, is_primary
+from spatial_jax.metrics.rows import as_plain, read_rows, strict
+from spatial_jax.metrics.writer import is_primary
 
 MAX_SIDE = 640
 _BYTES = (bytes, bytearray, memoryview)
@@ -45,7 +45,7 @@ def write_gallery(
             for answer in entry["answers"]
         ]
         row = {**entry, "record": record, "images": names, "answers": answers}
-        lines.append(json.dumps(strict(_plain(_without_bytes(row))), ensure_ascii=False))
+        lines.append(json.dumps(strict(as_plain(_without_bytes(row))), ensure_ascii=False))
     path = folder / f"step_{step:06d}.jsonl"
     temporary = path.with_suffix(".tmp")
     temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")

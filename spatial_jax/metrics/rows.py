@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,3 +39,16 @@ def strict(value: Any) -> Any:
     if isinstance(value, list):
         return [strict(item) for item in value]
     return value
+
+
+def as_plain(value: Any) -> Any:
+    """NumPy and JAX scalars and arrays as Python numbers and lists."""
+    if isinstance(value, (str, bool, int, float)) or value is None:
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): as_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(item) for item in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

@@ -94,8 +94,7 @@ class Progress:
     def __init__(self, total: int, done: int = 0, window: int = 20, clock: Callable[[], float] = time.monotonic):
         self.total, self.done = total, done
         self._clock = clock
-        self._start = clock()
-        self._marks: deque[tuple[float, int]] = deque([(self._start, done)], maxlen=window + 1)
+        self._marks: deque[tuple[float, int]] = deque([(clock(), done)], maxlen=window + 1)
 
     def update(self, done: int) -> None:
         """`done` things are finished by now."""
@@ -115,11 +114,6 @@ class Progress:
     def seconds_left(self) -> float:
         """Estimated seconds to the end; infinity while the rate is unknown."""
         return (self.total - self.done) / self.rate if self.rate > 0 else float("inf")
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds since this process began."""
-        return self._clock() - self._start
 
     def line(self, what: str = "") -> str:
         """ "questions 1,200 of 5,000 (24 %), 310 a second, 12 s left" """

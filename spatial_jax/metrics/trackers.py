@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 import json
@@ -27,6 +28,15 @@ def check_trackers(sinks: tuple[str, ...]) -> None:
             )
 
 
+@dataclasses.dataclass(frozen=True)
+class Tracked:
+    """What trackers call a run: their project, its name there ("": its folder's), its settings."""
+
+    project: str = "spatial_jax"
+    title: str = ""
+    config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
 class Tracker:
     """One run of a tracker. A run that resumes goes on under the id that WORKDIR/NAME.id holds. What fails here is told
     once and ends the tracking, never the training: metrics.jsonl has every row anyway.
@@ -34,14 +44,15 @@ class Tracker:
     Args:
       name: one of TRACKERS.
       workdir: the run's directory; wandb's own files go to `workdir/wandb` (trackio's to $TRACKIO_DIR).
-      project: the tracker's project. title: the run's name there. config: its settings.
+      tracked: what the run is called there.
     """
 
-    def __init__(self, name: str, workdir: Path, project: str, title: str, config: Mapping[str, Any]):
+    def __init__(self, name: str, workdir: Path, tracked: Tracked):
         self.name = name
         try:
             module = importlib.import_module(name)
-            self._run = _start(name, module, workdir, project, title, dict(config))
+            title = tracked.title or workdir.resolve().name
+            self._run = _start(name, module, workdir, tracked.project, title, dict(tracked.config))
         except Exception as error:  # a tracker raises classes of its own
             cure = "; WANDB_MODE=offline needs no account" if name == "wandb" else ""
             raise ValueError(f"{name} does not start: {one_line(error, 200)}{cure}") from error

@@ -8,13 +8,13 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from spatial_jax.metrics.console import Console
-from spatial_jax.metrics.rows import read_rows, strict
-from spatial_jax.metrics.trackers import TRACKERS, Tracker
+from spatial_jax.metrics.rows import as_plain, read_rows, strict
+from spatial_jax.metrics.trackers import TRACKERS, Tracked, Tracker
 from spatial_jax.reading import parse_json
 
 SINKS = ("jsonl", "console", "tensorboard", *TRACKERS)
@@ -36,14 +36,11 @@ class MetricsWriter:
     Args:
       workdir: the run's directory; rows go to `workdir/metrics.jsonl`, TensorBoard events to `workdir/tensorboard`.
       sinks: any of SINKS.
-      total_steps: for the time left on the console.
-      table_every: steps between the console's tables; 0 for none.
-      steady: metrics that cannot move in this run (`facts.steady`), left out on the console.
+      console: the console of the sinks, where it is not the usual one.
       resume_step: when a run resumes, the last step whose row stays; later rows (written by the killed process after
       its last checkpoint)
         are cut. None keeps what is there. A torn last line is always cut.
-      console_format: how the console writes a row, one of `console.FORMATS`.
-      project, title, config: what trackers call the run, and its settings.
+      tracked: what trackers call the run.
     """
 
     def __init__(
@@ -51,15 +48,9 @@ class MetricsWriter:
         workdir: str | os.PathLike,
         sinks: Sequence[str] = USUAL,
         *,
-        total_steps: int | None = None,
-        table_every: int = 100,
-        steady: Collection[str] = (),
+        console: Console | None = None,
+        tracked: Tracked | None = None,
         resume_step: int | None = None,
-        console_format: str = "lines",
-        project: str = "spatial_jax",
-        title: str = "",
-        config: Mapping[str, Any] | None = None,
-        stream: TextIO | None = None,
         primary: bool | None = None,
         clock: Callable[[], float] = time.time,
     ):
@@ -77,17 +68,14 @@ class MetricsWriter:
             cut_after(self.path, resume_step)
             self._file = self.path.open("ab", buffering=0)
         if "console" in sinks:
-            self._console = Console(
-                total_steps=total_steps, table_every=table_every, steady=steady, format_=console_format, stream=stream
-            )
+            self._console = console or Console()
         if "tensorboard" in sinks:
             from tensorboardX import SummaryWriter
 
             purge = None if resume_step is None else resume_step + 1
             self._board = SummaryWriter(str(self.path.parent / "tensorboard"), purge_step=purge, flush_secs=30)
-        here = self.path.parent
         for name in dict.fromkeys(sink for sink in sinks if sink in TRACKERS):
-            self._trackers.append(Tracker(name, here, project, title or here.resolve().name, config or {}))
+            self._trackers.append(Tracker(name, self.path.parent, tracked or Tracked()))
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         """One row. Values are numbers (Python, NumPy, JAX scalars), strings, or lists and dicts of them; only numbers
@@ -98,7 +86,7 @@ class MetricsWriter:
         row = {
             "step": int(step),
             "time": round(self._clock(), 3),
-            **{key: _plain(value) for key, value in values.items()},
+            **{key: as_plain(value) for key, value in values.items()},
         }
         if self._file is not None:
             # One unbuffered write a line: a killed process loses at most the row it was writing.
@@ -180,16 +168,3 @@ def read_metrics(path: str | os.PathLike, problems: list[str] | None = None) -> 
     if damaged and problems is not None:
         problems.append(f"{path}: {damaged} lines are no rows; left out")
     return list(rows.values())
-
-
-def _plain(value: Any) -> Any:
-    """NumPy and JAX scalars and arrays as Python numbers and lists."""
-    if isinstance(value, (str, bool, int, float)) or value is None:
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)

@@ -11,7 +11,16 @@ from pathlib import Path
 import jax
 
 from spatial_jax.checkpoints import EXIT_PREEMPTED, CheckpointManager, Preempted, PreemptionGuard
-from spatial_jax.metrics import AlarmWatch, MetricsWriter, PhaseTimer, check_trackers, is_primary, write_gallery
+from spatial_jax.metrics import (
+    AlarmWatch,
+    Console,
+    MetricsWriter,
+    PhaseTimer,
+    Tracked,
+    check_trackers,
+    is_primary,
+    write_gallery,
+)
 from spatial_jax.parallel.rules import changed_rules, use_rules
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.folder import RunFolder, changes_at_a_glance, claim_folder, compare_run
@@ -83,14 +92,14 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
             writer = MetricsWriter(
                 workdir,
                 run.log.sinks,
-                total_steps=run.train.steps,
-                table_every=run.log.table_every,
-                steady=trainer.facts.steady,
+                console=Console(
+                    total_steps=run.train.steps,
+                    table_every=run.log.table_every,
+                    steady=trainer.facts.steady,
+                    format_=run.log.console_format,
+                ),
+                tracked=Tracked(run.log.project, run.log.title, settings_of(run)),
                 resume_step=trainer.step,
-                console_format=run.log.console_format,
-                project=run.log.project,
-                title=run.log.title,
-                config=settings_of(run),
             )
             with writer:
                 code = _steps(trainer, updater, validation, manager, guard, writer, folder)

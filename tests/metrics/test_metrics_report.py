@@ -13,7 +13,7 @@ from PIL import Image
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.evals.comparison import compare
 from spatial_jax.evals.results import ScoredItem, summarise, write_result
-from spatial_jax.metrics import MetricsWriter, write_gallery, write_pass_rates
+from spatial_jax.metrics import Console, MetricsWriter, write_gallery, write_pass_rates
 from spatial_jax.metrics.report import build_report, load_run, read_story
 from spatial_jax.metrics.report.results import column_labels, headline, overall, prior_of
 from spatial_jax.metrics.report.runs import Phase, config_difference, title_of
@@ -175,7 +175,7 @@ def test_metrics_that_cannot_move_are_marked_and_settling_is_no_alarm(tmp_path):
 
 
 def test_the_console_leaves_out_what_cannot_move(tmp_path, capsys):
-    with MetricsWriter(tmp_path, ("console",), steady=("clip/fraction",), table_every=2) as writer:
+    with MetricsWriter(tmp_path, ("console",), console=Console(steady=("clip/fraction",), table_every=2)) as writer:
         for step in range(4):
             writer.write(step, {"loss": 0.5, "clip/fraction": 0.0})
     out = capsys.readouterr().out

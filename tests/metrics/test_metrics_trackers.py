@@ -10,7 +10,7 @@ import types
 
 import pytest
 
-from spatial_jax.metrics import MetricsWriter, check_trackers
+from spatial_jax.metrics import Console, MetricsWriter, Tracked, check_trackers
 from spatial_jax.metrics.trackers import TRACKERS
 from spatial_jax.training.profile import Profile
 from spatial_jax.training.settings import LogSettings, RunConfig
@@ -48,7 +48,9 @@ def tracker(request, monkeypatch):
 
 def test_a_tracker_gets_the_finite_numbers_at_their_steps(tracker, tmp_path):
     name = tracker.__name__
-    with MetricsWriter(tmp_path / "my_run", ("jsonl", name), project="p", config={"train": {"steps": 3}}) as writer:
+    with MetricsWriter(
+        tmp_path / "my_run", ("jsonl", name), tracked=Tracked("p", config={"train": {"steps": 3}})
+    ) as writer:
         writer.write(1, {"loss": 0.5, "phase": "grpo", "bad": math.nan})
     step, values = tracker.rows[0]
     assert (values["step"] if name == "wandb" else step) == 1 and values["loss"] == 0.5
@@ -94,7 +96,9 @@ ROW = {"loss": 0.25, "phase": "two words", "bad": math.inf, "map": {"a": [1, 2]}
 
 def console(tmp_path, form):
     stream = io.StringIO()
-    with MetricsWriter(tmp_path, ("console",), console_format=form, stream=stream, clock=lambda: 7.0) as writer:
+    with MetricsWriter(
+        tmp_path, ("console",), console=Console(format_=form, stream=stream), clock=lambda: 7.0
+    ) as writer:
         writer.write(3, ROW)
         writer.note('entropy "fell"\nto 0.01')
     return stream.getvalue().splitlines()
@@ -158,7 +162,7 @@ def test_wandb_itself_keeps_a_run_without_a_network(tmp_path, monkeypatch):
     from wandb.proto import wandb_internal_pb2
 
     monkeypatch.setenv("WANDB_MODE", "offline")
-    with MetricsWriter(tmp_path / "run", ("jsonl", "wandb"), config={"steps": 2}) as writer:
+    with MetricsWriter(tmp_path / "run", ("jsonl", "wandb"), tracked=Tracked(config={"steps": 2})) as writer:
         for step in (1, 2):
             writer.write(step, {"loss": 1.0 / step, "bad": math.nan})
     (kept,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")

@@ -8,7 +8,7 @@ from time import sleep
 import numpy as np
 import pytest
 
-from spatial_jax.metrics import MetricsWriter, PhaseTimer, Progress, read_metrics
+from spatial_jax.metrics import Console, MetricsWriter, PhaseTimer, Progress, read_metrics
 from spatial_jax.metrics.console import sparkline, step_lines, table
 from spatial_jax.metrics.names import below, canonical, duration, format_value, ordered_keys, value_of
 
@@ -90,7 +90,7 @@ def test_tensorboard_gets_the_numbers(tmp_path):
 
 def test_console_prints_two_lines_a_step_and_a_table(tmp_path):
     stream = io.StringIO()
-    with MetricsWriter(tmp_path, ("console",), total_steps=8, table_every=4, stream=stream) as writer:
+    with MetricsWriter(tmp_path, ("console",), console=Console(total_steps=8, table_every=4, stream=stream)) as writer:
         for step in range(5):
             writer.write(step, {"reward/mean": 0.1 * step, "pass_rate": 0.5, "time/step": 2.0, "time/rollout": 1.5})
     text = stream.getvalue()
@@ -101,7 +101,6 @@ def test_console_prints_two_lines_a_step_and_a_table(tmp_path):
 
 def test_console_without_utf8_loses_marks_not_the_run():
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    from spatial_jax.metrics.console import Console
 
     console = Console(table_every=1, stream=stream)
     console.row({"step": 0, "loss": 1.0})
