@@ -27,7 +27,7 @@ from spatial_jax.evals.asking import Request, by_clip, cut_sets
 from spatial_jax.evals.benchmarks import vsi_bench
 from spatial_jax.evals.generation import Sampler
 from spatial_jax.evals.protocol import item_messages
-from spatial_jax.evals.runner import run_benchmark
+from spatial_jax.evals.runner import Session, run_benchmark
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import save_pretrained
 from spatial_jax.models.configs import ModelConfig
@@ -149,7 +149,7 @@ def time_answers(policy: Path, items: list[dict[str, Any]]) -> dict[str, Any]:
             for share in (True, False):
                 sampler.share, start = share, time.perf_counter()
                 out = Path(folder) / f"{attempt}{share}.jsonl"
-                run_benchmark(sampler, "vsi_bench", items, SETTINGS, responses=out)
+                run_benchmark(sampler, "vsi_bench", items, SETTINGS, session=Session(out))
                 seconds[share], tokens[share] = time.perf_counter() - start, dict(sampler.tokens)
                 answers[share] = sorted(line for line in out.read_text().splitlines()[1:])
     if answers[True] != answers[False]:

@@ -50,8 +50,6 @@ from data_prep.synthesis.refusals import Refusals, refusal_lines
 from data_prep.synthesis.view import SceneView, Thing
 
 FAMILIES = ("depth_order2", "depth_order", "abs_depth", "distance", "size", "direction", "multihop")
-ORDERS = ("depth_order2", "depth_order", "direction", "multihop")
-GOALS = {"depth_order": 0.6, "depth_order2": 0.6, "abs_depth": 0.4, "distance": 0.4, "size": 0.4}
 CLOUD = 512  # points of an object's cloud, for the nearest distance
 STEPS = 4  # smoothing passes over a real depth picture before it is taken for the truth
 BLUR = 1.5  # pixels: kernel with which a real depth picture's edges are blurred

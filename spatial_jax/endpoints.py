@@ -24,7 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.reading import parse_object
+from spatial_jax.reading import parse_object, read_lines
 
 log = logging.getLogger(__name__)
 MOST_REPLY_BYTES = 1_000_000
@@ -285,12 +285,8 @@ class ReplyCache:
         self._file, self._writes, self._lock = Path(file), True, threading.Lock()
         self._replies: dict[str, str] = {}
         if self._file.is_file():
-            for line in self._file.read_text(encoding="utf-8", errors="replace").split("\n"):
-                try:
-                    row = parse_object(line)
-                except ValueError:
-                    continue
-                if isinstance(row.get("key"), str) and isinstance(row.get("reply"), str):
+            for _, row in read_lines(self._file):
+                if row and isinstance(row.get("key"), str) and isinstance(row.get("reply"), str):
                     self._replies[row["key"]] = row["reply"]
 
     def get(self, key: str) -> str | None:

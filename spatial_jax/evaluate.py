@@ -25,6 +25,7 @@ and a page NAME.html. Without --workdir: to --out, or evals/MODEL.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ def evaluate_model() -> None:
     """The policy on every named benchmark, then on the datasets."""
     from spatial_jax.evals.drawing import drawing_text
     from spatial_jax.evals.generation import Sampler
-    from spatial_jax.evals.runner import progress_printer, run_benchmark
+    from spatial_jax.evals.runner import Session, progress_printer, run_benchmark
 
     settings = read_settings()
     grader = chosen_grader(settings)
@@ -91,9 +92,7 @@ def evaluate_model() -> None:
             settings,
             scoring=chosen_scoring(),
             rotations=opts.ROTATIONS.value,
-            responses=responses_path(out),
-            progress=progress_printer(name),
-            grader=grader,
+            session=Session(responses_path(out), progress_printer(name), grader),
         )
         results.append(keep(result, loaded.files, out))
         if is_primary():
@@ -166,7 +165,7 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
     """Self-built questions with their blind priors; sampled, and greedy beside it where asked."""
     from spatial_jax.evals.heldout import copy_prior
     from spatial_jax.evals.results import write_result
-    from spatial_jax.evals.runner import asked_rule, greedy_settings, progress_printer, run_heldout
+    from spatial_jax.evals.runner import Session, asked_rule, greedy_settings, progress_printer, run_heldout
 
     name = dataset_name()
     out = result_path(name)
@@ -187,10 +186,8 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
             chosen,
             name=name,
             train=blind,
-            responses=responses_path(path),
-            progress=progress,
-            grader=grader,
             rule=recipe_rule(asked_rule(sampler.asking).format),
+            session=Session(responses_path(path), progress, grader),
         )
         copy_prior(first, result)
         result["dataset"] = {"paths": [str(Path(d).resolve()) for d in datasets()], "split": opts.SPLIT.value}
@@ -262,17 +259,26 @@ def chosen_grader(settings: Any) -> Any:
 
 def score_saved(path: str) -> None:
     """Scores a responses file of any model, by a benchmark's scoring or by the rewards of --dataset."""
+    from spatial_jax.evals.heldout import evaluate_saved
     from spatial_jax.evals.loading import completeness_line
+    from spatial_jax.evals.responses import read_responses
     from spatial_jax.evals.results import result_table, write_result
-    from spatial_jax.evals.saved import score_benchmark_file, score_dataset_file
+    from spatial_jax.evals.saved import score_benchmark_file
 
     settings = read_settings()
     grader, by_family = chosen_grader(settings), settings.policy.by_family
     if datasets():
         name = dataset_name()
         records = dataset_records(opts.SPLIT.value, opts.LIMIT.value, grader is not None, by_family)
-        more: dict[str, Any] = {"form": saved_form(), "by_family": by_family, "grader": grader, "rule": saved_rule()}
-        result = score_dataset_file(path, name, records, blind_records(), **more)
+        result = evaluate_saved(
+            name,
+            records,
+            read_responses(path),
+            blind_records(),
+            extra={"model": path, "responses": path},
+            rule=saved_rule(by_family),
+            grader=grader,
+        )
         result["dataset"] = {"paths": [str(Path(d).resolve()) for d in datasets()], "split": opts.SPLIT.value}
         shown: dict[str, Any] = {"records": records}
     elif opts.BENCHMARK.value:
@@ -307,12 +313,17 @@ def saved_form() -> str | None:
     return None if told in (None, "", PUBLISHED) else get_form(told).name
 
 
-def saved_rule() -> Any:
-    """What the recipe lays over the rewards of --score_only's questions; None without one."""
+def saved_rule(by_family: Sequence[str]) -> Any:
+    """What lies over the rewards of --score_only's questions: the recipe's rule, else the response form's; `by_family`:
+    rewards in their place.
+    """
     from spatial_jax.forms import get_form
+    from spatial_jax.rewards.rule import OWN_REWARD, RewardRule
 
     form = saved_form()
-    return recipe_rule(get_form(form).format if form else None)
+    asked = RewardRule(get_form(form).format) if form else OWN_REWARD
+    rule = recipe_rule(asked.format if form else None) or asked
+    return dataclasses.replace(rule, by_family=tuple(by_family)) if by_family else rule
 
 
 def compare_results(paths: Sequence[str]) -> None:

@@ -170,11 +170,6 @@ class _OneOfForms:
 FormName = Annotated[str, _OneOfForms()]
 
 
-def form_names() -> tuple[str, ...]:
-    """The forms that a policy can be asked for."""
-    return tuple(FORMS)
-
-
 def format_names() -> tuple[str, ...]:
     """What a reward's `format` can be: "none", and the forms that can be paid for."""
     return (NO_FORMAT, *(form.name for form in FORMS.values() if form.tagged))

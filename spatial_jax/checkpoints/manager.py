@@ -203,10 +203,7 @@ class CheckpointManager:
     def _not_written(self, error: BaseException) -> CheckpointNotWritten:
         """The error of a save in one line; libraries tell of a full disk in ten."""
         text = " ".join(str(error).split()) or type(error).__name__
-        full = re.search(
-            r"No space left on device( \([^)]*MB[^)]*\))?|Disk quota exceeded|File too large|Read-only file system",
-            text,
-        )
+        full = _FULL.search(text)
         why, newest = full[0] if full else text[:300], self.latest()
         kept = "there is none before it" if newest is None else f"step {newest} is intact"
         return CheckpointNotWritten(

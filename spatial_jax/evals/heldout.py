@@ -156,33 +156,33 @@ def _blind_outcome(
 def evaluate_heldout(
     name: str,
     records: Sequence[QuestionRecord],
-    responses: Sequence[Sequence[str]],
+    rows: Sequence[Mapping[str, Any]],
     train: Sequence[QuestionRecord] = (),
     *,
-    model_sizes: Sequence[Any] | None = None,
     extra: Mapping[str, Any] | None = None,
     rule: RewardRule = OWN_REWARD,
-    told: Sequence[Mapping[str, Any]] = (),
     grader: Grader | None = None,
 ) -> dict[str, Any]:
-    """The result of responses[i] (the samples) to records[i] under a rule of reward, with the blind priors of `train`'s
-    records when those are given. told[i]: what is known of them beside their texts ("lengths" in tokens, "finish");
-    `grader`: the judge of records whose reward asks one.
+    """The result of rows[i] to records[i] under a rule of reward, with the blind priors of `train`'s records when those
+    are given. A row holds "responses" (the samples' texts) and what is known of them: "lengths" in tokens, "finish",
+    "model_sizes" of the pictures; `grader`: the judge of records whose reward asks one.
 
     Metrics: overall (mean reward over items), macro (over families), accuracy, unparsed, pass@k; "prior" holds the same
     overall reward for the best constant answer and for the answers of the most similar train questions, chosen without
     any picture.
     """
-    if len(records) != len(responses):
-        raise ValueError(f"{name}: {len(records)} records but {len(responses)} lists of responses")
-    sizes = model_sizes if model_sizes is not None else [None] * len(records)
-    dicts = [resolved_dict(r, s) for r, s in zip(records, sizes)]
-    jobs = list(zip(dicts, responses, told or [{}] * len(records), sizes))
+    if len(records) != len(rows):
+        raise ValueError(f"{name}: {len(records)} records but {len(rows)} lists of responses")
+    dicts = [resolved_dict(record, row.get("model_sizes")) for record, row in zip(records, rows)]
+    jobs = list(zip(dicts, rows))
 
-    def work(job: tuple[dict[str, Any], Sequence[str], Mapping[str, Any], Any]) -> tuple[ScoredItem, Counter[str]]:
-        record, texts, row, shown = job
+    def work(job: tuple[dict[str, Any], Mapping[str, Any]]) -> tuple[ScoredItem, Counter[str]]:
+        record, row = job
         judge, why = grader.judge if grader else None, Counter[str]()
-        return scored_item(record, answers_of(texts, row), why, rule=rule, model_sizes=shown, judge=judge), why
+        sizes = row.get("model_sizes")
+        return scored_item(
+            record, answers_of(row["responses"], row), why, rule=rule, model_sizes=sizes, judge=judge
+        ), why
 
     scored = grader.map(work, jobs, name) if grader else [work(job) for job in jobs]
     items, failures = [item for item, _ in scored], sum((why for _, why in scored), Counter[str]())
@@ -224,8 +224,8 @@ def evaluate_saved(
             else f"{name}: the dataset holds no question"
         )
     samples = max(len(rows[r.question_id]["responses"]) for r in known) or 1
-    kept = [rows.get(r.question_id, {}) for r in records]
-    responses = [list(row.get("responses") or [""] * samples) for row in kept]
+    found = [rows.get(r.question_id, {}) for r in records]
+    kept = [{**row, "responses": list(row.get("responses") or [""] * samples)} for row in found]
     missing, unknown = len(records) - len(known), len(rows) - len(known)
     if missing or unknown:
         log.warning(
@@ -235,10 +235,8 @@ def evaluate_saved(
             len(records),
             unknown,
         )
-    sizes, told = [row.get("model_sizes") for row in kept], {**(extra or {}), "missing": missing}
-    return evaluate_heldout(
-        name, records, responses, train, model_sizes=sizes, extra=told, rule=rule, told=kept, grader=grader
-    )
+    told = {**(extra or {}), "missing": missing}
+    return evaluate_heldout(name, records, kept, train, extra=told, rule=rule, grader=grader)
 
 
 def add_prior(
@@ -356,24 +354,3 @@ def _option_text(record: Mapping[str, Any]) -> str:
     if len(answer) == 1 and 0 <= ord(answer.upper()) - 65 < len(options) and answer not in options:
         return str(options[ord(answer.upper()) - 65]).lower()
     return answer.lower()
-
-
-def gallery_rows(
-    records: Sequence[QuestionRecord], responses: Sequence[Sequence[str]], result: Mapping[str, Any]
-) -> list[dict[str, Any]]:
-    """One dict a question for the evaluation page: question, options, answer, family, responses, score."""
-    scores = {item["id"]: item["score"] for item in result["items"]}
-    return [
-        {
-            "id": r.question_id,
-            "family": r.family,
-            "question": r.question,
-            "options": list(r.options),
-            "answer": r.answer,
-            "responses": list(answers),
-            "score": scores.get(r.question_id),
-            "images": list(r.images),
-            "meta": r.json_field("meta"),
-        }
-        for r, answers in zip(records, responses)
-    ]

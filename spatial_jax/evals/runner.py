@@ -37,7 +37,6 @@ from spatial_jax.evals.judging import Grader
 from spatial_jax.evals.protocol import THOUGHT_TOKENS, Protocol, asked_text, choose_protocol, item_messages
 from spatial_jax.evals.registry import get_benchmark
 from spatial_jax.evals.responses import ResponseLog
-from spatial_jax.evals.results import write_result
 from spatial_jax.evals.scoring import evaluate_responses, rotated_items
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.forms import get_form
@@ -50,6 +49,17 @@ logger = logging.getLogger(__name__)
 
 HELDOUT_TOKENS = 256
 Progress = Callable[[int, int], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What surrounds an evaluation. `responses`: the file in which answers are kept as they come (an interrupted run
+    goes on there); `progress`: told how far it is; `grader`: the judge of what rules cannot read.
+    """
+
+    responses: str | Path | None = None
+    progress: Progress | None = None
+    grader: Grader | None = None
 
 
 def progress_printer(name: str, every_s: float = 20.0) -> Progress:
@@ -183,15 +193,11 @@ def run_heldout(
     *,
     name: str = "heldout",
     train: Sequence[QuestionRecord] = (),
-    responses: str | Path | None = None,
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    grader: Grader | None = None,
     rule: RewardRule | None = None,
+    session: Session = Session(),
 ) -> dict[str, Any]:
-    """Answers and scores self-built questions. `train`: records of the training split, for the blind priors;
-    `responses`: the file in which answers are kept as they come (an interrupted run goes on there); `out`: where the
-    result JSON goes; `rule`: what is laid over the records' rewards, None: what the policy's training laid over them.
+    """Answers and scores self-built questions. `train`: records of the training split, for the blind priors; `rule`:
+    what is laid over the records' rewards, None: what the policy's training laid over them.
     """
     chosen, asking = settings.sampling, sampler.asking
     paid = rule or asked_rule(asking)
@@ -206,7 +212,7 @@ def run_heldout(
     tokens = asking.max_new_tokens or (THOUGHT_TOKENS if thinks else HELDOUT_TOKENS)
     tokens = chosen.max_new_tokens or min(tokens, max(sampler.engine.answer_buckets))
     sampling = sampler.sampling_of(chosen, tokens)
-    log = open_log(responses, _log_settings(sampler, settings, name, "reward")) if responses else None
+    log = open_log(session.responses, _log_settings(sampler, settings, name, "reward")) if session.responses else None
     try:
         rows = sampler.respond(
             record_requests(
@@ -215,26 +221,21 @@ def run_heldout(
             chosen.samples,
             sampling,
             log,
-            progress,
+            session.progress,
         )
     finally:
         if log:
             log.close()
     kept = [rows[r.question_id] for r in records]
-    result = evaluate_heldout(
+    return evaluate_heldout(
         name,
         records,
-        [row["responses"] or [""] * chosen.samples for row in kept],
+        [{**row, "responses": row["responses"] or [""] * chosen.samples} for row in kept],
         train,
-        model_sizes=[row.get("model_sizes") for row in kept],
-        extra=_extra(sampler, settings, responses, kept) | {"rule": dataclasses.asdict(paid)},
+        extra=_extra(sampler, settings, session.responses, kept) | {"rule": dataclasses.asdict(paid)},
         rule=paid,
-        told=kept,
-        grader=grader,
+        grader=session.grader,
     )
-    if out:
-        write_result(out, result)
-    return result
 
 
 def open_log(path: str | Path, settings: Mapping[str, Any]) -> ResponseLog:
@@ -371,42 +372,34 @@ def run_benchmark(
     *,
     scoring: str = "official",
     rotations: int = 1,
-    responses: str | Path | None = None,
-    out: str | Path | None = None,
-    progress: Progress | None = None,
-    grader: Grader | None = None,
+    session: Session = Session(),
 ) -> dict[str, Any]:
-    """Answers and scores a public benchmark's items; arguments as `run_heldout`, rotations > 1 also asks with rotated
-    options.
-    """
+    """Answers and scores a public benchmark's items; rotations > 1 also asks with rotated options."""
     benchmark, chosen = get_benchmark(name), settings.sampling
     protocol = choose_protocol(sampler, benchmark, settings, rotations)
     items = rotated_items(name, items, rotations)
     sampling = sampler.sampling_of(chosen, protocol.max_new_tokens)
     log = None
-    if responses:
+    if session.responses:
         asked = {"protocol": dataclasses.asdict(protocol)} if protocol.form else {}
-        log = open_log(responses, _log_settings(sampler, settings, name, scoring) | asked)
+        log = open_log(session.responses, _log_settings(sampler, settings, name, scoring) | asked)
     try:
         rows = sampler.respond(
-            item_requests(name, items, sampler, scoring, protocol), chosen.samples, sampling, log, progress
+            item_requests(name, items, sampler, scoring, protocol), chosen.samples, sampling, log, session.progress
         )
     finally:
         if log:
             log.close()
-    result = evaluate_responses(
+    return evaluate_responses(
         name,
         items,
         rows,
         scoring=scoring,
         form=protocol.form,
-        extra=_extra(sampler, settings, responses, [rows[str(i["id"])] for i in items])
+        extra=_extra(sampler, settings, session.responses, [rows[str(i["id"])] for i in items])
         | {
             "protocol": protocol.describe(scoring, asked_policy(sampler, settings)),
             "asked": dataclasses.asdict(protocol),
         },
-        grader=grader,
+        grader=session.grader,
     )
-    if out:
-        write_result(out, result)
-    return result

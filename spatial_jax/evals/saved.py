@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spatial_jax.data import QuestionRecord
-from spatial_jax.evals.heldout import evaluate_saved
 from spatial_jax.evals.judging import Grader
 from spatial_jax.evals.loading import completeness, load_benchmark
 from spatial_jax.evals.registry import benchmark_names, get_benchmark
 from spatial_jax.evals.responses import read_responses, responses_benchmark
 from spatial_jax.evals.scoring import evaluate_responses
-from spatial_jax.forms import get_form
-from spatial_jax.rewards.rule import OWN_REWARD, RewardRule
 
 log = logging.getLogger(__name__)
 _WORD = re.compile(r"\w+")
@@ -95,23 +90,3 @@ def carried_items(rows: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]
             embedded = [i for i in shown if isinstance(i, bytes)] if isinstance(shown, list) else []
             items.append({**row["item"], "id": name, "images": embedded, "video": None})
     return items
-
-
-def score_dataset_file(
-    path: str,
-    name: str,
-    records: Sequence[QuestionRecord],
-    train: Sequence[QuestionRecord] = (),
-    *,
-    form: str | None = None,
-    rule: RewardRule | None = None,
-    by_family: Sequence[str] = (),
-    grader: Grader | None = None,
-) -> dict[str, Any]:
-    """The result of a responses file to questions of one's own, by their own rewards (or those of `by_family`) under
-    `rule`, or in a response form; with their blind priors where `train` has records.
-    """
-    chosen = rule or (RewardRule(get_form(form).format) if form else OWN_REWARD)
-    chosen = dataclasses.replace(chosen, by_family=tuple(by_family)) if by_family else chosen
-    extra = {"model": path, "responses": path}
-    return evaluate_saved(name, records, read_responses(path), train, rule=chosen, extra=extra, grader=grader)

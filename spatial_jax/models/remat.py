@@ -7,7 +7,6 @@ from collections.abc import Callable
 import jax
 
 ATTENTION_NAMES = ("q", "k", "v", "attention")
-MLP_NAMES = ("gate", "up")
 POLICIES = ("none", "full", "dots", "attention", "offload")
 
 

@@ -4,7 +4,7 @@ import pytest
 import question_sets
 
 from spatial_jax.data.prompts import PromptStyle, answer_text, build_messages, instruction, target_text
-from spatial_jax.forms import form_names
+from spatial_jax.forms import FORMS
 
 
 def text_of(messages):
@@ -27,7 +27,7 @@ def test_options_are_listed_once():
     assert text_of(build_messages(listed)) == listed.question and answer_text(listed) == "A"
 
 
-@pytest.mark.parametrize("mode", form_names())
+@pytest.mark.parametrize("mode", FORMS)
 def test_each_mode_states_what_it_wants(mode):
     number = question_sets.record(0, question_type="number", question="How far is the cup?", answer="1.5", unit="m")
     text = text_of(build_messages(number, PromptStyle(mode)))

@@ -63,10 +63,13 @@ def test_heldout_scores_are_validation_scores(mode, truncated):
         group = [trajectory(i, "length" if i % 4 == 3 else "stop") for i in range(len(TEXTS))]
         question = SimpleNamespace(record=asked, prompt=SimpleNamespace(model_sizes=((120, 80),)))
         scored = scorer(question, group)
-        row = {"lengths": [len(t) for t in group], "finish": [t.finish_reason for t in group]}
-        result = evaluate_heldout(
-            "x", [asked], [scored.texts], rule=asked_rule(asking), told=[row], model_sizes=[((120, 80),)]
-        )
+        row = {
+            "responses": scored.texts,
+            "lengths": [len(t) for t in group],
+            "finish": [t.finish_reason for t in group],
+            "model_sizes": ((120, 80),),
+        }
+        result = evaluate_heldout("x", [asked], [row], rule=asked_rule(asking))
         assert result["metrics"]["overall"] == float(np.mean([o.reward for o in scored.outcomes]))
         assert result["metrics"]["accuracy"] == float(np.mean([bool(o.correct) for o in scored.outcomes]))
 
@@ -74,7 +77,7 @@ def test_heldout_scores_are_validation_scores(mode, truncated):
 def test_a_bare_word_under_think_answer_earns_nothing_in_both():
     scorer, asking = trained("think_answer")
     asked = record(0, reward='{"kind": "choice"}')
-    result = evaluate_heldout("x", [asked], [["A"]], rule=asked_rule(asking))
+    result = evaluate_heldout("x", [asked], [{"responses": ["A"]}], rule=asked_rule(asking))
     assert scorer.spec(asked.as_dict())["format"] == "think_answer"
     assert result["metrics"]["overall"] == result["metrics"]["accuracy"] == 0
 

@@ -71,14 +71,14 @@ def judged(i, **more):
 
 def test_judged_questions_of_ones_own_get_scores(grader, server):
     records = [judged(i, answer="the red cup", options=()) for i in range(4)]
-    texts = [["The red cup."], ["it is the red one"], ["a chair"], ["broken"]]
-    result = evaluate_heldout("mine", records, texts, grader=grader)
+    rows = [{"responses": [text]} for text in ("The red cup.", "it is the red one", "a chair", "broken")]
+    result = evaluate_heldout("mine", records, rows, grader=grader)
     assert result["metrics"]["overall"] == pytest.approx(2 / 3) and result["excluded"] == 1
     assert result["judge"] | {"endpoint": ""} == {"model": "m", "endpoint": "", "asked": 2, "cached": 0, "failed": 1}
     assert [i["answers"] for i in result["items"]] == [1, 1, 1, 0]  # what pass rates count
     table = result_table(result)
     assert "judge m: 2 verdicts, 0 from the cache" in table and "left out: 1 answers without a score" in table
-    again = evaluate_heldout("mine", records[:3], texts[:3], grader=grader)
+    again = evaluate_heldout("mine", records[:3], rows[:3], grader=grader)
     assert again["judge"]["cached"] == 2 and len(server.shown) == 3  # an equal answer asks nobody
 
 

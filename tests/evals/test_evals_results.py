@@ -326,7 +326,7 @@ def test_heldout_families_priors_and_compare():
     right = evaluate_heldout(
         "toy",
         held,
-        [[r.answer if r.family == "height" else f"<answer>{r.answer}</answer>"] * 4 for r in held],
+        [{"responses": [r.answer if r.family == "height" else f"<answer>{r.answer}</answer>"] * 4} for r in held],
         train,
         extra={"model": "oracle"},
     )
@@ -340,11 +340,11 @@ def test_heldout_families_priors_and_compare():
     )  # the letter that is right three times of four, in the asked form
     assert right["families"]["height"]["prior_words"] > right["families"]["height"]["prior_constant"] > 0.2
     assert right["families"]["closer"]["prior_accuracy_constant"] == 0.75
-    mute = evaluate_heldout("toy", held, [["hm"] for _ in held], extra={"model": "mute"})
+    mute = evaluate_heldout("toy", held, [{"responses": ["hm"]} for _ in held], extra={"model": "mute"})
     assert mute["metrics"]["overall"] == 0.0 and mute["metrics"]["unparsed"] == 1.0 and "prior" not in mute
     assert compare(mute, right)["overall"]["correct"]["difference"] == 1.0
     with pytest.raises(ValueError, match="lists of responses"):
-        evaluate_heldout("toy", held, [["x"]])
+        evaluate_heldout("toy", held, [{"responses": ["x"]}])
 
 
 def test_response_log_resumes_and_refuses_other_settings(tmp_path):

@@ -22,7 +22,7 @@ from spatial_jax.evals.asking import Request, by_clip
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.heldout import evaluate_heldout
 from spatial_jax.evals.protocol import Protocol, item_messages
-from spatial_jax.evals.runner import asked_rule, item_requests, load_records, run_benchmark, run_heldout
+from spatial_jax.evals.runner import Session, asked_rule, item_requests, load_records, run_benchmark, run_heldout
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
 from spatial_jax.models import ModelConfig, QwenVL, TextConfig, VisionConfig, save_pretrained, split_model
 from spatial_jax.processing import EncodedPrompt, Processor, train_tokenizer
@@ -78,7 +78,7 @@ def test_the_answer_is_read_out_of_the_form_it_was_asked_in():
     rule = asked_rule(Asking("think_answer"))
     assert reward_spec(item.as_dict(), rule) == {"kind": "word", "format": "think_answer"}
     response = "<think>The answer is right? No.</think><answer>left</answer>"
-    assert evaluate_heldout("x", [item], [[response]], rule=rule)["metrics"]["accuracy"] == 1
+    assert evaluate_heldout("x", [item], [{"responses": [response]}], rule=rule)["metrics"]["accuracy"] == 1
     assert reward_spec(item.as_dict(), asked_rule(Asking("bare"))) == {"kind": "word"}
 
 
@@ -122,8 +122,7 @@ def test_heldout_run_resumes_to_the_same_answers(sampler, tmp_path):
         records,
         SETTINGS,
         train=[record(100 + i) for i in range(8)],
-        responses=tmp_path / "a.jsonl",
-        out=tmp_path / "a.json",
+        session=Session(tmp_path / "a.jsonl"),
     )
     assert (
         whole["n"] == 7
@@ -133,9 +132,9 @@ def test_heldout_run_resumes_to_the_same_answers(sampler, tmp_path):
         and "constant" in whole["prior"]
     )
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
-    assert len(lines) == 8 and json.loads((tmp_path / "a.json").read_text())["families"]["closer"]["n"] == 3
+    assert len(lines) == 8 and whole["families"]["closer"]["n"] == 3
     (tmp_path / "b.jsonl").write_text("\n".join(lines[:4]) + "\n" + lines[4][:20])
-    again = run_heldout(sampler, records, SETTINGS, responses=tmp_path / "b.jsonl")
+    again = run_heldout(sampler, records, SETTINGS, session=Session(tmp_path / "b.jsonl"))
     rows = [
         {json.loads(line)["id"]: json.loads(line)["responses"] for line in path.read_text().splitlines()[1:]}
         for path in (tmp_path / "a.jsonl", tmp_path / "b.jsonl")
@@ -159,7 +158,7 @@ def test_records_that_name_code_are_left_out(tmp_path, caplog):
 def test_questions_without_any_score_are_no_result():
     record = question_sets.record(0, reward='{"kind": "choice"}', answer="lamp")
     with pytest.raises(ValueError, match=r"no answer has a score .*lamp"):
-        evaluate_heldout("mine", [record], [["cup"]])
+        evaluate_heldout("mine", [record], [{"responses": ["cup"]}])
 
 
 def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_path):
@@ -182,8 +181,7 @@ def test_benchmark_run_with_pictures_rotations_and_a_missing_one(sampler, tmp_pa
         SETTINGS,
         scoring="lmms_eval",
         rotations=2,
-        responses=tmp_path / "r.jsonl",
-        out=tmp_path / "r.json",
+        session=Session(tmp_path / "r.jsonl"),
     )
     assert result["n"] == 4 and result["failed"] == 2 and result["rotation"]["items"] == 4
     kept = {json.loads(line)["id"]: json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()[1:]}
@@ -213,7 +211,7 @@ def test_a_policy_that_draws_is_asked_until_it_answers(policy, tmp_path, monkeyp
         Sampler.from_directory(policy, settings),
         [record(i) for i in range(3)],
         settings,
-        responses=tmp_path / "drawn.jsonl",
+        session=Session(tmp_path / "drawn.jsonl"),
     )
     rows = [json.loads(line) for line in (tmp_path / "drawn.jsonl").read_text().splitlines() if "responses" in line]
     texts = [text for row in rows for text in row.get("responses", ())]
@@ -296,7 +294,7 @@ def test_questions_on_one_clip_pass_it_once_with_the_same_answers(policy, tmp_pa
     for share in (True, False):
         sampler.share = share
         path = tmp_path / f"{share}.jsonl"
-        results.append(run_heldout(sampler, records, settings, responses=path))
+        results.append(run_heldout(sampler, records, settings, session=Session(path)))
         rows = [json.loads(line) for line in path.read_text().splitlines()[1:]]
         answers.append({row["id"]: (row["responses"], row["lengths"], row["model_sizes"]) for row in rows})
     sampler.share = True
@@ -306,9 +304,8 @@ def test_questions_on_one_clip_pass_it_once_with_the_same_answers(policy, tmp_pa
     # An interrupted run goes on with what is left of each clip.
     lines = (tmp_path / "True.jsonl").read_text().splitlines()
     (tmp_path / "half.jsonl").write_text("\n".join(lines[:4]) + "\n")
-    assert (
-        run_heldout(sampler, records, settings, responses=tmp_path / "half.jsonl")["metrics"] == results[0]["metrics"]
-    )
+    half = run_heldout(sampler, records, settings, session=Session(tmp_path / "half.jsonl"))
+    assert half["metrics"] == results[0]["metrics"]
 
 
 def test_what_is_asked_about_one_clip_is_asked_together():

@@ -14,7 +14,7 @@ from data_prep.annotate.__main__ import main as annotate
 from spatial_jax.data.prompts import target_parts, target_text
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.source import open_questions
-from spatial_jax.forms import extract_answer, form_names, matches_format
+from spatial_jax.forms import FORMS, extract_answer, matches_format
 from spatial_jax.rewards.kinds import has_own_format
 from spatial_jax.rewards.parsing.choices import option_labels
 from spatial_jax.rewards.parsing.text import fold
@@ -84,7 +84,7 @@ def synthesized(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("mode", form_names())
+@pytest.mark.parametrize("mode", FORMS)
 def test_every_synthesized_family_gets_pairs(synthesized, mode):
     pairs = Pairs(spec_of(mode), mode)
     pairs.learn(synthesized)
@@ -160,7 +160,7 @@ BY_HAND = [
 ]
 
 
-@pytest.mark.parametrize(("item", "mode"), itertools.product(BY_HAND, form_names()))
+@pytest.mark.parametrize(("item", "mode"), itertools.product(BY_HAND, FORMS))
 def test_answers_that_are_hard_to_corrupt(item, mode):
     rejected = Pairs(spec_of(mode), mode).rejection(item, SIZE)
     check_pair(item, mode, rejected)

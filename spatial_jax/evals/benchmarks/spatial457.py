@@ -17,7 +17,6 @@ from spatial_jax.evals.intervals import Cell, pool
 from spatial_jax.evals.numbers import UNITS_TO_TWENTY
 from spatial_jax.evals.sources import picture, read_rows
 
-LEVELS = ("L1_single", "L2_objects", "L3_2d_spatial", "L4_occ", "L4_pose", "L5_6d_spatial", "L5_collision")
 SIZES = ("small", "large")
 SHAPES = (
     "airliner",
