@@ -160,6 +160,7 @@ def _same_question(base: str, body: str, names: Sequence[str], answer: str, opti
         return "object names changed"
     if [n for _, n in _name_order(body, mentioned)] != [n for _, n in _name_order(base, mentioned)]:
         return "order of objects changed"
+    # Names go first: a "left-handed mug" or a "no entry sign" says nothing of what is asked.
     bare_base, bare_body = strip_names(base, mentioned), strip_names(body, mentioned)
     if concepts(bare_base) != concepts(bare_body):
         return "what is asked changed"
@@ -168,10 +169,12 @@ def _same_question(base: str, body: str, names: Sequence[str], answer: str, opti
     if units(bare_base) != units(bare_body):
         return "unit changed"
     yes_no = set(options) == {"yes", "no"}
+    # A rewording that drops the choice asks for a sentence, which the reward of a choice cannot pay.
     if not yes_no and options and not _ASKS_CHOICE.search(bare_body):
         return "no longer asks for a choice"
     if yes_no and re.search(r"\b(which|what|whose|or not)\b", bare_body, re.IGNORECASE):
         return "no longer a yes-no question"
+    # Answers are compared as written: their words must still be offered where the question offered them.
     words = [o for o in options if o.lower() in low_base and o not in mentioned]
     if any(o.lower() not in low_body for o in words):
         return "answer words lost"

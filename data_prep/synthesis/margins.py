@@ -23,6 +23,7 @@ def axis_gap(view: SceneView, a: Thing, b: Thing, axis: str, options: Options) -
         return None
     if axis == "x":
         gap, side, size_a, size_b = a.u - b.u, view.width, a.width, b.width
+        # A long box around a short one is neither left nor right of it, however far apart their middles are.
         overlap = min(a.box[2], b.box[2]) - max(a.box[0], b.box[0])
     else:
         gap, side, size_a, size_b = a.v - b.v, view.height, a.height, b.height
@@ -71,6 +72,7 @@ def depth_order(view: SceneView, a: Thing, b: Thing, options: Options) -> tuple[
     if not (a.has_depth and b.has_depth) or "z" in a.hints or "z" in b.hints:
         return None
     near, far = (a, b) if a.depth < b.depth else (b, a)
+    # A ratio, since relative depth has no unit, and nearby things must differ by less than distant ones.
     ratio, gap = far.depth / near.depth, far.depth - near.depth
     if ratio < options.depth_ratio:
         view.refused.add("depth_ratio", options.depth_ratio, ratio)
@@ -78,10 +80,13 @@ def depth_order(view: SceneView, a: Thing, b: Thing, options: Options) -> tuple[
     if near.far - far.near >= options.range_overlap * gap:
         view.refused.add("range_overlap", options.range_overlap, (near.far - far.near) / gap)
         return None
+    # Only the objects' own deviations: scale and shift of the picture move both alike and turn no order round.
     own = math.hypot(a.sd.get("depth", 0.0), b.sd.get("depth", 0.0))
     if gap < options.sigmas * own:
         view.refused.add("sigmas", options.sigmas, gap / own)
         return None
+    # "Closer" is read as a distance: at a wide picture's corner the ray is longer than the depth, and may turn the
+    # order.
     rays = ray_length(view, far) / ray_length(view, near)
     if rays < 1 + (options.depth_ratio - 1) / 3:
         view.refused.add("depth_ratio", options.depth_ratio, 1 + 3 * (rays - 1))

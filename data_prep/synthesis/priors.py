@@ -132,6 +132,8 @@ class PriorTable:
             row["chance"] = sum(1 / len(i["options"]) for i in closed) / len(closed)
             row["constant"] = _constant(closed)
             trained = _closed_items(self._items.get(("train", name), [])) if split != "train" else []
+            # By scene, not by question: two questions on one picture share its objects, and a baseline that has seen
+            # one half of a picture guesses the other.
             halves: list[list[dict[str, Any]]] = [[], []]
             for item in closed:
                 halves[zlib.crc32(item["scene"].encode()) & 1].append(item)

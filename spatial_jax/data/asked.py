@@ -86,9 +86,27 @@ def read_asking(directory: str | Path) -> Asking | None:
     if not path.is_file():
         return None
     stated: Any = checkpoint_json(path)
-    known = {field.name for field in dataclasses.fields(Asking)} - {*_LIMITS}
     if not isinstance(stated, dict):
         raise ValueError(f"{path}: must be an object, not {type(stated).__name__}; export the policy again")
+    if problem := _problem(stated):
+        raise ValueError(
+            f"{path}: {problem}; export the policy again, or remove the file to ask it like any checkpoint"
+        )
+    # The limits stand in the processor's own files, where other programs read them, too: kept twice they would part.
+    pictures = read_config(folder).traits.pictures
+    image, video = read_image_settings(folder, pictures), read_video_settings(folder, pictures).image
+    limits: dict[str, Any] = dict(
+        zip(_LIMITS, (image.min_pixels, image.max_pixels, video.min_pixels, video.max_pixels))
+    )
+    told = {key: value for key, value in stated.items() if value is not None}
+    return Asking(**{**told, "by_family": tuple(stated.get("by_family") or ())}, **limits)
+
+
+def _problem(stated: dict[str, Any]) -> str:
+    """What is wrong with the content of such a file, "" where nothing is. It may have been edited, or be of another
+    version: a form that is taken wrongly would make every answer score 0.
+    """
+    known = {field.name for field in dataclasses.fields(Asking)} - {*_LIMITS}
     problem = next((f"{key!r} is not known here" for key in stated if key not in known), "")
     if stated.get("prompt_mode") not in FORMS:
         problem = f"prompt_mode {stated.get('prompt_mode')!r} is not one of {', '.join(FORMS)}"
@@ -116,17 +134,7 @@ def read_asking(directory: str | Path) -> Asking | None:
         value = stated.get(key)
         if value is not None and (type(value) is not int or value < 1):
             problem = f"{key} must be a whole number above 0, not {value!r}"
-    if problem:
-        raise ValueError(
-            f"{path}: {problem}; export the policy again, or remove the file to ask it like any checkpoint"
-        )
-    pictures = read_config(folder).traits.pictures
-    image, video = read_image_settings(folder, pictures), read_video_settings(folder, pictures).image
-    limits: dict[str, Any] = dict(
-        zip(_LIMITS, (image.min_pixels, image.max_pixels, video.min_pixels, video.max_pixels))
-    )
-    told = {key: value for key, value in stated.items() if value is not None}
-    return Asking(**{**told, "by_family": tuple(rewards)}, **limits)
+    return problem
 
 
 def settle(directory: str | Path, told: dict[str, Any]) -> tuple[Asking, str]:

@@ -32,12 +32,14 @@ def advice(encoder: QuestionEncoder, records: Sequence[QuestionRecord], tokens: 
         return all(t <= tokens and (patches is None or p <= patches) for t, p in needs)
 
     found = []
+    # A form that draws gets a clip's frames as pictures: then it is the pictures' limit that helps.
     clips = [r for r in records if shows_video(r, encoder.style.mode)]
     for name, there in (("video_max_pixels", bool(clips)), ("max_pixels", len(clips) < len(records))):
         if there and (words := _most_pixels(encoder, name, fits)):
             found.append(words)
     frames = [r for r in records if is_video(r)]
     step = encoder.processor.video_settings.image.temporal_patch_size
+    # Fewer frames help only where all are clips: else some record would stay too large.
     if frames and len(frames) == len(records):
         counts = range(step, max(len(r.images) for r in frames), step)
         most = _last(counts, lambda n: fits(_with_frames(encoder, n)))

@@ -114,6 +114,8 @@ def plan_questions(
         for need, limit, what in zip(needs, limits, _WHAT):
             if limit is not None and need > limit:
                 kind = f"more than {limit} {what}"
+                # A target's length is the answer's own: smaller pictures would not help, so no advice is worked out for
+                # it.
                 if what != _WHAT[2]:
                     too_large[kind].append((needs[0], shape_of(record), position))
                 return (0, 0, 0), f"{kind}: {record.question_id} needs {need}", kind

@@ -93,13 +93,16 @@ def label_scene(scene: SceneRecord, processor: Processor, rng: np.random.Generat
     for item in scene.objects:
         if not item.mask_png:
             continue
+        # 16 samples a side of each token's cell: the share that a mask covers, not whether it touches.
         mask = np.asarray(open_image(item.mask_png).convert("L").resize((cols * 16, rows * 16))) > 127
         share = mask.reshape(rows, 16, cols, 16).mean((1, 3))
+        # Masks may overlap: the cell is the object's that covers most of it, whatever their order.
         wins = (share >= COVERED) & (share > best)
         labels[wins] = caption_ids(item.caption, processor, words)
         places[wins] = object_place(scene, item, processor)
         best = np.where(wins, share, best)
     named = [(place, object_place(scene, item, processor)) for item, span in zip(asked, at) for place in span][:NAMES]
+    # A fixed number of names, so that batches have one shape; -1 takes no part in the loss.
     named += [(-1, [-1] * 3)] * (NAMES - len(named))
     return SceneLabels(
         prompt,

@@ -67,6 +67,8 @@ def row_positions(
             at = end
             continue
         grid = next(runs, None)
+        # A picture ends where its grid says, not where the type changes: two may follow each other without a word
+        # between.
         size = int(np.prod(grid)) // unit if grid is not None else 0
         if grid is None or at + size > length or (type_ids[at : at + size] != kind).any():
             raise ValueError(
@@ -75,10 +77,12 @@ def row_positions(
             )
         step = 1.0
         if kind == VIDEO and config.traits.seconds_in_positions:
+            # transformers 4.57 drops what an interval has beyond whole seconds; the others keep it.
             interval = float(next(seconds, 1.0))
             step = config.vision.tokens_per_second * (int(interval) if config.position_rule == "4.57" else interval)
         ids = vision_run_positions(cur, grid, step, merge)
         positions[:, at : at + size] = ids
+        # They differ for a clip whose times outgrow its sides: transformers 5 goes on behind the longer side alone.
         cur = cur + max(int(grid[1]), int(grid[2])) // merge if config.position_rule == "hf5" else int(ids.max()) + 1
         at += size
     if next(runs, None) is not None:
@@ -136,6 +140,7 @@ def batch_positions(
     following = np.zeros(len(input_ids), np.int32)
     for row, ids in enumerate(input_ids):
         types = token_types(ids[valid[row]], config)
+        # Grids come as one list for the batch: a row takes its own from where the row before stopped.
         first_video = used[VIDEO]
         grids = _grids_in_token_order(types, kinds, used, config.vision.merge_unit)
         positions[:, row, valid[row]], following[row] = row_positions(

@@ -169,6 +169,7 @@ def ask(
         (work / "job.json").write_text(json.dumps(job))
         flat: dict[str, Any] = {f"{case}/{name}": v for case, named in cases.items() for name, v in named.items()}
         np.savez(work / "inputs.npz", **flat)
+        # The other process finds this package as this one did: it may be a checkout that is not installed.
         root = str(Path(__file__).resolve().parents[2])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         done = subprocess.run(
@@ -178,6 +179,7 @@ def ask(
             text=True,
             errors="replace",
         )
+        # A process that the kernel ends for its memory says nothing: its signal is all that can be told.
         if done.returncode or not (work / "told.json").is_file():
             how = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
             last = (done.stderr.strip().split("\n") or [""])[-1][:300]

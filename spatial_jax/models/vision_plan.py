@@ -142,6 +142,7 @@ def plan_vision(
             f" {max(needed) * parts} patches; raise it or lower max_pixels"
         )
 
+    # Where every block attends fully, windows would be a permutation for nothing.
     windowed = config.window_tokens > 0 and len(config.full_attention_blocks) < config.depth
     window = config.window_tokens if windowed else 0
     frames = [[(int(h), int(w)) for t, h, w in g for _ in range(int(t))] for g in own]
@@ -158,10 +159,13 @@ def plan_vision(
     values = pixel_values.astype(patches.dtype, copy=False)
     for i in range(parts):
         here = slice(i * part, i * part + needed[i])
+        # Each part is packed from its own start, and what it leaves free stays 0: a device that takes a part alone sees
+        # the same rows wherever the other parts end.
         starts = np.concatenate([[0], np.cumsum(sizes[i])])
         orders.append(_join([p[0] + start for p, start in zip(plans[i], starts)]))
         rows[here], cols[here] = _join([p[1] for p in plans[i]]), _join([p[2] for p in plans[i]])
         frame_ids.append(np.repeat(np.arange(len(frames[i])), sizes[i]))
+        # Frames count from 1: segment 0 is padding.
         segments[here] = frame_ids[i] + 1
         np.take(values[begins[i] : begins[i + 1]], orders[i], axis=0, out=patches[here])
         offsets = np.cumsum([0, *(int(p[3][-1]) + 1 for p in plans[i])])
@@ -169,6 +173,7 @@ def plan_vision(
 
     frame_blocks = window_blocks = None
     count, size = _block_shape(sizes, part, bucket is not None)
+    # Blocks cost count * size^2 scores, the masked whole part^2: frames of uneven size may cost more as blocks.
     if count * size * size < part * part or (count == 1 and size == part):
         frame_blocks = _blocks(frame_ids, sizes, part, size, count)
     token_order: Any = None

@@ -152,9 +152,12 @@ def collate_turns(
                 where = (i, j, slice(at, at + size))
                 valid[where] = True
                 if turn.observation is not None:
+                    # An observation was encoded from the position that its sample had then; only the offset is taken
+                    # anew, so a picture's own ids keep their shape.
                     shift = position - int(turn.observation.positions[0, 0])
                     tokens[where] = turn.observation.input_ids
                     positions[(slice(None), *where)] = turn.observation.positions + shift
+                    # All pictures of the batch are one pack: `used` says where this one's features begin in it.
                     features[where], used = _feature_rows(turn.observation.type_ids, used)
                     observations.append(turn.observation)
                     position = turn.observation.next_position + shift
@@ -218,6 +221,7 @@ def _pack_features(prompts: Sequence[EncodedPrompt], unit: int, patch_bucket: in
     used = 0
     for place, (features, size) in enumerate(zip(given, count)):
         if parts > 1 and place % (len(prompts) // parts) == 0:
+            # Each part of the pack begins at its own share, which is a device's: see plan_vision.
             used = place // (len(prompts) // parts) * (total // parts)
         if features is not None:
             rows[used : used + size] = features.features

@@ -200,9 +200,11 @@ def frame_size(count: int, height: int, width: int, settings: VideoSettings) -> 
     image = settings.image
     if not settings.whole_clip:
         return smart_resize(height, width, image.factor, image.min_pixels, image.max_pixels)
+    # Qwen3-VL's limit is of the clip's volume, so more frames mean smaller ones.
     step, factor = image.temporal_patch_size, image.factor
     if count < step:
         raise ImageError(f"a video needs at least {step} frames, this one has {count}; pass it as a picture")
+    # A side below one merged patch would round to none: both grow by the same scale, as transformers does.
     if min(height, width) < factor:
         scale = max(factor / height, factor / width)
         height, width = int(height * scale), int(width * scale)
@@ -212,6 +214,8 @@ def frame_size(count: int, height: int, width: int, settings: VideoSettings) -> 
         )
     volume = round(count / step) * step * round(height / factor) * factor * round(width / factor) * factor
     if volume > image.max_pixels:
+        # Down when shrinking and up when growing: a size that was rounded to the nearest could lie past the limit
+        # again.
         beta = math.sqrt(count * height * width / image.max_pixels)
         return max(factor, math.floor(height / beta / factor) * factor), max(
             factor, math.floor(width / beta / factor) * factor

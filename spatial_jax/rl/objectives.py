@@ -160,6 +160,7 @@ def objective(
     sums = {"policy_loss": jnp.sum(per_token * weights)}
     loss = sums["policy_loss"]
     if batch.ref_logp is not None:
+        # Masked before and after: padding may hold infinities, and their gradient times 0 would be nan.
         kl = _mask_out(kl_estimate(_mask_out(new_logp, mask), _mask_out(batch.ref_logp, mask), cfg.kl), mask)
         sums["kl_ref"] = jnp.sum(kl * weights)
         if cfg.kl_coef:
@@ -177,6 +178,7 @@ def objective(
     sums["ratio_max"] = jnp.max(_mask_out(stats["ratio"], mask))
     if "sampler_gap" in stats:
         sums["sampler_gap_max"] = jnp.max(stats["sampler_gap"])
+    # Only the loss has a gradient; metrics that kept theirs would make the backward pass remember them.
     sums = {name: jax.lax.stop_gradient(value) for name, value in sums.items()}
     return {
         "loss": loss,

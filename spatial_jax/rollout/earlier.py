@@ -65,6 +65,8 @@ def collate_earlier(
         patch_bucket=bucket,
         pad_id=pad_id,
     )
+    # Collated from the left, then turned to the right: the last token of every sample must stand in one column, where
+    # the decode loop goes on.
     shift = length - np.asarray(batch.valid).sum(axis=-1)
     source = (np.arange(length) - shift[..., None]) % length
 

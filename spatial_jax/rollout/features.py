@@ -119,6 +119,7 @@ class FeatureStore:
         filled = [0] * self.parts
         # The largest first, each into the emptiest part.
         for key, (pixels, _) in sorted(asked.items(), key=lambda item: -len(item[1][0])):
+            # What a part cannot hold is a pack of its own, which has the whole bucket.
             if len(pixels) > room:
                 packs.append([[key]])
                 continue
@@ -151,12 +152,14 @@ class FeatureStore:
             bucket=share * parts,
             pictures=[len(part) for part in pack],
         )
+        # To the host, where many more pictures are kept than would fit beside the weights.
         rows = jax.device_get(self.encode(params, arrays))
         unit, out = self.vision.merge_unit, {}
         for number, part in enumerate(pack):
             at = number * share // unit
             for key in part:
                 where = slice(at, at + sizes[key] // unit)
+                # A copy: a view of `rows` would keep the whole pack alive as long as any one of its pictures.
                 deepstack = None if rows.deepstack is None else rows.deepstack[:, where].copy()
                 out[key] = VisionFeatures(rows.features[where].copy(), deepstack)
                 at = where.stop

@@ -35,6 +35,7 @@ from spatial_jax.training.settings import RewardSettings, RunConfig
 from spatial_jax.training.setup import Setup
 
 SHOWN_FAILURES = 3
+OnFinish = Callable[[int, Sequence[Trajectory]], None]  # (place of a question, its group), as soon as it is complete
 log = logging.getLogger(__name__)
 
 
@@ -98,36 +99,44 @@ def sampling_params(setup: Setup) -> SamplingParams:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """How the answers of one call are drawn: `size` of them to a question by `sampling`, with the random keys of
+    `step`.
+    """
+
+    size: int
+    sampling: SamplingParams
+    step: int = 0
+
+
 def sample_groups(
-    setup: Setup,
-    engine: Engine,
+    answerer: Answerer,
     params: Any,
     questions: Sequence[EncodedQuestion],
-    group_size: int,
-    sampling: SamplingParams,
+    draws: Draws,
     *,
-    step: int = 0,
     prompt_ids: Sequence[int],
-    on_finish: Callable[[int, Sequence[Trajectory]], None] | None = None,
+    on_finish: OnFinish | None = None,
 ) -> list[list[Trajectory]]:
-    """A group of answers to each question, of as many turns as the run has; arguments as `Engine.generate` takes
-    them.
+    """A group of answers to each question, of as many turns as the run has; `prompt_ids` and `on_finish` as
+    `Engine.generate` takes them.
     """
-    return make_answerer(setup, engine).answer(
+    return answerer.answer(
         params,
         [q.prompt for q in questions],
-        group_size,
-        sampling,
+        draws.size,
+        draws.sampling,
         pictures=[q.record.images for q in questions],
-        step=step,
+        step=draws.step,
         prompt_ids=prompt_ids,
         on_finish=on_finish,
     )
 
 
-def make_answerer(setup: Setup, engine: Engine) -> Answerer:
-    """The answerer of a run's policy."""
-    return Answerer(engine, setup.processor, run_drawing(setup) if setup.run.rollout.turns > 1 else None)
+def make_answerer(setup: Setup) -> Answerer:
+    """The answerer of a run's policy, with its engine."""
+    return Answerer(make_engine(setup), setup.processor, run_drawing(setup) if setup.run.rollout.turns > 1 else None)
 
 
 def run_drawing(setup: Setup) -> Drawing:

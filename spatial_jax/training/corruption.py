@@ -92,6 +92,7 @@ def _orders(record: QuestionRecord, answer: str, rng: random.Random) -> Iterator
 def _options(record: QuestionRecord, answer: str, rng: random.Random) -> Iterator[str]:
     """Another option, stated as the answer states its own: by letter, by text, or by both."""
     lone = _ONLY_LETTER.fullmatch(answer)
+    # Options that stand in the question alone have no list: their letters are all that can be exchanged.
     if not record.options:
         if record.question_type == "mcq" and lone:
             letters = sorted(set(re.findall(r"^\s*\(?([A-Z])[.):]", record.question, re.MULTILINE)) or set("ABCD"))
@@ -106,6 +107,7 @@ def _options(record: QuestionRecord, answer: str, rng: random.Random) -> Iterato
     rng.shuffle(others)
     label, text = strip_label(answer)
     for i in others:
+        # As the answer states its own, or a pair would teach the form and not the choice.
         if fold(answer) == fold(texts[truth]):
             yield texts[i]
         elif lone:

@@ -28,8 +28,9 @@ from spatial_jax.rl.refill import Refill, drop_reason
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import (
     AnswerScorer,
+    Draws,
     Sampled,
-    make_engine,
+    make_answerer,
     sampling_params,
 )
 from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
@@ -88,7 +89,7 @@ class Grpo(Method):
     def __init__(self, setup: Setup):
         run = setup.run
         self.setup, self.run = setup, run
-        self.engine, self.sampling, self.answers = make_engine(setup), sampling_params(setup), AnswerScorer(setup)
+        self.answerer, self.sampling, self.answers = make_answerer(setup), sampling_params(setup), AnswerScorer(setup)
         self.curriculum, self.entropy = Curriculum(run.curriculum), EntropyController(run.entropy)
         self.refill: Refill = Refill(run.train.prompts, max(run.algorithm.refill_rounds, 1))
         self.ahead: Sampled | None = None  # the next step's answers, where rollouts overlap
@@ -220,11 +221,10 @@ class Grpo(Method):
         with timer("rollout"):
             groups = sample_together(
                 self.setup,
-                self.engine,
+                self.answerer,
                 params,
                 questions,
-                self.sampling,
-                step=step,
+                Draws(self.run.rollout.group_size, self.sampling, step),
                 first=first,
                 on_finish=start_scoring,
             )
@@ -385,32 +385,18 @@ def grpo_step(method: Grpo, trainer: Trainer, updater: Updater, timer: PhaseTime
     setup, run = trainer.setup, trainer.setup.run
     params = setup.params(trainer.state.params)
     method.curriculum.advance(trainer.step)
-
-    def sample(count: int, step: int, first: int) -> Sampled:
-        with timer("data"):
-            questions = trainer.pipeline.take(count)
-        return method.sample(questions, params, step, first, timer)
-
-    sampled, method.ahead = method.ahead, None
-    stale = sampled is not None
-    rounds: list[Rollout] = []
-    while (need := method.refill.need()) and (not rounds or run.algorithm.refill_rounds > 1):
-        sampled = sampled or sample(need, trainer.step, sum(len(r.questions) for r in rounds))
-        if run.rollout.overlap and not rounds and trainer.step + 1 < run.train.steps:
-            method.ahead = sample(run.train.prompts, trainer.step + 1, 0)
-        rounds.append(method.collect(sampled, timer, stale=stale and not rounds))
-        method.refill.add([(rounds[-1], i) for i in range(len(rounds[-1].questions))], rounds[-1].reasons)
-        for asked, row, reason in zip(rounds[-1].questions, rounds[-1].outcomes, rounds[-1].reasons):
-            method.curriculum.observe(asked.record, [o.correct for o in row], dropped=reason, source=asked.dataset)
-        sampled = None
+    rounds = _roll_out(method, trainer, params, timer)
     kept, counts = method.refill.take()
     if run.curriculum.mixture_strength:
         names = [source.name for source in trainer.pipeline.sources]
         base = run.data.weights or [float(len(source)) for source in trainer.pipeline.sources]
         pipeline: Any = trainer.pipeline
         pipeline.weights = method.curriculum.mixture_weights(names, base)
+    # Without refill a group that has no gradient stays: it is part of what is logged, and of the step's size. Where no
+    # round gave any with one, the last resort is the same.
     rollout = Rollout.concatenate(rounds) if run.algorithm.refill_rounds <= 1 or not kept else Rollout.select(kept)
     if run.rollout.turns > 1 and setup.features is not None:
+        # Drawn pictures are new with every answer: the sampler encoded them as it went, the update needs them again.
         with timer("features"):
             rollout.encode_turns(setup.features, params)
     reference = None if trainer.reference.params is None else setup.params(trainer.reference.params)
@@ -426,6 +412,7 @@ def grpo_step(method: Grpo, trainer: Trainer, updater: Updater, timer: PhaseTime
             trainer.state, sums = updater(
                 trainer.state, setup.frozen, batches, count, {"entropy": np.float32(method.entropy.active)}
             )
+            # Waiting here is what makes the timer's "update" the device's time, not that of giving out the work.
             taken.append(jax.device_get(sums))
             keep_skipped(setup.workdir, trainer.step + 1, batches, taken[-1], [q.record_id for q in rollout.questions])
     metrics = extra | method.metrics(rollout, functools.reduce(add_sums, taken) if taken else None)
@@ -438,6 +425,33 @@ def grpo_step(method: Grpo, trainer: Trainer, updater: Updater, timer: PhaseTime
         metrics | step_sums(taken),
         rollout.gallery(gallery_groups(run.log, trainer.step + 1), setup),
     )
+
+
+def _roll_out(method: Grpo, trainer: Trainer, params: Any, timer: PhaseTimer) -> list[Rollout]:
+    """The rounds of answers of a step, scored; the curriculum has seen them, and the refill holds their groups."""
+    run = trainer.setup.run
+
+    def sample(count: int, step: int, first: int) -> Sampled:
+        with timer("data"):
+            questions = trainer.pipeline.take(count)
+        return method.sample(questions, params, step, first, timer)
+
+    sampled, method.ahead = method.ahead, None
+    stale = sampled is not None
+    rounds: list[Rollout] = []
+    while (need := method.refill.need()) and (not rounds or run.algorithm.refill_rounds > 1):
+        sampled = sampled or sample(need, trainer.step, sum(len(r.questions) for r in rounds))
+        # The next step's answers are given to the device before this one's scores are waited for; once a step, however
+        # many rounds it takes.
+        if run.rollout.overlap and not rounds and trainer.step + 1 < run.train.steps:
+            method.ahead = sample(run.train.prompts, trainer.step + 1, 0)
+        rounds.append(method.collect(sampled, timer, stale=stale and not rounds))
+        method.refill.add([(rounds[-1], i) for i in range(len(rounds[-1].questions))], rounds[-1].reasons)
+        # All questions are observed, those that are dropped too: a question without a gradient is one to ask less.
+        for asked, row, reason in zip(rounds[-1].questions, rounds[-1].outcomes, rounds[-1].reasons):
+            method.curriculum.observe(asked.record, [o.correct for o in row], dropped=reason, source=asked.dataset)
+        sampled = None
+    return rounds
 
 
 def _fill(rows: list[int], size: int) -> list[int]:

@@ -80,7 +80,7 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
         trainer = make_trainer(setup)
         method = trainer.method
         updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
-        validation = Validation(setup, method.engine, method.answers) if run.validation.every else None
+        validation = Validation(setup, method.answerer, method.answers) if run.validation.every else None
         with contextlib.closing(trainer.pipeline):
             if manager.latest() is not None:
                 device, host = manager.restore(like=trainer.device_state(), fallback=True, any_processes=any_processes)

@@ -86,7 +86,7 @@ class Method(Protocol):
     keeps_reference: ClassVar[bool] = False
     planned: ClassVar[bool] = True
 
-    engine: Any = None  # the sampler, where it has one: validation asks through it, too
+    answerer: Any = None  # who answers, where it asks: validation asks through it, too
     answers: Any = None  # the scorer of answers, likewise
     scorer: Any = None  # log-probabilities under other parameters
 

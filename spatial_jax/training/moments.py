@@ -82,8 +82,11 @@ def scale_by_eight_bit_adam(beta1: float, beta2: float, epsilon: float) -> optax
         for number, (gradient, old_mu, old_nu) in enumerate(packed):
             gradient = gradient.astype(jnp.float32)
             mu = beta1 * unpack(old_mu) + (1 - beta1) * gradient
+            # nu is kept as its root: eight bits of a root span twice the decades that eight bits of a square would.
             nu = beta2 * jnp.square(unpack(old_nu)) + (1 - beta2) * jnp.square(gradient)
             steps.append(mu / (1 - beta1**count) / (jnp.sqrt(nu / (1 - beta2**count)) + epsilon))
+            # Rounding is random: to the nearest, a change below half a step of the scale would be lost at every update.
+            # The key is the parameter's number and the step's, so a run that resumes rounds as it would have.
             first, second = jax.random.split(jax.random.fold_in(jax.random.key(number), count))
             mus.append(pack(mu, first, 127, 0))
             nus.append(pack(jnp.sqrt(nu), second, 255, 1))

@@ -126,10 +126,12 @@ def lint_sources(sources: Sequence[QuestionSource], scorer: AnswerScorer) -> lis
     judge, until = None if scorer.judge is None else Told(scorer.judge), time.monotonic() + LINT_SECONDS
     for source in sources:
         count = min(LINTED, len(source))
+        # Spread over the whole source: its beginning may hold a single scene, or one family.
         records = [source[i * len(source) // count] for i in range(count)]
         values = [record_in_pixels(r) for r in records if isinstance(r, QuestionRecord)]
         values = [v | {"reward": spec} for v in values if (spec := scorer.spec(v))["kind"] != "user"]
         ruled = [v for v in values if v["reward"]["kind"] != "judge"]
+        # Few, and asked last: a judge costs a request for each answer, and a slow one must not hold up the start.
         judged = [v for v in values if v["reward"]["kind"] == "judge"][:JUDGED]
         rows = lint_records(ruled)
         if judged and judge is not None:

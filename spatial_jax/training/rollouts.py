@@ -121,6 +121,7 @@ class Rollout:
         out = {
             "reward/mean": float(np.nanmean(self.rewards)),
             "pass_rate": float(np.nanmean(self.correct)),
+            # A judge that timed out leaves nan: means are of what has a score, and its share is reward/excluded.
             "group/std": float(np.nanmean(np.nanstd(self.rewards, axis=1, ddof=1))),
             "group/no_gradient": float(self.constant.mean()),
             "group/all_correct": float((np.nanmin(self.correct, axis=1) == 1).mean()),
@@ -132,6 +133,7 @@ class Rollout:
         }
         if setup.run.rollout.turns > 1:
             answers = [t for group in self.groups for t in group]
+            # Playing every answer again is host work, which a policy that does not draw need not pay for.
             drawn = figures(self.steps(setup))
             out |= {
                 "turns/mean": drawn.pop("turns"),

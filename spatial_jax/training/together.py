@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.processing.prompt import prefix, shared_length
+from spatial_jax.rollout.answerer import Answerer
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.shared import SharedPrompts
 from spatial_jax.rollout.turns import join_trajectories
-from spatial_jax.rollout.types import SamplingParams, Trajectory
-from spatial_jax.training.answers import sample_groups
+from spatial_jax.rollout.types import Trajectory
+from spatial_jax.training.answers import Draws, OnFinish, sample_groups
 from spatial_jax.training.batches import Buckets, GroupBatch, rollout_batch, shown_tokens
 from spatial_jax.training.rollouts import Rollout
 from spatial_jax.training.setup import Setup
@@ -52,12 +53,10 @@ def sample_sets(
     params: Any,
     questions: Sequence[EncodedQuestion],
     sets: Sequence[Sequence[int]],
-    group_size: int,
-    sampling: SamplingParams,
+    draws: Draws,
     *,
-    step: int,
     prompt_ids: Sequence[int],
-    on_finish: Callable[[int, Sequence[Trajectory]], None],
+    on_finish: OnFinish,
 ) -> dict[int, list[Trajectory]]:
     """A group of answers to each question of the sets (of two or more), by its place: what a set's prompts begin with
     passes once. A set's answers are drawn by its first question's id.
@@ -67,21 +66,21 @@ def sample_sets(
     for places in sets:
         by_size.setdefault(len(places), []).append(places)
     for _, alike in sorted(by_size.items()):
-        shared = [_repeated([questions[i] for i in places], places, group_size) for places in alike]
+        shared = [_repeat([questions[i] for i in places], places, draws.size) for places in alike]
 
         def finish(index: int, answers: Sequence[Trajectory], alike: Sequence[Sequence[int]] = alike) -> None:
             for number, place in enumerate(alike[index]):
-                groups[place] = list(answers[number * group_size : (number + 1) * group_size])
+                groups[place] = list(answers[number * draws.size : (number + 1) * draws.size])
                 for sample, answer in enumerate(groups[place]):
                     answer.prompt_index, answer.sample_index = place, sample
                 on_finish(place, groups[place])
 
         ids = [prompt_ids[places[0]] for places in alike]
-        engine.continue_shared(params, shared, sampling, prompt_ids=ids, step=step, on_finish=finish)
+        engine.continue_shared(params, shared, draws.sampling, prompt_ids=ids, step=draws.step, on_finish=finish)
     return groups
 
 
-def _repeated(questions: Sequence[EncodedQuestion], places: Sequence[int], group_size: int) -> SharedPrompts:
+def _repeat(questions: Sequence[EncodedQuestion], places: Sequence[int], group_size: int) -> SharedPrompts:
     """The questions' prompts as one set, with each end as often as it is answered."""
     cut = shared_length([q.prompt for q in questions])
     ends = tuple(q.prompt.input_ids[cut:] for q in questions for _ in range(group_size))
@@ -119,31 +118,28 @@ def sets_batch(
 
 def sample_together(
     setup: Setup,
-    engine: Engine,
+    answerer: Answerer,
     params: Any,
     questions: Sequence[EncodedQuestion],
-    sampling: SamplingParams,
+    draws: Draws,
     *,
-    step: int,
     first: int,
-    on_finish: Callable[[int, Sequence[Trajectory]], None],
+    on_finish: OnFinish,
 ) -> list[list[Trajectory]]:
     """A group of answers to each question of a run, in order; config.rollout.together neighbours on one clip pass it
     once. `first`: id of the first question, for the random keys.
     """
-    run, ids = setup.run, range(first, first + len(questions))
-    told: dict[str, Any] = {"step": step, "on_finish": on_finish}
-    size, sets = run.rollout.group_size, sets_of(questions, setup)
-    several = [places for places in sets if len(places) > 1]
-    groups = sample_sets(engine, params, questions, several, size, sampling, prompt_ids=ids, **told)
+    ids = range(first, first + len(questions))
+    several = [places for places in sets_of(questions, setup) if len(places) > 1]
+    groups = sample_sets(answerer.engine, params, questions, several, draws, prompt_ids=ids, on_finish=on_finish)
     alone = [i for i in range(len(questions)) if i not in groups]
 
     def finish(index: int, group: Sequence[Trajectory]) -> None:
         on_finish(alone[index], group)
 
-    told = {"step": step, "on_finish": finish, "prompt_ids": [ids[i] for i in alone]}
     if alone:
-        found = sample_groups(setup, engine, params, [questions[i] for i in alone], size, sampling, **told)
+        asked, numbers = [questions[i] for i in alone], [ids[i] for i in alone]
+        found = sample_groups(answerer, params, asked, draws, prompt_ids=numbers, on_finish=finish)
         groups |= dict(zip(alone, found))
     return [groups[i] for i in range(len(questions))]
 

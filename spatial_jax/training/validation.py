@@ -14,8 +14,8 @@ from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
 from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.prompts import PromptStyle
 from spatial_jax.data.source import QuestionSource, open_questions
-from spatial_jax.rollout.engine import Engine
-from spatial_jax.training.answers import AnswerScorer, make_engine, sample_groups, sampling_params
+from spatial_jax.rollout.answerer import Answerer
+from spatial_jax.training.answers import AnswerScorer, Draws, make_answerer, sample_groups, sampling_params
 from spatial_jax.training.setup import Setup
 
 log = logging.getLogger(__name__)
@@ -23,11 +23,11 @@ AT_ONCE = 64  # questions encoded and answered together: what is in memory at a 
 
 
 class Validation:
-    """`engine` and `answers` may be those of the rollouts; without them it makes its own."""
+    """`answerer` and `answers` may be those of the rollouts; without them it makes its own."""
 
-    def __init__(self, setup: Setup, engine: Engine | None = None, answers: AnswerScorer | None = None):
+    def __init__(self, setup: Setup, answerer: Answerer | None = None, answers: AnswerScorer | None = None):
         self._setup, data, self.settings = setup, setup.run.data, setup.run.validation
-        self.engine, self.answers = engine or make_engine(setup), answers or AnswerScorer(setup)
+        self.answerer, self.answers = answerer or make_answerer(setup), answers or AnswerScorer(setup)
         self.sampling = dataclasses.replace(
             sampling_params(setup), temperature=self.settings.temperature, top_p=1.0, top_k=0, min_p=0.0
         )
@@ -65,12 +65,10 @@ class Validation:
                 continue
             shown = self._setup.encoded([s for _, s in usable], params)
             groups = sample_groups(
-                self._setup,
-                self.engine,
+                self.answerer,
                 params,
                 shown,
-                self.settings.samples,
-                self.sampling,
+                Draws(self.settings.samples, self.sampling),
                 prompt_ids=[p for p, _ in usable],
             )
             for (_, question), group in zip(usable, groups):

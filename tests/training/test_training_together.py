@@ -19,6 +19,7 @@ from spatial_jax.models import load_pretrained
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.processing.prompt import EncodedPrompt
 from spatial_jax.rollout import Engine, SamplingParams
+from spatial_jax.training.answers import Draws
 from spatial_jax.training.batches import Buckets, rollout_batch
 from spatial_jax.training.together import sample_sets, sets_batch
 
@@ -64,8 +65,8 @@ SETS = [[0, 1, 2], [3, 4]]
 def test_greedy_answers_of_a_set_are_those_of_its_questions_alone(world):
     policy, questions, engine = world
     greedy, finished = dataclasses.replace(SAMPLING, temperature=0.0), []
-    told = {"step": 1, "prompt_ids": range(5), "on_finish": lambda place, group: finished.append((place, len(group)))}
-    together = sample_sets(engine, policy.params, questions, SETS, 2, greedy, **told)
+    told = {"prompt_ids": range(5), "on_finish": lambda place, group: finished.append((place, len(group)))}
+    together = sample_sets(engine, policy.params, questions, SETS, Draws(2, greedy, 1), **told)
     alone = engine.generate(policy.params, [q.prompt for q in questions], 2, greedy)
     assert sorted(finished) == [(i, 2) for i in range(5)] and sorted(together) == list(range(5))
     for place, group in enumerate(alone):
@@ -77,9 +78,8 @@ def test_greedy_answers_of_a_set_are_those_of_its_questions_alone(world):
 
 def test_an_update_on_sets_is_that_on_questions_alone(world):
     policy, questions, engine = world
-    groups = sample_sets(
-        engine, policy.params, questions, SETS, 2, SAMPLING, step=7, prompt_ids=range(5), on_finish=lambda *_: None
-    )
+    told = {"prompt_ids": range(5), "on_finish": lambda *_: None}
+    groups = sample_sets(engine, policy.params, questions, SETS, Draws(2, SAMPLING, 7), **told)
     assert len({tuple(t.tokens.tolist()) for group in groups.values() for t in group}) > 5  # their keys differ
     rng = np.random.default_rng(0)
     advantages, keep = rng.standard_normal((5, 2)), rng.random((5, 2)) < 0.8

@@ -65,6 +65,7 @@ def _parts(entry: Any, view: SceneView) -> tuple[Claim, tuple[Thing, ...], str, 
     if not isinstance(entry, dict) or not isinstance(entry.get("claim"), dict):
         raise Refused("a question without a claim")
     text, said, claim = entry.get("question"), entry.get("answer"), entry["claim"]
+    # Models write numbers with and without quotation marks; a bool is an int in Python, and no answer here.
     if isinstance(said, int | float) and not isinstance(said, bool):
         said = json.dumps(said)
     if not isinstance(text, str) or not isinstance(said, str):
@@ -76,6 +77,7 @@ def _parts(entry: Any, view: SceneView) -> tuple[Claim, tuple[Thing, ...], str, 
     if not isinstance(named, list) or not all(isinstance(n, str) for n in named):
         raise Refused("a claim without its objects")
     by_caption = {t.caption.lower(): t for t in view.things}
+    # By whole caption: a part of one ("cup" for "red cup") could mean several objects.
     things = tuple(by_caption[n] for n in (_bare(n) for n in named) if n in by_caption)
     if len(things) < len(named):
         raise Refused("names an object that is not in the picture")

@@ -163,10 +163,12 @@ def depth_order(view: SceneView, rng: random.Random, options: Options) -> Iterat
         count = min(len(things), 3 if options.plain else 3 + int(rng.random() * 3))
         picked = sorted(rng.sample(things, count), key=lambda t: t.depth)
         hits = [margins.depth_order(view, a, b, options) for a, b in itertools.pairwise(picked)]
+        # Neighbours do not suffice: two that are far apart in the order may overlap in depth all the same.
         if any(h is None for h in hits) or any(
             margins.depth_order(view, a, b, options) is None for a, b in itertools.combinations(picked, 2)
         ):
             continue
+        # Listed at random, and each order of the list equally often: else repeating the list would often be right.
         listed = rng.sample(picked, count)
         form = NEAR_TO_FAR if rng.random() < 0.5 else FAR_TO_NEAR
         ordered = picked if form is NEAR_TO_FAR else picked[::-1]
@@ -224,6 +226,7 @@ def abs_depth(view: SceneView, rng: random.Random, options: Options) -> Iterator
         within = margins.tolerance(view, value, moved, options)
         inputs = {"depth": thing.depth, "spread": thing.spread, "intrinsics": list(view.intrinsics)}
         if within is None:
+            # Too vague for a number: a ratio, a bound or a range may still be clear, since scale falls out of it.
             mine, *rest = _subjects(thing, things)
             yield from vague.instead(view, rng, options, mine, (value, moved), inputs, rest)
             continue

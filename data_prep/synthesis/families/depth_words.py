@@ -50,12 +50,14 @@ def depth_words(view: SceneView, rng: random.Random, options: Options) -> Iterat
             order = sorted(group, key=lambda t: t.depth)
             hits = [margins.depth_order(view, a, b, options) for a, b in itertools.pairwise(order)]
             clear = [hit[1] for hit in hits if hit is not None]
+            # One pair too close to call and no sentence is right.
             if len(clear) < len(hits):
                 continue
             shown = rng.sample(group, count)
             answer = f"the {order[0].caption} is closer to the camera than the {order[1].caption}"
             if count == 3:
                 answer += f", and the {order[2].caption} is the farthest"
+            # Whether the first one named is the nearest must not tell: it is kept even.
             first = shown[0] is order[0]
             facts = name_facts(("depth_words", "nearest"), [(t, t is order[0]) for t in group], 2)
             yield free(

@@ -76,6 +76,7 @@ def bearing(view: SceneView, rng: random.Random, options: Options) -> Iterator[D
     for thing in things:
         found = {axis: margins.bearing(view, thing, axis, options) for axis in ("x", "y")}
         inputs = {"box": list(thing.box), "width": view.width, "height": view.height}
+        # A corner is asked only where both halves are past their margin: one that is not would make two corners right.
         if found["x"] and found["y"] and not options.plain and rng.random() < 0.5:
             right = 2 * int(found["y"][0] > 0) + int(found["x"][0] > 0)
             yield choice(

@@ -50,6 +50,7 @@ def listing(view: SceneView, rng: random.Random, options: Options) -> Iterator[D
     question.
     """
     things = list(view.things)
+    # "All objects" has an answer only where every object of the picture is annotated, which detectors never promise.
     if not view.complete or not 2 <= len(things) == len(view.scene.objects) <= 5:
         return
     orders = [(LEFT_TO_RIGHT, lambda t: t.u, lambda a, b: margins.axis_gap(view, a, b, "x", options))]

@@ -117,6 +117,8 @@ def _sizes(
             within = margins.tolerance(view, value, moved, options)
             inputs = {"value_m": value, "extent": list(thing.extent), "visible": thing.visible}
             if within is None:
+                # The same measure of the other objects: what the picture shares falls out of a ratio of two like
+                # measures.
                 subjects = [vague.Subject("size", form.name, (t,), measure) for t in things if _has(form, t, heights)]
                 mine = next(s for s in subjects if s.things == (thing,))
                 rest = [s for s in subjects if s is not mine]

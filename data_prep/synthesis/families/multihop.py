@@ -129,6 +129,8 @@ def _chain(
     measure, text, answers = final
     reference = objects[-1]
     outcomes = []
+    # Each selection is turned round once: where the answer stays the same, the question can be answered without making
+    # that selection, and it is no question of several steps.
     for turned in (None, *range(len(picks))):
         end = _follow(rules, words, objects[:-1], picks, turned)
         hit = rules[measure](end[0], reference) if end else None
@@ -151,6 +153,7 @@ def _chain(
         )
     question_final = text.format(d=reference.caption)
     hops = len(picks) + 1
+    # An object that is always the nearer one would answer for the picture: each name is kept even with each answer.
     facts = name_facts(("multihop", measure, "reference"), [(reference, right)], 2)
     facts += [f for t in objects[:-1] for f in name_facts(("multihop", measure, "candidate"), [(t, right)], 2)]
     if hops == 2:

@@ -166,12 +166,15 @@ def _range(
     need: float,
     inputs: dict[str, Any],
 ) -> Iterator[Draft]:
+    # Edges stand at least as far off the value as its error reaches. 0.02 is room for their rounding to two digits:
+    # what still comes too near is not asked.
     least = math.log(options.size_ratio) / 2
     below, above = (max(side, least) + 0.02 for side in _margins(need))
     width = (below + above) * rng.uniform(*SPREADS) + 0.1
     if width > FARTHEST:
         return
     slot = int(rng.random() * RANGES)
+    # Ranges are of equal width in logarithms: a length may be off by a share, not by an amount.
     start = math.log(value) - rng.uniform(below, width - above) - slot * width
     edges = [_length(math.exp(start + i * width)) for i in range(RANGES + 1)]
     low, high = math.log(value / edges[slot]), math.log(edges[slot + 1] / value)

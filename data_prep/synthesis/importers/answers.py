@@ -257,6 +257,7 @@ def read_answer(
     accept = [str(v).strip() for v in value if str(v).strip()] if isinstance(value, list) else []
     if stated == "point":
         return Answer("point", _region(value, size), {"kind": "point"}, "region that points must lie in, as stated")
+    # Four numbers beside options are one of the options, not a box.
     if stated == "box" or (not stated and not options):
         box = _box(value, size)
         if box is not None:
@@ -270,6 +271,7 @@ def read_answer(
     text, thought, where = unwrap_answer(str(value))
     if not text:
         raise BadRow("answer is empty")
+    # Many files list their options in the question's text only.
     known = options or (listed_options(question) if stated in ("", "mcq") else ())
     if stated == "order":
         return Answer("order", text, {"kind": "order"}, "order, as stated", options, thought=thought)
@@ -277,6 +279,7 @@ def read_answer(
         found = _choice(text, value, question, known, bool(options), stated)
         if found is not None:
             return dataclasses.replace(found, thought=thought, why=_why(found.why, where))
+    # After the choices: "3" may be the third option, and a number only where no option is meant.
     number = read_number(text, unit) if stated in ("", "number") else None
     if number is not None:
         return Answer("number", number[0], MRA, _why("number", where), (), number[1], thought)

@@ -63,11 +63,13 @@ def survey(rows: Import, heldout_percent: int, pictures_of: PicturesOf | None) -
         )
         text = {} if isinstance(row, BadRow) else {k: v for k, v in row.items() if not _holds_bytes(v)}
         whole.update(f"{file.path.name} {text!r} {keys}".encode("utf-8", "surrogatepass"))
+        # Rows that share a picture or a scene are one group: cut between them, training would show held-out pictures.
         groups.join(keys)
         firsts.append(keys[0])
         stated.append(file.split)
     roots = [groups.root(key) for key in firsts]
     digest = whole.hexdigest()[:16]
+    # The files say themselves what is held out.
     if "heldout" in stated:
         crossing = {r for r, s in zip(roots, stated) if s == "heldout"} & {
             r for r, s in zip(roots, stated) if s != "heldout"

@@ -99,6 +99,7 @@ def plan_mixture(
     total = sum(weights.values())
     exact = {v: count * w / total for v, w in weights.items()}
     counts = {v: int(x) for v, x in exact.items()}
+    # Largest remainders first, so that the counts add up to what was asked for.
     for v in sorted(exact, key=lambda v: counts[v] - exact[v])[: count - sum(counts.values())]:
         counts[v] += 1
     rng = random.Random(f"{seed}/mixture")
@@ -112,9 +113,12 @@ def plan_mixture(
         pool = pools[task in NEEDS_DEPTH]
         if task in tied:
             pool = [photo for photo in pool if photo in tied[task]]
+        # Tasks that draw from the same photos share one round through them: each photo is used once before any is used
+        # twice, whatever the task.
         round_of = tuple(pool)
         for turn in range(number if pool else 0):
             at = used[round_of]
+            # Some photos suit no task; the next ones of the round stand in, so that the count is reached.
             photos = tuple(pool[(at + k) % len(pool)] for k in range(min(tries, len(pool))))
             jobs.append(Job(len(jobs), variant, photos, at < len(pool), turn))
             used[round_of] += 1
@@ -146,6 +150,7 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
     """
     height, width = picture.rgb.shape[:2]
     if not whole:
+        # A few tries and then whatever came: a strip of a panorama has no window of that shape.
         for _ in range(20):
             w, h = round(width * rng.uniform(0.5, 1.0)), round(height * rng.uniform(0.5, 1.0))
             if 0.75 <= w / max(h, 1) <= 4 / 3:
@@ -165,6 +170,7 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
         )
         depth = picture.depth
         if depth is not None:
+            # Nearest, never mixed: a mean of a near and a far depth is a place where nothing is.
             depth = np.asarray(Image.fromarray(np.ascontiguousarray(depth)).resize(shape, Image.Resampling.NEAREST))
         picture = Picture(rgb, depth, picture.focal * scale)
     if min(picture.rgb.shape[:2]) < 32:

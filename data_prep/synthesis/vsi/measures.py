@@ -66,6 +66,7 @@ def alpha_shape_area(points: np.ndarray, radius: float = 0.5, cell: float = 0.05
     flat = np.asarray(points, np.float64)[:, :2]
     flat = flat[np.isfinite(flat).all(1)]
     if cell:
+        # The first point of a cell, not its middle: the outline stays on points that were scanned.
         _, first = np.unique(np.floor(flat / cell).astype(np.int64), axis=0, return_index=True)
         flat = flat[np.sort(first)]
     if len(flat) < 3:
@@ -77,6 +78,7 @@ def alpha_shape_area(points: np.ndarray, radius: float = 0.5, cell: float = 0.05
     sides = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2)
     u, v = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     area = 0.5 * np.abs(u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0])
+    # Triangles of three points in a row have no area and an infinite radius: they are left out as too wide.
     with np.errstate(divide="ignore", invalid="ignore"):
         circumradius = sides.prod(1) / (4 * area)
     return float(area[circumradius <= radius].sum())

@@ -282,29 +282,27 @@ def room_questions(
             wordings = WORDINGS[topic][: settings.wordings or None]
             template = rng.randrange(len(wordings))
             text = wordings[template].format(**item[0]) + item[0].get("note", "")
+            # Several objects of one name give the same words; the second question would be the first again.
             asked.setdefault(text, (item, text, template))
         chosen = [c for c in asked.values() if balance is None or _keeps_balance(topic, c[0], balance, split)]
         most = min(settings.most or len(chosen), len(chosen) if quota is None else max(0, quota.get(topic, 0)))
         if len(chosen) > most:
             chosen = rng.sample(chosen, most)
-        records += [
-            _record(room, topic, item, text, template, settings, rng, split, frames) for item, text, template in chosen
-        ]
+        records += [_record(room, topic, one, settings, rng, split, frames) for one in chosen]
     return records
 
 
 def _record(
     room: Room,
     topic: str,
-    item: Asked,
-    text: str,
-    template: int,
+    asked: tuple[Asked, str, int],
     settings: Settings,
     rng: random.Random,
     split: str,
     frames: Sequence[tuple[bytes, int, int]],
 ) -> QuestionRecord:
-    _, answer, inputs = item
+    """The record of what is `asked`, in the words of its wording with that number."""
+    (_, answer, inputs), text, template = asked
     options, kind, reward = tuple(inputs.get("options", ())), "number", MRA
     if options:
         kind, reward = "word", {"kind": "choice"}
