@@ -74,10 +74,10 @@ def kernels(causal: bool) -> dict[str, Attend]:
     def whole(q, k, v, valid):
         return attention(q, k, v, causal=causal, kv_valid=valid if causal else None, backend="xla")
 
-    def fused(q, k, v, valid):
+    def fuse(q, k, v, valid):
         return attention(q, k, v, causal=causal, kv_valid=valid if causal else None, backend="cudnn")
 
-    return {"xla": whole, "cudnn": fused}
+    return {"xla": whole, "cudnn": fuse}
 
 
 def group_kernels(p: int, g: int, t: int) -> dict[str, Attend]:
@@ -86,10 +86,10 @@ def group_kernels(p: int, g: int, t: int) -> dict[str, Attend]:
     def plain(q, k, v, valid):
         return two_part_attention(q, k, v, valid[:, :p], valid[:, p:].reshape(-1, g, t))
 
-    def fused(q, k, v, valid):
+    def fuse(q, k, v, valid):
         return group_kernel.group_attention(q, k, v, valid, prompt=p, answer=t)
 
-    return {"xla": plain, "group kernel": fused}
+    return {"xla": plain, "group kernel": fuse}
 
 
 def decode_case(r: int = 8, w: int = 16, p: int = 1536, s: int = 1024, heads: int = 16, kv: int = 2, d: int = 128):

@@ -161,12 +161,12 @@ def trl_steps(directory: str) -> list[dict[str, float]]:
     )
     model = transformers.Qwen2_5_VLForConditionalGeneration.from_pretrained(directory)
 
-    def scored(completions: list[Any], **_: Any) -> list[float | None]:
+    def score_all(completions: list[Any], **_: Any) -> list[float | None]:
         return [reward(completion[0]["content"]) for completion in completions]
 
     trainer = GRPOTrainer(
         model,
-        reward_funcs=scored,
+        reward_funcs=score_all,
         args=args,
         train_dataset=questions,
         processing_class=transformers.AutoProcessor.from_pretrained(directory, use_fast=True),

@@ -27,7 +27,7 @@ NOISES = {"none": None, "sensor": DepthNoise(0.002, 0.0, 0.002), "estimated": De
 AXES = "xyz"
 
 
-def measured(noise: DepthNoise | None, scenes: int, seed: int = 3) -> Iterator[list[tuple[Any, Any, float]]]:
+def measure_scenes(noise: DepthNoise | None, scenes: int, seed: int = 3) -> Iterator[list[tuple[Any, Any, float]]]:
     """(true object, measured object, true depth median) of well visible objects, a list a scene; measured from pixels
     alone.
     """
@@ -67,7 +67,7 @@ def compare(noise: DepthNoise | None, scenes: int, seed: int = 3) -> dict[str, A
         k: [] for k in ("depth", "height", "width", *(f"center_{a}" for a in AXES), "distance")
     }
     order: list[bool] = []
-    for row in measured(noise, scenes, seed):
+    for row in measure_scenes(noise, scenes, seed):
         for truth, seen, depth in row:
             sigma = {**seen.uncertainty, **center_sigma(seen, noise)}
             if np.isnan(seen.extent[0]):

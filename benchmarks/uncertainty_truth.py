@@ -162,7 +162,7 @@ def drafts_of(view: SceneView, options: Options, seed: str) -> dict[tuple, Draft
     return out
 
 
-def derived(view: SceneView) -> Iterator[tuple[str, tuple[Thing, ...], Any]]:
+def derived_measures(view: SceneView) -> Iterator[tuple[str, tuple[Thing, ...], Any]]:
     """(name, things, measure) of every derived measure of a view."""
     height = lambda p, g, i=0: space.vertical_extent(p[i], g)  # noqa: E731
     for a in view.things:
@@ -205,7 +205,7 @@ def scores(seen: SceneView, true: SceneView, options: Options) -> Iterator[tuple
     out, as it is not asked.
     """
     things = {t.object_id: t for t in true.things}
-    for name, own, measure in derived(seen):
+    for name, own, measure in derived_measures(seen):
         if not all(t.object_id in things for t in own) or any(t.visible < options.min_visible for t in own):
             continue
         value, moved = moves(seen, own, measure)

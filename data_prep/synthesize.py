@@ -294,7 +294,7 @@ def _first(work: Work) -> Iterator[Item]:
     raise DatasetError(f"no question came out ({told}): {work.advice()}")
 
 
-def _judged(items: Iterator[Item], families: Sequence[str]) -> Iterator[Item]:
+def _judge_families(items: Iterator[Item], families: Sequence[str]) -> Iterator[Item]:
     """The items with a judge as the reward of these families ("all": of every one); a family that no question has is
     said at the end.
     """
@@ -332,7 +332,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
     variation, table, started = _language(args), PriorTable(), time.monotonic()
-    items = _judged(
+    items = _judge_families(
         _first(work), list_parts(args.judge)
     )  # before --out is claimed: a command that gives nothing leaves no trace
     writer = QuestionWriter(args.out, config)

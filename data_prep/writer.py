@@ -88,12 +88,12 @@ def is_complete(out: str, name: str, config: dict[str, Any], shard_records: int 
     if manifest.exists():
         _check(folder, _object(manifest).get("identity"), identity)
         return True
-    if begun := _begun(folder):
+    if begun := _unfinished_identity(folder):
         _check(folder, begun, identity)
     return False
 
 
-def _begun(folder: WorkFolder) -> dict[str, Any]:
+def _unfinished_identity(folder: WorkFolder) -> dict[str, Any]:
     """Identity of the unfinished dataset in a folder; {} where there is none, or not one item of it was done yet."""
     identity, log = folder.work / "identity.json", folder.work / "log.jsonl"
     if not identity.exists() or not log.exists() or not log.stat().st_size or not identity.read_text().strip():
@@ -165,7 +165,7 @@ class DatasetWriter:
             self._lock = self.folder.lock()
         except BlockingIOError as error:
             raise WriterError(str(error.strerror)) from None
-        if begun := _begun(self.folder):
+        if begun := _unfinished_identity(self.folder):
             _check(self.folder, begun, self.identity)
         else:  # not one item is done: whatever lies there is of a command that failed, or of other inputs
             for path in work.iterdir():

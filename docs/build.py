@@ -43,7 +43,7 @@ def api() -> str:
         for part in name.split("."):
             thing = getattr(thing, part)
         signature = str(inspect.signature(thing)).replace("'", "")
-        parts.append(f"## {module}.{name}\n\n```text\n{name}{signature}\n```\n\n{fenced(inspect.getdoc(thing) or '')}")
+        parts.append(f"## {module}.{name}\n\n```text\n{name}{signature}\n```\n\n{fence(inspect.getdoc(thing) or '')}")
     return "\n\n".join(parts)
 
 
@@ -74,7 +74,7 @@ def verbs() -> str:
             command = [sys.executable, "-m", module, "--help"]
             env = {**os.environ, "COLUMNS": "110", "JAX_PLATFORMS": "cpu"}
             told = subprocess.run(command, capture_output=True, text=True, check=True, env=env, cwd=HERE.parent).stdout
-            parts.append(f"### {verb}: {what}\n\n{fenced(told)}")
+            parts.append(f"### {verb}: {what}\n\n{fence(told)}")
     return "\n\n".join(parts)
 
 
@@ -88,7 +88,7 @@ def metrics() -> str:
     return "\n".join(rows)
 
 
-def fenced(text: str) -> str:
+def fence(text: str) -> str:
     return f"```text\n{text.rstrip()}\n```"
 
 

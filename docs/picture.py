@@ -54,7 +54,7 @@ def choose(records: dict[str, Any], before: dict[str, list[str]], after: dict[st
     return records[name], old, new, *means
 
 
-def boxed(record: Any, scenes: str) -> Image.Image:
+def draw_objects(record: Any, scenes: str) -> Image.Image:
     """The question's picture, enlarged, its named objects in boxes."""
     from data_prep.synthesis.dataset import SceneDataset
 
@@ -143,7 +143,7 @@ def main() -> int:
         f" {mean_old:.2f} before, {mean_new:.2f} after."
     )
     columns = [("before GRPO", before[name], old), ("after GRPO", after[name], new)]
-    page(record, boxed(record, args.scenes), columns, note).save(args.out, optimize=True)
+    page(record, draw_objects(record, args.scenes), columns, note).save(args.out, optimize=True)
     print(f"{args.out}: {record.question!r} ({name})")
     return 0
 

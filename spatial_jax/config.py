@@ -17,7 +17,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from spatial_jax.ranges import rules_of, shown
+from spatial_jax.ranges import rules_of, shorten
 from spatial_jax.renamed import told_new_name
 from spatial_jax.training.settings import RunConfig
 
@@ -91,7 +91,7 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if rules:
         value = _value(hint, value, where)
         if problem := next(filter(None, (rule.problem(value) for rule in rules)), ""):
-            raise ConfigError(f"{where} = {shown(value)}; {problem}")
+            raise ConfigError(f"{where} = {shorten(value)}; {problem}")
         return value
     if dataclasses.is_dataclass(hint):
         return _dataclass(typing.cast(type, hint), value, where)
@@ -104,19 +104,19 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is typing.Literal:
         if value not in typing.get_args(hint):
             raise ConfigError(
-                f"{where} = {shown(value)}; it must be one of {', '.join(map(repr, typing.get_args(hint)))}"
+                f"{where} = {shorten(value)}; it must be one of {', '.join(map(repr, typing.get_args(hint)))}"
             )
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} = {shown(value)}; it must be a list")
+            raise ConfigError(f"{where} = {shorten(value)}; it must be a list")
         return tuple(_value(typing.get_args(hint)[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict:
         return dict(value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         if abs(value) > sys.float_info.max:
-            raise ConfigError(f"{where} = {shown(value)}; no setting is that large")
+            raise ConfigError(f"{where} = {shorten(value)}; no setting is that large")
         return float(value)
     if hint in (int, float, str, bool) and type(value) is not hint:
-        raise ConfigError(f"{where} = {shown(value)} is {type(value).__name__}; it must be {hint.__name__}")
+        raise ConfigError(f"{where} = {shorten(value)} is {type(value).__name__}; it must be {hint.__name__}")
     return value

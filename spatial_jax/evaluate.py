@@ -342,10 +342,10 @@ def compare_results(paths: Sequence[str]) -> None:
     if opts.PAGE.value:
         out = Path(opts.OUT.value or paths[1])
         page = out.with_suffix(".html") if opts.OUT.value else out.with_name(f"{out.stem}.compared.html")
-        print("page:", write_comparison_page(comparison, a, b, page, **asked_of(b)), flush=True)
+        print("page:", write_comparison_page(comparison, a, b, page, **questions_of(b)), flush=True)
 
 
-def asked_of(result: Mapping[str, Any]) -> dict[str, Any]:
+def questions_of(result: Mapping[str, Any]) -> dict[str, Any]:
     """The questions of a result for a page, from --dataset or --data, else from where the result had them; {} where
     they are not there.
     """

@@ -78,9 +78,9 @@ def read_settings() -> Any:
         PromptStyle(opts.PROMPT_MODE.value)
     settings = dataclasses.replace(
         settings,
-        sampling=_replaced(settings.sampling, given),
-        policy=_replaced(settings.policy, {"prompt_mode": opts.PROMPT_MODE.value or None, "system": opts.SYSTEM.value}),
-        judge=_replaced(settings.judge, {name: flag.value for name, flag in opts.JUDGE.items()}),
+        sampling=_replace(settings.sampling, given),
+        policy=_replace(settings.policy, {"prompt_mode": opts.PROMPT_MODE.value or None, "system": opts.SYSTEM.value}),
+        judge=_replace(settings.judge, {name: flag.value for name, flag in opts.JUDGE.items()}),
     )
     if settings.policy.prompt_mode == PUBLISHED and datasets() and not opts.SCORE_ONLY.value:
         raise ValueError("prompt_mode published is for --benchmarks; questions of --dataset are asked in a form")
@@ -88,5 +88,5 @@ def read_settings() -> Any:
     return settings
 
 
-def _replaced(settings: Any, given: Mapping[str, Any]) -> Any:
+def _replace(settings: Any, given: Mapping[str, Any]) -> Any:
     return dataclasses.replace(settings, **{name: value for name, value in given.items() if value is not None})

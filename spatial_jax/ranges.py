@@ -85,7 +85,7 @@ Above1 = Annotated[float, Range(1, above=True)]
 Buckets = Annotated[tuple[Count, ...], Ascending()]
 
 
-def shown(value: Any, most: int = 80) -> str:
+def shorten(value: Any, most: int = 80) -> str:
     """A value for one line: a long one is cut, a number of many digits is told by their count."""
     if isinstance(value, int) and abs(value) > _LARGEST:
         return f"a number of {value.bit_length() * 3 // 10} digits"
@@ -123,7 +123,7 @@ def _check(hint: Any, value: Any, where: str) -> None:
     inner, rules = rules_of(hint)
     for rule in rules:
         if problem := rule.problem(value):
-            raise ValueError(f"{where} = {shown(value)}; {problem}")
+            raise ValueError(f"{where} = {shorten(value)}; {problem}")
     if typing.get_origin(inner) is tuple:
         for i, item in enumerate(value):
             if dataclasses.is_dataclass(item):

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     from spatial_jax.evals.runner import load_records
     from spatial_jax.metrics import is_primary
     from spatial_jax.rejection.rules import read_rule
-    from spatial_jax.rejection.run import Share, answered, ask, settings_of, write
+    from spatial_jax.rejection.run import Share, ask, read_answers, settings_of, write
     from spatial_jax.rejection.sources import policy_plan, policy_source, teacher_of, teacher_plan, teacher_source
 
     check(args)
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
     ask(records, Share(index, count), folder, told, who.answer)
     if not args.endpoint and not is_primary():
         return 0  # of several processes around one policy the first has the answers
-    done, rows = answered(records, count, folder, told)
+    done, rows = read_answers(records, count, folder, told)
     if done < len(records):
         say(f"{done} of {len(records)} questions are answered; run again, or the other shares, to go on")
         return 0 if count > 1 else 2

@@ -185,13 +185,13 @@ class ChatCaptioner:
             )
             if not reason and alike(name, text, taken):
                 reason = "not unique in the picture"
-            if not reason and marked is not None and self._found(text, marked, count) != index + 1:
+            if not reason and marked is not None and self._find_again(text, marked, count) != index + 1:
                 reason = "not found again by its description"
             if not reason:
                 return Caption(text, name)
         return Rejected(reason)
 
-    def _found(self, text: str, marked: np.ndarray, count: int) -> int:
+    def _find_again(self, text: str, marked: np.ndarray, count: int) -> int:
         """The number that the model gives to a description among all outlined objects; 0 for none, several or
         rubbish.
         """

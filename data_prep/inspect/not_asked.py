@@ -8,7 +8,7 @@ from typing import Any
 from spatial_jax.pages import Child, Html, callout, details, short, table, tag
 
 
-def not_asked(asked: int, report: Mapping[str, Any], left: bool) -> list[Child]:
+def not_asked_section(asked: int, report: Mapping[str, Any], left: bool) -> list[Child]:
     """Parts of the section from a dataset's report.json ({} when there is none). `left`: items were skipped besides."""
     if not report:
         return [callout("note", "Not known", tag("p", "There is no report.json beside this dataset."))]

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from data_prep.inspect.left_out import left_out
-from data_prep.inspect.not_asked import not_asked
-from data_prep.inspect.reasons import ANSWERED, FROM_DEPTH, answered, why_asked
+from data_prep.inspect.not_asked import not_asked_section
+from data_prep.inspect.reasons import ANSWERED, FROM_DEPTH, verdict_of, why_asked
 from data_prep.inspect.records import (
     Records,
     config_of,
     damage_box,
     known,
-    made_with,
+    origin_section,
     parse_or_empty,
     split_cards,
     split_chip,
@@ -60,7 +60,7 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
             (
                 place,
                 q.split,
-                _shown(q.answer),
+                as_stored(q.answer),
                 q.hops,
                 float(margin) if isinstance(margin, (int, float)) else math.nan,
                 q.question_type,
@@ -76,7 +76,7 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
         number_cards([*cards, (len(families), "families", "")]),
         damage_box(records),
         family_table(families, extra.get("rows") or []),
-        made_with(manifest),
+        origin_section(manifest),
     )
     page.section(
         "Answers",
@@ -86,11 +86,11 @@ def questions_page(records: Records, limit: int, seed: int, scenes: str) -> Page
     left = left_out(records.folder.folder, manifest)
     page.section(
         "Not asked",
-        *not_asked(len(records.places), extra, bool(left)),
+        *not_asked_section(len(records.places), extra, bool(left)),
         *left,
         lead="Candidates that did not clear a margin or would have tilted the balance, and what could not be used.",
     )
-    shown = [q for place in _drawn(families, limit, seed) if (q := records.get(place)) is not None]
+    shown = [q for place in _draw_places(families, limit, seed) if (q := records.get(place)) is not None]
     known = find_scenes(scenes or str(config_of(manifest).get("scenes", "")), {q.scene_id for q in shown})
     items = [(question_card(q, known.get(q.scene_id)), _question_text(q), _facets(q)) for q in shown]
     objects = sorted({name for _, _, facets in items for name in facets["object"]})
@@ -114,26 +114,22 @@ def _facets(q: QuestionRecord) -> dict[str, str | list[str]]:
     """What a question can be found by."""
     captions = parse_or_empty(q.meta).get("captions")
     objects = sorted({str(c) for c in captions}) if isinstance(captions, (list, tuple)) else []
-    verdict = answered(q, parse_or_empty(q.meta))
+    verdict = verdict_of(q, parse_or_empty(q.meta))
     return {"family": q.family or q.question_type, "verdict": verdict, "split": q.split, "object": objects}
 
 
-def _drawn(families: Mapping[str, Sequence[tuple[Any, ...]]], limit: int, seed: int) -> list[tuple[str, int]]:
+def _draw_places(families: Mapping[str, Sequence[tuple[Any, ...]]], limit: int, seed: int) -> list[tuple[str, int]]:
     rng = random.Random(seed)
     queues = [rng.sample([row[0] for row in rows], min(len(rows), limit)) for _, rows in sorted(families.items())]
     out = [queue[i] for i in range(limit) for queue in queues if i < len(queue)]
     return out[:limit]
 
 
-def _shown(text: str) -> str:
-    return as_stored(text)
-
-
 def _question_text(q: QuestionRecord) -> str:
     meta = parse_or_empty(q.meta)
     captions = map(str, meta.get("captions", ()))
     return " ".join(
-        [q.question_id, _shown(q.question), q.answer, q.family, q.question_type, q.scene_id, q.split, *captions]
+        [q.question_id, as_stored(q.question), q.answer, q.family, q.question_type, q.scene_id, q.split, *captions]
     )
 
 
@@ -215,7 +211,7 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
     if q.question_type == "box":
         numbers = [
             float(v)
-            for v in _shown(q.answer).strip("[] ").replace(",", " ").split()
+            for v in as_stored(q.answer).strip("[] ").replace(",", " ").split()
             if v.replace(".", "", 1).lstrip("-").isdigit()
         ]
         boxes = [Box(numbers, "truth", "truth")] if len(numbers) == 4 else boxes
@@ -248,15 +244,15 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
             else None
         ),
     ]
-    truth = _shown(q.answer) + (f" {q.unit}" if q.unit else "")
-    options = [o for o in q.options if _shown(o) not in _shown(q.question)]
+    truth = as_stored(q.answer) + (f" {q.unit}" if q.unit else "")
+    options = [o for o in q.options if as_stored(o) not in as_stored(q.question)]
     listed: Html | None = None
     if options and q.question_type == "mcq":
         listed = tag(
-            "ul", [tag("li", f"{chr(65 + i)}. {_shown(o)}") for i, o in enumerate(q.options)], class_="options"
+            "ul", [tag("li", f"{chr(65 + i)}. {as_stored(o)}") for i, o in enumerate(q.options)], class_="options"
         )
     elif options:
-        listed = tag("p", tag("small", "one of: ", ", ".join(_shown(o) for o in q.options)))
+        listed = tag("p", tag("small", "one of: ", ", ".join(as_stored(o) for o in q.options)))
     measured = {
         "rule_inputs": meta.get("rule_inputs"),
         "objects": meta.get("captions"),
@@ -274,7 +270,7 @@ def question_card(q: QuestionRecord, scene: SceneRecord | None = None) -> Html:
         "div",
         tag("div", frames, class_="pictures") if len(frames) > 1 else frames or tag("p", "no picture", class_="broken"),
         tag("p", [c for c in chips if c], class_="meta"),
-        tag("p", _shown(q.question).replace("<image>", "🖼"), class_="question"),
+        tag("p", as_stored(q.question).replace("<image>", "🖼"), class_="question"),
         listed,
         tag("p", "Truth  ", tag("b", truth), class_="truth-line"),
         tag("p", tag("small", " ".join(why)), class_="why") if (why := why_asked(q, meta)) else None,

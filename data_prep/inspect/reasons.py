@@ -37,7 +37,7 @@ FROM_DEPTH = (*METRIC, "depth_order2", "depth_order", "multihop")
 ANSWERED = ("number", "number within a tolerance", "vague: compared, range or ratio", "choice or order")
 
 
-def answered(q: QuestionRecord, meta: dict[str, Any]) -> str:
+def verdict_of(q: QuestionRecord, meta: dict[str, Any]) -> str:
     """How exactly a question could be asked: one of ANSWERED."""
     if meta.get("form") in ("against", "range", "ratio") and q.family in METRIC:
         return ANSWERED[2]

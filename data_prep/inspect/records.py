@@ -63,7 +63,7 @@ def split_chip(split: str) -> Html:
     return chip(split, "good" if split == "heldout" else "quiet")
 
 
-def made_with(manifest: Mapping[str, Any]) -> Html | None:
+def origin_section(manifest: Mapping[str, Any]) -> Html | None:
     """The dataset's whole configuration, folded."""
     return (
         details("How it was made", tag("pre", json.dumps(manifest.get("identity", {}), indent=1))) if manifest else None

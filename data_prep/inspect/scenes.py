@@ -14,7 +14,15 @@ import numpy as np
 
 from data_prep.inspect.left_out import left_out
 from data_prep.inspect.reasons import VERDICTS, Askable
-from data_prep.inspect.records import Records, damage_box, known, made_with, parse_or_empty, split_cards, split_chip
+from data_prep.inspect.records import (
+    Records,
+    damage_box,
+    known,
+    origin_section,
+    parse_or_empty,
+    split_cards,
+    split_chip,
+)
 from spatial_jax.data.records import SceneObject, SceneRecord
 from spatial_jax.pages import (
     Box,
@@ -87,7 +95,7 @@ def scenes_page(records: Records, limit: int, seed: int) -> Page:
         origins,
         spread if any(depths.values()) else None,
         listed,
-        made_with(manifest),
+        origin_section(manifest),
     )
     out = left_out(records.folder.folder, manifest) or [callout("good", "Nothing was left out.")]
     page.section("Left out", *out, lead="What each stage dropped, could not do or repaired, and why.")

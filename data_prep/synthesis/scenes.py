@@ -48,7 +48,7 @@ class FromScenes(Work):
         )
         total, started = self.total, time.monotonic()
         before: SceneRecord | None = None
-        for number, (scene, records) in enumerate(self._authored(generator)):
+        for number, (scene, records) in enumerate(self._with_author(generator)):
             self.seen["objects"] += len(scene.objects)
             self.seen["scenes with depth"] += bool(scene.depth_png)
             self.seen["scenes"] += 1
@@ -68,7 +68,7 @@ class FromScenes(Work):
         if self.author:
             self.reasons.update({f"written: {why}": n for why, n in self.author.reasons.items()})
 
-    def _authored(self, generator: Generator) -> Iterator[tuple[SceneRecord, list[QuestionRecord]]]:
+    def _with_author(self, generator: Generator) -> Iterator[tuple[SceneRecord, list[QuestionRecord]]]:
         """Each scene with its questions, those of the author among them."""
         made = ((scene, generator(scene)) for scene in itertools.islice(self.scenes, self.total))
         if self.author is None:

@@ -48,7 +48,7 @@ def taught_ids(record: QuestionRecord, sizes: Sequence[Size], processor: Process
     texts = [*turns_before(record), target_text(record, mode)]
     if known is not None and len(known) == len(texts):
         return known
-    return [_ended(text, processor) for text in texts]
+    return [_with_end(text, processor) for text in texts]
 
 
 def sampled_facts(record: QuestionRecord) -> dict[str, Any]:
@@ -59,23 +59,23 @@ def sampled_facts(record: QuestionRecord) -> dict[str, Any]:
 
 def rejected_reply(record: QuestionRecord) -> str | None:
     """The sampled answer that a preference pair rejects; None of a record without one."""
-    rejected = _rejected(record)
+    rejected = _rejected_facts(record)
     return str(rejected["reply"]) if isinstance(rejected.get("reply"), str) else None
 
 
 def rejected_ids(record: QuestionRecord, text: str, processor: Processor) -> np.ndarray:
     """int32 ids of the rejected answer: as they were sampled, else of its text, ended."""
-    facts = {**sampled_facts(record), "tokens": _rejected(record).get("tokens")}
-    known = _known_ids(facts, processor) if _rejected(record).get("reply") == text else None
-    return known[-1] if known else _ended(text, processor)
+    facts = {**sampled_facts(record), "tokens": _rejected_facts(record).get("tokens")}
+    known = _known_ids(facts, processor) if _rejected_facts(record).get("reply") == text else None
+    return known[-1] if known else _with_end(text, processor)
 
 
-def _rejected(record: QuestionRecord) -> dict[str, Any]:
+def _rejected_facts(record: QuestionRecord) -> dict[str, Any]:
     rejected = record.json_field("meta").get("rejected") if '"rejected"' in record.meta else None
     return rejected if isinstance(rejected, dict) else {}
 
 
-def _ended(text: str, processor: Processor) -> np.ndarray:
+def _with_end(text: str, processor: Processor) -> np.ndarray:
     return np.asarray([*processor.tokenizer.encode_text(text), processor.eos_ids[0]], np.int32)
 
 

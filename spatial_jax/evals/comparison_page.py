@@ -46,7 +46,7 @@ def write_comparison_page(
         kicker="spatial_jax comparison",
     )
     names = tag("p", tag("b", "a "), str(comparison["a"]), tag("br"), tag("b", "b "), str(comparison["b"]))
-    told = [tag("p", text) for text in _told(comparison)]
+    told = [tag("p", text) for text in _remarks(comparison)]
     page.section(
         "Difference",
         names,
@@ -56,7 +56,7 @@ def write_comparison_page(
         lead="b minus a in points on the same items; 95 % intervals resample scenes.",
     )
     views = {view["id"]: view for view in [*map(item_view, items), *map(record_view, records)]}
-    shown = _shown(comparison["items"])
+    shown = _choose_items(comparison["items"])
     answers = kept_responses(a), kept_responses(b)
     cards = [_card(item, views.get(item["id"]), answers) for item in shown]
     if cards:
@@ -80,7 +80,7 @@ def write_comparison_page(
     return page.write(path)
 
 
-def _told(comparison: Mapping[str, Any]) -> list[str]:
+def _remarks(comparison: Mapping[str, Any]) -> list[str]:
     left = [
         f"{comparison[key]} items are only in {key[-1]} and are left out"
         for key in ("only_a", "only_b")
@@ -128,7 +128,7 @@ def _side(item: Mapping[str, Any]) -> str:
     return BETTER[0] if item["difference"] > 0 else BETTER[1]
 
 
-def _shown(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _choose_items(items: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The surest differences of every family and side, in the order of all."""
     groups: dict[tuple[str, str], list[str]] = {}
     for item in items:

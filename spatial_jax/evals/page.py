@@ -61,7 +61,7 @@ def write_page(
         *_remarks(result),
         lead="Scores in percent with 95 % intervals over scenes; the dashed mark is the best guess without pictures.",
     )
-    shown = _shown(result, [item_view(i) for i in items] or [record_view(r) for r in records], max_items)
+    shown = _choose_items(result, [item_view(i) for i in items] or [record_view(r) for r in records], max_items)
     if shown:
         responses = kept_responses(result)
         entries = [_entry(view, item, responses.get(item["id"], {})) for view, item in shown]
@@ -250,7 +250,7 @@ def record_view(record: QuestionRecord) -> dict[str, Any]:
     }
 
 
-def _shown(
+def _choose_items(
     result: Mapping[str, Any], views: Sequence[Mapping[str, Any]], limit: int
 ) -> list[tuple[Mapping[str, Any], Mapping[str, Any]]]:
     by_id = {view["id"]: view for view in views}

@@ -102,7 +102,7 @@ def item_messages(
     video before the text. `sizes`: (width, height) of each picture as the model sees it, for a form that numbers them.
     """
 
-    def shown(number: int) -> list[dict[str, Any]]:
+    def picture_entries(number: int) -> list[dict[str, Any]]:
         numbered = [{"type": "text", "text": index_line(number + 1, sizes[number])}] if sizes else []
         return [{"type": "image"}, *numbered]
 
@@ -111,9 +111,9 @@ def item_messages(
     if len(parts) - 1 == pictures and pictures:
         for i, part in enumerate(parts):
             content += [{"type": "text", "text": as_text(part)}] if part else []
-            content += shown(i) if i < pictures else []
+            content += picture_entries(i) if i < pictures else []
     else:
-        content += [entry for i in range(pictures) for entry in shown(i)]
+        content += [entry for i in range(pictures) for entry in picture_entries(i)]
         content += [{"type": "text", "text": as_text(text.replace("<image>", ""))}]
     turn = {"role": "user", "content": content}
     return [turn] if system is None else [{"role": "system", "content": system}, turn]

@@ -94,7 +94,7 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
     """Requests that ask records exactly as training does."""
     encoder = QuestionEncoder(sampler.processor, style)
 
-    def shown(record: QuestionRecord) -> Any:
+    def clip_of(record: QuestionRecord) -> Any:
         # A picture is too little to share: a call of a shape of its own is compiled for each size of set.
         return (record.scene_id, record.images) if is_video(record) else None
 
@@ -105,7 +105,7 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         return sample.prompt, {}, sample.record.images
 
     return [
-        Request(record.question_id, place, functools.partial(encode, record), shown(record))
+        Request(record.question_id, place, functools.partial(encode, record), clip_of(record))
         for place, record in enumerate(records)
     ]
 

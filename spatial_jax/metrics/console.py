@@ -105,7 +105,9 @@ def _logfmt(value: Any) -> str:
 def step_lines(row: Mapping[str, Any], total_steps: int | None = None, seconds_left: float = math.inf) -> list[str]:
     """Two lines: what was learned; seconds a phase, speed and time left."""
     head = f"{row.get('phase', 'step')} {row['step']}" + (f"/{total_steps}" if total_steps else "")
-    first = [f"{_ENTRIES[key].short} {_shown(row, key)}" for key in FIRST_LINE if not math.isnan(value_of(row, key))]
+    first = [
+        f"{_ENTRIES[key].short} {_value_text(row, key)}" for key in FIRST_LINE if not math.isnan(value_of(row, key))
+    ]
     first += [
         f"{key} NOT FINITE" for key in FIRST_LINE if isinstance(row.get(key), float) and not math.isfinite(row[key])
     ]
@@ -117,7 +119,9 @@ def step_lines(row: Mapping[str, Any], total_steps: int | None = None, seconds_l
         if math.isnan(step_seconds) and not times
         else ["" if math.isnan(step_seconds) else duration(step_seconds), f"({times})" if times else ""]
     )
-    speeds = [f"{_ENTRIES[key].short} {_shown(row, key)}" for key in SECOND_LINE if not math.isnan(value_of(row, key))]
+    speeds = [
+        f"{_ENTRIES[key].short} {_value_text(row, key)}" for key in SECOND_LINE if not math.isnan(value_of(row, key))
+    ]
     left = [f"{duration(seconds_left)} left"] if math.isfinite(seconds_left) and seconds_left > 0 else []
     pad = " " * max(len(head), 14)
     return [
@@ -159,5 +163,5 @@ def sparkline(values: Sequence[float], width: int = 24) -> str:
     return "".join(_BARS[round((sum(chunk) / len(chunk) - low) * scale)] for chunk in chunks)
 
 
-def _shown(row: Mapping[str, Any], key: str) -> str:
+def _value_text(row: Mapping[str, Any], key: str) -> str:
     return format_value(value_of(row, key), _ENTRIES[key].unit)

@@ -53,7 +53,7 @@ def ask(
             file.close()
 
 
-def answered(
+def read_answers(
     records: Sequence[QuestionRecord], count: int, folder: Path, settings: Mapping[str, Any]
 ) -> tuple[int, Callable[[], Iterator[tuple[QuestionRecord, dict[str, Any]]]]]:
     """(how many questions have answers, the questions with them part by part)."""
@@ -133,7 +133,7 @@ def write(
     tally = Tally()
     if rule.only_rates:
         for record, row in rows:
-            _scored(record, row, asked, tally)
+            _score_row(record, row, asked, tally)
         if not tally.rates:
             raise ValueError(f"{out}: not one answer has a score, so there are no pass rates")
         Path(out).mkdir(parents=True, exist_ok=True)
@@ -143,7 +143,7 @@ def write(
     writer = QuestionWriter(out, config)
     try:
         for record, row in rows:
-            found = _scored(record, row, asked, tally)
+            found = _score_row(record, row, asked, tally)
             before = tally.kept
             for made in _records(record, found, row, rule, asked, tally):
                 writer.write(made)
@@ -163,7 +163,7 @@ def write(
     return tally
 
 
-def _scored(record: QuestionRecord, row: Mapping[str, Any], asked: Asked, tally: Tally) -> list[Candidate]:
+def _score_row(record: QuestionRecord, row: Mapping[str, Any], asked: Asked, tally: Tally) -> list[Candidate]:
     if not row["responses"]:
         tally.unasked += 1
         tally.reasons[f"question could not be answered: {str(row.get('error'))[:60]}"] += 1

@@ -39,7 +39,7 @@ def load(file: str, function: str):
         where = f"{error.filename or file} line {error.lineno}"
         raise ValueError(f"reward user: {where}: {type(error).__name__}: {error.msg}") from None
     except (Exception, SystemExit) as error:
-        raise ValueError(f"reward user: {file} cannot be loaded: {told(error, file)}") from None
+        raise ValueError(f"reward user: {file} cannot be loaded: {describe_error(error, file)}") from None
     call = getattr(module, function, None)
     if not callable(call):
         there = [
@@ -69,7 +69,7 @@ def check_signature(call, file: str, function: str) -> None:
         raise ValueError(f"{place}: {function}{signature} must take (response, record): {error}") from None
 
 
-def told(error: BaseException, file: str) -> str:
+def describe_error(error: BaseException, file: str) -> str:
     """One line: what was raised, and the line of the user's file that it came from."""
     text = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}".rstrip(": ")
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -88,10 +88,10 @@ def answer(call, file: str, number: int, response: str, record: dict) -> bytes:
         return json.dumps([number, "ok", value], default=float).encode()
     except MemoryError as error:
         return json.dumps(
-            [number, "error", f"{told(error, file)}: its memory is limited, see user_memory_gib"]
+            [number, "error", f"{describe_error(error, file)}: its memory is limited, see user_memory_gib"]
         ).encode()
     except (Exception, SystemExit) as error:
-        return json.dumps([number, "error", told(error, file)]).encode()
+        return json.dumps([number, "error", describe_error(error, file)]).encode()
 
 
 def descendants(root: int) -> list[int]:

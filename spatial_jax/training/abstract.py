@@ -227,7 +227,7 @@ def training_programs(setup: Setup, work: Work) -> list[Program]:
     train, mesh, vision = setup.run.train, setup.mesh, setup.policy.config.vision
     method, state, made = setup.method(setup), setup.start, example(setup, work)
     batch = abstract_batch(made.parts[0], vision, mesh)
-    accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jitted(state)
+    accumulate, apply = Updater(setup.graphdef, setup.optimizer, method.loss, mesh).jit_for(state)
     grads = jax.tree.map(lambda p: jax.ShapeDtypeStruct(p.shape, jnp.float32, sharding=p.sharding), state.params)
     scalar = jax.ShapeDtypeStruct((), jnp.float32)
     given = (state.params, setup.frozen, grads, batch, scalar, dict.fromkeys(made.coefficients, scalar))

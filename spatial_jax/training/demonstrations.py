@@ -28,12 +28,12 @@ def demonstration(question: EncodedQuestion, setup: Setup) -> Trajectory:
     environment, processor = drawing_environment(setup, [question]), setup.processor
     mode = setup.run.data.prompt_mode
     replies = taught_ids(question.record, question.prompt.model_sizes, processor, mode)
-    whole = _said(replies[0])
+    whole = _one_turn(replies[0])
     for number, reply in enumerate(replies[1:], 1):
         shown = environment(whole)
         if shown is None:
             raise ValueError(f"{question.record_id}: turn {number} of its demonstration draws nothing")
-        whole = extend(whole, shown, _said(reply))
+        whole = extend(whole, shown, _one_turn(reply))
     return whole
 
 
@@ -76,6 +76,6 @@ def _shown_tokens(
     return len(processor.tokenizer.encode(text)) + pads
 
 
-def _said(tokens: np.ndarray) -> Trajectory:
+def _one_turn(tokens: np.ndarray) -> Trajectory:
     zeros = np.zeros(len(tokens), np.float32)
     return Trajectory.of_one_turn(tokens, zeros, zeros, "stop", 0, 0)

@@ -212,7 +212,7 @@ class Grpo(Method):
         """
         if self.setup.features is not None:
             with timer("features"):
-                questions = self.setup.encoded(questions, params)
+                questions = self.setup.encode(questions, params)
         scoring: list[Any] = [None] * len(questions)
 
         def start_scoring(index: int, group: Sequence[Trajectory]) -> None:

@@ -68,7 +68,7 @@ class Setup:
         """Whether neither the tower nor its mergers, nor an adapter on them, train."""
         return all(path[0] != "vision" for path, _ in leaf_paths(self.start.params))
 
-    def encoded(self, questions: Sequence[EncodedQuestion], params: Any) -> list[EncodedQuestion]:
+    def encode(self, questions: Sequence[EncodedQuestion], params: Any) -> list[EncodedQuestion]:
         """The questions with what a frozen tower makes of their pictures; of one that trains, as they are. `params`:
         the whole tree.
         """

@@ -38,7 +38,7 @@ class Supervised(Method):
             questions = trainer.pipeline.take(setup.run.train.prompts)
         if self.encodes and setup.features is not None:
             with timer("features"):
-                questions = setup.encoded(questions, setup.params(trainer.state.params))
+                questions = setup.encode(questions, setup.params(trainer.state.params))
         with timer("batch"):
             minibatches = self.minibatches(questions)
         taken: list[dict[str, Any]] = []

@@ -84,7 +84,7 @@ class Updater:
         self._accumulate: Any = None
         self._apply: Any = None
 
-    def jitted(self, state: TrainState) -> tuple[Any, Any]:
+    def jit_for(self, state: TrainState) -> tuple[Any, Any]:
         """(accumulate, apply) for a state of this kind (arrays, or shapes with shardings): gradients, moments and
         parameters stay sharded as they came.
         """
@@ -130,7 +130,7 @@ class Updater:
         """One step on `batches` (host pytrees). Returns the new state and device scalars: sums over the batches (maxima
         for names that end in _max), grad_norm, update_skipped. `normaliser`: what the summed loss is divided by.
         """
-        accumulate, apply = self.jitted(state)
+        accumulate, apply = self.jit_for(state)
         grads = jax.tree.map(
             lambda p: jnp.zeros(p.shape, jnp.float32, device=None if self._mesh is None else p.sharding), state.params
         )

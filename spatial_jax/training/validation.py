@@ -63,7 +63,7 @@ class Validation:
             usable = [(p, s) for p, s in questions if isinstance(s, EncodedQuestion)]
             if not usable:
                 continue
-            shown = self._setup.encoded([s for _, s in usable], params)
+            shown = self._setup.encode([s for _, s in usable], params)
             groups = sample_groups(
                 self.answerer,
                 params,

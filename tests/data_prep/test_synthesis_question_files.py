@@ -15,7 +15,7 @@ from PIL import Image
 from data_prep.synthesis.importers import BadRow, import_records, parse_columns
 from data_prep.synthesis.importers.answers import listed_options, read_answer, unwrap_answer
 from data_prep.synthesis.importers.columns import NAMES
-from data_prep.synthesis.importers.survey import held_out
+from data_prep.synthesis.importers.survey import choose_heldout
 from data_prep.synthesize import main
 from spatial_jax.data.records import check_record, question_features, to_example
 
@@ -213,10 +213,9 @@ def test_ten_percent_are_held_out_and_no_picture_crosses(tmp_path):
     records = list(import_records("questions", str(tmp_path / "q.json")))
     by = {split: {i for r in records if r.split == split for i in r.images} for split in ("train", "heldout")}
     assert not by["train"] & by["heldout"] and 3 <= len(by["heldout"]) <= 20
-    assert held_out({"a": 1}, 10) == set() and len(held_out({"a": 1, "b": 1}, 10)) == 1
-    assert held_out({"a": 1, "b": 1}, 0) == set() and len(held_out({str(i): 1 for i in range(2000)}, 10)) in range(
-        160, 240
-    )
+    assert choose_heldout({"a": 1}, 10) == set() and len(choose_heldout({"a": 1, "b": 1}, 10)) == 1
+    assert choose_heldout({"a": 1, "b": 1}, 0) == set()
+    assert len(choose_heldout({str(i): 1 for i in range(2000)}, 10)) in range(160, 240)
 
 
 def test_the_verb_says_what_it_found_and_claims_nothing_for_nothing(tmp_path, capsys):

@@ -136,7 +136,7 @@ class Author:
                     if reply is not None:
                         self.cache.put(job.key(self.settings.model), reply)
         for (scene, records), of_scene in zip(batch, jobs):
-            yield scene, [*records, *self._written(of_scene, {r.question for r in records})]
+            yield scene, [*records, *self._write_records(of_scene, {r.question for r in records})]
 
     def _ask(self, job: Job) -> str | None:
         if self.client is None or self._failures >= MOST_FAILURES:
@@ -166,7 +166,7 @@ class Author:
             )
         return None
 
-    def _written(self, jobs: Sequence[Job], asked: set[str]) -> list[QuestionRecord]:
+    def _write_records(self, jobs: Sequence[Job], asked: set[str]) -> list[QuestionRecord]:
         out: list[QuestionRecord] = []
         about: set[Any] = set()
         for job in jobs:

@@ -119,12 +119,12 @@ def _in_depth(nearest: bool) -> Answer:
             return None
         best = (min if nearest else max)(things, key=lambda t: t.depth)
         hits = [margins.depth_order(view, best, other, options) for other in things if other is not best]
-        return _picked(best, hits, things)
+        return _pick(best, hits, things)
 
     return answer
 
 
-def _picked(best: Thing, hits: list[tuple[int, float] | None], among: Things) -> Answered | None:
+def _pick(best: Thing, hits: list[tuple[int, float] | None], among: Things) -> Answered | None:
     clear = [hit[1] for hit in hits if hit is not None]
     if len(clear) < len(hits):
         return None
@@ -138,7 +138,7 @@ def _nearest_to(view: SceneView, things: Things, options: Options) -> Answered |
     best = min(others, key=lambda t: math.dist(t.center, target.center))
     pairs = [(target, best, other) for other in others if other is not best]
     hits = [margins.ratio_order(view, p, (apart(0, 1), apart(0, 2)), "distance_ratio", options) for p in pairs]
-    return _picked(best, hits, tuple(others))
+    return _pick(best, hits, tuple(others))
 
 
 def _in_height(tallest: bool) -> Answer:
@@ -157,7 +157,7 @@ def _in_height(tallest: bool) -> Answer:
             for other in things
             if other is not best
         ]
-        return _picked(best, hits, things)
+        return _pick(best, hits, things)
 
     return answer
 

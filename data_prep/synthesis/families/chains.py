@@ -136,7 +136,7 @@ def chain(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dra
     )
 
 
-def _centred(view: SceneView) -> list[Thing]:
+def _things_with_center(view: SceneView) -> list[Thing]:
     return [t for t in view.things if t.has_center and t.visible >= 0.4]
 
 
@@ -198,7 +198,7 @@ def _draft(view: SceneView, rng: random.Random, options: Options, steps: Steps) 
 
 
 def _differences(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    things = _centred(view)
+    things = _things_with_center(view)
     for _ in range(options.pool if len(things) >= 3 else 0):
         target, a, b = rng.sample(things, 3)
         if math.dist(target.center, a.center) < math.dist(target.center, b.center):
@@ -241,7 +241,7 @@ def _heights(view: SceneView, rng: random.Random, options: Options) -> Iterator[
 
 
 def _ways(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    things = _centred(view)
+    things = _things_with_center(view)
     for _ in range(options.pool // 2 if len(things) >= 3 else 0):
         three = tuple(rng.sample(things, 3))
         found = moves(view, three, way_along)
@@ -253,7 +253,7 @@ def _ways(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dra
 
 
 def _selected_distances(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    things = _centred(view)
+    things = _things_with_center(view)
     for _ in range(options.pool if len(things) >= 3 else 0):
         a, b, c = rng.sample(things, 3)
         hit = margins.depth_order(view, a, b, options)
@@ -270,7 +270,7 @@ def _selected_distances(view: SceneView, rng: random.Random, options: Options) -
 
 
 def _selected_heights(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
-    things, anchors = _upright(view, options), _centred(view)
+    things, anchors = _upright(view, options), _things_with_center(view)
     pairs = [t for t in things if t in anchors]
     for _ in range(options.pool if len(pairs) >= 2 and len(anchors) >= 3 else 0):
         a, b = rng.sample(pairs, 2)

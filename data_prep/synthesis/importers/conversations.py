@@ -43,7 +43,7 @@ def alpaca(row: dict[str, Any], place: Place) -> list[QuestionRecord]:
     """Records of a row of `instruction`, `input`, `output`, `system`, `history`, `images`."""
     found, used = place.found, dict[str, str]()
     asked = _text(row, found.chosen.get("question", "instruction"))
-    more, reply = _said(row, found, used, "input"), _text(row, found.chosen.get("answer", "output"))
+    more, reply = _read_text(row, found, used, "input"), _text(row, found.chosen.get("answer", "output"))
     if not asked and not more:
         raise found.missing("question") if "question" in found.chosen else BadRow("field instruction is missing")
     if not reply:
@@ -56,7 +56,8 @@ def alpaca(row: dict[str, Any], place: Place) -> list[QuestionRecord]:
     for said in _history(history):
         turns += [("user", said[0]), ("assistant", said[1])]
     turns += [("user", "\n".join(part for part in (asked, more) if part)), ("assistant", reply)]
-    return _records(row, place, Talk(_said(row, found, used, "system"), turns, _shown(row, found, used)), used)
+    talk = Talk(_read_text(row, found, used, "system"), turns, _picture_items(row, found, used))
+    return _records(row, place, talk, used)
 
 
 def sharegpt(row: dict[str, Any], place: Place) -> list[QuestionRecord]:
@@ -73,17 +74,17 @@ def sharegpt(row: dict[str, Any], place: Place) -> list[QuestionRecord]:
         raise BadRow("conversation holds a system text that is not its beginning")
     turns = [(role, text) for role, text, _ in spoken if role != "system"]
     inside = [item for _, _, items in spoken for item in items]
-    items = _shown(row, found, used)
+    items = _picture_items(row, found, used)
     if items and inside:
         raise BadRow("pictures stand in the messages and in the column of pictures: keep one of them")
     return _records(
-        row, place, Talk(_said(row, found, used, "system") or "".join(system), turns, items or inside), used
+        row, place, Talk(_read_text(row, found, used, "system") or "".join(system), turns, items or inside), used
     )
 
 
 def talk_pictures(row: dict[str, Any], found: Found) -> list[Any]:
     """The pictures that a row of either form names or holds, without reading them."""
-    items = _shown(row, found, {})
+    items = _picture_items(row, found, {})
     if items:
         return items
     for name in (found.chosen.get("question", "conversations"), "messages", "conversation"):
@@ -196,7 +197,7 @@ def _answer(reply: str, asked: str, shown: list[tuple[bytes, int, int]]) -> Answ
     return Answer("free", text, {"kind": "word", "accept": [text]}, "text, compared word for word", thought=thought)
 
 
-def _shown(row: dict[str, Any], found: Found, used: dict[str, str]) -> list[Any]:
+def _picture_items(row: dict[str, Any], found: Found, used: dict[str, str]) -> list[Any]:
     column, value = found.value(row, "images")
     items = picture_items(value)
     if items:
@@ -219,7 +220,7 @@ def _history(value: Any) -> list[tuple[str, str]]:
     return [(said, reply) for said, reply in value]
 
 
-def _said(row: dict[str, Any], found: Found, used: dict[str, str], role: str) -> str:
+def _read_text(row: dict[str, Any], found: Found, used: dict[str, str], role: str) -> str:
     column, _ = found.value(row, role)
     text = _text(row, column) if column else ""
     if text:

@@ -46,7 +46,7 @@ def row_files(path: str) -> list[RowFile]:
     elif (root / "state.json").is_file():
         files = [(file, "") for file in _saved_files(root)]
     else:
-        files = [(file, _named_split(file, root)) for file in _found(root)]
+        files = [(file, _named_split(file, root)) for file in _find_files(root)]
     if not files:
         raise ValueError(f"{path}: no file of rows in this folder (looked for {' '.join(SUFFIXES)} at any depth)")
     chosen = [RowFile(file, _role(split), tuple(dict.fromkeys((file.parent, root)))) for file, split in files]
@@ -62,7 +62,7 @@ def _saved_files(folder: Path) -> list[Path]:
     return [folder / Path(name).name for name in names if isinstance(name, str)]
 
 
-def _found(root: Path) -> list[Path]:
+def _find_files(root: Path) -> list[Path]:
     files = [
         p
         for p in root.rglob("*")

@@ -78,14 +78,14 @@ def survey(rows: Import, heldout_percent: int, pictures_of: PicturesOf | None) -
         if crossing:
             lines.append(f"note: {len(crossing)} pictures (or scenes) stand in training and held-out files alike")
         return Survey([s or "train" for s in stated], digest, lines)
-    chosen = held_out(collections.Counter(roots), heldout_percent)
+    chosen = choose_heldout(collections.Counter(roots), heldout_percent)
     splits = ["heldout" if root in chosen else "train" for root in roots]
     said = f"held out: {splits.count('heldout')} rows of {len(chosen)} of {len(set(roots))} pictures (scenes, rows)"
     lines = [f"{said}, by --heldout_percent={heldout_percent}"] if heldout_percent else []
     return Survey(splits, digest, lines)
 
 
-def held_out(sizes: Mapping[str, int], percent: int) -> set[str]:
+def choose_heldout(sizes: Mapping[str, int], percent: int) -> set[str]:
     """About `percent` of the keys, by their hash; of two keys or more at least one and not all (0 and 100 percent are
     kept to). `sizes`: rows of each key; one with more than a quarter of all rows is no fit sample and stays in
     training.

@@ -38,14 +38,14 @@ def load(root: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def shown(item: Item) -> dict[str, Any]:
+def options_by_letter(item: Item) -> dict[str, Any]:
     """letter -> option."""
     columns = [item[key] for key in _KEYS if not missing(item.get(key))]
     return option_texts({"options": item.get("options") or columns}) or option_texts(item)
 
 
 def prompt(item: Item, scoring: str) -> str:
-    options = letter_options(shown(item))
+    options = letter_options(options_by_letter(item))
     if scoring == "vlmevalkit":
         return (
             f"Question: {item['question']}\nOptions:\n{options}\n"
@@ -57,7 +57,7 @@ def prompt(item: Item, scoring: str) -> str:
 def score(response: str, item: Item, scoring: str) -> Scored:
     gold = letter_of(item["answer"])
     if scoring == "vlmevalkit":
-        letter = matching.can_infer(response, shown(item) or dict.fromkeys("ABCD", "\0"))
+        letter = matching.can_infer(response, options_by_letter(item) or dict.fromkeys("ABCD", "\0"))
         return correct(letter == gold, None if letter == "Z" else letter)
     first = response.strip()[:1].upper()
     return correct(first == gold, first)
@@ -80,7 +80,7 @@ def aggregate(cells: Mapping[str, Cell], scoring: str) -> Metrics:
 
 
 def rotate(item: Item, n: int) -> dict[str, Any]:
-    texts = list(shown(item).values())
+    texts = list(options_by_letter(item).values())
     gold = rotated_index(ord(letter_of(item["answer"])) - 65, len(texts), n)
     return {**item, "options": rotated_list(texts, n), "answer": chr(65 + gold)}
 

@@ -196,11 +196,11 @@ def pass_rate_map(phase: Phase) -> Html | None:
         )
     if phase.pass_rates:
         step, records = list(phase.pass_rates.items())[-1]
-        parts.append(_spread(step, records))
+        parts.append(_histogram(step, records))
     return tag("div", parts) if parts else None
 
 
-def _spread(step: int, records: Sequence[Mapping[str, Any]]) -> Html:
+def _histogram(step: int, records: Sequence[Mapping[str, Any]]) -> Html:
     edges = (
         ("never", 0.0, 0.0),
         ("below ¼", 0.0, 0.25),

@@ -41,7 +41,7 @@ def gallery_section(entries: Sequence[Mapping[str, Any]], scenes: Mapping[str, S
         record = entry["record"]
         cards.setdefault(str(record.get("question_id") or record.get("question")), []).append(entry)
     chosen = sorted(cards.values(), key=lambda panes: (-min(len(panes), MOST_PANES), -int(panes[-1].get("step", 0))))
-    chosen = _spread(chosen, limit)
+    chosen = _take_in_turn(chosen, limit)
     items = []
     for panes in chosen:
         record = panes[0]["record"]
@@ -284,7 +284,7 @@ def _depth(scene: SceneRecord | None) -> Any:
         return None
 
 
-def _spread(cards: Sequence[list[Mapping[str, Any]]], limit: int) -> list[list[Mapping[str, Any]]]:
+def _take_in_turn(cards: Sequence[list[Mapping[str, Any]]], limit: int) -> list[list[Mapping[str, Any]]]:
     """`limit` cards, the families in turn, so that one family does not fill the page."""
     queues: dict[str, list[list[Mapping[str, Any]]]] = {}
     for panes in cards:

@@ -36,7 +36,7 @@ def heldout_entries(run: Run, scorer: Scorer, limit: int) -> list[dict[str, Any]
     families = {
         str(item.get("id")): str(item.get("family")) for e, _ in answered for item in e.result.get("items") or ()
     }
-    chosen = _drawn(ids, families, limit)
+    chosen = _draw_questions(ids, families, limit)
     records = _records(run, set(chosen))
     entries = []
     for question in chosen:
@@ -87,7 +87,7 @@ def _advantages(rewards: Sequence[float]) -> list[float]:
     return [0.0 if max(known) == min(known) else (r - mean) / (deviation + 1e-6) for r in rewards]
 
 
-def _drawn(ids: set[str], families: dict[str, str], limit: int) -> list[str]:
+def _draw_questions(ids: set[str], families: dict[str, str], limit: int) -> list[str]:
     queues: dict[str, list[str]] = {}
     for question in sorted(ids, key=lambda name: hashlib.sha256(name.encode()).hexdigest()):
         queues.setdefault(families.get(question, ""), []).append(question)

@@ -44,14 +44,14 @@ def trajectory(text: str, given: Sequence[str], drawn: Sequence[str]) -> Html:
 
 
 def _before_after(before: Sequence[str], made: Sequence[str]) -> Html:
-    def shown(path: str, alt: str) -> Html:
+    def small_picture(path: str, alt: str) -> Html:
         return tag("img", src=data_uri(path, SIDE), alt=alt, title=alt, loading="lazy", class_="drawn")
 
     return tag(
         "div",
-        [shown(path, "before") for path in before],
+        [small_picture(path, "before") for path in before],
         tag("span", "→", class_="quiet") if before else None,
-        [shown(path, "drawn by the policy") for path in made],
+        [small_picture(path, "drawn by the policy") for path in made],
         class_="before-after",
     )
 
