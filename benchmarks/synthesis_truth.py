@@ -182,26 +182,29 @@ def direction(c: Closed, form: str, centers: list[np.ndarray]) -> str:
     return side if form == "left_right" else f"{'front' if abs(left) < 90 else 'back'} {side}"
 
 
+# Word of a selection -> (what is compared, which of two is taken).
+PICKS: dict[str, tuple[str, Any]] = {
+    "further left": ("x", min),
+    "further right": ("x", max),
+    "higher in the picture": ("y", min),
+    "lower in the picture": ("y", max),
+    "closer": ("z", min),
+    "farther": ("z", max),
+    "taller": ("h", max),
+    "shorter": ("h", min),
+}
+# What is compared at last -> the answers where it is less, and where it is more.
+SIDES = {"x": ("left", "right"), "y": ("above", "below"), "z": ("closer", "farther")}
+
+
 def chain(c: Closed, inputs: dict[str, Any], ids: list[str]) -> str:
     measures = {"x": lambda k: c.middle(k)[0], "y": lambda k: c.middle(k)[1], "z": c.median, "h": c.height}
-    rules: dict[str, tuple[str, Any]] = {
-        "further left": ("x", min),
-        "further right": ("x", max),
-        "higher in the picture": ("y", min),
-        "lower in the picture": ("y", max),
-        "closer": ("z", min),
-        "farther": ("z", max),
-        "taller": ("h", max),
-        "shorter": ("h", min),
-    }
     current = ids[0]
     for word, other in zip(inputs["picks"], ids[1:-1]):
-        measure, best = rules[word]
+        measure, best = PICKS[word]
         current = best((current, other), key=measures[measure])
     m = inputs["final"]
-    return {"x": ("left", "right"), "y": ("above", "below"), "z": ("closer", "farther")}[m][
-        int(measures[m](current) > measures[m](ids[-1]))
-    ]
+    return SIDES[m][int(measures[m](current) > measures[m](ids[-1]))]
 
 
 def right(c: Closed, r: QuestionRecord) -> tuple[bool, Any]:

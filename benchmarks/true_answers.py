@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from benchmarks.synthesis_truth import PICKS, SIDES
 from data_prep.synthesis import space
 from data_prep.synthesis.deviations import Pose
 from data_prep.synthesis.draft import Draft
@@ -96,25 +97,14 @@ def chain(inputs: dict[str, Any], things: list[Thing], view: SceneView) -> str |
         "z": lambda t: t.depth,
         "h": lambda t: measure_truth("height", (t,), view),
     }
-    picks = {
-        "further left": ("x", min),
-        "further right": ("x", max),
-        "higher in the picture": ("y", min),
-        "lower in the picture": ("y", max),
-        "closer": ("z", min),
-        "farther": ("z", max),
-        "taller": ("h", max),
-        "shorter": ("h", min),
-    }
     current = things[0]
     for word, other in zip(inputs["picks"], things[1:-1]):
-        rule, best = picks[word]
+        rule, best = PICKS[word]
         if math.isnan(rules[rule](current) + rules[rule](other)):
             return None
         current = best((current, other), key=rules[rule])
     m = inputs["final"]
-    words = {"x": ("left", "right"), "y": ("above", "below"), "z": ("closer", "farther")}[m]
-    return words[int(rules[m](current) > rules[m](things[-1]))]
+    return SIDES[m][int(rules[m](current) > rules[m](things[-1]))]
 
 
 def right(draft: Draft, answer: str | float | None) -> bool | None:

@@ -66,6 +66,20 @@ def cold_start_steps(root: Path, ship: str) -> list[Step]:
     """
     return [
         *data_steps(root, 16000, "plain"),
+        *_policy_steps(root),
+        *_training_steps(root),
+        Step(
+            "ship",
+            f"copy the cold start to {ship}",
+            ("-m", "spatial_jax.convert", f"--from={root}/sft_clear/export", f"--to_hf={ship}"),
+            0.1,
+        ),
+    ]
+
+
+def _policy_steps(root: Path) -> list[Step]:
+    """Questions on photos that packages bring, and a random policy whose tokenizer knows the words of both kinds."""
+    return [
         Step(
             "photos",
             "read photos",
@@ -105,6 +119,12 @@ def cold_start_steps(root: Path, ship: str) -> list[Step]:
             ),
             0.2,
         ),
+    ]
+
+
+def _training_steps(root: Path) -> list[Step]:
+    """The random policy's three trainings, each from the one before."""
+    return [
         Step(
             "align",
             "words for what is seen, and where",
@@ -144,12 +164,6 @@ def cold_start_steps(root: Path, ship: str) -> list[Step]:
                 f"--config.data.paths=('{root}/{PRESET}/questions',)",
             ),
             15,
-        ),
-        Step(
-            "ship",
-            f"copy the cold start to {ship}",
-            ("-m", "spatial_jax.convert", f"--from={root}/sft_clear/export", f"--to_hf={ship}"),
-            0.1,
         ),
     ]
 
