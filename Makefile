@@ -13,8 +13,12 @@ FROM_SCRATCH ?=
 ARGS ?=
 export JAX_PLATFORMS ?= cpu
 export TOKENIZERS_PARALLELISM = false
+# Installers leave out bytecode, which would be made of far more than is ever imported. Who imports a module first keeps
+# its own here, also where the surroundings forbid it beside the sources: the suite starts a hundred processes.
+export PYTHONPYCACHEPREFIX ?= $(CURDIR)/.venv/bytecode
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: quickstart test lint proofs docs check-pythons clean
+.PHONY: quickstart test suite lint style types proofs docs check-pythons clean
 
 # uv fetches and unpacks several packages at a time: a fifth of pip's time. pip stays for where uv cannot be had.
 .venv/installed: setup.py constraints.txt
@@ -24,19 +28,24 @@ export TOKENIZERS_PARALLELISM = false
 	    || echo "no CPU build of torch at $(TORCH_INDEX): taking the registry's"
 	$(BIN)/pip install -q --no-compile -c constraints.txt uv \
 	    && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[prep,eval,test]" \
+	    && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --no-deps torchvision \
 	    || { echo "uv did not install the packages: taking pip" \
-	    && $(BIN)/pip install -q --no-compile -c constraints.txt -e ".[prep,eval,test]"; }
-	$(BIN)/pip install -q --no-compile -c constraints.txt --no-deps torchvision
+	    && $(BIN)/pip install -q --no-compile -c constraints.txt -e ".[prep,eval,test]" \
+	    && $(BIN)/pip install -q --no-compile -c constraints.txt --no-deps torchvision; }
 	$(BIN)/python launch/fit_torchvision.py
 	touch $@
 
 quickstart: .venv/installed
 	$(BIN)/python -m launch.quickstart $(if $(PHOTOS),--photos=$(PHOTOS)) $(if $(FROM_SCRATCH),--from_scratch)
 
-lint: .venv/installed
+lint: style types
+
+style: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check -q .
-	$(BIN)/mypy -n 2 spatial_jax data_prep launch configs benchmarks
+
+types: .venv/installed
+	$(BIN)/mypy spatial_jax data_prep launch configs benchmarks
 
 # The compiler for GPUs, which has wheels for Linux: without it the suite skips what it compiles for a card, and says so.
 .venv/gpu_compiler: .venv/installed
@@ -44,7 +53,11 @@ lint: .venv/installed
 	    || $(BIN)/pip install -q --no-compile -c constraints.txt -e ".[test-gpu]" || echo "no compiler for GPUs here"
 	touch $@
 
-test: .venv/installed .venv/gpu_compiler lint
+# Types are checked while the compiler is fetched and where tests leave the two cores idle.
+test: style
+	+$(MAKE) --no-print-directory -j2 types suite
+
+suite: .venv/gpu_compiler
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not proof" --durations=40 tests
 
 proofs: .venv/installed docs

@@ -2,6 +2,7 @@
 once a run of the suite, and quickly rather than well.
 """
 
+import gc
 import logging
 import os
 import tempfile
@@ -32,6 +33,17 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Small programs too: fresh policies draw each of their parameters by a program of its own.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+# What the tests import stays until the end: the collector, which would walk through all of it again and again, rests
+# until then and leaves it alone afterwards.
+gc.disable()
+
+
+def pytest_collection_finish():
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 # Folders whose files take longest come first: two workers that take whole files then end together.

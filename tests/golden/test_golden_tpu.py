@@ -2,6 +2,7 @@
 grow unnoticed.
 """
 
+import functools
 import math
 import re
 
@@ -29,12 +30,14 @@ SMALL = ModelConfig(
 # written.
 MEMORY = {"update": 0.1425, "logprobs": 0.0728, "reshard": 0.0846, "decode": 0.0831}
 SENT = {"update": 70.6, "logprobs": 26.3, "reshard": 27.4, "decode": 0.043}
+# The update alone takes a core most of a minute.
+NAMES = [pytest.param(name, marks=pytest.mark.proof if name == "update" else ()) for name in MEMORY]
 
 
 @pytest.fixture(scope="module")
 def plan():
-    """(setup, programs by name, what was measured of an update, a forward pass, bringing weights to the sampler, and
-    decoding) on four chips of v5e.
+    """(setup, programs by name, what is measured of one: an update, a forward pass, bringing weights to the sampler, or
+    decoding) on four chips of v5e. Each is compiled when it is first asked for.
     """
     patch = pytest.MonkeyPatch()
     for name, value in (
@@ -50,24 +53,26 @@ def plan():
     config.data.prompt_buckets = (256,)
     topology, work = Topology.parse("v5e:2x2"), Work(112 * 112, 256)
     setup = abstract_setup(strict(config), SMALL, make_mesh({"fsdp": -1}, topology.devices()))
-    with (
-        target_platform("tpu"),
-        jax.default_matmul_precision("default"),
-    ):  # as in a run: kernels take no other for bfloat16
+    with target_platform("tpu"):
         programs = {p.name: p for p in training_programs(setup, work) + rollout_programs(setup, work)}
-        measured = {name: measure(programs[name], setup, topology, work) for name in MEMORY}
+
+    @functools.cache
+    def measured(name):
+        with target_platform("tpu"), jax.default_matmul_precision("default"):  # as in a run: kernels take no other
+            return measure(programs[name], setup, topology, work)
+
+    yield setup, programs, measured
     patch.undo()
-    return setup, programs, measured
 
 
 def test_kernels_are_in_the_program(plan):
-    assert any("splash" in name for name in plan[2]["logprobs"].kernels)
+    assert any("splash" in name for name in plan[2]("logprobs").kernels)
 
 
-@pytest.mark.parametrize("name", list(MEMORY))
+@pytest.mark.parametrize("name", NAMES)
 def test_nothing_of_full_size_is_gathered(plan, name):
     setup, _, measured = plan
-    largest = measured[name].largest_collective
+    largest = measured(name).largest_collective
     size = math.prod(int(n) for n in re.findall(r"\d+", largest.split("[")[1]))
     whole = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(setup.start.params))
     assert size <= SMALL.text.hidden_size * VOCABULARY < whole / 2, (
@@ -75,15 +80,15 @@ def test_nothing_of_full_size_is_gathered(plan, name):
     )  # the head is the largest thing that ever travels at once
 
 
-@pytest.mark.parametrize("name", list(MEMORY))
+@pytest.mark.parametrize("name", NAMES)
 def test_memory_does_not_grow(plan, name):
-    assert plan[2][name].total_gib <= 1.1 * MEMORY[name]
+    assert plan[2](name).total_gib <= 1.1 * MEMORY[name]
 
 
-@pytest.mark.parametrize("name", list(SENT))
+@pytest.mark.parametrize("name", NAMES)
 def test_collectives_do_not_grow(plan, name):
-    sent = sum(sum(axes.values()) for axes in plan[2][name].collective_bytes.values())
-    assert sent <= 1.1e6 * SENT[name], plan[2][name].collective_bytes
+    by_axes = plan[2](name).collective_bytes
+    assert sum(sum(axes.values()) for axes in by_axes.values()) <= 1.1e6 * SENT[name], by_axes
 
 
 def test_decoding_gathers_no_weights(plan):
@@ -93,11 +98,12 @@ def test_decoding_gathers_no_weights(plan):
     assert sizes["tensor"] == 2 and 1e6 * SENT["decode"] < layers / 100
 
 
+@pytest.mark.proof
 def test_an_updates_flops_are_its_forward_passes(plan):
     """Backward twice the forward, and one forward recomputed: 4 / 3, and padding."""
-    assert 4 / 3 <= plan[2]["update"].model_ratio < 1.45
+    assert 4 / 3 <= plan[2]("update").model_ratio < 1.45
 
 
 def test_forward_flops_are_the_models_own(plan):
     """Padding of the prompt and of the last block is all there is above them."""
-    assert 1.0 <= plan[2]["logprobs"].model_ratio < 1.45
+    assert 1.0 <= plan[2]("logprobs").model_ratio < 1.45

@@ -49,7 +49,7 @@ def settings(arg, world, policy, **changes):
             "system": "",
         }
     )
-    config.train.update({"steps": 2, "prompts": 4, "update_prompts": 4, "micro_prompts": 4})
+    config.train.update({"steps": 2, "prompts": 2, "update_prompts": 2, "micro_prompts": 2})
     config.rollout.update(
         {
             "group_size": 4,

@@ -380,8 +380,11 @@ def overlapped(run, folder, overlap=True, rate=1e-3):
     )
 
 
-def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tmp_path, monkeypatch):
-    events = []
+@pytest.fixture(scope="module")
+def ahead(world, sft):
+    """(run, its folder, what it did in order): four steps with rollouts one step ahead."""
+    events, folder = [], world / "ahead"
+    folder.mkdir()
 
     class Noted(Grpo):
         def sample(self, samples, params, step, first, timer):
@@ -392,18 +395,26 @@ def test_overlap_samples_the_next_step_before_it_waits_for_scores(world, sft, tm
             events.append(("collect", None))
             return super().collect(sampled, timer, stale=stale)
 
-    monkeypatch.setitem(METHODS, "grpo", Noted)
-    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=3), tmp_path)
-    assert train(run, tmp_path) == 0
+    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=4), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(METHODS, "grpo", Noted)
+        assert train(run, folder / "run") == 0
+    return run, folder / "run", events
+
+
+def test_overlap_samples_the_next_step_before_it_waits_for_scores(ahead):
+    _, folder, events = ahead
     assert events == [
         ("sample", 0),
         ("sample", 1),
         ("collect", None),
         ("sample", 2),
         ("collect", None),
+        ("sample", 3),
+        ("collect", None),
         ("collect", None),
     ]
-    rows = read_metrics(tmp_path)
+    rows = read_metrics(folder)
     assert (
         "gap/mean" in rows[0]
         and "stale/mean" not in rows[0]
@@ -426,15 +437,14 @@ def test_overlap_changes_nothing_where_the_policy_does_not_change(world, sft, tm
     assert [row["loss"] for row in ahead] == pytest.approx([row["loss"] for row in plain], abs=1e-5)
 
 
-def test_overlapped_answers_survive_a_stop(world, sft, tmp_path, monkeypatch):
-    run = overlapped(settings("grpo", world, sft / "export", "questions", steps=4), tmp_path)
-    assert train(run, tmp_path / "uninterrupted") == 0
+def test_overlapped_answers_survive_a_stop(ahead, tmp_path, monkeypatch):
+    run, uninterrupted, _ = ahead
     stops = iter([False, True])
     with monkeypatch.context() as patch:
         patch.setattr(loop.PreemptionGuard, "should_stop", lambda self: next(stops))
-        assert train(run, tmp_path / "stopped") == loop.EXIT_PREEMPTED
-    assert train(run, tmp_path / "stopped") == 0
-    whole, parts = (read_metrics(tmp_path / name) for name in ("uninterrupted", "stopped"))
+        assert train(run, tmp_path) == loop.EXIT_PREEMPTED
+    assert train(run, tmp_path) == 0
+    whole, parts = read_metrics(uninterrupted), read_metrics(tmp_path)
     keys = ("loss", "reward/mean", "grad_norm", "stale/mean", "importance/weight")
     assert [[row.get(key) for key in keys] for row in whole] == [
         [row.get(key) for key in keys] for row in parts

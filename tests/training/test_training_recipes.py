@@ -44,7 +44,8 @@ def world(tmp_path_factory):
 
 def reduced(config, world):
     """The recipe with its sizes taken away, and nothing else."""
-    several = config.train.update_prompts < config.train.prompts
+    several, one_turn = config.train.update_prompts < config.train.prompts, config.rollout.turns == 1
+    samples = METHODS[config.train.method].samples
     config.train.update(
         {"steps": 2, "prompts": 16 if several else 8, "update_prompts": 8, "micro_prompts": 8, "seed": 1}
     )
@@ -57,23 +58,17 @@ def reduced(config, world):
             "prompt_buckets": (160, 640),  # most recipes fit the small ones; padding is most of a step
             "cache_mib": 16,
             "workers": 0,
-            "together": 8 if config.rollout.turns == 1 else 1,
+            "together": 8 if one_turn and samples else 1,  # fewer rows than devices: each would compute all of them
         }
     )
-    if config.rollout.turns > 1:
+    if not one_turn:
         config.data.system = ""  # the drawing protocol's has a thousand tokens of a tiny vocabulary
     config.rollout.update(
         {
             "group_size": 4,
             "max_new_tokens": 4,
-            "max_tokens": 0 if config.rollout.turns == 1 else 256,
-            "answer_buckets": (
-                (64, 256)
-                if not METHODS[config.train.method].samples
-                else (4,)
-                if config.rollout.turns == 1
-                else (4, 256)
-            ),
+            "max_tokens": 0 if one_turn else 256,
+            "answer_buckets": (64, 256) if not samples else (4,) if one_turn else (4, 256),
             "max_slots": 64,
         }
     )
