@@ -25,6 +25,7 @@ from data_prep.sources.datasets.scans import (
     clean_name,
     instance_of,
     metres,
+    reproject,
     resized,
     scaled,
     through,
@@ -37,7 +38,8 @@ TABLE = "scannetv2-labels.combined.tsv"
 
 class ScanNet(ScanFolder):
     """Scans of ScanNet v2. Classes are the `category` of scannetv2-labels.combined.tsv where it lies in the folder or
-    above it, else as they were typed. Pictures are brought to the depth's size, depth into the colour camera.
+    above it, else as they were typed. Pictures are brought to the depth's size, depth into the colour camera, also
+    where that stands beside the depth camera (of which the poses then are).
     """
 
     name = dataset = "scannet"
@@ -139,12 +141,14 @@ class ScanNet(ScanFolder):
             colour, counts, pose = file.frame(number)
         except (ValueError, OSError) as error:
             raise BadItem(str(error)) from None
-        if not np.allclose(file.colour_place, file.depth_place, atol=5e-3):
-            raise BadItem("its colour and depth cameras stand at different places, which is not read")
         size = (int(file.depth_size[0]), int(file.depth_size[1]))
         rgb, encoded, before = resized(colour, size)
         camera = scaled(file.colour_k, before, size)
-        depth = through(metres(counts, file.shift), file.depth_k, camera)
+        depth, between = metres(counts, file.shift), np.linalg.inv(file.colour_place) @ file.depth_place
+        if np.allclose(between, np.eye(4), atol=1e-3):
+            depth = through(depth, file.depth_k, camera)
+        else:
+            depth, pose = reproject(depth, file.depth_k, camera, between), pose @ np.linalg.inv(between)
         if not np.isfinite(pose).all():
             raise BadItem(LOST)
         return Shot(rgb, encoded, depth, camera, self.alignment(scan_id) @ pose)

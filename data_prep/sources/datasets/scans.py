@@ -25,6 +25,7 @@ FAR = 10.0  # metres
 LEAST_SEEN = 0.25  # share of a box's rays that are not blocked before it
 NEAR_SURFACE = 0.06  # metres from a depth point to the instance's surface
 LEAST_PIXELS = 40
+NEIGHBOURS = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1) if (dy, dx) != (0, 0)]
 LOST = "its pose was lost while it was scanned"
 NO_OBJECTS = {"", "wall", "floor", "ceiling", "unknown", "object", "objects", "remove", "split", "otherprop"}
 NO_OBJECTS |= {"otherfurniture", "otherstructure", "unlabelled", "unannotated", "window frame", "door frame"}
@@ -289,6 +290,30 @@ def through(depth: np.ndarray, from_k: np.ndarray, camera: Intrinsics) -> np.nda
     row = np.rint((np.arange(height) - cy) / fy * from_k[1, 1] + from_k[1, 2]).astype(int)
     inside = ((row >= 0) & (row < height))[:, None] & ((column >= 0) & (column < width))[None]
     return np.where(inside, depth[row.clip(0, height - 1)][:, column.clip(0, width - 1)], 0)
+
+
+def reproject(depth: np.ndarray, from_k: np.ndarray, camera: Intrinsics, move: np.ndarray) -> np.ndarray:
+    """Depth [h, w] of a camera `from_k` seen by one that stands elsewhere (`move` [4, 4] takes points to it), same
+    size: the nearest of the points that fall on a pixel, and on one that none falls on the farthest of its neighbours'
+    where most of them have one (surfaces are stretched a little; what shows between two stays hidden).
+    """
+    height, width = depth.shape
+    rows, columns = np.nonzero(depth > 0)
+    z = depth[rows, columns].astype(np.float64)
+    points = np.stack([(columns - from_k[0, 2]) / from_k[0, 0] * z, (rows - from_k[1, 2]) / from_k[1, 1] * z, z], -1)
+    points = points @ move[:3, :3].T + move[:3, 3]
+    points = points[points[:, 2] > 1e-3]
+    fx, fy, cx, cy = camera
+    column = np.rint(points[:, 0] / points[:, 2] * fx + cx).astype(int)
+    row = np.rint(points[:, 1] / points[:, 2] * fy + cy).astype(int)
+    inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    out = np.full((height, width), np.inf, np.float32)
+    np.minimum.at(out, (row[inside], column[inside]), points[inside, 2].astype(np.float32))
+    out[np.isinf(out)] = 0
+    padded = np.pad(out, 1)
+    around = np.stack([padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width] for dy, dx in NEIGHBOURS])
+    fill = (out == 0) & ((around > 0).sum(0) >= 5)
+    return np.where(fill, around.max(0), out)
 
 
 def metres(counts: np.ndarray, a_metre: float) -> np.ndarray:

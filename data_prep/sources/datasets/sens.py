@@ -13,8 +13,10 @@ _COLOUR, _DEPTH = {1: "PNG", 2: "JPEG"}, {0: "raw", 1: "zlib"}
 
 
 class SensFile:
-    """`colour_k`, `depth_k` [4, 4] intrinsics, `colour_size`, `depth_size` (width, height), `shift` counts a metre,
-    `count` frames. ValueError or OSError, one line, for a file that is none or has none of the known packings.
+    """`colour_k`, `depth_k` [4, 4] intrinsics; `colour_place`, `depth_place` [4, 4]: from each camera to a common
+    frame, that of the colour camera where its own is the identity; `colour_size`, `depth_size` (width, height), `shift`
+    counts a metre, `count` frames. ValueError or OSError, one line, for a file that is none or has none of the known
+    packings.
     """
 
     def __init__(self, path: str):
