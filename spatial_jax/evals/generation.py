@@ -12,7 +12,7 @@ from typing import Any
 import jax
 from jax.sharding import Mesh
 
-from spatial_jax.data.asked import UNKNOWN, Asking, read_asking, settle
+from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.evals.asking import Request, Set, Shape, Waiting, by_clip, cut_sets
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings, SamplingSettings
@@ -66,31 +66,29 @@ def asking_told(settings: EvalSettings) -> dict[str, Any]:
 
 
 class Sampler:
-    """A policy that answers requests: weights, processor and engine, and how it is asked. `drawing`: (replies,
-    pictures) at most of one that draws between its replies; `asked`: a line that says where the asking comes from;
-    `remembers`: whether the checkpoint says how it was trained to be asked; `keeps_tokens`: rows hold the token ids of
-    each answer's turns, too. `share`: single greedy answers to questions on one clip pass what their prompts begin with
-    once. After `respond`: `failed` requests, and `tokens` of prompts that passed, beside those that differ.
+    """A policy that answers requests: weights and an answerer, and how it is asked. `asked`: a line that says where the
+    asking comes from; `remembers`: whether the checkpoint says how it was trained to be asked; `keeps_tokens`: rows
+    hold the token ids of each answer's turns, too. `settings`: how many prompts a call has, and whether single greedy
+    answers to questions on one clip share what their prompts begin with. After `respond`: `failed` requests, and
+    `tokens` of prompts that passed, beside those that differ.
     """
 
     def __init__(
         self,
         params: Any,
-        engine: Engine,
-        processor: Processor,
+        answerer: Answerer,
         name: str,
-        prompts_per_call: int = 64,
-        asking: Asking = UNKNOWN,
-        asked: str = "",
-        remembers: bool = False,
-        share: bool = True,
+        settings: EngineSettings,
+        asking: Asking,
+        asked: str,
+        remembers: bool,
     ):
-        self.params, self.engine, self.processor, self.name = params, engine, processor, name
-        self.prompts_per_call, self.asking, self.asked = prompts_per_call, asking, asked
-        self.remembers, self.share = remembers, share
+        self.params, self.answerer, self.name = params, answerer, name
+        self.engine, self.processor = answerer.engine, answerer.processor
+        self.prompts_per_call, self.share = settings.prompts_per_call, settings.share
+        self.asking, self.asked, self.remembers = asking, asked, remembers
         self.failed, self.tokens = 0, {"passed": 0, "distinct": 0}
         self.keeps_tokens = False
-        self.answerer = Answerer(engine, processor, drawing_asked(asking, max(engine.answer_buckets)))
 
     @classmethod
     def from_directory(
@@ -118,17 +116,8 @@ class Sampler:
             pad_id=processor.pad_id,
             mesh=mesh,
         )
-        return cls(
-            loaded.params,
-            rollout,
-            processor,
-            str(directory),
-            engine.prompts_per_call,
-            asking,
-            asked,
-            remembers,
-            engine.share,
-        )
+        answerer = Answerer(rollout, processor, drawing_asked(asking, max(rollout.answer_buckets)))
+        return cls(loaded.params, answerer, str(directory), engine, asking, asked, remembers)
 
     def sampling(
         self,
