@@ -32,32 +32,31 @@ class Plane:
         return points @ self.normal + self.d
 
 
+TRIES = 400  # planes through three points
+RELATIVE = 0.01  # of its depth: how far from a plane a point of it may lie
 BENT = 0.4  # radians for noise as large as the depth: measured on rendered floors
 FLAT = 0.002  # radians: floors are no flatter, and cameras no better calibrated
 MOST = 0.05  # of a depth: beyond that anything fits
 GRAZE = 1.0  # of a depth's noise, one deviation: seen at a slant, two or three of what leads off the plane
 
 
-def _tolerance(points: np.ndarray, relative: float, noise: DepthNoise) -> np.ndarray:
+def _tolerance(points: np.ndarray, noise: DepthNoise) -> np.ndarray:
     depth = points[:, 2]
-    return np.maximum(np.maximum(0.01, relative * depth), np.minimum(GRAZE * noise.sigma(depth), MOST * depth))
+    return np.maximum(np.maximum(0.01, RELATIVE * depth), np.minimum(GRAZE * noise.sigma(depth), MOST * depth))
 
 
 def fit_floor(
     points: np.ndarray,
     *,
-    tries: int = 400,
-    relative: float = 0.01,
     least_share: float = 0.06,
     most_tilt: float = 55.0,
     most_below: float = 0.04,
     noise: DepthNoise | None = None,
-    seed: int = 0,
 ) -> Plane | None:
     """The floor of a cloud [n, 3] (camera frame), or None.
 
     Of the planes through three points that are tilted by less than `most_tilt` degrees from level for a camera held
-    upright, the one with most points on it (within 1 cm, `relative` of their depth, or what `noise` makes of it) among
+    upright, the one with most points on it (within 1 cm, RELATIVE of their depth, or what `noise` makes of it) among
     those with at most `most_below` of the points clearly below: a floor has nothing under it. Accepted with
     `least_share` of all points on it; refined by least squares.
     """
@@ -65,9 +64,10 @@ def fit_floor(
         return None
     noise, pixels = noise or DepthNoise(), len(points)
     points = points[np.linspace(0, len(points) - 1, min(len(points), 3000)).astype(int)].astype(np.float64)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)  # one picture has one floor, however often it is measured
+    # Planes are drawn through nearer points: the farthest are the noisiest, and three of them tip a plane most.
     near = np.flatnonzero(points[:, 2] <= np.quantile(points[:, 2], 0.8))
-    picks = points[near[rng.integers(0, len(near), (tries, 3))]]
+    picks = points[near[rng.integers(0, len(near), (TRIES, 3))]]
     normals = np.cross(picks[:, 1] - picks[:, 0], picks[:, 2] - picks[:, 0])
     length = np.linalg.norm(normals, axis=1)
     normals = normals[length > 1e-9] / length[length > 1e-9, None]
@@ -77,7 +77,7 @@ def fit_floor(
     normals, offsets = normals[level], -(normals[level] * picks[level, 0]).sum(1)
     if not len(normals):
         return None
-    tolerance = _tolerance(points, relative, noise)
+    tolerance = _tolerance(points, noise)
     heights = points @ normals.T + offsets
     on = (np.abs(heights) < tolerance[:, None]).mean(0)
     below = (heights < -3 * tolerance[:, None]).mean(0)
