@@ -1,26 +1,20 @@
 """Measures from depth, mask and intrinsics against the closed form of rendered scenes, with and without depth noise."""
 
 import copy
-import dataclasses
 
 import numpy as np
 import pytest
 
 from benchmarks.measure_truth import NOISES, compare
 from data_prep.geometry import (
-    beside,
-    closer,
-    depth_order,
     fit_box,
     fit_floor,
     horizontal_frame,
-    pair_distance,
     unproject,
     vertical_extent,
 )
 from data_prep.geometry.clouds import core, erode, inliers
 from data_prep.geometry.measure import Level, measure_object
-from data_prep.pipeline import to_record
 from data_prep.sources import DepthNoise, Frame, ObjectDraft
 from data_prep.sources.rendered import RenderedScenes
 
@@ -139,42 +133,6 @@ def test_mask_leaking_onto_the_wall_does_not_move_the_depth():
     mask[4:16, 4:16] = True
     assert erode(mask, 2).sum() == 64 and core(mask).sum() == 100
     assert core(np.eye(6, dtype=bool)).sum() == 6, "a thin mask is kept as it is"
-
-
-def test_relations_answer_only_beyond_their_margins():
-    frame = RenderedScenes("plain", 40, 2).load(0)
-    for thing in frame.objects:
-        measure_object(frame, thing)
-    first = to_record(frame).objects[0]
-
-    def at(depth, box=(10, 10, 30, 30), sigma=0.01):
-        return dataclasses.replace(
-            first,
-            depth_median=depth,
-            depth_q20=depth * 0.97,
-            depth_q80=depth * 1.03,
-            box=box,
-            uncertainty=f'{{"depth_median": {sigma}}}',
-        )
-
-    assert closer(at(1.0), at(1.3)) == -1 and closer(at(1.3), at(1.0)) == 1
-    assert closer(at(1.0), at(1.1)) == 0, "ratio below 1.15"
-    assert closer(at(1.0), at(1.3, sigma=0.3)) == 0, "within two deviations"
-    assert depth_order([at(2.0), at(1.0), at(3.0)]) == [1, 0, 2] and depth_order([at(2.0), at(2.1)]) is None
-    assert beside(at(1), at(1, (60, 10, 80, 30)), 0, 100) == -1 and beside(at(1), at(1, (12, 10, 32, 30)), 0, 100) == 0
-
-
-def test_pair_distance_agrees_with_the_geometry():
-    frame = RenderedScenes("plain", 40, 2).load(1)
-    for thing in frame.objects:
-        measure_object(frame, thing)
-    record = to_record(frame)
-    a, b = record.objects[:2]
-    found = pair_distance(a, b, record.gravity)
-    assert found.centre == pytest.approx(np.linalg.norm(np.subtract(a.center, b.center)), rel=1e-6)
-    assert found.horizontal**2 + found.vertical**2 == pytest.approx(found.centre**2, rel=1e-6)
-    assert 0 < found.nearest < found.centre and found.nearest_sigma > 0
-    assert found.vertical == pytest.approx(-np.subtract(b.center, a.center) @ np.array(record.gravity), abs=1e-6)
 
 
 @pytest.mark.parametrize("depth", [np.zeros((40, 40), np.float32), np.full((40, 40), np.nan, np.float32)])

@@ -5,12 +5,14 @@ habits.
 import collections
 import dataclasses
 import random
+from types import SimpleNamespace
 
 import pytest
 from synthesis_world import picture, scene
 
-from data_prep.synthesis import Generator, Options, PriorTable, choose_families, format_table
+from data_prep.synthesis import Generator, Options, PriorTable, choose_families, format_table, margins
 from data_prep.synthesis.balance import Balance
+from data_prep.synthesis.refusals import Refusals
 
 CLOSED = "bearing,relation,depth_order2,size,distance,direction,multihop"
 
@@ -128,3 +130,30 @@ def test_synthesis_verb_refuses_in_one_line(tmp_path, capsys):
         assert main([*arguments, f"--out={tmp_path / 'o'}"]) == 2
     assert len(capsys.readouterr().err.strip().split("\n")) == 3
     assert "Which is closer: the red ball or the blue box? -> red ball" in parser().format_help()
+
+
+def test_a_comparison_is_answered_only_beyond_its_margins():
+    def at(depth, box=(10, 10, 30, 30), sigma=0.01):
+        x1, y1, x2, y2 = box
+        return SimpleNamespace(
+            has_depth=True,
+            hints="",
+            depth=depth,
+            near=0.97 * depth,
+            far=1.03 * depth,
+            sd={"depth": sigma},
+            box=box,
+            u=(x1 + x2) / 2,
+            v=(y1 + y2) / 2,
+            width=x2 - x1,
+            height=y2 - y1,
+        )
+
+    view, options = SimpleNamespace(width=100, height=100, intrinsics=(), refused=Refusals()), Options()
+    assert margins.depth_order(view, at(1.0), at(1.3), options)[0] == -1
+    assert margins.depth_order(view, at(1.3), at(1.0), options)[0] == 1
+    assert margins.depth_order(view, at(1.0), at(1.1), options) is None, "ratio below 1.15"
+    assert margins.depth_order(view, at(1.0), at(1.3, sigma=0.3), options) is None, "within two deviations"
+    assert margins.axis_gap(view, at(1), at(1, (60, 10, 80, 30)), "x", options)[0] == -1
+    assert margins.axis_gap(view, at(1), at(1, (12, 10, 32, 30)), "x", options) is None
+    assert set(view.refused.report()[""]) == {"depth_ratio", "sigmas", "gap_of_side"}
