@@ -64,6 +64,7 @@ proofs: .venv/installed docs
 	$(BIN)/pip install -q -c constraints.txt -e ".[wandb,notebooks]"
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof tests
 	$(BIN)/python -m launch.proofs $(ARGS)
+	$(BIN)/python -m launch.proofs --drawing
 	$(BIN)/python launch/plan.py --proofs
 	$(BIN)/python -m benchmarks.full_size_policy
 

@@ -7,7 +7,7 @@
 
 A policy that was trained here is asked as it was trained; other checkpoints see up to a million pixels and plain
 questions. Argument: full, vilasr (16 frames, 351,232 pixels, ten turns, 45
-pictures, its sampling), tiny (the quickstart's policy on one device).
+pictures, its sampling), tiny (the quickstart's policy on one device), draw_tiny (the same policy when it draws).
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +17,7 @@ from spatial_jax.evals.settings import EvalSettings
 
 
 def get_config(arg: str = "full") -> ConfigDict:
-    """`arg`: full, vilasr or tiny."""
+    """`arg`: full, vilasr, tiny or draw_tiny."""
     config = editable(EvalSettings())
     if arg == "vilasr":
         config.policy.update({"max_pixels": 351232, "video_max_pixels": 351232})
@@ -29,6 +29,12 @@ def get_config(arg: str = "full") -> ConfigDict:
         config.engine.update(
             {"prompt_buckets": (72, 128), "answer_buckets": (20,), "max_slots": 512, "data": 1, "tensor": 1}
         )
+    elif arg == "draw_tiny":
+        config.policy.dtype = "float32"
+        config.sampling.max_new_tokens = 80
+        config.engine.update(
+            {"prompt_buckets": (64, 96), "answer_buckets": (256,), "max_slots": 256, "data": 1, "tensor": 1}
+        )
     elif arg != "full":
-        raise ValueError(f"configs/eval_spatial.py takes :full, :vilasr or :tiny, not {arg!r}")
+        raise ValueError(f"configs/eval_spatial.py takes :full, :vilasr, :tiny or :draw_tiny, not {arg!r}")
     return config

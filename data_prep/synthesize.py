@@ -23,6 +23,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, WriterError, print_report
+from data_prep.synthesis.demonstrations import MANNERS
 from data_prep.synthesis.families import FAMILIES, choose_families
 from data_prep.synthesis.importers import KINDS, BadRow, Import, default_heldout, parse_columns
 from data_prep.synthesis.importers.columns import NAMES
@@ -84,8 +85,12 @@ def _add_scenes(p: argparse.ArgumentParser) -> None:
     )
     g.add_argument(
         "--demonstrations",
-        action="store_true",
-        help="with turns that draw the question's objects, for supervised drawing (ViLaSR)",
+        nargs="?",
+        const=MANNERS[0],
+        default="",
+        choices=MANNERS,
+        help="with turns that draw the question's objects, for supervised drawing (ViLaSR); short: one turn that boxes"
+        " all, and a second where the first box is off, for small models",
     )
     g.add_argument(
         "--two_pictures",

@@ -1,7 +1,7 @@
 """`make proofs`: the shipped cold start made again, and three seeds of GRPO from it, measured on held-out questions.
 
 Every step is a command that can be run alone. Results: benchmarks/results/quickstart_learning.json (the table in the
-README).
+README). With --drawing: that a policy learns to draw (launch/drawing_proof.py).
 """
 
 from __future__ import annotations
@@ -265,32 +265,19 @@ def table(root: Path, seeds: list[int], steps: int, device: str) -> dict:
     }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
-    parser.add_argument("--root", default="runs/proofs")
-    parser.add_argument("--scenes", type=int, default=6000, help="of the quickstart's preset")
-    parser.add_argument("--grpo_steps", type=int, default=600)
-    parser.add_argument("--items", type=int, default=1200, help="held-out questions of an evaluation")
-    parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
-    parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
-    parser.add_argument(
-        "--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}"
-    )
-    args = parser.parse_args()
-    root, seeds = Path(args.root), [int(s) for s in list_parts(args.seeds)]
-    root.mkdir(parents=True, exist_ok=True)
-    os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
-    plan = data_steps(root, args.scenes) + (cold_start_steps(root, COLD_START) if args.cold_start else [])
+def prove_quickstart(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
+    """GRPO from the shipped cold start (with --cold_start made again before)."""
+    steps, scenes = args.grpo_steps or 600, args.scenes or 6000
+    plan = data_steps(root, scenes) + (cold_start_steps(root, COLD_START) if args.cold_start else [])
     code = StepRunner(root, plan).run() or run_seeds(
-        root, {s: seed_steps(root, COLD_START, s, args.grpo_steps, args.items) for s in seeds}, args.at_once
+        root, {s: seed_steps(root, COLD_START, s, steps, args.items or 1200) for s in seeds}, args.at_once
     )
     if code == 0:
         result = Path(RESULT)
-        made = table(root, seeds, args.grpo_steps, os.environ["JAX_PLATFORMS"])
+        made = table(root, seeds, steps, os.environ["JAX_PLATFORMS"])
         before = json.loads(result.read_text()) if result.is_file() else {}
         if (
-            before.get("grpo_steps") == args.grpo_steps and not args.cold_start
+            before.get("grpo_steps") == steps and not args.cold_start
         ):  # other seeds from the same start stay in the table
             made["rows"] = sorted(
                 [r for r in before["rows"] if r["seed"] not in seeds] + made["rows"], key=lambda r: r["seed"]
@@ -298,6 +285,49 @@ def main() -> int:
         result.write_text(json.dumps(made, indent=1))
         say(f"wrote {result}")
     return code
+
+
+def prove_drawing(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
+    """ViLaSR's three stages at toy scale, see launch/drawing_proof.py."""
+    from launch import drawing_proof
+
+    steps = {"grpo": args.grpo_steps} if args.grpo_steps else {}
+    plans = {s: drawing_proof.seed_steps(root, s, steps, args.items or drawing_proof.ITEMS) for s in seeds}
+    plan = drawing_proof.data_steps(root, args.scenes or drawing_proof.SCENES)
+    code = StepRunner(root, plan).run() or run_seeds(root, plans, args.at_once)
+    if code == 0:
+        command = "python -m launch.proofs " + shlex.join(sys.argv[1:])
+        made = drawing_proof.table(root, seeds, command, os.environ["JAX_PLATFORMS"])
+        Path(drawing_proof.RESULT).write_text(json.dumps(made, indent=1))
+        say(f"{drawing_proof.told(made)}\nwrote {drawing_proof.RESULT}")
+    return code
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
+    parser.add_argument("--root", default="", help="default: runs/proofs, of --drawing runs/proofs_drawing")
+    parser.add_argument(
+        "--drawing", action="store_true", help="the three stages of drawing instead (launch/drawing_proof.py)"
+    )
+    parser.add_argument("--scenes", type=int, default=0, help="of the quickstart's preset; 0: 6,000, drawing 3,000")
+    parser.add_argument("--grpo_steps", type=int, default=0, help="0: 600, of drawing as its recipe says")
+    parser.add_argument(
+        "--items", type=int, default=0, help="held-out questions of an evaluation; 0: 1,200, drawing 96"
+    )
+    parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
+    parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
+    parser.add_argument(
+        "--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}"
+    )
+    args = parser.parse_args()
+    root = Path(args.root or ("runs/proofs_drawing" if args.drawing else "runs/proofs"))
+    seeds = [int(s) for s in list_parts(args.seeds)]
+    if args.drawing and args.cold_start:
+        parser.error("--drawing starts from the shipped policy: leave --cold_start out")
+    root.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("JAX_PLATFORMS", "cpu")
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
+    return (prove_drawing if args.drawing else prove_quickstart)(args, root, seeds)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
     python -m spatial_jax.convert --verify=DIR                        # our numbers against transformers', as a table
     python -m spatial_jax.convert --from=DIR --to_hf=OUT [--style=v5] [--dtype=bfloat16]
+    python -m spatial_jax.convert --from=DIR --to_hf=OUT --phrases=QUESTIONS   # tokens for what demonstrations say
     python -m spatial_jax.convert --fresh=tiny --texts=QUESTIONS[,QUESTIONS] --out=DIR   # tokenizer of the texts
     python -m spatial_jax.convert --fresh=DIR --out=DIR   # random weights, architecture and tokenizer of DIR
 
@@ -38,6 +39,13 @@ def main(argv: list[str] | None = None) -> int:
         help="verify: type to compute in (float32); to_hf, fresh: type to write (the file's; float32)",
     )
     parser.add_argument(
+        "--phrases",
+        action=Listed,
+        default="",
+        metavar="DIR,DIR",
+        help="--to_hf: question datasets; OUT has a token more for each phrase of their drawn demonstrations",
+    )
+    parser.add_argument(
         "--fresh",
         metavar="SIZE|DIR",
         help=(
@@ -62,8 +70,12 @@ def main(argv: list[str] | None = None) -> int:
         or bool(args.fresh) != bool(args.out)
     ):
         parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
+    if args.phrases and (not args.to_hf or args.style or args.dtype):
+        parser.error("--phrases goes with --from DIR --to_hf OUT alone")
     log_to_console()
     try:
+        if args.phrases:
+            return _add_phrases(args.source, list_parts(args.phrases), args.to_hf)
         if args.fresh:
             return _fresh(
                 args.fresh,
@@ -117,6 +129,16 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
         f"wrote {out}: {config.family}, {count_params(config) / 1e6:.2f} M random parameters, {config.text.vocab_size}"
         " tokens"
     )
+    return 0
+
+
+def _add_phrases(source: str, datasets: list[str], target: str) -> int:
+    from spatial_jax.data.phrases import add_phrases
+    from spatial_jax.models.hub import checkpoint_directory
+    from spatial_jax.shipped import shipped_path
+
+    config = add_phrases(str(checkpoint_directory(shipped_path(source))), datasets, target)
+    print(f"wrote {target}: {config.text.vocab_size} tokens")
     return 0
 
 

@@ -20,6 +20,8 @@ from spatial_jax.drawing import Album, DrawingError, Operation, parse
 MOST_BOXES = 8
 CORRECTED = 0.35  # share of demonstrations that begin with a box that is off
 OFF = (0.05, 0.6)  # overlap (IoU) of such a box with the right one
+# whole: two to five turns, boxes and lines; short: one turn that boxes all, and a second where the first is off
+MANNERS = ("whole", "short")
 Box = tuple[float, float, float, float]
 
 
@@ -72,15 +74,15 @@ class Pen:
             self.newest[picture] = self.count
 
 
-def add_demonstration(record: QuestionRecord, scene: SceneRecord) -> QuestionRecord:
+def add_demonstration(record: QuestionRecord, scene: SceneRecord, manner: str = "whole") -> QuestionRecord:
     """The record with meta "turns": what a policy writes before its last reply, in pixels of whatever size the model
-    sees. As it is where its objects are not known, or are more than MOST_BOXES.
+    sees. As it is where its objects are not known, or are more than MOST_BOXES. `manner`: one of MANNERS.
     """
     meta = record.json_field("meta")
     looks = named_objects(record, scene)
     if not 0 < len(looks) <= MOST_BOXES:
         return record
-    turns = demonstration_turns(record, looks)
+    turns = demonstration_turns(record, looks) if manner == "whole" else short_turns(record, looks)
     made = dataclasses.replace(record, meta=json.dumps({**meta, "turns": turns}))
     return record if problem(made, {1: scene}) else made
 
@@ -125,6 +127,20 @@ def demonstration_turns(record: QuestionRecord, looks: Sequence[Look]) -> list[s
             pen.boxes("I look once more, to be sure that no other is there.", _again(looks))
         return pen.turns
     _compare(pen, record, looks, size)
+    return pen.turns
+
+
+def short_turns(record: QuestionRecord, looks: Sequence[Look]) -> list[str]:
+    """One turn that boxes all, what is counted from left to right, or two: a first box that is off, then again. For
+    policies to which tokens are dear.
+    """
+    rng, pen = random.Random(record.question_id), Pen(len(record.images))
+    if record.family == "count":
+        looks = sorted(looks, key=lambda look: look.middle)
+    wrong = _off(looks[0], (record.widths[0], record.heights[0]), rng) if rng.random() < CORRECTED else None
+    pen.boxes(f"I box {_named(looks)}.", [wrong or looks[0], *looks[1:]])
+    if wrong is not None:
+        pen.boxes(_seen_off(wrong, looks[0]), [looks[0]])
     return pen.turns
 
 

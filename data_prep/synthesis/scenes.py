@@ -54,7 +54,7 @@ class FromScenes(Work):
             self.seen["scenes"] += 1
             why = "no question past its margins" if scene.objects else "no object in the scene"
             if args.demonstrations:
-                records = [add_demonstration(r, scene) for r in records]
+                records = [add_demonstration(r, scene, args.demonstrations) for r in records]
                 self.seen["demonstrations"] += sum('"turns"' in r.meta for r in records)
             if args.two_pictures and before is not None and (both := two_pictures(before, scene, args.seed)):
                 records.append(both)

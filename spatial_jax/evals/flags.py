@@ -11,7 +11,8 @@ from spatial_jax.options import define_list
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "Settings: configs/eval_spatial.py[:full|vilasr|tiny]; or a training recipe: asked, sampled and scored as its run.",
+    "Settings: configs/eval_spatial.py[:full|vilasr|tiny|draw_tiny]; or a training recipe: asked, sampled and scored as"
+    " its run.",
 )
 MODEL = flags.DEFINE_string("model", None, "Checkpoint directory in Hugging Face layout, or a hub name.")
 BENCHMARKS = define_list(

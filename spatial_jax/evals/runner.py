@@ -232,7 +232,7 @@ def run_heldout(
         records,
         [{**row, "responses": row["responses"] or [""] * chosen.samples} for row in kept],
         train,
-        extra=_extra(sampler, settings, session.responses, kept) | {"rule": dataclasses.asdict(paid)},
+        extra=_extra(sampler, settings, session.responses, kept, records) | {"rule": dataclasses.asdict(paid)},
         rule=paid,
         grader=session.grader,
     )
@@ -278,9 +278,15 @@ def asked_policy(sampler: Sampler, settings: EvalSettings) -> dict[str, Any]:
 
 
 def _extra(
-    sampler: Sampler, settings: EvalSettings, responses: str | Path | None, rows: Sequence[Mapping[str, Any]]
+    sampler: Sampler,
+    settings: EvalSettings,
+    responses: str | Path | None,
+    rows: Sequence[Mapping[str, Any]],
+    records: Sequence[QuestionRecord] = (),
 ) -> dict[str, Any]:
-    """What a result says of the run beside its scores; cut-off answers are told."""
+    """What a result says of the run beside its scores; cut-off answers are told. `records`: of the rows, of a set of
+    ours.
+    """
     lengths = [n for row in rows for n in row.get("lengths", [])]
     cut = [f == "length" for row in rows for f in row.get("finish", [])]
     if any(cut):
@@ -299,7 +305,7 @@ def _extra(
         "mean_tokens": sum(lengths) / len(lengths) if lengths else None,
         "truncated": sum(cut) / len(cut) if cut else None,
         "cut_off": sum(cut),
-        "drawing": figures_of(sampler, rows),
+        "drawing": figures_of(sampler, rows, records),
     }
 
 

@@ -101,3 +101,23 @@ def test_two_pictures_are_both_drawn_on():
         assert record.answer == str(middles.index(further(middles)) + 1)
         boxed = [item["bbox_2d"] for items in calls(record) for item in items if "bbox_2d" in item]
         assert all(max(abs(a - b) for a, b in zip(x, y)) <= 0.5 for x, y in zip(boxed, places))
+
+
+def test_short_demonstrations_box_all_in_one_turn_and_correct_in_a_second(shown):
+    lengths = collections.Counter()
+    for record, s in shown:
+        plain = dataclasses.replace(record, meta=json.dumps({**record.json_field("meta"), "turns": []}))
+        short = add_demonstration(plain, s, "short")
+        if '"turns": []' in short.meta:
+            continue
+        boxes, drawn = {o.caption: o.box for o in s.objects}, calls(short)
+        lengths[len(drawn)] += 1
+        last = {item["label"]: item["bbox_2d"] for items in drawn for item in items}
+        assert all(iou(box, boxes[label]) > 0.8 for label, box in last.items())
+        assert [item["label"] for item in drawn[0]] == list(last) and len(drawn[-1]) == (1 if drawn[1:] else len(last))
+        assert reflects([parse(turn) for turn in in_stored_pixels(short).json_field("meta")["turns"]]) == bool(
+            drawn[1:]
+        )
+        if record.family == "count" and not drawn[1:]:
+            assert (starts := [box[0] + box[2] for box in last.values()]) == sorted(starts)
+    assert set(lengths) == {1, 2} and 0.15 < lengths[2] / lengths.total() < 0.55

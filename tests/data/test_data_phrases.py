@@ -1,0 +1,69 @@
+"""Tokens for the phrases of demonstrations: shorter turns, the same policy."""
+
+import json
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from spatial_jax import convert
+from spatial_jax.data import phrases
+from spatial_jax.data.records import QuestionRecord
+from spatial_jax.models import load_pretrained
+from spatial_jax.processing import Processor
+
+SHIPPED = "configs/quickstart_policy"
+CALL = '```json\n[{{"index": 1, "bbox_2d": {1}, "label": "{0}"}}]\n```'
+TURN = f"<think> I box the {{0}}. </think> Action: Object Mapper\n{CALL}"
+
+
+def record(name, box, answer):
+    meta = json.dumps({"turns": [TURN.format(name, box)]})
+    question = f"Is the {name} left or right of the blue box?"
+    return QuestionRecord("q", "s", "train", "scene", (b"",), (112,), (112,), question, "word", answer, meta=meta)
+
+
+@pytest.fixture(scope="module")
+def policies(tmp_path_factory):
+    """Folders of the shipped policy and of the one with phrases."""
+    records = [record("red ball", [10, 20, 30, 44], "left"), record("green cone", [7, 70, 99, 101], "right")]
+    out = str(tmp_path_factory.mktemp("policy"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(phrases, "_records", lambda directories: records)
+        assert convert.main([f"--from={SHIPPED}", f"--to_hf={out}", "--phrases=questions"]) == 0
+    return SHIPPED, out
+
+
+def test_phrases_hold_no_name_and_no_number(policies):
+    before, after = (Processor.from_pretrained(folder).tokenizer for folder in policies)
+    new = [after.decode([i]) for i in range(len(before), len(after))]
+    assert ', "bbox_2d": [' in new and "<think> I box the" in new
+    assert not [p for p in new if "ball" in p or "cone" in p or any(c.isdigit() for c in p.replace("bbox_2d", ""))]
+    turn = TURN.format("red ball", [10, 20, 30, 44])
+    short, long = after.encode_text(turn), before.encode_text(turn)
+    assert len(short) < 26 and len(long) > 90 and after.decode(short) == before.decode(long) == turn
+    assert after.encode_text("Is the red ball left?") == before.encode_text("Is the red ball left?")
+
+
+def test_transformers_reads_the_same_ids(policies):
+    theirs = AutoTokenizer.from_pretrained(policies[1])
+    ours = Processor.from_pretrained(policies[1]).tokenizer
+    turn = TURN.format("green cone", [1, 2, 3, 4])
+    assert theirs(turn).input_ids == ours.encode_text(turn) and len(theirs) == len(ours)
+
+
+def test_the_policy_says_what_it_said(policies):
+    before, after = (load_pretrained(folder) for folder in policies)
+    tokenizer = Processor.from_pretrained(policies[0]).tokenizer
+    ids = np.asarray([tokenizer.encode_text("Is the red ball left or right of the blue box?")])
+    old, new = before.logits(ids), after.logits(ids)
+    np.testing.assert_allclose(new[..., : old.shape[-1]], old, atol=1e-5)
+    assert new.shape[-1] == len(Processor.from_pretrained(policies[1]).tokenizer)
+
+
+def test_phrases_that_are_tokens_already_are_refused(policies, capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(phrases, "_records", lambda directories: [])
+    assert convert.main([f"--from={SHIPPED}", f"--to_hf={tmp_path / 'p'}", "--phrases=none"]) == 2
+    assert "every phrase of its demonstrations is a token already" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        convert.main(["--fresh=tiny", f"--out={tmp_path / 'p'}", "--phrases=none"])

@@ -1,0 +1,96 @@
+"""The proof that a policy learns to draw: its plan of commands, and what it reads off their results."""
+
+import json
+import sys
+
+import pytest
+
+from configs import draw_tiny
+from launch import drawing_proof, proofs
+from spatial_jax import config as run_config
+from spatial_jax.evals.results import ScoredItem, summarise, write_result
+
+
+def flag(step, name):
+    return next((arg.split("=", 1)[1] for arg in step.args if arg.startswith(f"--{name}=")), "")
+
+
+def test_every_step_uses_what_an_earlier_one_makes(tmp_path):
+    plan = drawing_proof.data_steps(tmp_path, 30) + drawing_proof.seed_steps(tmp_path, 2, {"grpo": 7})
+    assert len({step.name for step in plan}) == len(plan)
+    made = {drawing_proof.COLD_START}
+    for step in plan:
+        used = [flag(step, name) for name in ("scenes", "phrases", "config.model.path", "model", "dataset")]
+        used += [flag(step, "config.data.paths").strip("()',")]
+        assert {u for u in used if u} <= made, step.name
+        made |= {flag(step, "out"), flag(step, "to_hf"), flag(step, "workdir") + "/export"}
+        if stage := flag(step, "config").partition("draw_tiny.py:")[2]:
+            run = run_config.strict(draw_tiny.get_config(stage))
+            drawn = stage != "plain"
+            assert (run.data.prompt_mode == "drawing") == drawn == (run.rollout.turns > 1)
+            assert flag(step, "config.train.seed") == "2" and (flag(step, "config.train.steps") == "7") == (
+                stage == "grpo"
+            )
+    evaluated = [step.args[step.args.index("-m") + 1] for step in plan].count("spatial_jax.evaluate")
+    assert evaluated == 1 + len(drawing_proof.STAGES)
+    # The same start, questions, steps, batch and rate with drawing and without.
+    with_drawing, without = (run_config.strict(draw_tiny.get_config(arg)) for arg in ("sft", "plain"))
+    assert with_drawing.train == without.train and with_drawing.optimizer == without.optimizer
+
+
+def result(folder, name, right, reflective=None, iou=None):
+    """Two questions of two scenes with four answers each, of which `right` are right."""
+    items = [
+        ScoredItem(f"q{i}", "count", f"s{i}", (float(n > j) for j in range(4)), tuple(float(n > j) for j in range(4)))
+        for i, n in enumerate(right)
+    ]
+    items = [ScoredItem(i.id, i.family, i.scene, i.correct, i.correct, ("1",) * 4) for i in items]
+    drawing = None
+    if iou is not None:
+        per_item = {f"q{i}": {"reflective": r, "box_iou": b} for i, (r, b) in enumerate(zip(reflective, iou))}
+        drawing = {"answers": 8, "box_iou": sum(iou) / 2, "box_iou_constant": 0.125, "items": per_item}
+    made = summarise("heldout", items, scoring="reward", extra={"drawing": drawing})
+    made["metrics"] |= {"pass@1": made["metrics"]["accuracy"], "pass@8": 1.0}
+    (folder / "eval").mkdir(parents=True, exist_ok=True)
+    write_result(folder / "eval" / f"{name}.json", made)
+
+
+def test_the_table_says_what_the_results_say(tmp_path):
+    for seed, right in ((1, (4, 4)), (2, (4, 2))):
+        out = tmp_path / f"seed{seed}"
+        result(out, "plain", (1, 1))
+        result(out, "sft", (2, 2), (0.25, 0.25), (0.25, 0.5))
+        result(out, "reflect", (2, 2), (1.0, 0.5), (0.5, 0.5))
+        result(out, "grpo", right, (1.0, 1.0), (0.75, 0.75))
+        for name in ("plain", "sft", "reflect", "grpo"):
+            (out / name).mkdir()
+            rows = [{"step": 1, "loss": 2.0, "reward/mean": 0.5}, {"note": "x"}, {"step": 2, "loss": 1.0}]
+            (out / name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    made = drawing_proof.table(tmp_path, [1, 2], "make proofs", "cpu")
+    over = made["over_seeds"]
+    # seed 1: 1.0 against 0.25; seed 2: 0.75 against 0.25; Student's t of two runs: 12.706 * sd / sqrt(2)
+    drawing = over["accuracy of drawing minus plain, count"]
+    assert drawing["mean"] == pytest.approx(0.625)
+    assert drawing["interval"] == pytest.approx([0.625 - 12.706 * 0.125, 0.625 + 12.706 * 0.125])
+    assert over["sampled reward, GRPO minus its start"]["mean"] == pytest.approx(0.375)
+    assert over["reflection rate, reflective stage minus cold start"]["mean"] == pytest.approx(0.5)
+    assert over["IoU, grpo"]["mean"] == 0.75 and over["IoU of the best constant box"]["mean"] == 0.125
+    assert over["pass@8 minus pass@1, sft"]["mean"] == pytest.approx(0.5)
+    row = made["rows"][0]
+    assert row["changes"]["box_iou"]["sft_to_grpo"]["difference"] == pytest.approx(0.375)
+    assert row["curves"]["sft"] == {"step": [1, 2], "loss": [2.0, 1.0]}
+    assert row["stages"]["plain"]["drawing"] is None and "items" not in row["stages"]["sft"]["drawing"]
+    assert drawing_proof.table(tmp_path, [1], "make proofs", "cpu")["over_seeds"]["IoU, sft"]["interval"] is None
+    assert "IoU, grpo: +0.750" in drawing_proof.told(made)
+    json.dumps(made, allow_nan=False)
+
+
+def test_drawing_is_asked_for_by_a_flag(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(proofs, "run_seeds", lambda root, plans, at_once: asked.append(plans) or 3)
+    monkeypatch.setattr(proofs.StepRunner, "run", lambda self: 0)
+    monkeypatch.setattr(sys, "argv", ["proofs", "--drawing", "--seeds=4", f"--root={tmp_path}"])
+    assert proofs.main() == 3 and [step.name for step in asked[0][4]][:2] == ["plain_4", "eval_plain_4"]
+    monkeypatch.setattr(sys, "argv", ["proofs", "--drawing", "--cold_start", f"--root={tmp_path}"])
+    with pytest.raises(SystemExit):
+        proofs.main()
