@@ -80,7 +80,7 @@ def main() -> None:
             **seconds,
             "tokens": tokens,
             "tokens_per_wall_s": round(tokens / seconds["wall_s"], 1),
-            "decode_steps": made.steps,
+            "decode_steps": made.work.steps,
         }
 
     fixed, first = SamplingParams(ANSWER), SamplingParams(1)

@@ -57,8 +57,8 @@ _ANSWER = flags.DEFINE_integer(
 )
 _PROGRAMS = define_list(
     "programs",
-    "only these of encode, update, apply, logprobs, reshard, prefill, decode; an earlier plan of the same run in "
-    "--out keeps its others; default: all",
+    "only these of encode, update, apply, logprobs, reshard, prefill, see, append, decode; an earlier plan of the same"
+    " run in --out keeps its others; default: all",
 )
 _PRICE = flags.DEFINE_float("price", None, "price of a chip for an hour")
 _OUT = flags.DEFINE_string("out", None, "file for the plan as JSON; default: runs/plans/RECIPE_TOPOLOGY.json")

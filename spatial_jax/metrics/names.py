@@ -253,6 +253,15 @@ NAMES: tuple[MetricName, ...] = (
         aliases=("length_max", "answer_length_max"),
     ),
     MetricName("turns/mean", "Replies", "turns", "Mean replies of a sample that may draw.", group="answers"),
+    MetricName(
+        "turns/passed",
+        "Tokens passed over distinct ones",
+        "passed",
+        "Tokens that passed the decoder in sampling, for each token of a prompt (once a group) or an answer.",
+        "",
+        "down",
+        group="answers",
+    ),
     MetricName("turns/drawn", "Drawings", "drawn", "Mean pictures that were drawn for a sample.", group="answers"),
     MetricName(
         "length/truncated",

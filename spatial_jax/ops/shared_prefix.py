@@ -280,9 +280,38 @@ def decode_attention(
     return (out / total[..., None]).reshape(r, w, h, d).astype(q.dtype)
 
 
-def ring_valid(column: Int[Array, ""], lengths: Int[Array, "r w"], size: int) -> Bool[Array, "r w s"]:
-    """Which columns of the answer ring a slot may read when the current step writes `column` and the slot has `lengths`
-    cached tokens.
+def append_attention(
+    q: Float[Array, "b n h d"],
+    k: Float[Array, "b n k d"],
+    v: Float[Array, "b n k d"],
+    prompt: KeyValues,
+    own: KeyValues,
+    prompt_valid: Bool[Array, "b p"],
+    own_valid: Bool[Array, "b s"],
+    valid: Bool[Array, "b n"],
+) -> Float[Array, "b n h d"]:
+    """n tokens (padded on the left where `valid` is False) behind a prompt and a conversation so far: they see its keys
+    in prompt [b, k, p, d] and own [b, k, s, d], and each other causally; one softmax over the three.
     """
-    age = jnp.mod(column - jnp.arange(size), size)
+    n, h, kv = q.shape[1], q.shape[2], k.shape[2]
+    rows = _heads_first(q, kv)
+    k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
+    causal = jnp.tril(jnp.ones((n, n), bool)) & valid[:, None]
+    scores = [
+        _cached_scores(rows, prompt, prompt_valid[:, None, None]),
+        _cached_scores(rows, own, own_valid[:, None, None]),
+        _scores(rows, k, jnp.repeat(causal, h // kv, axis=1)[:, None]),
+    ]
+    p, s = prompt_valid.shape[1], own_valid.shape[1]
+    weights = jax.nn.softmax(jnp.concatenate(scores, axis=-1), axis=-1)
+    out = _cached_values(weights[..., :p], prompt, q.dtype)
+    out = out + _cached_values(weights[..., p : p + s], own, q.dtype) + _weigh(weights[..., p + s :], v)
+    return _heads_back(out, n, h).astype(q.dtype)
+
+
+def ring_valid(column: Int[Array, "..."], lengths: Int[Array, "r w"], size: int) -> Bool[Array, "r w s"]:
+    """Which columns of the answer ring a slot may read when `column` (of all, or of each slot) is the next to write and
+    the slot has `lengths` cached tokens.
+    """
+    age = jnp.mod(column[..., None] - jnp.arange(size), size)
     return (age >= 1) & (age <= lengths[..., None])

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 PROMPT_BUCKETS = (128, 256, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 ANSWER_BUCKETS = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+# Of what is shown between two turns.
+SHOWN_BUCKETS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 PATCH_BUCKETS = (
     256,
     512,

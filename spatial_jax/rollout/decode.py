@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Int
 
 from spatial_jax.models.qwen_vl import QwenVL
 from spatial_jax.ops.attention import for_gpu
@@ -43,6 +43,13 @@ class Constants(NamedTuple):
     key: jax.Array
 
 
+class Pause(NamedTuple):
+    """When a loop of several turns stops before its time: once no more than `active` slots are, or after `steps`."""
+
+    active: Any
+    steps: Any
+
+
 def constants(model: QwenVL, draw: Draw, sampling: SamplingParams) -> Constants:
     """Of a loop on a GPU, whose program would copy every weight out of its stacked array at every token."""
     tied, head = model.config.tie_word_embeddings, model.head().astype(model.dtype)
@@ -51,16 +58,23 @@ def constants(model: QwenVL, draw: Draw, sampling: SamplingParams) -> Constants:
 
 
 def decode_step(
-    model: QwenVL, state: DecodeState, draw: Draw, sampling: SamplingParams, kv_dtype, fixed: Constants | None = None
+    model: QwenVL,
+    state: DecodeState,
+    draw: Draw,
+    sampling: SamplingParams,
+    kv_dtype,
+    fixed: Constants | None = None,
+    keep: bool = False,
 ) -> DecodeState:
     """Every active slot's last token through the network, and its next token drawn and recorded. With `fixed` the
-    state's caches are lists, one a layer.
+    state's caches are lists, one a layer. `keep`: slots that are not active keep their cache.
     """
     r, w = state.slot_active.shape
     g = state.tokens.shape[1]
     column = jnp.mod(state.column, state.ring)
     answer_valid = ring_valid(column, state.slot_start + state.slot_length - 1, state.ring)
     positions = jnp.broadcast_to(state.slot_base + state.slot_length - 1, (3, r, w))
+    writes = state.slot_active if keep else None
 
     def attend(q, k, v, caches):
         prompt_kv, answer_kv = caches
@@ -72,7 +86,7 @@ def decode_step(
         from spatial_jax.ops import decode_kernel  # Pallas for GPUs is slow to import and only needed there
 
         prompt_kv, answer_kv = caches
-        new = write_column(answer_kv, store(k[..., None, :], v[..., None, :], kv_dtype), column)
+        new = write_column(answer_kv, store(k[..., None, :], v[..., None, :], kv_dtype), column, writes)
         if decode_kernel.takes(q, prompt_kv.k, state.ring, prompt_kv.k.shape[2]):
             lengths = state.slot_start + state.slot_length
             keys = (prompt_kv.k, prompt_kv.v, new.k, new.v)
@@ -85,7 +99,7 @@ def decode_step(
         # The layers only read the caches and hand back their new column; writing it once for all layers spares a copy
         # of the cache a step.
         hidden, new = model.run_layers(x, positions, attend, caches)
-        answer_kv = write_column(state.answer_kv, new, column)
+        answer_kv = write_column(state.answer_kv, new, column, writes)
     else:
         taken: Any = caches
         layers = list(zip(*taken, strict=True))
@@ -111,8 +125,8 @@ def decode_step(
     length = state.slot_length + 1
     reason = jnp.where(is_stop(tokens, sampling.stop_ids), STOP, jnp.where(length >= draw.limit, LENGTH, RUNNING))
     # A slot's sample is its own, so at most one slot writes a sample's length and reason; both travel in one number.
-    writes = sample[:, None, :] == jnp.arange(g)[:, None]  # [r, g, w]
-    written = jnp.max(jnp.where(writes, (length * 4 + reason)[:, None, :], -1), axis=2)  # [r, g]
+    own = sample[:, None, :] == jnp.arange(g)[:, None]  # [r, g, w]
+    written = jnp.max(jnp.where(own, (length * 4 + reason)[:, None, :], -1), axis=2)  # [r, g]
     state = replace(
         state,
         answer_kv=answer_kv,
@@ -122,17 +136,27 @@ def decode_step(
         lengths=jnp.where(written < 0, state.lengths, written // 4),
         reason=jnp.where(written < 0, state.reason, written % 4),
         slot_token=tokens,
-        slot_length=length,
+        slot_length=jnp.where(state.slot_active, length, state.slot_length),
+        slot_end=jnp.where(state.slot_active, state.column + 1, state.slot_end),
         slot_active=state.slot_active & (reason == RUNNING),
     )
     return take_samples(state) if w < g else state
 
 
-def write_column(cache: KeyValues, new: KeyValues, column: Int[Array, ""]) -> KeyValues:
-    """The cache [..., s, d] with `new` [..., 1, d] in its column; scales [..., s] likewise."""
+def write_column(
+    cache: KeyValues, new: KeyValues, column: Int[Array, ""], writes: Bool[Array, "r w"] | None = None
+) -> KeyValues:
+    """The cache [..., r, w, k, s, d] with `new` [..., r, w, k, 1, d] in its column, where the slot `writes` (None:
+    all); scales [..., s] likewise.
+    """
 
     def write(old, x, axis):
-        return None if old is None else jax.lax.dynamic_update_slice_in_dim(old, x, column, axis=axis)
+        if old is None:
+            return None
+        if writes is not None:
+            chosen = writes.reshape(*writes.shape, *[1] * (2 if axis == old.ndim - 1 else 3))
+            x = jnp.where(chosen, x, jax.lax.dynamic_slice_in_dim(old, column, 1, axis))
+        return jax.lax.dynamic_update_slice_in_dim(old, x, column, axis=axis)
 
     axis = cache.k.ndim - 2
     return KeyValues(
@@ -167,16 +191,22 @@ def decode(
     state: DecodeState,
     draw: Draw,
     free_rows: Int[Array, ""],
+    pause: Pause | None,
     sampling: SamplingParams,
     kv_dtype,
 ) -> tuple[DecodeState, Array, Array]:
     """Runs until all rows are done, `free_rows` of them are, or the ring is full; -> (state, rows done [r], ring full
-    []).
+    []). With `pause` (several turns) sooner, slots that are not active keep their caches, and -> (state, slots active
+    [r, w], ring full []).
     """
+    last = None if pause is None else state.column + pause.steps
 
     def go_on(state):
         done = rows_done(state)
-        return (jnp.sum(done) < jnp.minimum(free_rows, state.rows)) & ~ring_full(state)
+        going = (jnp.sum(done) < jnp.minimum(free_rows, state.rows)) & ~ring_full(state)
+        if pause is None:
+            return going
+        return going & (jnp.sum(state.slot_active) > pause.active) & (state.column < last)
 
     # On several GPUs joined projections would be cut across their parts, and caches taken apart are held twice.
     active = active_mesh()
@@ -184,11 +214,11 @@ def decode(
     fixed = constants(model, draw, sampling) if alone and for_gpu() else None
 
     def body(state):
-        return decode_step(model, state, draw, sampling, kv_dtype, fixed)
+        return decode_step(model, state, draw, sampling, kv_dtype, fixed, keep=pause is not None)
 
     state = constrain_state(state)
     if fixed is None:
         state = jax.lax.while_loop(go_on, body, state)
     else:
         state = constrain_state(put_together(jax.lax.while_loop(go_on, body, take_apart(state))))
-    return state, rows_done(state), ring_full(state)
+    return state, rows_done(state) if pause is None else state.slot_active, ring_full(state)

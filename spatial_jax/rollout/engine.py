@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -24,12 +24,13 @@ from spatial_jax.parallel.rules import Rules, batch_parts
 from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
 from spatial_jax.processing.collate import choose_pack, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.rollout.decode import Pause
 from spatial_jax.rollout.device import DevicePrograms, Shape, static_part
 from spatial_jax.rollout.earlier import collate_earlier, earlier_length
 from spatial_jax.rollout.programs import Programs
 from spatial_jax.rollout.shared import SharedPrompts
 from spatial_jax.rollout.state import STOP, DecodeState, Draw
-from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn
+from spatial_jax.rollout.types import SamplingParams, Trajectory, Turn, Work
 
 OnFinish = Callable[[int, list[Trajectory]], None]
 Earlier = Sequence[Sequence[Sequence[Turn]]]
@@ -41,8 +42,10 @@ def _power_of_two(n: int) -> int:
 
 
 @dataclasses.dataclass
-class _Call:
-    """One generate call over prompts of one bucket: what stays the same while rows are refilled."""
+class Call:
+    """One call over prompts of one bucket (those at `indices`): what stays the same while rows are refilled. `rings`:
+    sizes that the answers' ring may take.
+    """
 
     params: Any
     prompts: Sequence[EncodedPrompt]
@@ -51,8 +54,10 @@ class _Call:
     sampling: SamplingParams
     draw: Draw
     shape: Shape
-    on_finish: OnFinish | None
-    results: list[list[Trajectory]]
+    rings: list[int]
+    indices: list[int]
+    on_finish: OnFinish | None = None
+    results: list[list[Trajectory]] = dataclasses.field(default_factory=list)
 
 
 class Engine:
@@ -94,7 +99,8 @@ class Engine:
         )
         self.pad_id = pad_id if pad_id is not None else model_config.pad_token_id or 0
         self.programs = Programs("rollout", max_programs)
-        self.steps = 0  # decode steps of the last call: its cost, apart from the machine
+        self.work = Work()  # of the last call
+        self._column = 0  # of the present state, as the host knows it
         self.device = DevicePrograms(graphdef, model_config, kv_dtype, mesh, rules)
 
     def generate(
@@ -116,32 +122,6 @@ class Engine:
         """
         return self._generate(params, prompts, group_size, sampling, step, on_finish, prompt_ids, None)
 
-    def continue_turns(
-        self,
-        params: Any,
-        prompts: Sequence[EncodedPrompt],
-        earlier: Earlier,
-        sampling: SamplingParams,
-        *,
-        step: int = 0,
-        prompt_ids: Sequence[int] | None = None,
-        most: int = 0,
-    ) -> list[list[Trajectory]]:
-        """One more turn of each sample: earlier[i][j] are the turns so far of sample j of prompt i (one or more, g
-        samples a prompt).
-
-        The prompt passes once a group; earlier turns (with their pictures) once a sample. The trajectories hold the new
-        turn only. `most`: prompts that such a call may have; programs are of that size, so that turns of fewer prompts
-        need no others.
-        """
-        sizes = {len(group) for group in earlier}
-        if len(sizes) != 1 or len(earlier) != len(prompts):
-            raise ValueError(
-                f"continue_turns: need one group of equal size a prompt, got {len(prompts)} prompts and group sizes"
-                f" {sorted(sizes)}"
-            )
-        return self._generate(params, prompts, sizes.pop(), sampling, step, None, prompt_ids, earlier, most)
-
     def continue_shared(
         self,
         params: Any,
@@ -154,8 +134,8 @@ class Engine:
         on_finish: OnFinish | None = None,
     ) -> list[list[Trajectory]]:
         """One answer to each end of each set, whose shared part passes once: lists of `size` answers, the first of them
-        in the order of the ends, what is beyond them repeats the last. All sets are of one `size`; `most` as in
-        `continue_turns`.
+        in the order of the ends, what is beyond them repeats the last. All sets are of one `size`; `most`: sets that
+        such a call may have; programs are of that size, so that fewer need no others.
         """
         if len({shared.size for shared in sets}) != 1:
             raise ValueError(
@@ -168,19 +148,36 @@ class Engine:
     def _generate(
         self, params, prompts, group_size, sampling, step, on_finish, prompt_ids, earlier, most=0
     ) -> list[list[Trajectory]]:
-        ids = np.arange(len(prompts), dtype=np.uint32) if prompt_ids is None else np.asarray(prompt_ids, np.uint32)
         results: list[list[Trajectory]] = [[] for _ in prompts]
+        told: dict[str, Any] = {"step": step, "prompt_ids": prompt_ids, "earlier": earlier, "most": most}
+        for call in self.calls(params, prompts, group_size, sampling, **told):
+            self._run(dataclasses.replace(call, on_finish=on_finish, results=results))
+        return results
+
+    def calls(
+        self,
+        params: Any,
+        prompts: Sequence[EncodedPrompt],
+        group_size: int,
+        sampling: SamplingParams,
+        *,
+        step: int,
+        prompt_ids: Sequence[int] | None,
+        earlier: Earlier | None = None,
+        most: int = 0,
+        longest: int = 0,
+    ) -> Iterator[Call]:
+        """The prompts by their buckets; `work` counts from here on. `longest`: most tokens of all turns of a sample,
+        whose group then is decoded whole; 0: answers of one turn.
+        """
+        ids = np.arange(len(prompts), dtype=np.uint32) if prompt_ids is None else np.asarray(prompt_ids, np.uint32)
         classes: dict[tuple[int, int], list[int]] = collections.defaultdict(list)
         for index, prompt in enumerate(prompts):
-            turns = 0 if earlier is None else max(earlier_length(sample) for sample in earlier[index])
-            classes[
-                choose_bucket(len(prompt), self.prompt_buckets, f"prompt {index}: length"),
-                (
-                    choose_bucket(turns, self.answer_buckets, f"prompt {index}: earlier turns of length")
-                    if earlier is not None
-                    else 0
-                ),
-            ].append(index)
+            bucket, before = choose_bucket(len(prompt), self.prompt_buckets, f"prompt {index}: length"), 0
+            if earlier is not None:
+                length = max(earlier_length(sample) for sample in earlier[index])
+                before = choose_bucket(length, self.answer_buckets, f"prompt {index}: earlier turns of length")
+            classes[bucket, before].append(index)
         draw = Draw(
             jnp.int32(sampling.max_new_tokens),
             jnp.float32(sampling.logit_temperature),
@@ -188,59 +185,88 @@ class Engine:
             jnp.uint32(step),
         )
         answer = choose_bucket(sampling.max_new_tokens, self.answer_buckets, "max_new_tokens")
-        self.steps = 0
+        self.work = Work()
         if self.place is not None:
             params = self.place(params)
-        for (bucket, turns), indices in sorted(classes.items()):
-            shape = self.shape(max(len(indices), most), group_size, bucket, answer, turns)
-            self._run(
-                _Call(params, prompts, ids, earlier, static_part(sampling), draw, shape, on_finish, results), indices
-            )
-        return results
+        for (bucket, before), indices in sorted(classes.items()):
+            whole = bool(before or longest)
+            shape = self.shape(max(len(indices), most), group_size, bucket, answer, before, whole=whole)
+            rings = self.turns_rings(answer, longest) if longest else self._rings(shape)
+            yield Call(params, prompts, ids, earlier, static_part(sampling), draw, shape, rings, indices)
 
-    def shape(self, prompts: int, group_size: int, bucket: int, answer: int, turns: int = 0) -> Shape:
+    def shape(
+        self, prompts: int, group_size: int, bucket: int, answer: int, earlier: int = 0, *, whole: bool = False
+    ) -> Shape:
         """Static sizes of decoding `prompts` prompts of one bucket. Rows divide over the devices: what does not is
-        decoded whole on each.
+        decoded whole on each. `whole`: each sample of a group has its own slot.
         """
-        slots = group_size if turns else min(group_size, self.slots_per_prompt or group_size)
+        slots = group_size if whole else min(group_size, self.slots_per_prompt or group_size)
         rows = min(_power_of_two(prompts), max(self.max_slots // slots, 1))
-        return Shape(max(rows // self.parts, 1) * self.parts, slots, group_size, bucket, answer, turns)
+        return Shape(max(rows // self.parts, 1) * self.parts, slots, group_size, bucket, answer, earlier)
 
     def prefill_size(self, shape: Shape) -> int:
         """Prompts of the largest prefill program."""
         largest = max(min(shape.rows, self.max_prefill_tokens // (shape.prompt + shape.samples * shape.earlier)), 1)
         return 1 << (largest.bit_length() - 1)
 
-    def _run(self, call: _Call, indices: list[int]) -> None:
+    def _run(self, call: Call) -> None:
         """All prompts of one bucket: admit, decode until rows are free, collect them, admit again."""
         shape = call.shape
-        rings = self._rings(shape)
-        self.programs.note("empty", **shape.sizes(), ring=rings[0])
-        decode_state = self.device.empty(call.params, shape, rings[0])
-        queue = collections.deque(indices)
+        decode_state = self.empty(call)
+        queue = collections.deque(call.indices)
         held: list[int | None] = [None] * shape.rows  # prompt index of each row
         chunk = max(shape.rows // 4, 1)
         while queue or any(index is not None for index in held):
             if queue and None in held:
-                decode_state = self._admit(call, decode_state, queue, held)
+                decode_state = self.admit(call, decode_state, queue, held)
             # A free row has no prompt; count it as done, and wait for a quarter of the rows when more work or a
             # listener waits.
             idle = sum(index is None for index in held)
             wait = min(idle + chunk, shape.rows) if queue or call.on_finish else shape.rows
-            self.programs.note("decode", **shape.sizes(), ring=decode_state.ring, draw=call.sampling.kind)
-            decode_state, (done, full) = self.device.decode(
-                call.params, decode_state, call.draw, np.int32(wait), call.sampling
-            )
-            done, full = np.asarray(done), bool(full)
+            decode_state, done = self.decode(call, decode_state, wait)
             finished = [row for row in range(shape.rows) if done[row] and held[row] is not None]
             self._collect(call, decode_state, finished, held)
-            if full:
-                larger = next(ring for ring in rings if ring > decode_state.ring)
-                self.programs.note("grow", **shape.sizes(), ring=larger)
-                self.steps += int(decode_state.column)
-                decode_state = self.device.grow(decode_state, larger)
-                self.steps -= int(decode_state.column)
-        self.steps += int(decode_state.column)
+
+    def empty(self, call: Call) -> DecodeState:
+        """A state without any prompt, with the smallest ring."""
+        self.programs.note("empty", **call.shape.sizes(), ring=call.rings[0])
+        self._column = 0
+        return self.device.empty(call.params, call.shape, call.rings[0])
+
+    def decode(
+        self, call: Call, decode_state: DecodeState, free_rows: int, pause: Pause | None = None
+    ) -> tuple[DecodeState, np.ndarray]:
+        """(state, rows done [r] or, with `pause`, slots active [r, w]) as `rollout.decode.decode` gives them; a ring
+        that was full has grown.
+        """
+        kind = "decode" if pause is None else "decode_turns"
+        self.programs.note(kind, **call.shape.sizes(), ring=decode_state.ring, draw=call.sampling.kind)
+        decode_state, (done, full) = self.device.decode(
+            call.params, decode_state, call.draw, np.int32(free_rows), pause, call.sampling
+        )
+        steps, self._column = int(decode_state.column) - self._column, int(decode_state.column)
+        self.work.steps += steps
+        self.work.add(0, steps * call.shape.rows * call.shape.slots)  # tokens are counted as they are collected
+        if bool(full):
+            decode_state = self.grow(call, decode_state, decode_state.ring + 1)
+        return decode_state, np.asarray(done)
+
+    def grow(self, call: Call, decode_state: DecodeState, columns: int) -> DecodeState:
+        """The state with a ring of so many columns or more."""
+        if decode_state.ring >= columns:
+            return decode_state
+        larger = next(ring for ring in call.rings if ring >= columns)
+        self.programs.note("grow", **call.shape.sizes(), ring=larger)
+        self._column = decode_state.ring
+        return self.device.grow(decode_state, larger)
+
+    def turns_rings(self, answer: int, longest: int) -> list[int]:
+        """Sizes of a ring for conversations of up to `longest` tokens: the last four of the answer buckets, or
+        `longest` itself where it is above them.
+        """
+        total = min((bucket for bucket in self.answer_buckets if bucket >= longest), default=-(-longest // 16) * 16)
+        total = max(total, answer)
+        return [*[bucket for bucket in self.answer_buckets if answer <= bucket < total][-3:], total]
 
     def _rings(self, shape: Shape) -> list[int]:
         """Sizes the answers' ring may take: the answer buckets up to the longest total, from the first that holds the
@@ -250,8 +276,8 @@ class Engine:
         smaller = [bucket for bucket in self.answer_buckets if shape.earlier < bucket < total]
         return [*smaller, total]
 
-    def _admit(
-        self, call: _Call, decode_state: DecodeState, queue: collections.deque, held: list[int | None]
+    def admit(
+        self, call: Call, decode_state: DecodeState, queue: collections.deque, held: list[int | None]
     ) -> DecodeState:
         """Prompts from the queue into the free rows, in prefill batches of one of two sizes."""
         shape = call.shape
@@ -268,7 +294,7 @@ class Engine:
             decode_state = self._admit_batch(call, decode_state, chosen, rows, size)
         return decode_state
 
-    def _next_prompts(self, call: _Call, queue: collections.deque, most: int) -> list[int]:
+    def _next_prompts(self, call: Call, queue: collections.deque, most: int) -> list[int]:
         """Prompts off the queue, one at least and as many as have a patch bucket together."""
         chosen: list[int] = []
         room = self.patch_buckets[-1]
@@ -280,20 +306,11 @@ class Engine:
         return chosen
 
     def _admit_batch(
-        self, call: _Call, decode_state: DecodeState, chosen: list[int], rows: list[int], size: int
+        self, call: Call, decode_state: DecodeState, chosen: list[int], rows: list[int], size: int
     ) -> DecodeState:
         shape = call.shape
-        filler = EncodedPrompt(
-            np.full(1, self.pad_id, np.int32),
-            np.zeros((3, 1), np.int32),
-            1,
-            np.zeros(1, np.uint8),
-            None,
-            np.zeros((0, 3), np.int32),
-            [],
-        )
         unused = size - len(chosen)
-        prompts = [call.prompts[index] for index in chosen] + [filler] * unused
+        prompts = [call.prompts[index] for index in chosen] + [self.filler()] * unused
         bucket, parts = choose_pack(prompts, self.patch_buckets, self.parts, "patches of a prefill batch")
         batch = collate_prompts(
             prompts,
@@ -318,6 +335,9 @@ class Engine:
             )
         ids = np.concatenate([call.prompt_ids[chosen], np.zeros(unused, np.uint32)])
         where = np.asarray(rows + [shape.rows] * unused, np.int32)
+        passed = 0 if turns is None else int(np.sum(turns.valid[: len(chosen)]))
+        passed += sum(len(prompt) for prompt in prompts[: len(chosen)])
+        self.work.add(passed, size * (shape.prompt + shape.samples * shape.earlier))
         self.programs.note(
             "admit",
             **shape.sizes(),
@@ -332,26 +352,47 @@ class Engine:
             call.params, decode_state, batch, turns, positions, where, ids, call.draw, call.sampling
         )
 
-    def _collect(self, call: _Call, decode_state: DecodeState, finished: list[int], held: list[int | None]) -> None:
+    def filler(self) -> EncodedPrompt:
+        """What stands for nothing in a batch that is not full: one token of padding."""
+        return EncodedPrompt(
+            np.full(1, self.pad_id, np.int32),
+            np.zeros((3, 1), np.int32),
+            1,
+            np.zeros(1, np.uint8),
+            None,
+            np.zeros((0, 3), np.int32),
+            [],
+        )
+
+    def _collect(self, call: Call, decode_state: DecodeState, finished: list[int], held: list[int | None]) -> None:
         """The answers of finished rows to the host; the rows become free."""
         size = call.shape.rows if len(finished) > call.shape.rows // 4 else max(call.shape.rows // 4, 1)
         if not finished:
             return
         rows = np.asarray(finished + [0] * (size - len(finished)), np.int32)
         tokens, logp, lengths, reason = jax.device_get(self.device.collect(decode_state, rows))
+        # An answer's last token never passes.
+        self.work.add(int(np.sum(lengths[: len(finished)])) - len(finished) * call.shape.samples, 0)
         for place, row in enumerate(finished):
             index = held[row]
             assert index is not None
             held[row] = None
+            before = [] if call.earlier is None else [earlier_length(sample) for sample in call.earlier[index]]
+            self.work.distinct += len(call.prompts[index]) + sum(before) + int(np.sum(lengths[place]))
             call.results[index] = [
-                _trajectory(tokens[place, j], logp[place, j], int(lengths[place, j]), int(reason[place, j]), index, j)
+                answer_trajectory(
+                    tokens[place, j], logp[place, j], int(lengths[place, j]), int(reason[place, j]), index, j
+                )
                 for j in range(call.shape.samples)
             ]
             if call.on_finish is not None:
                 call.on_finish(index, call.results[index])
 
 
-def _trajectory(tokens: np.ndarray, logp: np.ndarray, length: int, reason: int, prompt: int, sample: int) -> Trajectory:
+def answer_trajectory(
+    tokens: np.ndarray, logp: np.ndarray, length: Any, reason: Any, prompt: int, sample: int
+) -> Trajectory:
+    """What was collected of one sample."""
     own = tokens[:length].copy()
     return Trajectory.of_one_turn(
         own, logp[:length, 0].copy(), logp[:length, 1].copy(), "stop" if reason == STOP else "length", prompt, sample

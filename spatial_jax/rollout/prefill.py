@@ -83,9 +83,10 @@ def draw_first(
     offsets: Int[Array, "b g"],
     draw: Draw,
     sampling: SamplingParams,
+    samples: Int[Array, "b g"] | None = None,
 ) -> tuple[Array, Array]:
     """First new token [b, g] of every sample and its log-probabilities [b, g, 2]; hidden [b, d] shared by a group, or
-    [b, g, d].
+    [b, g, d]. samples: their numbers in the random keys, None for 0, 1, ...
     """
     b, g = offsets.shape
     head = model.head()
@@ -106,7 +107,7 @@ def draw_first(
         tokens, *logp = draw_tokens(logits, keys, top_k=sampling.top_k, top_p=sampling.top_p, min_p=sampling.min_p)
         return tokens.reshape(b, G), jnp.stack(logp, axis=-1).reshape(b, G, 2)
 
-    samples = jnp.broadcast_to(jnp.arange(g), (b, g))
+    samples = jnp.broadcast_to(jnp.arange(g), (b, g)) if samples is None else samples
     if b * g * head.shape[1] <= _MAX_LOGITS:
         return draw_some(hidden, samples, offsets)
 
@@ -117,6 +118,11 @@ def draw_first(
 
     tokens, logp = jax.lax.map(one, jnp.arange(g))
     return tokens.swapaxes(0, 1), logp.swapaxes(0, 1)
+
+
+def first_reason(tokens: Array, draw: Draw, sampling: SamplingParams) -> Array:
+    """What becomes of samples (or turns) whose first tokens these are: RUNNING, STOP or LENGTH."""
+    return jnp.where(is_stop(tokens, sampling.stop_ids), STOP, jnp.where(draw.limit <= 1, LENGTH, RUNNING))
 
 
 def admit(
@@ -134,7 +140,7 @@ def admit(
     """The state with b prompts put into `rows` (a row number past the end drops that prompt: padding of the batch).
 
     With turns (left-padded, [b, g, s]) each sample continues from its own earlier turns at turn_positions [b, g]; slots
-    must equal samples.
+    must equal samples. Where they do, slot j has sample j.
     """
     b, g = len(rows), state.tokens.shape[1]
     if turns is None:
@@ -145,7 +151,7 @@ def admit(
         offsets = jnp.sum(turns.valid, axis=-1, dtype=jnp.int32)
         state = replace(state, answer_kv=_place_turns(state, turn_kv, rows))
     tokens, logp = draw_first(model, hidden, prompt_ids, offsets, draw, sampling)
-    reason = jnp.where(is_stop(tokens, sampling.stop_ids), STOP, jnp.where(draw.limit <= 1, LENGTH, RUNNING))
+    reason = first_reason(tokens, draw, sampling)
     done = reason != RUNNING
 
     def put(target, value):
@@ -168,8 +174,9 @@ def admit(
         taken=put(state.taken, jnp.zeros((b,))),
         slot_active=put(state.slot_active, jnp.zeros((b, state.slot_active.shape[1]))),
     )
-    if turns is None:
+    if state.slot_active.shape[1] < g:
         return constrain_state(take_samples(state))
+    positions = jnp.broadcast_to(prompts.next_position[:, None], (b, g)) if turns is None else turn_positions
     return constrain_state(
         replace(
             state,
@@ -178,8 +185,9 @@ def admit(
             slot_sample=put(state.slot_sample, jnp.broadcast_to(jnp.arange(g), (b, g))),
             slot_length=put(state.slot_length, jnp.ones((b, g))),
             slot_start=put(state.slot_start, offsets),
-            slot_base=put(state.slot_base, turn_positions),
+            slot_base=put(state.slot_base, positions),
             slot_token=put(state.slot_token, tokens),
+            slot_end=put(state.slot_end, jnp.broadcast_to(state.column, (b, g))),
         )
     )
 

@@ -3,6 +3,8 @@
 A slot decodes one sample at a time and takes its row's next sample when one ends; a row takes the next prompt of the
 queue when all its samples ended. Every step writes one column of the answers' ring of keys and values, the same column
 for all slots: a sample's tokens are the columns of the last steps, so no scatter and no per-sample pointer is needed.
+In rollouts of several turns a slot that waits for its picture keeps its columns as they were, and is turned to the
+present column when it goes on (rollout/append.py).
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ class DecodeState:
     tokens [r, g, t], logp [r, g, t, 2] (sampler, full), lengths [r, g], reason [r, g] (0 running, 1 stop, 2 length);
     order [r, g] samples still to run first, pending [r] how many of them, taken [r] how many have had a slot;
     slot_sample, slot_length (tokens so far), slot_start (tokens of earlier turns), slot_base (position of the first
-    token), slot_token (last token), slot_active, all [r, w].
+    token), slot_token (last token), slot_end (the column behind its newest cached token), slot_active, all [r, w].
     """
 
     prompt_kv: KeyValues
@@ -63,6 +65,7 @@ class DecodeState:
     slot_start: Array
     slot_base: Array
     slot_token: Array
+    slot_end: Array
     slot_active: Array
 
     @property
@@ -102,6 +105,7 @@ def empty_state(
             slot_start=per_slot,
             slot_base=per_slot,
             slot_token=per_slot,
+            slot_end=per_slot,
             slot_active=per_slot.astype(bool),
         )
     )
@@ -140,14 +144,21 @@ def ring_full(state: DecodeState) -> Bool[Array, ""]:
     return jnp.any(state.slot_active & (state.slot_start + state.slot_length > state.ring))
 
 
-def grow_ring(answer_kv: KeyValues, column: Array, ring: int) -> KeyValues:
-    """The ring with `ring` columns, unrolled so that its oldest column comes first; the next column to write is the old
-    size.
+def roll_columns(x: Array, shift: Array) -> Array:
+    """Rings [..., s] or [..., s, d] of slots, each turned by its own `shift` (the leading axes' shape) along s."""
+    if shift.ndim:
+        return jax.vmap(roll_columns)(x, shift)
+    return jnp.roll(x, shift, axis=1)  # behind the kv heads
+
+
+def grow_ring(answer_kv: KeyValues, ends: Array, ring: int) -> KeyValues:
+    """The rings with `ring` columns, each unrolled so that the column before its end [r, w] comes last of the old ones;
+    the next column to write is the old size.
     """
     old = answer_kv.k.shape[4]
 
     def grow(x):
-        unrolled = jnp.roll(x, -jnp.mod(column, old), axis=4)
+        unrolled = jax.vmap(lambda layer: roll_columns(layer, -jnp.mod(ends, old)))(x)
         padded = jnp.pad(unrolled, [(0, ring - old) if axis == 4 else (0, 0) for axis in range(x.ndim)])
         return constrain(padded, state_axes("answer_kv", x.ndim))
 

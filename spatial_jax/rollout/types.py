@@ -54,6 +54,24 @@ class SamplingParams:
         return self.temperature or 1.0
 
 
+@dataclasses.dataclass
+class Work:
+    """What answers cost, apart from the machine: `steps` of decoding, `tokens` that passed through the decoder, the
+    `places` that they passed in (padding and idle slots are more), and the `distinct` tokens: of the prompts, once a
+    group, and of all their answers.
+    """
+
+    steps: int = 0
+    tokens: int = 0
+    places: int = 0
+    distinct: int = 0
+
+    def add(self, tokens: int, places: int) -> None:
+        """One pass more."""
+        self.tokens += tokens
+        self.places += places
+
+
 @dataclasses.dataclass(eq=False)
 class Turn:
     """A stretch of a trajectory: sampled tokens (observation None), or what the environment showed (`tokens` are the

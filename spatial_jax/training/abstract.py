@@ -26,13 +26,14 @@ from spatial_jax.models.sharding import model_shardings
 from spatial_jax.models.sizes import VisionConfig
 from spatial_jax.models.vision_plan import plan_vision
 from spatial_jax.parallel.rules import partition_spec, shapes_with_shardings
-from spatial_jax.processing.buckets import choose_bucket
-from spatial_jax.processing.collate import SHARE
+from spatial_jax.processing.buckets import SHOWN_BUCKETS, choose_bucket
+from spatial_jax.processing.collate import SHARE, choose_pack, collate_prompts
 from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.rollout.decode import Pause
 from spatial_jax.rollout.device import Shape, static_part
-from spatial_jax.rollout.earlier import collate_earlier, earlier_length
+from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.state import Draw, state_axes
-from spatial_jax.rollout.turns import extend
+from spatial_jax.rollout.turns import append_sizes, extend
 from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import make_engine, sampling_params
 from spatial_jax.training.batches import GroupBatch
@@ -294,27 +295,16 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
         params = place.eval_shape(params)
     answer = choose_bucket(run.rollout.max_new_tokens, engine.answer_buckets)
     bucket, several = choose_bucket(len(prompt), engine.prompt_buckets), run.rollout.turns > 1
-    earlier = typical_conversation(setup, work).turns[:-1] if several else []
-    before = choose_bucket(earlier_length(earlier), engine.answer_buckets) if several else 0
-    shape = engine.shape(run.train.prompts, run.rollout.group_size, bucket, answer, before)
-    ring = before + answer if several else choose_bucket(work.answer_tokens, engine.answer_buckets)
+    shape = engine.shape(run.train.prompts, run.rollout.group_size, bucket, answer, whole=several)
+    longest = run.rollout.total_tokens
+    ring = (
+        engine.turns_rings(answer, longest)[-1] if several else choose_bucket(work.answer_tokens, engine.answer_buckets)
+    )
     count = engine.prefill_size(shape)
     buckets = dataclasses.replace(
         setup.buckets, prompt=(bucket,), answer=engine.answer_buckets, patch=engine.patch_buckets, parts=engine.parts
     )
     prompts = buckets.prompts([prompt] * count)
-    turns: Any = None
-    positions: Any = None
-    if several:
-        shown, positions = collate_earlier(
-            [[earlier] * shape.samples] * count,
-            [prompt.next_position] * count,
-            setup.buckets.vision,
-            length=before,
-            patch_buckets=engine.patch_buckets,
-            pad_id=buckets.pad_id,
-        )
-        turns = abstract_batch(shown, config.vision, None)
     state = _state_shapes(device, params, shape, ring, mesh)
     scalar: Callable[[Any], Any] = lambda kind: jax.ShapeDtypeStruct((), kind)  # noqa: E731
     draw = Draw(scalar(jnp.int32), scalar(jnp.float32), scalar(jnp.uint32), scalar(jnp.uint32))
@@ -325,13 +315,16 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
     fixed = static_part(sampling)
     rounds = run.train.prompts / shape.rows
     own = place is not None
+    pause: Any = Pause(scalar(jnp.int32), scalar(jnp.int32)) if several else None
+    if several:
+        programs += _append_programs(setup, work, engine, shape, (params, state, draw, fixed), own)
     return [
         *programs,
         Program(
             "prefill",
             device.admit,
-            (params, state, batch, turns, positions, rows, ids, draw, fixed),
-            run.train.prompts / count * run.rollout.turns,
+            (params, state, batch, None, None, rows, ids, draw, fixed),
+            run.train.prompts / count,
             count,
             (bucket, 0, 0),
             mesh,
@@ -340,11 +333,46 @@ def rollout_programs(setup: Setup, work: Work) -> list[Program]:
         Program(
             "decode",
             device.decode,
-            (params, state, draw, scalar(jnp.int32), fixed),
+            (params, state, draw, scalar(jnp.int32), pause, fixed),
             rounds * work.answer_tokens,
             mesh=mesh,
             own_weights=own,
         ),
+    ]
+
+
+def _append_programs(
+    setup: Setup, work: Work, engine: Engine, shape: Shape, given: tuple[Any, Any, Any, Any], own: bool
+) -> list[Program]:
+    """What passes between two turns: the tower over the pictures that are shown, and the decoder over them behind the
+    conversations. None where a conversation has no room for a picture.
+    """
+    whole = typical_conversation(setup, work)
+    blocks = [turn.observation for turn in whole.turns if turn.observation is not None]
+    if not blocks:
+        return []
+    params, state, draw, fixed = given
+    size = 1 + len(blocks[0])  # behind the turn's last token
+    length = choose_bucket(size, SHOWN_BUCKETS)
+    count = append_sizes(engine, shape, length)[0] * engine.parts
+    patches, parts = choose_pack([blocks[0]] * count, engine.patch_buckets, engine.parts, "patches between turns")
+    batch = collate_prompts(
+        [blocks[0]] * count,
+        setup.buckets.vision,
+        prompt_bucket=length,
+        patch_bucket=patches,
+        pad_id=setup.buckets.pad_id,
+        parts=parts,
+    )
+    shown = abstract_batch(batch, setup.policy.config.vision, None)
+    seen = (params, shown.vision, count * length // parts)
+    shown = dataclasses.replace(shown, vision=engine.device.see.eval_shape(*seen))
+    places = jax.ShapeDtypeStruct((engine.parts, count // engine.parts), jnp.int32)
+    calls = setup.run.train.prompts * setup.run.rollout.group_size * len(blocks) / count
+    appended = (params, state, shown, places, places, draw, fixed)
+    return [
+        Program("see", engine.device.see, seen, calls, mesh=engine.mesh, own_weights=own),
+        Program("append", engine.device.append, appended, calls, mesh=engine.mesh, own_weights=own),
     ]
 
 

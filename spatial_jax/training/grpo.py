@@ -25,7 +25,7 @@ from spatial_jax.rl.kl import penalised_rewards
 from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
 from spatial_jax.rl.pass_rates import read_pass_rates
 from spatial_jax.rl.refill import Refill, drop_reason
-from spatial_jax.rollout.types import Trajectory
+from spatial_jax.rollout.types import Trajectory, Work
 from spatial_jax.training.answers import (
     AnswerScorer,
     Draws,
@@ -92,6 +92,7 @@ class Grpo(Method):
         self.answerer, self.sampling, self.answers = make_answerer(setup), sampling_params(setup), AnswerScorer(setup)
         self.curriculum, self.entropy = Curriculum(run.curriculum), EntropyController(run.entropy)
         self.refill: Refill = Refill(run.train.prompts, max(run.algorithm.refill_rounds, 1))
+        self.work: list[Work] = []  # of this step's rollouts
         self.ahead: Sampled | None = None  # the next step's answers, where rollouts overlap
         self.dead_rounds = 0  # in a row without a single reward
         self.config = objective_config(run.algorithm, run.rollout.total_tokens)
@@ -228,6 +229,7 @@ class Grpo(Method):
                 first=first,
                 on_finish=start_scoring,
             )
+        self.work.append(self.answerer.engine.work)
         return Sampled(list(questions), groups, scoring)
 
     def collect(self, sampled: Sampled, timer: PhaseTimer, *, stale: bool = False) -> Rollout:
@@ -347,6 +349,9 @@ class Grpo(Method):
         gradient.
         """
         out = rollout.metrics(self.setup)
+        work, self.work = self.work, []
+        if self.run.rollout.turns > 1:
+            out["turns/passed"] = sum(w.tokens for w in work) / max(sum(w.distinct for w in work), 1)
         if sums is not None:
             means = {
                 k: float(v)

@@ -13,17 +13,14 @@ import pytest
 import tiny_checkpoints as tiny
 import tiny_groups
 import torch
-from flax import nnx
 
 from spatial_jax.models import load_pretrained
-from spatial_jax.models.group import group_logprobs
 from spatial_jax.models.lora import LoraConfig, add_lora
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.ops import decode_kernel
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel import make_mesh, sampler_mesh
-from spatial_jax.processing.collate import collate_prompts
-from spatial_jax.rollout import Engine, SamplingParams, Turn, run_turns, trajectory_batch, weight_mover
+from spatial_jax.rollout import Engine, SamplingParams, run_turns, trajectory_batch, weight_mover
 from spatial_jax.rollout.device import static_part
 from spatial_jax.rollout.state import Draw
 
@@ -200,7 +197,7 @@ def test_same_answers_with_weights_of_the_samplers_own_layout(world, answers):
     assert "all-to-all" in text and not whole.search(text)
     state = engine.device.empty(placed, shape, 16)
     draw = Draw(jnp.int32(12), jnp.float32(1), jnp.uint32(0), jnp.uint32(0))
-    text = engine.device.decode.lower(placed, state, draw, np.int32(4), static_part(SAMPLING)).compile().as_text()
+    text = engine.device.decode.lower(placed, state, draw, np.int32(4), None, static_part(SAMPLING)).compile().as_text()
     assert not re.search(rf"\[(\d+,)*{policy.config.text.hidden_size}(,\d+)*\](\{{[\d,]+\}})? all-gather", text)
     with pytest.raises(ValueError, match=r"config\.rollout\.tensor = 3 does not divide the mesh's 8 devices"):
         sampler_mesh(mesh, 3)
@@ -226,14 +223,6 @@ def test_a_copy_in_the_activations_type_changes_no_digit(family, tmp_path):
         assert all((x.full_logp == y.full_logp).all() for x, y in zip(a, b))
 
 
-def trainer_logp(policy, prompts, batch):
-    device = collate_prompts(prompts, policy.config.vision, prompt_bucket=48, patch_bucket=256, pad_id=tiny.PAD)
-    compute = jax.jit(
-        lambda params, p, a: group_logprobs(nnx.merge(policy.graphdef, params), p, a, banned_ids=tiny_groups.BANNED)
-    )
-    return np.asarray(compute(policy.params, device, batch.answers)[0])
-
-
 def gather(policy, groups, prompts, **options):
     return trajectory_batch(
         groups,
@@ -249,7 +238,7 @@ def gather(policy, groups, prompts, **options):
 def test_trainer_agrees_with_the_sampler(world, answers):
     _, policy, prompts = world
     batch = gather(policy, answers, prompts)
-    gap = np.abs(trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
+    gap = np.abs(tiny_groups.trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
     assert gap.max() < 1e-4
     np.testing.assert_array_equal(batch.full_logp, batch.sampler_logp)  # nothing was truncated
 
@@ -263,7 +252,7 @@ def test_truncation_and_smaller_caches(world, answers):
         assert (sample.sampler_logp >= sample.full_logp).all()
         assert (sample.sampler_logp - sample.full_logp <= np.log(2) + 1e-4).all()  # at least half of the mass is kept
     batch = gather(policy, groups, prompts)
-    gap = np.abs(trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
+    gap = np.abs(tiny_groups.trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
     assert 1e-4 < gap.mean() < 0.1  # int8 costs something, not much
 
 
@@ -294,7 +283,7 @@ def test_second_turn_with_a_picture(world, engine, answers):
                 assert sample.loss_mask.sum() == len(sample) - len(shown)
     assert longer >= 2 and len(calls) > longer  # asked about every sample that stopped by itself
     batch = gather(policy, groups, prompts)
-    gap = np.abs(trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
+    gap = np.abs(tiny_groups.trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
     assert gap.max() < 1e-4
 
 
@@ -304,5 +293,3 @@ def test_errors_say_what_to_do(world, engine):
         engine.generate(policy.params, prompts, 1, SamplingParams(99))
     with pytest.raises(ValueError, match="top_p"):
         SamplingParams(4, top_p=0.0)
-    with pytest.raises(ValueError, match="one group of equal size"):
-        engine.continue_turns(policy.params, prompts, [[[Turn(np.ones(1, np.int32))]]], SAMPLING)

@@ -117,7 +117,9 @@ def test_the_loss_is_that_of_the_whole_conversation(world, demonstrated):
         np.testing.assert_allclose(np.asarray(logp[i, 0])[batch.answers.loss_mask[i, 0]], expected, atol=2e-4)
 
 
-@pytest.mark.parametrize("method, programs", [("sft", {"update"}), ("grpo", {"update", "prefill", "decode"})])
+@pytest.mark.parametrize(
+    "method, programs", [("sft", {"update"}), ("grpo", {"update", "prefill", "decode", "see", "append"})]
+)
 def test_programs_are_known_before_the_run(world, method, programs):
     run = settings(method, world, world / "policy")
     needed = program_bytes(make_setup(run, world))
@@ -149,6 +151,7 @@ def test_a_policy_is_taught_then_draws_and_learns(world, restless):
         assert (
             sum(row[k] for k in row if k.startswith("turns/ended_")) == pytest.approx(1) and "turns/reflective" in row
         )
+        assert 0.8 < row["turns/passed"] < 1.0  # every token once, but the last of each answer
         assert row["gap/max"] < 1e-3  # sampler and trainer agree on every turn
     answers = [answer for entry in read_gallery(world / "grpo") for answer in entry["answers"]]
     assert all(
