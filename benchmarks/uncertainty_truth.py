@@ -32,9 +32,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.true_answers import right, true_answer
+from benchmarks.true_answers import nearest, right, true_answer
 from data_prep.annotate.depth import DepthSettings
-from data_prep.geometry.clouds import inliers
+from data_prep.geometry.clouds import inliers, sample, unproject
 from data_prep.geometry.measure import Level, Measure
 from data_prep.geometry.sides import local_mean
 from data_prep.pipeline import to_record
@@ -44,7 +44,7 @@ from data_prep.synthesis import space
 from data_prep.synthesis.deviations import Pose, moves
 from data_prep.synthesis.draft import Draft
 from data_prep.synthesis.families import choose_families
-from data_prep.synthesis.families.metric import DEFINITIONS
+from data_prep.synthesis.families.metric import DEFINITIONS, LEAST_GAP
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.refusals import Refusals, refusal_lines
 from data_prep.synthesis.view import SceneView, Thing
@@ -135,10 +135,17 @@ class Folder:
                 yield copy.deepcopy(frame), seen
 
 
-def view_of(frame: Frame, options: Options, refused: Refusals | None = None, cloud: int = CLOUD) -> SceneView:
-    """A frame's measures as the families see them; gravity from its depth where it has none."""
+def view_of(
+    frame: Frame, options: Options, refused: Refusals | None = None, cloud: int = CLOUD, whole: bool = False
+) -> SceneView:
+    """A frame's measures as the families see them; gravity from its depth where it has none. `whole`: things' clouds
+    are of all their pixels, as the truth's are, and not only of those that keep off the mask's edge.
+    """
     Level()(frame)
     Measure(cloud)(frame)
+    if whole and frame.depth is not None and frame.intrinsics is not None:
+        for thing in frame.objects:
+            thing.points = sample(unproject(frame.depth, frame.intrinsics, thing.mask), cloud)
     for thing in frame.objects:
         thing.caption = thing.caption or thing.name
     return SceneView(to_record(frame), options, refused)
@@ -225,6 +232,15 @@ def scores(seen: SceneView, true: SceneView, options: Options) -> Iterator[tuple
             error = (error + 180) % 360 - 180
         if not math.isnan(error):
             yield name, error / moved.sd
+    for a, b in itertools.combinations((t for t in seen.things if t.object_id in things), 2):
+        if min(a.visible, b.visible) < options.min_visible or (found := space.nearest_distance(seen, a, b)) is None:
+            continue
+        value, moved = found
+        asked = (
+            value >= LEAST_GAP and max(moved.unseen / options.max_unseen, moved.sd / options.most_tolerance) <= value
+        )
+        if asked and not math.isnan(error := value - nearest(things[a.object_id], things[b.object_id])):
+            yield "nearest distance", error / moved.sd
 
 
 def compare(pairs: Any, options: Options) -> dict[str, Any]:
@@ -234,7 +250,7 @@ def compare(pairs: Any, options: Options) -> dict[str, Any]:
     deviations: dict[str, list[float]] = collections.defaultdict(list)
     refused = Refusals()
     for number, (clean, noisy) in enumerate(pairs):
-        true, seen = view_of(clean, options, cloud=4096), view_of(noisy, options, refused)
+        true, seen = view_of(clean, options, cloud=4096, whole=True), view_of(noisy, options, refused)
         allowed, asked = drafts_of(true, options, str(number)), drafts_of(seen, options, str(number))
         perfect.update(_bin(k) for k in allowed)
         kept.update(_bin(k) for k in asked)

@@ -14,7 +14,10 @@ import numpy as np
 # Two faces are seen where the line of sight is turned by so much from both (tangent of 14 degrees), and the shorter one
 # is so many times longer than the noise on its depths.
 TURNED, CLEAR = 0.25, 3.0
-ENDS = 4  # a side's end holds about one in so many of the points
+# One in so many of the points may lie outermost at the end of a level side that is turned to the camera, at the end
+# that is turned away (few points are seen there), and at an end of the upright side.
+ENDS_NEAR, ENDS_FAR, ENDS = 1, 20, 4
+FITS = 0.02  # of a footprint's area: angles that need so little more fit as well
 CORNER = 0.12  # of the shorter face: so near must points come to the corner where the faces meet
 AS_DEEP = 0.9  # of its width: a thing seen so deep is seen to its far end, by its top or its round side
 END, CURVED = 0.05, 0.3  # of the height: the points at an end of it; of a ball's curve: how much an edge may show
@@ -27,7 +30,8 @@ class Box:
     `hidden`: half of what the box may be deeper or shallower along axis `hidden_axis`, which leads away from the
     camera; `far_seen`: whether that side's far end was seen, so that it is measured and not completed; `misfit`: how
     far its points keep off the faces towards the camera, share of half a side, median (0 for a box); `under`: how much
-    of the upright side curves out of sight at its ends, metres (0 for what stands on edges).
+    of the upright side curves out of sight at its ends, metres (0 for what stands on edges); `swing` [3]: how far the
+    centre moves along each axis among the angles at which the footprint fits about as well, root mean square, metres.
     """
 
     center: np.ndarray
@@ -38,6 +42,7 @@ class Box:
     far_seen: bool = True
     misfit: float = 0.0
     under: float = 0.0
+    swing: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(3))
 
     def corners(self) -> np.ndarray:
         """Corners [8, 3], camera frame."""
@@ -76,6 +81,44 @@ def _footprint_angle(flat: np.ndarray, step: float = 3.0) -> float:
 def largest_of(count: float) -> float:
     """Expected largest of `count` standard normal draws (Blom), at least 0."""
     return statistics.NormalDist().inv_cdf((count - 0.375) / (count + 0.25)) if count > 1 else 0.0
+
+
+def _take_off_outermost(
+    low: np.ndarray, high: np.ndarray, toward: np.ndarray, grain: float, independent: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Ends [2 or 3, ...] of sides without what noise adds to them: the outermost of many points lies beyond the end by
+    what the largest of so many draws is to be expected. `toward`: share of the line of sight along each side, positive
+    where its low end is turned to the camera.
+    """
+    near, far = (
+        np.array([largest_of(independent / n) for n in (level, level, ENDS)]) for level in (ENDS_NEAR, ENDS_FAR)
+    )
+    noise, most = grain * np.abs(toward), (high - low) / 3
+    shape = (-1,) + (1,) * (low.ndim - 1)
+    near, far = (np.minimum(n[: len(low)].reshape(shape) * noise, most) for n in (near, far))
+    return low + np.where(toward >= 0, near, far), high - np.where(toward >= 0, far, near)
+
+
+def _swing(
+    flat: np.ndarray, view: np.ndarray, angle: float, pixel: float, grain: float, independent: float
+) -> np.ndarray:
+    """How far the middle of a footprint moves along its two sides at `angle` when it is drawn at the other angles that
+    fit about as well, root mean square [2], metres: little for two faces, nothing for what is round, more for a handle.
+    Points [n, 2]; `view` [3]: from the camera to them, in the same level frame.
+    """
+    at, angles = 15, angle + np.radians(np.arange(-45, 45, 3.0))
+    c, s = np.cos(angles), np.sin(angles)
+    axes = np.stack([np.stack([c, s]), np.stack([-s, c])])  # side, coordinate, angle
+    places = np.einsum("nx,axk->ank", flat, axes)
+    toward = np.einsum("x,axk->ak", view[:2], axes) / max(1e-9, float(np.linalg.norm(view)))
+    low, high = _take_off_outermost(places.min(1) - pixel / 4, places.max(1) + pixel / 4, toward, grain, independent)
+    side = np.maximum(high - low, 1e-9)
+    area = side.prod(0)
+    fits = area <= area.min() * (1 + FITS + (grain + pixel / 2) * (1 / side[:, at]).sum())
+    fits[at] = True
+    middle = np.einsum("ak,axk->xk", (low + high) / 2, axes)
+    along = axes[:, :, at] @ (middle - middle[:, [at]])[:, fits]
+    return np.sqrt((along**2).mean(1))
 
 
 def _corner_gap(flat: np.ndarray, low: np.ndarray, high: np.ndarray, view: np.ndarray) -> float:
@@ -137,16 +180,14 @@ def fit_box(
     """
     frame = horizontal_frame(gravity)
     local = points.astype(np.float64) @ frame
-    angle = _footprint_angle(local[:: max(1, len(local) // 400), :2])
+    some = local[:: max(1, len(local) // 400), :2]
+    angle = _footprint_angle(some)
     c, s = np.cos(angle), np.sin(angle)
     turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]])
     turned_cloud = local @ turn
     view = turn.T @ frame.T @ points.mean(0)  # from the camera to the thing, in the box's axes
     low, high = turned_cloud.min(0) - pixel / 4, turned_cloud.max(0) + pixel / 4
-    excess = np.minimum(
-        largest_of(independent / ENDS) * grain * np.abs(view) / max(1e-9, float(np.linalg.norm(view))), (high - low) / 3
-    )
-    low, high = low + excess, high - excess
+    low, high = _take_off_outermost(low, high, view / max(1e-9, float(np.linalg.norm(view))), grain, independent)
     depth_axis = int(np.argmax(np.abs(view[:2])))
     hidden, far_seen = 0.0, True
     if complete:
@@ -161,15 +202,16 @@ def fit_box(
         high[depth_axis] += 2 * hidden * (view[depth_axis] >= 0)
         low[depth_axis] -= 2 * hidden * (view[depth_axis] < 0)
     extent, center = high - low, (low + high) / 2
+    swing = np.append(_swing(some, frame.T @ points.mean(0), angle, pixel, grain, independent), 0.0)
     misfit = _misfit(turned_cloud, low, high, view, grain)
     under = _height_out_of_sight(turned_cloud, low, high, view)
     axes = frame @ turn
     center = axes @ center
     if extent[0] < extent[1]:
-        extent = extent[[1, 0, 2]]
+        extent, swing = extent[[1, 0, 2]], swing[[1, 0, 2]]
         axes = np.stack([axes[:, 1], -axes[:, 0], axes[:, 2]], -1)
         depth_axis = 1 - depth_axis
-    return Box(center, extent, axes, hidden, depth_axis, far_seen, misfit, under)
+    return Box(center, extent, axes, hidden, depth_axis, far_seen, misfit, under, swing)
 
 
 def vertical_extent(rotation: np.ndarray, extent: np.ndarray, gravity: np.ndarray | None = None) -> float:

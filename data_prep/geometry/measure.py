@@ -19,6 +19,7 @@ from data_prep.sources.base import DepthNoise, Frame, ObjectDraft
 
 CLOUD_POINTS = 256
 RIM = 3  # pixels around a mask that are looked at with it
+NOISY = 0.25  # of the spread of an object's depths: less noise than that moves their median by nothing
 # Slanted clutter is no floor: points lie on a floor and do not only cross it, and no level surface is much larger.
 SHARP, LARGER = 0.6, 1.2
 
@@ -61,6 +62,22 @@ def _without_noise(found: dict[str, float], noise: DepthNoise, pixels: int) -> d
     }
 
 
+def _average_depth(depth: np.ndarray, use: np.ndarray, noise: DepthNoise) -> np.ndarray:
+    """Depth [h, w] averaged over squares of the pixels in `use`, as wide as it takes for neighbours' noise to differ
+    but at most a quarter of what they span: of lopsided depths noise draws the median towards the longer tail, the less
+    the smaller it is.
+    """
+    from scipy.ndimage import uniform_filter
+
+    window = min(2 * math.ceil(noise.correlation) + 1, int(math.sqrt(use.sum()) / 4)) // 2 * 2 + 1
+    if window < 3 or not float(noise.sigma(np.array(1.0))) > 0:
+        return depth
+    known = np.where(use, depth, 0).astype(np.float64)
+    share = uniform_filter(use.astype(np.float64), window, mode="constant")
+    total = uniform_filter(known, window, mode="constant")
+    return np.where(use, total / np.maximum(share, 1e-9), depth).astype(depth.dtype)
+
+
 def _edge_sigma(mask: np.ndarray, depth: np.ndarray, sigma: float, median: float) -> float:
     """What the mask's edge, known to `sigma` pixels, adds to the error of the median depth, metres: how far the median
     of the whole mask, and of one that is so much smaller, are from it.
@@ -101,14 +118,20 @@ def measure_object(frame: Frame, thing: ObjectDraft, points: int = CLOUD_POINTS)
         thing.unmeasured.append("no depth")
         return
     share, cover = coverage(mask, valid)
-    thing.depth = _without_noise(depth_statistics(depths), frame.depth_noise, len(depths)) | {
-        "share": share,
-        "cover": cover,
-    }
+    inside = np.zeros_like(valid)
+    inside[rows[keep], columns[keep]] = True
+    found = depth_statistics(depths)
+    drift = 0.0
+    if float(frame.depth_noise.sigma(np.array(found["median"]))) > NOISY * found["rel_std"] * found["median"]:
+        drift = float(np.median(_average_depth(depth, inside, frame.depth_noise)[inside])) - found["median"]
+    thing.depth = _without_noise(found, frame.depth_noise, len(depths)) | {"share": share, "cover": cover}
+    for key in ("median", "q20", "q80"):
+        thing.depth[key] += drift
     sigma = median_sigma(
         frame.depth_noise, thing.depth["median"], len(depths), thing.depth["rel_std"] * thing.depth["median"]
     )
-    sigma = math.hypot(sigma, _edge_sigma(mask, depth, thing.mask_sigma, thing.depth["median"]))
+    edge = _edge_sigma(mask, depth, thing.mask_sigma, thing.depth["median"] - drift)
+    sigma = math.hypot(sigma, edge, drift / 2)  # the average is not free of what it corrects
     thing.uncertainty = {**thing.uncertainty, "depth_median": sigma, "depth": sigma}
     if frame.intrinsics is None or frame.depth_flag != "metric":
         return  # a cloud of relative depth is bent: order is all it can give

@@ -12,7 +12,7 @@ import math
 import numpy as np
 
 from data_prep.geometry.boxes import Box, fit_box
-from data_prep.geometry.clouds import core, erode, lift, sample, valid_depth
+from data_prep.geometry.clouds import erode, lift, sample, valid_depth
 from data_prep.geometry.coverage import image_directions, unreached_side
 from data_prep.geometry.uncertainty import box_sigma, leak
 from data_prep.sources.base import Frame, ObjectDraft
@@ -20,6 +20,7 @@ from data_prep.sources.base import Frame, ObjectDraft
 LEAST_POINTS = 8
 SURE = 2  # deviations of its edge within which a pixel surely is the object's
 FLAT = 0.4  # of its width: a thing seen less deep than that shows one face
+THIN = 0.01  # of a thing's pixels: fewer are no leg of it
 LEANING = 0.1  # of a side: how far a box's centre may be off when it is drawn upright and is not
 SIDEWAYS = 0.3  # sine of the angle to the line of sight from which a side's ends are looked for in the picture
 NOT_REACHED = "depth does not reach its edges"
@@ -69,13 +70,19 @@ def strangers(frame: Frame, patch: Patch, mask: np.ndarray, rim: int) -> np.ndar
     (far, own), (_, beside) = nearest(inside), nearest(outside)
     band &= far <= 3 * SURE * rim  # a thin part far from the core says nothing
     strange = band & (np.abs(patch.depth - own) > np.abs(patch.depth - beside))
+    return strange | (band & on_floor(frame, patch, band))
+
+
+def on_floor(frame: Frame, patch: Patch, where: np.ndarray) -> np.ndarray:
+    """bool [h, w]: pixels of `where` that lie on the floor; none where the floor is not known."""
+    out = np.zeros_like(where)
     if frame.floor is not None and frame.intrinsics is not None:
-        rows, columns = np.nonzero(band)
+        rows, columns = np.nonzero(where)
         depth = patch.depth[rows, columns]
         points = lift(rows + patch.corner[0], columns + patch.corner[1], depth, frame.intrinsics)
         height = points @ frame.floor[:3] + frame.floor[3]
-        strange[rows, columns] |= np.abs(height) < np.maximum(ON_FLOOR[0], ON_FLOOR[1] * depth)
-    return strange
+        out[rows, columns] = np.abs(height) < np.maximum(ON_FLOOR[0], ON_FLOOR[1] * depth)
+    return out
 
 
 def cut(frame: Frame, mask: np.ndarray, span: tuple[float, float], rim: int) -> Patch:
@@ -186,10 +193,42 @@ def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float], poi
         leak(fit.cloud, box),
     )
     thing.center, thing.extent, thing.rotation = box.center, box.extent.copy(), box.rotation
-    inner = erode(patch.mask, SURE * rim) if rim else core(patch.mask)
+    inner = erode(patch.mask, SURE * rim)  # of a mask whose edge is known exactly, all of it
+    if rim and 2 * (floor := on_floor(frame, patch, inner & fit.use)).sum() < (inner & fit.use).sum():
+        inner &= ~floor  # what shows between the legs of a stool; a rug is floor all over
     thing.points = sample(fit.cloud[inner[fit.use]], points)
+    if rim:
+        thing.uncertainty["thin"] = _thin_parts(fit, inner, rim)
+        thing.uncertainty["edge_along"] = _edge_along(fit, inner) * thing.mask_sigma / (SURE * rim)
     thing.provenance["measures"] = "depth, mask and intrinsics"
     _leave_out(frame, thing, patch, fit, pixel)
+
+
+def _thin_parts(fit: Fit, sure: np.ndarray, rim: int) -> float:
+    """How far a thing's parts that are all rim (legs, handles, tips: twice as far from the pixels that are surely its
+    own, bool [h, w], as the rim is wide) reach beyond those pixels' points, metres; 0 for a compact thing.
+    """
+    from scipy.ndimage import distance_transform_edt
+    from scipy.spatial import cKDTree
+
+    inside, far = sure[fit.use], distance_transform_edt(~sure)[fit.use] > 2 * SURE * rim
+    if not inside.any():
+        return float(np.ptp(fit.cloud, axis=0).max())
+    if far.sum() < max(LEAST_POINTS, THIN * len(far)):
+        return 0.0
+    away, _ = cKDTree(fit.cloud[inside]).query(fit.cloud[far])
+    return float(away.max())
+
+
+def _edge_along(fit: Fit, sure: np.ndarray) -> float:
+    """How much farther the depths of a thing reach, to the front or to the back, with the rim around the pixels that
+    are surely its own (bool [h, w]) than without it, metres: much on a face that is seen at a slant.
+    """
+    inside, depth = sure[fit.use], fit.cloud[:, 2]
+    if not inside.any():
+        return float(np.ptp(depth))
+    whole, inner = (np.quantile(z, (0.02, 0.98)) for z in (depth, depth[inside]))
+    return float(max(0.0, inner[0] - whole[0], whole[1] - inner[1]))
 
 
 @dataclasses.dataclass

@@ -60,7 +60,7 @@ def box_sigma(
     """
     ray = box.center / max(1e-9, float(np.linalg.norm(box.center)))
     toward = np.abs(box.rotation.T @ ray)  # how far each axis runs along the line of sight
-    ends = np.sqrt(2) * np.sqrt((PIXEL * pixel) ** 2 + (toward * (grain + 0.5 * pixel)) ** 2)
+    edge, face = PIXEL * pixel, toward * (grain + 0.5 * pixel)
     hidden = np.zeros(3)
     hidden[box.hidden_axis] = box.hidden
     short = max(1e-9, float(box.extent[:2].min()))
@@ -68,9 +68,18 @@ def box_sigma(
     middle = np.array([MIDDLE, MIDDLE, MIDDLE_UP])
     middle[box.hidden_axis] = MIDDLE_AWAY
     shape = float(np.clip((box.misfit - SQUARE) / (ROUND - SQUARE), LEAST_SHAPE, 1.0))
-    local = ends**2 + turn**2 + hidden**2 + doubt**2 + np.array([0.0, 0.0, box.under]) ** 2
-    extent = np.sqrt(local + (shape * np.array(SHAPE) * box.extent) ** 2 + rim**2)
-    side = np.sqrt(local / 4 + (shape * middle * box.extent) ** 2 + rim_center**2)
+    local = doubt**2 + np.array([0.0, 0.0, box.under]) ** 2
+    extent = np.sqrt(
+        2 * (edge**2 + face**2) + (turn**2 + hidden**2 + local + (shape * np.array(SHAPE) * box.extent) ** 2 + rim**2)
+    )
+    # Noise draws both ends of the side that leads away, and of the upright one, the same way: their middle errs by as
+    # much as one end. What was added to a side lies anywhere within it (what may lie beyond is told as `unseen`).
+    ends = np.where(np.arange(3) == 1 - box.hidden_axis, face / np.sqrt(2), face)
+    side = np.sqrt(
+        edge**2 / 2
+        + (ends**2 + box.swing**2 + (PIXEL * hidden) ** 2 + local / 4)
+        + ((shape * middle * box.extent) ** 2 + rim_center**2)
+    )
     along = median_sigma(noise, depth, pixels)
     center = np.sqrt((box.rotation * side) ** 2 @ np.ones(3) + (ray * along) ** 2)
     out = {f"extent_{i}": float(v) for i, v in enumerate(extent)}

@@ -106,10 +106,18 @@ def nearest_distance(view: SceneView, a: Thing, b: Thing) -> tuple[float, Moves]
         # Of many noisy points the nearest is one that noise has brought nearer.
         grain = thing.sd.get("grain", 0.0) * abs(float(unit @ point)) / float(np.linalg.norm(point))
         value += grain * largest_of(thing.sd.get("draws", 0.0) / ENDS)
-        # The points keep off the mask's edge by twice its error; a gap across the picture begins there.
-        edge = thing.sd.get("edge", 0.0) * math.sqrt(max(0.0, 1 - float(unit @ point) ** 2 / float(point @ point)))
-        value, edges = value - SURE * edge, edges + edge
+        # The points keep off the mask's edge by twice its error; a gap begins there: across the picture by so many
+        # pixels, along the line of sight by what these cover of a slanted face.
+        along = min(1.0, abs(float(unit @ point)) / float(np.linalg.norm(point)))
+        across, along = thing.sd.get("edge", 0.0) * math.sqrt(1 - along**2), thing.sd.get("edge_along", 0.0) * along
+        # Which of a thing's slanted faces the gap begins at is not known: half of it is taken off.
+        value, edges = value - SURE * (across + along / 2), edges + across + along
         moved = moved.plus(LEFT * grain)
+    # Parts that are all rim may lie nearer, though not nearer than the boxes around them.
+    thin = a.sd.get("thin", 0.0) + b.sd.get("thin", 0.0)
+    if thin and a.has_box and b.has_box:
+        thin = min(thin, max(0.0, value - solid_distance(solid(a), solid(b), 1e-4, 60)))
+    moved = dataclasses.replace(moved, unseen=thin)
     # One segmenter's edges are wide or narrow for all of a picture: their errors add up.
     return value, moved.plus((most - least) / math.sqrt(12)).plus(edges).plus(SAMPLED * most)
 

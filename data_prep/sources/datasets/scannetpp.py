@@ -7,6 +7,7 @@ down, z ahead) to it, `intrinsic` is of the colour picture; rows of an obb's nor
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ class Film:
 
     def __init__(self, path: Path):
         self.path, self.count = path, len(clip_timing(path).times)
-        self._frames, self._next = iter(()), 0
+        self._frames: Iterator[Any] = iter(())
+        self._next = 0
 
     def frame(self, number: int) -> np.ndarray:
         """Frame `number`, the first is 0."""

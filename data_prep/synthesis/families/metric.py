@@ -16,6 +16,7 @@ from data_prep.synthesis.options import Options
 from data_prep.synthesis.registry import family
 from data_prep.synthesis.view import SceneView, Thing
 
+LEAST_GAP = 0.15  # metres: what lies closer together touches, or may
 MRA = {"kind": "mra", "comparison": "<"}
 LENGTH_SENTENCES = ("{answer}", "About {answer}.", "Roughly {answer}.", "It measures {answer}.")
 
@@ -338,7 +339,7 @@ DEFINITIONS = {"center": apart(0, 1), "horizontal": _level_distance, "vertical":
 def _measure(view: SceneView, a: Thing, b: Thing, kind: str) -> tuple[float, Moves] | None:
     if kind == "nearest":
         found = space.nearest_distance(view, a, b)
-        return None if found is None or found[0] < 0.15 else found
+        return None if found is None or found[0] < LEAST_GAP else found
     if not (a.has_center and b.has_center):
         return None
     value, moved = moves(view, (a, b), DEFINITIONS[kind])
