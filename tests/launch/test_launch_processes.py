@@ -36,6 +36,7 @@ def test_two_processes_train_as_one(tmp_path, capfd):
         "optimizer.schedule": "constant",
         "log.console_every": 1,
         "log.gallery_every": 0,
+        "log.sinks": "('jsonl', 'console')",  # TensorBoard's takes seconds to import
         "data.cache_mib": 16,
         "mesh.fsdp": -1,
     }
