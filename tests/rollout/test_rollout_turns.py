@@ -47,34 +47,36 @@ def make_engine(policy, **options):
 
 @pytest.fixture(scope="module")
 def made(world):
-    """(groups, engine, calls) on one device, all samples at once."""
+    """(groups, engine, calls, prompts as they finished) on one device, two prompts at a time: rows are refilled."""
     policy, prompts, environment, calls = world
-    engine, before = make_engine(policy), len(calls)
-    groups = run_turns(engine, policy.params, prompts, 4, SAMPLING, environment, **TOLD)
-    return groups, engine, calls[before:]
+    engine, before, seen = make_engine(policy, max_slots=8), len(calls), []
+    groups = run_turns(
+        engine, policy.params, prompts, 4, SAMPLING, environment, on_finish=lambda i, group: seen.append(i), **TOLD
+    )
+    return groups, engine, calls[before:], seen
 
 
 def test_equal_to_passing_all_turns_again(world, made):
     policy, prompts, environment, _ = world
-    groups, engine, _ = made
+    groups, engine, _, seen = made
     theirs, work = repeat_turns(make_engine(policy), policy.params, prompts, 4, SAMPLING, environment, **TOLD)
-    assert same_answers(groups, theirs) < 1e-4
+    assert same_answers(groups, theirs) < 1e-4 and sorted(seen) == [0, 1, 2, 3]
     assert collections.Counter(len(sample.turns) for group in groups for sample in group)[9] >= 2  # to the last turn
     assert engine.work.distinct == sum(map(len, prompts)) + sum(len(sample) for group in groups for sample in group)
     assert engine.work.tokens == engine.work.distinct - 16  # every token once, but the last of each answer
-    assert work.tokens > 2.5 * engine.work.tokens and work.steps > engine.work.steps
+    assert work.tokens > 2.5 * engine.work.tokens
 
 
 def test_programs_are_bounded_and_announced(made):
     kinds = collections.Counter(program.split("(")[0] for program in made[1].programs.seen)
     # Two rings; blocks of one length in batches of two sizes, with and without pictures; three sizes of packs.
     assert kinds["decode_turns"] <= 2 and kinds["append"] <= 2 * 2 * 2 and kinds["see"] <= 2 * 3
-    assert kinds["empty"] == kinds["admit"] == kinds["grow"] == 1
+    assert kinds["empty"] == kinds["grow"] == 1 and kinds["admit"] <= 4
 
 
 def test_a_sample_that_waits_does_not_hold_up_others(made):
     """Some sample was asked for its second turn before another's first turn had ended."""
-    calls = made[2]
+    calls = [place for place in made[2] if place[0] < 2]  # those that decode from the beginning
     first = {place: calls.index(place) for place in calls}
     second = min(i for i, place in enumerate(calls) if i > first[place])
     assert second < max(first.values())
@@ -94,19 +96,14 @@ def test_the_trainer_agrees_about_every_turn(world, made):
     assert gap.max() < 1e-4
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(8, marks=pytest.mark.proof)])
-def test_one_row_at_a_time_and_eight_devices(world, made, devices):
-    """Rows are refilled and rings grow at other times; on a mesh each part appends to its own rows."""
+@pytest.mark.proof
+def test_eight_devices(world, made):
+    """Each part of the rows appends to its own."""
     policy, prompts, environment, _ = world
-    mesh, params, seen = None, policy.params, []
-    if devices == 8:
-        mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
-        params = jax.device_put(params, model_shardings(policy.config, params, mesh))
-    engine = make_engine(policy, max_slots=4 if mesh is None else 16, mesh=mesh)
-    groups = run_turns(
-        engine, params, prompts, 4, SAMPLING, environment, on_finish=lambda index, group: seen.append(index), **TOLD
-    )
-    assert same_answers(groups, made[0]) < 1e-4 and sorted(seen) == [0, 1, 2, 3]
+    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2})
+    params = jax.device_put(policy.params, model_shardings(policy.config, policy.params, mesh))
+    groups = run_turns(make_engine(policy, mesh=mesh), params, prompts, 4, SAMPLING, environment, **TOLD)
+    assert same_answers(groups, made[0]) < 1e-4
 
 
 @pytest.mark.proof
