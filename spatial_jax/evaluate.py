@@ -25,7 +25,6 @@ and a page NAME.html. Without --workdir: to --out, or evals/MODEL.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import sys
 from collections.abc import Mapping, Sequence
@@ -37,8 +36,16 @@ from absl import flags
 from spatial_jax.command_line import start
 from spatial_jax.evals import flags as opts
 from spatial_jax.evals.registry import benchmark_names
-from spatial_jax.evals.settings import PUBLISHED, EvalSettings
-from spatial_jax.evaluate_settings import datasets, families, read_settings, recipe_rule, recipe_told
+from spatial_jax.evals.settings import EvalSettings
+from spatial_jax.evaluate_settings import (
+    datasets,
+    families,
+    read_settings,
+    recipe_rule,
+    recipe_told,
+    saved_form,
+    saved_rule,
+)
 from spatial_jax.metrics import is_primary
 from spatial_jax.options import flag_parts
 from spatial_jax.pages import say
@@ -303,27 +310,6 @@ def score_saved(path: str) -> None:
     out = result_path(name)
     write_result(out, result)
     show(result, out, **shown)
-
-
-def saved_form() -> str | None:
-    """The response form of --score_only's responses, None where they are answers as published."""
-    from spatial_jax.forms import get_form
-
-    told = opts.PROMPT_MODE.value
-    return None if told in (None, "", PUBLISHED) else get_form(told).name
-
-
-def saved_rule(by_family: Sequence[str]) -> Any:
-    """What lies over the rewards of --score_only's questions: the recipe's rule, else the response form's; `by_family`:
-    rewards in their place.
-    """
-    from spatial_jax.forms import get_form
-    from spatial_jax.rewards.rule import OWN_REWARD, RewardRule
-
-    form = saved_form()
-    asked = RewardRule(get_form(form).format) if form else OWN_REWARD
-    rule = recipe_rule(asked.format if form else None) or asked
-    return dataclasses.replace(rule, by_family=tuple(by_family)) if by_family else rule
 
 
 def compare_results(paths: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spatial_jax.config import strict, strict_as
@@ -44,6 +44,27 @@ def recipe_rule(form: str | None) -> Any:
 
     rule = run_rule(run)
     return dataclasses.replace(rule, format=form) if form is not None else rule
+
+
+def saved_form() -> str | None:
+    """The response form of --score_only's responses, None where they are answers as published."""
+    from spatial_jax.forms import get_form
+
+    told = opts.PROMPT_MODE.value
+    return None if told in (None, "", PUBLISHED) else get_form(told).name
+
+
+def saved_rule(by_family: Sequence[str]) -> Any:
+    """What lies over the rewards of --score_only's questions: the recipe's rule, else the response form's; `by_family`:
+    rewards in their place.
+    """
+    from spatial_jax.forms import get_form
+    from spatial_jax.rewards.rule import OWN_REWARD, RewardRule
+
+    form = saved_form()
+    asked = RewardRule(get_form(form).format) if form else OWN_REWARD
+    rule = recipe_rule(asked.format if form else None) or asked
+    return dataclasses.replace(rule, by_family=tuple(by_family)) if by_family else rule
 
 
 def datasets() -> list[str]:
