@@ -19,6 +19,7 @@ from spatial_jax.rl.objectives import PolicyBatch
 from spatial_jax.rollout.batch import trajectory_batch
 from spatial_jax.rollout.turns import join_trajectories
 from spatial_jax.rollout.types import Trajectory
+from spatial_jax.training.settings import RunConfig
 
 
 @struct.dataclass
@@ -145,6 +146,16 @@ def rollout_batch(
     host: Any = PolicyBatch  # NumPy arrays stand where device arrays will
     policy = host(np.asarray(advantages, np.float32), mask, rollout_logp=sampled.full_logp)
     return GroupBatch(buckets.prompts(prompts), sampled.answers, policy)
+
+
+def answer_parts(run: RunConfig) -> list[slice]:
+    """Answers of a group that are collated together. Those with pictures of later turns cannot be cut afterwards, so
+    they are before, unless their advantages need the whole group's log-probabilities.
+    """
+    size, count = run.train.micro_answers, run.rollout.group_size
+    if not size or run.rollout.turns == 1 or run.algorithm.kl_in == "reward":
+        return [slice(None)]
+    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 def split_answers(batch: GroupBatch, size: int) -> list[GroupBatch]:

@@ -33,7 +33,7 @@ from spatial_jax.training.answers import (
     make_answerer,
     sampling_params,
 )
-from spatial_jax.training.batches import GroupBatch, rollout_batch, split_answers
+from spatial_jax.training.batches import GroupBatch, answer_parts, rollout_batch, split_answers
 from spatial_jax.training.flops import add_work, feature_metrics, update_work
 from spatial_jax.training.method import Example, Method, Stream, Taken, Typical
 from spatial_jax.training.preflight import check_rewards, lint_sources, truth_check
@@ -66,16 +66,6 @@ def objective_config(settings: AlgorithmSettings, max_tokens: int) -> ObjectiveC
         is_cap=settings.is_cap,
         max_tokens=max_tokens,
     )
-
-
-def answer_parts(run: RunConfig) -> list[slice]:
-    """Answers of a group that are collated together. Those with pictures of later turns cannot be cut afterwards, so
-    they are before, unless their advantages need the whole group's log-probabilities.
-    """
-    size, count = run.train.micro_answers, run.rollout.group_size
-    if not size or run.rollout.turns == 1 or run.algorithm.kl_in == "reward":
-        return [slice(None)]
-    return [slice(start, start + size) for start in range(0, count, size)]
 
 
 class Grpo(Method):
@@ -353,12 +343,8 @@ class Grpo(Method):
         if self.run.rollout.turns > 1:
             out["turns/passed"] = sum(w.tokens for w in work) / max(sum(w.distinct for w in work), 1)
         if sums is not None:
-            means = {
-                k: float(v)
-                for k, v in metrics_from_sums(
-                    {k: v for k, v in sums.items() if k not in ("grad_norm", "update_skipped")}
-                ).items()
-            }
+            of_losses = {k: v for k, v in sums.items() if k not in ("grad_norm", "update_skipped")}
+            means = {k: float(v) for k, v in metrics_from_sums(of_losses).items()}
             out |= {
                 "loss": means["loss"],
                 "entropy": means["entropy"],
