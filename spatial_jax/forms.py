@@ -118,6 +118,7 @@ def _drawing(name: str, tools: tuple[str, ...]) -> Form:
 
 
 NO_FORMAT = "none"
+USUAL = "vanilla"  # of a policy that does not say how it was trained: published ones answer plain questions
 FORMS: dict[str, Form] = {
     form.name: form
     for form in (

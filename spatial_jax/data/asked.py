@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.forms import FORMS, format_names
+from spatial_jax.forms import FORMS, USUAL, format_names
 from spatial_jax.models import ASKING_FILE, checkpoint_directory, read_config
 from spatial_jax.models.configs import DEFAULT_POSITION_RULE, POSITION_RULES
 from spatial_jax.models.hub import checkpoint_json
@@ -67,8 +67,8 @@ class Asking:
         return f"{name} {shown}"
 
 
-# What a checkpoint that does not say how it was trained is asked like: published ones answer plain questions.
-UNKNOWN = Asking("vanilla", max_pixels=1_003_520, video_max_pixels=200_704)
+# What a checkpoint that does not say how it was trained is asked like.
+UNKNOWN = Asking(USUAL, max_pixels=1_003_520, video_max_pixels=200_704)
 
 
 def limits_of(processor: Processor) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing.texts import index_line
-from spatial_jax.forms import FORMS, get_form
+from spatial_jax.forms import FORMS, USUAL, get_form
 from spatial_jax.processing.user_text import as_text
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -40,7 +40,7 @@ class PromptStyle:
     (None of both: all that the record holds).
     """
 
-    mode: str = "vanilla"
+    mode: str = USUAL
     system: str | None = None
     frames: int | None = None
     fps: float | None = None

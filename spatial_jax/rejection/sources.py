@@ -17,7 +17,7 @@ from spatial_jax.evals.generation import Sampler, asking_told
 from spatial_jax.evals.protocol import THOUGHT_TOKENS
 from spatial_jax.evals.runner import HELDOUT_TOKENS, asked_policy, asked_rule, progress_printer, record_requests
 from spatial_jax.evals.settings import EvalSettings
-from spatial_jax.forms import get_form
+from spatial_jax.forms import USUAL, get_form
 from spatial_jax.models import checkpoint_directory
 from spatial_jax.rejection.kept import Asked
 from spatial_jax.rejection.run import Answer
@@ -91,7 +91,7 @@ def teacher_of(endpoint: ChatEndpoint, settings: EvalSettings, folder: Path, **m
     """
     policy, sampling = settings.policy, settings.sampling
     low, high = (given or known for given, known in zip((policy.min_pixels, policy.max_pixels), TEACHER_LIMITS))
-    style = PromptStyle(policy.prompt_mode or "vanilla", policy.system)
+    style = PromptStyle(policy.prompt_mode or USUAL, policy.system)
     told = TeacherSettings(
         endpoint,
         style,
