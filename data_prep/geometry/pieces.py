@@ -74,6 +74,7 @@ def object_pieces(
         return mask, {}
     view = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
     part = mask[view]
+    # Grown first, so that a gap of a pixel or two, which masks have at thin places, parts nothing.
     labels, count = ndimage.label(_grow(part, BRIDGE), np.ones((3, 3)))
     if count == 1:
         return mask, {}
@@ -84,11 +85,13 @@ def object_pieces(
     clean = None if depth is None else np.where(np.isfinite(depth[view]), depth[view], 0)
     cover = np.zeros_like(part)
     for other in others:
+        # Where masks overlap, the pixels are this object's own and cannot hide it.
         cover |= other[view] & ~part
     keep = labels == (order[0] if order else int(np.argmax(sizes)))
     near = CLOSE * float(np.hypot(*part.shape))
     for i in order[1:]:
         piece = np.argwhere(labels == i)
+        # Against all that is kept so far, not the largest piece alone: a chair's leg may hang on its other leg.
         split, gap = _split_by_occluder(piece, np.argwhere(keep), part, clean, cover)
         share = sizes[i] / sizes[order[0]]
         if split or (split is None and share >= LARGE) or (share >= CLOSE_LEAST and gap <= near):

@@ -125,6 +125,7 @@ def choice(
         if not ask.objects or answer not in {o.caption for o in ask.objects}
         else []
     )
+    # Letters in random order, and each letter equally often right: a policy must not learn a place for the answer.
     if letters and not options.plain and len(answers) <= len(LETTERS) and rng.random() < options.letters:
         order = list(range(len(answers)))
         rng.shuffle(order)
@@ -137,6 +138,8 @@ def choice(
         )
         answer, kind = LETTERS[slot], "mcq"
         extra.append((key + ("letter",), slot, len(texts)))
+    # An object's own name as the answer is balanced by what its family says of names; what is left is its place in the
+    # list.
     elif extra == []:
         extra.append((key + ("slot",), right, len(texts)))
     return Draft(

@@ -119,6 +119,7 @@ def unfaithful(
     original: str, text: str, *, names: Sequence[str] = (), answer: str = "", options: Sequence[str] = ()
 ) -> str:
     """ "" if `text` may replace `original`, else the reason, short enough to be counted by."""
+    # Cheap and certain reasons first, so that they are what is counted: a refusal or an essay is no changed number.
     if not text or len(text) > MOST_GROWTH * len(original) + 80 or len(text) < 0.4 * len(original):
         return "length out of bounds"
     if text == original:
@@ -135,6 +136,7 @@ def unfaithful(
         return "coordinates changed"
     if _OPTION_LINE.findall(text) != _OPTION_LINE.findall(original):
         return "options changed"
+    # Option lines are the same by now: their letters and numbers must not stand in for the question's.
     body, base = _OPTION_LINE.sub("", text), _OPTION_LINE.sub("", original)
     if _NUMBER.findall(_PLACEHOLDER.sub("", body)) != _NUMBER.findall(_PLACEHOLDER.sub("", base)):
         return "numbers changed"

@@ -356,6 +356,7 @@ class Processor:
             chosen = [v for v in visions if v.kind == kind]
             if chosen:
                 settings = self.image_settings if kind == IMAGE else self.video_settings.image
+                # Pictures and videos apart, each in the order of its tokens, as transformers' processors give them.
                 out[pixels] = normalise(np.concatenate([v.patches for v in chosen]), settings)
                 out[grids] = np.asarray([v.grid for v in chosen], np.int64)
         if "video_grid_thw" in out and self.config.traits.seconds_in_positions:

@@ -128,6 +128,7 @@ def read_model_config(directory: Path, tokenizer: ChatTokenizer, position_rule: 
             ("vision_end", "vision_end"),
         )
     }
+    # Any size will do: a processor needs the family's tokens and patches, which its sizes share.
     base = published_config(f"{found.name}_{next(iter(found.sizes))}")
     text = dataclasses.replace(base.text, vocab_size=len(tokenizer))
     return dataclasses.replace(

@@ -88,9 +88,11 @@ def _mask_out(x: Array, mask: Array) -> Array:
 def surrogate(new_logp: Array, batch: PolicyBatch, cfg: ObjectiveConfig) -> tuple[Array, dict[str, Array]]:
     """Per-token policy loss [n, t] (without KL) and per-token statistics of the same shape."""
     mask = batch.mask.astype(bool)
+    # On policy the ratio is 1 and its gradient is the policy's own: no second pass for what is known.
     old_logp = jax.lax.stop_gradient(new_logp if batch.old_logp is None else batch.old_logp)
     advantage = batch.advantages[..., None]
     kind = OBJECTIVES[cfg.kind]
+    # Clamped where exp would overflow: a token that far off has no gradient left, but no nan either.
     log_ratio = jnp.clip(kind.log_ratio(_mask_out(new_logp - old_logp, mask), mask), -20.0, 20.0)
     ratio = jnp.exp(log_ratio)
     loss = kind.loss(ratio, _mask_out(new_logp, mask), advantage, cfg)

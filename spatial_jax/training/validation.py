@@ -59,6 +59,7 @@ class Validation:
         rewards, right, cut = [], [], []
         for start in range(0, len(self._places), AT_ONCE):
             places = range(start, min(start + AT_ONCE, len(self._places)))
+            # The place among all is the id of a question's draws: the same answers however many are asked at a time.
             questions = [(p, self._encoder.finish(self._encoder(*self._places[p]))) for p in places]
             usable = [(p, s) for p, s in questions if isinstance(s, EncodedQuestion)]
             if not usable:

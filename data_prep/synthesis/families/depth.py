@@ -81,6 +81,7 @@ def depth_order2(view: SceneView, rng: random.Random, options: Options) -> Itera
             continue
         inputs = {"depths": [a.depth, b.depth], "quantiles": [[a.near, a.far], [b.near, b.far]]}
         names = {"a": a.caption, "b": b.caption}
+        # A quarter as yes or no: the same margin, but the names stand in the question and cannot be the answer.
         if not options.plain and rng.random() < 0.25:
             yes = hit[0] < 0
             facts = (

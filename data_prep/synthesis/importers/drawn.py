@@ -48,6 +48,7 @@ def vilasr_sft(row: dict[str, Any], place: Place) -> QuestionRecord:
     answer = first_block(said[-1])
     if not answer:
         raise BadRow("last turn holds no <answer>")
+    # Played again, not taken from the row: a demonstration must draw what its calls draw here.
     turns, drawn = _turns(said[:-1], images, _seen_sizes(asked, images, place))
     if drawn != shown:
         place.found.remarks["its drawings give another number of pictures than the row shows"] += 1

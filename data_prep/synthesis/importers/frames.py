@@ -37,6 +37,7 @@ def frames_of(folder: str, scene_id: str, count: int = 16, fps: float = 0.0) -> 
             say(f"no frames of scene {scene_id} in {folder}: its questions have no picture{more}")
         _told.add(missing)
         return frames
+    # First and last included: what is asked about may be seen at either end of the walk alone.
     names = [path.name for path in picture_files(place, SUFFIXES)]
     total, indices = len(names), []
     picked = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)] if total > count else range(total)

@@ -85,6 +85,7 @@ def _ask(row: dict[str, Any], found: Found, used: dict[str, str]) -> _Asked:
         return _Asked(str(value).strip() + (f"\n{more.strip()}" if isinstance(more, str) and more.strip() else ""), [])
     if any(role == "system" for role, _, _ in turns):
         found.remarks["the system text is left out: --import=sharegpt keeps it"] += 1
+    # The form that a run asks in brings its own system text; a row's would contradict it.
     spoken = [turn for turn in turns if turn[0] != "system"]
     if not spoken or spoken[0][0] != "user" or not spoken[0][1].strip():
         raise BadRow("messages do not begin with a user's turn")
