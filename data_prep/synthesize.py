@@ -2,6 +2,7 @@
 
 python -m data_prep.synthesize --scenes=DIR --out=DIR --families=all --per_scene=6 --profile=full --seed=0
 python -m data_prep.synthesize --rooms=scannet_meta.json --definitions=vsi100k --out=DIR
+python -m data_prep.synthesize --rooms=runs/walks --definitions=vsibench --out=DIR
 python -m data_prep.synthesize --rooms=SCANNET --quota=vsi100k --exclude_scenes=vsi_bench.jsonl --out=DIR
 python -m data_prep.synthesize --import=questions --path=my_questions.parquet --out=DIR
 python -m data_prep.synthesize --import=sharegpt --path=sft.json --images=DIR --out=DIR
@@ -114,7 +115,7 @@ def _add_rooms(p: argparse.ArgumentParser) -> None:
         default="",
         action=Listed,
         help="metadata JSON files (comma-separated) of {scene: object_counts, object_bbox, room_size}, or folders of"
-        " ScanNet, ScanNet++ or ARKitScenes",
+        " ScanNet, ScanNet++ or ARKitScenes, or datasets of walks and clips (python -m data_prep.annotate)",
     )
     g.add_argument(
         "--exclude_scenes",
@@ -143,6 +144,7 @@ def _add_rooms(p: argparse.ArgumentParser) -> None:
     g.add_argument(
         "--fps", type=float, default=0.0, help="frames a second of these folders (and of vsi100k's under --images)"
     )
+    g.add_argument("--most_frames", type=int, default=16, help="frames of a scan, walk or clip that a question shows")
     g.add_argument("--most", type=int, default=0, help="questions a topic and room at most; 0: all")
     g.add_argument("--no_margins", action="store_true", help="ask near-ties too and do not balance, as published")
 
@@ -265,6 +267,7 @@ def _check(args: argparse.Namespace) -> type[Work]:
         ("limit", 0, math.inf),
         ("wordings", 0, math.inf),
         ("most", 0, math.inf),
+        ("most_frames", 1, math.inf),
         ("fps", 0, 1000),
         ("heldout_percent", 0, 100),
         ("language_share", 0, 1),

@@ -190,6 +190,40 @@ def question_steps(root: Path, scenes: int, seed: int) -> list[Step]:
     ]
 
 
+def walk_steps(root: Path, seed: int) -> list[Step]:
+    """A walk through rendered rooms, and VSI-Bench's topics about it: shown in the report, not trained on."""
+    return [
+        Step(
+            "walks",
+            "walk a camera through rendered rooms",
+            (
+                "-m",
+                "data_prep.annotate",
+                "--source=walk",
+                "--count=1",
+                "--workers=1",
+                f"--seed={seed}",
+                f"--out={root}/walks",
+            ),
+            0.1,
+        ),
+        Step(
+            "walk_questions",
+            "ask VSI-Bench's topics about the walk",
+            (
+                "-m",
+                "data_prep.synthesize",
+                f"--rooms={root}/walks",
+                "--definitions=vsibench",
+                "--most=4",
+                f"--seed={seed}",
+                f"--out={root}/walk_questions",
+            ),
+            0.1,
+        ),
+    ]
+
+
 def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -> list[Step]:
     """The whole way, in order."""
     of_photos = photo_steps(root, photos, seed) if photos else []
@@ -200,6 +234,7 @@ def steps(root: Path, photos: str, from_scratch: bool, scenes: int, seed: int) -
     start = f"{root}/sft/export" if from_scratch else COLD_START
     return [
         *question_steps(root, scenes, seed),
+        *walk_steps(root, seed),
         *of_photos,
         *(scratch_steps(root, questions, data, seed) if from_scratch else []),
         evaluation(root, "before", start, "the policy after its cold start", questions),

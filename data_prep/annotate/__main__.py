@@ -34,6 +34,7 @@ from spatial_jax.pages import say
 
 EXAMPLES = r"""examples:
   python -m data_prep.annotate --source=rendered --preset=plain --count=1500 --seed=0 --out=runs/scenes
+  python -m data_prep.annotate --source=walk --count=200 --walk_frames=32 --out=runs/walks
   python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos
   python -m data_prep.annotate --source=folder --path=package:skimage,sklearn --out=runs/photos
   python -m data_prep.annotate --source=folder --path=my_photos --out=runs/photos --filters=quality,duplicates \
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "--out", required=True, help="directory of the dataset, local or gs://; run again to go on where it stopped"
     )
     _add_rendered(p)
+    _add_walks(p)
     _add_pictures(p)
     _add_depth_folders(p)
     _add_tfds(p)
@@ -78,16 +80,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_rendered(p: argparse.ArgumentParser) -> None:
-    group = p.add_argument_group("rendered scenes")
+    group = p.add_argument_group("rendered scenes and walks")
     group.add_argument(
         "--preset",
         default="plain",
         help="plain: small pictures, few clear shapes; clear: likewise, of like size; rich: large, cluttered",
     )
-    group.add_argument("--count", type=int, default=1000, help="number of scenes")
+    group.add_argument("--count", type=int, default=1000, help="number of scenes, or of walks")
     group.add_argument("--seed", type=int, default=0, help="scene i of a seed is always the same")
-    group.add_argument("--width", type=int, default=0, help="picture width in pixels (default: the preset's)")
-    group.add_argument("--height", type=int, default=0, help="picture height in pixels (default: the preset's)")
+    group.add_argument("--width", type=int, default=0, help="picture width in pixels (default: the preset's; 224)")
+    group.add_argument("--height", type=int, default=0, help="picture height in pixels (default: the preset's; 224)")
     group.add_argument(
         "--depth_noise",
         type=_noise,
@@ -95,6 +97,15 @@ def _add_rendered(p: argparse.ArgumentParser) -> None:
         metavar="CONSTANT,LINEAR,QUADRATIC,BIAS",
         help="one deviation of depth: metres, share of depth, share of depth squared, scale error (rgbd: its own)",
     )
+
+
+def _add_walks(p: argparse.ArgumentParser) -> None:
+    group = p.add_argument_group("walks through rendered rooms (--source=walk)")
+    group.add_argument("--walk_frames", type=int, default=32, help="frames of a walk, evenly spread over it")
+    group.add_argument("--walk_rooms", type=int, default=3, help="rooms of a home at most, 1 to 3")
+    group.add_argument("--shake", type=float, default=1.0, help="of the hand; 0: none, 1: usual")
+    group.add_argument("--blur", type=float, default=0.0, help="of motion; 1: as with a shutter of 1/30 s")
+    group.add_argument("--exposure", type=float, default=0.0, help="brightness that wanders and adapts; 1: usual")
 
 
 def _add_pictures(p: argparse.ArgumentParser) -> None:
@@ -324,6 +335,8 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
     pipeline = build_pipeline(spec)
     total = len(pipeline.source)
     config = {**pipeline.config(), "items": total}
+    whole = getattr(pipeline.source, "together", 1)  # items of one walk go to one worker
+    batch = -(-options["batch"] // whole) * whole
     complete = is_complete(options["out"], "scenes", config, options["shard_records"])
     for line in () if complete else [*first_look(pipeline.source), *_thresholds(pipeline)]:
         say(line)
@@ -332,9 +345,7 @@ def annotate(options: dict[str, Any]) -> dict[str, Any]:
             print(f"{options['out']} is complete already: nothing to do")
             return writer.finish()
         several = total > 64 or options["runner"] == "ray"  # fewer are done before other processes have started
-        workers = Workers(
-            options["workers"] if several else 1, options["runner"], options["batch"], gpus=options["gpus"]
-        )
+        workers = Workers(options["workers"] if several else 1, options["runner"], batch, gpus=options["gpus"])
         begun = time.monotonic()
         reasons: dict[str, str] = {}
         if selectors := build_selectors(spec):
@@ -371,7 +382,8 @@ def report(manifest: dict[str, Any], out: str) -> None:
             say(f"  {count} x {stage}: {reason}")
     for what, count in manifest.get("told", {}).items():
         say(f"  {count} x {what}")
-    verb = "synthesize --scenes" if items["objects"] else "selfsup --photos"
+    walks = manifest["identity"]["config"]["source"]["source"] == "walk"
+    verb = "synthesize --rooms" if walks else "synthesize --scenes" if items["objects"] else "selfsup --photos"
     print(
         f"next: python -m data_prep.inspect {out}\n      python -m data_prep.{verb}={out}"
         f" --out={out.rstrip('/')}_questions"

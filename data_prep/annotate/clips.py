@@ -31,19 +31,21 @@ SHAPES = 0.06  # of their ratio of sides: more is another picture, or a part of 
 @dataclasses.dataclass
 class Clip:
     """thumbs float [t, n]; `intrinsics` (fx, fy, cx, cy) of each frame, in pixels of the pictures that the model saw,
-    `size` (width, height); `depth` float [t, h, w], None where the file has none.
+    `size` (width, height); `depth` float [t, h, w] and `poses` float [t, 4, 4], camera to the clip's world, None where
+    the file has none.
     """
 
     thumbs: np.ndarray
     intrinsics: list[tuple[float, float, float, float]]
     size: tuple[int, int]
     depth: np.ndarray | None
+    poses: np.ndarray | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class Format:
     """How a model names and fills its files: `files` of a clip, the later stage first ("{clip}" is its name); `metric`:
-    whether its depth is in metres.
+    whether its depth is in metres; `pose`: its poses, and whether they take the world to the camera (`from_world`).
     """
 
     name: str
@@ -51,12 +53,32 @@ class Format:
     images: str
     depth: str
     intrinsic: str
+    pose: str
+    from_world: bool
     metric: bool
 
 
 FORMATS = {
-    "megasam": Format("MegaSaM", ("{clip}_sgd_cvd_hr.npz", "{clip}_droid.npz"), "images", "depths", "intrinsic", True),
-    "vggt": Format("VGGT", ("{clip}/predictions.npz", "{clip}.npz"), "images", "depth", "intrinsic", False),
+    "megasam": Format(
+        "MegaSaM",
+        ("{clip}_sgd_cvd_hr.npz", "{clip}_droid.npz"),
+        "images",
+        "depths",
+        "intrinsic",
+        "cam_c2w",
+        from_world=False,
+        metric=True,
+    ),
+    "vggt": Format(
+        "VGGT",
+        ("{clip}/predictions.npz", "{clip}.npz"),
+        "images",
+        "depth",
+        "intrinsic",
+        "extrinsic",
+        from_world=True,
+        metric=False,
+    ),
 }
 
 
@@ -87,7 +109,7 @@ def read_clip(path: Path, form: Format) -> Clip:
         count, height, width = pictures.shape[:3]
         matrices = np.asarray(arrays[form.intrinsic], np.float64).reshape(-1, 3, 3)
         matrices = np.broadcast_to(matrices, (count, 3, 3)) if len(matrices) == 1 else matrices
-        depth = arrays.get(form.depth)
+        depth, poses = arrays.get(form.depth), arrays.get(form.pose)
     if len(matrices) != count or not np.isfinite(matrices).all() or min(matrices[:, 0, 0].min(), 1) <= 0:
         raise ValueError("no usable intrinsic matrix")
     if matrices[:, 1, 1].min() <= 0:
@@ -95,7 +117,26 @@ def read_clip(path: Path, form: Format) -> Clip:
     if depth is not None:
         depth = np.asarray(depth, np.float32).reshape(count, *depth.shape[1:3])
     cameras = [(m[0, 0], m[1, 1], m[0, 2], m[1, 2]) for m in matrices]
-    return Clip(np.stack([_thumb(p) for p in pictures]), cameras, (width, height), depth)
+    poses = None if poses is None else _to_world(poses, count, form.from_world)
+    return Clip(np.stack([_thumb(p) for p in pictures]), cameras, (width, height), depth, poses)
+
+
+def _to_world(poses: np.ndarray, count: int, from_world: bool) -> np.ndarray:
+    """Poses [t, 3 or 4, 4] as [t, 4, 4], camera to world. ValueError where they are not one of each frame, or no
+    poses.
+    """
+    given = np.asarray(poses, np.float64)
+    given = given[0] if given.ndim == 4 and len(given) == 1 else given
+    if given.ndim != 3 or given.shape[1:] not in ((3, 4), (4, 4)):
+        raise ValueError(f"its poses have shape {tuple(np.shape(poses))}")
+    if len(given) != count:
+        raise ValueError(f"it has {len(given)} poses of {count} frames: the files are of different runs")
+    whole = np.tile(np.eye(4), (count, 1, 1))
+    whole[:, :3] = given[:, :3]
+    turned = np.abs(np.einsum("tij,tkj->tik", whole[:, :3, :3], whole[:, :3, :3]) - np.eye(3)).max()
+    if not turned < 1e-2:
+        raise ValueError("its poses are no rotations")
+    return np.linalg.inv(whole) if from_world else whole
 
 
 class ClipResults:
@@ -128,6 +169,11 @@ class ClipResults:
     def depth_of(self, frames: list[Frame]) -> list[DepthEstimate | BadItem]:
         """Depth and camera of frames that are part of a clip."""
         return [self._depth(frame) for frame in frames]
+
+    def pose(self, frame: Frame) -> np.ndarray | None:
+        """[4, 4] of a frame, camera (x right, y down, z ahead) to its clip's world; None where the file has none."""
+        found = self._place(frame)
+        return None if isinstance(found, BadItem) or found[0].poses is None else found[0].poses[found[1]]
 
     def _camera(self, frame: Frame, clip: Clip, place: int) -> CameraEstimate:
         (fx, fy, cx, cy), (width, height) = clip.intrinsics[place], clip.size
@@ -208,7 +254,11 @@ class ClipDepthStage(DepthStage):
     """Depth and camera of clips' frames, from the files of a multi-view model."""
 
     def estimates(self, frames: list[Frame]) -> list[DepthEstimate | BadItem]:
-        return self.model.depth_of(frames)
+        found = self.model.depth_of(frames)
+        for frame, estimate in zip(frames, found):
+            if not isinstance(estimate, BadItem) and (pose := self.model.pose(frame)) is not None:
+                frame.meta["pose"] = np.round(pose, 6).ravel().tolist()
+        return found
 
 
 def clip_results(name: str, settings: DepthSettings | None = None) -> ClipResults | None:

@@ -20,7 +20,7 @@ DATASETS = {
 }
 # Datasets whose folders the general readers know, and the convention they are read by ("": plain photos).
 PLAIN_DATASETS = {"coco": "", "diode": "diode", "megadepth": "megadepth"}
-SOURCES = ("rendered", "folder", "stereo", "rgbd", "video", "tfds", *DATASETS, *PLAIN_DATASETS)
+SOURCES = ("rendered", "walk", "folder", "stereo", "rgbd", "video", "tfds", *DATASETS, *PLAIN_DATASETS)
 
 __all__ = [
     "DATASETS",
@@ -56,6 +56,15 @@ def open_source(spec: dict[str, Any]) -> Source:
         return RenderedScenes(
             spec["preset"], spec["count"], spec["seed"], spec.get("width", 0), spec.get("height", 0), noise
         )
+    if kind == "walk":
+        from data_prep.sources.walks import Walks
+        from data_prep.sources.walks.path import Hand
+
+        noise = DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None
+        hand = Hand(spec.get("shake", 1.0), spec.get("blur", 0.0), spec.get("exposure", 0.0))
+        sizes = (spec.get("width", 0), spec.get("height", 0))
+        frames, rooms = spec.get("walk_frames", 32), spec.get("walk_rooms", 3)
+        return Walks(spec["count"], spec["seed"], frames, rooms, *sizes, hand, noise)
     if kind == "folder":
         from data_prep.sources.folder import PictureFolder
 

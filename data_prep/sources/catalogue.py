@@ -182,8 +182,12 @@ PLAIN_KINDS = ("ball", "box", "cone", "bottle", "mug", "chair")
 
 
 def build(kind: str, size: float, rng: np.random.Generator) -> list[Primitive]:
-    """Solids of one thing, moved so that the box around them is centred on the z axis and stands on z = 0."""
-    solids = KINDS[kind][0](size, rng)
+    """Solids of one thing, their box centred on the z axis and standing on z = 0."""
+    return center_solids(KINDS[kind][0](size, rng))
+
+
+def center_solids(solids: list[Primitive]) -> list[Primitive]:
+    """The solids moved so that the box around them is centred on the z axis and stands on z = 0."""
     low, high = bounds(solids)
     shift = np.array([-(low[0] + high[0]) / 2, -(low[1] + high[1]) / 2, -low[2]])
     moved = []

@@ -199,7 +199,7 @@ def _shadow(room: Room, body: Body, depth: np.ndarray, rgb: np.ndarray, owner: n
     rgb[view][dark] *= np.float32(0.66)
 
 
-def _soften(rgb: np.ndarray, owner: np.ndarray) -> None:
+def soften(rgb: np.ndarray, owner: np.ndarray) -> None:
     """Blends pixels at the outlines of bodies with their neighbours, in place: cheap antialiasing."""
     edge = np.zeros(owner.shape, bool)
     edge[1:-1, 1:-1] = (
@@ -259,7 +259,7 @@ def _render(room: Room) -> Rendering:
     for index, body in enumerate(room.bodies):
         _shadow(room, body, depth, rgb, owner, index)
     if room.smooth:
-        _soften(rgb, owner)
+        soften(rgb, owner)
     rgb *= (np.float32(1.06) - np.float32(0.045) * np.minimum(depth, 9))[
         ..., None
     ]  # the lamp is near the camera: far things are dimmer

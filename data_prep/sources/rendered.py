@@ -29,7 +29,7 @@ def captions(bodies: list[Body]) -> list[str]:
     return out
 
 
-def _axes(camera_turn: np.ndarray, body: Body) -> tuple[np.ndarray, np.ndarray]:
+def axes_of(camera_turn: np.ndarray, body: Body) -> tuple[np.ndarray, np.ndarray]:
     """Exact rotation [3, 3] (columns in the camera frame) and extent [3] of the body's box: longer side, shorter side,
     height.
     """
@@ -48,7 +48,7 @@ def _draft(room: Room, drawn: Rendering, index: int, caption: str) -> ObjectDraf
     fraction = seen / max(1, int(drawn.silhouette[index]))
     if seen < LEAST_PIXELS or fraction < LEAST_VISIBLE:
         return None
-    rotation, extent = _axes(room.camera.rotation, body)
+    rotation, extent = axes_of(room.camera.rotation, body)
     middle = body.turn @ ((body.low + body.high) / 2) + body.position
     return ObjectDraft(
         name=body.kind,

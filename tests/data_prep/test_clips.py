@@ -90,3 +90,24 @@ def test_clips_of_one_name_do_not_share_a_camera(tmp_path):
     first, second, third = ClipResults("megasam", str(tmp_path)).camera(frames)
     assert (first.intrinsics[0], second.intrinsics[0]) == (500, 900)
     assert isinstance(third, BadItem) and "could both be of c/clip" in str(third)
+
+
+def test_poses_come_with_the_frames_they_are_of(tmp_path):
+    poses = np.tile(np.eye(4), (3, 1, 1))
+    poses[:, 0, 3] = (0.0, 1.0, 2.0)
+    images = np.stack([shot(s) for s in (1, 2, 3)])
+    base = {"images": images, "depths": np.ones((3, *SIZE[::-1]), np.float32), "intrinsic": matrix(80.0)}
+    np.savez(tmp_path / "walk_droid.npz", **base, cam_c2w=poses)
+    third = frame(shot(3))
+    assert ClipDepthStage(ClipResults("megasam", str(tmp_path))).batch([third]) == [None]
+    assert np.array(third.meta["pose"]).reshape(4, 4)[0, 3] == 2.0
+    for wrong, said in ((poses[:2], "2 poses of 3 frames"), (poses * 2, "no rotations"), (poses[0], "have shape")):
+        np.savez(tmp_path / "walk_droid.npz", **base, cam_c2w=wrong)
+        assert said in str(ClipResults("megasam", str(tmp_path)).depth_of([frame(shot(3))])[0])
+    (tmp_path / "v").mkdir()
+    np.savez(
+        tmp_path / "v" / "walk.npz", images=images, depth=base["depths"], intrinsic=matrix(80.0), extrinsic=poses[:, :3]
+    )
+    second = frame(shot(2))
+    assert ClipDepthStage(ClipResults("vggt", str(tmp_path / "v"))).batch([second]) == [None]
+    assert np.array(second.meta["pose"]).reshape(4, 4)[0, 3] == -1.0, "VGGT's take the world to the camera"

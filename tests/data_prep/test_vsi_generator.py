@@ -3,6 +3,7 @@ answers as a proof.
 """
 
 import collections
+import dataclasses
 import json
 import math
 import os
@@ -20,6 +21,7 @@ from data_prep.synthesis.vsi import (
     Settings,
     alpha_shape_area,
     box_distance,
+    floor_area,
     load_rooms,
     nearest_distance,
     parse_room,
@@ -222,3 +224,11 @@ def rederive(r, kind, question):
     return {"easy": side, "medium": side_or_back, "hard": quadrant}[kind.rsplit("_", 1)[1]](
         turn(*(r.objects[n][0].centroid for n in names))
     )
+
+
+def test_a_room_without_a_floor_is_asked_all_but_its_size():
+    flat = np.column_stack([np.linspace(0, 3, 50), np.zeros(50), np.linspace(0, 2, 50)])  # one wall was scanned
+    bare = dataclasses.replace(room(3), points=flat)
+    families = {q.family for q in room_questions(bare, Settings())}
+    assert "vsi_room_size_estimation" not in families and "vsi_object_counting" in families
+    assert math.isnan(floor_area(bare, Settings()))

@@ -12,7 +12,7 @@ from PIL import Image
 
 from tests.docs.blocks import HERE, PAGES, blocks_of
 
-ORDER = ("laptop", "photos", "photos_depth", "questions", "reward", "sample", "evaluate", "resume", "rehearsal")
+ORDER = ("laptop", "walk", "photos", "photos_depth", "questions", "reward", "sample", "evaluate", "resume", "rehearsal")
 SMALLER = (
     (r"^--count=\d+$", "--count=80"),
     (r"^--per_photo=\d+$", "--per_photo=6"),
@@ -62,6 +62,8 @@ def shortened(command):
         for pattern, other in SMALLER:
             word = re.sub(pattern, other, word)
         words.append(word)
+    if "--source=walk" in words:
+        words[words.index("--count=80")] = "--count=3"
     if "--config=configs/quickstart.py" in " ".join(words):
         given = [word.partition("=")[0] for word in words]
         words += [f"--config.train.{key}" for key in SHORT if f"--config.train.{key.partition('=')[0]}" not in given]

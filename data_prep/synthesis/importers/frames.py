@@ -21,6 +21,11 @@ class SceneFrames(list[tuple[bytes, int, int]]):
     video: dict[str, Any]
 
 
+def spread(total: int, count: int) -> list[int]:
+    """At most `count` of `total` numbers, evenly spread, first and last among them."""
+    return [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)] if total > count else list(range(total))
+
+
 def frames_of(folder: str, scene_id: str, count: int = 16, fps: float = 0.0) -> SceneFrames:
     """At most `count` frames of the `fps` a second (0: unknown) that the folder holds, in the order of the numbers in
     their names, first and last included. The scene's folder is FOLDER/SCENE with the scene's own folders, else with its
@@ -40,8 +45,7 @@ def frames_of(folder: str, scene_id: str, count: int = 16, fps: float = 0.0) -> 
     # First and last included: what is asked about may be seen at either end of the walk alone.
     names = [path.name for path in picture_files(place, SUFFIXES)]
     total, indices = len(names), []
-    picked = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)] if total > count else range(total)
-    for index in picked:
+    for index in spread(total, count):
         try:
             frames += pictures(names[index], place)
             indices.append(index)

@@ -10,11 +10,20 @@ from data_prep.synthesis.vsi.measures import (
     side_or_back,
     turn,
 )
-from data_prep.synthesis.vsi.questions import DEFINITIONS, TOPICS, Settings, distance, floor_area, room_questions
+from data_prep.synthesis.vsi.questions import (
+    DEFINITIONS,
+    HELDOUT_TOPICS,
+    TOPICS,
+    Settings,
+    distance,
+    floor_area,
+    room_questions,
+)
 from data_prep.synthesis.vsi.scene import Instance, MetadataError, Room, load_rooms, parse_room
 
 __all__ = [
     "DEFINITIONS",
+    "HELDOUT_TOPICS",
     "TOPICS",
     "Instance",
     "MetadataError",

@@ -25,11 +25,11 @@ def box_distance(a: Instance, b: Instance) -> float:
 
 def nearest_distance(a: Instance, b: Instance) -> float:
     """Smallest distance between the points of the two, or between their boxes where a cloud is missing."""
-    if a.points is None or b.points is None:
+    first, second = a.tree, b.tree
+    if first is None or second is None:
         return box_distance(a, b)
-    from scipy.spatial import cKDTree
-
-    return float(cKDTree(a.points).query(b.points, k=1)[0].min())
+    small, large = (first, second) if first.n < second.n else (second, first)
+    return float(large.query(small.data, k=1)[0].min())
 
 
 def turn(stand: np.ndarray, face: np.ndarray, target: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from typing import Any
 
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.draft import Fact
-from data_prep.synthesis.vsi import measures
+from data_prep.synthesis.vsi import heldout, measures
 from data_prep.synthesis.vsi.scene import Room
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord
 
@@ -32,11 +32,14 @@ TOPICS = (
     "object_rel_distance",
     "object_rel_direction",
 )
+HELDOUT_TOPICS = tuple(heldout.MAKERS)  # on walks only; the paper does not train on them
 DEFINITIONS = ("vsi100k", "vsibench")
+LEAST_WHOLE = 0.75  # share of a thing that one frame must show before its size is asked
 LEAST_RATIO, LEAST_GAP, LEAST_ANGLE = 1.15, 0.15, 15.0
 MRA = {"kind": "mra", "comparison": "<"}
 
-WORDINGS = {
+WORDINGS: dict[str, tuple[str, ...]] = {
+    **heldout.WORDINGS,
     "object_counting": (
         "How many {a}(s) are in this room?",
         "Count the {a}(s) in this room.",
@@ -152,12 +155,13 @@ def distance(room: Room, a: str, b: str, settings: Settings) -> float:
 
 
 def floor_area(room: Room, settings: Settings) -> float:
-    """Alpha-shape area of the room's points where known, else the metadata's room_size (nan: unknown)."""
-    return (
-        measures.alpha_shape_area(room.points, settings.alpha_radius)
-        if room.points is not None and len(room.points) >= 3
-        else room.room_size
-    )
+    """Alpha-shape area of the room's points where known, else the metadata's room_size (nan: unknown, or no floor)."""
+    if room.points is None or len(room.points) < 3:
+        return room.room_size
+    try:
+        return measures.alpha_shape_area(room.points, settings.alpha_radius)
+    except ValueError:  # all points on one wall, or hardly any
+        return math.nan
 
 
 def _counting(room: Room, rng: random.Random, settings: Settings) -> Iterator[Asked]:
@@ -168,6 +172,8 @@ def _counting(room: Room, rng: random.Random, settings: Settings) -> Iterator[As
 
 def _size(room: Room, rng: random.Random, settings: Settings) -> Iterator[Asked]:
     for name in room.single():
+        if settings.margins and room.objects[name][0].whole < LEAST_WHOLE:
+            continue
         longest = room.objects[name][0].longest
         yield {"a": name}, str(round(100 * longest)), {"longest_m": longest}
 
@@ -238,6 +244,7 @@ MAKERS: dict[str, Callable[[Room, random.Random, Settings], Iterator[Asked]]] = 
     "room_size_estimation": _room_size,
     "object_rel_distance": _rel_distance,
     "object_rel_direction": _rel_direction,
+    **heldout.MAKERS,
 }
 UNITS = {"object_abs_distance": "m", "object_size_estimation": "cm", "room_size_estimation": "m2"}
 
@@ -257,6 +264,8 @@ def _keeps_balance(topic: str, item: Asked, balance: Balance, split: str) -> boo
         for role in ("s", "f", "t")
         if role in names and "level" in inputs
     ]
+    if "turns" in inputs:
+        facts.append((key + ("turns", len(inputs["turns"])), answer, 3 ** len(inputs["turns"])))
     return balance.take(split, facts)
 
 
@@ -276,6 +285,8 @@ def room_questions(
     """
     records: list[QuestionRecord] = []
     for topic in topics:
+        if topic in UNITS and not room.metric:
+            continue
         rng = random.Random(f"{settings.seed}/{room.dataset}/{room.scene_id}/{topic}")
         asked: dict[str, tuple[Asked, str, int]] = {}
         for item in MAKERS[topic](room, rng, settings):
@@ -321,7 +332,7 @@ def _record(
         "definitions": settings.definitions,
         "margins": settings.margins,
         "generator_version": GENERATOR_VERSION,
-        "provenance": "room metadata",
+        "provenance": room.known_from,
         "objects": [],
     }
     if frames:

@@ -1,4 +1,6 @@
-"""Questions on scanned rooms: metadata files in VSI-Bench's form, or folders of ScanNet, ScanNet++ and ARKitScenes."""
+"""Questions on rooms: metadata files in VSI-Bench's form, folders of ScanNet, ScanNet++ and ARKitScenes, or datasets of
+walks and clips that data_prep.annotate has made.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ from data_prep.sources.datasets.scans import ScanFolder
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.importers import BadRow
 from data_prep.synthesis.importers.frames import frames_of
-from data_prep.synthesis.vsi.questions import Settings, room_questions
+from data_prep.synthesis.vsi.questions import HELDOUT_TOPICS, Settings, floor_area, room_questions
 from data_prep.synthesis.vsi.scans import Quota, frames_of_walk, open_scans, rooms_of_folder, scenes_in
 from data_prep.synthesis.vsi.scene import MetadataError, Room, load_rooms
+from data_prep.synthesis.vsi.walks import WalkFolder
 from data_prep.synthesis.work import Item, Work, share_of
 from spatial_jax.options import list_parts
 from spatial_jax.pages import say
@@ -28,9 +31,13 @@ class FromRooms(Work):
         self.paths = list_parts(args.rooms)
         whole = hashlib.sha256()
         self.scans: dict[str, ScanFolder] = {}
+        self.walks: dict[str, WalkFolder] = {}
         for path in self.paths:
             try:
-                if Path(path).is_dir():
+                if Path(path, "dataset_info.json").is_file():
+                    self.walks[path] = WalkFolder(path)
+                    whole.update(self.walks[path].digest.encode())
+                elif Path(path).is_dir():
                     self.scans[path] = open_scans(path)
                     whole.update(self.scans[path].config()["files"].encode())
                 else:
@@ -45,8 +52,9 @@ class FromRooms(Work):
         args = self.args
         settings = Settings(args.definitions, not args.no_margins, args.most, args.wordings, seed=args.seed)
         balance = None if args.no_margins else Balance()
-        files = {path: load_rooms(path, args.clouds) for path in self.paths if path not in self.scans}
+        files = {p: load_rooms(p, args.clouds) for p in self.paths if p not in self.scans and p not in self.walks}
         total = sum(len(r.scan_list) for r in self.scans.values()) + sum(len(rooms) for rooms, _ in files.values())
+        total += sum(len(folder.ids) for folder in self.walks.values())
         quota = Quota(args.quota, total) if args.quota else None
         for path in self.paths:
             for scene, room, why, reader in self._rooms(path, files):
@@ -59,27 +67,44 @@ class FromRooms(Work):
                 except (BadRow, BadItem) as error:
                     yield scene, [], str(error)
                     continue
+                if not floor_area(room, settings) > 0:
+                    self.reasons["no floor is known or shown: the room's size"] += 1
                 most = quota.most() if quota else None
                 made = room_questions(room, settings, split=split, frames=frames, balance=balance, quota=most)
                 if quota:
                     quota.add(made)
+                elif room.first:  # never trained on, as in the paper
+                    made += room_questions(
+                        room, settings, topics=HELDOUT_TOPICS, split="heldout", frames=frames, balance=balance
+                    )
                 yield scene, made, "no question past its margins"
 
-    def _frames(self, scene: str, reader: ScanFolder | None) -> Sequence[tuple[bytes, int, int]]:
+    def _frames(self, scene: str, reader: ScanFolder | WalkFolder | None) -> Sequence[tuple[bytes, int, int]]:
         """The pictures of a scene's questions; BadRow, BadItem."""
         if self.args.frames:
-            return frames_of(self.args.frames, scene, fps=self.args.fps)
-        return frames_of_walk(reader, scene) if reader else []
+            return frames_of(self.args.frames, scene, self.args.most_frames, self.args.fps)
+        if isinstance(reader, WalkFolder):
+            return reader.shown
+        return frames_of_walk(reader, scene, self.args.most_frames) if reader else []
 
     def _rooms(
         self, path: str, files: dict[str, tuple[list[Room], list[str]]]
-    ) -> Iterator[tuple[str, Room | None, str, ScanFolder | None]]:
+    ) -> Iterator[tuple[str, Room | None, str, ScanFolder | WalkFolder | None]]:
         """(scene, its room, why there is none, the reader of its frames) of a file or folder."""
         if path in self.scans:
             for scene, room, why in rooms_of_folder(self.scans[path], self.kept_out):
                 if room is None:
                     say(f"skipped {scene}: {why}")
                 yield scene, room, why, self.scans[path]
+            return
+        if path in self.walks:
+            folder = self.walks[path]
+            for scene, room, why in folder.rooms(self.args.most_frames):
+                if scene in self.kept_out:
+                    room, why = None, "kept out by --exclude_scenes"
+                if room is None:
+                    say(f"skipped {scene}: {why}")
+                yield scene, room, why, folder
             return
         rooms, problems = files[path]
         for problem in problems:
@@ -91,9 +116,10 @@ class FromRooms(Work):
 
     def lines(self) -> list[str]:
         lines = [line for reader in self.scans.values() for line in reader.said]
+        lines += [line for folder in self.walks.values() for line in folder.lines()]
         if self.scans and not self.kept_out:
             lines.append("no scene is kept out: name a benchmark's scenes with --exclude_scenes before testing on it")
         return lines
 
     def advice(self) -> str:
-        return "give a file of {scene: object_counts, object_bbox, room_size}, or a folder of scans"
+        return "give a file of {scene: object_counts, object_bbox, room_size}, a folder of scans, or a dataset of walks"

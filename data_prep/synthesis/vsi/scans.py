@@ -14,13 +14,12 @@ from typing import Any
 from data_prep.pipeline import png
 from data_prep.sources import BadItem, SourceError, dataset_reader
 from data_prep.sources.datasets.scans import Scan, ScanFolder, upright
-from data_prep.synthesis.importers.frames import SceneFrames
+from data_prep.synthesis.importers.frames import SceneFrames, spread
 from data_prep.synthesis.vsi.scene import Instance, MetadataError, Room
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.reading import parse_json
 
 SCANS = ("scannet", "scannetpp", "arkitscenes")
-FRAMES = 16
 # Questions of each topic in VSI-100k, made of about so many scans (arXiv 2504.00883, section 3).
 QUOTAS = {
     "vsi100k": {
@@ -57,7 +56,7 @@ def room_of(reader: ScanFolder, scan: Scan) -> Room:
     return Room(scan.scan_id, reader.dataset, objects, counts, math.nan, scan.points)
 
 
-def frames_of_walk(reader: ScanFolder, scan_id: str, count: int = FRAMES) -> SceneFrames:
+def frames_of_walk(reader: ScanFolder, scan_id: str, count: int) -> SceneFrames:
     """`count` frames of a walk, evenly spread and upright, with their times; where one cannot be used the next usable
     one stands for it. [] where the scan has no frames.
     """
@@ -66,7 +65,7 @@ def frames_of_walk(reader: ScanFolder, scan_id: str, count: int = FRAMES) -> Sce
     total, rate = reader.walk(scan_id)
     if not total:
         return out
-    wanted = [round(i * (total - 1) / max(count - 1, 1)) for i in range(count)] if total > count else list(range(total))
+    wanted = spread(total, count)
     indices: list[int] = []
     for position, first in enumerate(wanted):
         last = wanted[position + 1] if position + 1 < len(wanted) else total

@@ -5,12 +5,14 @@ point cloud. Metres, z up.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from data_prep.synthesis.vsi.ways import Ways
 from spatial_jax.reading import parse_json
 
 
@@ -21,13 +23,24 @@ class MetadataError(ValueError):
 @dataclasses.dataclass(frozen=True)
 class Instance:
     """One object: oriented box (rows of `axes` are its unit axes, `lengths` full sides) and, where known, its points
-    [n, 3].
+    [n, 3]; `surface` [n, 3]: points of its closed form, from which nearest points are told and nothing else; `whole`:
+    the largest share of it that one frame shows.
     """
 
     centroid: np.ndarray
     lengths: np.ndarray
     axes: np.ndarray
     points: np.ndarray | None = None
+    surface: np.ndarray | None = None
+    whole: float = 1.0
+
+    @functools.cached_property
+    def tree(self) -> Any:
+        """scipy's cKDTree of its surface, or of its points; None where neither is known."""
+        from scipy.spatial import cKDTree
+
+        known = self.points if self.surface is None else self.surface
+        return None if known is None else cKDTree(known)
 
     @property
     def center(self) -> np.ndarray:
@@ -42,7 +55,8 @@ class Instance:
 @dataclasses.dataclass(frozen=True)
 class Room:
     """A scanned room: instances a category, floor area in m2 (nan: unknown) and, where known, the scene's points [n,
-    3].
+    3]; of a walk also, for each category, the first frame that shows anything of it and the first that shows it
+    clearly, and where one can go. `known_from`: what says all this.
     """
 
     scene_id: str
@@ -51,6 +65,10 @@ class Room:
     counts: dict[str, int]
     room_size: float = math.nan
     points: np.ndarray | None = None
+    first: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    ways: Ways | None = None
+    metric: bool = True  # else its scale is free: no lengths are asked
+    known_from: str = "room metadata"
 
     def single(self) -> list[str]:
         """Categories with exactly one instance and one box: the only ones that a text can refer to without

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from spatial_jax.metrics.names import duration
+from spatial_jax.metrics.report.clips import clip_of, clip_section
 from spatial_jax.metrics.report.curves import (
     alarm_list,
     config_block,
@@ -66,6 +67,13 @@ def build_report(
         _difference(page, runs)
     _training(page, runs)
     _gallery(page, runs, gallery, scorer)
+    for run in runs:
+        if clip := clip_of(run):
+            page.section(
+                "A clip" if alone else f"A clip: {run.label}",
+                clip_section(clip),
+                lead=f"{clip[0].scene_id}: its frames, and what is asked about them with the true answers.",
+            )
     _closing(page, runs, next_commands)
     return page
 
