@@ -138,13 +138,13 @@ class Folder:
 def view_of(
     frame: Frame, options: Options, refused: Refusals | None = None, cloud: int = CLOUD, whole: bool = False
 ) -> SceneView:
-    """A frame's measures as the families see them; gravity from its depth where it has none. `whole`: things' clouds
-    are of all their pixels, as the truth's are, and not only of those that keep off the mask's edge.
+    """A frame's measures as the families see them; gravity from its depth where it has none. `whole`: clouds of
+    things whose mask's edge is known exactly are of all their pixels, as the truth's are.
     """
     Level()(frame)
     Measure(cloud)(frame)
     if whole and frame.depth is not None and frame.intrinsics is not None:
-        for thing in frame.objects:
+        for thing in (t for t in frame.objects if t.mask_sigma == 0):
             thing.points = sample(unproject(frame.depth, frame.intrinsics, thing.mask), cloud)
     for thing in frame.objects:
         thing.caption = thing.caption or thing.name
