@@ -3,6 +3,7 @@ r"""Will this run compile, fit and be worth its price on that TPU? Asked of the 
     python launch/plan.py --config=configs/li2025_qwen2_5_vl_7b.py --topology=v5p:4x4x4 \
         [--price=4.20] [--config.train.micro_prompts=64]
     python launch/plan.py --config=... --topology=v5e:8x8 --search      ranks mesh shapes and micro-batches
+    python launch/plan.py --config=... --topology=h200:8 --least_recomputation     what repeats least and fits
     python launch/plan.py --proofs                                      re-makes benchmarks/results/plans/
 
 Compiles the programs of the recipe on shapes alone (for TPUs libtpu must be installed, for cards of NVIDIA the extra
@@ -13,11 +14,16 @@ named.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from launch.planning.runs import Request
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -63,6 +69,9 @@ _PROGRAMS = define_list(
 _PRICE = flags.DEFINE_float("price", None, "price of a chip for an hour")
 _OUT = flags.DEFINE_string("out", None, "file for the plan as JSON; default: runs/plans/RECIPE_TOPOLOGY.json")
 _SEARCH = flags.DEFINE_bool("search", False, "try mesh shapes and micro-batches and rank those that fit")
+_LEAST = flags.DEFINE_bool(
+    "least_recomputation", False, "take the recomputation that repeats least and fits, in place of config.model.remat"
+)
 _PROOFS = flags.DEFINE_bool("proofs", False, "re-make the committed plans, each only if it is missing or --force")
 _FORCE = flags.DEFINE_bool("force", False, "with --proofs: compile plans that exist, too")
 
@@ -101,8 +110,7 @@ def main(argv: list[str]) -> int:
             print(search.ranking(request, say))
             return 0
         out = Path(_OUT.value or f"runs/plans/{request.name}.json")
-        earlier = json.loads(out.read_text()) if request.programs and out.is_file() else None
-        record = runs.plan(request, say, earlier, lambda part: save(part, out))
+        request, record = make_plan(request, say, out)
         print(plan_text(record))
         print(f"wrote {out}")
         if record["fits"] is False:
@@ -116,6 +124,24 @@ def main(argv: list[str]) -> int:
     except (ValueError, RuntimeError, OSError) as error:
         print(f"plan: {str(error).splitlines()[0]}", file=sys.stderr)
         return 2
+
+
+def make_plan(request: Request, say: Callable[[str], None], out: Path) -> tuple[Request, dict[str, Any]]:
+    """The plan, written to `out` after every program, and the request with the recomputation that was taken."""
+    from launch.planning import runs, search
+
+    earlier = json.loads(out.read_text()) if request.programs and out.is_file() else None
+    if _LEAST.value:
+        request, earlier, told = search.with_least_recomputation(request, say)
+        if earlier is None:
+            raise runs.DoesNotFit("update", told)
+        print(told)
+        rest = [name for name in earlier["missing"] if name in (request.programs or earlier["missing"])]
+        if not rest:
+            save(earlier, out)
+            return request, earlier
+        request = dataclasses.replace(request, programs=tuple(rest))
+    return request, runs.plan(request, say, earlier, lambda part: save(part, out))
 
 
 def save(record: dict[str, Any], out: Path) -> None:
@@ -160,6 +186,6 @@ if __name__ == "__main__":
         groups={
             "what is planned": "config topology model layers programs",
             "its sizes": "pixels pictures answer_tokens",
-            "what comes out": "price search out proofs force",
+            "what comes out": "price search least_recomputation out proofs force",
         },
     )

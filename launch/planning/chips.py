@@ -23,6 +23,11 @@ class Chip:
     link_rate: float | None
     devices: int = 1
 
+    @property
+    def gib(self) -> float | None:
+        """GiB that a program may use of a device."""
+        return None if self.hbm is None else self.hbm / self.devices / GIB
+
 
 GIB = 2.0**30
 # What launch/ lets JAX take of a GPU (XLA_PYTHON_CLIENT_MEM_FRACTION).

@@ -6,7 +6,10 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
+import numpy as np
+
 from launch.planning.hlo import CALLED, computations, shape_bytes, trips
+from launch.planning.traffic import instructions, kernel_bytes
 
 _OP = re.compile(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([\w\-]+)\(")
 # What the host launches one by one; the rest (bitcast, tuple, parameter, get-tuple-element, ...) costs nothing.
@@ -54,10 +57,14 @@ _MOVES = {
 _INDEX = re.compile(r"^(?:s32|s64|u32|pred)\[\]")
 
 
+_NAMED = re.compile(r'op_name="([^"]*)"')
+
+
 @dataclasses.dataclass(frozen=True)
 class Loop:
-    """A loop of a program: its rounds (None: not known, as of decoding), the kernels of one and the bytes that those
-    write which only copy, slice or convert, inner loops multiplied out; `depth`: loops around it.
+    """A loop of a program: its rounds (None: not known, as of decoding), the kernels of one, the bytes that they read
+    and write, and the bytes that those write which only copy, slice or convert, inner loops multiplied out; `depth`:
+    loops around it; `layers_kernels`, `layers_bytes`: what of them the decoder's layers take.
     """
 
     name: str
@@ -65,6 +72,9 @@ class Loop:
     kernels: float
     depth: int
     moved: float
+    bytes: float
+    layers_kernels: float
+    layers_bytes: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +88,11 @@ class Launches:
     largest: tuple[tuple[float, str, float], ...]
     loops: tuple[Loop, ...]
 
+    @property
+    def decoding(self) -> Loop | None:
+        """The loop without a known end that launches most: a round is a token."""
+        return max((loop for loop in self.loops if loop.turns is None), key=lambda loop: loop.kernels, default=None)
+
 
 def launches(text: str) -> Launches:
     """Of an optimised program for a GPU. RuntimeError for a text without an entry."""
@@ -89,7 +104,7 @@ def launches(text: str) -> Launches:
     total = _visit(bodies, entry, 1.0, 0, moving, loops)
     moved = sum(size * times for size, _, times in moving)
     largest = tuple(sorted(moving, key=lambda m: -m[0] * m[2])[:8])
-    return Launches(total, moved, largest, tuple(loops))
+    return Launches(total[0], moved, largest, tuple(loops))
 
 
 def _visit(
@@ -99,33 +114,56 @@ def _visit(
     depth: int,
     moving: list[tuple[float, str, float]],
     loops: list[Loop],
-) -> float:
-    total = 0.0
+) -> np.ndarray:
+    """[kernels, bytes, what of both is of the decoder's layers] of one run of a computation."""
+    total, around = np.zeros(4), instructions(bodies[name])
     for line in bodies[name]:
         found = _OP.match(line)
         if not found:
             continue
-        _, shape, op = found.groups()
+        own, shape, op = found.groups()
         called = [t for c in CALLED.finditer(line) for t in c.group(1).replace("%", "").split(", ") if t in bodies]
         if op == "while":
             turns = trips(line, bodies, unknown=0)
             place, before = len(loops), len(moving)
             body = re.search(r"body=%?([\w.\-]+)", line)
-            inner = _visit(bodies, body.group(1), times * max(turns, 1), depth + 1, moving, loops) if body else 0.0
+            inner = np.zeros(4)
+            if body:
+                inner = _visit(bodies, body.group(1), times * max(turns, 1), depth + 1, moving, loops)
             moved = sum(size * count for size, _, count in moving[before:]) / (times * max(turns, 1))
-            loops.insert(place, Loop(body.group(1) if body else "", turns or None, inner, depth, moved))
+            kernels, touched, *layers = map(float, inner)
+            loops.insert(
+                place, Loop(body.group(1) if body else "", turns or None, kernels, depth, moved, touched, *layers)
+            )
             total += inner * max(turns, 1)
         elif op in ("call", "async-start"):
-            total += sum(_visit(bodies, target, times, depth, moving, loops) for target in called)
+            for target in called:
+                total += _visit(bodies, target, times, depth, moving, loops)
         elif op == "conditional":
-            total += max((_visit(bodies, target, times, depth, moving, loops) for target in called), default=0.0)
+            total += max(
+                (_visit(bodies, target, times, depth, moving, loops) for target in called),
+                key=lambda sums: sums[0],
+                default=np.zeros(4),
+            )
         elif op in _LAUNCHED:
-            total += 1
+            touched = kernel_bytes(around[own], around, bodies) if own in around else 0.0
+            share = float(_of_layer(line, called, bodies))
+            total += (1.0, touched, share, share * touched)
             if op in ("copy", "convert", "transpose", "slice", "dynamic-slice", "copy-start") or (
                 op == "fusion" and called and _only_moves(bodies[called[0]])
             ):
                 moving.append((shape_bytes(shape), shape.split("{")[0], times))
     return total
+
+
+def _of_layer(line: str, called: list[str], bodies: Mapping[str, list[str]]) -> bool:
+    """Whether a kernel is of the decoder's layers, by the name that the decoder gives what it writes layer by layer;
+    of a fusion without a name most of what it holds decides.
+    """
+    names = _NAMED.findall(line) or [
+        name for target in called for part in bodies[target] for name in _NAMED.findall(part)
+    ]
+    return 2 * sum("/layer/" in name for name in names) > len(names)
 
 
 def _only_moves(lines: list[str]) -> bool:

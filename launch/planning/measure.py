@@ -13,6 +13,7 @@ from launch.planning.chips import GIB, Topology
 from launch.planning.kernels import launches
 from spatial_jax.metrics.flops import GroupTokens, forward_flops, model_shape, training_flops, vision_flops
 from spatial_jax.models.hf_config import config_to_hf
+from spatial_jax.models.trees import leaf_paths
 from spatial_jax.training.abstract import Program, Work, picture_grid, typical_prompt
 from spatial_jax.training.setup import Setup
 
@@ -47,6 +48,7 @@ class Measured:
     loops: list[tuple[int, int | None, float, float]] = dataclasses.field(default_factory=list)
     moved_gib: float = 0.0
     largest_move: str = ""
+    token: dict[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def bound(self) -> float:
@@ -95,6 +97,7 @@ def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> M
         roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found),
         round(seconds, 1),
         **(launch_fields(text) if topology.is_card else {}),
+        token=token_fields(program, setup, topology, compiled, text),
     )
 
 
@@ -117,6 +120,37 @@ def launch_fields(text: str) -> dict[str, Any]:
         "moved_gib": found.moved / GIB,
         "largest_move": f"{found.largest[0][1]} x {found.largest[0][2]:.0f}" if found.largest else "",
     }
+
+
+def token_fields(program: Program, setup: Setup, topology: Topology, compiled: Any, text: str) -> dict[str, float]:
+    """Of a decode loop's round on one device: `bytes` that it reads and writes by the compiled program, and
+    `least_bytes`, the weights and the whole caches once; of cards also kernels and bytes of all layers together. Empty
+    for other programs, and where the compiler does not tell.
+    """
+    if program.name != "decode":
+        return {}
+    least = {"least_bytes": least_token_bytes(program, setup)}
+    if topology.is_card:
+        loop = launches(text).decoding
+        if loop is None:
+            return {}
+        layers = {"layers_kernels": loop.layers_kernels, "layers_bytes": loop.layers_bytes}
+        return {"kernels": loop.kernels, "bytes": loop.bytes, **layers, **least}
+    cost = compiled.cost_analysis() if topology.is_tpu else None
+    return {"bytes": float(cost["bytes accessed"]), **least} if cost else {}
+
+
+def least_token_bytes(program: Program, setup: Setup) -> float:
+    """The decoder's layers and its head, in the type that they are multiplied in, and the caches at their full
+    length."""
+    params, state = program.arguments[:2]
+    text, width = params["text"], jax.numpy.dtype(setup.run.model.dtype).itemsize
+    head = text["embed"] if setup.policy.config.tie_word_embeddings else text["head"]
+    weights = 0.0
+    for path, leaf in leaf_paths({"layers": text["layers"], "head": head}):
+        if not path[-1].startswith("lora_"):
+            weights += tree_bytes(leaf) * min(width, leaf.dtype.itemsize) / leaf.dtype.itemsize
+    return weights + tree_bytes((state.prompt_kv, state.answer_kv))
 
 
 def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo.Collective]) -> dict[str, float]:

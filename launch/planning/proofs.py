@@ -56,6 +56,18 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # The 3B with adapters on one card.
     ("configs/debug_gpu.py", "h100:1", ()),
     ("configs/debug_gpu.py", "rtx4090:1", ()),
+    # Eight cards: a group a card, cut to so many answers that its rows fit, and caches of as many slots as have room.
+    (LI_7B, "h200:8", ("--config.train.micro_prompts=8", "--config.train.micro_answers=4")),
+    (
+        LI_7B,
+        "h100:8",
+        ("--config.train.micro_prompts=8", "--config.train.micro_answers=2", "--config.rollout.max_slots=512"),
+    ),
+    (LI_3B, "h200:8", ("--config.train.micro_prompts=8", "--config.train.micro_answers=4")),
+    (LI_3B, "h100:8", ("--config.train.micro_prompts=8", "--config.train.micro_answers=4")),
+    ("configs/vsgrpo_qwen2_vl_2b.py", "h100:1", ("--pictures=8",)),
+    ("configs/vsgrpo_qwen2_vl_7b.py:sft", "h100:8", ("--pictures=8", "--config.model.remat=none")),
+    ("configs/vilasr_qwen2_5_vl_7b.py", "h200:8", ("--config.train.micro_prompts=8",)),
 )
 
 
@@ -96,24 +108,28 @@ def table(records: list[dict]) -> str:
         (
             "Made by `python launch/plan.py --proofs`: compiled by the chip's own compiler, not run. Seconds are"
             " rooflines from public peak rates, every answer at its longest and its cache at that length from the first"
-            " token on."
+            " token on. A token's bytes are those that decoding reads and writes for it, over the weights and caches"
+            " once; plans from before this was counted do not tell."
         ),
         "",
         (
-            "| recipe | topology | mesh | prompts x answers x tokens | GiB a device | of | update FLOPs / model's |"
-            " step at least | fits |"
+            "| recipe | topology | mesh | prompts x answers x tokens | remat | GiB a device | of |"
+            " update FLOPs / model's | a token's bytes / least | step at least | fits |"
         ),
-        "|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for r in records:
         batch, update = r["batch"], r["programs"].get("update", {})
         mesh = " x ".join(f"{name} {size}" for name, size in r["mesh"].items() if size > 1)
         ratio = f"{update['model_ratio']:.2f}" if update.get("model_ratio") else "-"
+        token = r["programs"].get("decode", {}).get("token")
+        touched = f"{token['bytes'] / token['least_bytes']:.2f}" if token else "-"
         step = seconds(r["step"]["seconds_at_least"]) if "step" in r else "-"
         verdict = ("yes" if r["fits"] else "NO") + ("" if r["complete"] else f", of {', '.join(r['programs'])} alone")
         work = f"{batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']}"
         lines.append(
-            f"| {r['config'].removeprefix('configs/')} | {r['topology']} | {mesh} | {work} | {r['largest_gib']:.1f}"
-            f" ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {step} | {verdict} |"
+            f"| {r['config'].removeprefix('configs/')} | {r['topology']} | {mesh} | {work} | {batch['remat']} |"
+            f" {r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {touched} |"
+            f" {step} | {verdict} |"
         )
     return "\n".join(lines) + "\n"

@@ -71,7 +71,7 @@ def plan_record(
     are not among `programs`; while there are any, nothing is said of the step.
     """
     run = setup.run
-    capacity = topology.chip.hbm / topology.chip.devices / 2**30 if topology.chip.hbm else None
+    capacity = topology.chip.gib
     worst = max(programs, key=lambda m: m.total_gib)
     record: dict[str, Any] = {
         **facts,
@@ -109,6 +109,15 @@ def card_work(program: dict[str, Any]) -> str:
             f"; kernels that only copy or convert write {program['moved_gib']:.2f} GiB, most of it"
             f" {program['largest_move']}"
         )
+    return text
+
+
+def token_work(token: dict[str, float], layers: int) -> str:
+    """What a token costs, of the field `token` of `Measured`."""
+    text = f"a token reads and writes {token['bytes'] / 1e9:.2f} GB, {token['bytes'] / token['least_bytes']:.2f} times"
+    text += " the weights and caches"
+    if inside := token.get("layers_kernels"):
+        text += f", by {inside / layers:.0f} kernels a layer and {token['kernels'] - inside:.0f} for all else"
     return text
 
 
@@ -178,6 +187,8 @@ def plan_text(record: dict[str, Any]) -> str:
             )
         if m.get("launches"):
             lines.append(f"  {name}: {card_work(m)}")
+        if m.get("token"):
+            lines.append(f"  {name}: {token_work(m['token'], record['layers'])}")
         if m["kernels"]:
             lines.append(
                 f"  {name}: kernels " + ", ".join(f"{kernel} x {runs:.0f}" for kernel, runs in m["kernels"].items())

@@ -9,18 +9,31 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from launch.planning.report import seconds
-from launch.planning.runs import Request, plan
+from launch.planning.runs import DoesNotFit, Request, plan
 from spatial_jax.training.methods import METHODS
 
+# Recomputation policies, the one that repeats least first; "offload" trades memory for traffic to the host instead.
+POLICIES = ("none", "dots", "attention", "full")
 
-def alternatives(request: Request) -> Iterator[dict[str, Any]]:
-    """Settings to change, the least intrusive first: recomputation, shorter rows, smaller micro-batches, smaller
-    moments.
+
+def alternatives(request: Request, program: str) -> Iterator[dict[str, Any]]:
+    """Settings to change where `program` does not fit, the least intrusive first: of sampling fewer answers at once and
+    a smaller cache; of training recomputation, shorter rows, smaller micro-batches, smaller moments.
     """
     config, chips = request.config, request.topology.chips * request.topology.chip.devices
     settings: dict[str, Any] = {}
-    if config.model.remat != "full":
-        settings = {"model__remat": "full"}
+    samples = METHODS[config.train.method].samples
+    if program in ("decode", "prefill", "reshard"):
+        slots, least = config.rollout.max_slots, chips * config.rollout.group_size
+        while slots // 2 >= least:
+            slots //= 2
+            settings["rollout__max_slots"] = slots
+            yield dict(settings)
+        if config.rollout.kv_dtype != "int8":
+            settings["rollout__kv_dtype"] = "int8"
+            yield dict(settings)
+    elif config.model.remat != "full":
+        settings["model__remat"] = "full"
         yield dict(settings)
     if config.mesh.data != 1 or config.mesh.tensor != 1:
         settings |= {"mesh__data": 1, "mesh__tensor": 1, "mesh__fsdp": -1}
@@ -28,18 +41,44 @@ def alternatives(request: Request) -> Iterator[dict[str, Any]]:
     if config.train.micro_prompts > chips and config.train.update_prompts % chips == 0:
         settings["train__micro_prompts"] = chips
         yield dict(settings)
-    if METHODS[config.train.method].samples:
+    if samples:
         size = config.train.micro_answers or config.rollout.group_size
         for parts in (2, 4, 8, 16):
             if size % parts == 0:
                 settings["train__micro_answers"] = size // parts
                 yield dict(settings)
-        slots = config.rollout.max_slots
-        if slots // 2 >= chips * config.rollout.group_size:
-            settings["rollout__max_slots"] = chips * config.rollout.group_size
-            yield dict(settings)
     for moments in ("bfloat16", "int8"):
         yield settings | {"optimizer__moments": moments}
+
+
+def with_least_recomputation(
+    request: Request, say: Callable[[str], None] = lambda line: None
+) -> tuple[Request, dict[str, Any] | None, str]:
+    """The request with the policy that repeats least of those with which its update fits, the plan of that update
+    (None where it fits with none), and a line that tells what was tried. What "full" does not make fit, none does.
+    """
+    tried: list[str] = []
+
+    def attempt(policy: str) -> tuple[Request, dict[str, Any] | None]:
+        own = request.with_settings(model__remat=policy)
+        say(f"recomputation {policy}:")
+        try:
+            record = plan(dataclasses.replace(own, programs=("update",)), say)
+        except DoesNotFit:
+            tried.append(f"{policy} has no room")
+            return own, None
+        tried.append(f"{policy} needs {record['largest_gib']:.1f} GiB")
+        return own, None if record["fits"] is False else record
+
+    own, found = attempt(POLICIES[-1])
+    if found is None:
+        return own, None, f"update does not fit, whatever is recomputed: {tried[0]} of {request.topology.chip.gib:.1f}"
+    for policy in POLICIES[:-1]:
+        less, record = attempt(policy)
+        if record is not None:
+            own, found = less, record
+            break
+    return own, found, f"recomputation: {', '.join(tried)}: takes {own.config.model.remat}"
 
 
 def nearest(request: Request, program: str) -> str:
@@ -47,7 +86,7 @@ def nearest(request: Request, program: str) -> str:
     line.
     """
     alone = dataclasses.replace(request, programs=(program,))
-    for settings in alternatives(request):
+    for settings in alternatives(request, program):
         try:
             if plan(alone.with_settings(**settings))["fits"]:
                 return f"nearest configuration that fits: {as_flags(settings)}"
@@ -74,8 +113,8 @@ def candidates(request: Request) -> Iterator[dict[str, Any]]:
 
 
 def ranking(request: Request, say: Callable[[str], None] = lambda line: None) -> str:
-    """A line for each candidate, by least seconds of its programs in a step; then those that do not fit or compile,
-    with the reason.
+    """A line for each candidate, with the least recomputation that fits it, by least seconds of its programs in a
+    step; then those that do not fit or compile, with the reason.
     """
     rows: list[tuple[float, str]] = []
     tried, began = list(candidates(request)), time.monotonic()
@@ -83,7 +122,12 @@ def ranking(request: Request, say: Callable[[str], None] = lambda line: None) ->
         left = f", {(time.monotonic() - began) / count * (len(tried) - count) / 60:.0f} min left" if count else ""
         say(f"[{count + 1}/{len(tried)}{left}] {as_flags(settings)}")
         try:
-            record = plan(request.with_settings(**settings))
+            own, update, told = with_least_recomputation(request.with_settings(**settings))
+            if update is None:
+                raise DoesNotFit("update", told)
+            settings = settings | {"model__remat": own.config.model.remat}
+            rest = tuple(name for name in update["missing"] if name in (request.programs or update["missing"]))
+            record = plan(dataclasses.replace(own, programs=rest), earlier=update) if rest else update
         except (RuntimeError, ValueError) as error:
             rows.append((float("inf"), f"{as_flags(settings)}: {str(error).splitlines()[0]}"))
             continue

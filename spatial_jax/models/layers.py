@@ -27,9 +27,12 @@ def linear(p: Params, x: jax.Array, compute: Compute, in_axes: int = 1) -> jax.A
     """x [..., inputs] times kernel [inputs, outputs] plus bias; `in_axes` trailing axes of x are inputs, outputs keep
     the kernel's shape.
 
-    With lora_a [inputs, r] and lora_b [r, outputs] beside the kernel, their product is added.
+    With lora_a [inputs, r] and lora_b [r, outputs] beside the kernel, their product is added; with kernel_scale
+    [outputs] the kernel is int8 and its product multiplied by it.
     """
     y = _contract(x, p["kernel"].astype(compute.dtype), in_axes)
+    if "kernel_scale" in p:
+        y = (y * p["kernel_scale"]).astype(compute.dtype)
     if "lora_a" in p:
         low = _contract(x, p["lora_a"].astype(compute.dtype), in_axes)
         y = y + _contract(low, p["lora_b"].astype(compute.dtype), 1) * jnp.asarray(compute.lora_scale, compute.dtype)

@@ -13,7 +13,7 @@ from spatial_jax.models.layers import Compute, Params, activation, linear, rms_n
 from spatial_jax.models.remat import remat
 from spatial_jax.models.sizes import TextConfig
 from spatial_jax.ops.rope import mrope_cos_sin, rotate
-from spatial_jax.parallel.rules import constrain
+from spatial_jax.parallel.rules import axis_ways, constrain
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
 
@@ -31,8 +31,10 @@ def _project(
     joined = "+".join(names)
     if joined not in p:
         return [linear(p[name], x, compute) for name in names]
-    ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
-    parts = jnp.split(linear(p[joined], x, compute), ends, axis=x.ndim - 1)
+    y = linear(p[joined], x, compute)  # [..., shards, sizes of a shard one after another, ...]
+    at, shards = x.ndim, y.shape[x.ndim - 1]
+    ends = [sum(sizes[: i + 1]) // shards for i in range(len(sizes) - 1)]
+    parts = [part.reshape(*x.shape[:-1], -1, *part.shape[at + 1 :]) for part in jnp.split(y, ends, axis=at)]
     biases = [p.get(name, {}).get("bias") for name in names]
     return [y if bias is None else y + bias.astype(compute.dtype) for y, bias in zip(parts, biases)]
 
@@ -48,16 +50,21 @@ def joined_layers(layers: Params, count: int, compute: Compute) -> list[Params]:
 
 def _joined(layer: Params, compute: Compute) -> Params:
     whole = {name: _whole(part, compute) if "kernel" in part else part for name, part in layer.items()}
-    for names in (QKV, GATE_UP):
+    for names, axis in ((QKV, "kv_heads"), (GATE_UP, "mlp")):
         # Biases stay apart: beside the product they would be spread over its rows by a kernel of their own.
         kernels = [whole[name].pop("kernel") for name in names]
-        whole["+".join(names)] = {"kernel": jnp.concatenate(kernels, axis=1)}
+        # Each device's shards lie together, [d, shards, sizes of a shard, ...]: nothing crosses between devices.
+        ways = axis_ways(axis, *(kernel.shape[1] for kernel in kernels))
+        parts = [kernel.reshape(kernel.shape[0], ways, -1, *kernel.shape[2:]) for kernel in kernels]
+        whole["+".join(names)] = {"kernel": jnp.concatenate(parts, axis=2)}
     return whole
 
 
 def _whole(p: Params, compute: Compute) -> dict[str, jax.Array]:
-    """A projection with its adapter added to its kernel, in the activations' type."""
+    """A projection with its adapter added to its kernel, in the activations' type; of int8 its numbers."""
     kernel = p["kernel"]
+    if "kernel_scale" in p:
+        kernel = kernel.astype(jnp.float32) * p["kernel_scale"]
     if "lora_a" in p:
         low, high = p["lora_a"].astype(jnp.float32), p["lora_b"].astype(jnp.float32)
         rank = low.shape[-1]
@@ -117,7 +124,8 @@ def run_decoder(
     if isinstance(p["layers"], list):
         x, kept = x.astype(compute.dtype), []
         for layer, cache in zip(p["layers"], caches, strict=True):
-            x, new = decoder_layer(layer, x, cos, sin, attend, cache, config, compute)
+            with jax.named_scope("layer"):  # by which a compiled program's kernels are told from all others
+                x, new = decoder_layer(layer, x, cos, sin, attend, cache, config, compute)
             kept.append(new)
         return rms_norm(p["norm"], x, config.rms_norm_eps), kept
     taps = 0 if deepstack is None else deepstack.shape[0]

@@ -16,10 +16,12 @@ import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from spatial_jax.ops.attention import fits_gpu_kernels
 from spatial_jax.ops.running_softmax import empty_carry, fold
+from spatial_jax.parallel.rules import active_mesh, partition_spec
 
 # Tensor cores take tiles of sixteen rows at least.
 ROWS = 16
@@ -50,6 +52,27 @@ def decode_attention(
     """One token of each of w slots of r prompts over the prompt and the `lengths` newest columns of its ring, the last
     of which is `column`: the token's own keys are written before.
     """
+    local = functools.partial(_attend, interpret=interpret)
+    active = active_mesh()
+    if active is not None and active[0].size > 1:
+        mesh, rules = active
+        prompts, heads, *_ = partition_spec(
+            ("batch", "kv_heads", None, None), prompt_k.shape, mesh, rules, strict=False
+        )
+        query, prompt = PartitionSpec(prompts, None, heads), PartitionSpec(prompts, heads)
+        rows = PartitionSpec(prompts)
+        local = jax.shard_map(
+            local,
+            mesh=mesh,
+            in_specs=(query, prompt, prompt, query, query, rows, PartitionSpec(), rows),
+            out_specs=query,
+            check_vma=False,
+        )
+    return local(q, prompt_k, prompt_v, own_k, own_v, prompt_valid, column, lengths)
+
+
+def _attend(q, prompt_k, prompt_v, own_k, own_v, prompt_valid, column, lengths, *, interpret: bool) -> Array:
+    """One device's prompts and heads."""
     r, w, h, d = q.shape
     kv, p, s = prompt_k.shape[1], prompt_k.shape[2], own_k.shape[3]
     heads = h // kv

@@ -5,6 +5,8 @@ noise in whatever slot, batch or device it is decoded. Truncation thresholds com
 pattern: exact, without a sort, and only reductions over the vocabulary, which stay cheap when it is sharded.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,30 +34,39 @@ def sample_keys(
     return jax.vmap(one)(prompts, samples, positions)
 
 
-def _keep_largest(probs: Float[Array, "n v"], weight: Float[Array, "n v"], target: float) -> Bool[Array, "n v"]:
-    """The fewest largest entries of `probs` whose summed `weight` reaches `target`; entries equal to the last one stay
-    too.
+def _keep_largest(
+    order: Float[Array, "n v"], weight: Float[Array, "n v"], target_of: Callable[[Array], Array | float]
+) -> Bool[Array, "n v"]:
+    """The fewest entries, largest of the non-negative `order` first, whose summed `weight` reaches what `target_of`
+    makes of the whole sum [n]; entries equal to the last one stay too.
 
     The threshold is found digit by digit of its bit pattern, the highest first: on a GPU five bits a pass over the
-    vocabulary, by thirty-one sums that one kernel makes; elsewhere one bit a pass, which compares least.
+    vocabulary, by the sums that one kernel makes; elsewhere one bit a pass, which compares least.
     """
-    bits = jax.lax.bitcast_convert_type(probs, jnp.int32)  # the order of non-negative floats is the order of their bits
-    low = jnp.zeros((probs.shape[0],), jnp.int32)
+    bits = jax.lax.bitcast_convert_type(order, jnp.int32)  # the order of non-negative floats is the order of their bits
+    low = jnp.zeros((order.shape[0],), jnp.int32)
     width = 5 if for_gpu() else 1
 
-    def reaches(low, digit):
-        return jnp.sum(jnp.where(bits - low[:, None] >= digit, weight, 0.0), axis=-1) >= target
-
-    def settle_bit(i, low):
-        digit = 1 << (_BITS - 1 - i)
-        return low + jnp.where(reaches(low, digit), digit, 0)
+    def above(low, digit):
+        return jnp.sum(jnp.where(bits - low[:, None] >= digit, weight, 0.0), axis=-1)
 
     if width == 1:
+        target = target_of(jnp.sum(weight, axis=-1))
+
+        def settle_bit(i, low):
+            digit = 1 << (_BITS - 1 - i)
+            return low + jnp.where(above(low, digit) >= target, digit, 0)
+
         return bits >= jax.lax.fori_loop(0, _BITS, settle_bit, low)[:, None]
+    # The first pass has a digit of zero, too, whose sum is that of all: the last, since a count from zero on would be
+    # made by a kernel of its own.
     digits = np.arange(1, 2**width, dtype=np.int32)
+    sums = jax.vmap(above, (None, 0))(low, np.append(digits, 0) << (_BITS - width))  # [digits, n], small ones first
+    target, sums = target_of(sums[-1]), sums[:-1]
     for shift in range(_BITS - width, -1, -width):
-        reached = jax.vmap(reaches, (None, 0))(low, digits << shift)  # [digits, n], the small ones first
-        low = low + (jnp.sum(reached, axis=0, dtype=jnp.int32) << shift)
+        low = low + (jnp.sum(sums >= target, axis=0, dtype=jnp.int32) << shift)
+        if shift:
+            sums = jax.vmap(above, (None, 0))(low, digits << (shift - width))
     return bits >= low[:, None]
 
 
@@ -67,15 +78,17 @@ def truncate_logits(
 
     Ties at a threshold are kept. 0, 1.0 and 0.0 switch the three off.
     """
+    # Probabilities over the likeliest token's, which no truncation takes away: as good for an order and for shares of a
+    # sum, and no pass over the vocabulary divides them.
+    top = jnp.max(logits, axis=-1, keepdims=True)
     if top_k and top_k < logits.shape[-1]:
-        probs = jax.nn.softmax(logits, axis=-1)
-        logits = jnp.where(_keep_largest(probs, jnp.ones_like(probs), float(top_k)), logits, BANNED)
+        odds = jnp.exp(logits - top)
+        logits = jnp.where(_keep_largest(odds, jnp.ones_like(odds), lambda _: float(top_k)), logits, BANNED)
     if top_p < 1.0:
-        probs = jax.nn.softmax(logits, axis=-1)
-        logits = jnp.where(_keep_largest(probs, probs, top_p), logits, BANNED)
+        odds = jnp.exp(logits - top)
+        logits = jnp.where(_keep_largest(odds, odds, lambda total: top_p * total), logits, BANNED)
     if min_p > 0.0:
-        probs = jax.nn.softmax(logits, axis=-1)
-        logits = jnp.where(probs >= min_p * jnp.max(probs, axis=-1, keepdims=True), logits, BANNED)
+        logits = jnp.where(jnp.exp(logits - top) >= min_p, logits, BANNED)
     return logits
 
 

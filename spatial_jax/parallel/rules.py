@@ -183,6 +183,15 @@ def constrain(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     )
 
 
+def axis_ways(axis: str, *sizes: int) -> int:
+    """Parts that the active mesh cuts a logical axis into, where they divide all of these sizes; otherwise 1."""
+    active = _active.get()
+    if active is None:
+        return 1
+    ways = math.prod(active[0].shape.get(name, 1) for name in mesh_axes(axis, active[1]))
+    return ways if all(size % ways == 0 for size in sizes) else 1
+
+
 def sum_parts(x: jax.Array, axes: Sequence[str | None]) -> jax.Array:
     """x [batch_ways(), ...], each device's own part of a sum, to the whole, placed by the logical `axes` of what
     remains. The parts meet one mesh axis after another, the one that shards the whole (fsdp) first: it is scattered

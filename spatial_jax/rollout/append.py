@@ -17,9 +17,9 @@ from jaxtyping import Array, Int
 from spatial_jax.models.batch import PromptBatch, VisionArrays, VisionFeatures
 from spatial_jax.models.group import encode_pictures
 from spatial_jax.models.qwen_vl import QwenVL
-from spatial_jax.ops.shared_prefix import KeyValues, append_attention, ring_valid, store
+from spatial_jax.ops.shared_prefix import append_attention, ring_valid, store
 from spatial_jax.rollout.prefill import draw_first, first_reason
-from spatial_jax.rollout.state import RUNNING, DecodeState, Draw, constrain_state, roll_columns
+from spatial_jax.rollout.state import RUNNING, Caches, DecodeState, Draw, constrain_state, roll_columns
 from spatial_jax.rollout.types import SamplingParams
 
 # Above this many float32 scores the slots of a device go one at a time.
@@ -123,7 +123,7 @@ def _prefill(
     ends: Array,
     length: Array,
     kv_dtype: Any,
-) -> tuple[Array, KeyValues]:
+) -> tuple[Array, Caches]:
     """(hidden [S * m, d] of each block's last token, the state's answer_kv with the blocks in it)."""
     parts, m = chosen.rows.shape
     n, ring = shown.tokens.shape[1], state.ring
@@ -147,11 +147,18 @@ def _prefill(
         moved = roll_columns(old, jnp.mod(state.column - length - ends, ring))
         return jnp.where(fresh[..., None] if new.ndim == 5 else fresh, new.astype(old.dtype), moved)
 
+    def pick_both(prompt_kv, answer_kv):
+        return jax.tree.map(chosen.pick_row, prompt_kv), jax.tree.map(chosen.pick, answer_kv)
+
+    layered = isinstance(state.answer_kv, list)
+    caches: Any = (state.prompt_kv, state.answer_kv)
+    if layered:  # of caches by layer what is picked makes the stack that the layers are scanned with
+        caches = jax.tree.map(lambda *x: jnp.stack(x), *map(pick_both, *caches))
+
     def attend(q, k, v, caches):
-        prompt_kv, answer_kv = caches
-        own = jax.tree.map(chosen.pick, answer_kv)
+        prompt_kv, own = caches if layered else pick_both(*caches)
         given = [x.reshape(parts, m, *x.shape[1:]) for x in (q, k, v)]
-        given += [jax.tree.map(chosen.pick_row, prompt_kv), own, prompt_valid, own_valid, valid]
+        given += [prompt_kv, own, prompt_valid, own_valid, valid]
         if q.shape[2] * scores <= _MAX_SCORES:
             out = attend_slots(*given)
         else:
@@ -163,5 +170,11 @@ def _prefill(
     features = encode_pictures(model, shown)
     x = model.embed(shown.tokens, shown.feature_index, features)
     deepstack = model.deepstack(shown.feature_index, features)
-    hidden, merged = model.run_layers(x, shown.positions, attend, (state.prompt_kv, state.answer_kv), deepstack)
-    return hidden[:, -1], jax.tree.map(jax.vmap(chosen.put), state.answer_kv, merged)
+    hidden, merged = model.run_layers(x, shown.positions, attend, caches, deepstack)
+    if not isinstance(state.answer_kv, list):
+        return hidden[:, -1], jax.tree.map(jax.vmap(chosen.put), state.answer_kv, merged)
+    own = [
+        jax.tree.map(lambda old, new, i=i: chosen.put(old, new[i]), layer, merged)
+        for i, layer in enumerate(state.answer_kv)
+    ]
+    return hidden[:, -1], own

@@ -10,16 +10,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from spatial_jax.models.qwen_vl import QwenVL
-from spatial_jax.ops.attention import for_gpu
 from spatial_jax.ops.logprob import allowed_ids, scaled_logits
 from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
 from spatial_jax.ops.shared_prefix import KeyValues, decode_attention, ring_valid, store
-from spatial_jax.parallel.rules import active_mesh
 from spatial_jax.rollout.prefill import is_stop
 from spatial_jax.rollout.state import (
     LENGTH,
     RUNNING,
     STOP,
+    Caches,
     DecodeState,
     Draw,
     constrain_state,
@@ -51,7 +50,7 @@ class Pause(NamedTuple):
 
 
 def constants(model: QwenVL, draw: Draw, sampling: SamplingParams) -> Constants:
-    """Of a loop on a GPU, whose program would copy every weight out of its stacked array at every token."""
+    """Of a loop on caches by layer, whose program would copy every weight out of its stacked array at every token."""
     tied, head = model.config.tie_word_embeddings, model.head().astype(model.dtype)
     allowed = allowed_ids(model.config.text.vocab_size, sampling.banned_ids)
     return Constants(model.joined_weights(), head.T if tied else head, tied, allowed, step_key(draw.seed, draw.step))
@@ -66,8 +65,8 @@ def decode_step(
     fixed: Constants | None = None,
     keep: bool = False,
 ) -> DecodeState:
-    """Every active slot's last token through the network, and its next token drawn and recorded. With `fixed` the
-    state's caches are lists, one a layer. `keep`: slots that are not active keep their cache.
+    """Every active slot's last token through the network, and its next token drawn and recorded. `fixed` comes with
+    caches by layer. `keep`: slots that are not active keep their cache.
     """
     r, w = state.slot_active.shape
     g = state.tokens.shape[1]
@@ -93,16 +92,16 @@ def decode_step(
             return decode_kernel.decode_attention(q, *keys, state.prompt_valid, column, lengths), new
         return decode_attention(q, k, v, prompt_kv, answer_kv, state.prompt_valid, answer_valid), new
 
-    x, caches = model.embed(state.slot_token), (state.prompt_kv, state.answer_kv)
-    answer_kv: Any
+    x = model.embed(state.slot_token)
+    caches: Any = (state.prompt_kv, state.answer_kv)
+    answer_kv: Caches
     if fixed is None:
         # The layers only read the caches and hand back their new column; writing it once for all layers spares a copy
         # of the cache a step.
         hidden, new = model.run_layers(x, positions, attend, caches)
-        answer_kv = write_column(state.answer_kv, new, column, writes)
+        answer_kv = write_column(caches[1], new, column, writes)
     else:
-        taken: Any = caches
-        layers = list(zip(*taken, strict=True))
+        layers = list(zip(*caches, strict=True))
         hidden, answer_kv = model.run_layers(x, positions, attend_in_place, layers, weights=fixed.text)
 
     head = model.head() if fixed is None else fixed.head.T if fixed.tied else fixed.head
@@ -167,25 +166,6 @@ def write_column(
     )
 
 
-def take_apart(state: DecodeState) -> DecodeState:
-    """The state with its caches as lists, one entry a layer."""
-    layers = state.prompt_kv.k.shape[0]
-    prompt: Any
-    answer: Any
-    prompt, answer = (
-        [jax.tree.map(lambda x, i=i: x[i], caches) for i in range(layers)]
-        for caches in (state.prompt_kv, state.answer_kv)
-    )
-    return replace(state, prompt_kv=prompt, answer_kv=answer)
-
-
-def put_together(state: DecodeState) -> DecodeState:
-    """Inverse of `take_apart`."""
-    kept: Any = (state.prompt_kv, state.answer_kv)
-    prompt, answer = (jax.tree.map(lambda *x: jnp.stack(x), *caches) for caches in kept)
-    return replace(state, prompt_kv=prompt, answer_kv=answer)
-
-
 def decode(
     model: QwenVL,
     state: DecodeState,
@@ -208,17 +188,10 @@ def decode(
             return going
         return going & (jnp.sum(state.slot_active) > pause.active) & (state.column < last)
 
-    # On several GPUs joined projections would be cut across their parts, and caches taken apart are held twice.
-    active = active_mesh()
-    alone = active is None or active[0].size == 1
-    fixed = constants(model, draw, sampling) if alone and for_gpu() else None
+    fixed = constants(model, draw, sampling) if isinstance(state.answer_kv, list) else None
 
     def body(state):
         return decode_step(model, state, draw, sampling, kv_dtype, fixed, keep=pause is not None)
 
-    state = constrain_state(state)
-    if fixed is None:
-        state = jax.lax.while_loop(go_on, body, state)
-    else:
-        state = constrain_state(put_together(jax.lax.while_loop(go_on, body, take_apart(state))))
+    state = jax.lax.while_loop(go_on, body, constrain_state(state))
     return state, rows_done(state) if pause is None else state.slot_active, ring_full(state)

@@ -111,7 +111,7 @@ class DevicePrograms:
         )
 
     def _grow_rings(self, answer_kv, ends, ring: int) -> tuple:
-        return state.grow_ring(answer_kv, ends, ring), jnp.full_like(ends, answer_kv.k.shape[4])
+        return state.grow_ring(answer_kv, ends, ring), jnp.full_like(ends, state.ring_size(answer_kv))
 
     def _decode(self, params, decode_state, draw: Draw, free_rows, pause, sampling: SamplingParams):
         model, kv_dtype = self._merge(params)

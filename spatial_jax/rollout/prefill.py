@@ -14,7 +14,7 @@ from spatial_jax.models.qwen_vl import QwenVL
 from spatial_jax.ops.logprob import scaled_logits
 from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
 from spatial_jax.ops.shared_prefix import KeyValues, causal_attention, group_attention, store
-from spatial_jax.rollout.state import LENGTH, RUNNING, STOP, DecodeState, Draw, constrain_state, take_samples
+from spatial_jax.rollout.state import LENGTH, RUNNING, STOP, Caches, DecodeState, Draw, constrain_state, take_samples
 from spatial_jax.rollout.types import SamplingParams
 
 # Above this many float32 logits the first tokens of a group are drawn one sample at a time.
@@ -159,9 +159,7 @@ def admit(
 
     state = replace(
         state,
-        prompt_kv=jax.tree.map(
-            lambda old, new: old.at[:, rows].set(new.astype(old.dtype), mode="drop"), state.prompt_kv, prompt_kv
-        ),
+        prompt_kv=_put_rows(state.prompt_kv, prompt_kv, rows),
         prompt_valid=put(state.prompt_valid, prompts.valid),
         prompt_id=put(state.prompt_id, prompt_ids),
         next_position=put(state.next_position, prompts.next_position),
@@ -192,12 +190,22 @@ def admit(
     )
 
 
-def _place_turns(state: DecodeState, turn_kv: KeyValues, rows: Array) -> KeyValues:
+def _place_turns(state: DecodeState, turn_kv: KeyValues, rows: Array) -> Caches:
     """Earlier turns into the ring, so that each one's last token is the column before the current one."""
     ring, s = state.ring, turn_kv.k.shape[4]
 
-    def place(old, new):
+    def place(new):
         padded = jnp.pad(new, [(ring - s, 0) if axis == 4 else (0, 0) for axis in range(new.ndim)])
-        return old.at[:, rows].set(jnp.roll(padded, jnp.mod(state.column, ring), axis=4).astype(old.dtype), mode="drop")
+        return jnp.roll(padded, jnp.mod(state.column, ring), axis=4)
 
-    return jax.tree.map(place, state.answer_kv, turn_kv)
+    return _put_rows(state.answer_kv, jax.tree.map(place, turn_kv), rows)
+
+
+def _put_rows(caches: Caches, new: KeyValues, rows: Array) -> Caches:
+    """The caches with `new`, a stack of all layers, in these rows."""
+    if not isinstance(caches, list):
+        return jax.tree.map(lambda old, x: old.at[:, rows].set(x.astype(old.dtype), mode="drop"), caches, new)
+    return [
+        jax.tree.map(lambda old, x, i=i: old.at[rows].set(x[i].astype(old.dtype), mode="drop"), layer, new)
+        for i, layer in enumerate(caches)
+    ]

@@ -18,10 +18,26 @@ from flax import struct
 from jaxtyping import Array, Bool
 
 from spatial_jax.models.sizes import TextConfig
+from spatial_jax.ops.attention import for_gpu
 from spatial_jax.ops.shared_prefix import KeyValues, store
-from spatial_jax.parallel.rules import constrain
+from spatial_jax.parallel.rules import active_mesh, constrain, mesh_axes
 
 RUNNING, STOP, LENGTH = 0, 1, 2
+
+# Of all layers: one stack of them, or a list with one entry a layer.
+Caches = KeyValues | list[KeyValues]
+
+
+def by_layer() -> bool:
+    """Whether a program decodes on weights and caches that lie layer by layer: on GPUs, which copy what they take out
+    of a stacked array at every token. Not where each token gathers the weights of the trainer's shards: a loop over
+    stacked layers holds one layer's at a time.
+    """
+    active = active_mesh()
+    if active is None:
+        return for_gpu()
+    mesh, rules = active
+    return for_gpu() and all(mesh.shape.get(axis, 1) == 1 for axis in mesh_axes("embed", rules))
 
 
 @struct.dataclass
@@ -39,7 +55,8 @@ class DecodeState:
     """Letters: L layers, r rows, w slots, g samples, k kv heads, p prompt tokens, s ring columns, t answer tokens, d
     head width.
 
-    prompt_kv [L, r, k, p, d], answer_kv [L, r, w, k, s, d]; prompt_valid [r, p]; column [] steps done so far;
+    prompt_kv [L, r, k, p, d], answer_kv [L, r, w, k, s, d], or lists of L without that axis (`by_layer`);
+    prompt_valid [r, p]; column [] steps done so far;
     prompt_id [r] uint32 names the prompt in the random keys; next_position [r] M-RoPE id of a sample's first token;
     tokens [r, g, t], logp [r, g, t, 2] (sampler, full), lengths [r, g], reason [r, g] (0 running, 1 stop, 2 length);
     order [r, g] samples still to run first, pending [r] how many of them, taken [r] how many have had a slot;
@@ -47,8 +64,8 @@ class DecodeState:
     token), slot_token (last token), slot_end (the column behind its newest cached token), slot_active, all [r, w].
     """
 
-    prompt_kv: KeyValues
-    answer_kv: KeyValues
+    prompt_kv: Caches
+    answer_kv: Caches
     prompt_valid: Array
     column: Array
     prompt_id: Array
@@ -70,7 +87,7 @@ class DecodeState:
 
     @property
     def ring(self) -> int:
-        return jax.tree.leaves(self.answer_kv)[0].shape[-2]  # keys come first
+        return ring_size(self.answer_kv)
 
     @property
     def rows(self) -> int:
@@ -82,13 +99,19 @@ def empty_state(
 ) -> DecodeState:
     """A state without any prompt; all rows free."""
     L, k, d = config.num_layers, config.num_kv_heads, config.head_dim
-    prompt_shape, answer_shape = (L, rows, k, prompt, d), (L, rows, slots, k, ring, d)
+
+    def caches(*shape: int) -> Caches:
+        def zeros(*shape):
+            return store(jnp.zeros(shape, jnp.bfloat16), jnp.zeros(shape, jnp.bfloat16), kv_dtype)
+
+        return [zeros(*shape) for _ in range(L)] if by_layer() else zeros(L, *shape)
+
     per_slot = jnp.zeros((rows, slots), jnp.int32)
     per_row = jnp.zeros((rows,), jnp.int32)
     return constrain_state(
         DecodeState(
-            prompt_kv=store(jnp.zeros(prompt_shape, jnp.bfloat16), jnp.zeros(prompt_shape, jnp.bfloat16), kv_dtype),
-            answer_kv=store(jnp.zeros(answer_shape, jnp.bfloat16), jnp.zeros(answer_shape, jnp.bfloat16), kv_dtype),
+            prompt_kv=caches(rows, k, prompt, d),
+            answer_kv=caches(rows, slots, k, ring, d),
             prompt_valid=jnp.zeros((rows, prompt), bool),
             column=jnp.zeros((), jnp.int32),
             prompt_id=per_row.astype(jnp.uint32),
@@ -111,27 +134,26 @@ def empty_state(
     )
 
 
-def state_axes(name: str, rank: int) -> tuple[str | None, ...]:
-    """Logical axes of the arrays in a field of DecodeState."""
+def state_axes(name: str, rank: int, layered: bool = False) -> tuple[str | None, ...]:
+    """Logical axes of the arrays in a field of DecodeState; layered: caches of one layer each."""
     known: dict[str, tuple[str | None, ...]] = {
         "prompt_kv": ("layers", "batch", "kv_heads"),
         "answer_kv": ("layers", "batch", None, "kv_heads"),
         "column": (),
     }
     axes = known.get(name, ("batch",))
+    axes = axes[1:] if layered and name in ("prompt_kv", "answer_kv") else axes
     return axes + (None,) * (rank - len(axes))
 
 
 def constrain_state(state: DecodeState) -> DecodeState:
     """The state pinned to the mesh by `state_axes`; nothing without a mesh."""
     fields = {name: getattr(state, name) for name in state.__dataclass_fields__ if name != "column"}
-    return replace(
-        state,
-        **{
-            name: jax.tree.map(lambda x, name=name: constrain(x, state_axes(name, x.ndim)), value)
-            for name, value in fields.items()
-        },
-    )
+
+    def pin(name, value):
+        return jax.tree.map(lambda x: constrain(x, state_axes(name, x.ndim, isinstance(value, list))), value)
+
+    return replace(state, **{name: pin(name, value) for name, value in fields.items()})
 
 
 def rows_done(state: DecodeState) -> Bool[Array, " r"]:
@@ -151,16 +173,22 @@ def roll_columns(x: Array, shift: Array) -> Array:
     return jnp.roll(x, shift, axis=1)  # behind the kv heads
 
 
-def grow_ring(answer_kv: KeyValues, ends: Array, ring: int) -> KeyValues:
+def ring_size(answer_kv: Caches) -> int:
+    """Columns of the rings."""
+    return jax.tree.leaves(answer_kv)[0].shape[-2]  # keys come first
+
+
+def grow_ring(answer_kv: Caches, ends: Array, ring: int) -> Caches:
     """The rings with `ring` columns, each unrolled so that the column before its end [r, w] comes last of the old ones;
     the next column to write is the old size.
     """
-    old = answer_kv.k.shape[4]
+    layered, old = isinstance(answer_kv, list), ring_size(answer_kv)
+    shift = -jnp.mod(ends, old)
 
     def grow(x):
-        unrolled = jax.vmap(lambda layer: roll_columns(layer, -jnp.mod(ends, old)))(x)
-        padded = jnp.pad(unrolled, [(0, ring - old) if axis == 4 else (0, 0) for axis in range(x.ndim)])
-        return constrain(padded, state_axes("answer_kv", x.ndim))
+        unrolled = roll_columns(x, shift) if layered else jax.vmap(lambda layer: roll_columns(layer, shift))(x)
+        padded = jnp.pad(unrolled, [(0, ring - old) if axis == 4 - layered else (0, 0) for axis in range(x.ndim)])
+        return constrain(padded, state_axes("answer_kv", x.ndim, layered))
 
     return jax.tree.map(grow, answer_kv)
 

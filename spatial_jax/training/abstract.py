@@ -383,7 +383,8 @@ def _state_shapes(device: Any, params: Any, shape: Shape, ring: int, mesh: Mesh 
         return shapes
 
     def one(path, leaf):
-        axes = state_axes(getattr(path[0], "name", ""), leaf.ndim)
+        name = getattr(path[0], "name", "")
+        axes = state_axes(name, leaf.ndim, isinstance(getattr(shapes, name), list))
         spec = partition_spec(axes, leaf.shape, mesh, strict=False)
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=NamedSharding(mesh, spec))
 

@@ -12,6 +12,7 @@ import math
 import re
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.data.pipeline import QuestionPipeline
 from spatial_jax.drawing.environment import DrawingEnvironment
 from spatial_jax.forms import get_form
+from spatial_jax.models.quantize import quantize_layers, quantized_graph, quantized_shardings
 from spatial_jax.models.sharding import model_shardings, tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
@@ -43,17 +45,21 @@ def make_engine(setup: Setup) -> Engine:
     """The sampler of a run's policy; parameters are given with each call, in the trainer's layout. ValueError for a
     config.rollout.tensor that divides neither.
     """
-    run, mesh, place = setup.run, sampling_mesh(setup), None
-    if mesh is not None and setup.mesh is not None and mesh is not setup.mesh:
-        params = setup.params(setup.start.params)
-        layouts = [
-            model_shardings(setup.policy.config, params, m, lora=setup.lora)
-            for m in (setup.mesh, sampler_mesh(setup.mesh, mesh.shape["tensor"], sharded=True), mesh)
-        ]
-        place = weight_mover(layouts[-1], run.model.dtype, layouts[:-1])
+    run, config, mesh, graphdef = setup.run, setup.policy.config, sampling_mesh(setup), setup.graphdef
+    int8, params = run.rollout.weights == "int8", setup.params(setup.start.params)
+    layouts, place = [], None
+    if mesh is not None and setup.mesh is not None:
+        between = [] if mesh is setup.mesh else [sampler_mesh(setup.mesh, mesh.shape["tensor"], sharded=True), mesh]
+        layouts = [model_shardings(config, params, m, lora=setup.lora) for m in (setup.mesh, *between)]
+    if int8:
+        graphdef = quantized_graph(config, graphdef, params)
+        layouts = [quantized_shardings(config, layout) for layout in layouts]
+    if int8 or mesh is not setup.mesh:
+        convert = partial(quantize_layers, config) if int8 else None
+        place = weight_mover(layouts[-1] if layouts else None, run.model.dtype, layouts[:-1], convert)
     return Engine(
-        setup.graphdef,
-        setup.policy.config,
+        graphdef,
+        config,
         max_slots=run.rollout.max_slots,
         prompt_buckets=run.data.prompt_buckets,
         answer_buckets=run.rollout.answer_buckets,

@@ -95,6 +95,9 @@ class RolloutSettings:
     max_slots: Count = 1024  # answers decoded at once
     answer_buckets: Buckets = (256, 1024, 4096, 8192)  # lengths that answers are padded to
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"  # of the key-value cache; auto: model.dtype
+    # Of the decoder's matrices while sampling. int8: with a scale for each output, made anew of every step's weights;
+    # another policy than the trainer's, so algorithm.is_cap must be set
+    weights: Literal["auto", "int8"] = "auto"
     # On a mesh: devices around one whole copy of the weights while sampling. -1: as many as the model divides over,
     # where training shards weights; 0: the trainer's shards, gathered for every token.
     tensor: Ways = -1
@@ -335,6 +338,11 @@ class RunConfig:
                 " samples (grpo) and their importance correction; set config.algorithm.is_cap (2.0 is usual)"
             )
         rollout = self.rollout
+        if rollout.weights == "int8" and (not method.samples or self.algorithm.is_cap is None):
+            raise ValueError(
+                "config.rollout.weights = 'int8' samples with another policy than the trained one: it needs a"
+                " method that samples (grpo) and importance correction; set config.algorithm.is_cap (2.0 is usual)"
+            )
         if rollout.turns > 1 and (
             not get_form(self.data.prompt_mode).several_turns
             or not method.turns

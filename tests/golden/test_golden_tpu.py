@@ -30,6 +30,8 @@ SMALL = ModelConfig(
 # written.
 MEMORY = {"update": 0.1425, "logprobs": 0.0728, "reshard": 0.0846, "decode": 0.0831}
 SENT = {"update": 70.6, "logprobs": 26.3, "reshard": 27.4, "decode": 0.043}
+# Bytes that decoding touches a token over those of weights and caches, likewise.
+BYTES = 2.9
 # The update alone takes a core most of a minute.
 NAMES = [pytest.param(name, marks=pytest.mark.proof if name == "update" else ()) for name in MEMORY]
 
@@ -55,11 +57,14 @@ def plan():
     setup = abstract_setup(strict(config), SMALL, make_mesh({"fsdp": -1}, topology.devices()))
     with target_platform("tpu"):
         programs = {p.name: p for p in training_programs(setup, work) + rollout_programs(setup, work)}
+        config.rollout.weights, config.algorithm.is_cap = "int8", 2.0
+        int8 = abstract_setup(strict(config), SMALL, setup.mesh)
+        programs |= {f"{p.name} int8": p for p in rollout_programs(int8, work)}
 
     @functools.cache
     def measured(name):
         with target_platform("tpu"), jax.default_matmul_precision("default"):  # as in a run: kernels take no other
-            return measure(programs[name], setup, topology, work)
+            return measure(programs[name], int8 if name.endswith("int8") else setup, topology, work)
 
     yield setup, programs, measured
     patch.undo()
@@ -96,6 +101,18 @@ def test_decoding_gathers_no_weights(plan):
     sizes = dict(plan[1]["decode"].mesh.shape)
     layers = sum(leaf.size for leaf in jax.tree.leaves(plan[0].start.params["text"]["layers"]))
     assert sizes["tensor"] == 2 and 1e6 * SENT["decode"] < layers / 100
+
+
+def test_a_token_touches_little_besides_weights_and_caches(plan):
+    """At these small widths activations weigh more than in a policy of use."""
+    token = plan[2]("decode").token
+    assert token["bytes"] <= 1.1 * BYTES * token["least_bytes"], token
+
+
+@pytest.mark.proof
+def test_int8_weights_take_fewer_bytes_a_token(plan):
+    token, int8 = plan[2]("decode").token, plan[2]("decode int8").token
+    assert int8["least_bytes"] < token["least_bytes"] and int8["bytes"] < token["bytes"], int8
 
 
 @pytest.mark.proof

@@ -253,8 +253,10 @@ def test_alternatives_start_with_what_costs_least():
         config = li2025_qwen2_5_vl_7b.get_config()
         topology = Topology.parse("v5e:4x4")
 
-    first, *_, last = list(alternatives(Asked()))
+    first, *_, last = list(alternatives(Asked(), "update"))
     assert as_flags(first) == "--config.train.micro_prompts=16" and last["optimizer__moments"] == "int8"
+    first, second, *_ = alternatives(Asked(), "decode")
+    assert as_flags(first) == "--config.rollout.max_slots=512" and as_flags(second) == "--config.rollout.max_slots=256"
     strict_settings = li2025_qwen2_5_vl_7b.get_config()
     for key in last:
         section, field = key.split("__")
@@ -287,7 +289,7 @@ def test_a_search_ranks_what_fits_by_time(monkeypatch):
     reason.
     """
     request = runs.Request(li2025_qwen2_5_vl_7b.get_config(), "li.py", Topology.parse("v5e:4x4"), programs=("update",))
-    tried, said = list(search.candidates(request)), []
+    tried, said, policies = list(search.candidates(request)), [], []
     assert {
         "mesh__data": 2,
         "mesh__fsdp": 4,
@@ -297,15 +299,17 @@ def test_a_search_ranks_what_fits_by_time(monkeypatch):
     } in tried
     assert all(s["mesh__data"] * s["mesh__fsdp"] * s["mesh__tensor"] == 16 for s in tried)
 
-    def plan(asked):
+    def plan(asked, say=None, earlier=None):
         tensor, data = asked.config.mesh.tensor, asked.config.mesh.data
+        policies.append(asked.config.model.remat)
         if data == 8:
             raise runs.DoesNotFit("update", "update does not fit: Used 20G of 15.75G hbm")
         measured = {"seconds": {"compute": 10.0 * data, "links": 1.0}, "calls_a_step": tensor}
         return {
             "programs": {"update": measured},
             "complete": False,
-            "fits": data != 4,
+            "missing": [],
+            "fits": data != 4 and asked.config.model.remat not in ("none", "dots"),
             "largest_gib": 9.0,
             "largest_program": "update",
         }
@@ -315,8 +319,9 @@ def test_a_search_ranks_what_fits_by_time(monkeypatch):
     assert len(lines) == len(tried) == len(said) and said[0].startswith(f"[1/{len(tried)}]") and "min left" in said[-1]
     assert (
         "data=1 --config.mesh.fsdp=16 --config.mesh.tensor=1" in lines[0]
-        and "at least 10 s a step of update, 9.0 GiB" in lines[0]
+        and "--config.model.remat=attention: at least 10 s a step of update, 9.0 GiB" in lines[0]
     )
+    assert policies[:4] == ["full", "none", "dots", "attention"]  # the least that fits, once it is known that one does
     assert "does not fit" in lines[-1] and "does not fit" not in lines[len(lines) // 2 - 1]
 
 

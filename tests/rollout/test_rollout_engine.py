@@ -16,6 +16,7 @@ import torch
 
 from spatial_jax.models import load_pretrained
 from spatial_jax.models.lora import LoraConfig, add_lora
+from spatial_jax.models.quantize import quantize_layers, quantized_graph
 from spatial_jax.models.sharding import model_shardings
 from spatial_jax.ops import decode_kernel
 from spatial_jax.ops.attention import target_platform
@@ -85,15 +86,18 @@ def test_greedy_equals_transformers(world, engine):
 
 
 @pytest.mark.parametrize(
-    ("slots", "devices", "lora", "kv"),
+    ("slots", "axes", "lora", "kv"),
     [
-        (2, 1, 4, None),
-        pytest.param(16, 1, 0, jnp.int8, marks=pytest.mark.proof),
-        pytest.param(16, 8, 0, None, marks=pytest.mark.proof),
+        (2, None, 4, None),
+        pytest.param(16, None, 0, jnp.int8, marks=pytest.mark.proof),
+        pytest.param(16, {"data": 4, "tensor": 2}, 0, None, marks=pytest.mark.proof),
+        pytest.param(16, {"data": 2, "fsdp": 2, "tensor": 2}, 0, None, marks=pytest.mark.proof),
     ],
 )
-def test_a_gpus_loop_gives_the_same_answers(world, monkeypatch, slots, devices, lora, kv):
-    """Weights and caches taken apart, projections joined, adapters added, attention by the kernel (interpreted)."""
+def test_a_gpus_loop_gives_the_same_answers(world, monkeypatch, slots, axes, lora, kv):
+    """Weights and caches layer by layer, projections joined (each shard's beside one another), adapters added,
+    attention by the kernel (interpreted); where every token gathers the trainer's shards, the stacked loop.
+    """
     _, policy, prompts = world
     monkeypatch.setattr(decode_kernel, "decode_attention", partial(decode_kernel.decode_attention, interpret=True))
     params = policy.params
@@ -101,7 +105,9 @@ def test_a_gpus_loop_gives_the_same_answers(world, monkeypatch, slots, devices, 
         graphdef, params = add_lora(policy.config, policy.graphdef, params, LoraConfig(lora))
         policy = dataclasses.replace(policy, graphdef=graphdef)
         params = jax.tree.map(lambda x: x + 0.02 * jnp.cos(jnp.arange(x.size)).reshape(x.shape).astype(x.dtype), params)
-    mesh = make_mesh({"data": 2, "fsdp": 2, "tensor": 2}) if devices == 8 else None
+    mesh = make_mesh(axes) if axes else None
+    if mesh is not None:
+        params = jax.device_put(params, model_shardings(policy.config, params, mesh))
     options = dict(max_slots=slots, slots_per_prompt=min(slots, 4), answer_buckets=(16,), mesh=mesh, kv_dtype=kv)
     plain = make_engine(policy, **options).generate(params, prompts, 4, SAMPLING, step=7)
     with target_platform("gpu"):
@@ -254,6 +260,35 @@ def test_truncation_and_smaller_caches(world, answers):
     batch = gather(policy, groups, prompts)
     gap = np.abs(tiny_groups.trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
     assert 1e-4 < gap.mean() < 0.1  # int8 costs something, not much
+
+
+def test_int8_weights_answer_nearly_as_the_policy(world):
+    """Every matrix of a layer within half a step of its output's scale; the answers are whole, and what the trainer
+    says of their tokens is near to what the sampler said: a gap that importance weights can mend.
+    """
+    _, policy, prompts = world
+    quantized = quantize_layers(policy.config, policy.params)
+    name = ("text", "layers", "o_proj")
+    ours, plain = (tree[name[0]][name[1]][name[2]] for tree in (quantized, policy.params))
+    scale = np.asarray(ours["kernel_scale"])[:, None, None]
+    kernel = np.asarray(plain["kernel"])
+    assert ours["kernel"].dtype == jnp.int8
+    np.testing.assert_allclose(scale[:, 0, 0], np.abs(kernel).max((1, 2)) / 127, rtol=1e-6)
+    assert (np.abs(np.asarray(ours["kernel"]) * scale - kernel) <= scale / 2 + 1e-7).all()
+
+    graph = quantized_graph(policy.config, policy.graphdef, policy.params)
+    small = dataclasses.replace(policy, graphdef=graph)
+    engine = make_engine(small, place=weight_mover(convert=partial(quantize_layers, policy.config)))
+    groups = engine.generate(policy.params, prompts, 4, SAMPLING, step=7)
+    for sample in (sample for group in groups for sample in group):
+        assert (sample.tokens[-1] in SAMPLING.stop_ids) if sample.finish_reason == "stop" else len(sample) == 12
+    batch = gather(policy, groups, prompts)
+    gap = np.abs(tiny_groups.trainer_logp(policy, prompts, batch) - batch.full_logp)[batch.answers.loss_mask]
+    assert 1e-4 < gap.mean() < 0.1, gap.mean()
+    same = dataclasses.replace(policy, graphdef=graph, params=quantized)
+    assert (
+        np.abs(tiny_groups.trainer_logp(same, prompts, batch) - batch.full_logp)[batch.answers.loss_mask].max() < 1e-4
+    )
 
 
 def test_second_turn_with_a_picture(world, engine, answers):
