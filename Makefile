@@ -65,6 +65,7 @@ proofs: .venv/installed docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m proof tests
 	$(BIN)/python -m launch.proofs $(ARGS)
 	$(BIN)/python -m launch.proofs --drawing
+	$(BIN)/python -m launch.proofs --selfsup
 	$(BIN)/python launch/plan.py --proofs
 	$(BIN)/python -m benchmarks.full_size_policy
 

@@ -1,7 +1,8 @@
 """`make proofs`: the shipped cold start made again, and three seeds of GRPO from it, measured on held-out questions.
 
 Every step is a command that can be run alone. Results: benchmarks/results/quickstart_learning.json (the table in the
-README). With --drawing: that a policy learns to draw (launch/drawing_proof.py).
+README). With --drawing: that a policy learns to draw (launch/drawing_proof.py); with --selfsup: Spatial-SSRL's tasks
+(launch/selfsup_proof.py).
 """
 
 from __future__ import annotations
@@ -303,16 +304,34 @@ def prove_drawing(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
     return code
 
 
+def prove_selfsup(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
+    """Spatial-SSRL's five tasks at toy scale, see launch/selfsup_proof.py."""
+    from launch import selfsup_proof
+
+    steps = selfsup_proof.plan(root, args.scenes or 2400, seeds, args.items or 2000, args.cold_steps, args.grpo_steps)
+    code = StepRunner(root, steps).run()
+    if code == 0:
+        command = "python -m launch.proofs " + shlex.join(sys.argv[1:])
+        made = selfsup_proof.table(root, seeds, os.environ["JAX_PLATFORMS"], command)
+        Path(selfsup_proof.RESULT).write_text(json.dumps(made, indent=1))
+        say(f"wrote {selfsup_proof.RESULT}")
+    return code
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
-    parser.add_argument("--root", default="", help="default: runs/proofs, of --drawing runs/proofs_drawing")
+    parser.add_argument("--root", default="", help="default: runs/proofs, with _drawing or _selfsup after it")
     parser.add_argument(
         "--drawing", action="store_true", help="the three stages of drawing instead (launch/drawing_proof.py)"
     )
-    parser.add_argument("--scenes", type=int, default=0, help="of the quickstart's preset; 0: 6,000, drawing 3,000")
-    parser.add_argument("--grpo_steps", type=int, default=0, help="0: 600, of drawing as its recipe says")
     parser.add_argument(
-        "--items", type=int, default=0, help="held-out questions of an evaluation; 0: 1,200, drawing 96"
+        "--selfsup", action="store_true", help="self-supervised tasks instead (launch/selfsup_proof.py)"
+    )
+    parser.add_argument("--cold_steps", type=int, default=0, help="--selfsup: supervised steps; 0: as its recipe says")
+    parser.add_argument("--scenes", type=int, default=0, help="0: 6,000, drawing 3,000, selfsup 2,400")
+    parser.add_argument("--grpo_steps", type=int, default=0, help="0: 600, of the others as their recipes say")
+    parser.add_argument(
+        "--items", type=int, default=0, help="held-out questions of an evaluation; 0: 1,200, drawing 96, selfsup 2,000"
     )
     parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
@@ -320,14 +339,17 @@ def main() -> int:
         "--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}"
     )
     args = parser.parse_args()
-    root = Path(args.root or ("runs/proofs_drawing" if args.drawing else "runs/proofs"))
+    root = Path(args.root or "runs/proofs" + ("_drawing" if args.drawing else "_selfsup" if args.selfsup else ""))
     seeds = [int(s) for s in list_parts(args.seeds)]
-    if args.drawing and args.cold_start:
-        parser.error("--drawing starts from the shipped policy: leave --cold_start out")
+    if (args.drawing or args.selfsup) and args.cold_start:
+        parser.error("--drawing and --selfsup start from the shipped policy: leave --cold_start out")
+    if args.drawing and args.selfsup:
+        parser.error("--drawing and --selfsup are proofs of their own: give one")
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
-    return (prove_drawing if args.drawing else prove_quickstart)(args, root, seeds)
+    prove = prove_drawing if args.drawing else prove_selfsup if args.selfsup else prove_quickstart
+    return prove(args, root, seeds)
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def _add_rendered(p: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=int, default=0, help="scene i of a seed is always the same")
     group.add_argument("--width", type=int, default=0, help="picture width in pixels (default: the preset's; 224)")
     group.add_argument("--height", type=int, default=0, help="picture height in pixels (default: the preset's; 224)")
+    group.add_argument("--signs", action="store_true", help="hang a board with a word on a wall, where one has room")
     group.add_argument(
         "--depth_noise",
         type=_noise,

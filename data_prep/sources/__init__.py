@@ -54,7 +54,13 @@ def open_source(spec: dict[str, Any]) -> Source:
 
         noise = DepthNoise(**spec["depth_noise"]) if spec.get("depth_noise") else None
         return RenderedScenes(
-            spec["preset"], spec["count"], spec["seed"], spec.get("width", 0), spec.get("height", 0), noise
+            spec["preset"],
+            spec["count"],
+            spec["seed"],
+            spec.get("width", 0),
+            spec.get("height", 0),
+            noise,
+            spec.get("signs", False),
         )
     if kind == "walk":
         from data_prep.sources.walks import Walks

@@ -16,6 +16,7 @@ import numpy as np
 from data_prep.sources.camera import Camera, look
 from data_prep.sources.catalogue import COLOURS, KINDS, PLAIN_KINDS, build
 from data_prep.sources.primitives import SIGNS, Primitive, bounds, box, frustum
+from data_prep.sources.signs import Sign
 
 TEXTURES = ("plain", "stripes", "checker", "bands")
 
@@ -146,6 +147,7 @@ class Room:
     looks: dict
     contrast: float
     smooth: bool
+    sign: Sign | None = None
 
 
 def _camera(preset: Preset, rng: np.random.Generator) -> Camera:

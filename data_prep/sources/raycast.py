@@ -28,13 +28,14 @@ _AMBIENT, _DIRECT = 0.52, 0.56
 class Rendering:
     """rgb uint8 [h, w, 3]; depth float32 [h, w], metres along the optical axis; owner int16 [h, w], index into
     room.bodies or -1; silhouette [bodies]: pixels each body would cover if nothing stood before it and the picture had
-    no edge.
+    no edge; sign: share of the room's sign that nothing stands before, 0 without one.
     """
 
     rgb: np.ndarray
     depth: np.ndarray
     owner: np.ndarray
     silhouette: np.ndarray
+    sign: float = 0.0
 
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom excluded
@@ -104,8 +105,10 @@ def _pattern(name: str, points: np.ndarray, period: float, contrast: float) -> n
     return np.where(odd, np.float32(contrast), np.float32(1))
 
 
-def _shade_walls(room: Room) -> tuple[np.ndarray, np.ndarray]:
-    """Colour [h, w, 3] (float32, 0 to 255, before shadows) and depth [h, w] of the empty room."""
+def _shade_walls(room: Room) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Colour [h, w, 3] (float32, 0 to 255, before shadows) and depth [h, w] of the empty room, and which pixels see
+    its sign [h, w].
+    """
     camera, looks, light = room.camera, room.looks, room.light
     x, y, z = camera.rays(camera.rotation.T, 0, 0, camera.width, camera.height)
     low, high = (room.walls - camera.position).astype(np.float32)
@@ -127,6 +130,11 @@ def _shade_walls(room: Room) -> tuple[np.ndarray, np.ndarray]:
     tone[level] = 0.95
     for channel, value in enumerate(looks["wall"]):
         np.multiply(tone, np.float32(value), out=rgb[..., channel])
+    signed = np.zeros(depth.shape, bool)
+    if (sign := room.sign) is not None:
+        ray, other, to_other = ((x, y, to_y), (y, x, to_x))[sign.axis]
+        on_wall = ~level & (to_wall < to_other) & ((ray > 0) == bool(sign.end))
+        signed = sign.paint(rgb, tone, on_wall, other * depth + np.float32(camera.position[1 - sign.axis]), height)
     floor = level & (z < 0)
     near = depth[floor]
     points = np.stack(
@@ -138,7 +146,7 @@ def _shade_walls(room: Room) -> tuple[np.ndarray, np.ndarray]:
     )
     tone = _pattern(looks["floor_texture"], points, looks["tile"], 0.84) * np.float32(_AMBIENT + _DIRECT * light[2])
     rgb[floor] = tone[:, None] * np.array(looks["floor"], np.float32)
-    return rgb, depth
+    return rgb, depth, signed
 
 
 def _shade_body(room: Room, body: Body, points: np.ndarray, solid: np.ndarray) -> np.ndarray:
@@ -222,7 +230,7 @@ def render(room: Room) -> Rendering:
 def _render(room: Room) -> Rendering:
     camera = room.camera
     frame = (0, 0, camera.width, camera.height)
-    rgb, depth = _shade_walls(room)
+    rgb, depth, signed = _shade_walls(room)
     owner = np.full(depth.shape, -1, np.int16)
     silhouette = np.zeros(len(room.bodies), np.int64)
     pieces = []
@@ -263,4 +271,5 @@ def _render(room: Room) -> Rendering:
     rgb *= (np.float32(1.06) - np.float32(0.045) * np.minimum(depth, 9))[
         ..., None
     ]  # the lamp is near the camera: far things are dimmer
-    return Rendering(np.minimum(rgb, 255, out=rgb).astype(np.uint8), depth, owner, silhouette)
+    clear = float((owner[signed] < 0).mean()) if signed.any() else 0.0
+    return Rendering(np.minimum(rgb, 255, out=rgb).astype(np.uint8), depth, owner, silhouette, clear)

@@ -12,6 +12,7 @@ import numpy as np
 from data_prep.sources.base import BadItem, DepthNoise, Frame, ObjectDraft, SourceError
 from data_prep.sources.layout import PRESETS, Body, Preset, Room, random_room
 from data_prep.sources.raycast import Rendering, render
+from data_prep.sources.signs import hang_sign
 
 LEAST_VISIBLE = 0.35  # a thing seen less than this has the whole room drawn again
 LEAST_PIXELS = 24
@@ -66,7 +67,8 @@ def _draft(room: Room, drawn: Rendering, index: int, caption: str) -> ObjectDraf
 class RenderedScenes:
     """Source of `count` rendered scenes. `preset`: "plain" (small pictures, few clear shapes), "clear" (likewise, of
     like size and mostly on the floor: depth shows) or "rich"; `width`, `height` override its picture size; `noise`:
-    simulated depth noise, added to the depth that is stored (the closed form stays in the objects).
+    simulated depth noise, added to the depth that is stored (the closed form stays in the objects); `signs`: a board
+    with a word on a wall where one has room, told in meta["signs"].
     """
 
     name = "rendered"
@@ -79,12 +81,13 @@ class RenderedScenes:
         width: int = 0,
         height: int = 0,
         noise: DepthNoise | None = None,
+        signs: bool = False,
     ):
         if preset not in PRESETS:
             raise SourceError(f"no preset named {preset!r}: choose one of {', '.join(PRESETS)}")
         if count < 1:
             raise SourceError(f"--count must be 1 or more, not {count}")
-        self.preset_name, self.count, self.seed, self.noise = preset, count, seed, noise
+        self.preset_name, self.count, self.seed, self.noise, self.signs = preset, count, seed, noise, signs
         self.preset: Preset = dataclasses.replace(
             PRESETS[preset], width=width or PRESETS[preset].width, height=height or PRESETS[preset].height
         )
@@ -103,6 +106,7 @@ class RenderedScenes:
             "seed": self.seed,
             "size": [self.preset.width, self.preset.height],
             "noise": noise,
+            **({"signs": True} if self.signs else {}),
         }
 
     def draw(self, index: int) -> tuple[Room, Rendering, list[tuple[int, ObjectDraft]]]:
@@ -112,6 +116,8 @@ class RenderedScenes:
         rng = np.random.default_rng([self.seed, index])
         for _ in range(200):
             room = random_room(self.preset, rng)
+            if self.signs:
+                room.sign = hang_sign(room.camera, room.walls, np.random.default_rng([self.seed, index, 2]))
             drawn = render(room)
             things = [i for i, b in enumerate(room.bodies) if b.is_object]
             drafts = [_draft(room, drawn, i, c) for i, c in zip(things, captions([room.bodies[i] for i in things]))]
@@ -140,6 +146,7 @@ class RenderedScenes:
             }
             for k, (i, _) in enumerate(things)
         ]
+        signs = [{"text": room.sign.text, "visible": round(drawn.sign, 3)}] if room.sign else []
         return Frame(
             item_id=self.item_id(index),
             source=self.name,
@@ -155,5 +162,5 @@ class RenderedScenes:
             objects=[d for _, d in things],
             tags=("indoor", "rendered", self.preset_name),
             provenance={"depth": "rendered", "intrinsics": "rendered", "gravity": "rendered"},
-            meta={"preset": self.preset_name, "truth": truth},
+            meta={"preset": self.preset_name, "truth": truth} | ({"signs": signs} if self.signs else {}),
         )

@@ -16,7 +16,7 @@ Generate = Callable[[SceneView, random.Random, Options], Iterable[Draft]]
 @dataclasses.dataclass(frozen=True)
 class Family:
     """A question family: what it asks, an example, and what a scene needs for it. `judged`: only a judge can grade its
-    answers, so it is asked where it is named, and is not part of "all".
+    answers; such a family, and one that is not `spatial`, is asked where it is named, and is not part of "all".
     """
 
     name: str
@@ -24,8 +24,11 @@ class Family:
     example: str
     needs: str
     judged: bool = False
+    spatial: bool = True
 
 
-def family(name: str, *, example: str, needs: str = "objects", judged: bool = False) -> Callable[[Generate], Family]:
+def family(
+    name: str, *, example: str, needs: str = "objects", judged: bool = False, spatial: bool = True
+) -> Callable[[Generate], Family]:
     """Makes the function under it the family `name`; families/__init__.py lists it."""
-    return lambda generate: Family(name, generate, example, needs, judged)
+    return lambda generate: Family(name, generate, example, needs, judged, spatial)

@@ -24,8 +24,9 @@ class Part:
 @dataclasses.dataclass(frozen=True)
 class Table:
     """A paper's table: columns of parts. `average`: the columns whose mean is shown, too. `forms`: the response forms
-    that it compares, with the paper's words for them; results in another form are named by it. `protocol`: benchmark ->
-    what the paper says of how it asked and scored. `note` is printed under it.
+    that it compares, with the paper's words for them; results in another form are named by it. `scorings`: those that
+    ask otherwise, too, with the word for their rows. `protocol`: benchmark -> what the paper says of how it asked and
+    scored. `note` is printed under it.
     """
 
     title: str
@@ -33,6 +34,7 @@ class Table:
     published: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     average: tuple[str, ...] = ()
     forms: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    scorings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     protocol: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     note: str = ""
 
@@ -170,6 +172,8 @@ TABLES: dict[str, Table] = {
             "Spatial-SSRL-7B": (53.34, 56.53, 64.03, 54.46, 90.61, 37.81, 39.29, 65.32, 83.18),
         },
         average=("Spatial457", "3DSR", "SpatialEval", "QSp+", "What'sUp", "ViewSp", "VSI"),
+        forms={"think_boxed": "with thought"},
+        scorings={"spatial_ssrl_cot": "with thought"},
         protocol={
             **{n: {"scoring": "vlmevalkit"} for n in ("spatial457", "srbench_3d", "spatial_eval", "q_spatial")},
             **{n: {"scoring": "vlmevalkit"} for n in ("blink", "hallusionbench", "realworldqa", "ocrbench")},
@@ -178,9 +182,10 @@ TABLES: dict[str, Table] = {
             "chartqa": {"scoring": "spatial_ssrl"},
         },
         note=(
-            "The paper scores What'sUp, ViewSpatial and VSI-Bench with its own scripts (--scoring=spatial_ssrl), the"
-            " others with VLMEvalKit. Which sets its general means hold is not stated; the two groups fit its"
-            " repository (MMBench there is the test split of v1.1)."
+            "The paper scores What'sUp, ViewSpatial and VSI-Bench with its own scripts (--scoring=spatial_ssrl, or"
+            " spatial_ssrl_cot where they ask for a thought and a box), the others with VLMEvalKit. Which sets its"
+            " general means hold is not stated; the two groups fit its repository (MMBench there is the test split of"
+            " v1.1)."
         ),
     ),
     "vilasr": Table(

@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from spatial_jax.evals.comparison import compare
 from spatial_jax.evals.paper_tables import TABLES, Part, Table
 from spatial_jax.evals.results import align
 from spatial_jax.evals.settings import PUBLISHED
 
 Results = Mapping[str, Mapping[str, Any]]  # benchmark -> its result
+_SHOWN = ("difference", "low", "high", "n", "scenes")
 
 
 def _part_value(part: Part, results: Results, key: str = "") -> tuple[float, float, int] | None:
@@ -47,6 +49,8 @@ def _form(table: Table, result: Mapping[str, Any]) -> str:
     """The paper's word for the response form of a result; else the form's own name, "" as published."""
     form = str(result.get("form") or PUBLISHED)
     own = "" if form == PUBLISHED else form
+    if (word := table.scorings.get(str(result.get("scoring")))) is not None:
+        return word
     if result.get("scoring") == "reward":
         return ""  # questions of one's own stand beside whatever form the rest was asked in
     return table.forms.get(form, own)
@@ -62,9 +66,9 @@ def _rows(table: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[
             shared.append((model, result))
             continue
         benchmark = str(result["benchmark"])
-        wanted = table.protocol.get(benchmark, {}).get("scoring")
+        wanted = {table.protocol.get(benchmark, {}).get("scoring"), *table.scorings}
         own = rows.setdefault(f"{model} [{form}]" if form else model, {})
-        if benchmark not in own or result.get("scoring") == wanted or own[benchmark].get("scoring") != wanted:
+        if benchmark not in own or result.get("scoring") in wanted or own[benchmark].get("scoring") not in wanted:
             own[benchmark] = result
     for model, result in shared:
         names = [name for name in rows if name.partition(" [")[0] == model] or [model]
@@ -76,8 +80,9 @@ def _rows(table: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[
 def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A row a model and form: {"name", "title", "scorings", "columns": [...], "rows": {model: {column: {"macro",
     "micro", "n", "parts": {...}, "pass": {"pass@8": ...}}}}, "missing": {model: [part labels]}, "differs": {model:
-    [texts]}, "mapping", "published", "average", "note"}. Values x100. ValueError for an unknown table or no usable
-    result.
+    [texts]}, "deltas": {model: ...}, "mapping", "published", "average", "note"}. Values x100. "deltas" has every row
+    but the first of its form: {"from": that one, "columns": {column: macro minus its macro}, "paired": {benchmark: the
+    difference on the same items with its interval}}. ValueError for an unknown table or no usable result.
     """
     if name not in TABLES:
         raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
@@ -86,7 +91,8 @@ def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, An
     missing: dict[str, list[str]] = {}
     differs: dict[str, list[str]] = {}
     used: set[str] = set()
-    for model, own in _rows(table, results).items():
+    named = _rows(table, results)
+    for model, own in named.items():
         cells = {column: _cell(parts, own) for column, parts in table.columns.items()}
         if not any(cell["n"] for cell in cells.values()):
             continue
@@ -110,11 +116,44 @@ def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, An
         "missing": missing,
         "differs": differs,
         "forms": _missing_forms(table, list(rows)),
+        "deltas": _deltas(table, rows, named),
         "mapping": {column: [part.label() for part in parts] for column, parts in table.columns.items()},
         "published": {model: list(values) for model, values in table.published.items()},
         "average": list(table.average),
         "note": table.note,
     }
+
+
+def _deltas(table: Table, rows: Mapping[str, Any], named: Mapping[str, Results]) -> dict[str, Any]:
+    """What each row gained over the first of its response form: before and after a training, where they are named in
+    that order.
+    """
+    first: dict[str, str] = {}
+    out = {}
+    for name, cells in rows.items():
+        before = first.setdefault(name.partition(" [")[2], name)
+        if before == name:
+            continue
+        pairs = {c: (rows[before][c]["macro"], cells[c]["macro"]) for c in table.columns}
+        out[name] = {
+            "from": before,
+            "columns": {c: None if a is None or b is None else b - a for c, (a, b) in pairs.items()},
+            "paired": {
+                benchmark: _paired(named[before][benchmark], result)
+                for benchmark, result in named[name].items()
+                if benchmark in named[before]
+            },
+        }
+    return out
+
+
+def _paired(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any] | str:
+    """The difference on the same items, x100, with its interval over scenes; or why there is none."""
+    try:
+        score = compare(before, after)["overall"]["score"]
+    except (ValueError, KeyError) as error:
+        return f"not paired: {error}"
+    return {key: score[key] if key in ("n", "scenes") else 100 * score[key] for key in _SHOWN}
 
 
 def _cell(parts: Sequence[Part], results: Results) -> dict[str, Any]:
@@ -154,7 +193,7 @@ def _differences(table: Table, benchmark: str, result: Mapping[str, Any]) -> lis
         ours = known.get(key)
         if ours is None:
             texts.append(f"{benchmark}: {key} not known (paper: {paper})")
-        elif ours != paper:
+        elif ours != paper and not (key == "scoring" and ours in table.scorings):
             texts.append(f"{benchmark}: {key} {ours} (paper: {paper})")
     if result.get("complete") is False:
         texts.append(f"{benchmark}: not complete: {'; '.join(result['files']['why'])}")
@@ -201,9 +240,24 @@ def _with_average(table: Mapping[str, Any], values: Sequence[float | None]) -> l
     return [*values, mean]
 
 
+def _paired_lines(model: str, change: Mapping[str, Any]) -> list[str]:
+    """A benchmark a line: the difference on the same items."""
+    lines = []
+    for benchmark, paired in change["paired"].items():
+        text = (
+            paired
+            if isinstance(paired, str)
+            else f"{paired['difference']:+.1f}, 95 % {paired['low']:+.1f} to {paired['high']:+.1f}"
+            f" (mean over {paired['n']} items that both have)"
+        )
+        lines.append(f"  {model} - {change['from']}: {benchmark}: {text}")
+    return lines
+
+
 def table_text(table: Mapping[str, Any]) -> str:
-    """The table for a console: macro (micro) a column, pass@k below where there are samples, the published rows, the
-    mapping, what is missing, the scoring of every number and what differs from the paper's protocol.
+    """The table for a console: macro (micro) a column, pass@k below where there are samples, what each row gained over
+    the first, the published rows, the mapping, what is missing, the scoring of every number and what differs from the
+    paper's protocol.
     """
     columns = table["columns"]
     rows = [["model", *columns, *(["Avg"] if table["average"] else [])]]
@@ -218,6 +272,9 @@ def table_text(table: Mapping[str, Any]) -> str:
         for key in dict.fromkeys(key for c in columns for key in cells[c]["pass"]):
             values = [cells[c]["pass"].get(key) for c in columns]
             rows.append([f"{model} {key}", *map(_number, _with_average(table, values))])
+    for model, change in table["deltas"].items():
+        values = _with_average(table, list(change["columns"].values()))
+        rows.append([f"{model} - {change['from']}", *("-" if v is None else f"{v:+.1f}" for v in values)])
     for model, values in table["published"].items():
         rows.append([f"{model} (published)", *map(_number, _with_average(table, values))])
     lines = [
@@ -228,5 +285,6 @@ def table_text(table: Mapping[str, Any]) -> str:
     lines += [f"  {column}: {'; '.join(parts)}" for column, parts in table["mapping"].items()]
     lines += [f"  not there for {model}: {'; '.join(labels)}" for model, labels in table["missing"].items() if labels]
     lines += [f"  {model} was not asked: {'; '.join(texts)}" for model, texts in table["forms"].items()]
+    lines += [line for model, change in table["deltas"].items() for line in _paired_lines(model, change)]
     lines += [f"  {model}: {text}" for model, texts in table["differs"].items() for text in texts]
     return "\n".join(lines + ([table["note"]] if table["note"] else []))

@@ -114,6 +114,10 @@ PAPERS = {
     ("draw_tiny", "grpo"): {"reward.format_weight": 0.5, "reward.gate": 0.0, "algorithm.kl_coef": 0.0},
     ("debug_cpu", "dpo"): {"mesh.fsdp": 1},
     ("debug_gpu", "grpo"): {"mesh.fsdp": 1},
+    ("selfsup_tiny", "base"): {"data.together": 8},
+    ("selfsup_tiny", "cold"): {"data.together": 1, "train.method": "sft"},
+    ("selfsup_tiny", "families"): {"data.together": 8},
+    ("selfsup_tiny", "grpo"): {"algorithm.kl_coef": 0.01, "reference.mode": "none", "train.method": "grpo"},
     ("li2025_ablation", "quickstart"): {},
     ("kl_ablation", "vsgrpo"): {"reference.mode": "none"},
 }

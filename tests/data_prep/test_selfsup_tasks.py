@@ -344,6 +344,33 @@ def test_selfsup_records_are_balanced_and_carry_rewards():
     assert json.loads(full.reward) == {"kind": "ssrl"} and json.loads(made[0].reward)["kind"] in ("word", "choice")
 
 
+@pytest.mark.parametrize(("height", "width"), [(112, 112), (90, 112), (112, 86), (150, 112)])
+def test_selfsup_plain_pictures_fit_the_visual_tokens(height, width):
+    """Patches and candidates are whole tokens of 28 pixels, no montage is higher than wide, no mark is cut off."""
+    y, x = np.mgrid[:height, :width]
+    depth = (2.0 + 6.0 * (height - y) / height + 0 * x).astype(np.float32)
+    picture = Picture(photo(height, width, 5), depth)
+    for turn in range(4):
+        made = [shuffle(picture, Draw("s", turn), PLAIN, *grid) for grid in ((2, 2), (1, 3), (3, 1))]
+        for puzzle in [*made, flip(picture, Draw("f", turn), PLAIN)]:
+            rows, columns = map(int, puzzle.variant.split("x"))
+            assert all(side % (28 * cuts) == 0 for side, cuts in zip(puzzle.images[0].shape, (rows, columns)))
+        montage = crop(picture, Draw("c", turn), PLAIN).images[0]
+        assert montage.shape[1] % 112 == 0 and montage.shape[0] <= montage.shape[1] and montage.shape[0] % 28 == 0
+        for place in depth_order(picture, Draw("d", turn), PLAIN).rule_inputs["centres"]:
+            assert all(7 <= at < side - 7 for at, side in zip(place, (width, height)))
+
+
+def test_selfsup_plain_positions_are_answered_in_words():
+    y, x = np.mgrid[:112, :112]
+    picture = Picture(photo(112, 112), (2.0 + 6.0 * (112 - y) / 112 + 0 * x).astype(np.float32))
+    for turn in range(8):
+        puzzle = position3d(picture, Draw("p", turn), PLAIN)
+        side, ahead = in_camera_frame(*(puzzle.rule_inputs[k] for k in ("facing", "dx", "dz")))
+        assert puzzle.answer in puzzle.options and puzzle.answer in puzzle.question
+        assert puzzle.answer in (side.lower(), ahead.lower(), f"{side}-{ahead}".lower())
+
+
 def test_selfsup_window_keeps_depth_aligned():
     ramp = np.repeat(np.arange(320, dtype=np.uint8)[None, :, None] // 2, 240, 0).repeat(3, 2)
     cut_out = window(Picture(ramp, ramp[..., 0].astype(np.float32)), Draw("w"), False, 0)

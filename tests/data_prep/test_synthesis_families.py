@@ -427,4 +427,4 @@ def test_synthesis_records_survive_the_dataset(tmp_path):
 def test_the_table_of_families_is_whole_whoever_opens_it_first():
     code = "from data_prep.synthesis import FAMILIES; print(len(FAMILIES), *FAMILIES)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("15 box count intrinsics depth_order2 ")
+    assert done.stdout.startswith("18 box count intrinsics depth_order2 ")

@@ -123,6 +123,29 @@ def test_spatial_ssrl_has_a_mean_of_the_seven_and_general_ability():
     assert "vsi_bench: scoring" not in text and "whatsup: scoring official (paper: spatial_ssrl)" in text
 
 
+def test_spatial_ssrl_with_and_without_thought_before_and_after():
+    def scored(model, right, **more):
+        items = [
+            {"id": str(i), "family": "f", "scene": str(i), "score": float(i < right), "correct": float(i < right)}
+            for i in range(10)
+        ]
+        told = {"metrics": {"overall": right / 10}, "scoring": "spatial_ssrl", **more}
+        return {**result("whatsup", model=model, **told), "items": items}
+
+    cot = {"scoring": "spatial_ssrl_cot"}
+    results = [scored("b", 2), scored("b", 4, **cot), scored("a", 7), scored("a", 5, **cot)]
+    results.append(result("q_spatial", model="a", metrics={"overall": 0.3}, scoring="vlmevalkit", form="think_boxed"))
+    table = build_table("spatial_ssrl", results)
+    assert list(table["rows"]) == ["b", "b [with thought]", "a", "a [with thought]"]
+    assert table["rows"]["a [with thought]"]["QSp+"]["macro"] == pytest.approx(30)
+    text = table_text(table)
+    assert "+50.0" in line_of(text, "a - b ").split() and line_of(text, "a - b ").split()[3] == "-"
+    assert "+10.0" in line_of(text, "a [with thought] - b [with thought]")
+    assert "  a - b: whatsup: +50.0, 95 % +" in text and "whatsup: scoring" not in text
+    without = build_table("spatial_ssrl", [scored("b", 2), {**scored("a", 3), "items": []}])
+    assert "a - b: whatsup: not paired" in table_text(without)
+
+
 def test_what_is_not_complete_is_said_in_tables():
     files = {"why": ["2 of 9 items lack a video"]}
     text = table_text(build_table("vsgrpo", [result("vsi_bench", complete=False, files=files)]))

@@ -1,4 +1,6 @@
-"""Li 2025's question families, one file a group. A new one is a function under `@family` and its name in the tuple."""
+"""Li 2025's question families, one file a group, and general ones. A new one is a function under `@family` and its
+name in the tuple.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ from data_prep.synthesis.families import (
     chains,
     depth,
     depth_words,
+    general,
     image_plane,
     listing,
     metric,
@@ -35,6 +38,9 @@ FAMILIES: dict[str, Family] = {
         viewpoint.direction,
         chains.chain,
         depth_words.depth_words,
+        general.colour,
+        general.kind,
+        general.reading,
     )
 }
 
@@ -42,13 +48,13 @@ __all__ = ["FAMILIES", "choose_families"]
 
 
 def choose_families(names: str) -> list[Family]:
-    """The families named in a comma-separated list; "all" stands for those that no judge is needed for. An unknown name
-    is an error that lists the known ones.
+    """The families named in a comma-separated list; "all" stands for those on space that no judge is needed for. An
+    unknown name is an error that lists the known ones.
     """
     picked: dict[str, Family] = {}
     for name in filter(None, (n.strip() for n in names.split(","))):
         if name == "all":
-            picked |= {f.name: f for f in FAMILIES.values() if not f.judged}
+            picked |= {f.name: f for f in FAMILIES.values() if f.spatial and not f.judged}
         elif name in FAMILIES:
             picked[name] = FAMILIES[name]
         else:

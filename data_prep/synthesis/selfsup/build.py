@@ -16,7 +16,7 @@ from PIL import Image
 
 from data_prep.synthesis.selfsup.depths import depth_order, position3d
 from data_prep.synthesis.selfsup.patches import crop, flip, shuffle
-from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, encode
+from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, aligned, encode
 from data_prep.synthesis.selfsup.thoughts import thought
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, SceneRecord
 from spatial_jax.media import decode_picture, open_image
@@ -144,9 +144,9 @@ def load(scene: SceneRecord, depth_too: bool = True) -> Picture:
     return Picture(rgb, depth, scene.intrinsics[0] if scene.intrinsics else 0.0)
 
 
-def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Picture:
+def window(picture: Picture, rng: random.Random, whole: bool, size: int, align: int = 1) -> Picture:
     """A random window (half to all of each side, aspect ratio 3:4 to 4:3) or the whole, its longer side scaled to
-    `size` (0: as it is).
+    `size` (0: as it is), then each side to the nearest multiple of `align`.
     """
     height, width = picture.rgb.shape[:2]
     if not whole:
@@ -162,9 +162,9 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
             picture.focal,
         )
         height, width = h, w
-    if size and max(height, width) != size:
-        scale = size / max(height, width)
-        shape = max(1, round(width * scale)), max(1, round(height * scale))
+    scale = size / max(height, width) if size else 1.0
+    shape = aligned(width * scale, align), aligned(height * scale, align)
+    if shape != (width, height):
         rgb = np.asarray(
             Image.fromarray(np.ascontiguousarray(picture.rgb)).resize(shape, Image.Resampling.BICUBIC, reducing_gap=3.0)
         )
@@ -172,7 +172,7 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int) -> Pict
         if depth is not None:
             # Nearest, never mixed: a mean of a near and a far depth is a place where nothing is.
             depth = np.asarray(Image.fromarray(np.ascontiguousarray(depth)).resize(shape, Image.Resampling.NEAREST))
-        picture = Picture(rgb, depth, picture.focal * scale)
+        picture = Picture(rgb, depth, picture.focal * shape[0] / width)
     if min(picture.rgb.shape[:2]) < 32:
         raise Unsuitable("picture too small")
     return picture
@@ -201,7 +201,7 @@ def make_record(
             continue
         for attempt in range(attempts):
             try:
-                puzzle = make(window(picture, rng, job.whole and attempt == 0, size), rng, style)
+                puzzle = make(window(picture, rng, job.whole and attempt == 0, size, style.align), rng, style)
             except Unsuitable as error:
                 reason = str(error)
                 continue

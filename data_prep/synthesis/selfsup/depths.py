@@ -53,21 +53,22 @@ def normalise_percentiles(depth: np.ndarray) -> np.ndarray:
 
 
 def _region(
-    scaled: np.ndarray, band: tuple[float, float], window: int, limit: float, rng: np.random.Generator
+    scaled: np.ndarray, band: tuple[float, float], window: int, limit: float, rng: np.random.Generator, align: int
 ) -> tuple[int, int] | None:
     """A random centre (x, y) in a depth band whose window is inside the picture, wholly valid, and within `limit` in
-    range.
+    range; in the middle of an `align` x `align` square of the picture's grid.
     """
     half = window // 2
-    inner = scaled[half : scaled.shape[0] - half, half : scaled.shape[1] - half]
+    edge = max(half, align // 2)
+    inner = scaled[edge : scaled.shape[0] - half : align, edge : scaled.shape[1] - half : align]
     with np.errstate(invalid="ignore"):
         places = np.flatnonzero((inner >= band[0]) & (inner <= band[1]))
     for place in rng.permutation(places)[:TRIES]:
-        y, x = divmod(int(place), inner.shape[1])
-        block = scaled[y : y + window, x : x + window]
+        y, x = (edge + align * at for at in divmod(int(place), inner.shape[1]))
+        block = scaled[y - half : y + half + 1, x - half : x + half + 1]
         low, high = block.min(), block.max()  # nan if any is nan
         if high - low < limit:
-            return x + half, y + half
+            return x, y
     return None
 
 
@@ -94,11 +95,11 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     scale = picture.short_side / 768 if style.plain else 1.0
     strict, objections = style.strict_depth and not style.as_published, list[str]()
     windows = ((_odd(25 * scale, 5), R_MAX), (_odd(11 * scale, 3), R_MAX if strict else R_FALLBACK))
-    draw = np.random.default_rng(rng.getrandbits(63))
+    draw, radius = np.random.default_rng(rng.getrandbits(63)), marker_radius(picture, style)
     centres, ranges = [], []
     for band in BANDS:
         for window, limit in windows:
-            centre = _region(scaled, band, window, limit, draw)
+            centre = _region(scaled, band, window, limit, draw, style.align)
             if centre:
                 break
         else:
@@ -112,7 +113,6 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         style.object_to("depth ordering: neighbouring regions too close in depth", objections)
     if style.as_published and max(high - low for low, high in ranges) >= R_MAX:
         objections.append("depth ordering: a region spans too much depth")
-    radius = marker_radius(picture)
     if min(np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate(centres) for b in centres[:i]) < 2 * radius + 2:
         style.object_to("depth ordering: marks overlap", objections)
     labels = [1 + k for k in rng.permutation(3)]
@@ -160,7 +160,7 @@ PLAIN_FACING = {"left": "left", "right": "right", "toward the viewer": "us", "aw
 CROSS = ("Left", "Right", "Front", "Back")
 CORNERS = ("Left-Front", "Right-Front", "Right-Back", "Left-Back")
 
-POSITION_PLAIN = ("Camera at {h} facing {facing}: where is {t}?", "At {h} facing {facing}: where is {t}?")
+POSITION_PLAIN = ("At {h} facing {facing}, {t} is {options}?", "Facing {facing} at {h}: is {t} {options}?")
 POSITION = (
     (
         "Two places are marked 1 and 2. A camera stands at place {h} and faces {facing}, as seen in this picture. "
@@ -196,15 +196,20 @@ def in_camera_frame(facing: str, dx: float, dz: float) -> tuple[str, str]:
     return ("Right" if right else "Left"), ("Front" if front else "Back")
 
 
-def _blocks(scaled: np.ndarray, window: int, least_valid: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _blocks(
+    scaled: np.ndarray, window: int, least_valid: float, align: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(centres [n, 2] as x, y; min [n]; max [n]) of even windows in the middle 90 % of the picture, nearest to its
-    centre first; of each at least the share `least_valid` has depth.
+    centre first; of each at least the share `least_valid` has depth. Each stands in the middle of an `align` x `align`
+    square of the picture's grid.
     """
     height, width = scaled.shape
     half = window // 2
     step = max(1, int(np.sqrt(0.81 * height * width / (4 * MOST_CANDIDATES))))
     ys = np.arange(max(half, round(0.05 * height)), min(height - half, round(0.95 * height)), step)
     xs = np.arange(max(half, round(0.05 * width)), min(width - half, round(0.95 * width)), step)
+    if align > 1:
+        ys, xs = (np.arange(align // 2, side - half, align) for side in (height, width))
     if not len(ys) or not len(xs):
         raise Unsuitable("3-D position: picture too small")
     valid = np.isfinite(scaled)
@@ -299,7 +304,7 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
     scale = picture.short_side / REFERENCE_SIDE if style.plain else 1.0
     window = _odd(WINDOW * scale, 3)
     holes = 0.0 if style.as_published else LEAST_VALID
-    centres, low, high = _blocks((positive - least) / (most - least), window, holes)
+    centres, low, high = _blocks((positive - least) / (most - least), window, holes, style.align)
     kind = kind or rng.choice(("near", "far"))
     metres = least + np.stack([low, high]) * (most - least)
     slopes = metres[0], metres[1], picture.focal
@@ -363,7 +368,7 @@ def _position_puzzle(
     inputs: dict,
     objections: list[str],
 ) -> Puzzle:
-    radius = marker_radius(picture)
+    radius = marker_radius(picture, style)
     if np.hypot(*(centres[0] - centres[1])) < 2 * radius + 2:
         style.object_to("3-D position: marks overlap", objections)
     labels = ["1", "2"]
@@ -373,22 +378,26 @@ def _position_puzzle(
         draw_marker(canvas, x, y, label, radius)
     shown = rng.place(options, right)
     template_id, wording = pick_wording(rng, style, POSITION_PLAIN, POSITION)
-    lettered = [f"{'ABCD'[i]}. {o}" for i, o in enumerate(shown)]
     if style.plain:
-        question = wording.format(h=labels[0], t=labels[1], facing=PLAIN_FACING[facing]) + "\n" + " ".join(lettered)
+        shown = [option.lower() for option in options]
+        said = f"{', '.join(shown[:-1])} or {shown[-1]}"
+        question = wording.format(h=labels[0], t=labels[1], facing=PLAIN_FACING[facing], options=said)
+        answer = right.lower()
     else:
+        lettered = [f"{'ABCD'[i]}. {o}" for i, o in enumerate(shown)]
         question = (
             wording.format(h=labels[0], t=labels[1], facing=facing)
             + " Ignore differences in height.\n"
             + "\n".join(lettered)
         )
+        answer = "ABCD"[shown.index(right)]
     return Puzzle(
         "position3d",
         f"{kind}, {inputs['used']}",
         (np.asarray(canvas),),
         question,
-        "mcq",
-        "ABCD"[shown.index(right)],
+        "word" if style.plain else "mcq",
+        answer,
         template_id,
         tuple(shown),
         1.0,

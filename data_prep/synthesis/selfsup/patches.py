@@ -18,12 +18,14 @@ from data_prep.synthesis.selfsup.puzzle import (
     Puzzle,
     Style,
     Unsuitable,
+    aligned,
     cut,
     detail,
     difference,
     draw_grid,
     draw_label,
     pick_wording,
+    scaled,
     thumbnail,
 )
 
@@ -176,7 +178,8 @@ def _patches(picture: Picture, rows: int, columns: int, style: Style) -> list[np
     patches = cut(picture.rgb, rows, columns)
     if min(patches[0].shape[:2]) < 2 * style.label_at + style.label_size // 2 + 4:
         raise Unsuitable("picture too small for its patches")
-    return patches
+    height, width = (aligned(size, style.align) for size in patches[0].shape[:2])
+    return [scaled(patch, width, height) for patch in patches]
 
 
 CROP_PLAIN = ("Which part fills the black square?", "Which of A to D fills the hole?")
@@ -225,27 +228,21 @@ def candidates(
         "context 0.25": lambda: around(side // 4),
         "context 0.5": lambda: around(side // 2),
     }
-    return {name: _square(makers[name](), side) for name in names}
-
-
-def _square(part: np.ndarray, side: int) -> np.ndarray:
-    part = np.ascontiguousarray(part)
-    if part.shape[:2] == (side, side):
-        return part
-    return np.asarray(Image.fromarray(part).resize((side, side), Image.Resampling.BILINEAR))
+    return {name: scaled(np.ascontiguousarray(makers[name]()), side, side) for name in names}
 
 
 def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     """T3. A square of half the short side is blacked out; three of five distractors without replacement; answer a
     letter. Five pictures (context and candidates); in the plain profile one montage with the candidates below the
-    context.
+    context, which loses rows above and below so that the montage is no higher than it is wide.
     """
-    rgb = picture.rgb
+    rgb = _wide(picture.rgb, style.align) if style.plain else picture.rgb
     height, width = rgb.shape[:2]
     side = min(height, width) // 2
     if side < 16:
         raise Unsuitable("picture too small for a crop")
-    left, top = rng.randrange(width - side + 1), rng.randrange(height - side + 1)
+    step = max(1, style.align // 2)  # of the hole's place: a patch of the tower
+    left, top = rng.randrange(0, width - side + 1, step), rng.randrange(0, height - side + 1, step)
     names = ["crop", *rng.sample(CANDIDATES[1:], 3)]
     parts = candidates(rgb, left, top, side, names)
     seen = {name: thumbnail(part) for name, part in parts.items()}
@@ -275,6 +272,16 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         {"left": left, "top": top, "side": side, "candidates": names, "edges": hole_edges(rgb, left, top, side)},
         tuple(objections),
     )
+
+
+def _wide(rgb: np.ndarray, align: int) -> np.ndarray:
+    """The middle rows, at most three quarters of the width, so scaled that a quarter of the width is a multiple of
+    `align`.
+    """
+    height, width = rgb.shape[:2]
+    keep = min(height, 3 * width // 4)
+    side = aligned(width // 4, align)
+    return scaled(rgb[(height - keep) // 2 :][:keep], 4 * side, aligned(round(keep * 4 * side / width), align))
 
 
 def _montage(context: np.ndarray, options: list[np.ndarray], style: Style) -> np.ndarray:

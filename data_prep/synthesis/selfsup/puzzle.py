@@ -31,6 +31,11 @@ class Style:
     label_size: int = 48  # points
     label_at: int = 10  # pixels from the patch's corner, both ways
     border: int = 2  # pixels
+    align: int = (
+        1  # side of a visual token in pixels: pictures and patches are scaled to multiples of it, marks stand in
+    )
+    # the middle of one; 1: anywhere
+    mark: int = 0  # radius of a marked place, pixels; 0: a 32nd of the picture's short side
     wordings: int = 0  # use only the first so many wordings; 0: all
     strict_depth: bool = True  # depth ordering: enforce the paper's d_min and r_max (the released code does not)
     as_published: bool = False  # refuse nothing that the released code makes; say what would have been refused
@@ -44,7 +49,7 @@ class Style:
 
     @classmethod
     def small(cls, wordings: int = 1) -> Style:
-        return cls(plain=True, label_size=14, label_at=3, border=2, wordings=wordings)
+        return cls(plain=True, label_size=14, label_at=3, border=2, align=28, mark=9, wordings=wordings)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,8 +199,21 @@ def draw_marker(canvas: Image.Image, x: int, y: int, text: str, radius: int) -> 
     draw.text((x, y), text, fill="black", font=font(max(8, round(1.5 * radius))), anchor="mm")
 
 
-def marker_radius(picture: Picture) -> int:
-    return max(6, round(picture.short_side / 32))
+def marker_radius(picture: Picture, style: Style) -> int:
+    return style.mark or max(6, round(picture.short_side / 32))
+
+
+def scaled(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
+    """The part at another size, bilinear; as it is where it has that size."""
+    if rgb.shape[:2] == (height, width):
+        return rgb
+    part = Image.fromarray(np.ascontiguousarray(rgb))
+    return np.asarray(part.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def aligned(size: float, align: int) -> int:
+    """The nearest multiple of `align` that is not 0."""
+    return max(1, round(size / align)) * align
 
 
 def pick_wording(rng: Draw, style: Style, plain: Sequence[str], full: Sequence[str]) -> tuple[int, str]:

@@ -173,11 +173,11 @@ def _position(facts: dict[str, Any], answer: str, options: Sequence[str], rng: r
         what.append("farther away than" if facts["dz"] >= 0 else "nearer than")
         relation = away if facts["dz"] >= 0 else closer
         relations.append(f"to its {relation}" if relation in ("left", "right") else relation)
-    option = options["ABCD".index(answer)]
+    named = rng.choice(_LETTER).format(letter=answer, option=options["ABCD".index(answer)]) if answer in "ABCD" else ""
     return [
         rng.choice(_SEEN).format(t=there, h=here, what=" and ".join(what)),
         rng.choice(_TURNED).format(h=here, toward=toward, relation=" and ".join(relations)),
-        rng.choice(_LETTER).format(letter=answer, option=option),
+        named or rng.choice(_PICKED).format(letter=answer),
     ]
 
 

@@ -1,0 +1,299 @@
+"""`python -m launch.proofs --selfsup`: Spatial-SSRL's five tasks at a tiny size. What is asked of the same held-out
+rooms at every stage: the tasks themselves, Li's spatial families that the run never trains on, and colours, names,
+counts and words, which have nothing to do with either. The same number of steps on Li's families stands beside it.
+
+Results: benchmarks/results/selfsup_learning.json (the tables in docs/measured.md).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from launch.quickstart import COLD_START, PRESET
+from launch.steps import Step
+
+RESULT = "benchmarks/results/selfsup_learning.json"
+RECIPE = "configs/selfsup_tiny.py"
+SPATIAL = "bearing,relation,depth_order2,abs_depth"  # of Li's families, those that the starting policy knows
+GENERAL = "colour,kind,count,reading"
+TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_position3d")
+ARMS = {"selfsup": "cold", "spatial": "families"}  # what is trained on: the name of its supervised stage
+SELFSUP = {"selfsup": 0.5, "selfsup_depth": 0.4, "selfsup_photos": 0.1}  # datasets of the tasks and their shares
+REPLAY = 0.2  # share of general questions in the supervised stage of either arm
+
+
+def data_steps(root: Path, scenes: int) -> list[Step]:
+    """Rooms with signs and the photos that come with packages, held out by room and by photo, and the questions on
+    them.
+    """
+    read, ask, selfsup = "data_prep.annotate", "data_prep.synthesize", "data_prep.selfsup"
+    rooms, plain = f"{root}/scenes", ("--profile=plain", "--wordings=1")
+    asked = ("-m", ask, f"--scenes={rooms}", *plain, "--per_scene=4")
+    return [
+        Step(
+            "scenes",
+            "render rooms with signs",
+            (
+                "-m",
+                read,
+                "--source=rendered",
+                f"--preset={PRESET}",
+                "--signs",
+                f"--count={scenes}",
+                "--seed=23",
+                "--workers=2",
+                f"--out={rooms}",
+            ),
+            scenes / 6000,
+        ),
+        Step(
+            "photos",
+            "read photos",
+            (
+                "-m",
+                read,
+                "--source=folder",
+                "--path=package:skimage,sklearn",
+                "--heldout_percent=30",
+                f"--out={root}/photos",
+            ),
+            0.1,
+        ),
+        Step(
+            "selfsup",
+            "self-supervised tasks of the rooms",
+            ("-m", selfsup, f"--photos={rooms}", *plain, "--per_photo=8", "--workers=2", f"--out={root}/selfsup"),
+            scenes / 1500,
+        ),
+        Step(
+            "selfsup_depth",
+            "more of the two tasks that read marks",
+            (
+                "-m",
+                selfsup,
+                f"--photos={rooms}",
+                "--tasks=depth_order,position3d",
+                *plain,
+                "--per_photo=6",
+                "--seed=1",
+                "--workers=2",
+                f"--out={root}/selfsup_depth",
+            ),
+            scenes / 1500,
+        ),
+        Step(
+            "selfsup_photos",
+            "self-supervised tasks of the photos",
+            ("-m", selfsup, f"--photos={root}/photos", *plain, "--per_photo=60", f"--out={root}/selfsup_photos"),
+            0.3,
+        ),
+        Step(
+            "general",
+            "ask about colours, names, counts and words",
+            (*asked, f"--families={GENERAL}", f"--out={root}/general"),
+            scenes / 8000,
+        ),
+        Step(
+            "spatial",
+            "ask Li's families",
+            (*asked, f"--families={SPATIAL}", f"--out={root}/spatial"),
+            scenes / 8000,
+        ),
+    ]
+
+
+def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mapping[str, float], *more: str) -> Step:
+    paths = "(" + "".join(f"'{root}/{folder}'," for folder in data) + ")"
+    weights = "(" + "".join(f"{weight:g}," for weight in data.values()) + ")"
+    return Step(
+        name,
+        what,
+        (
+            "-m",
+            "spatial_jax.train",
+            f"--config={RECIPE}:{stage}",
+            f"--workdir={root}/{name}",
+            f"--config.model.path={model}",
+            f"--config.data.paths={paths}",
+            f"--config.data.weights={weights}",
+            *more,
+        ),
+        {"base": 4, "cold": 28, "families": 11, "grpo": 3}[stage],
+    )
+
+
+def _evaluate(root: Path, name: str, model: str, items: int) -> Step:
+    """Of the held-out questions of every dataset, the greedy answers."""
+    data = ",".join(f"{root}/{folder}" for folder in (*SELFSUP, "spatial", "general"))
+    return Step(
+        f"eval_{name}",
+        f"evaluate {name}",
+        (
+            "-m",
+            "spatial_jax.evaluate",
+            "--config=configs/eval_spatial.py:tiny",
+            f"--model={model}",
+            f"--dataset={data}",
+            "--split=heldout",
+            f"--limit={items}",
+            "--temperature=0",
+            "--max_new_tokens=12",
+            "--nopage",
+            f"--out={root}/eval/{name}.json",
+        ),
+        1,
+    )
+
+
+def _mixture(arm: str) -> dict[str, float]:
+    """Datasets of an arm's supervised stage and their weights."""
+    own = SELFSUP if arm == "selfsup" else {"spatial": 1.0}
+    return {**{folder: weight * (1 - REPLAY) for folder, weight in own.items()}, "general": REPLAY}
+
+
+def base_steps(root: Path, items: int) -> list[Step]:
+    """The policy that knows Li's families and the general set."""
+    data = {"general": 0.6, "spatial": 0.4}
+    what = "colours, names, counts and words beside Li's families"
+    return [_train(root, "base", "base", what, COLD_START, data), _evaluate(root, "base", f"{root}/base/export", items)]
+
+
+def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, cold: int, grpo: int) -> list[Step]:
+    """An arm's supervised stage, then GRPO of each seed on its own questions alone; each with its evaluation."""
+    stage, data = ARMS[arm], _mixture(arm)
+    more = [f"--config.train.steps={cold}"] if cold else []
+    out = [
+        _train(root, stage, stage, f"supervised steps on {arm}", f"{root}/base/export", data, *more),
+        _evaluate(root, stage, f"{root}/{stage}/export", items),
+    ]
+    own = {folder: weight for folder, weight in data.items() if folder != "general"}
+    for seed in seeds:
+        name = f"grpo_{arm}_{seed}"
+        more = [f"--config.train.seed={seed}", f"--config.data.seed={seed}"]
+        more += [f"--config.train.steps={grpo}"] if grpo else []
+        out.append(_train(root, name, "grpo", f"GRPO on {arm}, seed {seed}", f"{root}/{stage}/export", own, *more))
+        out.append(_evaluate(root, name, f"{root}/{name}/export", items))
+    return out
+
+
+def plan(root: Path, scenes: int, seeds: Sequence[int], items: int, cold: int, grpo: int) -> list[Step]:
+    """All of it in order; `cold` supervised and `grpo` GRPO steps, 0: the recipe's."""
+    out = data_steps(root, scenes) + base_steps(root, items)
+    return out + [step for arm in ARMS for step in arm_steps(root, arm, seeds, items, cold, grpo)]
+
+
+def group(item: Mapping[str, Any]) -> str:
+    """What an item is counted with: its family, and for a task whether it is of a photo."""
+    family = str(item["family"])
+    return f"{family} of photos" if family in TASKS and not str(item["scene"]).startswith("rendered") else family
+
+
+def measure(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each group: items, mean score, its Wilson interval where every score is right or wrong (else over scenes)."""
+    import numpy as np
+
+    from spatial_jax.evals.intervals import mean_interval, wilson_interval
+
+    out = {}
+    for name in sorted({group(item) for item in result["items"]}):
+        items = [item for item in result["items"] if group(item) == name]
+        scores = np.array([item["score"] for item in items], np.float64)
+        if set(scores.tolist()) <= {0.0, 1.0}:
+            bounds = wilson_interval(int(scores.sum()), len(scores))
+        else:
+            bounds = mean_interval(scores, [item["scene"] for item in items])
+        out[name] = {"n": len(items), "score": float(scores.mean()), "low": bounds[0], "high": bounds[1]}
+    return out
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Of each group, of "spatial" and "general": after minus before on the same items, 95 % over scenes."""
+    import numpy as np
+
+    from spatial_jax.evals.intervals import paired_difference
+
+    first, second = ({item["id"]: item for item in result["items"]} for result in (before, after))
+    names: dict[str, list[str]] = {}
+    for key in first:
+        if key in second:
+            family = group(first[key])
+            names.setdefault(family, []).append(key)
+            for whole, parts in (("spatial", SPATIAL), ("general", GENERAL)):
+                if family in parts.split(","):
+                    names.setdefault(whole, []).append(key)
+    out = {}
+    for name, keys in sorted(names.items()):
+        a, b = (np.array([side[key]["score"] for key in keys], np.float64) for side in (first, second))
+        out[name] = {
+            "before": float(a.mean()),
+            "after": float(b.mean()),
+            **paired_difference(a, b, [first[key]["scene"] for key in keys]),
+        }
+    return out
+
+
+def chances(root: Path, result: Mapping[str, Any]) -> dict[str, float]:
+    """Of each group of tasks: the score of blind chance, one over the number of answers that its form allows, as a mean
+    over items.
+    """
+    from spatial_jax.data import QuestionRecord, open_questions
+
+    answers = {"ssrl_flip": 8, "ssrl_crop": 4, "ssrl_position3d": 4, "ssrl_depth_order": 6}
+    forms = {}
+    for folder in SELFSUP:
+        for record in open_questions(f"{root}/{folder}", "heldout"):
+            if not isinstance(record, QuestionRecord):
+                continue
+            forms[record.question_id] = answers.get(record.family) or math.factorial(len(record.options))
+    out: dict[str, list[float]] = {}
+    for item in result["items"]:
+        if item["id"] in forms:
+            out.setdefault(group(item), []).append(1 / forms[item["id"]])
+    return {name: sum(values) / len(values) for name, values in out.items()}
+
+
+def curve(workdir: Path, points: int = 40) -> dict[str, list[float]]:
+    """The loss (supervised) or mean reward (GRPO) of a run's steps, thinned."""
+    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    key = "reward/mean" if any("reward/mean" in row for row in rows) else "loss"
+    rows = [row for row in rows if key in row]
+    kept = rows[:: max(1, len(rows) // points)]
+    return {"step": [row["step"] for row in kept], key: [round(row[key], 4) for row in kept]}
+
+
+def table(root: Path, seeds: Sequence[int], device: str, command: str) -> dict[str, Any]:
+    """What the runs below `root` came to: measures of each stage, differences between stages, curves."""
+    from spatial_jax.evals.results import read_result
+
+    def read(name: str) -> dict[str, Any]:
+        return read_result(root / "eval" / f"{name}.json")
+
+    base = read("base")
+    out: dict[str, Any] = {
+        "command": command,
+        "device": device,
+        "decoding": "greedy",
+        "replay": REPLAY,
+        "chance": chances(root, base),
+        "blind": {f: {k: row[k] for k in row if k.startswith("prior_")} for f, row in base["families"].items()},
+        "base": measure(base),
+        "arms": {},
+    }
+    for arm, stage in ARMS.items():
+        cold = read(stage)
+        rows: dict[str, Any] = {"cold": measure(cold), "cold_minus_base": differences(base, cold), "seeds": {}}
+        for seed in seeds:
+            after = read(f"grpo_{arm}_{seed}")
+            rows["seeds"][str(seed)] = {
+                "after": measure(after),
+                "after_minus_cold": differences(cold, after),
+                "after_minus_base": differences(base, after),
+            }
+        out["arms"][arm] = rows
+    runs = ["base", *ARMS.values(), *(f"grpo_{arm}_{seed}" for arm in ARMS for seed in seeds)]
+    out["curves"] = {name: curve(root / name) for name in runs}
+    return out

@@ -1,0 +1,76 @@
+"""The self-supervised proof: its plan, and what its table makes of evaluations."""
+
+import json
+
+import numpy as np
+import pytest
+
+from launch import selfsup_proof
+
+
+def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
+    plan = {step.name: step for step in selfsup_proof.plan(tmp_path, 100, [1, 2], 50, 0, 7)}
+    assert len(plan) == len({step.command for step in plan.values()}) == 7 + 6 + 2 * 4
+    for name in ("base", "cold", "families", "grpo_selfsup_1", "grpo_spatial_2"):
+        step = plan[name]
+        paths = next(a for a in step.args if "data.paths" in a).split("=")[1]
+        weights = next(a for a in step.args if "data.weights" in a).split("=")[1]
+        assert len(eval(paths)) == len(eval(weights)) and sum(eval(weights)) <= 1
+        assert ("selfsup" in paths) == (name in ("cold", "grpo_selfsup_1"))
+        assert ("general" in paths) == (not name.startswith("grpo"))
+        assert f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
+    assert "spatial'" not in next(a for a in plan["cold"].args if "data.paths" in a)
+    assert "--config.train.steps=7" in plan["grpo_selfsup_1"].args
+    assert "--signs" in plan["scenes"].args and f"--families={selfsup_proof.GENERAL}" in plan["general"].args
+
+
+def test_wilson_intervals_paired_differences_and_photos_apart():
+    def result(scores):
+        rooms = [("ssrl_flip", f"rendered-{i}", s) for i, s in enumerate(scores)]
+        rest = [("ssrl_flip", "camera", 1.0), ("colour", "rendered-0", 0.5), ("relation", "rendered-1", 1.0)]
+        items = [*rooms, *rest]
+        return {"items": [{"id": str(i), "family": f, "scene": s, "score": v} for i, (f, s, v) in enumerate(items)]}
+
+    before, after = result([0.0] * 30 + [1.0] * 10), result([1.0] * 20 + [0.0] * 10 + [1.0] * 10)
+    measured = selfsup_proof.measure(after)
+    assert measured["ssrl_flip of photos"]["n"] == 1 and measured["ssrl_flip"]["n"] == 40
+    flip, z = measured["ssrl_flip"], 1.959964
+    for bound in (flip["low"], flip["high"]):  # where the normal test of a share just does not reject
+        assert (flip["score"] - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / 40)
+    change = selfsup_proof.differences(before, after)
+    assert change["ssrl_flip"]["difference"] == pytest.approx(0.5) and change["ssrl_flip"]["low"] > 0.3
+    assert change["general"]["difference"] == 0 == change["spatial"]["difference"]
+
+
+def test_curves_are_thinned(tmp_path):
+    rows = [{"step": i, "loss": 1 / (i + 1)} for i in range(400)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = selfsup_proof.curve(tmp_path)
+    assert len(found["step"]) == 40 and found["loss"][0] == 1.0 and np.all(np.diff(found["loss"]) < 0)
+
+
+def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
+    def write(name, right):
+        items = [
+            {"id": str(i), "family": "ssrl_crop", "scene": f"rendered-{i}", "score": float(i < right)}
+            for i in range(20)
+        ]
+        (tmp_path / "eval").mkdir(exist_ok=True)
+        families = {"ssrl_crop": {"prior_words": 0.25, "n": 20}}
+        result = {"benchmark": "b", "n": 20, "metrics": {}, "items": items, "families": families}
+        (tmp_path / "eval" / f"{name}.json").write_text(json.dumps(result))
+        (tmp_path / name).mkdir()
+        row = {"step": 1, "reward/mean": 0.5} if name.startswith("grpo") else {"step": 1, "loss": 2.0}
+        (tmp_path / name / "metrics.jsonl").write_text(json.dumps(row))
+
+    monkeypatch.setattr(selfsup_proof, "chances", lambda root, result: {"ssrl_crop": 0.25})
+    names = ["base", "cold", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
+    for right, name in enumerate(names, 3):
+        write(name, right)
+    made = selfsup_proof.table(tmp_path, [1, 2], "cpu", "command")
+    seeds = made["arms"]["selfsup"]["seeds"]
+    assert list(made["arms"]) == ["selfsup", "spatial"] and list(seeds) == ["1", "2"]
+    assert made["base"]["ssrl_crop"]["score"] == pytest.approx(3 / 20)
+    assert seeds["2"]["after_minus_cold"]["ssrl_crop"]["difference"] == pytest.approx(3 / 20)
+    assert made["curves"]["grpo_spatial_2"] == {"step": [1], "reward/mean": [0.5]}
+    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25} and set(made["curves"]) == set(names)
