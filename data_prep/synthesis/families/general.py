@@ -59,7 +59,7 @@ READING = Form(
 )
 def colour(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """The colour of a thing that its class word alone names."""
-    yield from _halves(view, rng, options, COLOUR, asked=1)
+    yield from _ask_half(view, rng, options, COLOUR, asked=1)
 
 
 @family(
@@ -70,13 +70,13 @@ def colour(view: SceneView, rng: random.Random, options: Options) -> Iterator[Dr
 )
 def kind(view: SceneView, rng: random.Random, options: Options) -> Iterator[Draft]:
     """The class word of a thing that its colour alone names."""
-    yield from _halves(view, rng, options, KIND, asked=0)
+    yield from _ask_half(view, rng, options, KIND, asked=0)
 
 
-def _halves(view: SceneView, rng: random.Random, options: Options, form: Form, asked: int) -> Iterator[Draft]:
+def _ask_half(view: SceneView, rng: random.Random, options: Options, form: Form, asked: int) -> Iterator[Draft]:
     """Questions that give one half of (colour, name) and ask for the other; `asked`: which half is given."""
-    halves = [(half, thing) for thing in view.things if (half := _parted(thing))]
-    every = collections.Counter((_parted(o.caption) or ("", o.name))[asked] for o in view.scene.objects)
+    halves = [(half, thing) for thing in view.things if (half := _split_caption(thing))]
+    every = collections.Counter((_split_caption(o.caption) or ("", o.name))[asked] for o in view.scene.objects)
     for half, thing in rng.sample(halves, min(len(halves), options.pool)):
         given, answer = half[asked], half[1 - asked]
         if every[given] != 1 or not view.complete:
@@ -85,7 +85,7 @@ def _halves(view: SceneView, rng: random.Random, options: Options, form: Form, a
         yield _draft(form, rng, options, answer, {"a": given}, (thing,), facts)
 
 
-def _parted(thing: Thing | str) -> tuple[str, str] | None:
+def _split_caption(thing: Thing | str) -> tuple[str, str] | None:
     """(colour, name) of a caption that is just that."""
     words = (thing if isinstance(thing, str) else thing.caption).lower().split(" ", 1)
     return (words[0], words[1]) if len(words) == 2 and words[0] in COLOURS else None

@@ -16,7 +16,7 @@ from PIL import Image
 
 from data_prep.synthesis.selfsup.depths import depth_order, position3d
 from data_prep.synthesis.selfsup.patches import crop, flip, shuffle
-from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, aligned, encode
+from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Unsuitable, encode, nearest_multiple
 from data_prep.synthesis.selfsup.thoughts import thought
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, SceneRecord
 from spatial_jax.media import decode_picture, open_image
@@ -163,7 +163,7 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int, align: 
         )
         height, width = h, w
     scale = size / max(height, width) if size else 1.0
-    shape = aligned(width * scale, align), aligned(height * scale, align)
+    shape = nearest_multiple(width * scale, align), nearest_multiple(height * scale, align)
     if shape != (width, height):
         rgb = np.asarray(
             Image.fromarray(np.ascontiguousarray(picture.rgb)).resize(shape, Image.Resampling.BICUBIC, reducing_gap=3.0)

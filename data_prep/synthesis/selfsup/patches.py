@@ -18,14 +18,14 @@ from data_prep.synthesis.selfsup.puzzle import (
     Puzzle,
     Style,
     Unsuitable,
-    aligned,
     cut,
     detail,
     difference,
     draw_grid,
     draw_label,
+    nearest_multiple,
     pick_wording,
-    scaled,
+    resize_to,
     thumbnail,
 )
 
@@ -178,8 +178,8 @@ def _patches(picture: Picture, rows: int, columns: int, style: Style) -> list[np
     patches = cut(picture.rgb, rows, columns)
     if min(patches[0].shape[:2]) < 2 * style.label_at + style.label_size // 2 + 4:
         raise Unsuitable("picture too small for its patches")
-    height, width = (aligned(size, style.align) for size in patches[0].shape[:2])
-    return [scaled(patch, width, height) for patch in patches]
+    height, width = (nearest_multiple(size, style.align) for size in patches[0].shape[:2])
+    return [resize_to(patch, width, height) for patch in patches]
 
 
 CROP_PLAIN = ("Which part fills the black square?", "Which of A to D fills the hole?")
@@ -228,7 +228,7 @@ def candidates(
         "context 0.25": lambda: around(side // 4),
         "context 0.5": lambda: around(side // 2),
     }
-    return {name: scaled(np.ascontiguousarray(makers[name]()), side, side) for name in names}
+    return {name: resize_to(np.ascontiguousarray(makers[name]()), side, side) for name in names}
 
 
 def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
@@ -236,7 +236,7 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     letter. Five pictures (context and candidates); in the plain profile one montage with the candidates below the
     context, which loses rows above and below so that the montage is no higher than it is wide.
     """
-    rgb = _wide(picture.rgb, style.align) if style.plain else picture.rgb
+    rgb = _fit_montage(picture.rgb, style.align) if style.plain else picture.rgb
     height, width = rgb.shape[:2]
     side = min(height, width) // 2
     if side < 16:
@@ -274,14 +274,16 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     )
 
 
-def _wide(rgb: np.ndarray, align: int) -> np.ndarray:
+def _fit_montage(rgb: np.ndarray, align: int) -> np.ndarray:
     """The middle rows, at most three quarters of the width, so scaled that a quarter of the width is a multiple of
     `align`.
     """
     height, width = rgb.shape[:2]
     keep = min(height, 3 * width // 4)
-    side = aligned(width // 4, align)
-    return scaled(rgb[(height - keep) // 2 :][:keep], 4 * side, aligned(round(keep * 4 * side / width), align))
+    side = nearest_multiple(width // 4, align)
+    return resize_to(
+        rgb[(height - keep) // 2 :][:keep], 4 * side, nearest_multiple(round(keep * 4 * side / width), align)
+    )
 
 
 def _montage(context: np.ndarray, options: list[np.ndarray], style: Style) -> np.ndarray:

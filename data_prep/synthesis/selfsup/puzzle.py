@@ -203,7 +203,7 @@ def marker_radius(picture: Picture, style: Style) -> int:
     return style.mark or max(6, round(picture.short_side / 32))
 
 
-def scaled(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
+def resize_to(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
     """The part at another size, bilinear; as it is where it has that size."""
     if rgb.shape[:2] == (height, width):
         return rgb
@@ -211,7 +211,7 @@ def scaled(rgb: np.ndarray, width: int, height: int) -> np.ndarray:
     return np.asarray(part.resize((width, height), Image.Resampling.BILINEAR))
 
 
-def aligned(size: float, align: int) -> int:
+def nearest_multiple(size: float, align: int) -> int:
     """The nearest multiple of `align` that is not 0."""
     return max(1, round(size / align)) * align
 
