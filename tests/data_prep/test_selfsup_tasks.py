@@ -349,7 +349,8 @@ def test_selfsup_plain_pictures_fit_the_visual_tokens(height, width):
     """Patches and candidates are whole tokens of 28 pixels, no montage is higher than wide, no mark is cut off."""
     y, x = np.mgrid[:height, :width]
     depth = (2.0 + 6.0 * (height - y) / height + 0 * x).astype(np.float32)
-    picture = Picture(photo(height, width, 5), depth)
+    rgb = photo(height, width, 5) / 2 + np.random.default_rng(0).integers(0, 128, (height, width, 3))
+    picture = Picture(rgb.astype(np.uint8), depth)
     for turn in range(4):
         made = [shuffle(picture, Draw("s", turn), PLAIN, *grid) for grid in ((2, 2), (1, 3), (3, 1))]
         for puzzle in [*made, flip(picture, Draw("f", turn), PLAIN)]:

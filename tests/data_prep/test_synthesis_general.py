@@ -10,7 +10,7 @@ from data_prep.sources.rendered import RenderedScenes
 from data_prep.sources.signs import WORDS, hang_sign
 from data_prep.synthesis import FAMILIES, Generator, Options, choose_families
 from data_prep.synthesis.view import SceneView
-from spatial_jax.data.records import SceneObject, SceneRecord
+from spatial_jax.data.records import SceneRecord
 
 COUNT = 24
 
@@ -46,6 +46,7 @@ def test_a_sign_changes_its_own_pixels_alone_and_nothing_else_of_the_room():
 
 def test_a_sign_reads_from_left_to_right():
     """The first letter's board is on the left: what the bitmap has in its left half stands left in the picture."""
+    found = []
     for _, room, drawn, bare in rooms():
         if drawn.sign < 1:
             continue
@@ -56,12 +57,14 @@ def test_a_sign_reads_from_left_to_right():
         at = np.linspace(0, ink.shape[0] - 1, seen.shape[0]).astype(int)
         across = np.linspace(0, ink.shape[1] - 1, seen.shape[1]).astype(int)
         like = [np.corrcoef(seen.ravel(), a[np.ix_(at, across)].ravel())[0, 1] for a in (ink, ink[:, ::-1], ink[::-1])]
-        assert like[0] > 0.5 and like[0] > max(like[1:]) + 0.1
+        found.append(like)
+    right, mirrored, upside_down = np.mean(found, 0)
+    assert len(found) > 5 and right > 0.5 and right > max(mirrored, upside_down) + 0.1, np.round(found, 2)
 
 
 def test_no_wall_has_room_no_sign():
     room = RenderedScenes("clear", 1, 0).draw(0)[0]
-    low = np.array([room.camera.position - 0.6, room.camera.position + 0.6])
+    low = np.array([room.camera.position - 0.3, room.camera.position + 0.3])
     assert hang_sign(room.camera, low, np.random.default_rng(0)) is None
 
 
@@ -95,5 +98,5 @@ def test_a_word_that_something_stands_before_is_not_asked():
     ask = FAMILIES["reading"].generate
     for visible, asked in ((1.0, 1), (0.8, 0)):
         meta = json.dumps({"signs": [{"text": "exit", "visible": visible}]})
-        scene = SceneRecord("s", "t", "train", b"", 112, 112, "s", (SceneObject("o", "ball"),), meta=meta)
+        scene = SceneRecord("s", "t", "train", b"", 112, 112, "s", meta=meta)
         assert len(list(ask(SceneView(scene, Options()), random.Random(0), Options()))) == asked
