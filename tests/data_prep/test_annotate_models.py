@@ -202,7 +202,7 @@ def test_cameras_of_clips_and_defaults(tmp_path):
             images=np.zeros((2, 256, 384, 3), np.uint8),
             depths=np.ones((2, 256, 384), np.float32),
             intrinsic=k,
-            cam_c2w=np.zeros((2, 4, 4)),
+            cam_c2w=np.stack([np.eye(4)] * 2),
         )
     (tmp_path / "torn_droid.npz").write_bytes(b"PK")
     chain = CameraChain([ClipResults("megasam", str(tmp_path)), DefaultCamera(60)])

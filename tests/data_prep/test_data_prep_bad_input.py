@@ -213,19 +213,24 @@ def test_a_full_disk_ends_with_one_line_and_code_2_and_a_later_run_goes_on(tmp_p
 
 
 def test_annotate_names_the_verb_that_reads_what_it_wrote(tmp_path, capsys):
-    """Photos without objects go to selfsup, whose option is --photos."""
+    """Photos without objects go to selfsup, whose option is --photos; walks are rooms."""
     from data_prep import selfsup, synthesize
     from data_prep.annotate.__main__ import report
 
-    for objects, module in ((0, selfsup), (3, synthesize)):
+    for source, objects, module, option in (
+        ("folder", 0, selfsup, "--photos"),
+        ("folder", 3, synthesize, "--scenes"),
+        ("walk", 3, synthesize, "--rooms"),
+    ):
         report(
             {
                 "items": {"record": 1, "objects": objects, "dropped": 0, "failed": 0, "notes": 0},
                 "splits": {},
                 "reasons": {},
+                "identity": {"config": {"source": {"source": source}}},
             },
             str(tmp_path),
         )
         words = capsys.readouterr().out.rsplit("python -m ", 1)[1].split()
-        assert words[0] == module.__name__
+        assert words[:2] == [module.__name__, f"{option}={tmp_path}"]
         assert module.parser().parse_args(words[1:]).out == f"{tmp_path}_questions"
