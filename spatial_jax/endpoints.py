@@ -56,6 +56,17 @@ def mask_secrets(text: str) -> str:
     return _KEY.sub("***", _QUERY.sub(r"\1***", _USER_INFO.sub("***@", text)))
 
 
+class Reply(str):
+    """A reply's text. `cut`: the server stopped it at `max_tokens` (finish_reason "length"), so its end is missing."""
+
+    cut: bool
+
+    def __new__(cls, text: str, cut: bool = False) -> Reply:
+        made = super().__new__(cls, text)
+        made.cut = cut
+        return made
+
+
 @dataclasses.dataclass(frozen=True)
 class ChatEndpoint:
     """Where to ask: `url` up to and with /v1 and the model as the server calls it. The key, if one is needed, is in the
@@ -105,7 +116,7 @@ class ChatEndpoint:
         max_tokens: int,
         temperature: float = 0.0,
         seed: int | None = None,
-    ) -> str:
+    ) -> Reply:
         """The reply's text, within `seconds` in all. Raises EndpointError."""
         body: dict[str, Any] = {
             "model": self.model,
@@ -122,7 +133,7 @@ class ChatEndpoint:
             raise EndpointError(f"HTTP {status}, a redirect, which is not followed; give the final address", False)
         if not 200 <= status < 300:
             raise EndpointError(f"HTTP {status}", status in _AGAIN)
-        return _text(data)
+        return _reply(data)
 
     def _headers(self) -> dict[str, str]:
         headers = {"Content-Type": "application/json", "User-Agent": "spatial_jax"}
@@ -141,7 +152,7 @@ def ask_again(
     seconds: float,
     within: float | None = None,
     **options: Any,
-) -> Iterator[str | EndpointError]:
+) -> Iterator[Reply | EndpointError]:
     """At most `tries` replies or failures, one after the other, with pauses that double; the caller stops at the first
     that it can use. `seconds`: of one request; `within`: of all together. A failure that asking again cannot mend is
     the last.
@@ -164,15 +175,16 @@ def ask_again(
                 return
 
 
-def _text(data: bytes) -> str:
-    """The text of a chat completion. Raises EndpointError for anything else, however it is broken."""
+def _reply(data: bytes) -> Reply:
+    """What a chat completion says. Raises EndpointError for anything else, however it is broken."""
     try:
-        text = parse_object(data)["choices"][0]["message"]["content"]
+        choice = parse_object(data)["choices"][0]
+        text = choice["message"]["content"]
     except (ValueError, KeyError, IndexError, TypeError):
         raise EndpointError("not a chat completion") from None
     if not isinstance(text, str):
         raise EndpointError("a chat completion without text")
-    return text
+    return Reply(text, choice.get("finish_reason") == "length")
 
 
 class _Line:
@@ -283,16 +295,16 @@ class ReplyCache:
 
     def __init__(self, file: str | Path):
         self._file, self._writes, self._lock = Path(file), True, threading.Lock()
-        self._replies: dict[str, str] = {}
+        self._replies: dict[str, Reply] = {}
         if self._file.is_file():
             for _, row in read_lines(self._file):
                 if row and isinstance(row.get("key"), str) and isinstance(row.get("reply"), str):
-                    self._replies[row["key"]] = row["reply"]
+                    self._replies[row["key"]] = Reply(row["reply"], row.get("cut") is True)
 
-    def get(self, key: str) -> str | None:
+    def get(self, key: str) -> Reply | None:
         return self._replies.get(key)
 
-    def put(self, key: str, reply: str) -> None:
+    def put(self, key: str, reply: Reply) -> None:
         with self._lock:
             self._replies[key] = reply
             if not self._writes:
@@ -300,7 +312,7 @@ class ReplyCache:
             try:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 with self._file.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps({"key": key, "reply": reply}) + "\n")
+                    file.write(json.dumps({"key": key, "reply": reply} | ({"cut": True} if reply.cut else {})) + "\n")
             except OSError as error:
                 self._writes = False
                 log.warning("%s: %s; further replies are not kept", self._file, error.strerror or error)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 
 from data_prep.synthesis.faithful import unfaithful
 from spatial_jax.data.records import QuestionRecord
-from spatial_jax.endpoints import ChatEndpoint, EndpointError, ReplyCache
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply, ReplyCache
 
 STYLES = {
     "reword": "Rewrite the question in other words.",
@@ -52,7 +52,7 @@ class Endpoint:
     def _client(self) -> ChatEndpoint:
         return ChatEndpoint(self.base_url, self.model, self.key_env, "language")
 
-    def ask(self, style: str, question: str) -> str:
+    def ask(self, style: str, question: str) -> Reply:
         """The model's reply; raises EndpointError."""
         messages = [
             {"role": "system", "content": f"{STYLES[style]} {RULES}"},
@@ -121,7 +121,7 @@ class Variation:
         for record, style in zip(batch, styles):
             yield self._apply(record, style) if style else record
 
-    def _ask(self, style: str, question: str) -> str | None:
+    def _ask(self, style: str, question: str) -> Reply | None:
         assert self.endpoint is not None
         if self._failures >= MOST_FAILURES:
             return None
@@ -149,8 +149,12 @@ class Variation:
             return record
         text = reply.strip()
         meta = record.json_field("meta")
-        problem = unfaithful(
-            record.question, text, names=meta.get("captions", ()), answer=record.answer, options=record.options
+        problem = (
+            "the reply was cut off"
+            if reply.cut
+            else unfaithful(
+                record.question, text, names=meta.get("captions", ()), answer=record.answer, options=record.options
+            )
         )
         if problem:
             self.reasons[problem] += 1

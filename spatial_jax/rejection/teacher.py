@@ -24,7 +24,7 @@ from spatial_jax.drawing import DrawingError, render_entry
 from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.drawing.texts import VISION
 from spatial_jax.drawing.tool import Size
-from spatial_jax.endpoints import ChatEndpoint, EndpointError, ReplyCache, ask_again
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply, ReplyCache, ask_again
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.forms import get_form
 from spatial_jax.processing.image import load_image, resize, smart_resize
@@ -143,15 +143,19 @@ class Teacher:
         return messages, pictures
 
     def _talk(self, place: int, sample: int, messages: Messages, pictures: list[Image.Image]) -> tuple[str, str]:
-        """(one answer, or the whole conversation in chat markup; "stop"). EndpointError where the endpoint fails."""
+        """(one answer, or the whole conversation in chat markup; "stop", or "length" where the endpoint cut the last
+        reply off). EndpointError where the endpoint fails.
+        """
         settings = self.settings
         form, sizes = get_form(settings.style.mode), [p.size for p in pictures]
         messages, said, parts = list(messages), list[str](), list[str]()
         while True:
             reply = self._reply([settings.seed, place, sample, len(said)], messages)
             if not form.several_turns or not pictures:
-                return reply, "stop"
+                return reply, "length" if reply.cut else "stop"
             said.append(reply)
+            if reply.cut:  # what it was about to draw is not known
+                return "".join([*parts, reply]), "length"
             parts.append(reply + _END)
             if ("<answer>" in reply and "</answer>" in reply) or len(said) >= settings.turns:
                 return "".join(parts), "stop"
@@ -165,7 +169,7 @@ class Teacher:
             parts.append(text.replace(VISION, ""))
             messages += [{"role": "assistant", "content": reply}, shown_message(text, drawn)]
 
-    def _reply(self, place: list[int], messages: Messages) -> str:
+    def _reply(self, place: list[int], messages: Messages) -> Reply:
         """One reply, from the cache where it was given before."""
         settings, endpoint = self.settings, self.settings.endpoint
         asked = [endpoint.model, settings.temperature, settings.max_tokens, place, messages]
@@ -185,7 +189,7 @@ class Teacher:
             if isinstance(reply, EndpointError):
                 problem = reply
                 continue
-            reply = plain(reply)
+            reply = Reply(plain(reply), reply.cut)
             self.cache.put(key, reply)
             return reply
         self._count(str(problem))

@@ -13,7 +13,7 @@ from spatial_jax.data import open_questions
 from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import resolve
 from spatial_jax.data.sampled import rejected_reply, taught_ids, turns_before
-from spatial_jax.endpoints import ChatEndpoint, EndpointError
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply
 from spatial_jax.rl.pass_rates import read_pass_rates
 
 BOX = (
@@ -32,12 +32,13 @@ def reply(endpoint, messages, *, seconds, max_tokens, temperature, seed):
     if "numbered pictures" in text[:400]:
         said = sum(m["role"] == "assistant" for m in messages)
         if said < 2:
-            return BOX.format(what="box" if not said else "move the box of", index=said + 1, x=20 + 15 * said)
-        return f"<think> It is seen. </think> Action: Answer\n<answer>{'cup' if seed % 2 else 'nothing'}</answer>"
-    return "cup" if seed % 2 else "a lamp"
+            return Reply(BOX.format(what="box" if not said else "move the box of", index=said + 1, x=20 + 15 * said))
+        answer = "cup" if seed % 2 else "nothing"
+        return Reply(f"<think> It is seen. </think> Action: Answer\n<answer>{answer}</answer>", bool(CUTS))
+    return Reply("cup" if seed % 2 else "a lamp", bool(CUTS))
 
 
-FAILS = []
+FAILS, CUTS = [], []
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def questions(tmp_path_factory):
 def teacher(monkeypatch):
     SENT.clear()
     FAILS.clear()
+    CUTS.clear()
     monkeypatch.setattr(ChatEndpoint, "complete", reply)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
@@ -122,6 +124,14 @@ def test_shares_and_a_stopped_run_write_the_same(questions, tmp_path, teacher, c
     assert "3 of 6 questions are answered" in capsys.readouterr().out and not shared.exists()
     assert run(questions, shared, "--samples=3", "--keep=correct", "--share=1/2") == 0
     assert {r.question_id: r.meta for r in kept(shared)} == {r.question_id: r.meta for r in kept(whole)}
+
+
+@pytest.mark.parametrize("mode", ["vanilla", "drawing"])
+def test_replies_that_the_endpoint_cut_off_are_not_kept(questions, tmp_path, teacher, capsys, mode):
+    CUTS.append(1)
+    for _ in range(2):  # asked, then from the cache
+        assert run(questions, tmp_path / mode, "--samples=3", "--keep=correct", f"--prompt_mode={mode}") == 2
+        assert "no answer is kept (18 cut off at the token limit)" in capsys.readouterr().err
 
 
 def test_pairs_are_what_dpo_rejects(questions, tmp_path, teacher):

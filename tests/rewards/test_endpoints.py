@@ -17,7 +17,7 @@ from data_prep.annotate.chat_models import Endpoint as CaptionEndpoint
 from data_prep.annotate.chat_models import EndpointSettings
 from data_prep.annotate.weights import ModelError
 from data_prep.synthesis.language import Endpoint as LanguageEndpoint
-from spatial_jax.endpoints import ChatEndpoint, EndpointError, ask_again, mask_secrets
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, ReplyCache, ask_again, mask_secrets
 from spatial_jax.rewards import Judge, JudgeConfig, RewardUnavailable
 
 OK = json.dumps({"choices": [{"message": {"content": "yes"}}]}).encode()
@@ -113,6 +113,16 @@ def test_every_bad_reply_is_one_reason_in_time(name):
     while any(t.name == "endpoint" for t in threading.enumerate()):
         assert time.monotonic() < until, "its connection was cut, so its thread ends"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize("reason, cut", [("length", True), ("stop", False), (None, False), (["length"], False)])
+def test_a_reply_that_was_cut_off_says_so_from_the_cache_too(tmp_path, reason, cut):
+    body = json.dumps({"choices": [{"message": {"content": "yes"}, "finish_reason": reason}]}).encode()
+    with server(sends(http(body))) as (url, _):
+        reply = ChatEndpoint(url, "m").complete(ASK, seconds=5.0, max_tokens=1)
+    ReplyCache(tmp_path / "c.jsonl").put("a", reply)
+    again = ReplyCache(tmp_path / "c.jsonl").get("a")
+    assert reply == again == "yes" and (reply.cut, again.cut) == (cut, cut)
 
 
 def test_a_good_reply_and_one_after_failures():

@@ -28,7 +28,7 @@ from data_prep.synthesis.language import MOST_FAILURES, reply_key
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import QuestionRecord, SceneRecord
-from spatial_jax.endpoints import ChatEndpoint, EndpointError, ReplyCache, ask_again
+from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply, ReplyCache, ask_again
 from spatial_jax.media import decode_picture
 
 PROMPT_VERSION = "authored 1"
@@ -138,7 +138,7 @@ class Author:
         for (scene, records), of_scene in zip(batch, jobs):
             yield scene, [*records, *self._write_records(of_scene, {r.question for r in records})]
 
-    def _ask(self, job: Job) -> str | None:
+    def _ask(self, job: Job) -> Reply | None:
         if self.client is None or self._failures >= MOST_FAILURES:
             return None
         error: EndpointError | None = None
@@ -152,7 +152,7 @@ class Author:
             max_tokens=2048,
             temperature=0.7,
         ):
-            if isinstance(found, str):
+            if isinstance(found, Reply):
                 self._failures = 0
                 return found
             error = found
