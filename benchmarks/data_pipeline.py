@@ -34,8 +34,7 @@ from spatial_jax.data import (
     open_questions,
 )
 from spatial_jax.data.records import question_features, to_example
-from spatial_jax.models.configs import published_config
-from spatial_jax.models.hf_config import config_to_hf
+from spatial_jax.models import config_to_hf, published_config
 from spatial_jax.processing import Processor, load_image, train_tokenizer
 
 RESULTS = Path(__file__).with_name("results")

@@ -36,8 +36,7 @@ def hf_config(layers: int) -> Any:
 
     from transformers import Qwen2_5_VLConfig
 
-    from spatial_jax.models.configs import published_config
-    from spatial_jax.models.hf_config import config_to_hf
+    from spatial_jax.models import config_to_hf, published_config
 
     config = published_config(NAME)
     config = dataclasses.replace(config, text=dataclasses.replace(config.text, num_layers=layers))

@@ -20,11 +20,17 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.policies import describe, picture_prompt, time_calls, tiny_config, write_result
-from spatial_jax.models.batch import PromptBatch, VisionFeatures
-from spatial_jax.models.configs import ModelConfig, published_config
+from spatial_jax.models import (
+    ModelConfig,
+    PromptBatch,
+    QwenVL,
+    VisionFeatures,
+    abstract_model,
+    published_config,
+    split_model,
+)
 from spatial_jax.models.group import group_logprobs, plain_logprobs
-from spatial_jax.models.qwen_vl import QwenVL, abstract_model, split_model
-from spatial_jax.processing.collate import collate_answers, collate_prompts
+from spatial_jax.processing import collate_answers, collate_prompts
 
 GROUP, PROMPT, ANSWER, GRID = 16, 1024, 128, (60, 60)
 

@@ -25,12 +25,9 @@ from flax import nnx
 from PIL import Image
 
 from benchmarks.policies import describe, prepare_torchvision, tiny_config, write_result
-from spatial_jax.models import read_config, save_pretrained
+from spatial_jax.models import QwenVL, read_config, save_pretrained, split_model
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.models.qwen_vl import QwenVL, split_model
-from spatial_jax.processing.collate import collate_prompts
-from spatial_jax.processing.fresh import train_tokenizer
-from spatial_jax.processing.processor import Processor
+from spatial_jax.processing import Processor, collate_prompts, train_tokenizer
 from spatial_jax.rl import ObjectiveConfig, PolicyBatch, group_advantages, objective
 from spatial_jax.rollout import Engine, SamplingParams, trajectory_batch
 

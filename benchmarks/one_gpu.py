@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.policies import RESULTS, picture_prompt, prepare_torchvision, time_calls
-from spatial_jax.models.configs import ModelConfig, published_config
+from spatial_jax.models import ModelConfig, published_config
 
 PROMPTS, GROUP, PROMPT, GRID, ROLLED, UPDATED, ROWS = 8, 16, 1024, (60, 60), 128, 256, 4
 
@@ -49,11 +49,10 @@ def ours(config: ModelConfig) -> dict[str, Any]:
     from flax import nnx
 
     from spatial_jax.metrics.flops import GroupTokens, forward_flops, mfu, model_shape, peak_flops, training_flops
+    from spatial_jax.models import abstract_model, config_to_hf
     from spatial_jax.models.generate import prompt_hidden
     from spatial_jax.models.group import group_logprobs
-    from spatial_jax.models.hf_config import config_to_hf
-    from spatial_jax.models.qwen_vl import abstract_model
-    from spatial_jax.processing.collate import collate_answers, collate_prompts
+    from spatial_jax.processing import collate_answers, collate_prompts
     from spatial_jax.rollout import Engine, SamplingParams
 
     graphdef, shapes = abstract_model(config, "bfloat16", "bfloat16")
@@ -145,7 +144,7 @@ def theirs(config: ModelConfig) -> dict[str, Any]:
     import torch
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
-    from spatial_jax.models.hf_config import config_to_hf
+    from spatial_jax.models import config_to_hf
 
     plain = config_to_hf(config, "bfloat16")
     torch.set_default_dtype(torch.bfloat16)

@@ -15,10 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.positions import row_positions, token_types
-from spatial_jax.models.sizes import TextConfig, VisionConfig
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.models import ModelConfig, TextConfig, VisionConfig, row_positions, token_types
+from spatial_jax.processing import EncodedPrompt
 
 RESULTS = Path(__file__).parent / "results"
 

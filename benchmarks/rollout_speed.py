@@ -18,8 +18,7 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.policies import describe, picture_prompt, prepare_torchvision, time_calls, tiny_config, write_result
-from spatial_jax.models import load_pretrained, save_pretrained
-from spatial_jax.models.qwen_vl import QwenVL, split_model
+from spatial_jax.models import QwenVL, load_pretrained, save_pretrained, split_model
 from spatial_jax.rollout import Engine, SamplingParams
 
 PROMPTS, GROUP, LENGTH, ANSWER, GRID = 8, 16, 256, 64, (28, 32)

@@ -23,16 +23,15 @@ from flax import nnx
 
 from benchmarks.policies import write_result
 from spatial_jax.data.fresh import tiny_qwen2_5_vl
+from spatial_jax.evals import run_benchmark
 from spatial_jax.evals.asking import Request, by_clip, cut_sets
 from spatial_jax.evals.benchmarks import vsi_bench
 from spatial_jax.evals.generation import Sampler
 from spatial_jax.evals.protocol import item_messages
-from spatial_jax.evals.runner import Session, run_benchmark
+from spatial_jax.evals.runner import Session
 from spatial_jax.evals.settings import EngineSettings, EvalSettings, PolicySettings, SamplingSettings
-from spatial_jax.models import save_pretrained
-from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models import ModelConfig, QwenVL, save_pretrained, split_model
 from spatial_jax.models.positions import VIDEO
-from spatial_jax.models.qwen_vl import QwenVL, split_model
 from spatial_jax.processing import Prepared, Processor, train_tokenizer
 
 FRAMES, WIDTH, HEIGHT = 32, 640, 480

@@ -32,7 +32,7 @@ from data_prep.synthesis.dataset import write_questions
 from data_prep.synthesis.selfsup import Draw, Picture, Style, Unsuitable
 from data_prep.synthesis.selfsup.build import NEEDS_DEPTH, TASKS, VARIANTS, load, make_record, plan_mixture
 from data_prep.synthesis.selfsup.puzzle import encode
-from spatial_jax.data.records import SceneRecord
+from spatial_jax.data import SceneRecord
 
 TARGET = 2000.0
 

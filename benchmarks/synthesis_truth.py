@@ -29,7 +29,8 @@ from data_prep.synthesis.draft import finish
 from data_prep.synthesis.families import choose_families
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView
-from spatial_jax.data.records import QuestionRecord, resolve_text
+from spatial_jax.data import QuestionRecord
+from spatial_jax.data.records import resolve_text
 
 
 class Once(RenderedScenes):

@@ -17,8 +17,8 @@ import numpy as np
 from flax import nnx
 
 from benchmarks.policies import describe, picture_prompt, time_calls, tiny_config, write_result
-from spatial_jax.models.qwen_vl import QwenVL, split_model
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.models import QwenVL, split_model
+from spatial_jax.processing import EncodedPrompt
 from spatial_jax.rollout import Engine, SamplingParams, Trajectory, Turn, extend, run_turns
 from spatial_jax.rollout.types import Work
 

@@ -15,7 +15,7 @@ from data_prep.sources.layout import Body
 from data_prep.sources.primitives import Primitive
 from data_prep.sources.walks.source import Walk
 from data_prep.synthesis.vsi.questions import WORDINGS
-from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data import QuestionRecord
 
 BODY = 0.15  # metres that a walker needs to each side of a leg
 NEAREST = 0.01  # metres: how well the generator tells nearest points

@@ -27,7 +27,7 @@ from data_prep.sources.walks.truth import frame_record, room_record
 from data_prep.synthesis.importers.frames import spread
 from data_prep.synthesis.vsi import DEFINITIONS, HELDOUT_TOPICS, TOPICS, Settings, room_questions
 from data_prep.synthesis.vsi.walks import walk_room
-from spatial_jax.data.records import SceneRecord
+from spatial_jax.data import SceneRecord
 
 TARGET = 20.0  # walks a core-minute
 

@@ -16,9 +16,8 @@ import numpy as np
 
 from launch.quickstart import COLD_START, PRESET
 from launch.steps import Step
-from spatial_jax.evals.comparison import compare
+from spatial_jax.evals import compare, read_result
 from spatial_jax.evals.intervals import paired_difference
-from spatial_jax.evals.results import read_result
 
 RESULT = "benchmarks/results/drawing_learning.json"
 FAMILIES = "count,relation,depth_order2,listing"  # an answer that one look at each thing gives

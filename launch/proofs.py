@@ -228,8 +228,7 @@ def run_seeds(root: Path, plans: dict[int, list[Step]], at_once: int) -> int:
 
 def table(root: Path, seeds: list[int], steps: int, device: str) -> dict:
     """Differences after GRPO minus after SFT, paired over items, with 95 % intervals over scenes."""
-    from spatial_jax.evals.comparison import compare
-    from spatial_jax.evals.results import read_result
+    from spatial_jax.evals import compare, read_result
 
     rows = []
     for seed in seeds:

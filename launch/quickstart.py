@@ -316,8 +316,7 @@ def story(plan: list[Step], from_scratch: bool) -> list[dict[str, str]]:
 
 def finish(root: Path) -> None:
     """The table, what GRPO changed, the page, and what to try next."""
-    from spatial_jax.evals.comparison import compare
-    from spatial_jax.evals.results import read_result
+    from spatial_jax.evals import compare, read_result
 
     stages, kinds = ("before", "after_grpo"), ("", ".greedy")
     results = {(name, kind): read_result(root / "eval" / f"{name}{kind}.json") for name in stages for kind in kinds}

@@ -267,7 +267,7 @@ def curve(workdir: Path, points: int = 40) -> dict[str, list[float]]:
 
 def table(root: Path, seeds: Sequence[int], device: str, command: str) -> dict[str, Any]:
     """What the runs below `root` came to: measures of each stage, differences between stages, curves."""
-    from spatial_jax.evals.results import read_result
+    from spatial_jax.evals import read_result
 
     def read(name: str) -> dict[str, Any]:
         return read_result(root / "eval" / f"{name}.json")

@@ -15,8 +15,9 @@ from typing import Any
 from scipy.special import stdtrit
 
 from launch.steps import say
+from spatial_jax.evals import build_table
 from spatial_jax.evals.results import read_results
-from spatial_jax.evals.tables import average_rows, build_table, table_text
+from spatial_jax.evals.tables import average_rows, table_text
 from spatial_jax.metrics import read_metrics
 from spatial_jax.pages import Estimate, Page, Series, change_cell, estimate_cell, legend, line_plot, table, tag
 from spatial_jax.reading import parse_json

@@ -24,8 +24,8 @@ from absl import flags
 from PIL import Image, ImageDraw
 
 from spatial_jax.command_line import start
+from spatial_jax.data import instruction
 from spatial_jax.data.asked import UNKNOWN, Asking, settle
-from spatial_jax.data.prompts import instruction
 from spatial_jax.evals.protocol import item_messages
 from spatial_jax.forms import FORMS, get_form
 from spatial_jax.models import checkpoint_directory, default_dtype, load_pretrained

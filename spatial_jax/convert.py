@@ -96,8 +96,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _verify(name: str, dtype: str) -> int:
+    from spatial_jax.models import checkpoint_directory
     from spatial_jax.models.configs import DEFAULT_POSITION_RULE
-    from spatial_jax.models.hub import checkpoint_directory
     from spatial_jax.models.verify import RULE, format_table, verify_checkpoint
 
     rows = verify_checkpoint(checkpoint_directory(name), dtype)
@@ -115,7 +115,7 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
     from pathlib import Path
 
     from spatial_jax.data.fresh import make_fresh, make_like
-    from spatial_jax.models.layout import count_params
+    from spatial_jax.models import count_params
     from spatial_jax.shipped import shipped_path
 
     size = str(shipped_path(size))
@@ -134,7 +134,7 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
 
 def _add_phrases(source: str, datasets: list[str], target: str) -> int:
     from spatial_jax.data.phrases import add_phrases
-    from spatial_jax.models.hub import checkpoint_directory
+    from spatial_jax.models import checkpoint_directory
     from spatial_jax.shipped import shipped_path
 
     config = add_phrases(str(checkpoint_directory(shipped_path(source))), datasets, target)
@@ -143,9 +143,8 @@ def _add_phrases(source: str, datasets: list[str], target: str) -> int:
 
 
 def _rewrite(source: str, target: str, style: str | None, dtype: str | None) -> int:
+    from spatial_jax.models import checkpoint_directory, read_config, save_pretrained
     from spatial_jax.models.hf_weights import load_params, settle_head
-    from spatial_jax.models.hub import checkpoint_directory
-    from spatial_jax.models.policy import read_config, save_pretrained
     from spatial_jax.models.safetensors_io import Checkpoint
 
     folder = checkpoint_directory(source)

@@ -34,8 +34,8 @@ from typing import Any
 from absl import flags
 
 from spatial_jax.command_line import start
+from spatial_jax.evals import benchmark_names
 from spatial_jax.evals import flags as opts
-from spatial_jax.evals.registry import benchmark_names
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.evaluate_settings import (
     datasets,
@@ -79,9 +79,10 @@ def main(argv: Sequence[str]) -> None:
 
 def evaluate_model() -> None:
     """The policy on every named benchmark, then on the datasets."""
+    from spatial_jax.evals import run_benchmark
     from spatial_jax.evals.drawing import drawing_text
     from spatial_jax.evals.generation import Sampler
-    from spatial_jax.evals.runner import Session, progress_printer, run_benchmark
+    from spatial_jax.evals.runner import Session, progress_printer
 
     settings = read_settings()
     grader = chosen_grader(settings)
@@ -146,8 +147,8 @@ def chosen_scoring() -> str:
 
 def keep(result: dict[str, Any], files: dict[str, Any], out: Path) -> dict[str, Any]:
     """The result with what its files lack, written."""
+    from spatial_jax.evals import write_result
     from spatial_jax.evals.loading import completeness, completeness_line
-    from spatial_jax.evals.results import write_result
 
     result = completeness(result, files)
     if is_primary():
@@ -158,7 +159,7 @@ def keep(result: dict[str, Any], files: dict[str, Any], out: Path) -> dict[str, 
 
 def show_suite(suite: str, results: Sequence[Mapping[str, Any]], absent: Mapping[str, str]) -> None:
     """The suite's row on the console; the EASI leaderboard's file beside the results."""
-    from spatial_jax.evals.results import write_result
+    from spatial_jax.evals import write_result
     from spatial_jax.evals.suites import submission, suite_text
 
     say(suite_text(suite, results, absent))
@@ -170,9 +171,9 @@ def show_suite(suite: str, results: Sequence[Mapping[str, Any]], absent: Mapping
 
 def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
     """Self-built questions with their blind priors; sampled, and greedy beside it where asked."""
+    from spatial_jax.evals import run_heldout, write_result
     from spatial_jax.evals.heldout import copy_prior
-    from spatial_jax.evals.results import write_result
-    from spatial_jax.evals.runner import Session, asked_rule, greedy_settings, progress_printer, run_heldout
+    from spatial_jax.evals.runner import Session, asked_rule, greedy_settings, progress_printer
 
     name = dataset_name()
     out = result_path(name)
@@ -206,9 +207,8 @@ def evaluate_datasets(sampler: Any, settings: Any, grader: Any) -> None:
 
 def show(result: Any, out: Path, **shown: Any) -> None:
     """Console table, and the page beside the result."""
+    from spatial_jax.evals import result_table, write_page
     from spatial_jax.evals.drawing import drawing_text
-    from spatial_jax.evals.page import write_page
-    from spatial_jax.evals.results import result_table
 
     say(result_table(result))
     if drawn := drawing_text([result]):
@@ -266,10 +266,9 @@ def chosen_grader(settings: Any) -> Any:
 
 def score_saved(path: str) -> None:
     """Scores a responses file of any model, by a benchmark's scoring or by the rewards of --dataset."""
+    from spatial_jax.evals import read_responses, result_table, write_result
     from spatial_jax.evals.heldout import evaluate_saved
     from spatial_jax.evals.loading import completeness_line
-    from spatial_jax.evals.responses import read_responses
-    from spatial_jax.evals.results import result_table, write_result
     from spatial_jax.evals.saved import score_benchmark_file
 
     settings = read_settings()
@@ -314,9 +313,8 @@ def score_saved(path: str) -> None:
 
 def compare_results(paths: Sequence[str]) -> None:
     """Paired comparison of two result files, and a page of where they differ beside the second."""
-    from spatial_jax.evals.comparison import compare, compare_table
+    from spatial_jax.evals import compare, compare_table, read_result, write_result
     from spatial_jax.evals.comparison_page import write_comparison_page
-    from spatial_jax.evals.results import read_result, write_result
 
     if len(paths) != 2:
         raise ValueError("--compare needs two result files: --compare A.json B.json")
@@ -352,10 +350,11 @@ def questions_of(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def print_table(name: str, paths: Sequence[str]) -> None:
     """A paper's table from results on disk."""
+    from spatial_jax.evals import build_table, write_result
     from spatial_jax.evals.drawing import drawing_text
-    from spatial_jax.evals.results import read_results, write_result
+    from spatial_jax.evals.results import read_results
     from spatial_jax.evals.suites import SUITES, suite_text
-    from spatial_jax.evals.tables import build_table, table_text
+    from spatial_jax.evals.tables import table_text
 
     found = list(paths) or ([str(Path(opts.WORKDIR.value) / "eval")] if opts.WORKDIR.value else [])
     if not found:
@@ -377,7 +376,8 @@ def print_table(name: str, paths: Sequence[str]) -> None:
 
 def search_leaks(dataset: str) -> None:
     """Pictures of the benchmarks that a training set holds too."""
-    from spatial_jax.evals.leakage import dataset_pictures, find_leaks, leak_text
+    from spatial_jax.evals import find_leaks
+    from spatial_jax.evals.leakage import dataset_pictures, leak_text
     from spatial_jax.evals.loading import load_benchmark
 
     for name in benchmark_list()[0]:
@@ -387,7 +387,8 @@ def search_leaks(dataset: str) -> None:
 
 def benchmark_list() -> tuple[list[str], str]:
     """(names of --benchmarks, their suite or ""); each checked before anything is loaded."""
-    from spatial_jax.evals.registry import check_scoring, get_benchmark
+    from spatial_jax.evals import get_benchmark
+    from spatial_jax.evals.registry import check_scoring
     from spatial_jax.evals.suites import expand
 
     if flag_parts(opts.BENCHMARKS) == ["all"]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data import QuestionRecord
 from spatial_jax.metrics.report import build_report, load_run, read_story
 from spatial_jax.options import Parser
 from spatial_jax.pages import say
@@ -46,7 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one clear line."""
-    from spatial_jax.evals.comparison import compare
+    from spatial_jax.evals import compare
     from spatial_jax.evals.heldout import answers_of, resolved_dict, scored_item
     from spatial_jax.rewards.rule import stated_rule
 

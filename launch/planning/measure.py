@@ -12,8 +12,7 @@ from launch.planning import counting, gpus, hlo
 from launch.planning.chips import GIB, Topology
 from launch.planning.kernels import launches
 from spatial_jax.metrics.flops import GroupTokens, forward_flops, model_shape, training_flops, vision_flops
-from spatial_jax.models.hf_config import config_to_hf
-from spatial_jax.models.trees import leaf_paths
+from spatial_jax.models import config_to_hf, leaf_paths
 from spatial_jax.training.abstract import Program, Work, picture_grid, typical_prompt
 from spatial_jax.training.setup import Setup
 

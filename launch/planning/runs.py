@@ -15,8 +15,7 @@ from launch.planning.chips import Topology
 from launch.planning.measure import Measured, measure
 from launch.planning.report import plan_facts, plan_record
 from spatial_jax import config as run_config
-from spatial_jax.models.configs import ModelConfig, published_config, published_names
-from spatial_jax.models.policy import read_config
+from spatial_jax.models import ModelConfig, published_config, published_names, read_config
 from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.parallel.rules import batch_parts, changed_rules, use_rules

@@ -16,10 +16,7 @@ from spatial_jax.data.prompts import PromptStyle, build_messages, shows_video, t
 from spatial_jax.data.records import QuestionRecord, resolve
 from spatial_jax.data.sampled import taught_ids
 from spatial_jax.data.source import QuestionSource, Unusable
-from spatial_jax.processing.image import load_image
-from spatial_jax.processing.processor import Processor
-from spatial_jax.processing.prompt import EncodedPrompt
-from spatial_jax.processing.video import Video
+from spatial_jax.processing import EncodedPrompt, Processor, Video, load_image
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

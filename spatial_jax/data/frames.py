@@ -8,7 +8,8 @@ from typing import Any
 
 from spatial_jax.data.prompts import PromptStyle, is_video, video_facts
 from spatial_jax.data.records import QuestionRecord
-from spatial_jax.processing.video import Video, VideoSettings, sample_video, with_frames
+from spatial_jax.processing import Video
+from spatial_jax.processing.video import VideoSettings, sample_video, with_frames
 
 
 def choose_record_frames(record: QuestionRecord, style: PromptStyle, settings: VideoSettings) -> QuestionRecord:

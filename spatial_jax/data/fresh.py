@@ -13,11 +13,19 @@ from flax import nnx
 from spatial_jax.data.prompts import PromptStyle, question_text, target_text
 from spatial_jax.data.records import in_stored_pixels
 from spatial_jax.data.source import Unusable, open_questions
-from spatial_jax.models.configs import ModelConfig, published_config, published_names
-from spatial_jax.models.policy import read_config, replaced_checkpoint, save_pretrained
-from spatial_jax.models.qwen_vl import QwenVL, split_model
-from spatial_jax.models.sizes import TextConfig, VisionConfig
-from spatial_jax.processing.fresh import train_tokenizer
+from spatial_jax.models import (
+    ModelConfig,
+    QwenVL,
+    TextConfig,
+    VisionConfig,
+    published_config,
+    published_names,
+    read_config,
+    save_pretrained,
+    split_model,
+)
+from spatial_jax.models.policy import replaced_checkpoint
+from spatial_jax.processing import train_tokenizer
 
 
 def tiny_qwen2_5_vl(vocab_size: int) -> ModelConfig:

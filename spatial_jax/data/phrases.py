@@ -24,8 +24,7 @@ from spatial_jax.data.source import Unusable, open_questions
 from spatial_jax.drawing import Album, DrawingError, parse
 from spatial_jax.drawing.texts import index_line, shown_turn
 from spatial_jax.forms import get_form
-from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.policy import Policy, load_pretrained, save_pretrained
+from spatial_jax.models import ModelConfig, Policy, load_pretrained, save_pretrained
 
 MOST_RECORDS = 2000
 LEAST_SHARE = 0.01  # of the records that a phrase must occur in

@@ -16,7 +16,7 @@ import numpy as np
 from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing.tool import Size
-from spatial_jax.processing.processor import Processor
+from spatial_jax.processing import Processor
 
 _OF_PICTURES = ("box", "point")  # answers in pixels of the picture as it was seen
 

@@ -14,8 +14,7 @@ from spatial_jax.data.integrity import DatasetError, check_shards, content_diges
 from spatial_jax.data.records import SceneObject, SceneRecord, check_schema, from_example
 from spatial_jax.dataset_folder import open_dataset_folder
 from spatial_jax.media import open_image
-from spatial_jax.processing.processor import Processor
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import EncodedPrompt, Processor
 from spatial_jax.processing.user_text import as_text
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,10 @@ from spatial_jax.drawing import Album, DrawingError, parse, render_entry
 from spatial_jax.drawing.texts import shown_turn
 from spatial_jax.drawing.tool import Size
 from spatial_jax.drawing.tools import PUBLISHED
-from spatial_jax.processing.image import load_image, resize
-from spatial_jax.processing.processor import Processor
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import EncodedPrompt, Processor, load_image
+from spatial_jax.processing.image import resize
+from spatial_jax.rollout import Trajectory, Turn
 from spatial_jax.rollout.earlier import following_position
-from spatial_jax.rollout.types import Trajectory, Turn
 
 _MARKS = ("<|im_start|>", "<|im_end|>")
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data import QuestionRecord
 from spatial_jax.drawing.steps import Steps, figures, follow
 from spatial_jax.evals.placement import constant_iou, placement, right_boxes
 from spatial_jax.evals.results import align

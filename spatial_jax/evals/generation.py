@@ -16,14 +16,12 @@ from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.evals.asking import Request, Set, Shape, Waiting, by_clip, cut_sets
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings, SamplingSettings
-from spatial_jax.models import checkpoint_directory, default_dtype, load_pretrained
-from spatial_jax.models.policy import read_config
+from spatial_jax.models import checkpoint_directory, default_dtype, load_pretrained, read_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import MESH_AXES, make_mesh
 from spatial_jax.processing import Processor, choose_bucket
-from spatial_jax.rollout import Engine, SamplingParams
+from spatial_jax.rollout import Engine, SamplingParams, Trajectory
 from spatial_jax.rollout.answerer import Answerer, answer_text, drawing_asked, sampling_for
-from spatial_jax.rollout.types import Trajectory
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.data.records import QuestionRecord, in_stored_pixels, resolve
+from spatial_jax.data import QuestionRecord, resolve
+from spatial_jax.data.records import in_stored_pixels
 from spatial_jax.evals.judging import Grader
 from spatial_jax.evals.results import ScoredItem, summarise
 from spatial_jax.forms import extract_answer, get_format

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from spatial_jax.data.records import QuestionRecord, resolve
+from spatial_jax.data import QuestionRecord, resolve
 from spatial_jax.data.sampled import turns_before
 from spatial_jax.drawing import Album, DrawingError, Operation, Steps, parse
 from spatial_jax.rewards.kinds.iou import box_iou

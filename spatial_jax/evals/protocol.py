@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from spatial_jax.data import instruction
 from spatial_jax.data.asked import TEMPLATE
-from spatial_jax.data.prompts import instruction
 from spatial_jax.drawing.texts import index_line
 from spatial_jax.evals.registry import form_answer
 from spatial_jax.evals.settings import PUBLISHED, EvalSettings

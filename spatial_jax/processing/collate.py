@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays, VisionFeatures
-from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.models.vision_plan import plan_vision
+from spatial_jax.models import AnswerBatch, PromptBatch, VisionArrays, VisionConfig, VisionFeatures, plan_vision
 from spatial_jax.processing.buckets import choose_bucket
 from spatial_jax.processing.prompt import EncodedPrompt
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.models.configs import DEFAULT_POSITION_RULE, ModelConfig
+from spatial_jax.models import ModelConfig, checkpoint_directory, row_positions
+from spatial_jax.models.configs import DEFAULT_POSITION_RULE
 from spatial_jax.models.end_ids import end_ids, pad_id
-from spatial_jax.models.hub import checkpoint_directory
-from spatial_jax.models.positions import IMAGE, VIDEO, row_positions
+from spatial_jax.models.positions import IMAGE, VIDEO
 from spatial_jax.processing.image import ImageSettings, image_patches, image_size, load_image, normalise
 from spatial_jax.processing.prompt import EncodedPrompt, Prepared
 from spatial_jax.processing.settings import read_image_settings, read_model_config, read_video_settings, with_limits

@@ -6,9 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.models.configs import ModelConfig, published_config
+from spatial_jax.models import ModelConfig, config_from_hf, published_config
 from spatial_jax.models.families import FAMILIES, Pictures
-from spatial_jax.models.hf_config import config_from_hf
 from spatial_jax.models.hub import checkpoint_json
 from spatial_jax.processing.image import ImageSettings
 from spatial_jax.processing.tokenizer import ChatTokenizer

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from spatial_jax.blocks import assistant_turns, strip_end_marks
-from spatial_jax.data.records import QuestionRecord, coordinate, coordinate_like
+from spatial_jax.data import QuestionRecord
+from spatial_jax.data.records import coordinate, coordinate_like
 from spatial_jax.drawing import DrawingError, follow
 from spatial_jax.drawing.stored import stored_turns
 from spatial_jax.drawing.tool import Size

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.synthesis.dataset import QuestionWriter
-from spatial_jax.data.records import QuestionRecord
-from spatial_jax.evals.responses import ResponseLog, fingerprint
+from spatial_jax.data import QuestionRecord
+from spatial_jax.evals import ResponseLog
+from spatial_jax.evals.responses import fingerprint
 from spatial_jax.rejection.kept import Asked, candidates, kept_record, pair_record
 from spatial_jax.rejection.rules import Candidate, Rule, keep
 from spatial_jax.rl.pass_rates import write_pass_rates

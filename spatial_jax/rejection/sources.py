@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.data import PromptStyle, QuestionRecord
 from spatial_jax.data.asked import settle
-from spatial_jax.data.prompts import PromptStyle
-from spatial_jax.data.records import QuestionRecord
 from spatial_jax.endpoints import ChatEndpoint, ReplyCache
 from spatial_jax.evals.generation import Sampler, asking_told
 from spatial_jax.evals.protocol import THOUGHT_TOKENS

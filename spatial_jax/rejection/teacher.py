@@ -18,16 +18,17 @@ from typing import Any
 
 from PIL import Image
 
-from spatial_jax.data.prompts import PromptStyle, build_messages, shows_video
-from spatial_jax.data.records import QuestionRecord, resolve
+from spatial_jax.data import PromptStyle, QuestionRecord, build_messages, resolve
+from spatial_jax.data.prompts import shows_video
 from spatial_jax.drawing import DrawingError, render_entry
 from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.drawing.texts import VISION
 from spatial_jax.drawing.tool import Size
 from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply, ReplyCache, ask_again
-from spatial_jax.evals.responses import ResponseLog
+from spatial_jax.evals import ResponseLog
 from spatial_jax.forms import get_form
-from spatial_jax.processing.image import load_image, resize, smart_resize
+from spatial_jax.processing import load_image, smart_resize
+from spatial_jax.processing.image import resize
 from spatial_jax.processing.user_text import MARK
 
 FACTOR = 28  # sides of a picture as Qwen2.5-VL sees it are multiples of it

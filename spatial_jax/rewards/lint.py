@@ -201,8 +201,8 @@ def read_questions(directory: str, split: str, limit: int) -> list[dict]:
     """`limit` question records spread evenly over a dataset directory, as dicts, in the pixels of their stored
     pictures. DatasetError where it cannot be read.
     """
-    from spatial_jax.data.records import QuestionRecord, in_stored_pixels
-    from spatial_jax.data.source import open_questions
+    from spatial_jax.data import QuestionRecord, open_questions
+    from spatial_jax.data.records import in_stored_pixels
 
     source = open_questions(directory, split, checksums=False)
     found = (source[len(source) * k // limit] for k in range(limit)) if limit < len(source) else iter(source)

@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data import QuestionRecord
 from spatial_jax.ranges import AtLeast1, Count, NotNegative, Share, ShareBelow1, Whole
 from spatial_jax.rl.pass_rates import Entry, PassRateStore
 

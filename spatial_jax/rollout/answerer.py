@@ -11,8 +11,7 @@ from typing import Any
 from spatial_jax.data.asked import Asking
 from spatial_jax.drawing.environment import DrawingEnvironment, conversation
 from spatial_jax.forms import get_form
-from spatial_jax.processing.processor import Processor
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import EncodedPrompt, Processor
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.stream import Heard, stream_turns
 from spatial_jax.rollout.turns import run_turns

@@ -14,9 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from spatial_jax.models.batch import PromptBatch, VisionArrays, VisionFeatures
+from spatial_jax.models import PromptBatch, QwenVL, VisionArrays, VisionFeatures
 from spatial_jax.models.group import encode_pictures
-from spatial_jax.models.qwen_vl import QwenVL
 from spatial_jax.ops.shared_prefix import append_attention, ring_valid, store
 from spatial_jax.rollout.prefill import draw_first, first_reason
 from spatial_jax.rollout.state import RUNNING, Caches, DecodeState, Draw, constrain_state, roll_columns

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.models.batch import AnswerBatch
-from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.processing.buckets import choose_bucket
-from spatial_jax.processing.collate import collate_turns
+from spatial_jax.models import AnswerBatch, VisionConfig
+from spatial_jax.processing import choose_bucket, collate_turns
 from spatial_jax.rollout.earlier import answer_turns
 from spatial_jax.rollout.types import Trajectory
 

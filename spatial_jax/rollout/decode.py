@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-from spatial_jax.models.qwen_vl import QwenVL
+from spatial_jax.models import QwenVL
 from spatial_jax.ops.logprob import allowed_ids, scaled_logits
 from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
 from spatial_jax.ops.shared_prefix import KeyValues, decode_attention, ring_valid, store

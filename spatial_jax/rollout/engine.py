@@ -17,13 +17,18 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from spatial_jax.models.batch import VisionFeatures
-from spatial_jax.models.configs import ModelConfig
+from spatial_jax.models import ModelConfig, VisionFeatures
 from spatial_jax.models.group import vision_rows
 from spatial_jax.parallel.rules import Rules, batch_parts
-from spatial_jax.processing.buckets import ANSWER_BUCKETS, PATCH_BUCKETS, PROMPT_BUCKETS, choose_bucket
-from spatial_jax.processing.collate import choose_pack, collate_prompts
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import (
+    ANSWER_BUCKETS,
+    PATCH_BUCKETS,
+    PROMPT_BUCKETS,
+    EncodedPrompt,
+    choose_bucket,
+    collate_prompts,
+)
+from spatial_jax.processing.collate import choose_pack
 from spatial_jax.rollout.decode import Pause
 from spatial_jax.rollout.device import DevicePrograms, Shape, static_part
 from spatial_jax.rollout.earlier import collate_earlier, earlier_length

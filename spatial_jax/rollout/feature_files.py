@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from spatial_jax.models.batch import VisionFeatures
+from spatial_jax.models import VisionFeatures, leaf_paths
 from spatial_jax.models.safetensors_io import SafetensorsFile, write_safetensors
-from spatial_jax.models.trees import leaf_paths
 
 log = logging.getLogger(__name__)
 

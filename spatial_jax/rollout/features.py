@@ -17,12 +17,11 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from spatial_jax.models.batch import VisionFeatures
-from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.models.vision_plan import plan_vision
+from spatial_jax.models import VisionConfig, VisionFeatures, plan_vision
 from spatial_jax.parallel.rules import Rules, batch_parts, use_mesh
+from spatial_jax.processing import EncodedPrompt
 from spatial_jax.processing.collate import SHARE
-from spatial_jax.processing.prompt import EncodedPrompt, concatenate_features, picture_key
+from spatial_jax.processing.prompt import concatenate_features, picture_key
 from spatial_jax.rollout.feature_files import FeatureFiles
 
 

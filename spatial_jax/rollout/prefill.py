@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt
 
-from spatial_jax.models.batch import AnswerBatch, PromptBatch
+from spatial_jax.models import AnswerBatch, PromptBatch, QwenVL
 from spatial_jax.models.group import encode_pictures, feature_rows
-from spatial_jax.models.qwen_vl import QwenVL
 from spatial_jax.ops.logprob import scaled_logits
 from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
 from spatial_jax.ops.shared_prefix import KeyValues, causal_attention, group_attention, store

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from spatial_jax.models.vision_plan import round_size
-from spatial_jax.processing.prompt import EncodedPrompt, prefix, shared_length
+from spatial_jax.processing import EncodedPrompt
+from spatial_jax.processing.prompt import prefix, shared_length
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

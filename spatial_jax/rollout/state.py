@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Bool
 
-from spatial_jax.models.sizes import TextConfig
+from spatial_jax.models import TextConfig
 from spatial_jax.ops.attention import for_gpu
 from spatial_jax.ops.shared_prefix import KeyValues, store
 from spatial_jax.parallel.rules import active_mesh, constrain, mesh_axes

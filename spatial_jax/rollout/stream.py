@@ -11,10 +11,7 @@ import numpy as np
 from PIL import Image
 
 from spatial_jax.drawing.environment import DrawingEnvironment
-from spatial_jax.processing.buckets import choose_bucket
-from spatial_jax.processing.collate import collate_prompts
-from spatial_jax.processing.processor import Processor
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket, collate_prompts
 from spatial_jax.rollout.device import Shape, static_part
 from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.state import Draw

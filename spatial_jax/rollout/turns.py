@@ -16,11 +16,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from spatial_jax.models.batch import PromptBatch, VisionArrays, VisionFeatures
+from spatial_jax.models import PromptBatch, VisionArrays, VisionFeatures
 from spatial_jax.models.group import vision_rows
-from spatial_jax.processing.buckets import SHOWN_BUCKETS, choose_bucket
-from spatial_jax.processing.collate import choose_pack, collate_prompts
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import EncodedPrompt, choose_bucket, collate_prompts
+from spatial_jax.processing.buckets import SHOWN_BUCKETS
+from spatial_jax.processing.collate import choose_pack
 from spatial_jax.rollout.decode import Pause
 from spatial_jax.rollout.device import Shape
 from spatial_jax.rollout.earlier import following_position

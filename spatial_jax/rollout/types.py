@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import EncodedPrompt
 
 
 @dataclasses.dataclass(frozen=True)

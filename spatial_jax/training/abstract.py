@@ -18,23 +18,24 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from spatial_jax.models.batch import VisionFeatures
-from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.policy import Policy
-from spatial_jax.models.qwen_vl import abstract_model
-from spatial_jax.models.sharding import model_shardings
-from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.models.vision_plan import plan_vision
+from spatial_jax.models import (
+    ModelConfig,
+    Policy,
+    VisionConfig,
+    VisionFeatures,
+    abstract_model,
+    model_shardings,
+    plan_vision,
+)
 from spatial_jax.parallel.rules import partition_spec, shapes_with_shardings
-from spatial_jax.processing.buckets import SHOWN_BUCKETS, choose_bucket
-from spatial_jax.processing.collate import SHARE, choose_pack, collate_prompts
-from spatial_jax.processing.prompt import EncodedPrompt
+from spatial_jax.processing import EncodedPrompt, choose_bucket, collate_prompts
+from spatial_jax.processing.buckets import SHOWN_BUCKETS
+from spatial_jax.processing.collate import SHARE, choose_pack
+from spatial_jax.rollout import Engine, Trajectory, extend
 from spatial_jax.rollout.decode import Pause
 from spatial_jax.rollout.device import Shape, static_part
-from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.state import Draw, state_axes
-from spatial_jax.rollout.turns import append_sizes, extend
-from spatial_jax.rollout.types import Trajectory
+from spatial_jax.rollout.turns import append_sizes
 from spatial_jax.training.answers import make_engine, sampling_params
 from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.method import Example, Typical

@@ -28,9 +28,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from spatial_jax.data.cache import ByteCache
+from spatial_jax.data import ByteCache
 from spatial_jax.data.scenes import SceneLabels, label_scene, open_scenes, scene_at, scenes_digest
-from spatial_jax.models.batch import PromptBatch
+from spatial_jax.models import PromptBatch
 from spatial_jax.ops.shared_prefix import causal_attention
 from spatial_jax.training.method import Stream
 from spatial_jax.training.setup import Setup

@@ -18,21 +18,19 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from spatial_jax.data.encode import EncodedQuestion
-from spatial_jax.data.pipeline import QuestionPipeline
+from spatial_jax.data import EncodedQuestion, QuestionPipeline
 from spatial_jax.drawing.environment import DrawingEnvironment
 from spatial_jax.forms import get_form
+from spatial_jax.models import model_shardings
 from spatial_jax.models.quantize import quantize_layers, quantized_graph, quantized_shardings
-from spatial_jax.models.sharding import model_shardings, tensor_ways
+from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel.mesh import sampler_mesh, slice_count
 from spatial_jax.rewards import Judge, JudgeConfig
 from spatial_jax.rewards.judge import described_judge
 from spatial_jax.rewards.rule import Answer, RewardRule, reward_spec, score_answers
 from spatial_jax.rewards.scoring import Outcome
+from spatial_jax.rollout import Engine, SamplingParams, Trajectory, weight_mover
 from spatial_jax.rollout.answerer import Answerer, Drawing, answer_text, sampling_for
-from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.types import SamplingParams, Trajectory
-from spatial_jax.rollout.weights import weight_mover
 from spatial_jax.training.settings import RewardSettings, RunConfig
 from spatial_jax.training.setup import Setup
 

@@ -10,15 +10,13 @@ import jax
 import numpy as np
 from flax import struct
 
-from spatial_jax.models.batch import AnswerBatch, PromptBatch
-from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.processing.buckets import choose_bucket
-from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
-from spatial_jax.processing.prompt import EncodedPrompt, prefix, shared_length
-from spatial_jax.rl.objectives import PolicyBatch
-from spatial_jax.rollout.batch import trajectory_batch
+from spatial_jax.models import AnswerBatch, PromptBatch, VisionConfig
+from spatial_jax.processing import EncodedPrompt, choose_bucket, collate_answers, collate_prompts
+from spatial_jax.processing.collate import choose_pack
+from spatial_jax.processing.prompt import prefix, shared_length
+from spatial_jax.rl import PolicyBatch
+from spatial_jax.rollout import Trajectory, trajectory_batch
 from spatial_jax.rollout.turns import join_trajectories
-from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.settings import RunConfig
 
 

@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 
-from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data import QuestionRecord
 from spatial_jax.rewards.parsing.boxes import Box, parse_box
 from spatial_jax.rewards.parsing.choices import option_labels, strip_label, truth_index
 from spatial_jax.rewards.parsing.text import fold

@@ -8,14 +8,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
-from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data import EncodedQuestion, QuestionEncoder, QuestionRecord
 from spatial_jax.data.sampled import taught_ids, turns_before
 from spatial_jax.drawing import DrawingError
 from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.forms import get_form
-from spatial_jax.rollout.turns import extend
-from spatial_jax.rollout.types import Trajectory
+from spatial_jax.rollout import Trajectory, extend
 from spatial_jax.training.answers import drawing_environment
 from spatial_jax.training.settings import RolloutSettings
 from spatial_jax.training.setup import Setup

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.data import EncodedQuestion
 from spatial_jax.data.sampled import rejected_ids
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.rewards.base import Context

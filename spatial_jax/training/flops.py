@@ -9,8 +9,7 @@ import jax
 import numpy as np
 
 from spatial_jax.metrics.flops import GroupTokens, mfu, model_shape, peak_flops, training_flops
-from spatial_jax.models.batch import VisionArrays
-from spatial_jax.models.hf_config import config_to_hf
+from spatial_jax.models import VisionArrays, config_to_hf
 from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.setup import Setup
 

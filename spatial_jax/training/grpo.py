@@ -13,19 +13,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion
-from spatial_jax.data.source import QuestionSource
+from spatial_jax.data import EncodedQuestion, QuestionSource
 from spatial_jax.metrics import write_pass_rates
 from spatial_jax.metrics.timing import PhaseTimer
 from spatial_jax.models.group import group_logprobs
-from spatial_jax.rl.advantages import group_advantages
+from spatial_jax.rl import (
+    EntropyController,
+    ObjectiveConfig,
+    Refill,
+    drop_reason,
+    group_advantages,
+    metrics_from_sums,
+    normaliser,
+    objective,
+    penalised_rewards,
+)
 from spatial_jax.rl.curriculum import Curriculum
-from spatial_jax.rl.entropy import EntropyController
-from spatial_jax.rl.kl import penalised_rewards
-from spatial_jax.rl.objectives import MAXIMA, ObjectiveConfig, metrics_from_sums, normaliser, objective
+from spatial_jax.rl.objectives import MAXIMA
 from spatial_jax.rl.pass_rates import read_pass_rates
-from spatial_jax.rl.refill import Refill, drop_reason
-from spatial_jax.rollout.types import Trajectory, Work
+from spatial_jax.rollout import Trajectory
+from spatial_jax.rollout.types import Work
 from spatial_jax.training.answers import (
     AnswerScorer,
     Draws,

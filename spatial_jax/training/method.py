@@ -12,8 +12,8 @@ import jax
 import numpy as np
 
 from spatial_jax.metrics.timing import PhaseTimer
-from spatial_jax.processing.prompt import EncodedPrompt
-from spatial_jax.rollout.types import Trajectory
+from spatial_jax.processing import EncodedPrompt
+from spatial_jax.rollout import Trajectory
 from spatial_jax.training.settings import RunConfig
 from spatial_jax.training.state import Coefficients
 from spatial_jax.training.update import Updater

@@ -7,11 +7,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from spatial_jax.data.encode import QuestionEncoder
+from spatial_jax.data import QuestionEncoder, QuestionRecord, QuestionSource
 from spatial_jax.data.prompts import as_written, target_parts
-from spatial_jax.data.records import QuestionRecord
 from spatial_jax.data.sampled import rejected_reply
-from spatial_jax.data.source import QuestionSource
 from spatial_jax.forms import get_form
 from spatial_jax.rewards.attacks import well_formed
 from spatial_jax.rewards.base import Context, RewardUnavailable

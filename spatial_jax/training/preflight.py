@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from spatial_jax.data.records import QuestionRecord, in_stored_pixels
-from spatial_jax.data.source import QuestionSource
+from spatial_jax.data import QuestionRecord, QuestionSource
+from spatial_jax.data.records import in_stored_pixels
 from spatial_jax.metrics import is_primary, steady_lines
 from spatial_jax.rewards.base import Context
 from spatial_jax.rewards.by_family import check_by_family, parse_by_family

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from spatial_jax.data.encode import QuestionEncoder
-from spatial_jax.data.pipeline import PipelineSettings, QuestionPipeline
-from spatial_jax.data.plan import plan_questions
-from spatial_jax.data.prompts import PromptStyle
-from spatial_jax.data.records import QuestionRecord
-from spatial_jax.data.source import QuestionSource, open_mixture
+from spatial_jax.data import (
+    PipelineSettings,
+    PromptStyle,
+    QuestionEncoder,
+    QuestionPipeline,
+    QuestionRecord,
+    QuestionSource,
+    open_mixture,
+    plan_questions,
+)
 from spatial_jax.training.setup import Setup
 
 Check = Callable[[QuestionRecord], None]  # raises ValueError for a record that the method cannot use

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
-from spatial_jax.rl.reference import ReferenceConfig, ReferenceController, update_reference
+from spatial_jax.rl import ReferenceConfig, ReferenceController, update_reference
 from spatial_jax.training.state import Params
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.data import EncodedQuestion
 from spatial_jax.drawing.environment import drawn_pictures
 from spatial_jax.drawing.steps import Steps, figures, follow
 from spatial_jax.rewards.scoring import Outcome
-from spatial_jax.rl.advantages import constant_groups
+from spatial_jax.rl import constant_groups
+from spatial_jax.rollout import Trajectory
 from spatial_jax.rollout.features import FeatureStore
-from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import drawing_environment, run_drawing
 from spatial_jax.training.settings import LogSettings
 from spatial_jax.training.setup import Setup

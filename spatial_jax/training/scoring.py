@@ -16,7 +16,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.parallel.rules import use_mesh
-from spatial_jax.rl.kl import kl_estimate
+from spatial_jax.rl import kl_estimate
 from spatial_jax.training.batches import GroupBatch
 from spatial_jax.training.setup import Setup
 from spatial_jax.training.update import group_axis, place

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from spatial_jax.forms import FormName, get_form
 from spatial_jax.parallel.rules import MESH_AXES, changed_rules
-from spatial_jax.processing.buckets import PATCH_BUCKETS
+from spatial_jax.processing import PATCH_BUCKETS
 from spatial_jax.ranges import (
     Above1,
     AtLeast2,
@@ -32,9 +32,8 @@ from spatial_jax.ranges import (
     Whole,
     check_ranges,
 )
+from spatial_jax.rl import EntropyConfig, ReferenceConfig
 from spatial_jax.rl.curriculum import CurriculumConfig
-from spatial_jax.rl.entropy import EntropyConfig
-from spatial_jax.rl.reference import ReferenceConfig
 from spatial_jax.rl.surrogates import OBJECTIVES
 
 

@@ -13,18 +13,27 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh
 
+from spatial_jax.data import EncodedQuestion
 from spatial_jax.data.asked import Asking, differences, limits_of, read_asking, write_asking
-from spatial_jax.data.encode import EncodedQuestion
 from spatial_jax.metrics import is_primary
-from spatial_jax.models.lora import LoraConfig, add_lora, merge_lora
-from spatial_jax.models.policy import Policy, load_pretrained, replaced_checkpoint, save_pretrained
-from spatial_jax.models.sharding import param_axes
-from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.models.trainable import join_params, split_params, trainable_mask
-from spatial_jax.models.trees import leaf_paths
+from spatial_jax.models import (
+    LoraConfig,
+    Policy,
+    VisionConfig,
+    add_lora,
+    join_params,
+    leaf_paths,
+    load_pretrained,
+    merge_lora,
+    param_axes,
+    save_pretrained,
+    split_params,
+    trainable_mask,
+)
+from spatial_jax.models.policy import replaced_checkpoint
 from spatial_jax.parallel.mesh import make_mesh
 from spatial_jax.parallel.rules import batch_parts, param_shardings, shapes_with_shardings, shard_params
-from spatial_jax.processing.processor import Processor
+from spatial_jax.processing import Processor
 from spatial_jax.rl.pass_rates import pass_rate_asking
 from spatial_jax.rollout.feature_files import FeatureFiles, tower_digest
 from spatial_jax.rollout.features import FeatureStore

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
+from spatial_jax.data import EncodedQuestion, QuestionEncoder
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.training.batches import GroupBatch, Target, target_batch, turns_batch
 from spatial_jax.training.demonstrations import demonstration, demonstration_check

@@ -10,8 +10,8 @@ import optax
 from flax import nnx, struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from spatial_jax.models import leaf_paths
 from spatial_jax.models.trainable import group_of
-from spatial_jax.models.trees import leaf_paths
 from spatial_jax.parallel.rules import shapes_with_shardings
 
 Params = nnx.State

@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion
+from spatial_jax.data import EncodedQuestion
 from spatial_jax.processing.prompt import prefix, shared_length
+from spatial_jax.rollout import Engine, Trajectory
 from spatial_jax.rollout.answerer import Answerer
-from spatial_jax.rollout.engine import Engine
 from spatial_jax.rollout.shared import SharedPrompts
 from spatial_jax.rollout.turns import join_trajectories
-from spatial_jax.rollout.types import Trajectory
 from spatial_jax.training.answers import Draws, OnFinish, sample_groups
 from spatial_jax.training.batches import Buckets, GroupBatch, rollout_batch, shown_tokens
 from spatial_jax.training.rollouts import Rollout

@@ -18,7 +18,7 @@ import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from spatial_jax.models.trainable import join_params
+from spatial_jax.models import join_params
 from spatial_jax.parallel.rules import batch_axes, batch_parts, use_mesh
 from spatial_jax.training.state import Coefficients, Params, TrainState
 

@@ -10,10 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.data.encode import EncodedQuestion, QuestionEncoder
-from spatial_jax.data.integrity import DatasetError
-from spatial_jax.data.prompts import PromptStyle
-from spatial_jax.data.source import QuestionSource, open_questions
+from spatial_jax.data import DatasetError, EncodedQuestion, PromptStyle, QuestionEncoder, QuestionSource, open_questions
 from spatial_jax.rollout.answerer import Answerer
 from spatial_jax.training.answers import AnswerScorer, Draws, make_answerer, sample_groups, sampling_params
 from spatial_jax.training.setup import Setup

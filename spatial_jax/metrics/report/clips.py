@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from spatial_jax.data.records import QuestionRecord, as_stored
+from spatial_jax.data import QuestionRecord
+from spatial_jax.data.records import as_stored
 from spatial_jax.metrics.report.runs import Run
 from spatial_jax.metrics.report.scenes import dataset_kind, read_records
 from spatial_jax.pages import Html, chip, picture, table, tag

@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spatial_jax.data.records import SceneRecord, as_stored
+from spatial_jax.data import SceneRecord
+from spatial_jax.data.records import as_stored
 from spatial_jax.metrics.report.results import number
 from spatial_jax.metrics.report.runs import title_of
 from spatial_jax.metrics.report.trajectory import trajectory

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data import QuestionRecord
 from spatial_jax.metrics.report.runs import Evaluation, Run
 from spatial_jax.metrics.report.scenes import dataset_kind, read_records
 from spatial_jax.reading import parse_json

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.data.records import QuestionRecord, SceneRecord, from_example
+from spatial_jax.data import QuestionRecord, SceneRecord
+from spatial_jax.data.records import from_example
 from spatial_jax.pages import ExampleFolder
 
 KINDS = {"scenes": SceneRecord, "questions": QuestionRecord}
