@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=None,
         help="rooms and imports: share of pictures or scenes (by hash) that go to the split heldout; default: 10 of"
-        " --import=questions, else 0",
+        " --import=questions, else 0. Walks and clips keep the split that annotate gave them",
     )
     p.add_argument(
         "--judge",

@@ -246,10 +246,15 @@ def test_from_walks_to_questions(folder, tmp_path, capsys):
     out = tmp_path / "questions"
     assert synthesize.main([f"--rooms={folder}", "--definitions=vsibench", "--most_frames=6", f"--out={out}"]) == 0
     report = json.loads((out / "report.json").read_text())
-    splits = collections.defaultdict(set)
-    for row in report["rows"]:
-        splits[row["split"]].add(row["family"])
-    assert splits["heldout"] <= {"vsi_route_planning", "vsi_obj_appearance_order"} and splits["train"]
+    assert {row["split"] for row in report["rows"]} >= {"train"}
+    held = {json.loads(s.meta)["walk"] for s in SceneDataset(str(folder)) if s.split == "heldout"}
+    for split in ("train", "heldout"):
+        source = open_questions(str(out), split)
+        for record in (source[i] for i in range(len(source))):
+            never = record.family in ("vsi_route_planning", "vsi_obj_appearance_order")
+            assert (split == "heldout") == (never or record.scene_id in held), "a walk's questions are in its own split"
+    assert synthesize.main([f"--rooms={folder}", "--heldout_percent=20", f"--out={tmp_path}/other"]) == 2
+    assert "walks and clips keep the split that annotate gave them" in capsys.readouterr().err
     record = open_questions(str(out), "train")[0]
     video = json.loads(record.meta)["video"]
     assert len(record.images) == 6 and video["indices"][0] == 0 and video["indices"][-1] == FRAMES - 1

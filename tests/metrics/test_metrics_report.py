@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -14,7 +15,7 @@ from spatial_jax.data.records import QuestionRecord
 from spatial_jax.evals.comparison import compare
 from spatial_jax.evals.results import ScoredItem, summarise, write_result
 from spatial_jax.metrics import Console, MetricsWriter, write_gallery, write_pass_rates
-from spatial_jax.metrics.report import build_report, load_run, read_story
+from spatial_jax.metrics.report import build_report, load_run, read_story, story
 from spatial_jax.metrics.report.results import column_labels, headline, overall, prior_of
 from spatial_jax.metrics.report.runs import Phase, config_difference, title_of
 from spatial_jax.report import main
@@ -371,3 +372,17 @@ def test_steps_and_time_count_what_was_not_logged():
     phase = Phase("grpo", Path("x"), {}, rows, [], {})
     assert phase.steps == 12 and phase.seconds == 20.0
     assert Phase("grpo", Path("x"), {}, [], [], {}).steps == 0
+
+
+def test_cards_count_what_the_run_was_about():
+    """A walk that is shown beside the run adds neither pictures nor questions to it."""
+
+    def dataset(name, kind, train, heldout, **config):
+        splits = {"train": {"records": train}, "heldout": {"records": heldout}}
+        return Path("runs/q", name), {"identity": {"name": kind, "config": config}, "splits": splits}
+
+    own = [dataset("s", "scenes", 9, 1), dataset("q", "questions", 40, 5, scenes="runs/q/s", rooms="")]
+    walk = [dataset("w", "scenes", 0, 32), dataset("wq", "questions", 0, 26, scenes="", rooms="runs/q/w")]
+    for datasets, pictures, questions in ((own + walk, (10, 1), (45, 5)), (walk, (32, 32), (26, 26))):
+        run = SimpleNamespace(datasets=datasets)
+        assert (story._count(run, "scenes"), story._count(run, "questions")) == (pictures, questions)

@@ -44,6 +44,11 @@ class FromRooms(Work):
                     whole.update(Path(path).read_bytes())
             except OSError as error:
                 raise MetadataError(f"{path}: {error.strerror or error}; give a file of {{scene: metadata}}") from None
+        if args.heldout_percent is not None and len(self.walks) == len(self.paths):
+            raise MetadataError(
+                "walks and clips keep the split that annotate gave them; leave --heldout_percent out, and give it to"
+                " data_prep.annotate"
+            )
         excluded = [scenes_in(path) for path in list_parts(args.exclude_scenes)]
         self.kept_out: frozenset[str] = frozenset().union(*excluded)
         self.digest = whole.hexdigest()[:16]
@@ -61,7 +66,7 @@ class FromRooms(Work):
                 if room is None:
                     yield scene, [], why
                     continue
-                split = "heldout" if share_of(scene) < (args.heldout_percent or 0) else "train"
+                split = self._split(scene, reader)
                 try:
                     frames = self._frames(scene, reader)
                 except (BadRow, BadItem) as error:
@@ -78,6 +83,11 @@ class FromRooms(Work):
                         room, settings, topics=HELDOUT_TOPICS, split="heldout", frames=frames, balance=balance
                     )
                 yield scene, made, "no question past its margins"
+
+    def _split(self, scene: str, reader: ScanFolder | WalkFolder | None) -> str:
+        if isinstance(reader, WalkFolder):
+            return reader.split
+        return "heldout" if share_of(scene) < (self.args.heldout_percent or 0) else "train"
 
     def _frames(self, scene: str, reader: ScanFolder | WalkFolder | None) -> Sequence[tuple[bytes, int, int]]:
         """The pictures of a scene's questions; BadRow, BadItem."""

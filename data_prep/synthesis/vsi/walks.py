@@ -28,12 +28,14 @@ CORNERS = 3  # of a room, to be seen from inside it before its size is asked
 
 
 class WalkFolder:
-    """The walks and clips of a scene dataset. `shown`: frames of the walk that was read last. DatasetError."""
+    """The walks and clips of a scene dataset. `shown`: frames of the walk that was read last; `split`: the one that its
+    frames are in, for its questions must not be in another ("heldout" where they are in both). DatasetError.
+    """
 
     def __init__(self, path: str):
         self.scenes = SceneDataset(path)
         self.digest, self.path = self.scenes.digest, path
-        self.shown = SceneFrames()
+        self.shown, self.split = SceneFrames(), "train"
         self.told: collections.Counter[str] = collections.Counter()
         self.ids = self._places()
         if not self.ids:
@@ -71,6 +73,7 @@ class WalkFolder:
         metas = [scene.json_field("meta") for scene in frames]
         self.shown = SceneFrames((scene.image, scene.width, scene.height) for scene in frames)
         self.shown.video = _times(metas, numbers)
+        self.split = "heldout" if any(scene.split == "heldout" for scene in frames) else "train"
         if len({(scene.width, scene.height) for scene in frames}) > 1:
             raise MetadataError("its frames are of different sizes: a clip has one")
         if "walk" not in metas[0]:

@@ -22,6 +22,13 @@ def dataset_kind(manifest: dict[str, Any]) -> str:
     return name if name in KINDS else ""
 
 
+def asked_of(manifest: dict[str, Any], option: str) -> list[str]:
+    """Names of the folders that a dataset's questions were asked of by --rooms or --scenes (`option`)."""
+    config = (manifest.get("identity") or {}).get("config")
+    given = config.get(option) if isinstance(config, dict) else None
+    return [Path(part).name for part in str(given or "").split(",") if part]
+
+
 def read_records(folder: Path, kind: str) -> Iterator[Any]:
     """SceneRecord or QuestionRecord of a dataset directory, held-out first. What cannot be read is passed over: a
     report does without it.

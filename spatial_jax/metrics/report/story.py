@@ -12,7 +12,7 @@ from spatial_jax.data.records import as_stored
 from spatial_jax.metrics.names import duration, format_value, value_of
 from spatial_jax.metrics.report.results import column_labels, overall
 from spatial_jax.metrics.report.runs import Phase, Run, title_of
-from spatial_jax.metrics.report.scenes import dataset_kind, first_record
+from spatial_jax.metrics.report.scenes import asked_of, dataset_kind, first_record
 from spatial_jax.pages import (
     Box,
     Child,
@@ -80,25 +80,37 @@ def _step(title: str, art: Child, text: Child) -> Html:
     return tag("div", tag("h3", title), tag("div", art, class_="art"), tag("p", text), class_="step")
 
 
-def _count(run: Run, kind: str) -> tuple[int, int, list[str]]:
-    """Records, held-out records and names of all datasets of a kind."""
+def _datasets(run: Run, kind: str) -> list[tuple[Path, dict[str, Any]]]:
+    """The datasets of a kind but those of rooms and clips alone, which have a section of their own; all, where there
+    are no others.
+    """
+    asked = [manifest for _, manifest in run.datasets if dataset_kind(manifest) == "questions"]
+    scenes = {name for manifest in asked for name in asked_of(manifest, "scenes")}
+    rooms = {name for manifest in asked for name in asked_of(manifest, "rooms")} - scenes
+
+    def of_rooms(folder: Path, manifest: dict[str, Any]) -> bool:
+        return bool(asked_of(manifest, "rooms")) if kind == "questions" else folder.name in rooms
+
+    found = [(folder, manifest) for folder, manifest in run.datasets if dataset_kind(manifest) == kind]
+    return [(folder, manifest) for folder, manifest in found if not of_rooms(folder, manifest)] or found
+
+
+def _count(run: Run, kind: str) -> tuple[int, int]:
+    """Records and held-out records of the datasets of a kind."""
     total = heldout = 0
-    names = []
-    for folder, manifest in run.datasets:
-        if dataset_kind(manifest) == kind:
-            for split, entry in (manifest.get("splits") or {}).items():
-                records = int(entry.get("records", 0)) if isinstance(entry, Mapping) else 0
-                total += records
-                heldout += records if split == "heldout" else 0
-            names.append(folder.name)
-    return total, heldout, names
+    for _, manifest in _datasets(run, kind):
+        for split, entry in (manifest.get("splits") or {}).items():
+            records = int(entry.get("records", 0)) if isinstance(entry, Mapping) else 0
+            total += records
+            heldout += records if split == "heldout" else 0
+    return total, heldout
 
 
 def _data_cards(run: Run) -> list[Html]:
     out = []
-    scene = first_record(run.datasets, "scenes", most_objects=True)
+    scene = first_record(_datasets(run, "scenes"), "scenes", most_objects=True)
     if scene is not None:
-        total, heldout, _ = _count(run, "scenes")
+        total, heldout = _count(run, "scenes")
         out.append(
             _step("Pictures", picture(scene.image, max_side=300), f"{total:,} pictures, {heldout:,} of them held out.")
         )
@@ -107,9 +119,9 @@ def _data_cards(run: Run) -> list[Html]:
             out.append(
                 _step("Scenes", _annotate(scene, boxes), f"Boxes, masks, depth and size of {_objects(run):,} objects.")
             )
-    question = first_record(run.datasets, "questions")
+    question = first_record(_datasets(run, "questions"), "questions")
     if question is not None:
-        total, heldout, _ = _count(run, "questions")
+        total, heldout = _count(run, "questions")
         bubbles = [
             tag("p", as_stored(question.question).split("\n")[0], class_="bubble"),
             tag(
@@ -123,7 +135,7 @@ def _data_cards(run: Run) -> list[Html]:
 
 
 def _objects(run: Run) -> int:
-    return sum(int((m.get("items") or {}).get("objects", 0)) for _, m in run.datasets if dataset_kind(m) == "scenes")
+    return sum(int((manifest.get("items") or {}).get("objects", 0)) for _, manifest in _datasets(run, "scenes"))
 
 
 def _annotate(scene: Any, boxes: Sequence[Box]) -> Html:
