@@ -11,13 +11,13 @@ import numpy as np
 from spatial_jax.data import QuestionRecord, resolve
 from spatial_jax.data.sampled import turns_before
 from spatial_jax.drawing import Album, DrawingError, Operation, Steps, parse
-from spatial_jax.rewards.kinds.iou import box_iou
+from spatial_jax.rewards.kinds.iou import Box, box_iou
 
 Key = tuple[int, str]  # number (from 0) of the question's picture, label
 Size = tuple[int, int]
 
 
-def right_boxes(record: QuestionRecord, sizes: Sequence[Size]) -> dict[Key, tuple[float, ...]]:
+def right_boxes(record: QuestionRecord, sizes: Sequence[Size]) -> dict[Key, Box]:
     """The last box of each label that the record's demonstration boxes, in pixels of pictures of these (width, height);
     {} of a record without one. Boxes of one label in one turn are several things: they are left out.
     """
@@ -30,18 +30,18 @@ def right_boxes(record: QuestionRecord, sizes: Sequence[Size]) -> dict[Key, tupl
     return {key: boxes[0] for key, boxes in last_boxes(steps, sizes).items() if len(boxes) == 1}
 
 
-def last_boxes(steps: Sequence[Sequence[Operation]], sizes: Sequence[Size]) -> dict[Key, list[tuple[float, ...]]]:
+def last_boxes(steps: Sequence[Sequence[Operation]], sizes: Sequence[Size]) -> dict[Key, list[Box]]:
     """The boxes of each label in the last turn that draws it, corners in order. Stops at a turn that cannot be
     drawn.
     """
-    album, found = Album(sizes, near=None), dict[Key, list[tuple[float, ...]]]()
+    album, found = Album(sizes, near=None), dict[Key, list[Box]]()
     for step in steps:
         bases = [entry.original for entry in album.entries]
         try:
             album.draw(step, 1_000)
         except DrawingError:
             break
-        now: dict[Key, list[tuple[float, ...]]] = {}
+        now: dict[Key, list[Box]] = {}
         for o in step:
             if o.kind == "box":
                 (left, right), (top, bottom) = sorted(o.points[0::2]), sorted(o.points[1::2])
@@ -50,14 +50,14 @@ def last_boxes(steps: Sequence[Sequence[Operation]], sizes: Sequence[Size]) -> d
     return found
 
 
-def placement(drawn: Steps, right: Mapping[Key, Sequence[float]], sizes: Sequence[Size]) -> dict[str, float]:
+def placement(drawn: Steps, right: Mapping[Key, Box], sizes: Sequence[Size]) -> dict[str, float]:
     """Of one answer: "box_iou", the mean over the things that the question is about (0 for one that is not boxed; of
     several boxes of a label the first counts), and "boxed", the share that is boxed at all; {} where nothing is known.
     """
     if not right:
         return {}
     found = last_boxes(drawn.drawn, sizes)
-    overlaps = [box_iou(found[key][0], tuple(box)) if key in found else 0.0 for key, box in right.items()]  # type: ignore[arg-type]
+    overlaps = [box_iou(found[key][0], box) if key in found else 0.0 for key, box in right.items()]
     return {"box_iou": float(np.mean(overlaps)), "boxed": sum(key in found for key in right) / len(right)}
 
 
