@@ -49,8 +49,12 @@ class Pause(NamedTuple):
     steps: Any
 
 
-def constants(model: QwenVL, draw: Draw, sampling: SamplingParams) -> Constants:
-    """Of a loop on caches by layer, whose program would copy every weight out of its stacked array at every token."""
+def constants(model: QwenVL, state: DecodeState, draw: Draw, sampling: SamplingParams) -> Constants | None:
+    """Of a loop on caches by layer, whose program would copy every weight out of its stacked array at every token; None
+    where the state's caches are stacked.
+    """
+    if not isinstance(state.answer_kv, list):
+        return None
     tied, head = model.config.tie_word_embeddings, model.head().astype(model.dtype)
     allowed = allowed_ids(model.config.text.vocab_size, sampling.banned_ids)
     return Constants(model.joined_weights(), head.T if tied else head, tied, allowed, step_key(draw.seed, draw.step))
@@ -188,7 +192,7 @@ def decode(
             return going
         return going & (jnp.sum(state.slot_active) > pause.active) & (state.column < last)
 
-    fixed = constants(model, draw, sampling) if isinstance(state.answer_kv, list) else None
+    fixed = constants(model, state, draw, sampling)
 
     def body(state):
         return decode_step(model, state, draw, sampling, kv_dtype, fixed, keep=pause is not None)

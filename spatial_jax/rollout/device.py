@@ -121,12 +121,13 @@ class DevicePrograms:
     def _advance(self, params, decode_state, draw: Draw, sampling: SamplingParams, steps: int) -> DecodeState:
         """At most `steps` tokens a slot, fewer where all end: for somebody who reads along."""
         model, kv_dtype = self._merge(params)
+        fixed = decoding.constants(model, decode_state, draw, sampling)
 
         def go_on(carry: Any) -> Any:
             return (carry[0] < steps) & jnp.any(carry[1].slot_active)
 
         def body(carry: Any) -> Any:
-            return carry[0] + 1, decoding.decode_step(model, carry[1], draw, sampling, kv_dtype)
+            return carry[0] + 1, decoding.decode_step(model, carry[1], draw, sampling, kv_dtype, fixed)
 
         return jax.lax.while_loop(go_on, body, (jnp.int32(0), decode_state))[1]
 

@@ -24,6 +24,7 @@ from spatial_jax.parallel import make_mesh, sampler_mesh
 from spatial_jax.rollout import Engine, SamplingParams, run_turns, trajectory_batch, weight_mover
 from spatial_jax.rollout.device import static_part
 from spatial_jax.rollout.state import Draw
+from spatial_jax.rollout.stream import stream_tokens
 
 PROMPTS, ANSWERS, PATCHES = (48,), (4, 8, 16), (64, 256)
 SAMPLING = SamplingParams(12, stop_ids=tuple(range(2, 24)), banned_ids=tiny_groups.BANNED, seed=3)
@@ -115,6 +116,18 @@ def test_a_gpus_loop_gives_the_same_answers(world, monkeypatch, slots, axes, lor
     assert ids(ours) == ids(plain)
     for a, b in zip(ours[0], plain[0]):
         np.testing.assert_allclose(a.full_logp, b.full_logp, atol=1e-4)
+
+
+def test_a_gpus_stream_is_its_answer(world, monkeypatch):
+    """Who reads along is given what `generate` gives, on caches by layer too."""
+    _, policy, prompts = world
+    monkeypatch.setattr(decode_kernel, "decode_attention", partial(decode_kernel.decode_attention, interpret=True))
+    told = dataclasses.replace(SAMPLING, temperature=0.0, max_new_tokens=8)
+    with target_platform("gpu"):
+        engine = make_engine(policy, max_slots=1, slots_per_prompt=1, answer_buckets=(16,))
+        ((answer,),) = engine.generate(policy.params, prompts[:1], 1, told)
+        streamed = [token for chunk in stream_tokens(engine, policy.params, prompts[0], told) for token in chunk]
+    assert streamed == answer.tokens.tolist()
 
 
 def test_stops_reasons_and_bans(answers):

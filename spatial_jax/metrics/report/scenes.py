@@ -10,6 +10,7 @@ from typing import Any
 
 from spatial_jax.data import QuestionRecord, SceneRecord
 from spatial_jax.data.records import from_example
+from spatial_jax.options import list_parts
 from spatial_jax.pages import ExampleFolder
 
 KINDS = {"scenes": SceneRecord, "questions": QuestionRecord}
@@ -26,7 +27,7 @@ def asked_of(manifest: dict[str, Any], option: str) -> list[str]:
     """Names of the folders that a dataset's questions were asked of by --rooms or --scenes (`option`)."""
     config = (manifest.get("identity") or {}).get("config")
     given = config.get(option) if isinstance(config, dict) else None
-    return [Path(part).name for part in str(given or "").split(",") if part]
+    return [Path(part).name for part in list_parts(str(given or ""))]
 
 
 def read_records(folder: Path, kind: str) -> Iterator[Any]:
