@@ -4,6 +4,7 @@ of their own tokens.
 
 import collections
 import threading
+from functools import partial
 
 import jax
 import numpy as np
@@ -14,6 +15,8 @@ import tiny_groups
 from benchmarks.turns import repeat_turns, same_answers
 from spatial_jax.models import load_pretrained
 from spatial_jax.models.sharding import model_shardings
+from spatial_jax.ops import decode_kernel
+from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel import make_mesh
 from spatial_jax.rollout import Engine, SamplingParams, run_turns, trajectory_batch
 
@@ -65,6 +68,16 @@ def test_equal_to_passing_all_turns_again(world, made):
     assert engine.work.distinct == sum(map(len, prompts)) + sum(len(sample) for group in groups for sample in group)
     assert engine.work.tokens == engine.work.distinct - 16  # every token once, but the last of each answer
     assert work.tokens > 2.5 * engine.work.tokens
+
+
+@pytest.mark.proof
+def test_a_gpus_caches_by_layer_give_the_same_turns(world, made, monkeypatch):
+    policy, prompts, environment, _ = world
+    monkeypatch.setattr(decode_kernel, "decode_attention", partial(decode_kernel.decode_attention, interpret=True))
+    with target_platform("gpu"):
+        engine = make_engine(policy, max_slots=8)
+        ours = run_turns(engine, policy.params, prompts, 4, SAMPLING, environment, **TOLD)
+    assert same_answers(ours, made[0]) < 1e-4
 
 
 def test_programs_are_bounded_and_announced(made):
