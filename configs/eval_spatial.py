@@ -7,7 +7,8 @@
 
 A policy that was trained here is asked as it was trained; other checkpoints see up to a million pixels and plain
 questions. Argument: full, vilasr (16 frames, 351,232 pixels, ten turns, 45
-pictures, its sampling), tiny (the quickstart's policy on one device), draw_tiny (the same policy when it draws).
+pictures, its sampling), tiny (the quickstart's policy on one device), draw_tiny (the same policy when it draws),
+walk_tiny (the policies of configs/vsgrpo_tiny.py, by VSI-Bench's measures).
 """
 
 from ml_collections import ConfigDict
@@ -17,7 +18,7 @@ from spatial_jax.evals.settings import EvalSettings
 
 
 def get_config(arg: str = "full") -> ConfigDict:
-    """`arg`: full, vilasr, tiny or draw_tiny."""
+    """`arg`: full, vilasr, tiny, draw_tiny or walk_tiny."""
     config = editable(EvalSettings())
     if arg == "vilasr":
         config.policy.update({"max_pixels": 351232, "video_max_pixels": 351232})
@@ -35,6 +36,14 @@ def get_config(arg: str = "full") -> ConfigDict:
         config.engine.update(
             {"prompt_buckets": (64, 96), "answer_buckets": (256,), "max_slots": 256, "data": 1, "tensor": 1}
         )
+    elif arg == "walk_tiny":
+        # Trained by vsGRPO's reward, measured by the questions' own: mean relative accuracy, right and wrong.
+        options = ("vsi_object_rel_*", "vsi_route_planning", "vsi_obj_appearance_order")
+        config.policy.update({"dtype": "float32", "by_family": (*(f"{o}=choice" for o in options), "vsi_*=mra")})
+        config.sampling.max_new_tokens = 32
+        config.engine.update(
+            {"prompt_buckets": (112, 288), "answer_buckets": (32,), "max_slots": 512, "data": 1, "tensor": 1}
+        )
     elif arg != "full":
-        raise ValueError(f"configs/eval_spatial.py takes :full, :vilasr, :tiny or :draw_tiny, not {arg!r}")
+        raise ValueError(f"configs/eval_spatial.py takes :full, :vilasr, :tiny, :draw_tiny or :walk_tiny, not {arg!r}")
     return config

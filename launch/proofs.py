@@ -2,7 +2,7 @@
 
 Every step is a command that can be run alone. Results: benchmarks/results/quickstart_learning.json (the table in the
 README). With --drawing: that a policy learns to draw (launch/drawing_proof.py); with --selfsup: Spatial-SSRL's tasks
-(launch/selfsup_proof.py).
+(launch/selfsup_proof.py); with --video: vsGRPO's comparison on walks (launch/video_proof.py).
 """
 
 from __future__ import annotations
@@ -317,20 +317,45 @@ def prove_selfsup(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
     return code
 
 
+def prove_video(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
+    """vsGRPO's comparison on walks, see launch/video_proof.py. The result is written after every round of arms."""
+    from launch import video_proof
+
+    items = args.items or video_proof.ITEMS
+    shared = video_proof.data_steps(root, args.scenes or video_proof.WALKS) + video_proof.start_steps(root, items)
+    code = StepRunner(root, shared).run()
+    command = "python -m launch.proofs " + shlex.join(sys.argv[1:])
+    for place, plan in video_proof.rounds(root, seeds, args.grpo_steps, items) if code == 0 else ():
+        code = StepRunner(place, plan).run()
+        if code:
+            break
+        made = video_proof.table(root, seeds, command, os.environ["JAX_PLATFORMS"])
+        Path(video_proof.RESULT).write_text(json.dumps(made, indent=1))
+        say(f"{video_proof.told(made)}\nwrote {video_proof.RESULT}")
+    return code
+
+
+PROOFS = {"drawing": prove_drawing, "selfsup": prove_selfsup, "video": prove_video}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m launch.proofs", description=__doc__)
-    parser.add_argument("--root", default="", help="default: runs/proofs, with _drawing or _selfsup after it")
+    parser.add_argument("--root", default="", help="default: runs/proofs, with _drawing, _selfsup or _video after it")
     parser.add_argument(
         "--drawing", action="store_true", help="the three stages of drawing instead (launch/drawing_proof.py)"
     )
     parser.add_argument(
         "--selfsup", action="store_true", help="self-supervised tasks instead (launch/selfsup_proof.py)"
     )
+    parser.add_argument("--video", action="store_true", help="vsGRPO on walks instead (launch/video_proof.py)")
     parser.add_argument("--cold_steps", type=int, default=0, help="--selfsup: supervised steps; 0: as its recipe says")
-    parser.add_argument("--scenes", type=int, default=0, help="0: 6,000, drawing 3,000, selfsup 2,400")
+    parser.add_argument("--scenes", type=int, default=0, help="0: 6,000, drawing 3,000, selfsup 2,400, walks 1,600")
     parser.add_argument("--grpo_steps", type=int, default=0, help="0: 600, of the others as their recipes say")
     parser.add_argument(
-        "--items", type=int, default=0, help="held-out questions of an evaluation; 0: 1,200, drawing 96, selfsup 2,000"
+        "--items",
+        type=int,
+        default=0,
+        help="held-out questions of an evaluation; 0: 1,200, drawing 96, selfsup 2,000, video 600",
     )
     parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
@@ -338,16 +363,17 @@ def main() -> int:
         "--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}"
     )
     args = parser.parse_args()
-    root = Path(args.root or "runs/proofs" + ("_drawing" if args.drawing else "_selfsup" if args.selfsup else ""))
+    asked = [name for name in PROOFS if getattr(args, name)]
+    root = Path(args.root or "_".join(["runs/proofs", *asked[:1]]))
     seeds = [int(s) for s in list_parts(args.seeds)]
-    if (args.drawing or args.selfsup) and args.cold_start:
-        parser.error("--drawing and --selfsup start from the shipped policy: leave --cold_start out")
-    if args.drawing and args.selfsup:
-        parser.error("--drawing and --selfsup are proofs of their own: give one")
+    if len(asked) > 1:
+        parser.error(f"--{' and --'.join(asked)} are proofs of their own: give one")
+    if asked and args.cold_start:
+        parser.error(f"--{asked[0]} has a start of its own: leave --cold_start out")
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
-    prove = prove_drawing if args.drawing else prove_selfsup if args.selfsup else prove_quickstart
+    prove = PROOFS[asked[0]] if asked else prove_quickstart
     return prove(args, root, seeds)
 
 

@@ -310,6 +310,19 @@ def test_vsgrpo_modes():
     assert min_relative(3, 2) == 0.5 == min_relative(2, 3)
 
 
+def test_vsgrpo_pays_long_thoughts_where_it_is_told_how_long():
+    spec = {"kind": "vsgrpo", "mode": "observe", "words": 3}
+    say = "<observe>{}</observe>\n<answer>10</answer>"
+    assert score(spec, say.format("a desk here"), record("10")) == 3.0
+    assert score(spec, say.format("a desk here"), record("5")) == 2.0  # right or wrong
+    assert score(spec, say.format("a desk"), record("10")) == 2.0
+    # Padding outside the one block is not paid, and costs the form.
+    assert score(spec, say.format("a desk") + "<observe>here it is</observe>", record("10")) == 1.0
+    for bad in ({"mode": "vanilla", "words": 3}, {"words": -1, "mode": "think"}):
+        with pytest.raises(ValueError, match="words"):
+            check_record({"kind": "vsgrpo", **bad}, record("10"))
+
+
 def test_format_and_format_weight():
     spec = {"kind": "choice", "format": "think_answer", "format_weight": 0.1}
     choice = record("B", options=("chair", "table"), question_type="mcq")

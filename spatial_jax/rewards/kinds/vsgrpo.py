@@ -1,10 +1,11 @@
-"""vsGRPO (arXiv 2504.00883): accuracy, plus 1 for the tag structure in the think and observe modes."""
+"""vsGRPO (arXiv 2504.00883): accuracy, plus 1 for the tag structure in the think and observe modes; for its experiment
+with a length reward plus 1 for a thought of `words` words (the paper prints no formula)."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from spatial_jax.blocks import has_content
+from spatial_jax.blocks import block, has_content
 from spatial_jax.forms import extract_answer, matches_format
 from spatial_jax.rewards.base import Context, Kind, Record, Score, Spec, check_choice
 from spatial_jax.rewards.kinds.mra import truth_number
@@ -32,11 +33,17 @@ def score(response: str, record: Record, spec: Spec, context: Context) -> Score:
     elif answer is not None:
         right = float(answer.strip() == str(record["answer"]).strip())
     form = float(matches_format(response, form_name))
-    return Score(right if spec["mode"] == "vanilla" else right + form, right, form)
+    if spec["mode"] == "vanilla":
+        return Score(right, right, form)
+    thought = block(response, spec["mode"]) or ""
+    long = bool(spec["words"]) and len(thought.split()) >= spec["words"]
+    return Score(right + form + long, right, form)
 
 
 def _check(record: Record, spec: Spec) -> None:
     check_choice(spec, "mode", tuple(MODES))
+    if spec["words"] < 0 or (spec["words"] and spec["mode"] == "vanilla"):
+        raise ValueError(f"reward vsgrpo: words = {spec['words']!r} asks for thoughts, in the mode {spec['mode']!r}")
     if record.get("question_type") == "number":
         truth_number(record, spec)
     elif not has_content(str(record["answer"])):
@@ -45,7 +52,7 @@ def _check(record: Record, spec: Spec) -> None:
 
 KIND = Kind(
     "vsgrpo",
-    {"mode": "vanilla"},
+    {"mode": "vanilla", "words": 0},
     score,
     _check,
     own_format=lambda spec: MODES.get(spec.get("mode", "vanilla"), "none"),
