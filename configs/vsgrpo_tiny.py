@@ -20,15 +20,15 @@ CLIP: dict[str, Any] = dict(
 LOG: dict[str, Any] = dict(console_every=5, gallery_every=0, sinks=("jsonl", "console"))
 REWARD = ("vsi_*=vsgrpo",)  # the paper's formulas
 # Steps of 16 questions. SFT's and DPO's cost less, so they take more: as many tokens pass as in GRPO's vanilla form.
-STEPS = {"grpo": 80, "sft": 170, "dpo": 120}
-RATES = {"grpo": 6e-4, "sft": 6e-4, "dpo": 1e-4}
+STEPS = {"grpo": 100, "sft": 210, "dpo": 150}
+RATES = {"grpo": 4e-4, "sft": 4e-4, "dpo": 1e-4}
 
 
 def get_config(arg: str = "grpo,vanilla") -> ConfigDict:
     """`arg`: cold (questions in several forms, from random weights) or METHOD[,MODE] as vsgrpo_qwen2_vl_2b takes it."""
     if arg == "cold":
         config = common.base(
-            train=dict(method="sft", steps=220, prompts=64, update_prompts=64, micro_prompts=64),
+            train=dict(method="sft", steps=120, prompts=64, update_prompts=64, micro_prompts=64),
             model=dict(dtype="float32", remat="none"),
             data=dict(CLIP, prompt_mode="vanilla", prompt_buckets=(48, 56, 112), together=8),
             rollout=dict(answer_buckets=(32, 48, 64, 80, 96), max_new_tokens=24),
