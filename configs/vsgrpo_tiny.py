@@ -21,7 +21,7 @@ LOG: dict[str, Any] = dict(console_every=5, gallery_every=0, sinks=("jsonl", "co
 REWARD = ("vsi_*=vsgrpo",)  # the paper's formulas
 # Steps of 16 questions. SFT's and DPO's cost less, so they take more: as many tokens pass as in GRPO's vanilla form.
 STEPS = {"grpo": 100, "sft": 210, "dpo": 150}
-RATES = {"grpo": 4e-4, "sft": 4e-4, "dpo": 1e-4}
+RATES = {"grpo": 4e-4, "sft": 4e-4, "dpo": 3e-5}
 
 
 def get_config(arg: str = "grpo,vanilla") -> ConfigDict:

@@ -6,14 +6,13 @@ Results: benchmarks/results/drawing_learning.json. Every step is a command that 
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from launch.proof_figures import curve, figure_line, mean_over_seeds
 from launch.quickstart import COLD_START, PRESET
 from launch.steps import Step
 from spatial_jax.evals import compare, read_result
@@ -177,7 +176,7 @@ def seed_row(out: Path, seed: int) -> dict[str, Any]:
         },
     }
     stages = {name: stage_figures(result) for name, result in results.items()}
-    curves = {name: curve(out / name / "metrics.jsonl", CURVES[name]) for name in ("plain", *STAGES)}
+    curves = {name: curve(out / name, CURVES[name]) for name in ("plain", *STAGES)}
     return {"seed": seed, "stages": stages, "changes": changes, "curves": curves}
 
 
@@ -213,17 +212,6 @@ def drawn_change(a: Mapping[str, Any], b: Mapping[str, Any], figure: str) -> dic
     }
 
 
-def curve(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
-    """What a run logged, step by step; numbers alone."""
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.strip()]
-    rows = [row for row in rows if any(isinstance(row.get(name), int | float) for name in names)]
-    found = {name: [row.get(name) for row in rows] for name in names}
-    return {
-        "step": [row.get("step") for row in rows],
-        **{k: v for k, v in found.items() if any(x is not None for x in v)},
-    }
-
-
 def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and 95 % interval (Student's t over seeds) of each claim's figure; the interval is None of one seed."""
     gaps = {
@@ -250,23 +238,6 @@ def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {name: mean_over_seeds(values) for name, values in figures.items()}
 
 
-# Student's t, 97.5 %, by degrees of freedom
-_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
-
-
-def mean_over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and 95 % interval of independent runs, None of fewer than two."""
-    mean, count = float(np.mean(values)), len(values)
-    if count < 2:
-        return {"mean": mean, "interval": None}
-    half = _T.get(count - 1, 2.0) * float(np.std(values, ddof=1)) / math.sqrt(count)
-    return {"mean": mean, "interval": [mean - half, mean + half]}
-
-
 def told(made: Mapping[str, Any]) -> str:
     """The claims' figures, one a line."""
-    lines = []
-    for name, figure in made["over_seeds"].items():
-        bounds = figure["interval"]
-        lines.append(f"{name}: {figure['mean']:+.3f}" + (f" [{bounds[0]:+.3f}, {bounds[1]:+.3f}]" if bounds else ""))
-    return "\n".join(lines)
+    return "\n".join(figure_line(name, figure) for name, figure in made["over_seeds"].items())

@@ -7,12 +7,12 @@ Results: benchmarks/results/selfsup_learning.json (the tables in docs/measured.m
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from launch.proof_figures import curve
 from launch.quickstart import COLD_START, PRESET
 from launch.steps import Step
 
@@ -256,13 +256,12 @@ def chances(root: Path, result: Mapping[str, Any]) -> dict[str, float]:
     return {name: sum(values) / len(values) for name, values in out.items()}
 
 
-def curve(workdir: Path, points: int = 40) -> dict[str, list[float]]:
+def main_curve(workdir: Path, points: int = 40) -> dict[str, list[float | None]]:
     """The loss (supervised) or mean reward (GRPO) of a run's steps, thinned."""
-    rows = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-    key = "reward/mean" if any("reward/mean" in row for row in rows) else "loss"
-    rows = [row for row in rows if key in row]
-    kept = rows[:: max(1, len(rows) // points)]
-    return {"step": [row["step"] for row in kept], key: [round(row[key], 4) for row in kept]}
+    found = curve(workdir, ("reward/mean", "loss"), points)
+    if "reward/mean" in found:
+        found.pop("loss", None)
+    return found
 
 
 def table(root: Path, seeds: Sequence[int], device: str, command: str) -> dict[str, Any]:
@@ -295,5 +294,5 @@ def table(root: Path, seeds: Sequence[int], device: str, command: str) -> dict[s
             }
         out["arms"][arm] = rows
     runs = ["base", *ARMS.values(), *(f"grpo_{arm}_{seed}" for arm in ARMS for seed in seeds)]
-    out["curves"] = {name: curve(root / name) for name in runs}
+    out["curves"] = {name: main_curve(root / name) for name in runs}
     return out

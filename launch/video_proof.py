@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from launch.drawing_proof import curve, mean_over_seeds
+from launch.proof_figures import curve, figure_line, mean_over_seeds, read_rows
 from launch.steps import Step
 
 RESULT = "benchmarks/results/video_comparison.json"
@@ -38,7 +38,7 @@ ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "observe, KL 1e-2": ("grpo,observe", "observe", ("--config.algorithm.kl_coef=0.01",)),
     "observe, length": ("grpo,observe", "observe", (f"--config.reward.by_family=('vsi_*=vsgrpo:words={WORDS}',)",)),
 }
-FIRST = ("sft", "dpo", "vanilla", "think", "observe")  # run for all seeds before the rest
+METHODS, FORMED = ("sft", "dpo", "vanilla"), ("think", "observe")  # the other arms vary what "observe" is paid
 CURVES = ("reward/mean", "format/share", "length/mean", "kl/reference", "entropy", "loss", "dpo/accuracy")
 # (b, a): what a difference is of, on the questions that both answered
 COMPARED = (
@@ -197,19 +197,26 @@ def heldout_steps(root: Path, seed: int, items: int) -> list[Step]:
     """The topics that no run trains on, asked of the methods and forms after one seed."""
     out = root / f"seed{seed}"
     return [
-        evaluate(root, out, name, f"{out}/{folder(name)}/export", ARMS[name][1], items, "heldout") for name in FIRST
+        evaluate(root, out, name, f"{out}/{folder(name)}/export", ARMS[name][1], items, "heldout")
+        for name in METHODS + FORMED
     ]
 
 
 def rounds(root: Path, seeds: Sequence[int], steps: int, items: int) -> list[tuple[Path, list[Step]]]:
-    """Plans in the order in which they run, each with its folder: of every seed the methods and forms, then of every
-    seed the other arms, then the topics that no run trains on.
+    """Plans in the order in which they run, each with its folder: the methods of every seed, then the forms and what
+    varies them, the first seed's first, then the topics that no run trains on.
     """
-    rest = [name for name in ARMS if name not in FIRST]
-    out = [(root / f"seed{seed}", seed_steps(root, seed, FIRST, steps, items)) for seed in seeds]
-    out += [(root / f"seed{seed}" / "more", seed_steps(root, seed, rest, steps, items)) for seed in seeds]
+    rest = tuple(name for name in ARMS if name not in METHODS + FORMED)
+
+    def arms(seed: int, part: str, names: Sequence[str]) -> tuple[Path, list[Step]]:
+        return root / f"seed{seed}" / part, seed_steps(root, seed, names, steps, items)
+
+    out = [arms(seed, "methods", METHODS) for seed in seeds]
+    out += [arms(seeds[0], "forms", FORMED), arms(seeds[0], "rest", rest)]
+    out += [arms(seed, "forms", FORMED) for seed in seeds[1:]]
     out.append((root / "start", start_steps(root, items, "heldout")))
-    return out + [(root / f"seed{seed}" / "heldout", heldout_steps(root, seed, items)) for seed in seeds]
+    out += [(root / f"seed{seed}" / "heldout", heldout_steps(root, seed, items)) for seed in seeds]
+    return out + [arms(seed, "rest", rest) for seed in seeds[1:]]
 
 
 def read_answers(result: Path, records: Sequence[Any], form: str) -> dict[str, dict[str, Any]]:
@@ -281,10 +288,7 @@ def passed_tokens(run: Path) -> dict[str, float]:
     """What a run came to: its steps, and the tokens that went through the decoder (an update counts thrice: forward,
     and backward at twice its cost), from its log.
     """
-    from spatial_jax.reading import parse_object
-
-    rows = [parse_object(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    rows = [row for row in rows if "time/update" in row and "tokens_per_second" in row]
+    rows = [row for row in read_rows(run) if "time/update" in row and "tokens_per_second" in row]
     updated = float(np.mean([row["tokens_per_second"] * row["time/update"] for row in rows]))
     steps = int(rows[-1]["step"])
     # Sampling passes each token once; a KL term, and DPO, once more through the reference.
@@ -316,7 +320,7 @@ def seed_row(root: Path, seed: int, records: Sequence[Any]) -> dict[str, Any]:
         if name in ARMS:
             run = root / f"seed{seed}" / folder(name)
             out["runs"][name] = passed_tokens(run)
-            out["curves"][name] = curve(run / "metrics.jsonl", CURVES)
+            out["curves"][name] = curve(run, CURVES)
     return out
 
 
@@ -349,7 +353,7 @@ def table(root: Path, seeds: Sequence[int], command: str, device: str) -> dict[s
     reached = sum(gain >= 0.1 for gain in gained)
     made["goal"] = {"sampled reward, GRPO minus its start": gained, "seeds of at least 0.10": reached}
     made["blind"] = _blind(root / "start" / "eval" / "trained" / f"{folder('start, vanilla')}.json")
-    made["cold"] = curve(root / "cold" / "metrics.jsonl", ("loss", "entropy"))
+    made["cold"] = curve(root / "cold", ("loss", "entropy"))
     return {**made, "over_seeds": over_seeds(rows), "rows": rows}
 
 
@@ -363,9 +367,5 @@ def _blind(result: Path) -> dict[str, Any]:
 
 def told(made: Mapping[str, Any]) -> str:
     """The differences on the six topics, one a line."""
-    lines = []
-    for name, found in made["over_seeds"].items():
-        figure = found["sampled, six topics, right"]
-        bounds = figure["interval"]
-        lines.append(f"{name}: {figure['mean']:+.3f}" + (f" [{bounds[0]:+.3f}, {bounds[1]:+.3f}]" if bounds else ""))
-    return "\n".join(lines)
+    shown = "sampled, six topics, right"
+    return "\n".join(figure_line(name, found[shown]) for name, found in made["over_seeds"].items())

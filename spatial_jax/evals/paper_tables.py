@@ -25,8 +25,9 @@ class Part:
 class Table:
     """A paper's table: columns of parts. `average`: the columns whose mean is shown, too. `forms`: the response forms
     that it compares, with the paper's words for them; results in another form are named by it. `scorings`: those that
-    ask otherwise, too, with the word for their rows. `protocol`: benchmark -> what the paper says of how it asked and
-    scored. `note` is printed under it.
+    ask otherwise, too, with the word for their rows. `own`: (benchmark, what families of self-built questions are named
+    with before its metrics): their results stand in the benchmark's columns, in rows of their own. `protocol`:
+    benchmark -> what the paper says of how it asked and scored. `note` is printed under it.
     """
 
     title: str
@@ -35,6 +36,7 @@ class Table:
     average: tuple[str, ...] = ()
     forms: Mapping[str, str] = dataclasses.field(default_factory=dict)
     scorings: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    own: tuple[str, str] = ("", "")
     protocol: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     note: str = ""
 
@@ -146,10 +148,12 @@ TABLES: dict[str, Table] = {
             "vsGRPO-7B [vanilla]": (40.7, 59.9, 29.6, 50.8, 48.3, 35.4, 35.6, 34.0, 31.5),
         },
         forms={"vanilla": "vanilla", "published": "vanilla", "think_answer": "think", "observe_answer": "observe"},
+        own=("vsi_bench", "vsi_"),
         protocol={"vsi_bench": {"scoring": "official"}},
         note=(
             "The paper states neither frames nor pixels. Its vanilla prompt asks for one or two words or a number; the"
-            " published prompt of VSI-Bench counts as vanilla here."
+            " published prompt of VSI-Bench counts as vanilla here. Rows of own rooms are of other questions: compare"
+            " them with one another."
         ),
     ),
     "spatial_ssrl": Table(

@@ -18,6 +18,7 @@ from spatial_jax.evals.comparison import compare
 from spatial_jax.evals.paper_tables import TABLES, Part, Table
 from spatial_jax.evals.results import align
 from spatial_jax.evals.settings import PUBLISHED
+from spatial_jax.forms import NO_FORMAT, USUAL
 
 Results = Mapping[str, Mapping[str, Any]]  # benchmark -> its result
 _SHOWN = ("difference", "low", "high", "n", "scenes")
@@ -71,10 +72,33 @@ def _rows(table: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[
         if benchmark not in own or result.get("scoring") in wanted or own[benchmark].get("scoring") not in wanted:
             own[benchmark] = result
     for model, result in shared:
+        if standing := _of_own_rooms(table, result):
+            rows[f"{model} [{_own_asking(table, result)}], own rooms"] = {table.own[0]: standing}
+            continue
         names = [name for name in rows if name.partition(" [")[0] == model] or [model]
         for name in names:
             rows.setdefault(name, {})["heldout"] = result
     return rows
+
+
+def _own_asking(table: Table, result: Mapping[str, Any]) -> str:
+    """How self-built questions were asked: the table's word for their form, and whether answers were sampled."""
+    form = str((result.get("rule") or {}).get("format") or NO_FORMAT)
+    sampled = float((result.get("sampling") or {}).get("temperature") or 0) > 0
+    return table.forms.get(USUAL if form == NO_FORMAT else form, form) + (", sampled" if sampled else "")
+
+
+def _of_own_rooms(table: Table, result: Mapping[str, Any]) -> dict[str, Any]:
+    """A result of self-built questions as one of the benchmark whose families they share; {} where they share none. Its
+    average is that of the families that are there.
+    """
+    benchmark, prefix = table.own
+    families = {name.removeprefix(prefix): row for name, row in result["families"].items() if name.startswith(prefix)}
+    if not prefix or not families:
+        return {}
+    metrics = {name: row["reward"] for name, row in families.items() if row.get("reward") is not None}
+    mean = float(np.mean(list(metrics.values()))) if metrics else float("nan")
+    return {**result, "benchmark": benchmark, "metrics": {**metrics, "overall": mean}}
 
 
 def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -96,6 +96,19 @@ def test_vsgrpo_compares_three_forms():
     assert "not there for m [think]: vsi_bench: object_abs_distance" in text
 
 
+def test_questions_on_own_rooms_stand_beside_vsgrpos_rows():
+    own = result("walks", {"vsi_object_counting": (0.5, 4), "vsi_route_planning": (0.1, 2)}, scoring="reward")
+    other = result("vsi_bench", metrics={"overall": 0.3, "object_counting": 0.4}, form="vanilla")
+    greedy = {**own, "rule": {"format": "think_answer"}}
+    sampled = {**own, "rule": {"format": "none"}, "sampling": {"temperature": 1.0}}
+    rows = build_table("vsgrpo", [greedy, sampled, other])["rows"]
+    assert set(rows) == {"m [vanilla]", "m [think], own rooms", "m [vanilla, sampled], own rooms"}
+    assert rows["m [vanilla]"]["Count"]["macro"] == pytest.approx(40.0)
+    shown = rows["m [think], own rooms"]
+    assert shown["Count"]["macro"] == pytest.approx(50.0) and shown["Route"]["macro"] == pytest.approx(10.0)
+    assert shown["Avg"]["macro"] == pytest.approx(30.0) and not shown["AbsDist"]["n"]
+
+
 def test_vilasr_shows_pass_at_k_with_and_without_drawing():
     sampled = {"overall": 0.4, "pass@1": 0.4, "pass@2": 0.5, "pass@8": 0.6}
     told = {"form": "drawing", "sampling": {"temperature": 0.75, "top_p": 0.9}, "asked": {"frames": 16}}

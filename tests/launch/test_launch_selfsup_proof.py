@@ -45,7 +45,7 @@ def test_wilson_intervals_paired_differences_and_photos_apart():
 def test_curves_are_thinned(tmp_path):
     rows = [{"step": i, "loss": 1 / (i + 1)} for i in range(400)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    found = selfsup_proof.curve(tmp_path)
+    found = selfsup_proof.main_curve(tmp_path)
     assert len(found["step"]) == 40 and found["loss"][0] == 1.0 and np.all(np.diff(found["loss"]) <= 0)
 
 

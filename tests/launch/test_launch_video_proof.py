@@ -29,7 +29,7 @@ def test_every_step_uses_what_an_earlier_one_makes(tmp_path):
     plan = video_proof.data_steps(tmp_path, 20) + video_proof.start_steps(tmp_path, 30)
     plan += [step for _, part in video_proof.rounds(tmp_path, (1, 2), 7, 30) for step in part]
     assert len({step.command for step in plan}) == len({step.name for step in plan}) == len(plan)
-    assert len(plan) == 5 + 2 * 3 + 2 * (2 * len(ARMS) + len(video_proof.FIRST))
+    assert len(plan) == 5 + 2 * 3 + 2 * (2 * len(ARMS) + len(video_proof.METHODS + video_proof.FORMED))
     made = set()
     for step in plan:
         used = [flag(step, name) for name in ("rooms", "questions", "texts", "config.model.path", "model", "dataset")]
