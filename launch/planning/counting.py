@@ -41,12 +41,17 @@ def count(jaxpr: Any, pairs: Callable[[str, int, int], float]) -> Work:
 
 
 def _walk(jaxpr: Any, times: float, work: Work, pairs: Callable[[str, int, int], float]) -> None:
+    ends = [*jaxpr.outvars, *(v for eqn in jaxpr.eqns for v in eqn.invars)]
+    read = {v for v in ends if isinstance(v, core.Var)}
     for eqn in jaxpr.eqns:
         name = eqn.primitive.name
         if name == "dot_general":
             _dot(eqn, times, work)
         elif name == "pallas_call":
-            _kernel(eqn, times, work, pairs)
+            # JAX never drops a kernel from a trace, though nothing reads it (a backward pass that kept what the kernel
+            # gave); the compiler does.
+            if not read.isdisjoint(eqn.outvars):
+                _kernel(eqn, times, work, pairs)
         elif name == "cond":
             branches = [count(b, pairs) for b in eqn.params["branches"]]
             _add(work, max(branches, key=lambda w: w.flops + w.kernel_flops), times)

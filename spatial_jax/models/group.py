@@ -13,7 +13,7 @@ from jaxtyping import Array, Float
 from spatial_jax.models.batch import AnswerBatch, PromptBatch, VisionArrays, VisionFeatures
 from spatial_jax.models.qwen_vl import QwenVL
 from spatial_jax.ops.logprob import token_logprobs
-from spatial_jax.ops.shared_prefix import causal_attention, group_attention
+from spatial_jax.ops.shared_prefix import causal_attention, group_attention, packed_padding
 
 
 def encode_pictures(
@@ -65,10 +65,15 @@ def group_logprobs(
     t_in = max(t - 1, 1)  # the last token is only ever a target
     features = encode_pictures(model, prompts, answers, remat)
     prompt_rows, answer_rows = feature_rows(model, prompts, answers)
-    tokens = jnp.concatenate([prompts.tokens, answers.tokens[..., :t_in].reshape(b, -1)], axis=1)
-    rows = jnp.concatenate([prompt_rows, answer_rows[..., :t_in].reshape(b, -1)], axis=1)
-    positions = jnp.concatenate([prompts.positions, answers.positions[..., :t_in].reshape(3, b, -1)], axis=2)
-    answer_valid = answers.valid[..., :t_in]
+    padding = packed_padding(p + g * t_in, model.config.text.head_dim, model.compute.dtype)
+
+    def packed(prompt_part, answer_part, fill=0):
+        """[..., b, p] and [..., b, g, t] -> [..., b, p + g * t_in + padding]."""
+        row = jnp.concatenate([prompt_part, answer_part[..., :t_in].reshape(*prompt_part.shape[:-1], -1)], axis=-1)
+        return jnp.pad(row, ((0, 0),) * (row.ndim - 1) + ((0, padding),), constant_values=fill)
+
+    tokens, positions = packed(prompts.tokens, answers.tokens), packed(prompts.positions, answers.positions)
+    rows, answer_valid = packed(prompt_rows, answer_rows, -1), answers.valid[..., :t_in]
 
     def attend(q, k, v, cache):
         return group_attention(q, k, v, prompts.valid, answer_valid), cache
@@ -76,7 +81,7 @@ def group_logprobs(
     hidden, _ = model.run_layers(
         model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat
     )
-    own = hidden[:, p:].reshape(b, g, t_in, -1)[:, :, : t - 1]
+    own = hidden[:, p : p + g * t_in].reshape(b, g, t_in, -1)[:, :, : t - 1]
     first = jnp.broadcast_to(
         hidden[:, p - 1, None, None], (b, g, 1, hidden.shape[-1])
     )  # left padding puts every prompt's end at p - 1

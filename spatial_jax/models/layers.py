@@ -34,8 +34,9 @@ def linear(p: Params, x: jax.Array, compute: Compute, in_axes: int = 1) -> jax.A
     if "kernel_scale" in p:
         y = (y * p["kernel_scale"]).astype(compute.dtype)
     if "lora_a" in p:
-        low = _contract(x, p["lora_a"].astype(compute.dtype), in_axes)
-        y = y + _contract(low, p["lora_b"].astype(compute.dtype), 1) * jnp.asarray(compute.lora_scale, compute.dtype)
+        # The factor meets the smallest array, so that the second product is added to y where it is made.
+        low = _contract(x, (p["lora_a"] * compute.lora_scale).astype(compute.dtype), in_axes)
+        y = y + _contract(low, p["lora_b"].astype(compute.dtype), 1)
     if "bias" in p:
         y = y + p["bias"].astype(compute.dtype)
     return y

@@ -12,6 +12,7 @@ from jax.ad_checkpoint import checkpoint_name
 from spatial_jax.models.layers import Compute, Params, activation, linear, rms_norm
 from spatial_jax.models.remat import remat
 from spatial_jax.models.sizes import TextConfig
+from spatial_jax.ops.attention import for_gpu
 from spatial_jax.ops.rope import mrope_cos_sin, rotate
 from spatial_jax.parallel.rules import axis_ways, constrain
 
@@ -20,6 +21,8 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
 
 # Projections of one input, which `joined_layers` makes one product of.
 QKV, GATE_UP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
+# Tokens of a row from which on a pass on a GPU joins the projections of queries, keys and values.
+LONG = 512
 
 
 def _project(
@@ -31,7 +34,12 @@ def _project(
     joined = "+".join(names)
     if joined not in p:
         return [linear(p[name], x, compute) for name in names]
-    y = linear(p[joined], x, compute)  # [..., shards, sizes of a shard one after another, ...]
+    one = p[joined]
+    # [..., shards, sizes of a shard one after another, ...]
+    y = linear({key: value for key, value in one.items() if key != "bias"}, x, compute)
+    if "bias" in one:
+        # Behind the barrier it is added where the parts are read; cuBLAS would have it spread over all rows before.
+        y = jax.lax.optimization_barrier(y) + one["bias"].astype(compute.dtype)
     at, shards = x.ndim, y.shape[x.ndim - 1]
     ends = [sum(sizes[: i + 1]) // shards for i in range(len(sizes) - 1)]
     parts = [part.reshape(*x.shape[:-1], -1, *part.shape[at + 1 :]) for part in jnp.split(y, ends, axis=at)]
@@ -53,11 +61,42 @@ def _joined(layer: Params, compute: Compute) -> Params:
     for names, axis in ((QKV, "kv_heads"), (GATE_UP, "mlp")):
         # Biases stay apart: beside the product they would be spread over its rows by a kernel of their own.
         kernels = [whole[name].pop("kernel") for name in names]
-        # Each device's shards lie together, [d, shards, sizes of a shard, ...]: nothing crosses between devices.
-        ways = axis_ways(axis, *(kernel.shape[1] for kernel in kernels))
-        parts = [kernel.reshape(kernel.shape[0], ways, -1, *kernel.shape[2:]) for kernel in kernels]
-        whole["+".join(names)] = {"kernel": jnp.concatenate(parts, axis=2)}
+        whole["+".join(names)] = {"kernel": _side_by_side(kernels, axis)}
     return whole
+
+
+def _side_by_side(kernels: list[jax.Array], axis: str) -> jax.Array:
+    """Kernels [m, n_i, ...] as one [m, shards, sizes of a shard one after another, ...], n_i lying along the logical
+    `axis`. Each device's shards lie together: nothing crosses between devices.
+    """
+    ways = axis_ways(axis, *(kernel.shape[1] for kernel in kernels))
+    return jnp.concatenate([k.reshape(k.shape[0], ways, -1, *k.shape[2:]) for k in kernels], axis=2)
+
+
+def joined_queries(layers: Params, compute: Compute) -> Params:
+    """The stacked layers with one kernel for queries, keys and values, and one adapter: for passes so long that reading
+    their rows three times costs more than a copy of these kernels. The same function to rounding.
+    """
+
+    def join(layer: Params) -> Params:
+        parts = [layer[name] for name in QKV]
+        one = {"kernel": _side_by_side([part["kernel"].astype(compute.dtype) for part in parts], "kv_heads")}
+        adapted = [part for part in parts if "lora_a" in part]
+        if adapted:
+            one["lora_a"] = jnp.concatenate([part["lora_a"] for part in adapted], axis=-1)
+            blocks = [[_adapter(other, part) for other in parts] for part in adapted]
+            one["lora_b"] = jnp.concatenate([_side_by_side(block, "kv_heads") for block in blocks])
+        if "bias" in parts[0]:
+            one["bias"] = _side_by_side([part["bias"][None] for part in parts], "kv_heads")[0]
+        return {**{name: part for name, part in layer.items() if name not in QKV}, "+".join(QKV): one}
+
+    return jax.vmap(join)(layers)
+
+
+def _adapter(p: Params, owner: Params) -> jax.Array:
+    """What the owner's adapter [r, ...] adds to a projection: its own lora_b to itself, nothing to another."""
+    high = owner["lora_b"]
+    return high if p is owner else jnp.zeros((high.shape[0], *p["kernel"].shape[1:]), high.dtype)
 
 
 def _whole(p: Params, compute: Compute) -> dict[str, jax.Array]:
@@ -84,7 +123,9 @@ def decoder_layer(
     config: TextConfig,
     compute: Compute,
 ) -> tuple[jax.Array, Any]:
-    """One pre-norm layer: x [b, n, d] -> ([b, n, d], what `attend` keeps)."""
+    """One pre-norm layer: x [b, n, d] -> ([b, n, d], what `attend` keeps). What attention puts out is named for
+    policies of models/remat.py where it is computed, in ops/.
+    """
     eps = config.rms_norm_eps
     h = rms_norm(p["input_norm"], x, eps)
     q, k, v = _project(p, QKV, (config.num_heads, config.num_kv_heads, config.num_kv_heads), h, compute)
@@ -93,7 +134,7 @@ def decoder_layer(
     q, k = checkpoint_name(rotate(q, cos, sin), "q"), checkpoint_name(rotate(k, cos, sin), "k")
     q = constrain(q, ("batch", "sequence", "heads", None))
     out, cache = attend(q, k, checkpoint_name(v, "v"), cache)
-    x = x + linear(p["o_proj"], checkpoint_name(out, "attention"), compute, in_axes=2)
+    x = x + linear(p["o_proj"], out, compute, in_axes=2)
     h = rms_norm(p["post_norm"], x, eps)
     gate, up = _project(p, GATE_UP, (config.intermediate_size, config.intermediate_size), h, compute)
     hidden = activation("silu")(gate) * up
@@ -129,6 +170,9 @@ def run_decoder(
             kept.append(new)
         return rms_norm(p["norm"], x, config.rms_norm_eps), kept
     taps = 0 if deepstack is None else deepstack.shape[0]
+    layers = p["layers"]
+    if for_gpu() and x.shape[1] >= LONG and "kernel_scale" not in layers[QKV[0]]:
+        layers = joined_queries(layers, compute)
 
     def body(x, step):
         layer, cache, index = step
@@ -140,5 +184,5 @@ def run_decoder(
         return x, cache
 
     indices = None if deepstack is None else jnp.arange(config.num_layers)
-    x, caches = jax.lax.scan(remat(body, policy), x.astype(compute.dtype), (p["layers"], caches, indices))
+    x, caches = jax.lax.scan(remat(body, policy), x.astype(compute.dtype), (layers, caches, indices))
     return rms_norm(p["norm"], x, config.rms_norm_eps), caches

@@ -12,6 +12,9 @@ import jax.numpy as jnp
 from spatial_jax.ops.rope import wide_dtype
 
 MASKED = -1e30  # the score of what a query may not see: finite, so that no NaN can appear
+# What an attention of the decoder puts out, and what its backward pass needs beside that, go by this name: policies of
+# recomputation keep it. It is given inside a kernel's own gradient; given outside, the kernel would run again.
+KEPT = "attention"
 BACKENDS = ("auto", "xla", "splash", "cudnn")
 _platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("attention_platform", default=None)
 
@@ -113,6 +116,21 @@ def for_gpu() -> bool:
 def fits_gpu_kernels(width: int) -> bool:
     """Whether our kernels for GPUs serve heads of this width: a power of two that a program's registers hold."""
     return width & (width - 1) == 0 and 16 <= width <= 128
+
+
+def power_parts(width: int) -> list[tuple[int, int]]:
+    """(first, size) of the powers of two, largest first, that a width is the sum of: 80 is (0, 64), (64, 16)."""
+    sizes = [1 << bit for bit in reversed(range(width.bit_length())) if width >> bit & 1]
+    return [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
+
+
+def fits_block_kernel(q: jax.Array) -> bool:
+    """Whether the kernel for GPUs takes blocks q [b, n, h, d]: so short that a program holds one, in half precision, of
+    a width whose parts matrix units take.
+    """
+    n, d = q.shape[1], q.shape[3]
+    half = q.dtype in (jnp.bfloat16, jnp.float16)
+    return for_gpu() and half and fits_gpu_kernels(n) and d <= 128 and power_parts(d)[-1][1] >= 16
 
 
 def attention(

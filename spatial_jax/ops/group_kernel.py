@@ -13,11 +13,13 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
+from spatial_jax.ops.attention import KEPT
 from spatial_jax.ops.running_softmax import empty_carry, fold, precision_of
 from spatial_jax.parallel.rules import active_mesh, partition_spec
 
@@ -97,7 +99,7 @@ def _attend(rows: Rows, interpret: bool, q: Array, k: Array, v: Array, valid: Ar
 
 
 def _attend_forward(rows, interpret, q, k, v, valid):
-    out, lse = _forward(rows, interpret, q, k, v, valid)
+    out, lse = (checkpoint_name(x, KEPT) for x in _forward(rows, interpret, q, k, v, valid))
     return out, (q, k, v, valid, out, lse)
 
 

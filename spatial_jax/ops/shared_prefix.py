@@ -15,9 +15,18 @@ All functions take rotated q [b, n, h, d], k and v [b, n, k, d] (grouped-query a
 import jax
 import jax.numpy as jnp
 from flax import struct
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
-from spatial_jax.ops.attention import MASKED, attention, choose_backend, current_platform, fits_gpu_kernels, for_gpu
+from spatial_jax.ops.attention import (
+    KEPT,
+    MASKED,
+    attention,
+    choose_backend,
+    current_platform,
+    fits_gpu_kernels,
+    for_gpu,
+)
 
 
 def on_tpu(q: Array, k: Array) -> bool:
@@ -25,12 +34,21 @@ def on_tpu(q: Array, k: Array) -> bool:
     return choose_backend(q, k, current_platform()) == "splash"
 
 
-def on_gpu(q: Array) -> bool:
-    """Whether the kernels for GPUs take these packed rows: as long as those that cuDNN is chosen for, and a head width
-    that fits.
+def on_gpu(length: int, width: int, dtype) -> bool:
+    """Whether the kernels for GPUs take packed rows of this length: as long as those that cuDNN is chosen for, and a
+    head width that fits.
     """
-    half = q.dtype in (jnp.bfloat16, jnp.float16)
-    return for_gpu() and half and fits_gpu_kernels(q.shape[-1]) and q.shape[1] >= 512
+    half = jnp.dtype(dtype) in (jnp.bfloat16, jnp.float16)
+    return for_gpu() and half and fits_gpu_kernels(width) and length >= 512
+
+
+def packed_padding(length: int, width: int, dtype) -> int:
+    """Tokens to put behind packed rows of this length so that no layer has to pad them for the kernel (GPUs alone)."""
+    if not on_gpu(length, width, dtype):
+        return 0
+    from spatial_jax.ops import group_kernel  # Pallas for GPUs is slow to import and only needed there
+
+    return -length % group_kernel.BLOCK
 
 
 def _scores(q: Array, k: Array, mask: Array) -> Array:
@@ -74,7 +92,8 @@ def causal_attention(
     kv = k.shape[2]
     backend = choose_backend(q, k, current_platform())
     if backend != "xla":
-        return attention(q, k, v, causal=True, kv_valid=valid, backend=backend)
+        out = attention(q, k, v, causal=True, kv_valid=valid, backend=backend)
+        return out if backend == "splash" else checkpoint_name(out, KEPT)
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
 
     def attend(q_block, first):
@@ -86,11 +105,11 @@ def causal_attention(
         ).astype(q.dtype)
 
     if n <= block:
-        return attend(q, 0)
+        return checkpoint_name(attend(q, 0), KEPT)
     count = -(-n // block)
     blocks = jnp.pad(q, ((0, 0), (0, count * block - n), (0, 0), (0, 0))).reshape(b, count, block, h, d).swapaxes(0, 1)
     out = jax.lax.map(lambda xs: jax.checkpoint(attend)(*xs), (blocks, jnp.arange(count) * block))
-    return out.swapaxes(0, 1).reshape(b, count * block, h, d)[:, :n]
+    return checkpoint_name(out.swapaxes(0, 1).reshape(b, count * block, h, d)[:, :n], KEPT)
 
 
 def answer_attention(
@@ -132,7 +151,7 @@ def answer_attention(
         return out.transpose(0, 2, 3, 1, 4, 5).reshape(b, G, T, h, d).astype(q.dtype)
 
     if h * g * t * (p + t) <= max_scores:
-        return attend(q, k, v, answer_valid, 0)
+        return checkpoint_name(attend(q, k, v, answer_valid, 0), KEPT)
     block = t
     while block % 2 == 0 and h * block * (p + t) > max_scores:
         block //= 2
@@ -146,9 +165,8 @@ def answer_attention(
 
         return jax.lax.map(one_block, (parts, jnp.arange(t // block) * block)).swapaxes(0, 1).reshape(b, t, h, d)
 
-    return jax.lax.map(
-        one_answer, (q.swapaxes(0, 1), k.swapaxes(0, 1), v.swapaxes(0, 1), answer_valid.swapaxes(0, 1))
-    ).swapaxes(0, 1)
+    out = jax.lax.map(one_answer, (q.swapaxes(0, 1), k.swapaxes(0, 1), v.swapaxes(0, 1), answer_valid.swapaxes(0, 1)))
+    return checkpoint_name(out.swapaxes(0, 1), KEPT)
 
 
 def group_attention(
@@ -159,8 +177,8 @@ def group_attention(
     answer_valid: Bool[Array, "b g t"],
     **limits,
 ) -> Float[Array, "b n h d"]:
-    """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t. On TPUs one splash kernel over the
-    packed row, on GPUs one of our own (half precision, rows of 512 tokens or more).
+    """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t and `packed_padding`. On TPUs one
+    splash kernel over the packed row, on GPUs one of our own (half precision, rows of 512 tokens or more).
     """
     b, d = q.shape[0], q.shape[3]
     p, (g, t) = prompt_valid.shape[1], answer_valid.shape[1:]
@@ -171,10 +189,11 @@ def group_attention(
         return splash_attention(
             q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=d**-0.5, group=(p, t)
         )
-    if on_gpu(q):
+    if on_gpu(q.shape[1], d, q.dtype):
         from spatial_jax.ops import group_kernel  # Pallas for GPUs is slow to import and only needed there
 
         valid = jnp.concatenate([prompt_valid, answer_valid.reshape(b, g * t)], axis=1)
+        valid = jnp.pad(valid, ((0, 0), (0, q.shape[1] - valid.shape[1])))
         return group_kernel.group_attention(q, k, v, valid, prompt=p, answer=t)
     return two_part_attention(q, k, v, prompt_valid, answer_valid, **limits)
 

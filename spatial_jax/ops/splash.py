@@ -11,6 +11,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jax.sharding import PartitionSpec
 
+from spatial_jax.ops.attention import KEPT
 from spatial_jax.parallel.rules import active_mesh, partition_spec
 
 BLOCK = 512
@@ -35,7 +36,12 @@ def _kernel(heads: int, n: int, m: int, offset: int, causal: bool, group: tuple[
         block_kv_dq=kv,
     )
     return kernel.make_splash_mha(
-        masks.MultiHeadMask([mask] * heads), block_sizes=sizes, head_shards=1, q_seq_shards=1, interpret=interpret
+        masks.MultiHeadMask([mask] * heads),
+        block_sizes=sizes,
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=interpret,
+        residual_checkpoint_name=KEPT if causal or group else None,  # the decoder's, not the tower's
     )
 
 

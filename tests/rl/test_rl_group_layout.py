@@ -13,9 +13,11 @@ import tiny_groups
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from spatial_jax.models import load_pretrained
+from spatial_jax.models import load_pretrained, text
 from spatial_jax.models.group import group_logprobs, plain_logprobs
 from spatial_jax.models.sharding import model_shardings
+from spatial_jax.ops import group_kernel, shared_prefix
+from spatial_jax.ops.attention import target_platform
 from spatial_jax.parallel import make_mesh
 from spatial_jax.parallel.rules import use_mesh
 from spatial_jax.processing.collate import AnswerTurn, collate_prompts, collate_turns
@@ -150,6 +152,29 @@ def test_group_layout_equals_plain_layout(world):
         theirs,
         answers.loss_mask,
     )
+
+
+def test_the_form_for_gpus_equals_plain_layout(world, monkeypatch):
+    """Rows filled up to whole blocks of the kernel (interpreted here), and one product for queries, keys and values."""
+    policy, prompts, answers = world
+    if policy.config.family == "qwen3_vl":
+        return
+    monkeypatch.setattr(text, "LONG", 1)
+    monkeypatch.setattr(shared_prefix, "on_gpu", lambda *_: True)
+    monkeypatch.setattr(group_kernel, "BLOCK", 16)
+    rows = []
+
+    def attend(q, *rest, **sizes):
+        rows.append(q.shape[1])
+        return fused(q, *rest, **sizes, interpret=True)
+
+    fused = group_kernel.group_attention
+    monkeypatch.setattr(group_kernel, "group_attention", attend)
+    weights = cotangents(*(jnp.full(answers.tokens.shape, -2.0),) * 2, answers)
+    with target_platform("gpu"):
+        ours = passes(policy, group_logprobs, "attention")(policy.params, prompts, answers, weights)
+    assert set(rows) == {112}  # 40 + 3 * 23 tokens
+    assert_same(ours, passes(policy, plain_logprobs)(policy.params, prompts, answers, weights), answers.loss_mask)
 
 
 def test_a_group_in_parts_is_the_whole_group(world):
