@@ -22,7 +22,7 @@ from spatial_jax.models.layers import (
 )
 from spatial_jax.models.remat import remat
 from spatial_jax.models.sizes import VisionConfig
-from spatial_jax.ops.attention import attention
+from spatial_jax.ops.attention import attention, fits_block_kernel
 from spatial_jax.ops.rope import grid_cos_sin, rotate, wide_dtype
 from spatial_jax.parallel.rules import constrain
 
@@ -47,7 +47,13 @@ def block_attention(
         return a if index is None else gather_rows(in_parts(a, parts, *HEADS), index, inverse)
 
     q, k, v = (move(a, slots, layout.inverse).reshape(-1, layout.size, *a.shape[1:]) for a in (q, k, v))
-    out = attention(q, k, v, kv_valid=None if layout.valid is None else layout.valid.reshape(-1, layout.size))
+    valid = None if layout.valid is None else layout.valid.reshape(-1, layout.size)
+    if fits_block_kernel(q):
+        from spatial_jax.ops import block_kernel  # Pallas for GPUs is slow to import and only needed there
+
+        out = block_kernel.block_attention(q, k, v, jnp.ones(q.shape[:2], bool) if valid is None else valid)
+    else:
+        out = attention(q, k, v, kv_valid=valid)
     out = out.reshape(-1, *out.shape[2:])
     return move(out, layout.inverse, slots).reshape(-1, *out.shape[1:])
 
