@@ -73,6 +73,12 @@ def _side_by_side(kernels: list[jax.Array], axis: str) -> jax.Array:
     return jnp.concatenate([k.reshape(k.shape[0], ways, -1, *k.shape[2:]) for k in kernels], axis=2)
 
 
+def _may_join(layers: Params, config: TextConfig) -> bool:
+    """Not int8 kernels, and none where query heads are cut over more devices than kv heads: they would be gathered."""
+    heads, kv = config.num_heads, config.num_kv_heads
+    return "kernel_scale" not in layers[QKV[0]] and axis_ways("heads", heads) == axis_ways("kv_heads", heads, kv)
+
+
 def joined_queries(layers: Params, compute: Compute) -> Params:
     """The stacked layers with one kernel for queries, keys and values, and one adapter: for passes so long that reading
     their rows three times costs more than a copy of these kernels. The same function to rounding.
@@ -171,7 +177,7 @@ def run_decoder(
         return rms_norm(p["norm"], x, config.rms_norm_eps), kept
     taps = 0 if deepstack is None else deepstack.shape[0]
     layers = p["layers"]
-    if for_gpu() and x.shape[1] >= LONG and "kernel_scale" not in layers[QKV[0]]:
+    if for_gpu() and x.shape[1] >= LONG and _may_join(layers, config):
         layers = joined_queries(layers, compute)
 
     def body(x, step):
