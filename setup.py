@@ -74,7 +74,7 @@ setup(
     include_package_data=True,
     package_data={
         "spatial_jax": ["py.typed"],
-        "configs": ["quickstart_policy/*"],
+        "configs": ["quickstart_policy/*", "drawing_policy/*"],
         "": ["*.html", "*.css", "*.js", "*.json", "*.safetensors"],
     },
     entry_points={"console_scripts": ["spatial-jax = launch.cli:main"]},

@@ -32,7 +32,7 @@ def get_config(arg: str = "full") -> ConfigDict:
         )
     elif arg == "draw_tiny":
         config.policy.dtype = "float32"
-        config.sampling.max_new_tokens = 80
+        config.sampling.max_new_tokens = 64
         config.engine.update(
             {"prompt_buckets": (64, 96), "answer_buckets": (256,), "max_slots": 256, "data": 1, "tensor": 1}
         )

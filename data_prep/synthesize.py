@@ -96,7 +96,7 @@ def _add_scenes(p: argparse.ArgumentParser) -> None:
         "--two_pictures",
         action="store_true",
         help="with --demonstrations: also questions over two pictures (a scene and the one before it, as two frames of"
-        " a video), where an object is in both",
+        " a video), where an object is in both; of frames of a walk also which one it is",
     )
     g.add_argument("--limit", type=int, default=0, help="read only so many scenes; 0: all")
     g.add_argument(

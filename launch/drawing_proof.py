@@ -1,5 +1,6 @@
 """`python -m launch.proofs --drawing`: ViLaSR's three stages at toy scale (configs/draw_tiny.py), each measured on
-held-out scenes, and the same policy trained on the same questions without drawing.
+held-out scenes, and the same policy trained on the same questions without drawing. With --cold_start the policy that
+all begin with is made again: the quickstart's, which then learned where things are.
 
 Results: benchmarks/results/drawing_learning.json. Every step is a command that can be run alone.
 """
@@ -19,10 +20,14 @@ from spatial_jax.evals import compare, read_result
 from spatial_jax.evals.intervals import paired_difference
 
 RESULT = "benchmarks/results/drawing_learning.json"
+LOCALISER = "configs/drawing_policy"  # boxes what is named; its vocabulary has tokens for pixels
+BOX_SCENES = 16000  # of the localiser's training: other scenes than those below
 FAMILIES = "count,relation,depth_order2,listing"  # an answer that one look at each thing gives
-SCENES, ITEMS, SAMPLED = 3000, 96, 320  # rendered; held-out questions; questions of the reflective sampling
+SCENES, ITEMS, SAMPLED = 3000, 144, 320  # rendered; held-out questions; questions of the reflective sampling
+TEMPERATURE, TOP_P = 0.75, 0.9  # as published; of all evaluations and of the reflective sampling
 STAGES = ("sft", "reflect", "grpo")
 CURVES = {
+    "call": ("loss",),
     "sft": ("loss",),
     "plain": ("loss",),
     "reflect": ("loss",),
@@ -30,26 +35,28 @@ CURVES = {
 }
 
 
-def data_steps(root: Path, scenes: int) -> list[Step]:
-    """Scenes, questions with demonstrations (a tenth of the scenes is held out), and the shipped policy with a token
-    for each phrase that they repeat.
-    """
-    return [
-        Step(
-            "scenes",
-            "render scenes",
-            (
-                "-m",
-                "data_prep.annotate",
-                "--source=rendered",
-                f"--preset={PRESET}",
-                f"--count={scenes}",
-                "--seed=11",
-                "--workers=2",
-                f"--out={root}/scenes",
-            ),
-            scenes / 9000,
+def _scenes(name: str, count: int, seed: int, out: str) -> Step:
+    return Step(
+        name,
+        "render scenes",
+        (
+            "-m",
+            "data_prep.annotate",
+            "--source=rendered",
+            f"--preset={PRESET}",
+            f"--count={count}",
+            f"--seed={seed}",
+            "--workers=2",
+            f"--out={out}",
         ),
+        count / 9000,
+    )
+
+
+def question_steps(root: Path, scenes: int) -> list[Step]:
+    """Scenes, and questions with demonstrations; a tenth of the scenes is held out."""
+    return [
+        _scenes("scenes", scenes, 11, f"{root}/scenes"),
         Step(
             "questions",
             "ask questions, and show how their answers are drawn",
@@ -67,24 +74,79 @@ def data_steps(root: Path, scenes: int) -> list[Step]:
             ),
             scenes / 6000,
         ),
+    ]
+
+
+def localiser_steps(root: Path, ship: str) -> list[Step]:
+    """From the quickstart's policy to one that boxes what is named, copied to `ship`: it gets tokens for pixels, and
+    answers with boxes, some forty thousand of them, beside a share of the proof's questions.
+    """
+    return [
+        _scenes("box_scenes", BOX_SCENES, 12, f"{root}/box_scenes"),
         Step(
-            "policy",
-            "tokens for the protocol's phrases",
+            "box_questions",
+            "ask for boxes",
             (
                 "-m",
-                "spatial_jax.convert",
-                f"--from={COLD_START}",
-                f"--to_hf={root}/policy",
-                f"--phrases={root}/questions",
+                "data_prep.synthesize",
+                f"--scenes={root}/box_scenes",
+                "--families=box",
+                "--per_scene=3",
+                "--profile=plain",
+                "--wordings=1",
+                "--seed=12",
+                f"--out={root}/box_questions",
             ),
+            BOX_SCENES / 18000,
+        ),
+        Step(
+            "coordinates",
+            "tokens for pixels",
+            ("-m", "spatial_jax.convert", f"--from={COLD_START}", f"--to_hf={root}/start", "--coordinates=112"),
             0.2,
+        ),
+        Step(
+            "boxes",
+            "where things are",
+            (
+                "-m",
+                "spatial_jax.train",
+                "--config=configs/draw_tiny.py:boxes",
+                f"--workdir={root}/boxes",
+                f"--config.model.path={root}/start",
+                f"--config.data.paths=('{root}/box_questions','{root}/questions')",
+                "--config.data.weights=(0.85,0.15)",
+            ),
+            26,
+        ),
+        Step(
+            "ship",
+            f"copy the policy to {ship}",
+            ("-m", "spatial_jax.convert", f"--from={root}/boxes/export", f"--to_hf={ship}", "--dtype=bfloat16"),
+            0.1,
         ),
     ]
 
 
+def policy_step(root: Path) -> Step:
+    """The shipped policy with a token for each phrase that demonstrations repeat."""
+    return Step(
+        "policy",
+        "tokens for the protocol's phrases",
+        (
+            "-m",
+            "spatial_jax.convert",
+            f"--from={LOCALISER}",
+            f"--to_hf={root}/policy",
+            f"--phrases={root}/questions",
+        ),
+        0.2,
+    )
+
+
 def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITEMS) -> list[Step]:
-    """The three stages and the run without drawing, each with its evaluation. `steps`: of the trainings that shall not
-    be as long as their recipe says; `items`: held-out questions.
+    """The three stages, the first in two parts (call, sft), and the run without drawing, each with its evaluation.
+    `steps`: of the trainings that shall not be as long as their recipe says; `items`: held-out questions.
     """
     out = root / f"seed{seed}"
 
@@ -102,6 +164,7 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
                 f"--config.data.paths=('{data}',)",
                 f"--config.train.seed={seed}",
                 f"--config.data.seed={seed}",
+                "--config.data.check=False",  # all fit: rendered scenes of one size
                 *own,
             ),
             minutes,
@@ -114,13 +177,14 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
             (
                 "-m",
                 "spatial_jax.evaluate",
-                "--config=configs/eval_spatial.py:draw_tiny",
+                f"--config=configs/eval_spatial.py:{'tiny' if stage == 'plain' else 'draw_tiny'}",
                 f"--model={out}/{stage}/export",
                 f"--dataset={root}/questions",
                 "--split=heldout",
                 f"--limit={items}",
                 "--samples=8",
-                "--temperature=1.0",
+                f"--temperature={TEMPERATURE}",
+                f"--config.sampling.top_p={TOP_P}",
                 "--nopage",
                 f"--out={out}/eval/{stage}.json",
             ),
@@ -138,6 +202,8 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
             f"--dataset={root}/questions",
             f"--limit={SAMPLED}",
             "--samples=4",
+            f"--temperature={TEMPERATURE}",
+            f"--top_p={TOP_P}",
             f"--seed={seed}",
             "--keep=reflective",
             f"--out={out}/reflective",
@@ -145,15 +211,16 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
         2.0,
     )
     return [
-        train("plain", f"{root}/policy", f"{root}/questions", 3),
-        evaluate("plain"),
-        train("sft", f"{root}/policy", f"{root}/questions", 8),
+        train("call", f"{root}/policy", f"{root}/questions", 8),
+        train("sft", f"{out}/call/export", f"{root}/questions", 3),
         evaluate("sft"),
         sample,
-        train("reflect", f"{out}/sft/export", f"{out}/reflective", 2),
+        train("reflect", f"{out}/sft/export", f"{out}/reflective", 1),
         evaluate("reflect"),
-        train("grpo", f"{out}/reflect/export", f"{root}/questions", 8),
+        train("grpo", f"{out}/reflect/export", f"{root}/questions", 5),
         evaluate("grpo"),
+        train("plain", f"{root}/policy", f"{root}/questions", 5),
+        evaluate("plain"),
     ]
 
 
@@ -176,7 +243,7 @@ def seed_row(out: Path, seed: int) -> dict[str, Any]:
         },
     }
     stages = {name: stage_figures(result) for name, result in results.items()}
-    curves = {name: curve(out / name, CURVES[name]) for name in ("plain", *STAGES)}
+    curves = {name: curve(out / name, names) for name, names in CURVES.items()}
     return {"seed": seed, "stages": stages, "changes": changes, "curves": curves}
 
 

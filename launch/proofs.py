@@ -293,7 +293,9 @@ def prove_drawing(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
 
     steps = {"grpo": args.grpo_steps} if args.grpo_steps else {}
     plans = {s: drawing_proof.seed_steps(root, s, steps, args.items or drawing_proof.ITEMS) for s in seeds}
-    plan = drawing_proof.data_steps(root, args.scenes or drawing_proof.SCENES)
+    plan = drawing_proof.question_steps(root, args.scenes or drawing_proof.SCENES)
+    plan += drawing_proof.localiser_steps(root, drawing_proof.LOCALISER) if args.cold_start else []
+    plan.append(drawing_proof.policy_step(root))
     code = StepRunner(root, plan).run() or run_seeds(root, plans, args.at_once)
     if code == 0:
         command = "python -m launch.proofs " + shlex.join(sys.argv[1:])
@@ -355,12 +357,15 @@ def main() -> int:
         "--items",
         type=int,
         default=0,
-        help="held-out questions of an evaluation; 0: 1,200, drawing 96, selfsup 2,000, video 600",
+        help="held-out questions of an evaluation; 0: 1,200, drawing 144, selfsup 2,000, video 600",
     )
     parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
     parser.add_argument(
-        "--cold_start", action="store_true", help=f"make the cold start again, too, and put it into {COLD_START}"
+        "--cold_start",
+        action="store_true",
+        help=f"make the policy that the proof begins with again, too, and put it into {COLD_START}, with --drawing"
+        " configs/drawing_policy",
     )
     args = parser.parse_args()
     asked = [name for name in PROOFS if getattr(args, name)]
@@ -368,7 +373,7 @@ def main() -> int:
     seeds = [int(s) for s in list_parts(args.seeds)]
     if len(asked) > 1:
         parser.error(f"--{' and --'.join(asked)} are proofs of their own: give one")
-    if asked and args.cold_start:
+    if asked not in ([], ["drawing"]) and args.cold_start:
         parser.error(f"--{asked[0]} has a start of its own: leave --cold_start out")
     root.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -134,6 +134,7 @@ class Conversation:
         self.reset()
 
     def reset(self) -> None:
+        self.stream = self.answerer.conversation(self.policy.params, self.sampling)
         self.prompt: EncodedPrompt | None = None
         self.answer: list[int] = []
         self.images: list[str] = []
@@ -156,28 +157,30 @@ class Conversation:
         }
         if self.prompt is None:
             messages = [turn] if system is None else [{"role": "system", "content": system}, turn]
-            prompt = self.processor.encode(messages, self.images, self._clips())
-            shown = prompt
+            prompt = shown = self.processor.encode(messages, self.images, self._clips())
+            follows = None
         else:
             ended = bool(self.answer) and self.answer[-1] in self.processor.eos_ids
             text = self.processor.tokenizer.apply_chat_template([{"role": "system", "content": ""}, turn])
             text = ("<|im_end|>" if not ended else "") + "\n" + text[text.index("<|im_start|>user") :]
-            shown = self.processor.encode_text(
+            shown = follows = self.processor.encode_text(
                 text, self.images, self._clips(), start=self.prompt.next_position + len(self.answer)
             )
             prompt = self.prompt.followed_by(self.answer, shown)
         answer = list[int]()
-        for heard in self._listen(prompt):
+        for heard in self._listen(prompt, follows=follows):
             answer = heard.tokens
         if self.images and self.first is None:
             self.first = (self.images[0], shown.model_sizes[0])
         self.prompt, self.answer, self.images, self.videos = prompt, answer, [], []
         return self.processor.decode(answer)
 
-    def _listen(self, prompt: EncodedPrompt, pictures: Sequence[Any] = ()) -> Iterator[Heard]:
+    def _listen(
+        self, prompt: EncodedPrompt, pictures: Sequence[Any] = (), follows: EncodedPrompt | None = None
+    ) -> Iterator[Heard]:
         """An answer as it comes, its words printed."""
         printed = ""
-        for heard in self.answerer.stream(self.policy.params, prompt, self.sampling, pictures):
+        for heard in self.answerer.stream(self.stream, prompt, pictures, follows):
             text = printable(heard.text)
             print(text[len(printed) :], end="", flush=True)
             printed = text if heard.shown is None else ""

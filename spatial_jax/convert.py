@@ -3,6 +3,7 @@
     python -m spatial_jax.convert --verify=DIR                        # our numbers against transformers', as a table
     python -m spatial_jax.convert --from=DIR --to_hf=OUT [--style=v5] [--dtype=bfloat16]
     python -m spatial_jax.convert --from=DIR --to_hf=OUT --phrases=QUESTIONS   # tokens for what demonstrations say
+    python -m spatial_jax.convert --from=DIR --to_hf=OUT --coordinates=112     # tokens for pixels: a box is four
     python -m spatial_jax.convert --fresh=tiny --texts=QUESTIONS[,QUESTIONS] --out=DIR   # tokenizer of the texts
     python -m spatial_jax.convert --fresh=DIR --out=DIR   # random weights, architecture and tokenizer of DIR
 
@@ -20,6 +21,8 @@ import sys
 
 from spatial_jax.logs import log_to_console
 from spatial_jax.options import Listed, Parser, list_parts
+
+MOST_COORDINATES = 2000
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,6 +49,13 @@ def main(argv: list[str] | None = None) -> int:
         help="--to_hf: question datasets; OUT has a token more for each phrase of their drawn demonstrations",
     )
     parser.add_argument(
+        "--coordinates",
+        type=int,
+        default=0,
+        metavar="N",
+        help="--to_hf: OUT has a token for each coordinate to N pixels with the sign before it",
+    )
+    parser.add_argument(
         "--fresh",
         metavar="SIZE|DIR",
         help=(
@@ -70,10 +80,16 @@ def main(argv: list[str] | None = None) -> int:
         or bool(args.fresh) != bool(args.out)
     ):
         parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
-    if args.phrases and (not args.to_hf or args.style or args.dtype):
-        parser.error("--phrases goes with --from DIR --to_hf OUT alone")
+    if (args.phrases or args.coordinates) and (not args.to_hf or args.style or args.dtype):
+        parser.error("--phrases and --coordinates go with --from DIR --to_hf OUT alone")
+    if args.phrases and args.coordinates:
+        parser.error("--phrases and --coordinates: one after the other, coordinates first")
+    if not 0 <= args.coordinates <= MOST_COORDINATES:
+        parser.error(f"--coordinates: 1 to {MOST_COORDINATES} pixels, not {args.coordinates}")
     log_to_console()
     try:
+        if args.coordinates:
+            return _add_coordinates(args.source, args.coordinates, args.to_hf)
         if args.phrases:
             return _add_phrases(args.source, list_parts(args.phrases), args.to_hf)
         if args.fresh:
@@ -129,6 +145,16 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
         f"wrote {out}: {config.family}, {count_params(config) / 1e6:.2f} M random parameters, {config.text.vocab_size}"
         " tokens"
     )
+    return 0
+
+
+def _add_coordinates(source: str, largest: int, target: str) -> int:
+    from spatial_jax.data.added_tokens import add_coordinates
+    from spatial_jax.models import checkpoint_directory
+    from spatial_jax.shipped import shipped_path
+
+    config = add_coordinates(str(checkpoint_directory(shipped_path(source))), largest, target)
+    print(f"wrote {target}: {config.text.vocab_size} tokens")
     return 0
 
 

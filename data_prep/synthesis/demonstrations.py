@@ -39,11 +39,13 @@ class Look:
 
 
 class Pen:
-    """Writes drawing turns; each draws on the newest copy of its picture."""
+    """Writes drawing turns; each draws on the newest copy of its picture. `label_first`: an item's label stands before
+    its numbers, as a small policy looks a thing up by the name that it has just written; else as published.
+    """
 
-    def __init__(self, pictures: int):
+    def __init__(self, pictures: int, *, label_first: bool = False):
         self.newest = {number: number for number in range(1, pictures + 1)}
-        self.count, self.turns = pictures, list[str]()
+        self.count, self.turns, self.label_first = pictures, list[str](), label_first
 
     def boxes(self, thought: str, looks: Sequence[Look]) -> None:
         """A turn that boxes."""
@@ -65,13 +67,17 @@ class Pen:
 
     def _draw(self, thought: str, action: str, items: Sequence[tuple[int, str, str]]) -> None:
         lines = ",\n ".join(
-            f'{{"index": {self.newest[picture]}, {keys}, "label": {json.dumps(label)}}}'
+            f'{{"index": {self.newest[picture]}, {", ".join(self._ordered(keys, label))}}}'
             for picture, keys, label in items
         )
         self.turns.append(f"<think> {thought} </think> Action: {action}\n```json\n[{lines}]\n```")
         for picture in dict.fromkeys(picture for picture, _, _ in items):
             self.count += 1
             self.newest[picture] = self.count
+
+    def _ordered(self, keys: str, label: str) -> list[str]:
+        parts = [keys, f'"label": {json.dumps(label)}']
+        return parts[::-1] if self.label_first else parts
 
 
 def add_demonstration(record: QuestionRecord, scene: SceneRecord, manner: str = "whole") -> QuestionRecord:
@@ -131,14 +137,14 @@ def demonstration_turns(record: QuestionRecord, looks: Sequence[Look]) -> list[s
 
 
 def short_turns(record: QuestionRecord, looks: Sequence[Look]) -> list[str]:
-    """One turn that boxes all, what is counted from left to right, or two: a first box that is off, then again. For
-    policies to which tokens are dear.
+    """One turn that boxes all, what the question does not name from left to right, or two: a first box that is off,
+    then again. For policies to which tokens are dear: names are written once, each before its box.
     """
-    rng, pen = random.Random(record.question_id), Pen(len(record.images))
-    if record.family == "count":
+    rng, pen = random.Random(record.question_id), Pen(len(record.images), label_first=True)
+    if any(look.label not in record.question for look in looks):
         looks = sorted(looks, key=lambda look: look.middle)
     wrong = _off(looks[0], (record.widths[0], record.heights[0]), rng) if rng.random() < CORRECTED else None
-    pen.boxes(f"I box {_named(looks)}.", [wrong or looks[0], *looks[1:]])
+    pen.boxes("I box what I am asked about.", [wrong or looks[0], *looks[1:]])
     if wrong is not None:
         pen.boxes(_seen_off(wrong, looks[0]), [looks[0]])
     return pen.turns

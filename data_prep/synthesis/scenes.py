@@ -15,7 +15,7 @@ from data_prep.synthesis.families import choose_families
 from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.options import Options, with_margins
 from data_prep.synthesis.refusals import refusal_lines
-from data_prep.synthesis.two_pictures import two_pictures
+from data_prep.synthesis.two_pictures import same_object, two_pictures
 from data_prep.synthesis.work import Item, Work
 from spatial_jax.data.records import QuestionRecord, SceneRecord
 
@@ -56,8 +56,9 @@ class FromScenes(Work):
             if args.demonstrations:
                 records = [add_demonstration(r, scene, args.demonstrations) for r in records]
                 self.seen["demonstrations"] += sum('"turns"' in r.meta for r in records)
-            if args.two_pictures and before is not None and (both := two_pictures(before, scene, args.seed)):
-                records.append(both)
+            if args.two_pictures and before is not None:
+                both = (ask(before, scene, args.seed) for ask in (two_pictures, same_object))
+                records += [record for record in both if record is not None]
             before = scene
             yield scene.scene_id, records, why
             if (number + 1) % 1000 == 0:

@@ -1,5 +1,6 @@
 """Questions over two pictures, with their demonstrations: the same object in both, in two frames of a video or in two
-scenes. Boxes on both pictures, then the answer.
+scenes. Boxes on both pictures, then the answer. Of frames whose things have an instance's id (rendered walks) a thing
+is followed by that, else by a caption that is unique in both.
 """
 
 from __future__ import annotations
@@ -8,16 +9,21 @@ import hashlib
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping
 
 from data_prep.synthesis.demonstrations import Look, Pen, problem
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, SceneObject, SceneRecord
 
-FAMILY = "two_pictures"
+FAMILY, IDENTITY = "two_pictures", "same_object"
 MARGIN = 0.12  # of the picture's width, between the two places
 _SIDES = ("left", "right")
 _QUESTIONS = (
     "In which of the two pictures is the {caption} further to the {side}, in picture 1 or in picture 2?",
     "Picture 1 or picture 2: where is the {caption} further to the {side}?",
+)
+_WHICH = (
+    "Picture 1 shows the {caption}. Which thing in picture 2 is the same one: {options}?",
+    "Which of these in picture 2 is the {caption} of picture 1: {options}?",
 )
 
 
@@ -29,23 +35,68 @@ def two_pictures(first: SceneRecord, second: SceneRecord, seed: int = 0) -> Ques
         return None
     rng = random.Random(f"{seed}/{first.scene_id}/{second.scene_id}")
     pairs = [(a, b) for a, b in _same(first, second) if abs(_place(a, first) - _place(b, second)) >= MARGIN]
+    pairs = [(a, b) for a, b in pairs if a.caption == b.caption]
     if not pairs:
         return None
     a, b = rng.choice(pairs)
     side = rng.choice(_SIDES)
     answer = "1" if (_place(a, first) < _place(b, second)) == (side == "left") else "2"
     question = rng.choice(_QUESTIONS).format(caption=a.caption, side=side)
-    looks = [Look(o.caption, tuple(map(float, o.box)), n) for n, o in ((1, a), (2, b))]  # type: ignore[arg-type]
+    looks = [_look(a, 1), _look(b, 2)]
     meta = {
         "objects": [a.object_id, b.object_id],
         "turns": _turns(looks, rng),
         "sentence": f"The {a.caption} is further to the {side} in picture {answer}.",
-        "generator_version": GENERATOR_VERSION,
-        "provenance": "template",
     }
+    return _record((first, second), FAMILY, question, answer, {"kind": "number", "tolerance": 0.0}, seed, meta)
+
+
+def same_object(first: SceneRecord, second: SceneRecord, seed: int = 0) -> QuestionRecord | None:
+    """Which thing of the second frame is one of the first, where two or more of its kind are in the second; each
+    candidate is boxed before the answer. None where the frames are not of one walk, or no such thing is in both.
+    """
+    if first.split != second.split or not _walk(first) or _walk(first) != _walk(second):
+        return None
+    rng = random.Random(f"{seed}/{IDENTITY}/{first.scene_id}/{second.scene_id}")
+    named = Counter(o.caption for o in first.objects)
+    found = []
+    for a, b in _same(first, second):
+        others = [o for o in second.objects if o.name == b.name]
+        apart = len({o.caption for o in others}) == len(others) >= 2
+        if apart and named[a.caption] == 1 and not any("{" in o.caption for o in (a, *others)):
+            found.append((a, b, others))
+    if not found:
+        return None
+    a, b, others = rng.choice(found)
+    others = rng.sample(others, len(others))
+    options = ", ".join(f"the {o.caption}" for o in others[:-1]) + f" or the {others[-1].caption}"
+    question = rng.choice(_WHICH).format(caption=a.caption, options=options)
+    pen = Pen(2)
+    pen.boxes(f"I box the {a.caption} in picture 1, to see what it looks like and what is beside it.", [_look(a, 1)])
+    pen.boxes("Now I box what it could be in picture 2, and compare each with it.", [_look(o, 2) for o in others])
+    meta = {
+        "objects": [a.object_id, *(o.object_id for o in others)],
+        "turns": pen.turns,
+        "sentence": f"The {a.caption} of picture 1 is the {b.caption} of picture 2.",
+    }
+    reward = {"kind": "word", "accept": [b.caption], "vocabulary": [o.caption for o in others]}
+    return _record((first, second), IDENTITY, question, b.caption, reward, seed, meta)
+
+
+def _record(
+    scenes: tuple[SceneRecord, SceneRecord],
+    family: str,
+    question: str,
+    answer: str,
+    reward: Mapping[str, object],
+    seed: int,
+    meta: Mapping[str, object],
+) -> QuestionRecord | None:
+    """The record of both scenes; None where its demonstration is not where the scenes have their things."""
+    first, second = scenes
     identity = hashlib.sha1(f"{second.scene_id}\n{question}".encode()).hexdigest()[:12]
     made = QuestionRecord(
-        question_id=f"{first.scene_id}/{FAMILY}/{identity}",
+        question_id=f"{first.scene_id}/{family}/{identity}",
         source=first.source,
         split=first.split,
         scene_id=first.scene_id,
@@ -53,15 +104,19 @@ def two_pictures(first: SceneRecord, second: SceneRecord, seed: int = 0) -> Ques
         widths=(first.width, second.width),
         heights=(first.height, second.height),
         question=question,
-        question_type="number",
+        question_type="number" if family == FAMILY else "word",
         answer=answer,
-        reward=json.dumps({"kind": "number", "tolerance": 0.0}),
-        family=FAMILY,
+        reward=json.dumps(reward),
+        family=family,
         seed=seed,
-        meta=json.dumps(meta),
+        meta=json.dumps({**meta, "generator_version": GENERATOR_VERSION, "provenance": "template"}),
         tags=first.tags,
     )
     return None if problem(made, {1: first, 2: second}) else made
+
+
+def _look(item: SceneObject, picture: int) -> Look:
+    return Look(item.caption, tuple(map(float, item.box)), picture)  # type: ignore[arg-type]
 
 
 def _turns(looks: list[Look], rng: random.Random) -> list[str]:
@@ -83,12 +138,26 @@ def _turns(looks: list[Look], rng: random.Random) -> list[str]:
 
 
 def _same(first: SceneRecord, second: SceneRecord) -> list[tuple[SceneObject, SceneObject]]:
-    """Objects with one caption that is unique in either scene."""
+    """Objects that are in both: by their instance in frames of one walk, else by a caption that is unique in either."""
     once = []
     for scene in (first, second):
+        if _walk(first) and _walk(first) == _walk(second):
+            once.append({str(_instance(o)): o for o in scene.objects if _instance(o) is not None})
+            continue
         counts = Counter(o.caption for o in scene.objects)
-        once.append({o.caption: o for o in scene.objects if counts[o.caption] == 1 and "{" not in o.caption})
-    return [(once[0][caption], once[1][caption]) for caption in sorted(once[0].keys() & once[1].keys()) if caption]
+        once.append({o.caption: o for o in scene.objects if counts[o.caption] == 1})
+    common = sorted(once[0].keys() & once[1].keys())
+    return [(once[0][key], once[1][key]) for key in common if key and "{" not in once[0][key].caption]
+
+
+def _walk(scene: SceneRecord) -> str:
+    """The walk that a scene is a frame of; "" of none."""
+    return str(scene.json_field("meta").get("walk") or "")
+
+
+def _instance(item: SceneObject) -> int | None:
+    number = item.json_field("provenance").get("instance")
+    return number if isinstance(number, int) else None
 
 
 def _place(item: SceneObject, scene: SceneRecord) -> float:

@@ -24,8 +24,8 @@ class EncodedQuestion:
     """A question ready for rollout or a supervised step.
 
     record: coordinates already in pixels of the resized pictures; prompt: see EncodedPrompt; dataset: name of its
-    source; index: its place in the split; target: the supervised response's text; target_ids int32 [t]: its tokens,
-    ended by the end token.
+    source; index: its place in the split; target: the supervised response's text; target_ids int32 [t]: tokens of
+    the first reply that is taught (of a demonstration its first turn, else the response), ended by the end token.
     """
 
     record: QuestionRecord
@@ -92,7 +92,7 @@ class QuestionEncoder:
             else:
                 prompt = self.processor.encode(messages, images=pictures, normalise=False)
             target = target_text(resolved, self.style.mode)
-            ids = taught_ids(resolved, sizes, self.processor, self.style.mode)[-1]
+            ids = taught_ids(resolved, sizes, self.processor, self.style.mode)[0]
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             return Unusable(where or record.question_id, f"{record.question_id}: {error}")
         return EncodedQuestion(resolved, prompt, dataset, index, target, ids)
@@ -115,7 +115,7 @@ class QuestionEncoder:
             tokens, patches = self.processor.measure(messages, videos=[(_clip(resolved, resolved.images), sizes[0])])
         else:
             tokens, patches = self.processor.measure(messages, sizes)
-        return tokens, patches, len(taught_ids(resolved, seen, self.processor, self.style.mode)[-1])
+        return tokens, patches, len(taught_ids(resolved, seen, self.processor, self.style.mode)[0])
 
     def resolve_record(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
         """The record with the frames that are shown, in pixels of its pictures as the model sees them, and their

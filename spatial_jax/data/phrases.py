@@ -5,18 +5,15 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import json
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from tokenizers import AddedToken, Tokenizer
 
+from spatial_jax.data.added_tokens import add_tokens, has_coordinates, read_tokenizer
 from spatial_jax.data.prompts import question_text, target_text
 from spatial_jax.data.records import QuestionRecord, in_stored_pixels
 from spatial_jax.data.sampled import turns_before
@@ -24,49 +21,54 @@ from spatial_jax.data.source import Unusable, open_questions
 from spatial_jax.drawing import Album, DrawingError, parse
 from spatial_jax.drawing.texts import index_line, shown_turn
 from spatial_jax.forms import get_form
-from spatial_jax.models import ModelConfig, Policy, load_pretrained, save_pretrained
+from spatial_jax.models import ModelConfig, load_pretrained
 
 MOST_RECORDS = 2000
 LEAST_SHARE = 0.01  # of the records that a phrase must occur in
-_VARIES = re.compile(
-    r"<\|[^<>|\s]{1,64}\|>|(?<![^\W\d])\d+(?:\.\d+)?(?!\w)"
-)  # control tokens and numbers stand between phrases
+# Control tokens (with the role that one opens, which the policy has read in its own tokens) and numbers stand between
+# phrases; in _SIGNED numbers with the sign before them.
+_VARIES, _SIGNED = (
+    re.compile(rf"<\|[^<>|\s]{{1,64}}\|>(?:(?:user|assistant)\n)?|{signs}(?<![^\W\d])\d+(?:\.\d+)?(?!\w)")
+    for signs in ("", r"(?:\[|, )?")
+)
 _GAP = "\0"
+_BEFORE = '">, '  # signs that a name's token may begin with
 
 
 def add_phrases(source: str, directories: Sequence[str], target: str, *, mode: str = "drawing") -> ModelConfig:
     """Writes the policy of the folder `source` to `target` with a token for each phrase of the datasets' demonstrations
     in the form `mode`. New embeddings are small random ones: the mean of what a phrase was spelled with would point
-    where all letters point that a policy never wrote. ValueError where no phrase is new.
+    where all letters point that a policy never wrote. A name with a sign before it begins where the name is. ValueError
+    where no phrase is new.
     """
-    policy = load_pretrained(source)
-    tokenizer = Tokenizer.from_file(str(Path(source) / "tokenizer.json"))
-    spelled = [p for p in phrases(directories, mode) if len(tokenizer.encode(p, add_special_tokens=False).ids) > 1]
+    policy, tokenizer = load_pretrained(source), read_tokenizer(source)
+    found = phrases(directories, mode, signed=has_coordinates(tokenizer))
+    spelled = [phrase for phrase in found if len(tokenizer.encode(phrase, add_special_tokens=False).ids) > 1]
     if not spelled:
         raise ValueError(f"--phrases: {', '.join(directories)}: every phrase of its demonstrations is a token already")
-    config = dataclasses.replace(
-        policy.config,
-        text=dataclasses.replace(policy.config.text, vocab_size=policy.config.text.vocab_size + len(spelled)),
-    )
-    first = tokenizer.get_vocab_size(with_added_tokens=True)
-    if first != policy.config.text.vocab_size:
-        raise ValueError(f"{source}: its vocabulary has {policy.config.text.vocab_size} rows for {first} tokens")
-    save_pretrained((config, _with_rows(policy, len(spelled))), target, source)
-    tokenizer.add_tokens([AddedToken(phrase, special=False, normalized=False) for phrase in spelled])
-    tokenizer.save(str(Path(target) / "tokenizer.json"))
-    _tell_transformers(Path(target) / "tokenizer_config.json", {first + i: phrase for i, phrase in enumerate(spelled)})
-    return config
+    text = policy.config.text
+    rows = np.random.default_rng(0).normal(0.0, text.initializer_range, (len(spelled), text.hidden_size))
+    (table,) = (np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(policy.params) if _is_embedding(path))
+    for row, phrase in zip(rows, spelled):
+        word = tokenizer.encode(" " + phrase.lstrip(_BEFORE), add_special_tokens=False).ids
+        if phrase[0] in _BEFORE and phrase[-1].isalpha() and len(word) == 1:
+            row += table[word[0]]  # the name is known: what copies it can go on
+    return add_tokens(policy, source, target, spelled, rows)
 
 
-def phrases(directories: Sequence[str], mode: str) -> list[str]:
+def _is_embedding(path: Any) -> bool:
+    return "embed/embedding" in "/".join(str(getattr(part, "key", part)) for part in path)
+
+
+def phrases(directories: Sequence[str], mode: str, *, signed: bool = False) -> list[str]:
     """What stands between names, numbers and control tokens in the train splits' conversations, the longest first;
-    only what LEAST_SHARE of the records hold.
+    only what LEAST_SHARE of the records hold. `signed`: coordinates are tokens with the sign before them.
     """
     counts: collections.Counter[str] = collections.Counter()
     records = 0
     for record in _records(directories):
         records += 1
-        counts.update({part for text in _texts(record, mode) for part in _parts(text, record)})
+        counts.update({part for text in _texts(record, mode) for part in _parts(text, record, signed)})
     common = {phrase for phrase, count in counts.items() if count >= max(2, LEAST_SHARE * records)}
     signs = {phrase[0] for phrase in common if phrase[1:].isalpha() and not phrase[0].isspace()}
     # What ends with such a sign would keep it from the word that it begins.
@@ -101,7 +103,7 @@ def _texts(record: QuestionRecord, mode: str) -> list[str]:
     return texts
 
 
-def _parts(text: str, record: QuestionRecord) -> list[str]:
+def _parts(text: str, record: QuestionRecord, signed: bool) -> list[str]:
     """A text cut at what varies: names with the space before them, which their tokens hold, numbers and control tokens.
     Where a sign stands before a name, the sign with the name's first word is a part of its own.
     """
@@ -115,34 +117,11 @@ def _parts(text: str, record: QuestionRecord) -> list[str]:
 
     for name in sorted(names, key=len, reverse=True):
         text = re.sub(rf"(,? |[^\w\s\0]|)(?<!\w)({re.escape(name)})(?!\w)", cut, text)
-    return [*(part for part in _VARIES.sub(_GAP, text).split(_GAP) if part), *begun]
+    varies = _SIGNED if signed else _VARIES
+    return [*(part for part in varies.sub(_GAP, text).split(_GAP) if part), *begun]
 
 
 def _names(record: QuestionRecord) -> list[str]:
     """Labels of what the record's demonstration draws, and the parts of an answer that lists several."""
     labels = re.findall(r'"label": ("(?:[^"\\]|\\.)*")', "\n".join(turns_before(record)))
     return [*(json.loads(label) for label in labels), *record.answer.split(", ")]
-
-
-def _with_rows(policy: Policy, count: int) -> nnx.State:
-    """The parameters with `count` rows more, as a fresh policy's, in every table of the vocabulary."""
-    tokens, rng = policy.config.text.vocab_size, np.random.default_rng(0)
-    deviation = policy.config.text.initializer_range
-
-    def widen(path: tuple, leaf: jax.Array) -> jax.Array:
-        if tokens not in leaf.shape or not re.search("embed|head", jax.tree_util.keystr(path)):
-            return leaf
-        axis = leaf.shape.index(tokens)
-        shape = [count if i == axis else size for i, size in enumerate(leaf.shape)]
-        return jnp.concatenate([leaf, jnp.asarray(rng.normal(0.0, deviation, shape), leaf.dtype)], axis)
-
-    return jax.tree_util.tree_map_with_path(widen, policy.params)
-
-
-def _tell_transformers(path: Path, added: dict[int, str]) -> None:
-    """The tokens in tokenizer_config.json, too, where transformers reads them."""
-    config = json.loads(path.read_text())
-    flags = {"lstrip": False, "normalized": False, "rstrip": False, "single_word": False, "special": False}
-    known = config.setdefault("added_tokens_decoder", {})
-    known.update({str(index): {"content": phrase, **flags} for index, phrase in added.items()})
-    path.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

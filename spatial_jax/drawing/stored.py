@@ -30,8 +30,8 @@ def stored_turns(
     picture; `write`: how a record writes a coordinate. DrawingError where a turn cannot be carried out; a repeated
     drawing is none of it.
 
-    A drawing on a picture that was cut out keeps its numbers: what was cut is as large for every policy that sees the
-    picture at the same size.
+    A cut-out is as large as its picture (crop.py), at whatever size that is seen: coordinates on it are written in the
+    stored picture's scale as those on the picture are, right up to the rounding of its size to what a model can see.
     """
     album, out = Album(seen, fit, near=None), []
     for text in said:
@@ -51,10 +51,7 @@ def _item(item: Any, entries: Sequence[Any], stored: Sequence[Size], seen: Seque
     """An item of a call with placeholders; one that calls no tool stays as it is."""
     if not isinstance(item, dict) or read_call(item, tuple(TOOLS)) is None:
         return json.dumps(item)
-    entry = entries[item["index"] - 1]
-    if entry.under:
-        return json.dumps(item)
-    base = entry.original
+    base = entries[item["index"] - 1].original
     scale = [stored[base][axis] / seen[base][axis] for axis in (0, 1)]
     parts = []
     for key, value in item.items():

@@ -13,7 +13,7 @@ from spatial_jax.drawing.environment import DrawingEnvironment, conversation
 from spatial_jax.forms import get_form
 from spatial_jax.processing import EncodedPrompt, Processor
 from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.stream import Heard, stream_turns
+from spatial_jax.rollout.stream import Heard, Stream, stream_turns
 from spatial_jax.rollout.turns import run_turns
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 
@@ -97,14 +97,26 @@ class Answerer:
             **told,
         )
 
+    def conversation(self, params: Any, sampling: SamplingParams) -> Stream:
+        """A conversation for a person who waits; see `stream`."""
+        return Stream(self.engine, params, sampling)
+
     def stream(
-        self, params: Any, prompt: EncodedPrompt, sampling: SamplingParams, pictures: Sequence[Any] = ()
+        self,
+        stream: Stream,
+        prompt: EncodedPrompt,
+        pictures: Sequence[Any] = (),
+        follows: EncodedPrompt | None = None,
     ) -> Iterator[Heard]:
-        """One answer as it comes, for a person who waits; of several turns where `answer` has several."""
+        """One answer as it comes; of several turns where `answer` has several. `follows`: what of the prompt is new
+        since the stream's last answer, which is all that passes where its cache has room.
+        """
         environment = None
         if self.drawing is not None and self.draws([pictures]):
             environment = self.drawing.environment(self.processor, [prompt], [pictures])
-        return stream_turns(self.engine, params, prompt, sampling, self.processor, environment)
+        kept = follows is not None and stream.takes(follows)
+        tokens = stream.go_on(follows) if kept and follows is not None else stream.begin(prompt)
+        return stream_turns(stream, tokens, self.processor, environment)
 
     def draws(self, pictures: Sequence[Sequence[Any]]) -> bool:
         """Whether prompts with these pictures are answered in several turns."""

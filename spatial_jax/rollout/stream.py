@@ -1,21 +1,22 @@
-"""One answer as it comes, for a person who waits: an engine's own prefill and decode step with one row and one slot."""
+"""Answers as they come, for a person who waits: an engine's own prefill, append and decode step with one row and one
+slot, which a conversation keeps.
+"""
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
 from spatial_jax.drawing.environment import DrawingEnvironment
-from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket, collate_prompts
-from spatial_jax.rollout.device import Shape, static_part
-from spatial_jax.rollout.engine import Engine
-from spatial_jax.rollout.state import Draw
-from spatial_jax.rollout.turns import extend
+from spatial_jax.processing import EncodedPrompt, Processor, choose_bucket
+from spatial_jax.rollout.engine import Call, Engine
+from spatial_jax.rollout.state import DecodeState
+from spatial_jax.rollout.turns import append_blocks, block_of, extend
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 
 STEPS = 4  # tokens between two looks at the device: each look waits for it
@@ -32,69 +33,93 @@ class Heard:
     shown: tuple[Image.Image, ...] | None = None
 
 
-def stream_tokens(engine: Engine, params: Any, prompt: EncodedPrompt, sampling: SamplingParams) -> Iterator[list[int]]:
-    """Yields one answer's new token ids as they come, a stop token included. The engine's programs are kept, one a
-    (prompt bucket, answer bucket, patch bucket). Raises ValueError for a prompt above the largest bucket.
+class Stream:
+    """A conversation in a slot of its own. What was said and shown stays in its cache: a turn passes what is new.
+
+    `said`: what followed the prompt so far, each turn once it is over.
     """
-    answer = choose_bucket(sampling.max_new_tokens, engine.answer_buckets, "max_new_tokens")
-    length = choose_bucket(len(prompt), engine.prompt_buckets, "the conversation's length")
-    patches = choose_bucket(prompt.patches, engine.patch_buckets, "patches of the pictures") if prompt.patches else None
-    batch = collate_prompts(
-        [prompt], engine.config.vision, prompt_bucket=length, patch_bucket=patches, pad_id=engine.pad_id
-    )
-    draw = Draw(
-        jnp.int32(sampling.max_new_tokens),
-        jnp.float32(sampling.logit_temperature),
-        jnp.uint32(sampling.seed % 2**32),
-        jnp.uint32(0),
-    )
-    static, device = static_part(sampling), engine.device
-    # The ring holds the whole answer from the start: one answer's keys are small, and nothing is compiled in its midst.
-    state = device.empty(params, Shape(1, 1, 1, length, answer), answer)
-    state = device.admit(params, state, batch, None, None, np.zeros(1, np.int32), np.zeros(1, np.uint32), draw, static)
-    given = 0
-    while True:
-        tokens, count, active = (
-            np.asarray(x) for x in (state.tokens[0, 0], state.lengths[0, 0], state.slot_active[0, 0])
-        )
-        yield tokens[given : int(count)].tolist()
-        given = int(count)
-        if not active:
-            return
-        state = device.advance(params, state, draw, static, STEPS)
+
+    def __init__(self, engine: Engine, params: Any, sampling: SamplingParams):
+        self.engine, self.params, self.sampling = engine, params, sampling
+        self.said: Trajectory | None = None
+        self._call: Call | None = None
+        self._state: DecodeState | None = None
+
+    def begin(self, prompt: EncodedPrompt) -> Iterator[list[int]]:
+        """Passes the prompt, and yields its answer's new token ids as they come, a stop token included. The engine's
+        programs are kept, one a (prompt bucket, answer bucket, patch bucket). Raises ValueError for a prompt above the
+        largest bucket.
+        """
+        engine = self.engine
+        self.said = self._state = None
+        choose_bucket(len(prompt), engine.prompt_buckets, "the conversation's length")
+        if prompt.patches:
+            choose_bucket(prompt.patches, engine.patch_buckets, "patches of the pictures")
+        (self._call,) = engine.calls(self.params, [prompt], 1, self.sampling, step=0, prompt_ids=None)
+        # The ring holds the whole answer from the start: one answer's keys are small, and nothing is compiled in its
+        # midst.
+        state = engine.device.empty(self._call.params, self._call.shape, self._call.shape.answer)
+        state = engine.admit(self._call, state, collections.deque(self._call.indices), [None])
+        yield from self._turn(state, None)
+
+    def takes(self, shown: EncodedPrompt) -> bool:
+        """Whether the conversation can go on with `shown` in its cache: its last turn is over, and there is room."""
+        return self.said is not None and self._columns(self.said, shown) <= self.engine.answer_buckets[-1]
+
+    def go_on(self, shown: EncodedPrompt) -> Iterator[list[int]]:
+        """Passes what is shown behind the last turn, and yields the next one as `begin` does. ValueError where the
+        cache cannot hold it.
+        """
+        said, call, state = self.said, self._call, self._state
+        if said is None or call is None or state is None:
+            raise ValueError("the conversation's last turn is not over: nothing can be shown behind it")
+        needed = self._columns(said, shown)
+        ring = choose_bucket(needed, self.engine.answer_buckets, "the conversation's length behind its first prompt")
+        self.said = self._state = None  # until the turn is over
+        if state.ring < ring:
+            state = self.engine.device.grow(state, ring)
+        block = block_of(said, shown, call.prompts[0].next_position)
+        yield from self._turn(append_blocks(self.engine, call, state, [[((0, 0), block)]]), (said, shown))
+
+    def _columns(self, said: Trajectory, shown: EncodedPrompt) -> int:
+        return len(said) + len(shown) + self.sampling.max_new_tokens
+
+    def _turn(self, state: DecodeState, before: tuple[Trajectory, EncodedPrompt] | None) -> Iterator[list[int]]:
+        call, own = self._call, list[int]()
+        assert call is not None
+        while True:
+            tokens, count, active = (
+                np.asarray(x) for x in (state.tokens[0, 0], state.lengths[0, 0], state.slot_active[0, 0])
+            )
+            new = tokens[len(own) : int(count)].tolist()
+            own += new
+            if not active:
+                turn = Trajectory.written(own)
+                self.said = turn if before is None else extend(*before, turn)
+                self._state = state
+            yield new
+            if not active:
+                return
+            state = self.engine.device.advance(call.params, state, call.draw, call.sampling, STEPS)
 
 
 def stream_turns(
-    engine: Engine,
-    params: Any,
-    prompt: EncodedPrompt,
-    sampling: SamplingParams,
-    processor: Processor,
-    environment: DrawingEnvironment | None = None,
+    stream: Stream, tokens: Iterator[list[int]], processor: Processor, environment: DrawingEnvironment | None = None
 ) -> Iterator[Heard]:
-    """An answer's turns as they come: one turn, or as many as `environment` goes on with, which has the prompt as its
-    only one. Raises ValueError where the conversation outgrows the engine's buckets.
+    """An answer's turns as they come, the first one of `tokens`, which the stream gives: one turn, or as many as
+    `environment` goes on with, which has the stream's prompt as its only one. Raises ValueError where the conversation
+    outgrows the engine's buckets.
     """
-    whole: Trajectory | None = None
-    shown: EncodedPrompt | None = None
     for _ in range(1 if environment is None else environment.turns):
-        tokens: list[int] = []
-        text = ""
-        for new in stream_tokens(engine, params, prompt, sampling):
-            tokens += new
-            text = processor.decode(tokens).rstrip("\ufffd")  # the rest of a character may still come
-            yield Heard(list(tokens), text)
-        if environment is None or not tokens:
+        said, text = list[int](), ""
+        for new in tokens:
+            said += new
+            text = processor.decode(said).rstrip("\ufffd")  # the rest of a character may still come
+            yield Heard(list(said), text)
+        if environment is None or stream.said is None:
             return
-        turn = _turn(tokens)
-        whole = turn if whole is None or shown is None else extend(whole, shown, turn)
-        shown = environment(whole)
+        shown = environment(stream.said)
         if shown is None:
             return
-        yield Heard(list(tokens), text, tuple(environment.latest(whole)))
-        prompt = prompt.followed_by(tokens, shown)
-
-
-def _turn(tokens: list[int]) -> Trajectory:
-    zeros = np.zeros(len(tokens), np.float32)
-    return Trajectory.of_one_turn(np.asarray(tokens, np.int32), zeros, zeros, "stop", 0, 0)
+        yield Heard(list(said), text, tuple(environment.latest(stream.said)))
+        tokens = stream.go_on(shown)

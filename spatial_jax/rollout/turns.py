@@ -187,12 +187,12 @@ class _Conversations:
             shown, sample = asked.result(), self.samples[place]
             if shown is not None and self.fits(sample, shown):
                 self.shown[place] = shown
-                blocks[place] = _block(sample, shown, self.call.prompts[sample.prompt_index].next_position)
+                blocks[place] = block_of(sample, shown, self.call.prompts[sample.prompt_index].next_position)
         if blocks:
             longest = max(len(self.samples[place]) + len(self.shown[place]) for place in blocks)
             state = self.engine.grow(self.call, state, longest)
         for some in self._batches(blocks):
-            state = self._append(state, some)
+            state = append_blocks(self.engine, self.call, state, some)
         self.decoding |= set(blocks)
         return state
 
@@ -211,51 +211,6 @@ class _Conversations:
                 take //= 2
             yield [own[:take] + [None] * (size - len(own[:take])) for own in left]
             left = [own[take:] for own in left]
-
-    def _append(self, state: DecodeState, some: list[list[tuple[Place, EncodedPrompt] | None]]) -> DecodeState:
-        """One append program's call."""
-        engine, call, rows = self.engine, self.call, self.call.shape.rows // len(some)
-        filler = engine.filler()
-        blocks = [filler if one is None else one[1] for own in some for one in own]
-        where = np.asarray(
-            [[(rows, 0) if one is None else (one[0][0] % rows, one[0][1]) for one in own] for own in some], np.int32
-        )
-        length = max(map(_bucket, blocks))
-        patches, packed = choose_pack(blocks, engine.patch_buckets, len(some), "patches of what is shown between turns")
-        batch = collate_prompts(
-            blocks,
-            engine.config.vision,
-            prompt_bucket=length,
-            patch_bucket=patches,
-            pad_id=engine.pad_id,
-            parts=packed,
-        )
-        if batch.vision is not None:
-            batch = self._see(batch, batch.vision)
-        engine.work.add(sum(len(one[1]) for own in some for one in own if one is not None), len(blocks) * length)
-        engine.programs.note(
-            "append",
-            **call.shape.sizes(),
-            ring=state.ring,
-            batch=len(blocks),
-            shown=length,
-            parts=0 if batch.vision is None else packed,
-            draw=call.sampling.kind,
-        )
-        return engine.device.append(call.params, state, batch, where[..., 0], where[..., 1], call.draw, call.sampling)
-
-    def _see(self, batch: PromptBatch, vision: VisionArrays | VisionFeatures) -> PromptBatch:
-        """The batch with the features of its pictures, as many rows as it has tokens: the append program then has one
-        shape whatever the pictures.
-        """
-        parts, (count, length) = vision.parts, batch.tokens.shape
-        unit, rows = self.engine.config.vision.merge_unit, count * length // parts
-        had = vision_rows(vision, unit) // parts
-        self.engine.programs.note("see", patches=had * parts * unit, parts=parts, rows=rows)
-        features = self.engine.device.see(self.call.params, vision, rows)
-        first = (np.arange(count) // (count // parts) * (rows - had))[:, None]
-        index: Any = np.where(batch.feature_index >= 0, batch.feature_index + first, -1).astype(np.int32)
-        return replace(batch, vision=features, feature_index=index)
 
     def _finished(self) -> Iterator[tuple[int, list[Trajectory]]]:
         """The rows whose samples have all ended, which become free."""
@@ -278,7 +233,55 @@ def append_sizes(engine: Engine, shape: Shape, length: int) -> tuple[int, int]:
     return large, small
 
 
-def _block(sample: Trajectory, shown: EncodedPrompt, start: int) -> EncodedPrompt:
+def append_blocks(
+    engine: Engine, call: Call, state: DecodeState, some: Sequence[Sequence[tuple[Place, EncodedPrompt] | None]]
+) -> DecodeState:
+    """One append program's call: the blocks (see `block_of`) of each part of the rows, None for nobody's place."""
+    rows, filler = call.shape.rows // len(some), engine.filler()
+    blocks = [filler if one is None else one[1] for own in some for one in own]
+    where = np.asarray(
+        [[(rows, 0) if one is None else (one[0][0] % rows, one[0][1]) for one in own] for own in some], np.int32
+    )
+    length = max(map(_bucket, blocks))
+    patches, packed = choose_pack(blocks, engine.patch_buckets, len(some), "patches of what is shown between turns")
+    batch = collate_prompts(
+        blocks,
+        engine.config.vision,
+        prompt_bucket=length,
+        patch_bucket=patches,
+        pad_id=engine.pad_id,
+        parts=packed,
+    )
+    if batch.vision is not None:
+        batch = _see(engine, call, batch, batch.vision)
+    engine.work.add(sum(len(one[1]) for own in some for one in own if one is not None), len(blocks) * length)
+    engine.programs.note(
+        "append",
+        **call.shape.sizes(),
+        ring=state.ring,
+        batch=len(blocks),
+        shown=length,
+        parts=0 if batch.vision is None else packed,
+        draw=call.sampling.kind,
+    )
+    return engine.device.append(call.params, state, batch, where[..., 0], where[..., 1], call.draw, call.sampling)
+
+
+def _see(engine: Engine, call: Call, batch: PromptBatch, vision: VisionArrays | VisionFeatures) -> PromptBatch:
+    """The batch with the features of its pictures, as many rows as it has tokens: the append program then has one shape
+    whatever the pictures.
+    """
+    parts, (count, length) = vision.parts, batch.tokens.shape
+    unit, rows = engine.config.vision.merge_unit, count * length // parts
+    had = vision_rows(vision, unit) // parts
+    engine.programs.note("see", patches=had * parts * unit, parts=parts, rows=rows)
+    features = engine.device.see(call.params, vision, rows)
+    first = (np.arange(count) // (count // parts) * (rows - had))[:, None]
+    index: Any = np.where(batch.feature_index >= 0, batch.feature_index + first, -1).astype(np.int32)
+    return replace(batch, vision=features, feature_index=index)
+
+
+def block_of(sample: Trajectory, shown: EncodedPrompt, start: int) -> EncodedPrompt:
     """The sample's last token, which has not passed yet, and what is shown behind it, at the positions that the trainer
     gives them.
     """

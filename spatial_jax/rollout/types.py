@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -122,6 +123,12 @@ class Trajectory:
             np.ones(len(tokens), bool),
             [Turn(tokens)],
         )
+
+    @classmethod
+    def written(cls, tokens: np.ndarray | Sequence[int]) -> Trajectory:
+        """An answer of one turn that is known by its token ids alone: its log-probabilities are nobody's, and 0."""
+        ids = np.asarray(tokens, np.int32)
+        return cls.of_one_turn(ids, *np.zeros((2, len(ids)), np.float32), "stop", 0, 0)
 
     def __len__(self) -> int:
         return len(self.tokens)

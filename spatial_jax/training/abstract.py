@@ -182,8 +182,7 @@ def typical_conversation(setup: Setup, work: Work) -> Trajectory:
     reply = np.zeros((work.answer_tokens - 1 - pictures * size) // (pictures + 1), np.int32)
     kinds = np.zeros(size, np.uint8)
     kinds[SHOWN_TEXT // 2 : SHOWN_TEXT // 2 + pictured] = 1
-    zeros, at = np.zeros(len(reply), np.float32), prompt.next_position
-    whole = Trajectory.of_one_turn(reply, zeros, zeros, "stop", 0, 0)
+    whole, at = Trajectory.written(reply), prompt.next_position
     for _ in range(pictures):
         at += len(reply)
         shown = EncodedPrompt(
@@ -195,7 +194,7 @@ def typical_conversation(setup: Setup, work: Work) -> Trajectory:
             np.array([[1, h, w]]),
             [(w, h)],
         )
-        whole, at = extend(whole, shown, Trajectory.of_one_turn(reply, zeros, zeros, "stop", 0, 0)), at + size
+        whole, at = extend(whole, shown, Trajectory.written(reply)), at + size
     return whole
 
 

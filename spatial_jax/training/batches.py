@@ -77,8 +77,7 @@ class Target:
 
 def shown_tokens(ids: np.ndarray) -> Trajectory:
     """Text that nobody sampled, to stand before an answer: no token of it trains."""
-    zeros = np.zeros(len(ids), np.float32)
-    shown = Trajectory.of_one_turn(np.asarray(ids, np.int32), zeros, zeros, "stop", 0, 0)
+    shown = Trajectory.written(ids)
     shown.loss_mask[:] = False
     return shown
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from spatial_jax.data import EncodedQuestion, QuestionEncoder, QuestionRecord
 from spatial_jax.data.sampled import taught_ids, turns_before
 from spatial_jax.drawing import DrawingError
@@ -26,12 +24,12 @@ def demonstration(question: EncodedQuestion, setup: Setup) -> Trajectory:
     environment, processor = drawing_environment(setup, [question]), setup.processor
     mode = setup.run.data.prompt_mode
     replies = taught_ids(question.record, question.prompt.model_sizes, processor, mode)
-    whole = _one_turn(replies[0])
+    whole = Trajectory.written(replies[0])
     for number, reply in enumerate(replies[1:], 1):
         shown = environment(whole)
         if shown is None:
             raise ValueError(f"{question.record_id}: turn {number} of its demonstration draws nothing")
-        whole = extend(whole, shown, _one_turn(reply))
+        whole = extend(whole, shown, Trajectory.written(reply))
     return whole
 
 
@@ -72,8 +70,3 @@ def _shown_tokens(
     side = processor.image_settings.factor
     pads = sum(width * height // side**2 - 1 for width, height in (album.entries[i].size for i in new))
     return len(processor.tokenizer.encode(text)) + pads
-
-
-def _one_turn(tokens: np.ndarray) -> Trajectory:
-    zeros = np.zeros(len(tokens), np.float32)
-    return Trajectory.of_one_turn(tokens, zeros, zeros, "stop", 0, 0)

@@ -167,11 +167,11 @@ class Grpo(Method):
     def example(self, typical: Typical) -> Example:
         """Groups of answers alike, collated in as many parts as those with pictures of later turns need."""
         run, train = self.run, self.run.train
-        parts, zeros = answer_parts(run), np.zeros(len(typical.answer), np.float32)
+        parts = answer_parts(run)
         size, count = run.rollout.group_size // len(parts), train.micro_prompts
         if run.rollout.together > 1:  # the words of the questions themselves are not planned
             size, count = size * run.rollout.together, count // run.rollout.together
-        answer = typical.conversation or Trajectory.of_one_turn(typical.answer, zeros, zeros, "stop", 0, 0)
+        answer = typical.conversation or Trajectory.written(typical.answer)
         batch = rollout_batch(
             [typical.prompt] * count,
             [[answer] * size] * count,

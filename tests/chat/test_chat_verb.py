@@ -24,8 +24,8 @@ from spatial_jax.models import (
     split_model,
 )
 from spatial_jax.processing import Processor, train_tokenizer
-from spatial_jax.rollout import Engine, stream
-from spatial_jax.rollout.stream import stream_tokens
+from spatial_jax.rollout import Engine, Trajectory, extend
+from spatial_jax.rollout.stream import Stream
 from spatial_jax.rollout.types import SamplingParams
 
 TEXTS = ["Which is closer, the cup or the box? Give the box as [10, 20, 30, 40].", "You are a helpful assistant."]
@@ -54,7 +54,7 @@ def test_stream_and_second_turn(folder, capsys):
     prompt = processor.encode(messages, [str(folder / "a.png")])
     sampling = SamplingParams(max_new_tokens=10, temperature=0.0, banned_ids=processor.banned_ids)
     engine = Engine(policy.graphdef, policy.config, pad_id=processor.pad_id)
-    chunks = list(stream_tokens(engine, policy.params, prompt, sampling))
+    chunks = list(Stream(engine, policy.params, sampling).begin(prompt))
     assert [token for chunk in chunks for token in chunk] == expected and [len(chunk) for chunk in chunks] == [
         1,
         4,
@@ -76,6 +76,11 @@ def test_stream_and_second_turn(folder, capsys):
         conversation.prompt.input_ids, skip_special_tokens=False
     )
     assert (np.diff(conversation.prompt.positions[0, len(first) :]) == 1).all()
+    # Its cache was kept: what was new passed alone, and the answer is that of the whole conversation passed again.
+    whole = Stream(engine, policy.params, sampling).begin(conversation.prompt)
+    assert [token for chunk in whole for token in chunk][: len(conversation.answer)] == conversation.answer
+    new = len(conversation.prompt) - len(before) + 1  # and the last token of the answer before
+    assert conversation.answerer.engine.work.tokens == len(first) + new
     conversation.images = [str(folder / "missing.png")]
     assert not chat.answer(conversation, "And this?")
     assert "missing.png" in capsys.readouterr().err
@@ -91,12 +96,16 @@ def test_a_conversation_that_draws(folder, tmp_path, monkeypatch, capsys):
     final = "<think>t</think> Action: Answer\n<answer>3</answer>"
     replies = [call, call.replace('"index": 1', '"index": 2').replace("40, 40", "50, 50"), final, final]
 
-    def scripted(engine, params, prompt, sampling):
-        prompts.append(prompt)
-        yield processor.tokenizer.encode(replies.pop(0))
-        yield [processor.tokenizer.token_id("<|im_end|>")]
+    def scripted(stream, shown, before=None):
+        prompts.append(shown)
+        words, end = processor.tokenizer.encode(replies.pop(0)), [processor.tokenizer.token_id("<|im_end|>")]
+        yield words
+        turn = Trajectory.written([*words, *end])
+        stream.said = turn if before is None else extend(before, shown, turn)
+        yield end
 
-    monkeypatch.setattr(stream, "stream_tokens", scripted)
+    monkeypatch.setattr(Stream, "begin", scripted)
+    monkeypatch.setattr(Stream, "go_on", lambda stream, shown: scripted(stream, shown, stream.said))
     monkeypatch.chdir(tmp_path)
     policy = SimpleNamespace(graphdef=None, config=None, params=None)
     conversation = chat.Conversation(processor, policy, Asking("drawing"))
@@ -107,7 +116,7 @@ def test_a_conversation_that_draws(folder, tmp_path, monkeypatch, capsys):
     assert "[picture 2 is in a.drawn2.png]" in told and "[picture 3 is in a.drawn3.png]" in told and "<answer>3" in told
     drawn = np.asarray(Image.open(tmp_path / "a.drawn3.png"))
     assert (drawn[20, 5:9] == (255, 0, 0)).all() and (drawn[20, 47:51] == (255, 0, 0)).all()
-    assert [len(p.model_sizes) for p in prompts] == [1, 2, 3]
+    assert [len(p.model_sizes) for p in prompts] == [1, 1, 1]
     assert chat.answer(conversation, "And now?") and len(prompts[-1].model_sizes) == 1
 
 

@@ -38,11 +38,19 @@ def test_phrases_hold_no_name_and_no_number(policies):
     before, after = (Processor.from_pretrained(folder).tokenizer for folder in policies)
     new = [after.decode([i]) for i in range(len(before), len(after))]
     assert ', "bbox_2d": [' in new and "<think> I box the" in new
+    assert not {"user\n", "assistant\n"} & set(new)  # a policy has read every prompt with its own tokens for these
     assert not [p for p in new if "ball" in p or "cone" in p or any(c.isdigit() for c in p.replace("bbox_2d", ""))]
     turn = TURN.format("red ball", [10, 20, 30, 44])
     short, long = after.encode_text(turn), before.encode_text(turn)
     assert len(short) < 26 and len(long) > 90 and after.decode(short) == before.decode(long) == turn
     assert after.encode_text("Is the red ball left?") == before.encode_text("Is the red ball left?")
+
+
+def test_a_name_with_a_sign_before_it_begins_where_the_name_is(policies):
+    tokenizer, policy = Processor.from_pretrained(policies[1]).tokenizer, load_pretrained(policies[1])
+    table = np.asarray(policy.params["text"]["embed"]["embedding"][...])
+    (signed,), (name,), (other,) = (tokenizer.encode_text(text) for text in ('"red', " red", " green"))
+    assert np.corrcoef(table[signed], table[name])[0, 1] > 0.6 > np.corrcoef(table[signed], table[other])[0, 1]
 
 
 def test_transformers_reads_the_same_ids(policies):
@@ -67,3 +75,42 @@ def test_phrases_that_are_tokens_already_are_refused(policies, capsys, monkeypat
     assert "every phrase of its demonstrations is a token already" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         convert.main(["--fresh=tiny", f"--out={tmp_path / 'p'}", "--phrases=none"])
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory):
+    """Folder of the shipped policy with tokens for pixels."""
+    out = str(tmp_path_factory.mktemp("pixels"))
+    assert convert.main([f"--from={SHIPPED}", f"--to_hf={out}", "--coordinates=112"]) == 0
+    return out
+
+
+def test_a_box_is_a_token_a_side(pixels):
+    before, after = (Processor.from_pretrained(folder).tokenizer for folder in (SHIPPED, pixels))
+    ids = after.encode_text("[12, 3, 112, 90]")
+    assert [after.decode([i]) for i in ids] == ["[12", ", 3", ", 112", ", 90", "]"]
+    assert AutoTokenizer.from_pretrained(pixels)("[12, 3, 112, 90]").input_ids == ids
+    for text in ("There are 12.", "Is the red ball left?", "3.5 m, red"):
+        assert after.encode_text(text) == before.encode_text(text)
+    # Near pixels begin alike, far ones do not; what the policy knew is as it was.
+    old, new = (
+        np.asarray(load_pretrained(folder).params["text"]["embed"]["embedding"][...]) for folder in (SHIPPED, pixels)
+    )
+    np.testing.assert_array_equal(new[: len(old)], old)
+    rows = np.stack([new[after.token_id(f", {n}")] for n in range(113)])
+    alike = np.corrcoef(rows)
+    assert np.diagonal(alike, 1).min() > 0.9 and abs(np.diagonal(alike, 40)).mean() < 0.5
+
+
+def test_coordinates_are_added_once_and_phrases_leave_them_whole(pixels, capsys, monkeypatch, tmp_path):
+    assert convert.main([f"--from={pixels}", f"--to_hf={tmp_path / 'p'}", "--coordinates=50"]) == 2
+    assert "has tokens for coordinates already" in capsys.readouterr().err
+    records = [record(name, box, "left") for name, box in (("red ball", [10, 20, 30, 44]), ("blue box", [1, 2, 3, 4]))]
+    monkeypatch.setattr(phrases, "_records", lambda directories: records)
+    assert convert.main([f"--from={pixels}", f"--to_hf={tmp_path / 'p'}", "--phrases=questions"]) == 0
+    tokenizer = Processor.from_pretrained(tmp_path / "p").tokenizer
+    said = [tokenizer.decode([i]) for i in tokenizer.encode_text(TURN.format("red ball", [10, 20, 30, 44]))]
+    assert ', "bbox_2d": ' in said and {"[10", ", 20", ", 30", ", 44"} <= set(said)
+    for wrong in ("--coordinates=-1", "--coordinates=99999"):
+        with pytest.raises(SystemExit):
+            convert.main([f"--from={SHIPPED}", f"--to_hf={tmp_path / 'q'}", wrong])

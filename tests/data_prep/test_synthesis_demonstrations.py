@@ -14,7 +14,7 @@ from data_prep.synthesis.demonstrations import add_demonstration, problem
 from data_prep.synthesis.families import choose_families
 from data_prep.synthesis.generate import Generator
 from data_prep.synthesis.options import with_margins
-from data_prep.synthesis.two_pictures import two_pictures
+from data_prep.synthesis.two_pictures import same_object, two_pictures
 from spatial_jax.data.records import in_stored_pixels
 from spatial_jax.drawing import parse, reflects
 
@@ -101,6 +101,38 @@ def test_two_pictures_are_both_drawn_on():
         assert record.answer == str(middles.index(further(middles)) + 1)
         boxed = [item["bbox_2d"] for items in calls(record) for item in items if "bbox_2d" in item]
         assert all(max(abs(a - b) for a, b in zip(x, y)) <= 0.5 for x, y in zip(boxed, places))
+
+
+def frame(whole, number, instances):
+    """The scene as a frame of walk 1, its things with these instances' ids; of each kind two or more."""
+    things = [
+        dataclasses.replace(
+            o, name="ball" if n % 2 else "box", caption=f"{number}{n} thing", provenance=json.dumps({"instance": n})
+        )
+        for n, o in zip(instances, whole.objects)
+    ]
+    meta = json.dumps({"walk": "walk-1", "frame": number})
+    return dataclasses.replace(whole, objects=tuple(things), meta=meta, content_hash=str(number) * 64)
+
+
+def test_a_thing_is_followed_over_frames_by_its_instance():
+    made = []
+    for i in range(12):
+        first, second = (scene(i, seed=k, objects=6, width=320) for k in (0, 1))
+        frames = frame(first, 1, range(6)), frame(second, 2, (5, 3, 1, 0, 2, 4)[: len(second.objects)])
+        assert two_pictures(*frames) is None  # no caption is in both, though things are
+        assert same_object(first, second) is None and same_object(frames[0], second) is None
+        if (record := same_object(*frames)) is None:
+            continue
+        made.append(record)
+        (asked,), options = calls(record)
+        shown = {o.caption: (json.loads(o.provenance)["instance"], o.box) for f in frames for o in f.objects}
+        assert asked["index"] == 1 and {item["index"] for item in options} == {2} and len(options) >= 2
+        assert {shown[item["label"]][0] % 2 for item in options} == {shown[asked["label"]][0] % 2}
+        assert shown[record.answer][0] == shown[asked["label"]][0] and record.answer.startswith("2")
+        assert asked["label"] in record.question and all(item["label"] in record.question for item in options)
+        assert all(iou(item["bbox_2d"], shown[item["label"]][1]) > 0.8 for item in (asked, *options))
+    assert len(made) > 8
 
 
 def test_short_demonstrations_box_all_in_one_turn_and_correct_in_a_second(shown):

@@ -162,9 +162,7 @@ def world(tmp_path_factory):
 
 
 def said(processor, text):
-    tokens = np.asarray([*processor.tokenizer.encode(text), processor.tokenizer.token_id("<|im_end|>")], np.int32)
-    zeros = np.zeros(len(tokens), np.float32)
-    return Trajectory.of_one_turn(tokens, zeros, zeros, "stop", 0, 0)
+    return Trajectory.written([*processor.tokenizer.encode(text), processor.tokenizer.token_id("<|im_end|>")])
 
 
 def test_prompts_number_their_pictures(world):

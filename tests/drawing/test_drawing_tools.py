@@ -14,9 +14,11 @@ from PIL import Image, ImageDraw
 from spatial_jax.blocks import block
 from spatial_jax.config import default, strict, strict_as
 from spatial_jax.data.prompts import PromptStyle, build_messages, target_text
+from spatial_jax.data.records import coordinate, resolve_text
 from spatial_jax.drawing import Album, DrawingError, Operation, parse, render_entry
-from spatial_jax.drawing.environment import replay_with_text
+from spatial_jax.drawing.environment import replay, replay_with_text
 from spatial_jax.drawing.grammar import valid_block
+from spatial_jax.drawing.stored import stored_turns
 from spatial_jax.drawing.texts import system_text
 from spatial_jax.drawing.tool import has_numbers, put_marks
 from spatial_jax.drawing.tools import PUBLISHED, TOOLS
@@ -95,6 +97,20 @@ def test_a_cut_is_a_picture_of_its_own_size():
     assert render_entry(clean, closer, album.labels).size == closer.size
     _, places, text = replay_with_text([call(cut((60, 40, 80, 60)))], [(112, 84)], 4, 9, ALL)
     assert places == [1] and "image is 2 (width: 97, height: 97)" in text
+
+
+def test_marks_on_a_cut_follow_the_size_at_which_its_picture_is_seen():
+    """A policy saw the picture at half its stored size, the next one sees it whole: the same part of it is marked."""
+    turns = [call(cut((60, 40, 80, 60))), call(box("leaf", (10, 20, 70, 80), index=2))]
+    kept, made = stored_turns(turns, [(224, 168)], [(112, 84)], coordinate, ALL)
+    assert made == 2
+    for scale, size in ((0.5, (112, 84)), (1.0, (224, 168))):
+        said = [resolve_text(turn, scale, scale) for turn in kept]
+        album, _ = replay(said, [size], 9, ALL)
+        (mark,), (shown,) = album.entries[2].drawn, {entry.size for entry in album.entries[1:]}
+        shares = [round(value / side, 2) for value, side in zip(mark.points, shown * 2)]
+        assert shares == [0.1, 0.21, 0.72, 0.82]
+        assert scale == 1.0 or (said[0] == turns[0] and parse(said[1]) == parse(turns[1]))
 
 
 @pytest.mark.parametrize("points", [(200, 200, 300, 300), (10, 10, 11, 80), (-9, -9, -1, 50)])

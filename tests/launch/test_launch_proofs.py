@@ -16,26 +16,31 @@ def flag(step, name):
 
 
 def test_every_step_uses_what_an_earlier_one_makes(tmp_path):
-    plan = drawing_proof.data_steps(tmp_path, 30) + drawing_proof.seed_steps(tmp_path, 2, {"grpo": 7})
+    plan = drawing_proof.question_steps(tmp_path, 30) + drawing_proof.localiser_steps(tmp_path, str(tmp_path / "ship"))
+    plan += [drawing_proof.policy_step(tmp_path), *drawing_proof.seed_steps(tmp_path, 2, {"grpo": 7})]
     assert len({step.name for step in plan}) == len(plan)
-    made = {drawing_proof.COLD_START}
+    made = {drawing_proof.COLD_START, drawing_proof.LOCALISER}
     for step in plan:
-        used = [flag(step, name) for name in ("scenes", "phrases", "config.model.path", "model", "dataset")]
-        used += [flag(step, "config.data.paths").strip("()',")]
+        used = [flag(step, name) for name in ("scenes", "phrases", "config.model.path", "model", "dataset", "from")]
+        used += flag(step, "config.data.paths").strip("()").replace("'", "").split(",")
         assert {u for u in used if u} <= made, step.name
         made |= {flag(step, "out"), flag(step, "to_hf"), flag(step, "workdir") + "/export"}
         if stage := flag(step, "config").partition("draw_tiny.py:")[2]:
             run = run_config.strict(draw_tiny.get_config(stage))
-            drawn = stage != "plain"
-            assert (run.data.prompt_mode == "drawing") == drawn == (run.rollout.turns > 1)
+            if stage == "boxes":
+                continue
+            assert (run.data.prompt_mode == "drawing") == (stage != "plain")
+            assert (run.rollout.turns > 1) == (stage not in ("plain", "call"))
             assert flag(step, "config.train.seed") == "2" and (flag(step, "config.train.steps") == "7") == (
                 stage == "grpo"
             )
     evaluated = [step.args[step.args.index("-m") + 1] for step in plan].count("spatial_jax.evaluate")
     assert evaluated == 1 + len(drawing_proof.STAGES)
-    # The same start, questions, steps, batch and rate with drawing and without.
-    with_drawing, without = (run_config.strict(draw_tiny.get_config(arg)) for arg in ("sft", "plain"))
-    assert with_drawing.train == without.train and with_drawing.optimizer == without.optimizer
+    # The same start and questions with drawing and without, as many of them, at the same rate.
+    call, sft, plain = (run_config.strict(draw_tiny.get_config(arg)) for arg in ("call", "sft", "plain"))
+    asked = [run.train.steps * run.train.prompts for run in (call, sft, plain)]
+    assert sum(asked[:2]) <= asked[2] <= 1.01 * sum(asked[:2])
+    assert call.optimizer == plain.optimizer and call.model == plain.model
 
 
 def result(folder, name, right, reflective=None, iou=None):
@@ -62,7 +67,7 @@ def test_the_table_says_what_the_results_say(tmp_path):
         result(out, "sft", (2, 2), (0.25, 0.25), (0.25, 0.5))
         result(out, "reflect", (2, 2), (1.0, 0.5), (0.5, 0.5))
         result(out, "grpo", right, (1.0, 1.0), (0.75, 0.75))
-        for name in ("plain", "sft", "reflect", "grpo"):
+        for name in ("call", "plain", "sft", "reflect", "grpo"):
             (out / name).mkdir()
             rows = [{"step": 1, "loss": 2.0, "reward/mean": 0.5}, {"note": "x"}, {"step": 2, "loss": 1.0}]
             (out / name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -90,7 +95,7 @@ def test_drawing_is_asked_for_by_a_flag(monkeypatch, tmp_path):
     monkeypatch.setattr(proofs, "run_seeds", lambda root, plans, at_once: asked.append(plans) or 3)
     monkeypatch.setattr(proofs.StepRunner, "run", lambda self: 0)
     monkeypatch.setattr(sys, "argv", ["proofs", "--drawing", "--seeds=4", f"--root={tmp_path}"])
-    assert proofs.main() == 3 and [step.name for step in asked[0][4]][:2] == ["plain_4", "eval_plain_4"]
-    monkeypatch.setattr(sys, "argv", ["proofs", "--drawing", "--cold_start", f"--root={tmp_path}"])
+    assert proofs.main() == 3 and [step.name for step in asked[0][4]][:2] == ["call_4", "sft_4"]
+    monkeypatch.setattr(sys, "argv", ["proofs", "--selfsup", "--cold_start", f"--root={tmp_path}"])
     with pytest.raises(SystemExit):
         proofs.main()

@@ -99,8 +99,9 @@ def test_the_wheel_holds_what_the_commands_name_and_nothing_else_at_its_top(unpa
             p.relative_to(unpacked) for p in (unpacked / room).rglob("*.py")
         }
         assert not missing, f"a folder without __init__.py is no package: {missing}"
-    policy = {p.name for p in (unpacked / "configs/quickstart_policy").iterdir()}
-    assert policy == {p.name for p in (HERE / "configs/quickstart_policy").iterdir()}
+    for policy in ("quickstart_policy", "drawing_policy"):
+        packed, ours = ({p.name for p in (place / "configs" / policy).iterdir()} for place in (unpacked, HERE))
+        assert packed == ours
     assert {p.name for p in HERE.glob("configs/*.py")} <= {p.name for p in unpacked.glob("configs/*.py")}
     for name in ("page.css", *SCRIPTS):
         assert (unpacked / "spatial_jax/pages" / name).is_file()

@@ -24,7 +24,7 @@ from spatial_jax.parallel import make_mesh, sampler_mesh
 from spatial_jax.rollout import Engine, SamplingParams, run_turns, trajectory_batch, weight_mover
 from spatial_jax.rollout.device import static_part
 from spatial_jax.rollout.state import Draw
-from spatial_jax.rollout.stream import stream_tokens
+from spatial_jax.rollout.stream import Stream
 
 PROMPTS, ANSWERS, PATCHES = (48,), (4, 8, 16), (64, 256)
 SAMPLING = SamplingParams(12, stop_ids=tuple(range(2, 24)), banned_ids=tiny_groups.BANNED, seed=3)
@@ -126,7 +126,7 @@ def test_a_gpus_stream_is_its_answer(world, monkeypatch):
     with target_platform("gpu"):
         engine = make_engine(policy, max_slots=1, slots_per_prompt=1, answer_buckets=(16,))
         ((answer,),) = engine.generate(policy.params, prompts[:1], 1, told)
-        streamed = [token for chunk in stream_tokens(engine, policy.params, prompts[0], told) for token in chunk]
+        streamed = [token for chunk in Stream(engine, policy.params, told).begin(prompts[0]) for token in chunk]
     assert streamed == answer.tokens.tolist()
 
 
