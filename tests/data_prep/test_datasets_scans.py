@@ -21,6 +21,7 @@ from data_prep.sources.datasets.ply import read_vertices
 from data_prep.sources.raycast import render
 from data_prep.sources.rendered import RenderedScenes
 from tests.data_prep.dataset_folders import check_boxes, quaternion, save_depth, save_rgb, view
+from tests.vsgrpo_recipe import check_asked_by_vsgrpo
 
 ALIGN = np.array([[0.6, -0.8, 0, 1.5], [0.8, 0.6, 0, -2.0], [0, 0, 1, 0.25], [0, 0, 0, 1.0]])
 
@@ -484,6 +485,7 @@ def test_rooms_of_scannet_keep_to_the_quota_and_leave_a_benchmarks_scenes_out(tm
     record = records[0]
     assert len(record.images) == 2, "the frame without a pose is passed over"
     assert record.json_field("meta")["video"] == {"fps": 30.0, "indices": [0, 2], "total": 3}
+    check_asked_by_vsgrpo(list({r.family: r for r in records}.values()))
     _, said = ask(tmp_path / "other", f"--rooms={tmp_path}")
     assert "holds no scans of scannet, scannetpp, arkitscenes" in said and "\n" not in said.strip()
     (tmp_path / "empty.txt").write_text("\n")

@@ -9,6 +9,7 @@ from PIL import Image
 import data_prep.synthesis.importers.frames as frames_module
 from data_prep.synthesis.importers import KINDS, BadRow, Import, import_records
 from spatial_jax.data.records import resolve
+from tests.vsgrpo_recipe import check_asked_by_vsgrpo
 
 
 def png(size=(32, 24), mode="RGB"):
@@ -83,6 +84,7 @@ def test_synthesis_import_vsi100k(tmp_path, images):
     assert [r.family for r in records] == ["vsi_object_counting"] * 2 and [len(r.images) for r in records] == [16, 0]
     assert [json.loads(r.reward)["kind"] for r in records] == ["mra", "word"] and "video" in json.loads(records[0].meta)
     assert bad == ["field question is missing"]
+    check_asked_by_vsgrpo(records)
 
 
 def test_synthesis_import_vilasr(tmp_path, images):

@@ -27,6 +27,7 @@ from data_prep.synthesis.vsi.surface import surface_points
 from data_prep.synthesis.vsi.walks import WalkFolder
 from spatial_jax.data import open_questions
 from spatial_jax.report import main as report_verb
+from tests.vsgrpo_recipe import check_asked_by_vsgrpo
 
 SIZE, FRAMES = 96, 8
 
@@ -259,6 +260,8 @@ def test_from_walks_to_questions(folder, tmp_path, capsys):
     video = json.loads(record.meta)["video"]
     assert len(record.images) == 6 and video["indices"][0] == 0 and video["indices"][-1] == FRAMES - 1
     assert video["total"] == FRAMES and video["fps"] > 0 and record.scene_id.startswith("walk-1-")
+    train = open_questions(str(out), "train")
+    check_asked_by_vsgrpo(list({r.family: r for r in (train[i] for i in range(len(train)))}.values()))
     assert report_verb([str(tmp_path), f"--out={tmp_path}/report.html"]) == 0
     page = (tmp_path / "report.html").read_text()
     (section,) = re.findall(r"<section[^>]*>(?:(?!</section>).)*A clip.*?</section>", page, re.S)
