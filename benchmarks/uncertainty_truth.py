@@ -41,7 +41,7 @@ from data_prep.pipeline import to_record
 from data_prep.sources import DepthNoise, Frame, ObjectDraft, SourceError, open_source
 from data_prep.sources.rendered import RenderedScenes
 from data_prep.synthesis import space
-from data_prep.synthesis.deviations import Pose, moves
+from data_prep.synthesis.deviations import Moves, Pose, moves
 from data_prep.synthesis.draft import Draft
 from data_prep.synthesis.families import choose_families
 from data_prep.synthesis.families.metric import DEFINITIONS, LEAST_GAP
@@ -207,27 +207,33 @@ def _angle(p: Sequence[Pose], g: tuple[float, ...]) -> float:
     return math.nan if angle is None else angle
 
 
+def guessed(name: str, value: float, moved: Moves, options: Options) -> bool:
+    """Whether a far end that was not seen would move a derived measure, so that it is not asked."""
+    if name == "angle":
+        return moved.unseen > moved.sd
+    return moved.unseen > (0.02 if name.startswith("log") else options.max_unseen * value)
+
+
 def scores(seen: SceneView, true: SceneView, options: Options) -> Iterator[tuple[str, float]]:
     """(derived measure, its error over its stated deviation) of one picture; what an unseen far end would move is left
-    out, as it is not asked.
+    out, as it is not asked, and so is what one would move in the truth (of real pictures), which is no truth then.
     """
     things = {t.object_id: t for t in true.things}
     for name, own, measure in derived_measures(seen):
         if not all(t.object_id in things for t in own) or any(t.visible < options.min_visible for t in own):
             continue
         value, moved = moves(seen, own, measure)
-        if math.isnan(value) or moved.sd == 0:
+        if math.isnan(value) or moved.sd == 0 or guessed(name, value, moved, options):
             continue
         if name == "angle":
-            if moved.sd > 30 or moved.unseen > moved.sd or min(abs(value), 180 - abs(value)) < 2:
+            if moved.sd > 30 or min(abs(value), 180 - abs(value)) < 2:
                 continue
-        elif name.startswith("log"):
-            if moved.unseen > 0.02:
-                continue
-        elif moved.unseen > options.max_unseen * value or moved.sd > options.most_tolerance * value:
+        elif not name.startswith("log") and moved.sd > options.most_tolerance * value:
             continue
-        poses = [Pose(t.depth, t.center, t.extent, t.rotation) for t in (things[t.object_id] for t in own)]
-        error = value - measure(poses, true.gravity)
+        truth, known = moves(true, [things[t.object_id] for t in own], measure)
+        if known.unseen and guessed(name, truth, known, options):
+            continue
+        error = value - truth
         if name == "angle":
             error = (error + 180) % 360 - 180
         if not math.isnan(error):

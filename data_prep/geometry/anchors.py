@@ -156,7 +156,7 @@ def combine(bias: float, said: list[tuple[float, float]]) -> Scale:
     return Scale(*product(everything), worst)
 
 
-_LENGTHS = ("depth", "extent", "side", "center", "along", "grain", "edge", "unseen")
+_LENGTHS = ("depth", "extent", "side", "center", "along", "near", "grain", "edge", "unseen")
 
 
 def rescale(frame: Frame, factor: float) -> None:

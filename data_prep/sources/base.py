@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +45,27 @@ class ObjectDraft:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+def reach_of(correlation: float) -> int:
+    """Pixels to each side over which smoothed noise of this correlation is drawn."""
+    return max(1, math.ceil(4 * correlation / math.sqrt(4 * math.pi)))
+
+
+@functools.lru_cache(maxsize=64)
+def kernel_of(correlation: float) -> float:
+    """Standard deviation, pixels, of the Gaussian that makes of white noise one that averages out as if blocks of side
+    `correlation` (> 1) were independent: (sum of weights)^2 = correlation * (sum of squared weights), in one dimension.
+    For wide kernels that is correlation / sqrt(4 pi); narrow ones fall between the pixels.
+    """
+    steps = np.arange(-reach_of(correlation), reach_of(correlation) + 1)
+    low, high = 0.05, max(1.0, float(correlation))
+    for _ in range(40):
+        kernel = (low + high) / 2
+        weights = np.exp(-(steps**2) / (2 * kernel**2))
+        reached = float(weights.sum() ** 2 / (weights**2).sum())
+        low, high = (kernel, high) if reached < correlation else (low, kernel)
+    return kernel
+
+
 @dataclasses.dataclass
 class DepthNoise:
     """What is unsure of a depth picture, one standard deviation each, in parts that are kept apart.
@@ -75,9 +98,7 @@ class DepthNoise:
         if self.correlation > 1:
             from scipy.ndimage import gaussian_filter
 
-            # Smoothed noise of kernel s averages out as if blocks of side s * sqrt(4 pi) were independent.
-            kernel = self.correlation / np.sqrt(4 * np.pi)
-            grain = gaussian_filter(grain, kernel, mode="wrap")
+            grain = gaussian_filter(grain, kernel_of(self.correlation), mode="wrap", radius=reach_of(self.correlation))
             grain /= max(1e-12, float(grain.std()))
         shared = 1 + self.bias * rng.standard_normal()
         noisy = depth * shared + self.sigma(depth) * grain + self.shift * rng.standard_normal()

@@ -1,9 +1,9 @@
 """By how much each part of what is unsure moves a measure: first order, by the parts that the records keep.
 
-A picture shares the error of its scale, of a shift of its depths, of its focal length and of the direction of gravity;
-each object has its own noise, along the line of sight and along the sides of its box. A measure is a function of the
-objects as they stand (`Pose`); it is evaluated again with each part moved a little. An order or a ratio is so free of
-the shared scale by itself, and a difference is not.
+A picture shares the error of its scale, of a shift of its depths, of its focal length and of the direction of gravity,
+and a part of how far noise draws the middles of boxes; each object has its own noise, along the line of sight and along
+the sides of its box. A measure is a function of the objects as they stand (`Pose`); it is evaluated again with each
+part moved a little. An order or a ratio is so free of the shared scale by itself, and a difference is not.
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ class Pose:
 @dataclasses.dataclass(frozen=True, slots=True)
 class Moves:
     """By how much a measure moves when each part is off by one deviation: `scale`, shared by the picture; `shift`, with
-    shift, focal length and gravity, shared too; `own`, the objects' own noise. `unseen`: what a far end that was not
-    seen may add; it is no deviation but a doubt, and what it moves much is not asked.
+    shift, focal length, gravity and what noise does to all middles alike, shared too; `own`, the objects' own noise.
+    `unseen`: what a far end that was not seen may add; it is no deviation but a doubt, and what it moves much is not
+    asked.
     """
 
     scale: float = 0.0
@@ -73,6 +74,12 @@ def _axis(p: Pose, i: int) -> Vector:
 def _along(p: Pose, direction: Vector, by: float) -> Pose:
     x, y, z = p.center
     return dataclasses.replace(p, center=(x + by * direction[0], y + by * direction[1], z + by * direction[2]))
+
+
+def _back(p: Pose, by: float) -> Pose:
+    """Farther away along the line of sight, by metres."""
+    length = math.hypot(*p.center)
+    return _along(p, (p.center[0] / length, p.center[1] / length, p.center[2] / length), by)
 
 
 def _stretch(p: Pose, across: float, ahead: float) -> Vector:
@@ -121,9 +128,7 @@ def _own(thing: Thing, p: Pose) -> Iterator[tuple[Callable[[Pose, float], Pose],
     if "side_0" in sd:
         for i in range(3):
             yield (lambda q, e, i=i: _along(q, _axis(q, i), e)), sd[f"side_{i}"]
-        length = math.hypot(*p.center)
-        ray = (p.center[0] / length, p.center[1] / length, p.center[2] / length)
-        yield (lambda q, e: _along(q, ray, e)), sd.get("along", 0.0)
+        yield _back, sd.get("along", 0.0)
         return
     for i, name in enumerate("xyz"):
         unit = (float(i == 0), float(i == 1), float(i == 2))
@@ -185,6 +190,9 @@ def moves(view: SceneView, things: Sequence[Thing], measure: Measure) -> tuple[f
             level = _found_again(gravity, key, STEP * sd, view.shared["tip"])
         part = change([_from_depth(t, p, move(p, STEP * sd)) for p, t in zip(poses, things)], level)
         scale, shift = (math.hypot(scale, part), shift) if key == "scale" else (scale, math.hypot(shift, part))
+    drawn = [t.sd.get("near", 0.0) for t in things]
+    if any(drawn):
+        shift = math.hypot(shift, change([_back(p, STEP * sd) for p, sd in zip(poses, drawn)]))
     for i, thing in enumerate(things):
         for step, sd in _own(thing, poses[i]):
             if sd > 0:

@@ -1,6 +1,7 @@
 """What noise and a mask's rim do to a measure: both are measured again instead of being hoped away."""
 
 import itertools
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from scipy.spatial import cKDTree
 from benchmarks.uncertainty_truth import Rooms, view_of
 from data_prep.geometry import fit_box
 from data_prep.geometry.measure import measure_object
+from data_prep.geometry.uncertainty import LOPSIDED, independent_draws, median_sigma
 from data_prep.sources import DepthNoise, Frame, ObjectDraft
 from data_prep.synthesis import space
 from data_prep.synthesis.options import Options
@@ -54,6 +56,28 @@ def test_noise_does_not_draw_the_median_of_lopsided_depths():
     errors, stated = np.array(found).T
     assert abs(errors.mean()) < 0.04, "8 cm were lost"
     assert np.sqrt(np.mean((errors / stated) ** 2)) < 2
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.02, 0.05, 0.2])
+def test_a_median_errs_as_it_says_on_surfaces_of_any_spread(spread):
+    """Noise of 5 cm on 400 depths that are spread normally: stated deviation against draws."""
+    rng = np.random.default_rng(0)
+    steps = [NormalDist().inv_cdf((i + 0.5) / 400) for i in range(400)]
+    surface = 1 + LOPSIDED * spread * np.array(steps)
+    errors = np.median(surface + 0.05 * rng.standard_normal((4000, 400)), 1) - np.median(surface)
+    stated = median_sigma(DepthNoise(constant=0.05), 1.0, 400, spread)
+    assert np.sqrt(np.mean(errors**2)) == pytest.approx(stated, rel=0.15)
+
+
+@pytest.mark.parametrize("correlation", [1.2, 2.0, 5.0])
+def test_drawn_noise_averages_out_as_far_as_it_says(correlation):
+    """Means over patches of 12 x 12 pixels of drawn noise spread by its deviation over the root of their draws."""
+    noise, means = DepthNoise(constant=0.1, correlation=correlation), []
+    for seed in range(30):
+        drawn = noise.draw(np.full((120, 120), 2.0), np.random.default_rng(seed)) - 2.0
+        means.append(drawn.reshape(10, 12, 10, 12).mean((1, 3)))
+    stated = 0.1 / np.sqrt(independent_draws(noise, 144))
+    assert np.std(means) == pytest.approx(stated, rel=0.05)
 
 
 @pytest.mark.parametrize("narrow", [0, 2])

@@ -84,6 +84,27 @@ def test_first_order_moves_equal_a_simulation_of_each_shared_part(key):
     assert moved.own == 0 and (moved.scale > 0) == (key == "scale")
 
 
+def test_what_noise_does_to_all_middles_alike_is_shared():
+    """Noise that draws all middles back the same way: moves against draws of the shared part, and against own ones."""
+    s = scene(2)
+    own = {"side_0": 0.0, "side_1": 0.0, "side_2": 0.0, "shared": 1.0}
+
+    def told(**part):
+        objects = tuple(dataclasses.replace(o, uncertainty=json.dumps(own | part)) for o in s.objects)
+        view = SceneView(dataclasses.replace(s, objects=objects), Options())
+        return moves(view, view.things[:2], apart(0, 1))
+
+    value, shared = told(near=0.05)
+    _, alone = told(along=0.05)
+    centers = [np.array(t.center) for t in SceneView(s, Options()).things[:2]]
+    rays = [c / np.linalg.norm(c) for c in centers]
+    draws = 0.05 * np.random.default_rng(0).standard_normal((4000, 2))
+    for moved, steps in ((shared, draws[:, [0, 0]]), (alone, draws)):
+        lengths = [np.linalg.norm(centers[0] + a * rays[0] - centers[1] - b * rays[1]) for a, b in steps]
+        assert moved.sd == pytest.approx(np.std(lengths), rel=0.1, abs=2e-4)
+    assert shared.own == 0 and alone.shift == 0 and shared.sd < alone.sd and value > 0
+
+
 def test_numbers_are_asked_with_the_tolerance_that_their_uncertainty_allows():
     s = blurred(scene(3), own=0.01, scale=0.1, shift=0.02)
     found, view = drafts(s, "abs_depth,distance,size")
