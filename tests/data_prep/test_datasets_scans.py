@@ -9,6 +9,7 @@ import re
 import struct
 import zlib
 
+import lz4.block
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,7 +17,7 @@ from scipy.spatial.transform import Rotation
 
 from data_prep.annotate import build_pipeline
 from data_prep.sources import BadItem, SourceError, open_source
-from data_prep.sources.datasets.depth_stream import DepthStream, decompress_lz4_block
+from data_prep.sources.datasets.depth_stream import DepthStream
 from data_prep.sources.datasets.ply import read_vertices
 from data_prep.sources.raycast import render
 from data_prep.sources.rendered import RenderedScenes
@@ -280,45 +281,6 @@ def test_scannetpp_frames_stand_in_its_mesh(tmp_path):
     assert "no aligned pose and camera of frame_000060" in build_pipeline(spec)(1).reason
 
 
-def lz4_block(data):
-    """An LZ4 block by a plain greedy search: the format's own rules, nothing of the reader."""
-
-    def more(count):
-        out = b""
-        while count >= 255:
-            out, count = out + b"\xff", count - 255
-        return out + bytes([count])
-
-    out, at, literals, places = b"", 0, b"", {}
-    while at < len(data):
-        key, found = data[at : at + 4], 0
-        start = places.get(key, -1)
-        places[key] = at
-        if len(key) == 4 and 0 <= at - start < 65536 and start >= 0:
-            while at + found < len(data) - 5 and data[start + found] == data[at + found]:
-                found += 1
-        if found < 4:
-            literals, at = literals + data[at : at + 1], at + 1
-            continue
-        token = min(15, len(literals)) << 4 | min(15, found - 4)
-        out += bytes([token]) + (more(len(literals) - 15) if len(literals) >= 15 else b"") + literals
-        out += struct.pack("<H", at - start) + (more(found - 19) if found >= 19 else b"")
-        literals, at = b"", at + found
-    out += bytes([min(15, len(literals)) << 4]) + (more(len(literals) - 15) if len(literals) >= 15 else b"") + literals
-    return out
-
-
-def test_lz4_blocks():
-    assert decompress_lz4_block(b"\x1fa\x01\x00\x06\x50bcdef", 31) == b"a" * 26 + b"bcdef", "a match runs into itself"
-    rng = np.random.default_rng(0)
-    for size in (1, 15, 300, 5000):
-        data = rng.integers(0, 3, size).astype(np.uint8).tobytes() + bytes(size)
-        assert decompress_lz4_block(lz4_block(data), 2 * size) == data
-    for bad in (b"\x1fa\x09\x00\x06\x50bcdef", b"\xf0", b"\x1fa\x01\x00\x06\x50bcdef" * 2):
-        with pytest.raises(ValueError, match="LZ4 block"):
-            decompress_lz4_block(bad, 31)
-
-
 @pytest.mark.parametrize("packing", ["whole", "lz4", "zlib"])
 def test_depth_streams(tmp_path, packing):
     rng = np.random.default_rng(1)
@@ -332,7 +294,7 @@ def test_depth_streams(tmp_path, packing):
         data = deflate(depths.tobytes())
     else:
         rows = [np.rint(1000 * d).astype("<u2").tobytes() if packing == "lz4" else d.tobytes() for d in depths]
-        packed = [lz4_block(row) if packing == "lz4" else deflate(row) for row in rows]
+        packed = [lz4.block.compress(row, store_size=False) if packing == "lz4" else deflate(row) for row in rows]
         data = b"".join(struct.pack("<I", len(p)) + p for p in packed)
     path = tmp_path / "depth.bin"
     path.write_bytes(data)
@@ -341,6 +303,11 @@ def test_depth_streams(tmp_path, packing):
         np.testing.assert_allclose(stream.frame(number), depths[number], atol=1e-6)
     with pytest.raises(ValueError, match="frames"):
         stream.frame(3)
+    if packing == "lz4":
+        for bad in (packed[0][:-9], lz4.block.compress(rows[0][:-2], store_size=False)):  # cut off, and a value short
+            path.write_bytes(struct.pack("<I", len(bad)) + bad)
+            with pytest.raises(ValueError, match="neither an LZ4 block nor deflate"):
+                DepthStream(str(path)).frame(0)
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(ValueError, match=r"cannot be unpacked|ends after|neither an LZ4"):
         DepthStream(str(path)).frame(2)

@@ -16,50 +16,6 @@ WIDTH, HEIGHT = 256, 192
 CHUNK = 1 << 20
 
 
-def decompress_lz4_block(data: bytes, size: int) -> bytes:
-    """`size` bytes of an LZ4 block (lz4 block format: literals, then a match of at least 4 bytes, token by token).
-    ValueError for a block that is damaged or of another size.
-    """
-    out, at, end = bytearray(), 0, len(data)
-
-    def length(start: int) -> int:
-        nonlocal at
-        if start < 15:
-            return start
-        while True:
-            start, more = start + data[at], data[at]
-            at += 1
-            if more < 255:
-                return start
-
-    try:
-        while at < end:
-            token = data[at]
-            at += 1
-            count = length(token >> 4)
-            out += data[at : at + count]
-            at += count
-            if at >= end:
-                break  # the last sequence is literals alone
-            back = data[at] | data[at + 1] << 8
-            at += 2
-            count = length(token & 15) + 4
-            if not 0 < back <= len(out):
-                raise ValueError("a damaged LZ4 block")
-            if back >= count:
-                out += out[len(out) - back : len(out) - back + count]
-            else:  # a match may run into what it writes
-                piece = bytes(out[-back:])
-                out += (piece * (count // back + 1))[:count]
-            if len(out) > size:
-                break
-    except IndexError:
-        raise ValueError("a damaged LZ4 block") from None
-    if len(out) != size:
-        raise ValueError(f"an LZ4 block of {len(out)} bytes instead of {size}")
-    return bytes(out)
-
-
 class DepthStream:
     """Depth of one frame at a time, float32 [192, 256] metres; frames are best asked for in order, as a stream that is
     packed as a whole has to be unpacked up to the frame. ValueError or OSError, one line, for what cannot be read.
@@ -101,10 +57,12 @@ class DepthStream:
         return np.frombuffer(data, "<f4").reshape(HEIGHT, WIDTH)
 
     def _packed(self, data: bytes, number: int) -> np.ndarray:
+        import lz4.block
+
         try:
-            counts = np.frombuffer(decompress_lz4_block(data, 2 * WIDTH * HEIGHT), "<u2")
+            counts = np.frombuffer(lz4.block.decompress(data, uncompressed_size=2 * WIDTH * HEIGHT), "<u2")
             return (counts / np.float32(1000)).astype(np.float32).reshape(HEIGHT, WIDTH)
-        except ValueError:
+        except (lz4.block.LZ4BlockError, ValueError):  # the latter: a block of fewer bytes
             pass
         try:
             return np.frombuffer(zlib.decompress(data, -zlib.MAX_WBITS), "<f4").reshape(HEIGHT, WIDTH)
