@@ -19,8 +19,13 @@ from data_prep.sources.base import Frame, ObjectDraft
 
 LEAST_POINTS = 8
 SURE = 2  # deviations of its edge within which a pixel surely is the object's
+BLUNT = 1  # pixels more: a mask that is too wide is wider still at corners and along slanted edges
 FLAT = 0.4  # of its width: a thing seen less deep than that shows one face
 THIN = 0.01  # of a thing's pixels: fewer are no leg of it
+JUMP, LOOSE = (
+    0.03,
+    0.1,
+)  # of the depth, between two pixels; of a thing's largest part: a smaller one may be no part of it
 LEANING = 0.1  # of a side: how far a box's centre may be off when it is drawn upright and is not
 SIDEWAYS = 0.3  # sine of the angle to the line of sight from which a side's ends are looked for in the picture
 NOT_REACHED = "depth does not reach its edges"
@@ -47,27 +52,39 @@ class Patch:
         return mask & (self.depth > max(0.0, self.span[0] - slack)) & (self.depth < self.span[1] + slack)
 
 
-ON_FLOOR = 0.015, 0.008  # metres, and share of the depth: so near to the floor a rim's pixel is floor
-
-
-def strangers(frame: Frame, patch: Patch, mask: np.ndarray, rim: int) -> np.ndarray:
-    """bool [h, w]: pixels in the outer `2 rim` pixels of `mask` whose depth is what lies beside the mask and not what
-    lies within it, or that lie on the floor: a mask drawn too wide takes them in.
+def surely_inside(mask: np.ndarray, rim: int) -> np.ndarray:
+    """bool [h, w]: pixels of `mask` farther from what is not in it than its edge, known to `rim` pixels, may be off, in
+    every direction alike, and from the patch's own edge: a mask that is too wide reaches the picture's edge too. All of
+    it where the edge is known exactly.
     """
     from scipy.ndimage import distance_transform_edt
 
+    return distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1] > SURE * rim + BLUNT if rim else mask
+
+
+ON_FLOOR = 0.015, 0.008  # metres, and share of the depth: so near to the floor a rim's pixel is floor
+
+
+def _nearest(of: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of every pixel [h, w] the distance to the nearest one of `of` (bool, not all False), pixels, and its depth."""
+    from scipy.ndimage import distance_transform_edt
+
+    far, (rows, columns) = distance_transform_edt(~of, return_indices=True)
+    return far, depth[rows, columns]
+
+
+def strangers(frame: Frame, patch: Patch, mask: np.ndarray, rim: int) -> np.ndarray:
+    """bool [h, w]: pixels of `mask` that are not surely inside it whose depth is what lies beside the mask and not what
+    lies within it, or that lie on the floor: a mask drawn too wide takes them in.
+    """
     known = patch.depth > 0
-    inner = erode(mask, SURE * rim)
+    inner = surely_inside(mask, rim)
     band = mask & ~inner & known
     inside, outside = inner & known, ~mask & known
     if not inside.any() or not outside.any():
         return np.zeros_like(mask)
 
-    def nearest(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        far, (rows, columns) = distance_transform_edt(~of, return_indices=True)
-        return far, patch.depth[rows, columns]
-
-    (far, own), (_, beside) = nearest(inside), nearest(outside)
+    (far, own), (_, beside) = _nearest(inside, patch.depth), _nearest(outside, patch.depth)
     band &= far <= 3 * SURE * rim  # a thin part far from the core says nothing
     strange = band & (np.abs(patch.depth - own) > np.abs(patch.depth - beside))
     return strange | (band & on_floor(frame, patch, band))
@@ -193,15 +210,49 @@ def measure_box(frame: Frame, thing: ObjectDraft, span: tuple[float, float], poi
         leak(fit.cloud, box),
     )
     thing.center, thing.extent, thing.rotation = box.center, box.extent.copy(), box.rotation
-    inner = erode(patch.mask, SURE * rim)  # of a mask whose edge is known exactly, all of it
+    inner = surely_inside(patch.mask, rim)
     if rim and 2 * (floor := on_floor(frame, patch, inner & fit.use)).sum() < (inner & fit.use).sum():
         inner &= ~floor  # what shows between the legs of a stool; a rug is floor all over
+    inner, loose = _body(patch, fit, inner) if rim else (inner, 0.0)
     thing.points = sample(fit.cloud[inner[fit.use]], points)
     if rim:
-        thing.uncertainty["thin"] = _thin_parts(fit, inner, rim)
+        thing.uncertainty["edge_inside"] = pixel * (SURE * rim + BLUNT)
+        thing.uncertainty["thin"] = max(loose, _thin_parts(fit, inner, rim))
         thing.uncertainty["edge_along"] = _edge_along(fit, inner) * thing.mask_sigma / (SURE * rim)
     thing.provenance["measures"] = "depth, mask and intrinsics"
     _leave_out(frame, thing, patch, fit, pixel)
+
+
+def _body(patch: Patch, fit: Fit, sure: np.ndarray) -> tuple[np.ndarray, float]:
+    """(the pixels of `sure`, bool [h, w], without small parts that a jump of depth splits off; how far those may reach
+    beyond the others, metres). A mask that is too wide fills a thing's dents with what lies behind them: parts whose
+    depth is what lies beside the mask are not the thing's. Others may be its own.
+    """
+    from scipy.ndimage import label
+    from scipy.spatial import cKDTree
+
+    where, depth = sure & fit.use, np.zeros_like(patch.depth)
+    depth[fit.use] = fit.cloud[:, 2]
+    jump = JUMP * depth + 4 * fit.grain
+    grid = np.zeros((2 * depth.shape[0] - 1, 2 * depth.shape[1] - 1), bool)  # pixels, and between them what joins two
+    grid[::2, ::2] = where
+    grid[1::2, ::2] = where[1:] & where[:-1] & (np.abs(np.diff(depth, axis=0)) < jump[1:])
+    grid[::2, 1::2] = where[:, 1:] & where[:, :-1] & (np.abs(np.diff(depth, axis=1)) < jump[:, 1:])
+    parts = label(grid)[0][::2, ::2]
+    sizes = np.bincount(parts.ravel())
+    sizes[0] = 0
+    small = where & (sizes < LOOSE * sizes.max())[parts]
+    if not small.any():
+        return sure, 0.0
+    body, outside = where & ~small, ~patch.mask & (patch.depth > 0)
+    own = _nearest(body, depth)[1]
+    beside = _nearest(outside, patch.depth)[1] if outside.any() else np.zeros_like(depth)
+    foreign = small & (np.abs(depth - beside) < np.abs(depth - own)) & (beside > 0)
+    doubtful = (small & ~foreign)[fit.use]
+    if not doubtful.any():
+        return sure & ~small, 0.0
+    away, _ = cKDTree(fit.cloud[body[fit.use]]).query(fit.cloud[doubtful])
+    return sure & ~small, float(away.max())
 
 
 def _thin_parts(fit: Fit, sure: np.ndarray, rim: int) -> float:

@@ -106,12 +106,13 @@ def nearest_distance(view: SceneView, a: Thing, b: Thing) -> tuple[float, Moves]
         # Of many noisy points the nearest is one that noise has brought nearer.
         grain = thing.sd.get("grain", 0.0) * abs(float(unit @ point)) / float(np.linalg.norm(point))
         value += grain * largest_of(thing.sd.get("draws", 0.0) / ENDS)
-        # The points keep off the mask's edge by twice its error; a gap begins there: across the picture by so many
-        # pixels, along the line of sight by what these cover of a slanted face.
+        # The points keep off the mask's edge by more than twice its error; a gap begins there: across the picture by so
+        # many pixels (`edge_inside`), along the line of sight by what these cover of a slanted face.
         along = min(1.0, abs(float(unit @ point)) / float(np.linalg.norm(point)))
-        across, along = thing.sd.get("edge", 0.0) * math.sqrt(1 - along**2), thing.sd.get("edge_along", 0.0) * along
+        level = math.sqrt(1 - along**2)
+        across, along = thing.sd.get("edge", 0.0) * level, thing.sd.get("edge_along", 0.0) * along
         # Which of a thing's slanted faces the gap begins at is not known: half of it is taken off.
-        value, edges = value - SURE * (across + along / 2), edges + across + along
+        value, edges = value - thing.sd.get("edge_inside", 0.0) * level - SURE * along / 2, edges + across + along
         moved = moved.plus(LEFT * grain)
     # Parts that are all rim may lie nearer, though not nearer than the boxes around them.
     thin = a.sd.get("thin", 0.0) + b.sd.get("thin", 0.0)

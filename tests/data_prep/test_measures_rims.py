@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.spatial import cKDTree
 
 from benchmarks.uncertainty_truth import Rooms, view_of
@@ -13,7 +13,10 @@ from data_prep.geometry import fit_box
 from data_prep.geometry.measure import measure_object
 from data_prep.geometry.uncertainty import LOPSIDED, independent_draws, median_sigma
 from data_prep.sources import DepthNoise, Frame, ObjectDraft
+from data_prep.sources.rendered import RenderedScenes
 from data_prep.synthesis import space
+from data_prep.synthesis.families.metric import LEAST_GAP
+from data_prep.synthesis.margins import tolerance
 from data_prep.synthesis.options import Options
 
 LEVEL = np.array([0.0, 1.0, 0.0])  # gravity of a camera held level
@@ -102,5 +105,30 @@ def test_nearest_points_count_what_the_rim_may_hide(narrow):
                 continue
             truth = cKDTree(true[a.object_id].cloud()).query(true[b.object_id].cloud())[0].min()
             off.append((found[0] - truth) / found[1].sd)
-    assert len(off) > 0.2 * count and (np.abs(off) < 2).mean() > 0.9, (len(off), count)
+    assert len(off) > 0.15 * count and (np.abs(off) < 2).mean() > 0.9, (len(off), count)
     assert np.abs(off).max() < 4
+
+
+def test_gaps_of_masks_that_are_four_pixels_too_wide_are_right_or_not_asked():
+    """Such a mask fills a thing's dents, and the strip to the picture's edge, with what lies behind it: a gap that
+    begins there is too short by half a metre. Three rooms of which six of 33 gaps were wrong.
+    """
+    options, asked, wrong = Options(), 0, []
+    clean, noisy = (RenderedScenes("rich", 12, 12, noise=noise) for noise in (None, DepthNoise(linear=0.005)))
+    for index in (1, 9, 10):
+        true, seen = clean.load(index), noisy.load(index)
+        for thing in seen.objects:
+            thing.mask = binary_dilation(thing.mask, np.ones((3, 3)), iterations=4)
+            thing.mask_sigma, thing.box, thing.center, thing.extent, thing.rotation = 2.0, None, None, None, None
+        seen.gravity = seen.floor = None
+        true = {t.object_id: t for t in view_of(true, options, cloud=4096, whole=True).things}
+        view = view_of(seen, options, cloud=256)
+        for a, b in itertools.combinations([t for t in view.things if t.object_id in true], 2):
+            if min(a.visible, b.visible) < 0.7 or (found := space.nearest_distance(view, a, b)) is None:
+                continue
+            if found[0] < LEAST_GAP or (within := tolerance(view, *found, options)) is None:
+                continue
+            truth = cKDTree(true[a.object_id].cloud()).query(true[b.object_id].cloud())[0].min()
+            asked += 1
+            wrong += [(a.caption, b.caption, found, truth)] if abs(found[0] - truth) > within * found[0] else []
+    assert asked >= 8 and not wrong, (asked, wrong)
