@@ -330,6 +330,11 @@ def _leave_out(frame: Frame, thing: ObjectDraft, patch: Patch, fit: Fit, pixel: 
             continue
         if not unreached_side(patch.mask, fit.reach, direction)[1]:
             reasons[NOT_REACHED], extent[axis] = None, np.nan
+        # A lidar's rows stop short of both ends by a part of their spacing: the mask tells where the side ends.
+        short = unreached_side(patch.mask, patch.mask & (patch.depth > 0), direction)[0] / float(np.hypot(*direction))
+        extent[axis] += short
+        sd = thing.uncertainty
+        sd[f"extent_{axis}"] = math.hypot(sd[f"extent_{axis}"], short / 2)
         if bool((np.abs(direction) * pixel >= SIDEWAYS)[cut_off].any()):
             reasons[CUT_OFF], extent[axis] = None, np.nan
     if reasons:

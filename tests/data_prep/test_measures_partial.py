@@ -135,6 +135,19 @@ def test_a_side_is_measured_only_where_depth_reaches_both_its_edges(share):
     assert not asked and whole > 40 and told > 40
 
 
+@pytest.mark.parametrize("first", [0, 2])
+def test_a_side_is_as_long_as_its_mask_where_lidar_rows_stop_short_of_it(first):
+    """A front of 33 x 90 pixels, 65 m away, of which every fourth row has depth: rows stop up to two pixels short."""
+    mask, depth = blank((100, 100, 190, 133)), np.zeros((HEIGHT, WIDTH), np.float32)
+    depth[100 + first : 133 : 4] = np.where(mask, 65.0, 0)[100 + first : 133 : 4]
+    thing = ObjectDraft("tram", "tram", mask, mask_sigma=0.5)
+    seen = frame(depth, thing)
+    seen.gravity = np.array([0.0, 1.0, 0.0])
+    measure_object(seen, thing)
+    true = 33 * 65 / 300
+    assert abs(thing.extent[2] - true) < 0.07 * true and abs(thing.extent[2] - true) < 2 * thing.uncertainty["extent_2"]
+
+
 def test_what_the_pictures_edge_cuts_has_no_length_and_no_centre():
     depth = np.full((HEIGHT, WIDTH), 8.0, np.float32)
     cut, whole = blank((200, 80, WIDTH, 160)), blank((60, 80, 120, 160))
