@@ -1,6 +1,6 @@
-"""Where the geometry cannot be trusted: pictures that no pinhole camera took, that are beyond what depth models know or
-show one flat surface, and things that are glass, or seen in a mirror, a window or a picture. Their measures are taken
-back, with the reason; what lies in the picture plane stays.
+"""Where the geometry cannot be trusted: pictures that no pinhole camera took, whose lens cannot be theirs, that are
+beyond what depth models know or show one flat surface, and things that are glass, or seen in a mirror, a window or a
+picture. Their measures are taken back, with the reason; what lies in the picture plane stays.
 
 Reflections and glass that nobody named pass: no model here sees them.
 """
@@ -22,6 +22,7 @@ EQUIRECTANGULAR = (2.0, 0.01, 1500)  # sides of a whole sphere's picture, within
 MACRO, FAR = 0.3, 60.0  # metres, median depth: nearer and farther than what metric models were trained on
 STEEP, HIGH = 0.75, 15.0  # looking down by 49 degrees at what is so many metres away: from the air
 LEAST_VALID = 0.2  # of a picture's pixels with depth
+DEEPER = 10.0  # times as deep as wide: a view that only a lens which is not the picture's own makes
 FLAT, FLAT_SHARE = 0.015, 0.97  # of a depth, and of the pixels that lie so near to one plane
 
 SURFACES = {
@@ -62,10 +63,25 @@ def one_plane(depth: np.ndarray) -> bool:
     return float((np.abs(design @ found / inverse - 1) < FLAT).mean()) > FLAT_SHARE
 
 
+def depth_over_width(frame: Frame) -> float:
+    """How many times as deep (10 to 90 % of its depths) as wide (at its median depth) what a picture shows is: about 1
+    in rooms and streets, the focal length times too long where that is another lens's.
+    """
+    assert frame.depth is not None and frame.intrinsics is not None
+    known = frame.depth[np.isfinite(frame.depth) & (frame.depth > 0)]
+    if not len(known):
+        return 0.0
+    near, middle, far = np.quantile(known, (0.1, 0.5, 0.9))
+    return float((far - near) * frame.intrinsics[0] / (middle * frame.width))
+
+
 def picture_fault(frame: Frame) -> str:
     """Why a picture's estimated geometry is not trusted, "" where it is."""
     if frame.intrinsics_source not in KNOWN_CAMERAS and no_pinhole(frame):
         return "a panorama: no pinhole camera took it"
+    measured = frame.depth is not None and frame.depth_flag == "metric" and frame.intrinsics is not None
+    if measured and frame.intrinsics_source == "exif" and (times := depth_over_width(frame)) > DEEPER:
+        return f"by EXIF's focal length it is {times:.0f} times as deep as wide: another lens's"
     if frame.depth is None or frame.depth_flag != "metric" or frame.depth_noise.bias < LEAST_BIAS:
         return ""
     known = np.isfinite(frame.depth) & (frame.depth > 0)

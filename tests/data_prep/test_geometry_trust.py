@@ -106,3 +106,16 @@ def test_a_picture_with_depth_and_no_camera_is_counted():
     frame.intrinsics, frame.told = None, {}
     Trust()(frame)
     assert list(frame.told) == ["pictures whose camera is unknown, so no length is asked: give --camera"]
+
+
+@pytest.mark.parametrize(("times", "trusted"), [(1, True), (2, True), (20, False)])
+def test_a_focal_length_of_exif_that_no_lens_of_this_picture_had_is_named(times, trusted):
+    """Depth lies beside the photo, so there is no model's camera to compare with: a room 20 times as deep as wide."""
+    frame = picture(room(far=10.0), *TWO)
+    frame.intrinsics = (300.0 * times, 300.0 * times, 159.5, 119.5)
+    frame.intrinsics_source, frame.notes = "exif", []
+    Trust()(frame)
+    assert ((frame.depth is not None), not frame.notes) == (trusted, trusted)
+    if not trusted:
+        assert "times as deep as wide" in frame.notes[0] and frame.intrinsics is None
+        assert not families(frame) & {"intrinsics", "distance", "size", "abs_depth", "direction"}
