@@ -219,7 +219,7 @@ def measures(scene: SceneRecord, unit: str) -> Html:
                 center,
                 *([seen[i] or "–"] if any(seen) else []),
                 f"{o.confidence:.2f}",
-                tag("small", ", ".join(sorted({str(v) for v in parse_or_empty(o.provenance).values()}))),
+                tag("small", _origin(parse_or_empty(o.provenance))),
             ]
         )
     mark = f" ({unit})" if unit else ""
@@ -271,6 +271,12 @@ def second_view(scene: SceneRecord, depth: np.ndarray | None) -> Any:
     points = np.concatenate([c for c, _ in clouds])
     colors = np.concatenate([np.full((len(c), 3), 90 + 40 * (i % 4), np.uint8) for c, i in clouds])
     return render_cloud(points, colors, cuboids=cuboids, gravity=scene.gravity)
+
+
+def _origin(provenance: dict[str, Any]) -> str:
+    """Where an object's parts come from, and what its label says of it, each once."""
+    said = {key if value is True else str(value) for key, value in provenance.items() if value is not False}
+    return ", ".join(sorted(said))
 
 
 def _provenance(scene: SceneRecord) -> Html:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from data_prep.inspect.__main__ import main
+from data_prep.inspect.scenes import _origin
 from data_prep.pipeline import Outcome
 from data_prep.writer import DatasetWriter, Serializer
 from spatial_jax.data.records import (
@@ -276,3 +277,7 @@ def test_no_dataset_is_one_line_and_exit_code_2(tmp_path, capsys, make, words):
     assert main([str(make(tmp_path))]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+def test_where_an_object_comes_from_is_told_in_words():
+    assert _origin({"mask": "frame list", "occluded": False, "truncated": True}) == "frame list, truncated"
