@@ -26,7 +26,7 @@ FORMS = {"vanilla": "vanilla", "think": "think_answer", "observe": "observe_answ
 NUMERIC = ("object_counting", "object_abs_distance", "object_size_estimation", "room_size_estimation")
 TRAINED = (*NUMERIC, "object_rel_distance", "object_rel_direction")
 HELD_OUT = ("route_planning", "obj_appearance_order")  # topics that no run trains on
-WORDS = 8  # that the length reward pays for; a cold-started observation has two things
+WORDS = 3  # that the length reward pays for: a cold-started observation has one or two
 # Of each run: the recipe's argument, the form that it answers in, and what else its command says.
 ARMS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "sft": ("sft", "vanilla", ()),
