@@ -93,7 +93,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         )
     elif arg == "grpo":
         config = common.base(
-            train=dict(method="grpo", steps=24, prompts=16, update_prompts=16, micro_prompts=16),
+            train=dict(method="grpo", steps=16, prompts=16, update_prompts=16, micro_prompts=16),
             rollout={**ROLLOUT, "group_size": 8, "max_slots": 128, "answer_buckets": (128, 256)},
             algorithm=dict(kind="grpo", clip_low=0.2, clip_high=0.3, kl_coef=0.0),
             reward=dict(format_weight=0.5, gate=0.0),

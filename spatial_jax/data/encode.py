@@ -14,7 +14,7 @@ from spatial_jax.data.cache import ByteCache
 from spatial_jax.data.frames import choose_record_frames
 from spatial_jax.data.prompts import PromptStyle, build_messages, shows_video, target_text, video_facts
 from spatial_jax.data.records import QuestionRecord, resolve
-from spatial_jax.data.sampled import taught_ids
+from spatial_jax.data.sampled import first_reply_ids
 from spatial_jax.data.source import QuestionSource, Unusable
 from spatial_jax.processing import EncodedPrompt, Processor, Video, load_image
 
@@ -25,7 +25,8 @@ class EncodedQuestion:
 
     record: coordinates already in pixels of the resized pictures; prompt: see EncodedPrompt; dataset: name of its
     source; index: its place in the split; target: the supervised response's text; target_ids int32 [t]: tokens of
-    the first reply that is taught (of a demonstration its first turn, else the response), ended by the end token.
+    the first reply that is taught (in a form that draws a demonstration's first turn, else the response), ended by the
+    end token.
     """
 
     record: QuestionRecord
@@ -92,7 +93,7 @@ class QuestionEncoder:
             else:
                 prompt = self.processor.encode(messages, images=pictures, normalise=False)
             target = target_text(resolved, self.style.mode)
-            ids = taught_ids(resolved, sizes, self.processor, self.style.mode)[0]
+            ids = first_reply_ids(resolved, sizes, self.processor, self.style.mode)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError) as error:
             return Unusable(where or record.question_id, f"{record.question_id}: {error}")
         return EncodedQuestion(resolved, prompt, dataset, index, target, ids)
@@ -115,7 +116,7 @@ class QuestionEncoder:
             tokens, patches = self.processor.measure(messages, videos=[(_clip(resolved, resolved.images), sizes[0])])
         else:
             tokens, patches = self.processor.measure(messages, sizes)
-        return tokens, patches, len(taught_ids(resolved, seen, self.processor, self.style.mode)[0])
+        return tokens, patches, len(first_reply_ids(resolved, seen, self.processor, self.style.mode))
 
     def resolve_record(self, record: QuestionRecord) -> tuple[QuestionRecord, list[tuple[int, int]]]:
         """The record with the frames that are shown, in pixels of its pictures as the model sees them, and their

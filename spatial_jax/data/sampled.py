@@ -16,6 +16,7 @@ import numpy as np
 from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing.tool import Size
+from spatial_jax.forms import get_form
 from spatial_jax.processing import Processor
 
 _OF_PICTURES = ("box", "point")  # answers in pixels of the picture as it was seen
@@ -49,6 +50,13 @@ def taught_ids(record: QuestionRecord, sizes: Sequence[Size], processor: Process
     if known is not None and len(known) == len(texts):
         return known
     return [_with_end(text, processor) for text in texts]
+
+
+def first_reply_ids(record: QuestionRecord, sizes: Sequence[Size], processor: Processor, mode: str) -> np.ndarray:
+    """int32 ids of the first of `taught_ids` in a form of several turns, of the response in one of one turn: there
+    nothing is drawn before it.
+    """
+    return taught_ids(record, sizes, processor, mode)[0 if get_form(mode).several_turns else -1]
 
 
 def sampled_facts(record: QuestionRecord) -> dict[str, Any]:
