@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 from spatial_jax import convert
 from spatial_jax.data import phrases
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.data.sampled import first_reply_ids
 from spatial_jax.models import load_pretrained
 from spatial_jax.processing import Processor
 
@@ -114,3 +115,10 @@ def test_coordinates_are_added_once_and_phrases_leave_them_whole(pixels, capsys,
     for wrong in ("--coordinates=-1", "--coordinates=99999"):
         with pytest.raises(SystemExit):
             convert.main([f"--from={SHIPPED}", f"--to_hf={tmp_path / 'q'}", wrong])
+
+
+def test_a_demonstration_teaches_its_first_turn_in_a_form_that_draws_and_the_answer_in_others():
+    processor, asked = Processor.from_pretrained(SHIPPED), record("red ball", [10, 20, 30, 44], "left")
+    for mode, first in (("drawing", TURN.format("red ball", [10, 20, 30, 44])), ("bare", " left")):
+        ids = first_reply_ids(asked, [(112, 112)], processor, mode)
+        assert processor.decode(ids[:-1]) == first and ids[-1] in processor.eos_ids
