@@ -333,10 +333,10 @@ def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             for name, groups in row["differences"][decoding].items():
                 for group, found in groups.items():
                     for measure, change in found.items():
-                        key = name, f"{decoding}, {group}, {measure}"
-                        values.setdefault(key, []).append(change["difference"])
-        for (name, key), found in values.items():
-            out.setdefault(name, {})[key] = {**mean_over_seeds(found), "seeds": found}
+                        place = name, f"{decoding}, {group}, {measure}"
+                        values.setdefault(place, []).append(change["difference"])
+        for (name, figure), seen in values.items():
+            out.setdefault(name, {})[figure] = {**mean_over_seeds(seen), "seeds": seen}
     return out
 
 
