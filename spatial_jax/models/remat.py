@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import jax
 
-ATTENTION_NAMES = ("q", "k", "v", "attention")
+from spatial_jax.ops.kept import KEPT
+
+ATTENTION_NAMES = ("q", "k", "v", KEPT)
 POLICIES = ("none", "full", "dots", "attention", "offload")
 
 

@@ -12,9 +12,6 @@ import jax.numpy as jnp
 from spatial_jax.ops.rope import wide_dtype
 
 MASKED = -1e30  # the score of what a query may not see: finite, so that no NaN can appear
-# What an attention of the decoder puts out, and what its backward pass needs beside that, go by this name: policies of
-# recomputation keep it. It is given inside a kernel's own gradient; given outside, the kernel would run again.
-KEPT = "attention"
 BACKENDS = ("auto", "xla", "splash", "cudnn")
 _platform: contextvars.ContextVar[str | None] = contextvars.ContextVar("attention_platform", default=None)
 

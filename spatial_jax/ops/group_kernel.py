@@ -19,7 +19,7 @@ from jax.experimental.pallas import triton
 from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from spatial_jax.ops.attention import KEPT
+from spatial_jax.ops.kept import KEPT
 from spatial_jax.ops.running_softmax import empty_carry, fold, precision_of
 from spatial_jax.parallel.rules import active_mesh, partition_spec
 

@@ -19,7 +19,6 @@ from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Bool, Float, Int
 
 from spatial_jax.ops.attention import (
-    KEPT,
     MASKED,
     attention,
     choose_backend,
@@ -27,6 +26,7 @@ from spatial_jax.ops.attention import (
     fits_gpu_kernels,
     for_gpu,
 )
+from spatial_jax.ops.kept import KEPT
 
 
 def on_tpu(q: Array, k: Array) -> bool:

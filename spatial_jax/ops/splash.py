@@ -11,7 +11,7 @@ from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_ke
 from jax.experimental.pallas.ops.tpu.splash_attention import splash_attention_mask as masks
 from jax.sharding import PartitionSpec
 
-from spatial_jax.ops.attention import KEPT
+from spatial_jax.ops.kept import KEPT
 from spatial_jax.parallel.rules import active_mesh, partition_spec
 
 BLOCK = 512

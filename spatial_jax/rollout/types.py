@@ -128,7 +128,8 @@ class Trajectory:
     def written(cls, tokens: np.ndarray | Sequence[int]) -> Trajectory:
         """An answer of one turn that is known by its token ids alone: its log-probabilities are nobody's, and 0."""
         ids = np.asarray(tokens, np.int32)
-        return cls.of_one_turn(ids, *np.zeros((2, len(ids)), np.float32), "stop", 0, 0)
+        unsampled = np.zeros(len(ids), np.float32)
+        return cls.of_one_turn(ids, unsampled, unsampled, "stop", 0, 0)
 
     def __len__(self) -> int:
         return len(self.tokens)
