@@ -27,7 +27,8 @@ def record(name, box, answer):
 @pytest.fixture(scope="module")
 def policies(tmp_path_factory):
     """Folders of the shipped policy and of the one with phrases."""
-    records = [record("red ball", [10, 20, 30, 44], "left"), record("green cone", [7, 70, 99, 101], "right")]
+    asked = [("red ball", "left"), ("red cone", "left"), ("green cone", "right"), ("green ball", "right")]
+    records = [record(name, [7 + i, 20, 30, 44], answer) for i, (name, answer) in enumerate(asked)]
     out = str(tmp_path_factory.mktemp("policy"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(phrases, "_records", lambda directories: records)
