@@ -33,6 +33,18 @@ SUPERVISED = {"sft": (300, 4e-4), "reflect": (40, 1e-4)}
 DENSE = {"call": (500, (56, 72, 96)), "plain": (575, (28, 32, 48, 96))}
 
 
+def _optimizer(rate: float, warmup: int) -> dict[str, Any]:
+    """Of a supervised training."""
+    return dict(
+        learning_rate=rate,
+        schedule="cosine",
+        final_fraction=0.1,
+        beta2=0.98,
+        warmup_steps=warmup,
+        weight_decay=0.05,
+    )
+
+
 def get_config(arg: str = "grpo") -> ConfigDict:
     """`arg`: boxes (where things are, from the quickstart's policy with tokens for pixels: what makes the shipped
     configs/drawing_policy), call (the first turn of demonstrations), sft (whole ones: the cold start), plain (the same
@@ -42,14 +54,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config = common.base(
             train=dict(method="sft", steps=2400, prompts=64, update_prompts=64, micro_prompts=64),
             rollout=dict(answer_buckets=(26, 32, 48, 96), max_new_tokens=20),
-            optimizer=dict(
-                learning_rate=3e-4,
-                schedule="cosine",
-                final_fraction=0.1,
-                beta2=0.98,
-                warmup_steps=50,
-                weight_decay=0.05,
-            ),
+            optimizer=_optimizer(3e-4, 50),
             checkpoint=dict(every=200, keep=2),
             log=dict(console_every=20, gallery_every=0),
             model=TINY["model"],
@@ -61,14 +66,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config = common.base(
             train=dict(method="sft", steps=steps, prompts=64, update_prompts=64, micro_prompts=64),
             rollout=dict(answer_buckets=buckets, max_new_tokens=20 if arg == "plain" else 64),
-            optimizer=dict(
-                learning_rate=3e-4,
-                schedule="cosine",
-                final_fraction=0.1,
-                beta2=0.98,
-                warmup_steps=50,
-                weight_decay=0.05,
-            ),
+            optimizer=_optimizer(3e-4, 50),
             checkpoint=dict(every=100, keep=2),
             log=dict(console_every=10, gallery_every=0),
             model={**TINY["model"], "freeze": ("vision", "merger")},
@@ -79,14 +77,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config = common.base(
             train=dict(method="sft", steps=steps, prompts=16, update_prompts=16, micro_prompts=16),
             rollout=ROLLOUT,
-            optimizer=dict(
-                learning_rate=rate,
-                schedule="cosine",
-                final_fraction=0.1,
-                beta2=0.98,
-                warmup_steps=10,
-                weight_decay=0.05,
-            ),
+            optimizer=_optimizer(rate, 10),
             checkpoint=dict(every=100, keep=2),
             log=dict(console_every=10, gallery_every=0),
             **DRAWING,

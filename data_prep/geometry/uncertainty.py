@@ -22,7 +22,7 @@ LOPSIDED = 1.5
 # centre along a side that is seen, along the one that leads away, and upright. A box has none of it: it is told by how
 # far the points keep off the box's faces, of which `ROUND` is as much as round things do.
 SHAPE = (0.075, 0.075, 0.03)
-MIDDLE, MIDDLE_AWAY, MIDDLE_UP = 0.025, 0.05, 0.015
+MIDDLE, MIDDLE_AWAY, MIDDLE_UP = 0.021, 0.042, 0.013
 SQUARE, ROUND, LEAST_SHAPE = 0.05, 0.12, 0.25
 TURN = 1.5  # error of a footprint's angle, radians, for noise as large as its shorter side
 PIXEL = 0.289  # standard deviation of a place known to lie within one pixel
