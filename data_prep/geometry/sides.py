@@ -22,10 +22,8 @@ SURE = 2  # deviations of its edge within which a pixel surely is the object's
 BLUNT = 1  # pixels more: a mask that is too wide is wider still at corners and along slanted edges
 FLAT = 0.4  # of its width: a thing seen less deep than that shows one face
 THIN = 0.01  # of a thing's pixels: fewer are no leg of it
-JUMP, LOOSE = (
-    0.03,
-    0.1,
-)  # of the depth, between two pixels; of a thing's largest part: a smaller one may be no part of it
+JUMP = 0.03  # of the depth, between two pixels
+LOOSE = 0.1  # of a thing's largest part: a smaller one may be no part of it
 LEANING = 0.1  # of a side: how far a box's centre may be off when it is drawn upright and is not
 SIDEWAYS = 0.3  # sine of the angle to the line of sight from which a side's ends are looked for in the picture
 NOT_REACHED = "depth does not reach its edges"
