@@ -1,295 +1,208 @@
-"""A published size on one accelerator: prompts, rollout and update of Qwen2.5-VL-3B in bfloat16, here and in
-transformers on the same card.
+"""One accelerator, measured: Qwen2.5-VL-3B in bfloat16 here, in transformers and in vLLM on the same card, and the
+first steps of the 3B recipe.
 
-    python -m benchmarks.one_gpu         # one GPU of 80 GB, four minutes; writes benchmarks/results/one_gpu.json
-    python -m benchmarks.one_gpu --layers=2 --part=ours    # a look at one side
+    python -m benchmarks.one_gpu --all      # one GPU of 80 GB, at most eight minutes; benchmarks/results/one_gpu.json
+    python -m benchmarks.one_gpu --parts=rollout,transformers_rollout --layers=2
+    python -m benchmarks.one_gpu --all --tiny --out=FILE    # on shapes for a CPU: whether everything runs
 
-Random weights of the true shapes; each side in a process of its own, one after the other. Eight prompts of 1,024
-tokens, 900 of them of a picture of 840 x 840; sixteen answers each. Rollout: 128 answers of 128 tokens. Update: forward
-and backward over one group with answers of 256 tokens, every layer recomputed; transformers passes the prompt with
-every answer, as trl does, four rows at a time, and makes logits for the answers alone.
+Random weights of the true shapes. Eight prompts of 1,024 tokens, 900 of them of a picture of 840 x 840; sixteen answers
+each. Rollout: 128 answers of 128 tokens. Update: forward and backward over one group with answers of 256 tokens, every
+layer recomputed. Gap: the sampler's log-probabilities against the update's.
+
+Each part has a process and a time limit of its own: one that fails or takes too long is named, the rest goes on, and
+the result is written after each. Exit code 1 when a part failed, 2 when there is no GPU.
+
+For a machine with a GPU and no network, take the packages along. Here (its Python and the C library's age as they are
+there), then there, from this folder:
+
+    pip download -c constraints.txt --only-binary=:all: --python-version=3.12 --platform=manylinux_2_28_x86_64 \
+        --platform=manylinux_2_27_x86_64 --platform=manylinux2014_x86_64 -d wheels ".[cuda,prep,bench]"
+    pip install --no-index --find-links=wheels -e ".[cuda,prep,bench]"
+
+vLLM is measured where it is installed.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from benchmarks.card import Work
+from benchmarks.policies import RESULTS
+from spatial_jax.options import Listed, Parser, list_parts, nearest
 
-from benchmarks.policies import RESULTS, picture_prompt, prepare_torchvision, time_calls
-from spatial_jax.models import ModelConfig, published_config
-
-PROMPTS, GROUP, PROMPT, GRID, ROLLED, UPDATED, ROWS = 8, 16, 1024, (60, 60), 128, 256, 4
-
-
-def model_config(name: str, layers: int) -> ModelConfig:
-    """The published shape, with fewer decoder layers on request."""
-    config = published_config(name)
-    return dataclasses.replace(config, text=dataclasses.replace(config.text, num_layers=layers)) if layers else config
+LIMIT_S = 470  # all parts; what is left of eight minutes is for the start and the end
+PATIENCE = 10  # how many times as long --tiny may take, on a machine that is busy with other things
 
 
-def best(call: Callable[[], Any], repeats: int = 3) -> tuple[float, float]:
-    """(seconds of the first call, least seconds of the others); `call` must wait for its result."""
-    return time_calls(call, 1)["wall_s"], time_calls(call, repeats)["wall_s"]
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """`function` of `module` in `benchmarks.card`, the seconds it may take, and the package it cannot do without."""
+
+    module: str
+    function: str
+    limit_s: int
+    needs: str = "jax"
 
 
-def ours(config: ModelConfig) -> dict[str, Any]:
-    """spatial_jax: parameters drawn on the device, the engine's and the update's own programs."""
-    import functools
-
-    import jax
-    import jax.numpy as jnp
-    from flax import nnx
-
-    from spatial_jax.metrics.flops import GroupTokens, forward_flops, mfu, model_shape, peak_flops, training_flops
-    from spatial_jax.models import abstract_model, config_to_hf
-    from spatial_jax.models.generate import prompt_hidden
-    from spatial_jax.models.group import group_logprobs
-    from spatial_jax.processing import collate_answers, collate_prompts
-    from spatial_jax.rollout import Engine, SamplingParams
-
-    graphdef, shapes = abstract_model(config, "bfloat16", "bfloat16")
-    leaves, tree = jax.tree_util.tree_flatten(shapes)
-    draw = jax.jit(lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * 0.02, static_argnums=(1, 2))
-    params = jax.tree_util.tree_unflatten(
-        tree, [draw(jax.random.key(i), leaf.shape, leaf.dtype) for i, leaf in enumerate(leaves)]
-    )
-    prompts = [picture_prompt(config, PROMPT, GRID, seed) for seed in range(PROMPTS)]
-    shape, patches = model_shape(config_to_hf(config)), GRID[0] * GRID[1]
-    window = config.vision.window_tokens**2 * config.vision.merge_unit
-    out: dict[str, Any] = {"device": jax.devices()[0].device_kind, "jax": jax.__version__}
-    peak = peak_flops(out["device"])
-
-    def group(answers: tuple[int, ...]) -> GroupTokens:
-        return GroupTokens(PROMPT, answers, patches, patches * patches, patches * window)
-
-    def memory() -> float:
-        stats = jax.devices()[0].memory_stats() or {}
-        return round(stats.get("peak_bytes_in_use", 0) / 2**30, 2)
-
-    @jax.jit
-    def last_logits(params, batch):
-        model = nnx.merge(graphdef, params)
-        return model.logits(prompt_hidden(model, batch)[0][:, -1:])
-
-    batch = jax.device_put(collate_prompts(prompts, config.vision, prompt_bucket=PROMPT, patch_bucket=None, pad_id=0))
-    first, seconds = best(lambda: jax.block_until_ready(last_logits(params, batch)))
-    flops = forward_flops(shape, [group(()) for _ in prompts])
-    out["prompts"] = {
-        "first_s": first,
-        "seconds": seconds,
-        "tokens_per_s": round(PROMPTS * PROMPT / seconds),
-        "mfu": round(mfu(flops, seconds, peak), 3),
-    }
-    print("prompts", out["prompts"], flush=True)
-
-    engine = Engine(
-        graphdef, config, max_slots=PROMPTS * GROUP, prompt_buckets=(PROMPT,), answer_buckets=(ROLLED,), pad_id=0
-    )
-    first, seconds = best(lambda: engine.generate(params, prompts, GROUP, SamplingParams(ROLLED)), 2)
-    out["rollout"] = {
-        "first_s": first,
-        "seconds": seconds,
-        "tokens_per_s": round(PROMPTS * GROUP * ROLLED / seconds),
-        "peak_gib": memory(),
-    }
-    print("rollout", out["rollout"], flush=True)
-
-    rng = np.random.default_rng(0)
-    answers = collate_answers(
-        [[rng.integers(16, 1000, UPDATED).astype(np.int32) for _ in range(GROUP)]],
-        [prompts[0].next_position],
-        answer_bucket=UPDATED,
-        pad_id=0,
-    )
-    answers, one = jax.device_put(
-        (answers, collate_prompts(prompts[:1], config.vision, prompt_bucket=PROMPT, patch_bucket=None, pad_id=0))
-    )
-
-    @functools.partial(jax.jit, donate_argnums=1)
-    def gradient(params, old, one, answers):
-        def loss(params):
-            return -group_logprobs(nnx.merge(graphdef, params), one, answers, remat="full")[0].mean()
-
-        return jax.grad(loss)(params)
-
-    kept = [jax.tree.map(jnp.zeros_like, params)]
-
-    def update() -> None:
-        kept[0] = jax.block_until_ready(gradient(params, kept[0], one, answers))
-
-    first, seconds = best(update)
-    flops = training_flops(shape, [group((UPDATED,) * GROUP)])
-    out["update"] = {
-        "first_s": first,
-        "seconds": seconds,
-        "answers_per_s": round(GROUP / seconds, 2),
-        "mfu": round(mfu(flops, seconds, peak), 3),
-        "peak_gib": memory(),
-    }
-    print("update", out["update"], flush=True)
-    return out
+# In this order: what cannot be had elsewhere first.
+PARTS = {
+    "prefill": Part("ours", "prefill", 60),
+    "rollout": Part("ours", "rollout", 90),
+    "update": Part("ours", "update", 110),
+    "prepare": Part("recipe", "prepare", 100),
+    "recipe": Part("recipe", "steps", 150),
+    "transformers_prefill": Part("theirs", "prefill", 50, "torch"),
+    "transformers_rollout": Part("theirs", "rollout", 110, "torch"),
+    "transformers_update": Part("theirs", "update", 70, "torch"),
+    "recipe_again": Part("recipe", "first_step", 70),
+    "vllm_rollout": Part("served", "rollout", 150, "vllm"),
+}
 
 
-def theirs(config: ModelConfig) -> dict[str, Any]:
-    """transformers on CUDA, scaled-dot-product attention."""
-    prepare_torchvision()
-    import torch
-    from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+def measure(name: str, work: Work) -> dict[str, Any]:
+    """The part, in this process."""
+    part = PARTS[name]
+    return getattr(importlib.import_module(f"benchmarks.card.{part.module}"), part.function)(work)
 
-    from spatial_jax.models import config_to_hf
 
-    plain = config_to_hf(config, "bfloat16")
-    torch.set_default_dtype(torch.bfloat16)
-    where = "cuda" if torch.cuda.is_available() else "cpu"
-    with torch.device(where):
-        model = Qwen2_5_VLForConditionalGeneration(
-            Qwen2_5_VLConfig(**{k: v for k, v in plain.items() if k not in ("architectures", "model_type")})
+def run_part(name: str, command: list[str], log: Path, limit_s: float) -> dict[str, Any]:
+    """What a command, which ends its output with a line of JSON, measured; {"failed": WHY} where it does not. Its
+    output is in `log`; what it started ends with it.
+    """
+    begun = time.monotonic()
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            code = process.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            code = None
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    if code is None:
+        return {"failed": f"not done after {limit_s:.0f} s: {lines[-1][:200]}"}
+    if code:
+        return {"failed": f"ended with {code}: {lines[-1][:200]}"}
+    return {**json.loads(lines[-1]), "took_s": round(time.monotonic() - begun, 1)}
+
+
+def run_all(names: list[str], options: list[str], folder: Path, result: dict[str, Any], out: Path) -> None:
+    """Every part after the other into `result["parts"]`, which is written after each."""
+    patience = PATIENCE if "--tiny" in options else 1
+    begun = time.monotonic()
+    for at, name in enumerate(names):
+        part = PARTS[name]
+        limit = min(part.limit_s * patience, LIMIT_S * patience - (time.monotonic() - begun))
+        if importlib.util.find_spec(part.needs) is None:
+            told = {"failed": f"{part.needs} is not installed"}
+        elif limit < 10:
+            told = {"failed": f"no time was left of {LIMIT_S * patience} s"}
+        else:
+            print(f"[{at + 1}/{len(names)}] {name}: at most {limit:.0f} s", flush=True)
+            command = [sys.executable, "-m", "benchmarks.one_gpu", f"--here={name}", f"--folder={folder}", *options]
+            told = run_part(name, command, folder / f"{name}.log", limit)
+        print(f"    {told}", flush=True)
+        result["parts"][name] = told
+        result["table"] = table(result["parts"], result["work"])
+        out.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def table(parts: dict[str, Any], work: dict[str, Any]) -> list[list[str]]:
+    """Rows of what, spatial_jax, transformers and vLLM; then a row for each part that failed."""
+
+    def of(part: str, key: str, form: str = "{:,}") -> str:
+        value = parts.get(part, {}).get(key)
+        return "-" if value is None else form.format(value)
+
+    rows = [
+        [what, *(of(side + part, key, form) for side in ("", "transformers_", "vllm_"))]
+        for what, part, key, form in (
+            ("prefill, tokens a second", "prefill", "tokens_per_s", "{:,}"),
+            ("prefill, share of the peak", "prefill", "mfu", "{:.1%}"),
+            ("rollout, tokens a second", "rollout", "tokens_per_s", "{:,}"),
+            ("update, answers a second", "update", "answers_per_s", "{:,}"),
+            ("update, share of the peak", "update", "mfu", "{:.1%}"),
+            ("update, its first time, s", "update", "first_s", "{:,}"),
+            ("memory, GiB", "update", "peak_gib", "{:,}"),
         )
-    model.to(torch.device(where)).eval()  # type: ignore[arg-type]
-    made = [picture_prompt(config, PROMPT, GRID, seed) for seed in range(PROMPTS)]
-
-    def inputs(which: list, answer: int = 0) -> dict[str, Any]:
-        tails = np.random.default_rng(0).integers(16, 1000, (len(which), answer))
-        ids = torch.tensor(np.concatenate([np.stack([p.input_ids for p in which]), tails], 1), device=where).long()
-        return {
-            "input_ids": ids,
-            "attention_mask": torch.ones_like(ids),
-            "mm_token_type_ids": (ids == config.image_token_id).int(),
-            "pixel_values": torch.tensor(
-                np.concatenate([p.pixel_values for p in which]), device=where, dtype=torch.bfloat16
-            ),
-            "image_grid_thw": torch.tensor(np.concatenate([p.grid_thw for p in which]), device=where).long(),
-        }
-
-    def wait() -> None:
-        if where == "cuda":
-            torch.cuda.synchronize()
-
-    def memory() -> float:
-        return round(torch.cuda.max_memory_allocated() / 2**30, 2) if where == "cuda" else 0.0
-
-    out: dict[str, Any] = {"torch": torch.__version__, "attention": model.config._attn_implementation}
-    batch = inputs(made)
-
-    @torch.no_grad()
-    def prompts() -> None:
-        model(**batch, logits_to_keep=1)
-        wait()
-
-    first, seconds = best(prompts)
-    out["prompts"] = {"first_s": first, "seconds": seconds, "tokens_per_s": round(PROMPTS * PROMPT / seconds)}
-    print("prompts", out["prompts"], flush=True)
-
-    @torch.no_grad()
-    def rollout() -> None:
-        model.generate(
-            **batch,
-            max_new_tokens=ROLLED,
-            min_new_tokens=ROLLED,
-            do_sample=True,
-            temperature=1.0,
-            top_k=0,
-            top_p=1.0,
-            num_return_sequences=GROUP,
-            eos_token_id=None,
-            pad_token_id=0,
-        )
-        wait()
-
-    first, seconds = best(rollout, 1)
-    out["rollout"] = {
-        "first_s": first,
-        "seconds": seconds,
-        "tokens_per_s": round(PROMPTS * GROUP * ROLLED / seconds),
-        "peak_gib": memory(),
-    }
-    print("rollout", out["rollout"], flush=True)
-
-    model.train()
-    model.gradient_checkpointing_enable()
-    rows = inputs([made[0]] * ROWS, UPDATED)
-
-    def update() -> None:
-        model.zero_grad(set_to_none=False)
-        for _ in range(GROUP // ROWS):
-            logits = model(**rows, logits_to_keep=UPDATED + 1, use_cache=False).logits[:, :-1]
-            chosen = torch.log_softmax(logits.float(), -1).gather(-1, rows["input_ids"][:, -UPDATED:, None])
-            (-chosen.mean() * ROWS / GROUP).backward()
-        wait()
-
-    first, seconds = best(update)
-    out["update"] = {
-        "first_s": first,
-        "seconds": seconds,
-        "answers_per_s": round(GROUP / seconds, 2),
-        "peak_gib": memory(),
-    }
-    print("update", out["update"], flush=True)
-    return out
+    ]
+    prefill, rollout = parts.get("prefill", {}), parts.get("rollout", {})
+    if "seconds" in prefill and "seconds" in rollout:
+        step = (rollout["seconds"] - prefill["seconds"]) / work["rolled"]
+        rows.append(["rollout without prefill, ms a token step", f"{1000 * step:.2f}", "-", "-"])
+        if rollout["bandwidth"] and step > 0:
+            share = rollout["read_gb"] * 1e9 / step / rollout["bandwidth"]
+            rows.append(["its least reads, share of bandwidth", f"{share:.1%}", "-", "-"])
+    rows += [
+        ["gap of sampler and update, nats", of("rollout", "gap"), "-", "-"],
+        ["recipe, seconds a step", of("recipe", "seconds_a_step"), "-", "-"],
+        ["recipe, its gap, nats", of("recipe", "gap"), "-", "-"],
+        ["recipe, first step, s", of("recipe", "first_step_s"), "-", "-"],
+        ["recipe, first step from the cache, s", of("recipe_again", "first_step_s"), "-", "-"],
+    ]
+    return rows + [[name, told["failed"], "", ""] for name, told in parts.items() if "failed" in told]
 
 
-SIDES = {"ours": ours, "theirs": theirs}
+def card() -> str:
+    """The GPU's name; "" where JAX sees none."""
+    look = "import jax; d = jax.devices()[0]; print(d.device_kind if d.platform in ('gpu', 'cuda', 'rocm') else '')"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True)
+    return done.stdout.strip().splitlines()[-1] if done.returncode == 0 and done.stdout.strip() else ""
 
 
-def main() -> int:
+def main(argv: list[str] | None = None) -> int:
     """Command line; see the module's docstring."""
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.one_gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m benchmarks.one_gpu", __doc__)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--all", action="store_true", help="every part")
+    which.add_argument("--parts", action=Listed, metavar="NAME,NAME", help=", ".join(PARTS))
+    which.add_argument("--here", choices=tuple(PARTS), help="this part, in this process")
     parser.add_argument("--model", default="qwen2_5_vl_3b")
     parser.add_argument("--layers", type=int, default=0, help="decoder layers; 0: the published number")
-    parser.add_argument("--part", choices=tuple(SIDES), help="only this side, printed as JSON")
+    parser.add_argument("--tiny", action="store_true", help="a tiny model and little work, without a GPU")
+    parser.add_argument("--folder", default="", help="for logs, questions and weights (default: one that is removed)")
     parser.add_argument("--out", default=str(RESULTS / "one_gpu.json"))
-    args = parser.parse_args()
-    if args.part:
-        print(json.dumps(SIDES[args.part](model_config(args.model, args.layers))))
-        return 0
+    args = parser.parse_args(argv)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    sides = {}
-    for part in SIDES:
-        command = [
-            sys.executable,
-            "-m",
-            "benchmarks.one_gpu",
-            f"--part={part}",
-            f"--model={args.model}",
-            f"--layers={args.layers}",
-        ]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
-        print(done.stdout, flush=True)
-        if done.returncode:
-            print(f"one_gpu: {part} ended with {done.returncode}", file=sys.stderr)
-            continue
-        sides[part] = json.loads(done.stdout.strip().splitlines()[-1])
-    result: dict[str, Any] = {
-        "command": "python -m benchmarks.one_gpu",
-        "model": args.model,
-        "layers": args.layers or "all",
-        "prompts": PROMPTS,
-        "group": GROUP,
-        "prompt_tokens": PROMPT,
-        "rollout_tokens": ROLLED,
-        "update_tokens": UPDATED,
-        **sides,
-    }
-    if len(sides) == len(SIDES):
-        result["times_faster"] = {
-            task: round(sides["theirs"][task]["seconds"] / sides["ours"][task]["seconds"], 2)
-            for task in ("prompts", "rollout", "update")
-        }
-        print(result["times_faster"])
-    with open(args.out, "w") as file:
-        json.dump(result, file, indent=1)
-        file.write("\n")
-    return int(len(sides) < len(SIDES))
+    work = Work.tiny(Path(args.folder)) if args.tiny else Work(args.model, args.layers, Path(args.folder))
+    if args.here:
+        print(json.dumps(measure(args.here, work)))
+        return 0
+    names = list(PARTS) if args.all else list_parts(args.parts)
+    if unknown := [name for name in names if name not in PARTS]:
+        parser.error(f"--parts={unknown[0]}: there is no such part; {nearest(unknown[0], PARTS)}")
+    device = "CPU, tiny shapes" if args.tiny else card()
+    if not device:
+        print(
+            "one_gpu: JAX sees no GPU here: run it on a machine with one and jax[cuda12] (--tiny: a look on a CPU)",
+            file=sys.stderr,
+        )
+        return 2
+    with tempfile.TemporaryDirectory(prefix="one_gpu_") as temporary:
+        folder = Path(args.folder or temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        options = [f"--model={args.model}", f"--layers={args.layers}", *(["--tiny"] if args.tiny else [])]
+        sizes = {key: value for key, value in dataclasses.asdict(work).items() if key != "folder"}
+        command = f"python -m benchmarks.one_gpu {'--all' if args.all else '--parts=' + ','.join(names)}"
+        result: dict[str, Any] = {"command": command, "device": device, "work": sizes, "parts": {}}
+        run_all(names, options, folder, result, Path(args.out))
+    columns = ["", "spatial_jax", "transformers", "vLLM"]
+    for row in [columns, ["---"] * 4, *result["table"]]:
+        print(f"| {' | '.join(row)} |")
+    return int(any("failed" in told for told in result["parts"].values()))
 
 
 if __name__ == "__main__":
