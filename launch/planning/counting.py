@@ -13,8 +13,8 @@ import jax.extend.core as core
 import numpy as np
 
 # Matrix products over visible pairs: scores and values forward; dq repeats the scores and adds two; dkv repeats them
-# and adds three.
-KERNEL_PRODUCTS = {"fwd": 2, "dq": 3, "dkv": 4}
+# and adds three; the one kernel of short blocks repeats them and adds four.
+KERNEL_PRODUCTS = {"dkv": 4, "dq": 3, "fwd": 2, "block_attention_forward": 2, "block_attention_backward": 5}
 
 
 @dataclasses.dataclass
@@ -105,7 +105,7 @@ def _dot(eqn: Any, times: float, work: Work) -> None:
 def _kernel(eqn: Any, times: float, work: Work, pairs: Callable[[str, int, int], float]) -> None:
     name = str(eqn.params.get("name") or eqn.params.get("name_and_src_info") or "pallas").split(" ")[0]
     work.kernels[name] = work.kernels.get(name, 0.0) + times
-    kind = next((k for k in ("dkv", "dq", "fwd") if k in name), None)
+    kind = next((k for k in KERNEL_PRODUCTS if k in name), None)
     blocks = [
         v.aval
         for v in eqn.invars
@@ -115,7 +115,9 @@ def _kernel(eqn: Any, times: float, work: Work, pairs: Callable[[str, int, int],
         return
     q, k = blocks[:2]
     # Kernels for GPUs take [batch, tokens, heads, width], those for TPUs heads before tokens.
-    tokens = 1 if name.startswith("group_attention") else len(q.shape) - 2
+    short = name.startswith("block_attention")
+    tokens = 1 if short or name.startswith("group_attention") else len(q.shape) - 2
     rows = math.prod(q.shape[:-1]) // q.shape[tokens]  # batch and heads
-    seen = pairs(name, q.shape[tokens], k.shape[tokens])
+    # A short block's scores are made whole, as plain attention makes them.
+    seen = q.shape[tokens] * k.shape[tokens] if short else pairs(name, q.shape[tokens], k.shape[tokens])
     work.kernel_flops += times * 2.0 * KERNEL_PRODUCTS[kind] * rows * q.shape[-1] * seen

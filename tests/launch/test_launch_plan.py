@@ -18,6 +18,8 @@ from launch.planning.report import mesh_advice, plan_facts, plan_record, plan_te
 from launch.planning.search import alternatives, as_flags
 from spatial_jax.config import strict
 from spatial_jax.models import ModelConfig, TextConfig, VisionConfig
+from spatial_jax.ops.attention import reference_attention
+from spatial_jax.ops.block_kernel import block_attention
 from spatial_jax.parallel import make_mesh
 from spatial_jax.training.abstract import Work, abstract_setup, rollout_programs, training_programs
 
@@ -129,6 +131,23 @@ def test_flops_of_loops_are_those_of_the_program_without_loops():
     )  # forward, again, and two products backward, in each of four layers
     forward = jax.jit(unscanned).lower(w, x).compile().cost_analysis()["flops"]
     assert counting.count(jax.jit(scanned).trace(w, x).jaxpr, lambda *_: 0.0).flops == pytest.approx(forward, rel=0.02)
+
+
+def test_windows_count_the_same_with_and_without_their_kernel():
+    """Forward exactly; backward the kernel makes the scores once more, which a backward pass of plain attention has."""
+    heads, valid = [jax.ShapeDtypeStruct((6, 16, 4, 80), jnp.float32)] * 3, jax.ShapeDtypeStruct((6, 16), bool)
+
+    def plain(q, k, v, valid):
+        return reference_attention(q, k, v, valid[:, None])
+
+    def flops(attention, derive):
+        value = jax.grad(lambda *a: attention(*a).sum(), (0, 1, 2)) if derive else attention
+        work = counting.count(jax.jit(value).trace(*heads, valid).jaxpr, lambda *_: 0.0)
+        return work.flops + work.kernel_flops
+
+    product = 2 * 6 * 4 * 16 * 16 * 80
+    assert flops(block_attention, False) == flops(plain, False) == 2 * product
+    assert flops(block_attention, True) == 2 * product + 5 * product == flops(plain, True) + product
 
 
 def tiny_config(**run):
