@@ -112,11 +112,11 @@ def demonstration_turns(record: QuestionRecord, looks: Sequence[Look]) -> list[s
     """Two to five turns for these objects, the same for the same record."""
     rng, pen = random.Random(record.question_id), Pen(len(record.images))
     size = record.widths[0], record.heights[0]
-    wrong = _off(looks[0], size, rng) if rng.random() < CORRECTED or _alone(record, looks) else None
+    wrong = box_off(looks[0], size, rng) if rng.random() < CORRECTED or _alone(record, looks) else None
     rest = list(looks[1:])
     if wrong is not None:
         pen.boxes(f"First I box the {looks[0].label} to look at it closely.", [wrong])
-        pen.boxes(_seen_off(wrong, looks[0]), [looks[0]])
+        pen.boxes(tell_off(wrong, looks[0]), [looks[0]])
     elif record.family == "count" or len(looks) > 2:
         half = (len(looks) + 1) // 2
         pen.boxes(f"I box {_named(looks[:half])}, so that I look at each.", looks[:half])
@@ -143,10 +143,10 @@ def short_turns(record: QuestionRecord, looks: Sequence[Look]) -> list[str]:
     rng, pen = random.Random(record.question_id), Pen(len(record.images), label_first=True)
     if any(look.label not in record.question for look in looks):
         looks = sorted(looks, key=lambda look: look.middle)
-    wrong = _off(looks[0], (record.widths[0], record.heights[0]), rng) if rng.random() < CORRECTED else None
+    wrong = box_off(looks[0], (record.widths[0], record.heights[0]), rng) if rng.random() < CORRECTED else None
     pen.boxes("I box what I am asked about.", [wrong or looks[0], *looks[1:]])
     if wrong is not None:
-        pen.boxes(_seen_off(wrong, looks[0]), [looks[0]])
+        pen.boxes(tell_off(wrong, looks[0]), [looks[0]])
     return pen.turns
 
 
@@ -177,7 +177,7 @@ def _named(looks: Sequence[Look]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def _off(look: Look, size: tuple[int, int], rng: random.Random) -> Look | None:
+def box_off(look: Look, size: tuple[int, int], rng: random.Random) -> Look | None:
     """The box moved off the object but not out of the picture; None where there is no room."""
     x1, y1, x2, y2 = look.box
     for _ in range(12):
@@ -190,7 +190,7 @@ def _off(look: Look, size: tuple[int, int], rng: random.Random) -> Look | None:
     return None
 
 
-def _seen_off(wrong: Look, right: Look) -> str:
+def tell_off(wrong: Look, right: Look) -> str:
     """What is seen in the picture that came back."""
     dx, dy = wrong.middle[0] - right.middle[0], wrong.middle[1] - right.middle[1]
     across = abs(dx) / (right.box[2] - right.box[0]) >= abs(dy) / (right.box[3] - right.box[1])

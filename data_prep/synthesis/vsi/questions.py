@@ -20,7 +20,7 @@ from typing import Any
 
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.draft import Fact
-from data_prep.synthesis.vsi import heldout, measures
+from data_prep.synthesis.vsi import heldout, measures, paths
 from data_prep.synthesis.vsi.scene import Room
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord
 
@@ -33,6 +33,7 @@ TOPICS = (
     "object_rel_direction",
 )
 HELDOUT_TOPICS = tuple(heldout.MAKERS)  # on walks only; the paper does not train on them
+DRAWN_TOPICS = tuple(paths.MAKERS)  # our own, on walks whose answers are drawn
 DEFINITIONS = ("vsi100k", "vsibench")
 LEAST_WHOLE = 0.75  # share of a thing that one frame must show before its size is asked
 LEAST_RATIO, LEAST_GAP, LEAST_ANGLE = 1.15, 0.15, 15.0
@@ -40,6 +41,7 @@ MRA = {"kind": "mra", "comparison": "<"}
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     **heldout.WORDINGS,
+    **paths.WORDINGS,
     "object_counting": (
         "How many {a}(s) are in this room?",
         "Count the {a}(s) in this room.",
@@ -245,6 +247,7 @@ MAKERS: dict[str, Callable[[Room, random.Random, Settings], Iterator[Asked]]] = 
     "object_rel_distance": _rel_distance,
     "object_rel_direction": _rel_direction,
     **heldout.MAKERS,
+    **paths.MAKERS,
 }
 UNITS = {"object_abs_distance": "m", "object_size_estimation": "cm", "room_size_estimation": "m2"}
 
@@ -262,7 +265,7 @@ def _keeps_balance(topic: str, item: Asked, balance: Balance, split: str) -> boo
     facts += [
         (key + (role, names[role]), options.index(answer), len(options))
         for role in ("s", "f", "t")
-        if role in names and "level" in inputs
+        if role in names and ("level" in inputs or topic in DRAWN_TOPICS)
     ]
     if "turns" in inputs:
         facts.append((key + ("turns", len(inputs["turns"])), answer, 3 ** len(inputs["turns"])))
@@ -313,7 +316,9 @@ def _record(
     frames: Sequence[tuple[bytes, int, int]],
 ) -> QuestionRecord:
     """The record of what is `asked`, in the words of its wording with that number."""
-    (_, answer, inputs), text, template = asked
+    (names, answer, inputs), text, template = asked
+    named = [names[role] for role in ("s", "f", "t", "a", "b") if role in names]
+    named += [*inputs.get("stops", ()), *filter(None, names.get("list", "").split(", "))]
     options, kind, reward = tuple(inputs.get("options", ())), "number", MRA
     if options:
         kind, reward = "word", {"kind": "choice"}
@@ -329,6 +334,7 @@ def _record(
     digest = hashlib.sha1(f"{text}\n{answer}".encode()).hexdigest()[:12]
     meta = {
         "rule_inputs": inputs,
+        "named": list(dict.fromkeys(named)),
         "definitions": settings.definitions,
         "margins": settings.margins,
         "generator_version": GENERATOR_VERSION,

@@ -12,9 +12,18 @@ from pathlib import Path
 from data_prep.sources.base import BadItem
 from data_prep.sources.datasets.scans import ScanFolder
 from data_prep.synthesis.balance import Balance
+from data_prep.synthesis.demonstrations import MANNERS
 from data_prep.synthesis.importers import BadRow
 from data_prep.synthesis.importers.frames import frames_of
-from data_prep.synthesis.vsi.questions import HELDOUT_TOPICS, Settings, floor_area, room_questions
+from data_prep.synthesis.vsi.drawn import draw_on_frames
+from data_prep.synthesis.vsi.questions import (
+    DRAWN_TOPICS,
+    HELDOUT_TOPICS,
+    TOPICS,
+    Settings,
+    floor_area,
+    room_questions,
+)
 from data_prep.synthesis.vsi.scans import Quota, frames_of_walk, open_scans, rooms_of_folder, scenes_in
 from data_prep.synthesis.vsi.scene import MetadataError, Room, load_rooms
 from data_prep.synthesis.vsi.walks import WalkFolder
@@ -49,9 +58,14 @@ class FromRooms(Work):
                 "walks and clips keep the split that annotate gave them; leave --heldout_percent out, and give it to"
                 " data_prep.annotate"
             )
+        if args.demonstrations and (len(self.walks) < len(self.paths) or args.demonstrations != MANNERS[0]):
+            raise MetadataError(
+                "--demonstrations on rooms draws on the frames of rendered walks, over several turns: give --rooms"
+                " datasets of data_prep.annotate --source=walk, and no other manner"
+            )
         excluded = [scenes_in(path) for path in list_parts(args.exclude_scenes)]
         self.kept_out: frozenset[str] = frozenset().union(*excluded)
-        self.digest = whole.hexdigest()[:16]
+        self.digest, self.drawn = whole.hexdigest()[:16], 0
 
     def items(self) -> Iterator[Item]:
         args = self.args
@@ -75,13 +89,19 @@ class FromRooms(Work):
                 if not floor_area(room, settings) > 0:
                     self.reasons["no floor is known or shown: the room's size"] += 1
                 most = quota.most() if quota else None
-                made = room_questions(room, settings, split=split, frames=frames, balance=balance, quota=most)
+                topics = (*TOPICS, *(DRAWN_TOPICS if args.demonstrations else ()))
+                made = room_questions(
+                    room, settings, topics=topics, split=split, frames=frames, balance=balance, quota=most
+                )
                 if quota:
                     quota.add(made)
                 elif room.first:  # never trained on, as in the paper
                     made += room_questions(
                         room, settings, topics=HELDOUT_TOPICS, split="heldout", frames=frames, balance=balance
                     )
+                if args.demonstrations:
+                    made = [draw_on_frames(record, room) for record in made]
+                    self.drawn += sum('"turns"' in record.meta for record in made)
                 yield scene, made, "no question past its margins"
 
     def _split(self, scene: str, reader: ScanFolder | WalkFolder | None) -> str:
@@ -126,6 +146,7 @@ class FromRooms(Work):
 
     def lines(self) -> list[str]:
         lines = [line for reader in self.scans.values() for line in reader.said]
+        lines += [f"demonstrations: {self.drawn} questions have turns that draw"] if self.args.demonstrations else []
         lines += [line for folder in self.walks.values() for line in folder.lines()]
         if self.scans and not self.kept_out:
             lines.append("no scene is kept out: name a benchmark's scenes with --exclude_scenes before testing on it")

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from data_prep.synthesis.vsi.sights import Sights
 from data_prep.synthesis.vsi.ways import Ways
 from spatial_jax.reading import parse_json
 
@@ -56,7 +57,7 @@ class Instance:
 class Room:
     """A scanned room: instances a category, floor area in m2 (nan: unknown) and, where known, the scene's points [n,
     3]; of a walk also, for each category, the first frame that shows anything of it and the first that shows it
-    clearly, and where one can go. `known_from`: what says all this.
+    clearly, where one can go, and what each frame shows where. `known_from`: what says all this.
     """
 
     scene_id: str
@@ -67,6 +68,7 @@ class Room:
     points: np.ndarray | None = None
     first: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     ways: Ways | None = None
+    sights: Sights | None = None
     metric: bool = True  # else its scale is free: no lengths are asked
     known_from: str = "room metadata"
 

@@ -17,6 +17,7 @@ import numpy as np
 from data_prep.synthesis.dataset import SceneDataset
 from data_prep.synthesis.importers.frames import SceneFrames, spread
 from data_prep.synthesis.vsi.scene import Instance, MetadataError, Room, parse_room
+from data_prep.synthesis.vsi.sights import read_sights
 from data_prep.synthesis.vsi.surface import surface_points
 from data_prep.synthesis.vsi.tracks import clip_room
 from data_prep.synthesis.vsi.ways import ABOVE, FLAT, Footprint, Ways
@@ -118,7 +119,7 @@ def walk_room(clip: str, facts: dict[str, Any], frames: list[SceneRecord], metas
     of them; its floor's area where each room's corners are seen. MetadataError, KeyError, ValueError.
     """
     whole = parse_room(clip, facts)
-    seen = _sightings(metas, [scene.width * scene.height for scene in frames])
+    seen = _sightings(metas, frames)
     objects: dict[str, list[Instance]] = {}
     first: dict[str, tuple[int, int]] = {}
     for name, boxes in facts["object_bbox"].items():
@@ -135,9 +136,13 @@ def walk_room(clip: str, facts: dict[str, Any], frames: list[SceneRecord], metas
     shown = bool(polygons) and all(_corners_seen(p, frames, metas) >= min(CORNERS, len(p)) for p in polygons)
     size = whole.room_size if shown else float("nan")
     counts = {name: len(found) for name, found in objects.items()}
-    return Room(
-        clip, whole.dataset, objects, counts, size, None, first, _ways(facts, polygons), known_from="rendered walk"
-    )
+    ways = _ways(facts, polygons)
+    shows = [
+        {number for number, (pixels, share) in meta["seen"].items() if _is_clear(pixels, share, scene)}
+        for scene, meta in zip(frames, metas)
+    ]
+    sights = read_sights(facts, frames, metas, shows, ways)
+    return Room(clip, whole.dataset, objects, counts, size, None, first, ways, sights, known_from="rendered walk")
 
 
 class Seen:
@@ -149,13 +154,17 @@ class Seen:
         self.glimpse, self.clear, self.whole = frame, -1, 0.0
 
 
-def _sightings(metas: Sequence[dict[str, Any]], areas: Sequence[int]) -> dict[str, Seen]:
+def _is_clear(pixels: float, share: float, scene: SceneRecord) -> bool:
+    return pixels >= SHOWN_PIXELS * scene.width * scene.height and share >= SHOWN_SHARE
+
+
+def _sightings(metas: Sequence[dict[str, Any]], frames: Sequence[SceneRecord]) -> dict[str, Seen]:
     out: dict[str, Seen] = {}
-    for k, (meta, area) in enumerate(zip(metas, areas)):
+    for k, (meta, scene) in enumerate(zip(metas, frames)):
         for number, (pixels, share) in meta["seen"].items():
             found = out.setdefault(number, Seen(k))
             found.whole = max(found.whole, float(share))
-            if found.clear < 0 and pixels >= SHOWN_PIXELS * area and share >= SHOWN_SHARE:
+            if found.clear < 0 and _is_clear(pixels, share, scene):
                 found.clear = k
     return out
 
@@ -175,7 +184,7 @@ def _ways(facts: dict[str, Any], polygons: list[np.ndarray]) -> Ways | None:
             bottom, top = center[2] - sides[2] / 2, center[2] + sides[2] / 2
             if top > FLAT and bottom < ABOVE:
                 along = np.asarray(box["normalizedAxes"], np.float64)[:2]
-                prints.append(Footprint(center[:2], sides[:2] / 2, along))
+                prints.append(Footprint(center[:2], sides[:2] / 2, along, str(box["id"])))
     return Ways(polygons, [np.asarray(d, np.float64) for d in facts.get("doorways") or []], prints)
 
 

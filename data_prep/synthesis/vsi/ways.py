@@ -14,11 +14,14 @@ FLAT, ABOVE = 0.05, 1.1  # metres: lower tops are walked over; what begins highe
 
 @dataclasses.dataclass(frozen=True)
 class Footprint:
-    """What a thing covers of the floor: middle [2], half sides [2] and the direction [2] of the first."""
+    """What a thing covers of the floor: middle [2], half sides [2] and the direction [2] of the first; `thing`: its
+    instance, where things have one.
+    """
 
     middle: np.ndarray
     half: np.ndarray
     along: np.ndarray
+    thing: str = ""
 
     def local(self, points: np.ndarray) -> np.ndarray:
         """Points [n, 2] in the rectangle's own frame."""
@@ -58,11 +61,20 @@ class Ways:
         """Whether a person can go straight from one place [2] to another: through no wall but by a doorway, and past
         everything that stands there, but for what holds the start or the end itself.
         """
-        return not self._through_walls(start, end) and not any(
-            f.enter(start, end, PERSON) <= 1.0 for f in self.footprints if not f.holds(end) and not f.holds(start)
-        )
+        return not self.walled(start, end) and not self.blocking(start, end, PERSON)
 
-    def _through_walls(self, start: np.ndarray, end: np.ndarray) -> bool:
+    def blocking(self, start: np.ndarray, end: np.ndarray, margin: float) -> list[int]:
+        """Places in `footprints` of what the straight way passes closer than `margin` metres, but for what holds its
+        ends.
+        """
+        return [
+            k
+            for k, f in enumerate(self.footprints)
+            if f.enter(start, end, margin) <= 1.0 and not f.holds(end) and not f.holds(start)
+        ]
+
+    def walled(self, start: np.ndarray, end: np.ndarray) -> bool:
+        """Whether a straight line between two places [2] passes through a wall elsewhere than by a doorway."""
         for polygon in self.polygons:
             for a, b in zip(polygon, np.roll(polygon, -1, 0)):
                 crossing = _crossing(start, end, a, b)
