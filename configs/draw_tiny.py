@@ -28,9 +28,9 @@ ROLLOUT: dict[str, Any] = dict(
     top_p=1.0,
 )
 # Supervised trainings: steps and learning rate
-SUPERVISED = {"sft": (300, 4e-4), "reflect": (40, 1e-4)}
+SUPERVISED = {"sft": (1600, 3e-4), "reflect": (40, 1e-4)}
 # Many questions a picture, which passes once; the tower, which sees where things are, stays as it is
-DENSE = {"call": (500, (56, 72, 96)), "plain": (575, (28, 32, 48, 96))}
+DENSE = {"call": (700, (56, 72, 96)), "plain": (1100, (28, 32, 48, 96))}
 
 
 def _optimizer(rate: float, warmup: int) -> dict[str, Any]:
@@ -80,20 +80,22 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             optimizer=_optimizer(rate, 10),
             checkpoint=dict(every=100, keep=2),
             log=dict(console_every=10, gallery_every=0),
-            **DRAWING,
+            model={**TINY["model"], "freeze": ("vision", "merger")},
+            data={**DRAWING["data"], "feature_cache_gib": 1.0},
         )
     elif arg == "grpo":
         config = common.base(
-            train=dict(method="grpo", steps=16, prompts=16, update_prompts=16, micro_prompts=16),
+            train=dict(method="grpo", steps=30, prompts=16, update_prompts=16, micro_prompts=16),
             rollout={**ROLLOUT, "group_size": 8, "max_slots": 128, "answer_buckets": (128, 256)},
             algorithm=dict(kind="grpo", clip_low=0.2, clip_high=0.3, kl_coef=0.0),
             reward=dict(format_weight=0.5, gate=0.0),
             optimizer=dict(
-                learning_rate=2e-4, schedule="cosine", final_fraction=0.2, warmup_steps=2, weight_decay=0.01
+                learning_rate=1e-4, schedule="cosine", final_fraction=0.2, warmup_steps=2, weight_decay=0.01
             ),
             log=dict(console_every=1, gallery_every=20, gallery_groups=4),
             checkpoint=dict(every=20, keep=2),
-            **DRAWING,
+            model={**TINY["model"], "freeze": ("vision", "merger")},
+            data=DRAWING["data"],
         )
     else:
         raise ValueError(f"configs/draw_tiny.py takes :boxes, :call, :sft, :plain, :reflect or :grpo, not {arg!r}")

@@ -1,6 +1,7 @@
 """`python -m launch.proofs --drawing`: ViLaSR's three stages at toy scale (configs/draw_tiny.py), each measured on
-held-out scenes, and the same policy trained on the same questions without drawing. With --cold_start the policy that
-all begin with is made again: the quickstart's, which then learned where things are.
+held-out scenes, and the same policy trained on the same questions without drawing. The cold start is made once, the
+other stages by each seed. With --cold_start the policy that all begin with is made again: the quickstart's, which then
+learned where things are.
 
 Results: benchmarks/results/drawing_learning.json. Every step is a command that can be run alone.
 """
@@ -23,9 +24,11 @@ RESULT = "benchmarks/results/drawing_learning.json"
 LOCALISER = "configs/drawing_policy"  # boxes what is named; its vocabulary has tokens for pixels
 BOX_SCENES = 16000  # of the localiser's training: other scenes than those below
 FAMILIES = "count,relation,depth_order2,listing"  # an answer that one look at each thing gives
-SCENES, ITEMS, SAMPLED = 3000, 144, 320  # rendered; held-out questions; questions of the reflective sampling
+SCENES, ITEMS, SAMPLED = 9000, 192, 640  # rendered; held-out questions; questions of the reflective sampling
+COLD_SEED = 1  # of the cold start, which the seeds share
 TEMPERATURE, TOP_P = 0.75, 0.9  # as published; of all evaluations and of the reflective sampling
 STAGES = ("sft", "reflect", "grpo")
+SHARED = ("call", "sft")  # made once
 CURVES = {
     "call": ("loss",),
     "sft": ("loss",),
@@ -54,7 +57,9 @@ def _scenes(name: str, count: int, seed: int, out: str) -> Step:
 
 
 def question_steps(root: Path, scenes: int) -> list[Step]:
-    """Scenes, and questions with demonstrations; a tenth of the scenes is held out."""
+    """Scenes, and questions with demonstrations; a tenth of the scenes is held out. So few a scene that the rarer kinds
+    of question, which need a look most, are as many as the others.
+    """
     return [
         _scenes("scenes", scenes, 11, f"{root}/scenes"),
         Step(
@@ -65,7 +70,7 @@ def question_steps(root: Path, scenes: int) -> list[Step]:
                 "data_prep.synthesize",
                 f"--scenes={root}/scenes",
                 "--profile=plain",
-                "--per_scene=9",
+                "--per_scene=4",
                 "--wordings=1",
                 f"--families={FAMILIES}",
                 "--demonstrations=short",
@@ -144,53 +149,20 @@ def policy_step(root: Path) -> Step:
     )
 
 
+def start_steps(root: Path, steps: Mapping[str, int], items: int = ITEMS) -> list[Step]:
+    """The cold start in two parts (call: first turns; sft: whole demonstrations) and its evaluation, in `root`."""
+    return [
+        _train("call", root, root, COLD_SEED, f"{root}/policy", f"{root}/questions", 8, steps),
+        _train("sft", root, root, COLD_SEED, f"{root}/call/export", f"{root}/questions", 30, steps),
+        _evaluate("sft", root, root, items),
+    ]
+
+
 def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITEMS) -> list[Step]:
-    """The three stages, the first in two parts (call, sft), and the run without drawing, each with its evaluation.
+    """The reflective stage and GRPO from the cold start, and the run without drawing, each with its evaluation.
     `steps`: of the trainings that shall not be as long as their recipe says; `items`: held-out questions.
     """
-    out = root / f"seed{seed}"
-
-    def train(stage: str, model: str, data: str, minutes: float) -> Step:
-        own = (f"--config.train.steps={steps[stage]}",) if stage in steps else ()
-        return Step(
-            f"{stage}_{seed}",
-            f"{stage}, seed {seed}",
-            (
-                "-m",
-                "spatial_jax.train",
-                f"--config=configs/draw_tiny.py:{stage}",
-                f"--workdir={out}/{stage}",
-                f"--config.model.path={model}",
-                f"--config.data.paths=('{data}',)",
-                f"--config.train.seed={seed}",
-                f"--config.data.seed={seed}",
-                "--config.data.check=False",  # all fit: rendered scenes of one size
-                *own,
-            ),
-            minutes,
-        )
-
-    def evaluate(stage: str) -> Step:
-        return Step(
-            f"eval_{stage}_{seed}",
-            f"evaluate {stage}, seed {seed}",
-            (
-                "-m",
-                "spatial_jax.evaluate",
-                f"--config=configs/eval_spatial.py:{'tiny' if stage == 'plain' else 'draw_tiny'}",
-                f"--model={out}/{stage}/export",
-                f"--dataset={root}/questions",
-                "--split=heldout",
-                f"--limit={items}",
-                "--samples=8",
-                f"--temperature={TEMPERATURE}",
-                f"--config.sampling.top_p={TOP_P}",
-                "--nopage",
-                f"--out={out}/eval/{stage}.json",
-            ),
-            1.5,
-        )
-
+    out, start, questions = root / f"seed{seed}", f"{root}/sft/export", f"{root}/questions"
     sample = Step(
         f"sample_{seed}",
         f"the cold-started policy's own drawings, right and reflective, seed {seed}",
@@ -198,8 +170,8 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
             "-m",
             "spatial_jax.sample",
             "--config=configs/eval_spatial.py:draw_tiny",
-            f"--model={out}/sft/export",
-            f"--dataset={root}/questions",
+            f"--model={start}",
+            f"--dataset={questions}",
             f"--limit={SAMPLED}",
             "--samples=4",
             f"--temperature={TEMPERATURE}",
@@ -208,20 +180,62 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
             "--keep=reflective",
             f"--out={out}/reflective",
         ),
-        2.0,
+        5,
     )
     return [
-        train("call", f"{root}/policy", f"{root}/questions", 8),
-        train("sft", f"{out}/call/export", f"{root}/questions", 3),
-        evaluate("sft"),
         sample,
-        train("reflect", f"{out}/sft/export", f"{out}/reflective", 1),
-        evaluate("reflect"),
-        train("grpo", f"{out}/reflect/export", f"{root}/questions", 5),
-        evaluate("grpo"),
-        train("plain", f"{root}/policy", f"{root}/questions", 5),
-        evaluate("plain"),
+        _train("reflect", root, out, seed, start, f"{out}/reflective", 1, steps),
+        _evaluate("reflect", root, out, items),
+        _train("grpo", root, out, seed, f"{out}/reflect/export", questions, 8, steps),
+        _evaluate("grpo", root, out, items),
+        _train("plain", root, out, seed, f"{root}/policy", questions, 10, steps),
+        _evaluate("plain", root, out, items),
     ]
+
+
+def _train(
+    stage: str, root: Path, out: Path, seed: int, model: str, data: str, minutes: float, steps: Mapping[str, int]
+) -> Step:
+    own = (f"--config.train.steps={steps[stage]}",) if stage in steps else ()
+    return Step(
+        stage if out == root else f"{stage}_{seed}",
+        f"{stage}, seed {seed}",
+        (
+            "-m",
+            "spatial_jax.train",
+            f"--config=configs/draw_tiny.py:{stage}",
+            f"--workdir={out}/{stage}",
+            f"--config.model.path={model}",
+            f"--config.data.paths=('{data}',)",
+            f"--config.train.seed={seed}",
+            f"--config.data.seed={seed}",
+            "--config.data.check=False",  # all fit: rendered scenes of one size
+            *own,
+        ),
+        minutes,
+    )
+
+
+def _evaluate(stage: str, root: Path, out: Path, items: int) -> Step:
+    return Step(
+        f"eval_{stage}" if out == root else f"eval_{stage}_{out.name.removeprefix('seed')}",
+        f"evaluate {stage}" + ("" if out == root else f", {out.name}"),
+        (
+            "-m",
+            "spatial_jax.evaluate",
+            f"--config=configs/eval_spatial.py:{'tiny' if stage == 'plain' else 'draw_tiny'}",
+            f"--model={out}/{stage}/export",
+            f"--dataset={root}/questions",
+            "--split=heldout",
+            f"--limit={items}",
+            "--samples=8",
+            f"--temperature={TEMPERATURE}",
+            f"--config.sampling.top_p={TOP_P}",
+            "--nopage",
+            f"--out={out}/eval/{stage}.json",
+        ),
+        2,
+    )
 
 
 def table(root: Path, seeds: Sequence[int], command: str, device: str) -> dict[str, Any]:
@@ -232,7 +246,8 @@ def table(root: Path, seeds: Sequence[int], command: str, device: str) -> dict[s
 
 def seed_row(out: Path, seed: int) -> dict[str, Any]:
     """What one seed shows: figures of each stage, the differences that the claims are about, and the curves."""
-    results = {name: read_result(out / "eval" / f"{name}.json") for name in ("plain", *STAGES)}
+    places = {name: out.parent if name in SHARED else out for name in CURVES}
+    results = {name: read_result(places[name] / "eval" / f"{name}.json") for name in ("plain", *STAGES)}
     changes = {
         "drawing_over_plain": {name: families(compare(results["plain"], results[name])) for name in STAGES},
         "grpo_over_reflect": families(compare(results["reflect"], results["grpo"])),
@@ -243,7 +258,7 @@ def seed_row(out: Path, seed: int) -> dict[str, Any]:
         },
     }
     stages = {name: stage_figures(result) for name, result in results.items()}
-    curves = {name: curve(out / name, names) for name, names in CURVES.items()}
+    curves = {name: curve(places[name] / name, names) for name, names in CURVES.items()}
     return {"seed": seed, "stages": stages, "changes": changes, "curves": curves}
 
 

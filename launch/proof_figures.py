@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from spatial_jax.reading import parse_object
 
@@ -29,16 +30,12 @@ def curve(workdir: Path, names: Sequence[str], points: int = 0) -> dict[str, lis
     }
 
 
-# Student's t, 97.5 %, by degrees of freedom
-_T = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776}
-
-
 def mean_over_seeds(values: Sequence[float]) -> dict[str, Any]:
-    """Mean and 95 % interval of independent runs, None of fewer than two."""
+    """Mean and 95 % interval (Student's t) of independent runs, None of fewer than two."""
     mean, count = float(np.mean(values)), len(values)
     if count < 2:
         return {"mean": mean, "interval": None}
-    half = _T.get(count - 1, 2.0) * float(np.std(values, ddof=1)) / math.sqrt(count)
+    half = float(stdtrit(count - 1, 0.975) * np.std(values, ddof=1)) / math.sqrt(count)
     return {"mean": mean, "interval": [mean - half, mean + half]}
 
 

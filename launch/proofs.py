@@ -292,10 +292,11 @@ def prove_drawing(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
     from launch import drawing_proof
 
     steps = {"grpo": args.grpo_steps} if args.grpo_steps else {}
-    plans = {s: drawing_proof.seed_steps(root, s, steps, args.items or drawing_proof.ITEMS) for s in seeds}
+    items = args.items or drawing_proof.ITEMS
+    plans = {s: drawing_proof.seed_steps(root, s, steps, items) for s in seeds}
     plan = drawing_proof.question_steps(root, args.scenes or drawing_proof.SCENES)
     plan += drawing_proof.localiser_steps(root, drawing_proof.LOCALISER) if args.cold_start else []
-    plan.append(drawing_proof.policy_step(root))
+    plan += [drawing_proof.policy_step(root), *drawing_proof.start_steps(root, steps, items)]
     code = StepRunner(root, plan).run() or run_seeds(root, plans, args.at_once)
     if code == 0:
         command = "python -m launch.proofs " + shlex.join(sys.argv[1:])

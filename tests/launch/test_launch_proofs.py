@@ -1,6 +1,7 @@
 """The proof that a policy learns to draw: its plan of commands, and what it reads off their results."""
 
 import json
+import math
 import sys
 
 import pytest
@@ -17,7 +18,8 @@ def flag(step, name):
 
 def test_every_step_uses_what_an_earlier_one_makes(tmp_path):
     plan = drawing_proof.question_steps(tmp_path, 30) + drawing_proof.localiser_steps(tmp_path, str(tmp_path / "ship"))
-    plan += [drawing_proof.policy_step(tmp_path), *drawing_proof.seed_steps(tmp_path, 2, {"grpo": 7})]
+    plan += [drawing_proof.policy_step(tmp_path), *drawing_proof.start_steps(tmp_path, {})]
+    plan += drawing_proof.seed_steps(tmp_path, 2, {"grpo": 7})
     assert len({step.name for step in plan}) == len(plan)
     made = {drawing_proof.COLD_START, drawing_proof.LOCALISER}
     for step in plan:
@@ -31,9 +33,8 @@ def test_every_step_uses_what_an_earlier_one_makes(tmp_path):
                 continue
             assert (run.data.prompt_mode == "drawing") == (stage != "plain")
             assert (run.rollout.turns > 1) == (stage not in ("plain", "call"))
-            assert flag(step, "config.train.seed") == "2" and (flag(step, "config.train.steps") == "7") == (
-                stage == "grpo"
-            )
+            assert flag(step, "config.train.seed") == ("1" if stage in drawing_proof.SHARED else "2")
+            assert (flag(step, "config.train.steps") == "7") == (stage == "grpo")
     evaluated = [step.args[step.args.index("-m") + 1] for step in plan].count("spatial_jax.evaluate")
     assert evaluated == 1 + len(drawing_proof.STAGES)
     # The same start and questions with drawing and without, as many of them, at the same rate.
@@ -61,22 +62,24 @@ def result(folder, name, right, reflective=None, iou=None):
 
 
 def test_the_table_says_what_the_results_say(tmp_path):
+    result(tmp_path, "sft", (2, 2), (0.25, 0.25), (0.25, 0.5))
     for seed, right in ((1, (4, 4)), (2, (4, 2))):
         out = tmp_path / f"seed{seed}"
         result(out, "plain", (1, 1))
-        result(out, "sft", (2, 2), (0.25, 0.25), (0.25, 0.5))
         result(out, "reflect", (2, 2), (1.0, 0.5), (0.5, 0.5))
         result(out, "grpo", right, (1.0, 1.0), (0.75, 0.75))
         for name in ("call", "plain", "sft", "reflect", "grpo"):
-            (out / name).mkdir()
+            place = tmp_path if name in drawing_proof.SHARED else out
+            (place / name).mkdir(exist_ok=True)
             rows = [{"step": 1, "loss": 2.0, "reward/mean": 0.5}, {"note": "x"}, {"step": 2, "loss": 1.0}]
-            (out / name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            (place / name / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     made = drawing_proof.table(tmp_path, [1, 2], "make proofs", "cpu")
     over = made["over_seeds"]
-    # seed 1: 1.0 against 0.25; seed 2: 0.75 against 0.25; Student's t of two runs: 12.706 * sd / sqrt(2)
+    # seed 1: 1.0 against 0.25; seed 2: 0.75 against 0.25; Student's t of two runs is Cauchy's
     drawing = over["accuracy of drawing minus plain, count"]
     assert drawing["mean"] == pytest.approx(0.625)
-    assert drawing["interval"] == pytest.approx([0.625 - 12.706 * 0.125, 0.625 + 12.706 * 0.125])
+    half = math.tan(0.475 * math.pi) * 0.125
+    assert drawing["interval"] == pytest.approx([0.625 - half, 0.625 + half])
     assert over["sampled reward, GRPO minus its start"]["mean"] == pytest.approx(0.375)
     assert over["reflection rate, reflective stage minus cold start"]["mean"] == pytest.approx(0.5)
     assert over["IoU, grpo"]["mean"] == 0.75 and over["IoU of the best constant box"]["mean"] == 0.125
@@ -95,7 +98,7 @@ def test_drawing_is_asked_for_by_a_flag(monkeypatch, tmp_path):
     monkeypatch.setattr(proofs, "run_seeds", lambda root, plans, at_once: asked.append(plans) or 3)
     monkeypatch.setattr(proofs.StepRunner, "run", lambda self: 0)
     monkeypatch.setattr(sys, "argv", ["proofs", "--drawing", "--seeds=4", f"--root={tmp_path}"])
-    assert proofs.main() == 3 and [step.name for step in asked[0][4]][:2] == ["call_4", "sft_4"]
+    assert proofs.main() == 3 and [step.name for step in asked[0][4]][:2] == ["sample_4", "reflect_4"]
     monkeypatch.setattr(sys, "argv", ["proofs", "--selfsup", "--cold_start", f"--root={tmp_path}"])
     with pytest.raises(SystemExit):
         proofs.main()
