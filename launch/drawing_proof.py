@@ -8,6 +8,7 @@ Results: benchmarks/results/drawing_learning.json. Every step is a command that 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -186,10 +187,10 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
         sample,
         _train("reflect", root, out, seed, start, f"{out}/reflective", 1, steps),
         _evaluate("reflect", root, out, items),
-        _train("grpo", root, out, seed, f"{out}/reflect/export", questions, 8, steps),
-        _evaluate("grpo", root, out, items),
         _train("plain", root, out, seed, f"{root}/policy", questions, 10, steps),
         _evaluate("plain", root, out, items),
+        _train("grpo", root, out, seed, f"{out}/reflect/export", questions, 30, steps),
+        _evaluate("grpo", root, out, items),
     ]
 
 
@@ -239,7 +240,9 @@ def _evaluate(stage: str, root: Path, out: Path, items: int) -> Step:
 
 
 def table(root: Path, seeds: Sequence[int], command: str, device: str) -> dict[str, Any]:
-    """The four claims, seed by seed, with 95 % intervals over scenes, and over the seeds."""
+    """The four claims, seed by seed, with 95 % intervals over scenes, and over the seeds; of a run that was stopped
+    what it has evaluated by then.
+    """
     rows = [seed_row(root / f"seed{seed}", seed) for seed in seeds]
     return {"command": command, "device": device, "seeds": list(seeds), "over_seeds": over_seeds(rows), "rows": rows}
 
@@ -247,18 +250,25 @@ def table(root: Path, seeds: Sequence[int], command: str, device: str) -> dict[s
 def seed_row(out: Path, seed: int) -> dict[str, Any]:
     """What one seed shows: figures of each stage, the differences that the claims are about, and the curves."""
     places = {name: out.parent if name in SHARED else out for name in CURVES}
-    results = {name: read_result(places[name] / "eval" / f"{name}.json") for name in ("plain", *STAGES)}
-    changes = {
-        "drawing_over_plain": {name: families(compare(results["plain"], results[name])) for name in STAGES},
-        "grpo_over_reflect": families(compare(results["reflect"], results["grpo"])),
-        "reflective": {"sft_to_reflect": drawn_change(results["sft"], results["reflect"], "reflective")},
+    files = {name: places[name] / "eval" / f"{name}.json" for name in ("plain", *STAGES)}
+    results = {name: read_result(file) for name, file in files.items() if file.is_file()}
+    drawn = [name for name in STAGES if name in results]
+    changes: dict[str, Any] = {
+        "drawing_over_plain": {
+            name: families(compare(results["plain"], results[name])) for name in drawn if "plain" in results
+        },
+        "reflective": {
+            f"{a}_to_{b}": drawn_change(results[a], results[b], "reflective") for a, b in itertools.pairwise(drawn)
+        },
         "box_iou": {
-            f"{a}_to_{b}": drawn_change(results[a], results[b], "box_iou")
-            for a, b in (("sft", "reflect"), ("reflect", "grpo"), ("sft", "grpo"))
+            f"{a}_to_{b}": drawn_change(results[a], results[b], "box_iou") for a, b in itertools.combinations(drawn, 2)
         },
     }
+    if drawn == list(STAGES):
+        changes["grpo_over_reflect"] = families(compare(results["reflect"], results["grpo"]))
     stages = {name: stage_figures(result) for name, result in results.items()}
-    curves = {name: curve(places[name] / name, names) for name, names in CURVES.items()}
+    trained = [name for name in CURVES if (places[name] / name / "metrics.jsonl").is_file()]
+    curves = {name: curve(places[name] / name, CURVES[name]) for name in trained}
     return {"seed": seed, "stages": stages, "changes": changes, "curves": curves}
 
 
@@ -296,28 +306,27 @@ def drawn_change(a: Mapping[str, Any], b: Mapping[str, Any], figure: str) -> dic
 
 def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Mean and 95 % interval (Student's t over seeds) of each claim's figure; the interval is None of one seed."""
-    gaps = {
-        name: [row["stages"][name]["metrics"]["pass@8"] - row["stages"][name]["metrics"]["pass@1"] for row in rows]
-        for name in STAGES
-    }
-    figures: dict[str, list[float]] = {
-        **{
-            f"accuracy of drawing minus plain, {family}": [
-                row["changes"]["drawing_over_plain"]["grpo"][family]["correct"]["difference"] for row in rows
-            ]
-            for family in rows[0]["changes"]["drawing_over_plain"]["grpo"]
-        },
-        "reflection rate, reflective stage minus cold start": [
-            row["changes"]["reflective"]["sft_to_reflect"]["difference"] for row in rows
-        ],
-        "sampled reward, GRPO minus its start": [
-            row["changes"]["grpo_over_reflect"]["overall"]["score"]["difference"] for row in rows
-        ],
-        **{f"pass@8 minus pass@1, {name}": values for name, values in gaps.items()},
-        **{f"IoU, {name}": [row["stages"][name]["drawing"]["box_iou"] for row in rows] for name in STAGES},
-        "IoU of the best constant box": [row["stages"]["grpo"]["drawing"]["box_iou_constant"] for row in rows],
-    }
-    return {name: mean_over_seeds(values) for name, values in figures.items()}
+    figures: dict[str, list[float]] = {}
+
+    def note(name: str, value: float) -> None:
+        figures.setdefault(name, []).append(value)
+
+    for row in rows:
+        stages, changes = row["stages"], row["changes"]
+        last = next((name for name in reversed(STAGES) if name in stages), "")
+        for family, change in changes["drawing_over_plain"].get(last, {}).items():
+            note(f"accuracy of drawing ({last}) minus plain, {family}", change["correct"]["difference"])
+        if change := changes["reflective"].get("sft_to_reflect"):
+            note("reflection rate, reflective stage minus cold start", change["difference"])
+        if "grpo_over_reflect" in changes:
+            note("sampled reward, GRPO minus its start", changes["grpo_over_reflect"]["overall"]["score"]["difference"])
+        for name in (n for n in STAGES if n in stages):
+            metrics = stages[name]["metrics"]
+            note(f"pass@8 minus pass@1, {name}", metrics["pass@8"] - metrics["pass@1"])
+            note(f"IoU, {name}", stages[name]["drawing"]["box_iou"])
+        if last:
+            note("IoU of the best constant box", stages[last]["drawing"]["box_iou_constant"])
+    return {name: {**mean_over_seeds(values), "seeds": len(values)} for name, values in figures.items()}
 
 
 def told(made: Mapping[str, Any]) -> str:

@@ -297,12 +297,15 @@ def prove_drawing(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
     plan = drawing_proof.question_steps(root, args.scenes or drawing_proof.SCENES)
     plan += drawing_proof.localiser_steps(root, drawing_proof.LOCALISER) if args.cold_start else []
     plan += [drawing_proof.policy_step(root), *drawing_proof.start_steps(root, steps, items)]
-    code = StepRunner(root, plan).run() or run_seeds(root, plans, args.at_once)
+    code = StepRunner(root, plan).run()
     if code == 0:
+        code = run_seeds(root, plans, args.at_once)
         command = "python -m launch.proofs " + shlex.join(sys.argv[1:])
         made = drawing_proof.table(root, seeds, command, os.environ["JAX_PLATFORMS"])
-        Path(drawing_proof.RESULT).write_text(json.dumps(made, indent=1))
-        say(f"{drawing_proof.told(made)}\nwrote {drawing_proof.RESULT}")
+        # Of a run that was stopped what there is, and not in the place of a whole one.
+        file = root / Path(drawing_proof.RESULT).name if code else Path(drawing_proof.RESULT)
+        file.write_text(json.dumps(made, indent=1))
+        say(f"{drawing_proof.told(made)}\nwrote {file}")
     return code
 
 

@@ -76,7 +76,7 @@ def test_the_table_says_what_the_results_say(tmp_path):
     made = drawing_proof.table(tmp_path, [1, 2], "make proofs", "cpu")
     over = made["over_seeds"]
     # seed 1: 1.0 against 0.25; seed 2: 0.75 against 0.25; Student's t of two runs is Cauchy's
-    drawing = over["accuracy of drawing minus plain, count"]
+    drawing = over["accuracy of drawing (grpo) minus plain, count"]
     assert drawing["mean"] == pytest.approx(0.625)
     half = math.tan(0.475 * math.pi) * 0.125
     assert drawing["interval"] == pytest.approx([0.625 - half, 0.625 + half])
@@ -91,6 +91,12 @@ def test_the_table_says_what_the_results_say(tmp_path):
     assert drawing_proof.table(tmp_path, [1], "make proofs", "cpu")["over_seeds"]["IoU, sft"]["interval"] is None
     assert "IoU, grpo: +0.750" in drawing_proof.told(made)
     json.dumps(made, allow_nan=False)
+    # Stopped before GRPO of the second seed: what there is, and how many seeds show it.
+    (tmp_path / "seed2" / "eval" / "grpo.json").unlink()
+    some = drawing_proof.table(tmp_path, [1, 2], "make proofs", "cpu")["over_seeds"]
+    assert some["sampled reward, GRPO minus its start"]["seeds"] == 1
+    assert some["reflection rate, reflective stage minus cold start"]["seeds"] == 2
+    assert some["accuracy of drawing (reflect) minus plain, count"]["mean"] == pytest.approx(0.25)
 
 
 def test_drawing_is_asked_for_by_a_flag(monkeypatch, tmp_path):
