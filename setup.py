@@ -93,6 +93,7 @@ setup(
         "ml_collections>=1.0",
         "numpy>=2.0",
         "pillow>=10.4",
+        "cykooz-resizer>=4.0",
         "absl-py>=2.1",
         "etils[epath]>=1.9",
         "jaxtyping>=0.2.34",

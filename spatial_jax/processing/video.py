@@ -22,7 +22,7 @@ from spatial_jax.processing.image import (
     ImageSettings,
     load_image,
     patchify,
-    resize,
+    resize_pixels,
     smart_resize,
 )
 
@@ -238,7 +238,7 @@ def video_patches(
         )
     width, height = images[0].size
     new_height, new_width = frame_size(len(images), height, width, settings)
-    frames = np.stack([np.asarray(resize(image, new_width, new_height)) for image in images])
+    frames = np.stack([resize_pixels(image, new_width, new_height) for image in images])
     if len(frames) == 1:
         frames = np.repeat(frames, settings.image.temporal_patch_size, axis=0)
     return patchify(frames, settings.image.patch_size, settings.image.temporal_patch_size, settings.image.merge_size)

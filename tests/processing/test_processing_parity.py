@@ -155,17 +155,17 @@ def test_resized_pictures(folders, references, family):
     for width, height in ((640, 480), (300, 200), (97, 61), (31, 500), (1000, 900)):
         image = picture(width, height)
         arrays = ours(conversation("image"), [image])
-        new_width, new_height = ours.model_size(width, height)
-        mixed = (new_width > width) != (
-            new_height > height
-        )  # one side grows, one shrinks: torch then resizes in the other order
+        # To the bit where torch has its fixed-point path too (AVX2); elsewhere within 2 levels.
+        fixed_point = torch.backends.cpu.get_cpu_capability().startswith("AVX")
         same_arrays(
             arrays,
             hf_arrays(references[family], [conversation("image")], images=[image]),
-            *((4, 0.3) if mixed else (2, 0.02)),
+            *(() if fixed_point else (2, 0.02)),
         )
-        exact = slow(images=[image], return_tensors="np")
-        np.testing.assert_allclose(arrays["pixel_values"], exact["pixel_values"], atol=5e-7, rtol=0)
+        new_width, new_height = ours.model_size(width, height)
+        if not (new_width > width and new_height < height):  # PIL takes columns first then
+            plain = slow(images=[image], return_tensors="pt")
+            same_arrays({"pixel_values": arrays["pixel_values"]}, {"pixel_values": plain["pixel_values"]}, 2, 0.01)
         prepared = ours.prepare_image(image)
         side = ours.image_settings.patch_size
         assert prepared.size == (arrays["image_grid_thw"][0, 2] * side, arrays["image_grid_thw"][0, 1] * side)
