@@ -1,5 +1,5 @@
 """A recipe as a user runs it, by the ordinary commands: questions about rendered rooms, a policy of random weights, the
-first steps of `configs/debug_gpu.py` (3B, LoRA).
+first steps of `configs/debug_gpu.py` (3B, LoRA) with a reward that differs from answer to answer.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ from typing import Any
 from benchmarks.card import Work
 
 STEPS = 4
+# Random weights are right by chance alone, and a group of equal rewards has no gradient: every step shall have one.
+REWARD = """import zlib
+
+
+def reward(response, record):
+    return zlib.crc32(response.encode()) % 101 / 100
+"""
 
 
 def _run(*arguments: str) -> float:
@@ -61,11 +68,13 @@ def _train(work: Work, name: str, steps: int) -> dict[str, Any]:
         if work.model == "tiny"
         else ("configs/debug_gpu.py",)
     )
+    (work.folder / "reward.py").write_text(REWARD)
     command = [
         *(sys.executable, "-m", "spatial_jax.train", f"--config={recipe}", f"--workdir={work.folder / name}"),
         f"--config.model.path={work.folder}/policy",
         f'--config.data.paths=("{work.folder}/questions",)',
         f"--config.train.steps={max(steps, 2)}",
+        f"--config.reward.user_file={work.folder}/reward.py",
         "--config.log.sinks=('jsonl','console')",
         *less,
     ]
@@ -84,14 +93,16 @@ def _train(work: Work, name: str, steps: int) -> dict[str, Any]:
     rows = _rows(work.folder / name)[:steps]
     if len(rows) < steps:
         raise RuntimeError(f"python -m spatial_jax.train ended with {process.returncode} after {len(rows)} steps")
+    if not all("time/update" in row for row in rows):
+        raise RuntimeError("a step had no update: no group's rewards differ")
     seconds = [row["time/step"] for row in rows]
-    gaps = [row["gap/mean"] for row in rows if "gap/mean" in row]
+    gaps = [row["gap/mean"] for row in rows]
     later = {"seconds_a_step": round(statistics.median(seconds[1:]), 2)} if steps > 1 else {}
     return later | {
         "start_to_first_step_s": round(first, 1),
         "first_step_s": round(seconds[0], 2),
         "steps_s": [round(s, 2) for s in seconds],
-        "gap": round(max(gaps), 6) if gaps else None,
+        "gap": round(max(gaps), 6),
         "recipe": recipe,
     }
 
