@@ -77,10 +77,11 @@ def measure(name: str, work: Work) -> dict[str, Any]:
 
 
 def run_part(name: str, command: list[str], log: Path, limit_s: float) -> dict[str, Any]:
-    """What a command, which ends its output with a line of JSON, measured; {"failed": WHY} where it does not. Its
-    output is in `log`; what it started ends with it.
+    """What a command measured, which it leaves as JSON beside its `log`; {"failed": WHY} where it does not. What it
+    started ends with it.
     """
-    begun = time.monotonic()
+    begun, measured = time.monotonic(), log.with_suffix(".json")
+    measured.unlink(missing_ok=True)
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
         try:
@@ -94,9 +95,9 @@ def run_part(name: str, command: list[str], log: Path, limit_s: float) -> dict[s
     lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
     if code is None:
         return {"failed": f"not done after {limit_s:.0f} s: {lines[-1][:200]}"}
-    if code:
+    if code or not measured.exists():
         return {"failed": f"ended with {code}: {lines[-1][:200]}"}
-    return {**json.loads(lines[-1]), "took_s": round(time.monotonic() - begun, 1)}
+    return {**json.loads(measured.read_text()), "took_s": round(time.monotonic() - begun, 1)}
 
 
 def run_all(names: list[str], options: list[str], folder: Path, result: dict[str, Any], out: Path) -> None:
@@ -179,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     work = Work.tiny(Path(args.folder)) if args.tiny else Work(args.model, args.layers, Path(args.folder))
     if args.here:
-        print(json.dumps(measure(args.here, work)))
+        (work.folder / f"{args.here}.json").write_text(json.dumps(measure(args.here, work)))
         return 0
     names = list(PARTS) if args.all else list_parts(args.parts)
     if unknown := [name for name in names if name not in PARTS]:

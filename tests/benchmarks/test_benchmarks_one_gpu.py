@@ -30,10 +30,10 @@ def test_a_part_runs_on_tiny_shapes(work, part):
 def test_what_fails_or_hangs_is_named_and_the_rest_goes_on(tmp_path, monkeypatch):
     """The parts' own commands are replaced; what runs them is not."""
     scripts = {
-        "prefill": 'print(\'noise\'); print(\'{"seconds": 0.5, "tokens_per_s": 7, "mfu": 0.25}\')',
+        "prefill": """open("prefill.json", "w").write('{"seconds": 0.5}'); print("noise", end="")""",
         "rollout": "import time; print('compiles', flush=True); time.sleep(60)",
         "update": "raise SystemExit('out of memory')",
-        "recipe": "print('{\"seconds_a_step\": 3.5}')",
+        "recipe": """open("recipe.json", "w").write('{"seconds_a_step": 3.5}')""",
     }
     run_part, out = one_gpu.run_part, tmp_path / "result.json"
     written = []
@@ -42,6 +42,7 @@ def test_what_fails_or_hangs_is_named_and_the_rest_goes_on(tmp_path, monkeypatch
         written.append(json.loads(out.read_text()) if out.exists() else None)
         return run_part(name, [sys.executable, "-c", scripts[name]], log, 1.5 if name == "rollout" else limit_s)
 
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(one_gpu, "run_part", run)
     monkeypatch.setattr(one_gpu, "card", lambda: "NVIDIA H200")
     code = one_gpu.main(["--parts=prefill,rollout,vllm_rollout,update,recipe", f"--out={out}", f"--folder={tmp_path}"])
