@@ -11,6 +11,7 @@ alone.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -71,7 +72,8 @@ def distinct_tokens(config: ModelConfig) -> float:
 def make_loss(graphdef, layout, remat: str):
     def loss(params, prompts: PromptBatch, answers, features):
         model = nnx.merge(graphdef, params)
-        logp, entropy = layout(model, prompts, answers, remat=remat, features=features, chunk=4096)
+        prompts = dataclasses.replace(prompts, vision=features)
+        logp, entropy = layout(model, prompts, answers, remat=remat, chunk=4096)
         return jnp.sum(logp) + 0.01 * jnp.sum(entropy)
 
     return jax.value_and_grad(loss)

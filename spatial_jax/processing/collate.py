@@ -27,8 +27,8 @@ def collate_prompts(
 ) -> PromptBatch:
     """b prompts as one PromptBatch (NumPy leaves): tokens padded on the left to `prompt_bucket`, all pictures packed
     into `patch_bucket` rows (None: exactly as many as there are), `parts` equal parts with the pictures of b / parts
-    prompts each (`choose_pack` tells both). Raises ValueError naming the prompt that is too long, or the patches that
-    do not fit.
+    prompts each (`choose_pack` tells both). Prompts of a part that show the same pictures, by their keys, share rows.
+    Raises ValueError naming the prompt that is too long, or the patches that do not fit.
     """
     b = len(prompts)
     features_a_part = (patch_bucket or 0) // vision_config.merge_unit // parts if parts > 1 else 0
@@ -36,7 +36,7 @@ def collate_prompts(
     valid: Any = np.zeros((b, prompt_bucket), bool)
     positions: Any = np.zeros((3, b, prompt_bucket), np.int32)
     features: Any = np.full((b, prompt_bucket), -1, np.int32)
-    used = 0
+    used, begins, sources = 0, [0] * b, _sources(prompts, parts)
     for row, prompt in enumerate(prompts):
         if len(prompt) > prompt_bucket:
             raise ValueError(
@@ -47,11 +47,21 @@ def collate_prompts(
         tokens[row, where], valid[row, where], positions[:, row, where] = prompt.input_ids, True, prompt.positions
         if parts > 1 and row % (b // parts) == 0:
             used = row // (b // parts) * features_a_part
-        features[row, where], used = _feature_rows(prompt.type_ids, used)
+        begins[row] = used if sources[row] == row else begins[sources[row]]
+        features[row, where], end = _feature_rows(prompt.type_ids, begins[row])
+        used = max(used, end)
     following: Any = np.asarray([prompt.next_position for prompt in prompts], np.int32)
-    return PromptBatch(
-        tokens, valid, positions, features, following, _pack(prompts, vision_config, patch_bucket, parts)
-    )
+    shown = [prompt if source == row else None for row, (prompt, source) in enumerate(zip(prompts, sources))]
+    return PromptBatch(tokens, valid, positions, features, following, _pack(shown, vision_config, patch_bucket, parts))
+
+
+def _sources(prompts: Sequence[EncodedPrompt], parts: int) -> list[int]:
+    """Of each prompt the first of its part that shows the same pictures; itself, where their keys are not known."""
+    first: dict[tuple[int, tuple[bytes, ...]], int] = {}
+    share = max(len(prompts) // parts, 1)
+    return [
+        first.setdefault((row // share, prompt.keys), row) if prompt.keys else row for row, prompt in enumerate(prompts)
+    ]
 
 
 def choose_pack(
@@ -61,15 +71,20 @@ def choose_pack(
     fullest part leaves the pack within the largest bucket, else in one. Rows are None without pictures. Raises
     ValueError naming `what` when no bucket holds them.
     """
-    patches = [prompt.patches for prompt in prompts]
-    if not any(patches):
+    if not any(prompt.patches for prompt in prompts):
         return None, 1
-    if parts > 1 and len(patches) % parts == 0:
+
+    def distinct(parts: int) -> list[int]:
+        sources = _sources(prompts, parts)
+        return [prompt.patches * (source == row) for row, (prompt, source) in enumerate(zip(prompts, sources))]
+
+    if parts > 1 and len(prompts) % parts == 0:
+        patches = distinct(parts)
         fullest = int(np.sum(np.reshape(patches, (parts, -1)), axis=1).max())
         shares = [bucket // parts // SHARE * SHARE for bucket in buckets]
         if fitting := [share for share in shares if share >= fullest]:
             return min(fitting) * parts, parts
-    return choose_bucket(sum(patches), buckets, what), 1
+    return choose_bucket(sum(distinct(1)), buckets, what), 1
 
 
 def collate_answers(
@@ -183,18 +198,24 @@ def _feature_rows(type_ids: np.ndarray, used: int) -> tuple[np.ndarray, int]:
 
 
 def _pack(
-    prompts: Sequence[EncodedPrompt], vision_config: VisionConfig, patch_bucket: int | None, parts: int = 1
+    prompts: Sequence[EncodedPrompt | None],
+    vision_config: VisionConfig,
+    patch_bucket: int | None,
+    parts: int = 1,
 ) -> VisionArrays | VisionFeatures | None:
-    """All pictures of the prompts as one pack (of their features, where they have them), None without pictures."""
-    if any(prompt.features is not None for prompt in prompts):
+    """All pictures of the prompts as one pack (of their features, where they have them), None without pictures. A
+    prompt is None where it shows what one before it does.
+    """
+    if any(prompt is not None and prompt.features is not None for prompt in prompts):
         return _pack_features(prompts, vision_config.merge_unit, patch_bucket, parts)
-    pixels = [prompt.pixel_values for prompt in prompts if prompt.pixel_values is not None]
+    pictured = [p if p is not None and p.pixel_values is not None else None for p in prompts]
+    pixels: list[Any] = [prompt.pixel_values for prompt in pictured if prompt is not None]
     if not pixels:
         return None
     if any(array.dtype == np.uint8 for array in pixels):
         raise ValueError("pixel values are not normalised yet; pass the prompts through processor.normalise first")
-    grids = np.concatenate([prompt.grid_thw for prompt in prompts if prompt.pixel_values is not None])
-    count = [0 if prompt.pixel_values is None else len(prompt.grid_thw) for prompt in prompts]
+    grids = np.concatenate([prompt.grid_thw for prompt in pictured if prompt is not None])
+    count = [0 if prompt is None else len(prompt.grid_thw) for prompt in pictured]
     return plan_vision(
         pixels[0] if len(pixels) == 1 else np.concatenate(pixels),
         grids,
@@ -204,11 +225,13 @@ def _pack(
     )
 
 
-def _pack_features(prompts: Sequence[EncodedPrompt], unit: int, patch_bucket: int | None, parts: int) -> VisionFeatures:
+def _pack_features(
+    prompts: Sequence[EncodedPrompt | None], unit: int, patch_bucket: int | None, parts: int
+) -> VisionFeatures:
     """The prompts' features in the rows that their pictures' tokens would have. ValueError where one has pixels."""
-    if any(prompt.pixel_values is not None for prompt in prompts):
+    if any(prompt is not None and prompt.pixel_values is not None for prompt in prompts):
         raise ValueError("some pictures of a batch are features and some are pixels; encode all of them, or none")
-    given = [None if prompt.features is None else prompt.features for prompt in prompts]
+    given = [None if prompt is None else prompt.features for prompt in prompts]
     count = [0 if features is None else len(features.features) for features in given]
     one = next(features for features in given if features is not None)
     total = patch_bucket // unit if patch_bucket else sum(count)

@@ -127,9 +127,10 @@ def rollout_batch(
     advantages: np.ndarray,
     keep: np.ndarray,
     buckets: Buckets,
+    collated: PromptBatch | None = None,
 ) -> GroupBatch:
     """Groups of sampled answers with advantages [b, g] and keep [b, g] (False: the answer does not train). The
-    sampler's full-softmax log-probabilities go along.
+    sampler's full-softmax log-probabilities go along. collated: the prompts as they were collated for other answers.
     """
     sampled = trajectory_batch(
         groups,
@@ -142,7 +143,7 @@ def rollout_batch(
     mask = np.asarray(sampled.answers.loss_mask) & keep[..., None]
     host: Any = PolicyBatch  # NumPy arrays stand where device arrays will
     policy = host(np.asarray(advantages, np.float32), mask, rollout_logp=sampled.full_logp)
-    return GroupBatch(buckets.prompts(prompts), sampled.answers, policy)
+    return GroupBatch(collated or buckets.prompts(prompts), sampled.answers, policy)
 
 
 def answer_parts(run: RunConfig) -> list[slice]:

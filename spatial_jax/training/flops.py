@@ -18,9 +18,10 @@ FLOPS, TOKENS = "update_flops", "update_tokens"  # what a step tells of its upda
 
 def update_work(setup: Setup, batches: Sequence[Any]) -> dict[str, float]:
     """{FLOPS, TOKENS} of micro-batches that were passed forward and backward: each group's prompt once, its answers,
-    the pictures that the tower saw in it. Padding, and groups that only fill a batch up, count nothing.
+    the pictures that the tower saw in it, which micro-batches on one pack pass once. Padding, and groups that only
+    fill a batch up, count nothing.
     """
-    shape, groups = model_shape(config_to_hf(setup.policy.config)), []
+    shape, groups, last = model_shape(config_to_hf(setup.policy.config)), [], None
     for batch in batches:
         if not isinstance(batch, GroupBatch):  # alignment: prompts alone
             prompts = np.asarray(batch.prompts.valid).sum(axis=1)
@@ -31,20 +32,24 @@ def update_work(setup: Setup, batches: Sequence[Any]) -> dict[str, float]:
         answers = np.asarray(batch.answers.valid).sum(axis=2)
         real = np.asarray(mask.any(axis=(1, 2)))
         groups += [GroupTokens(int(p), tuple(int(a) for a in row)) for p, row in zip(prompts[real], answers[real])]
-        groups += _pictures(setup, batch, real)
+        groups += _pictures(setup, batch, real, passed=batch.prompts.vision is last)
+        last = batch.prompts.vision
     frozen = setup.tower_is_frozen
     tokens = sum(group.prompt + sum(group.answers) for group in groups)
     return {FLOPS: training_flops(shape, groups, freeze_vision=frozen), TOKENS: float(tokens)}
 
 
-def _pictures(setup: Setup, batch: Any, real: np.ndarray) -> list[GroupTokens]:
-    """The tower's work in a micro-batch, as groups without text; none where features were given."""
+def _pictures(setup: Setup, batch: Any, real: np.ndarray, passed: bool = False) -> list[GroupTokens]:
+    """The tower's work in a micro-batch, as groups without text; none where features were given, or the prompts'
+    pictures have `passed` for the micro-batch before.
+    """
     vision, out = setup.policy.config.vision, []
-    shown = np.asarray(batch.prompts.feature_index >= 0).sum(axis=1)
-    share = float(shown[real].sum() / max(shown.sum(), 1))
+    rows = np.asarray(batch.prompts.feature_index)
+    # Prompts may share pictures, and those that fill a batch up do.
+    share = len(np.unique(rows[real][rows[real] >= 0])) / max(len(np.unique(rows[rows >= 0])), 1)
     later = batch.answers.vision if isinstance(batch, GroupBatch) else None
     for pack, part in ((batch.prompts.vision, share), (later, 1.0)):
-        if isinstance(pack, VisionArrays):
+        if isinstance(pack, VisionArrays) and not (passed and pack is batch.prompts.vision):
             frames = np.bincount(np.asarray(pack.segment_ids))[1:]
             patches, squares = int(frames.sum() * part), int((frames.astype(np.int64) ** 2).sum() * part)
             out.append(GroupTokens(0, (), patches, squares, patches * vision.window_tokens**2 * vision.merge_unit))

@@ -274,17 +274,13 @@ class Grpo(Method):
                 for i in range(start, min(start + size, len(rollout.questions)))
                 if not (settings.drop_zero_variance and constant[i])
             ]
-            # Groups of like length share a micro-batch, so short answers are not padded to the longest of the step.
-            rows.sort(key=lambda i: max(map(len, rollout.groups[i])))
+            rows = order_groups(rows, rollout)
             with timer("batch"):
                 if self.run.rollout.together > 1:
                     batches = together_batches(self.setup, rollout, sorted(rows), self._trains(rollout, sorted(rows)))
                 else:
-                    batches = [
-                        self._micro(rollout, rows[at : at + micro], micro, part)
-                        for at in range(0, len(rows), micro)
-                        for part in answer_parts(self.run)
-                    ]
+                    cuts = range(0, len(rows), micro)
+                    batches = [part for at in cuts for part in self._micro(rollout, rows[at : at + micro], micro)]
             if reference is not None:
                 with timer("reference"):
                     batches = [self.scorer.with_logps(batch, "ref_logp", reference) for batch in batches]
@@ -304,20 +300,26 @@ class Grpo(Method):
                 )
         return steps
 
-    def _micro(self, rollout: Rollout, rows: list[int], size: int, part: slice) -> GroupBatch:
-        """`part` of the answers of `rows` of the rollout as one micro-batch of `size` groups, filled up with copies
-        that do not train.
+    def _micro(self, rollout: Rollout, rows: list[int], size: int) -> list[GroupBatch]:
+        """The answers of `rows` of the rollout as a micro-batch of `size` groups, filled up with copies that do not
+        train; in parts on the same prompts where answers have pictures of later turns.
         """
         filled = _fill(rows, size)
         real = np.arange(size) < len(rows)
         keep = self._trains(rollout, filled) & real[:, None]
-        return rollout_batch(
-            [rollout.questions[i].prompt for i in filled],
-            [rollout.groups[i][part] for i in filled],
-            rollout.advantages[filled][:, part],
-            keep[:, part],
-            self.setup.buckets,
-        )
+        prompts = [rollout.questions[i].prompt for i in filled]
+        collated = self.setup.buckets.prompts(prompts)
+        return [
+            rollout_batch(
+                prompts,
+                [rollout.groups[i][part] for i in filled],
+                rollout.advantages[filled][:, part],
+                keep[:, part],
+                self.setup.buckets,
+                collated,
+            )
+            for part in answer_parts(self.run)
+        ]
 
     def _trains(self, rollout: Rollout, rows: Sequence[int]) -> np.ndarray:
         """[rows, g]: which answers train."""
@@ -450,6 +452,18 @@ def _roll_out(method: Grpo, trainer: Trainer, params: Any, timer: PhaseTimer) ->
             method.curriculum.observe(asked.record, [o.correct for o in row], dropped=reason, source=asked.dataset)
         sampled = None
     return rounds
+
+
+def order_groups(rows: Sequence[int], rollout: Rollout) -> list[int]:
+    """The rows so that those that share pictures are neighbours, which pass them once, and otherwise groups of like
+    length: short answers are not padded to the longest of the step.
+    """
+    pictures = {i: rollout.questions[i].prompt.keys or (b"", bytes(str(i), "ascii")) for i in rows}
+    lengths = {i: max(map(len, rollout.groups[i])) for i in rows}
+    longest: dict[tuple[bytes, ...], int] = {}
+    for i in rows:
+        longest[pictures[i]] = max(longest.get(pictures[i], 0), lengths[i])
+    return sorted(rows, key=lambda i: (longest[pictures[i]], pictures[i], lengths[i]))
 
 
 def _fill(rows: list[int], size: int) -> list[int]:

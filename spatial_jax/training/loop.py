@@ -79,7 +79,7 @@ def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_chan
         setup = make_setup(run, workdir)
         trainer = make_trainer(setup)
         method = trainer.method
-        updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh)
+        updater = Updater(setup.graphdef, setup.optimizer, method.loss, setup.mesh, run.model.remat)
         validation = Validation(setup, method.answerer, method.answers) if run.validation.every else None
         with contextlib.closing(trainer.pipeline):
             if manager.latest() is not None:

@@ -229,8 +229,9 @@ def make_setup(run: RunConfig, workdir: Path, weights: Weights | None = None) ->
     )
     start = init_state(trainable, optimizer)
     setup = Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, weights.processor, buckets, start)
+    if not is_abstract(policy.params):
+        setup.processor.keyed = True  # pictures that repeat are known
     if setup.tower_is_frozen and not is_abstract(policy.params):
-        setup.processor.keyed = True
         setup.features = make_features(setup)
     return setup
 

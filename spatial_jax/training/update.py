@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from spatial_jax.models import join_params
 from spatial_jax.parallel.rules import batch_axes, batch_parts, use_mesh
 from spatial_jax.training.state import Coefficients, Params, TrainState
+from spatial_jax.training.tower import TowerPasses, packs_of, without_pictures
 
 # loss(model, batch, coefficients) -> {"loss": sum to minimise, name: sum or, for names that end in _max, maximum}
 Loss = Callable[[Any, Any, Coefficients], dict[str, jax.Array]]
@@ -75,14 +76,23 @@ def add_sums(total: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 
 
 class Updater:
-    """Jitted accumulation and application of gradients for one loss."""
+    """Jitted accumulation and application of gradients for one loss. remat: of a tower whose pass micro-batches
+    share.
+    """
 
     def __init__(
-        self, graphdef: nnx.GraphDef, optimizer: optax.GradientTransformation, loss: Loss, mesh: Mesh | None = None
+        self,
+        graphdef: nnx.GraphDef,
+        optimizer: optax.GradientTransformation,
+        loss: Loss,
+        mesh: Mesh | None = None,
+        remat: str = "none",
     ):
         self._graphdef, self._optimizer, self._loss, self._mesh = graphdef, optimizer, loss, mesh
+        self._remat = remat
         self._accumulate: Any = None
         self._apply: Any = None
+        self._tower: TowerPasses | None = None
 
     def jit_for(self, state: TrainState) -> tuple[Any, Any]:
         """(accumulate, apply) for a state of this kind (arrays, or shapes with shardings): gradients, moments and
@@ -97,6 +107,13 @@ class Updater:
                 self._apply_fn, donate_argnums=(0,), out_shardings=None if where is None else (where, None)
             )
         return self._accumulate, self._apply
+
+    def tower_for(self, state: TrainState) -> TowerPasses:
+        """The passes that micro-batches on one pack of pictures share, for a state of this kind."""
+        if self._tower is None:
+            where = None if self._mesh is None else jax.tree.map(lambda leaf: leaf.sharding, state.params)
+            self._tower = TowerPasses(self._graphdef, self._loss, self._mesh, self._remat, where)
+        return self._tower
 
     def _accumulate_fn(
         self, trainable: Params, frozen: Params, grads: Params, batch: Any, scale: jax.Array, coefficients: Coefficients
@@ -130,24 +147,56 @@ class Updater:
         """One step on `batches` (host pytrees). Returns the new state and device scalars: sums over the batches (maxima
         for names that end in _max), grad_norm, update_skipped. `normaliser`: what the summed loss is divided by.
         """
-        accumulate, apply = self.jit_for(state)
+        _, apply = self.jit_for(state)
         grads = jax.tree.map(
             lambda p: jnp.zeros(p.shape, jnp.float32, device=None if self._mesh is None else p.sharding), state.params
         )
         scale = jnp.float32(1.0 / max(normaliser, 1e-8))
         total: dict[str, Any] = {}
-        for batch in batches:
-            grads, sums = accumulate(
-                state.params, frozen, grads, place(batch, self._mesh, group_axis), scale, coefficients or {}
-            )
+        given = (scale, coefficients or {})
+        for pack, members in packs_of(batches, state.params):
+            accumulate = self._accumulate_each if pack is None else functools.partial(self._accumulate_seen, pack)
+            grads, sums = accumulate(state, frozen, grads, members, given)
             total = add_sums(total, sums)
         state, info = apply(state, grads)
         return state, {**total, **info}
 
+    def _accumulate_each(
+        self, state: TrainState, frozen: Params, grads: Params, batches: Sequence[Any], given: tuple[Any, Any]
+    ) -> tuple[Params, dict[str, Any]]:
+        """The gradients with those of the micro-batches added, and their sums."""
+        accumulate, total = self.jit_for(state)[0], dict[str, Any]()
+        for batch in batches:
+            grads, sums = accumulate(state.params, frozen, grads, place(batch, self._mesh, group_axis), *given)
+            total = add_sums(total, sums)
+        return grads, total
+
+    def _accumulate_seen(
+        self,
+        pack: Any,
+        state: TrainState,
+        frozen: Params,
+        grads: Params,
+        batches: Sequence[Any],
+        given: tuple[Any, Any],
+    ) -> tuple[Params, dict[str, Any]]:
+        """Likewise of micro-batches that all show `pack`, which passes the tower once."""
+        tower, total = self.tower_for(state), dict[str, Any]()
+        # Under the names that `group_axis` knows a pack by.
+        seen, gathered = tower.forward(state.params, frozen, place({"vision": pack}, self._mesh, group_axis)["vision"])
+        for batch in batches:
+            batch = place(without_pictures(batch), self._mesh, group_axis)
+            grads, gathered, sums = tower.accumulate(
+                state.params, frozen, grads, gathered, seen.features, batch, *given
+            )
+            total = add_sums(total, sums)
+        return tower.backward(state.params, frozen, grads, gathered, seen), total
+
     @property
     def programs(self) -> int:
         """Compiled accumulation programs so far: one a bucket shape."""
-        return 0 if self._accumulate is None else self._accumulate._cache_size()
+        jitted = [self._accumulate, self._tower and self._tower.accumulate]
+        return sum(one._cache_size() for one in jitted if one is not None)
 
 
 def step_sums(taken: list[dict[str, Any]]) -> dict[str, float]:
