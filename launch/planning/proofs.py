@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from launch.planning.report import seconds
 
 RESULTS = Path("benchmarks/results/plans")
+FRAMES = "--config.data.frames="
 LI_7B, LI_3B = "configs/li2025_qwen2_5_vl_7b.py", "configs/li2025_qwen2_5_vl_3b.py"
 # (recipe, topology, settings beside the recipe's own)
 PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -71,15 +73,17 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
-def result_file(recipe: str, topology: str) -> Path:
+def result_file(recipe: str, topology: str, settings: Sequence[str] = ()) -> Path:
+    """Named by recipe, topology and, where the plan chooses it, how many frames a clip has."""
     file, *argument = recipe.split(":")
-    return RESULTS / f"{'_'.join([Path(file).stem, *argument])}_{topology.replace(':', '_')}.json"
+    frames = [f"{s.removeprefix(FRAMES)}_frames" for s in settings if s.startswith(FRAMES)]
+    return RESULTS / f"{'_'.join([Path(file).stem, *argument, *frames])}_{topology.replace(':', '_')}.json"
 
 
 def remake(force: bool) -> int:
     """Compiles the programs that are missing (or all) and writes the table; 0 when every plan fits."""
     for count, (recipe, topology, settings) in enumerate(PROOFS):
-        out = result_file(recipe, topology)
+        out = result_file(recipe, topology, settings)
         if force:
             out.unlink(missing_ok=True)
         earlier: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {"complete": False, "missing": []}
@@ -127,8 +131,10 @@ def table(records: list[dict]) -> str:
         step = seconds(r["step"]["seconds_at_least"]) if "step" in r else "-"
         verdict = ("yes" if r["fits"] else "NO") + ("" if r["complete"] else f", of {', '.join(r['programs'])} alone")
         work = f"{batch['prompts']} x {batch['group_size']} x {batch['answer_tokens']}"
+        frames = r.get("settings", {}).get("data", {}).get("frames")
+        clip = f", {frames} frames" if frames else ""
         lines.append(
-            f"| {r['config'].removeprefix('configs/')} | {r['topology']} | {mesh} | {work} | {batch['remat']} |"
+            f"| {r['config'].removeprefix('configs/')}{clip} | {r['topology']} | {mesh} | {work} | {batch['remat']} |"
             f" {r['largest_gib']:.1f} ({r['largest_program']}) | {r['capacity_gib']:.1f} | {ratio} | {touched} |"
             f" {step} | {verdict} |"
         )

@@ -79,17 +79,17 @@ def _heads_back(out: Array, n: int, h: int) -> Array:
 
 def causal_attention(
     q: Float[Array, "b n h d"],
-    k: Float[Array, "b n k d"],
-    v: Float[Array, "b n k d"],
-    valid: Bool[Array, "b n"],
+    k: Float[Array, "b m k d"],
+    v: Float[Array, "b m k d"],
+    valid: Bool[Array, "b m"],
     *,
     block: int = 512,
 ) -> Float[Array, "b n h d"]:
-    """Causal attention of left-padded rows; queries go block by block (recomputed in the backward pass) once n exceeds
-    `block`.
+    """Causal attention of left-padded rows, of which q holds the last n tokens; queries go block by block (recomputed
+    in the backward pass) once n exceeds `block`.
     """
     b, n, h, d = q.shape
-    kv = k.shape[2]
+    m, kv = k.shape[1:3]
     backend = choose_backend(q, k, current_platform())
     if backend != "xla":
         out = attention(q, k, v, causal=True, kv_valid=valid, backend=backend)
@@ -97,8 +97,8 @@ def causal_attention(
     k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
 
     def attend(q_block, first):
-        rows = first + jnp.arange(q_block.shape[1])
-        mask = (rows[:, None] >= jnp.arange(n)) & valid[:, None, None, :]
+        rows = m - n + first + jnp.arange(q_block.shape[1])
+        mask = (rows[:, None] >= jnp.arange(m)) & valid[:, None, None, :]
         mask = jnp.repeat(mask, h // kv, axis=2)
         return _heads_back(
             _weigh(jax.nn.softmax(_scores(_heads_first(q_block, kv), k, mask), axis=-1), v), q_block.shape[1], h

@@ -44,10 +44,19 @@ def static_part(sampling: SamplingParams) -> SamplingParams:
 
 class DevicePrograms:
     """empty, admit, decode, advance, grow and collect for one model on one mesh (or none); between turns also see and
-    append.
+    append. prefill_chunk: tokens of a prompt that pass at a time, 0: all.
     """
 
-    def __init__(self, graphdef: nnx.GraphDef, config: Any, kv_dtype: Any, mesh: Mesh | None, rules: Rules | None):
+    def __init__(
+        self,
+        graphdef: nnx.GraphDef,
+        config: Any,
+        kv_dtype: Any,
+        mesh: Mesh | None,
+        rules: Rules | None,
+        prefill_chunk: int = 0,
+    ):
+        self.prefill_chunk = prefill_chunk
         self.graphdef, self.config, self.kv_dtype, self.mesh, self.rules = graphdef, config, kv_dtype, mesh, rules
         self.empty = jax.jit(self._trace_on_mesh(self._empty), static_argnums=(1, 2))
         self.admit = jax.jit(self._trace_on_mesh(self._admit), static_argnums=(8,), donate_argnums=(1,))
@@ -106,9 +115,8 @@ class DevicePrograms:
         sampling: SamplingParams,
     ) -> DecodeState:
         model, kv_dtype = self._merge(params)
-        return prefill.admit(
-            model, decode_state, prompts, turns, turn_positions, rows, prompt_ids, draw, sampling, kv_dtype
-        )
+        given = (decode_state, prompts, turns, turn_positions, rows, prompt_ids, draw, sampling, kv_dtype)
+        return prefill.admit(model, *given, self.prefill_chunk)
 
     def _grow_rings(self, answer_kv, ends, ring: int) -> tuple:
         return state.grow_ring(answer_kv, ends, ring), jnp.full_like(ends, state.ring_size(answer_kv))

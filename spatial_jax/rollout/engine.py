@@ -71,10 +71,10 @@ class Engine:
     max_slots: samples decoded at a time (rows * slots; at least a row a device); slots_per_prompt: slots of a row, None
     for the whole group at once. Fewer slots than samples refill as samples end, so that one long answer does not hold
     its group's other slots. prompt_buckets, answer_buckets, patch_buckets: static lengths; the answers' keys grow along
-    answer_buckets. kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens of one
-    prefill program a device, bounds its memory. pad_id fills unused token places; mesh: rows over data and fsdp, kv
-    heads over tensor. place: brings the parameters of a call to the layout that is sampled with (`weight_mover`); the
-    copy lives as long as the call. None: they are in it.
+    answer_buckets. kv_dtype: "bfloat16", "int8" or None for the model's own type. max_prefill_tokens: tokens that
+    pass at a time in a prefill program, a device; a longer prompt goes in chunks of so many. pad_id fills unused token
+    places; mesh: rows over data and fsdp, kv heads over tensor. place: brings the parameters of a call to the layout
+    that is sampled with (`weight_mover`); the copy lives as long as the call. None: they are in it.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Engine:
         self.config, self.mesh, self.place = model_config, mesh, place
         self.max_slots, self.slots_per_prompt = max_slots, slots_per_prompt
         self.parts = batch_parts(mesh, rules)
-        self.max_prefill_tokens = max_prefill_tokens * self.parts
+        self.max_prefill_tokens = max_prefill_tokens
         self.prompt_buckets, self.answer_buckets, self.patch_buckets = (
             tuple(sorted(b)) for b in (prompt_buckets, answer_buckets, patch_buckets)
         )
@@ -106,7 +106,7 @@ class Engine:
         self.programs = Programs("rollout", max_programs)
         self.work = Work()  # of the last call
         self._column = 0  # of the present state, as the host knows it
-        self.device = DevicePrograms(graphdef, model_config, kv_dtype, mesh, rules)
+        self.device = DevicePrograms(graphdef, model_config, kv_dtype, mesh, rules, max_prefill_tokens)
 
     def generate(
         self,
@@ -211,7 +211,8 @@ class Engine:
 
     def prefill_size(self, shape: Shape) -> int:
         """Prompts of the largest prefill program."""
-        largest = max(min(shape.rows, self.max_prefill_tokens // (shape.prompt + shape.samples * shape.earlier)), 1)
+        a_device = max(self.max_prefill_tokens // (shape.prompt + shape.samples * shape.earlier), 1)
+        largest = max(min(shape.rows, a_device * self.parts), 1)
         return 1 << (largest.bit_length() - 1)
 
     def _run(self, call: Call) -> None:

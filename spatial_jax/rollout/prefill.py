@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt
 
-from spatial_jax.models import AnswerBatch, PromptBatch, QwenVL
+from spatial_jax.models import AnswerBatch, PromptBatch, QwenVL, VisionFeatures
 from spatial_jax.models.group import encode_pictures, feature_rows
 from spatial_jax.ops.logprob import scaled_logits
 from spatial_jax.ops.sampling import draw_tokens, sample_keys, step_key
-from spatial_jax.ops.shared_prefix import KeyValues, causal_attention, group_attention, store
+from spatial_jax.ops.shared_prefix import KeyValues, answer_attention, causal_attention, group_attention, store
 from spatial_jax.rollout.state import LENGTH, RUNNING, STOP, Caches, DecodeState, Draw, constrain_state, take_samples
 from spatial_jax.rollout.types import SamplingParams
 
@@ -28,9 +28,14 @@ def is_stop(tokens: Array, stop_ids: tuple[int, ...]) -> Array:
     return stop
 
 
-def prefill_prompts(model: QwenVL, prompts: PromptBatch, kv_dtype) -> tuple[Array, KeyValues]:
-    """(hidden [b, d] of each prompt's last token, keys and values [L, b, k, p, d])."""
+def prefill_prompts(model: QwenVL, prompts: PromptBatch, kv_dtype, chunk: int = 0) -> tuple[Array, KeyValues]:
+    """(hidden [b, d] of each prompt's last token, keys and values [L, b, k, p, d]). chunk: tokens of a prompt that pass
+    at a time, 0: all.
+    """
     features = encode_pictures(model, prompts)
+    if 0 < chunk < prompts.tokens.shape[1]:
+        hidden, (k, v) = prompts_in_chunks(model, prompts, features, chunk)
+        return hidden, store(k.transpose(0, 1, 3, 2, 4), v.transpose(0, 1, 3, 2, 4), kv_dtype)
 
     def attend(q, k, v, _):
         return causal_attention(q, k, v, prompts.valid), store(
@@ -44,35 +49,87 @@ def prefill_prompts(model: QwenVL, prompts: PromptBatch, kv_dtype) -> tuple[Arra
     return hidden[:, -1], cache
 
 
+def prompts_in_chunks(
+    model: QwenVL, prompts: PromptBatch, features: VisionFeatures | None, chunk: int
+) -> tuple[Array, tuple[Array, Array]]:
+    """(hidden [b, d] of each prompt's last token, keys and values [L, b, p, k, d] in the model's type), `chunk` tokens
+    after another: what a layer needs for its own tokens is then that of a chunk.
+
+    Every chunk is a piece of the program of its own, whose attention reads the keys up to its end alone: a loop of one
+    body would read all keys for each chunk, twice the pairs of a causal prompt.
+    """
+    length, hidden, earlier = prompts.tokens.shape[1], None, None
+
+    for start in range(0, length, chunk):
+        end = min(start + chunk, length)
+        rows = prompts.feature_index[:, start:end]
+
+        def attend(q, k, v, cache, end=end):
+            if cache is not None:
+                k, v = (jnp.concatenate(pair, axis=1) for pair in zip(cache, (k, v)))
+            return causal_attention(q, k, v, prompts.valid[:, :end]), (k, v)
+
+        hidden, earlier = model.run_layers(
+            model.embed(prompts.tokens[:, start:end], rows, features),
+            prompts.positions[:, :, start:end],
+            attend,
+            earlier,
+            model.deepstack(rows, features),
+        )
+    assert hidden is not None and earlier is not None
+    return hidden[:, -1], earlier
+
+
 def prefill_turns(
-    model: QwenVL, prompts: PromptBatch, turns: AnswerBatch, kv_dtype
+    model: QwenVL, prompts: PromptBatch, turns: AnswerBatch, kv_dtype, chunk: int = 0
 ) -> tuple[Array, KeyValues, KeyValues]:
     """(hidden [b, g, d] of each sample's last token, prompt cache [L, b, k, p, d], turns' cache [L, b, g, k, s, d]).
 
     turns: the samples' earlier turns, padded on the LEFT, so that each one's last token stands in the last column.
+    chunk: as in `prefill_prompts`; the turns pass behind the prompt then.
     """
     b, p = prompts.tokens.shape
     g, s = turns.tokens.shape[1:]
     features = encode_pictures(model, prompts, turns)
     prompt_rows, turn_rows = feature_rows(model, prompts, turns)
+
+    def apart(x):
+        return x.reshape(b, g, s, *x.shape[2:])
+
+    def stored(prompt_k, prompt_v, k, v):
+        prompt_kv = store(prompt_k.transpose(0, 2, 1, 3), prompt_v.transpose(0, 2, 1, 3), kv_dtype)
+        k, v = (apart(x).transpose(0, 1, 3, 2, 4) for x in (k, v))
+        return prompt_kv, store(k, v, kv_dtype)
+
+    if 0 < chunk < p:
+        _, prompt = prompts_in_chunks(model, prompts, features, chunk)
+
+        def attend_behind(q, k, v, cache):
+            prompt_k, prompt_v = cache
+            out = answer_attention(apart(q), apart(k), apart(v), prompt_k, prompt_v, prompts.valid, turns.valid)
+            return out.reshape(q.shape), stored(prompt_k, prompt_v, k, v)
+
+        rows = turn_rows.reshape(b, -1)
+        hidden, caches = model.run_layers(
+            model.embed(turns.tokens.reshape(b, -1), rows, features),
+            turns.positions.reshape(3, b, -1),
+            attend_behind,
+            prompt,
+            model.deepstack(rows, features),
+        )
+        return apart(hidden)[:, :, -1], *caches
+
     tokens = jnp.concatenate([prompts.tokens, turns.tokens.reshape(b, -1)], axis=1)
     rows = jnp.concatenate([prompt_rows, turn_rows.reshape(b, -1)], axis=1)
     positions = jnp.concatenate([prompts.positions, turns.positions.reshape(3, b, -1)], axis=2)
 
-    def of_turns(x):
-        return x[:, p:].reshape(b, g, s, *x.shape[2:]).transpose(0, 1, 3, 2, 4)
-
     def attend(q, k, v, _):
-        prompt_kv = store(k[:, :p].transpose(0, 2, 1, 3), v[:, :p].transpose(0, 2, 1, 3), kv_dtype)
-        return group_attention(q, k, v, prompts.valid, turns.valid), (
-            prompt_kv,
-            store(of_turns(k), of_turns(v), kv_dtype),
-        )
+        return group_attention(q, k, v, prompts.valid, turns.valid), stored(k[:, :p], v[:, :p], k[:, p:], v[:, p:])
 
     hidden, caches = model.run_layers(
         model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features)
     )
-    return hidden[:, p:].reshape(b, g, s, -1)[:, :, -1], *caches
+    return apart(hidden[:, p:])[:, :, -1], *caches
 
 
 def draw_first(
@@ -135,18 +192,19 @@ def admit(
     draw: Draw,
     sampling: SamplingParams,
     kv_dtype,
+    chunk: int = 0,
 ) -> DecodeState:
     """The state with b prompts put into `rows` (a row number past the end drops that prompt: padding of the batch).
 
     With turns (left-padded, [b, g, s]) each sample continues from its own earlier turns at turn_positions [b, g]; slots
-    must equal samples. Where they do, slot j has sample j.
+    must equal samples. Where they do, slot j has sample j. chunk: tokens of a prompt that pass at a time, 0: all.
     """
     b, g = len(rows), state.tokens.shape[1]
     if turns is None:
-        hidden, prompt_kv = prefill_prompts(model, prompts, kv_dtype)
+        hidden, prompt_kv = prefill_prompts(model, prompts, kv_dtype, chunk)
         offsets = jnp.zeros((b, g), jnp.int32)
     else:
-        hidden, prompt_kv, turn_kv = prefill_turns(model, prompts, turns, kv_dtype)
+        hidden, prompt_kv, turn_kv = prefill_turns(model, prompts, turns, kv_dtype, chunk)
         offsets = jnp.sum(turns.valid, axis=-1, dtype=jnp.int32)
         state = replace(state, answer_kv=_place_turns(state, turn_kv, rows))
     tokens, logp = draw_first(model, hidden, prompt_ids, offsets, draw, sampling)

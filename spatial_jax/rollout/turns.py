@@ -227,7 +227,7 @@ def append_sizes(engine: Engine, shape: Shape, length: int) -> tuple[int, int]:
     """Blocks of a part of the rows that an append program takes, where many wait and where few do; `length`: tokens of
     a block.
     """
-    most = max(engine.max_prefill_tokens // engine.parts // length, 1)
+    most = max(engine.max_prefill_tokens // length, 1)
     slots = shape.rows * shape.slots // engine.parts
     large, small = (max(min(slots // share, 1 << (most.bit_length() - 1)), 1) for share in (2, 8))
     return large, small

@@ -59,6 +59,7 @@ def make_engine(setup: Setup) -> Engine:
         graphdef,
         config,
         max_slots=run.rollout.max_slots,
+        max_prefill_tokens=run.rollout.max_prefill_tokens,
         prompt_buckets=run.data.prompt_buckets,
         answer_buckets=run.rollout.answer_buckets,
         mesh=mesh,

@@ -22,7 +22,7 @@ _HARMLESS = (
     *("train.steps", "train.micro_prompts", "train.micro_answers"),
     *("data.workers", "data.cache_mib", "data.feature_cache", "data.feature_cache_gib", "data.check"),
     *("data.prompt_buckets", "data.patch_buckets"),
-    *("rollout.answer_buckets", "rollout.max_slots", "rollout.tensor"),
+    *("rollout.answer_buckets", "rollout.max_slots", "rollout.max_prefill_tokens", "rollout.tensor"),
     *(
         "reward.threads",
         "reward.deadline_s",

@@ -81,6 +81,9 @@ class DataSettings:
     seed: Seed = 0  # order of the questions
 
 
+MOST_CHUNKS = 32  # that a prompt passes in
+
+
 @dataclasses.dataclass(frozen=True)
 class RolloutSettings:
     """Sampling of answers (Li 2025: 16 answers a prompt, temperature 1, top_p 0.7)."""
@@ -92,6 +95,8 @@ class RolloutSettings:
     min_p: ShareBelow1 = 0.0  # only tokens with this share of the likeliest one's probability; 0: all
     max_new_tokens: Count = 8192  # of a reply; a longer one is cut
     max_slots: Count = 1024  # answers decoded at once
+    # Tokens of prompts that pass at a time while sampling, a device; a longer prompt passes in chunks of so many
+    max_prefill_tokens: Count = 32768
     answer_buckets: Buckets = (256, 1024, 4096, 8192)  # lengths that answers are padded to
     kv_dtype: Literal["auto", "bfloat16", "int8"] = "auto"  # of the key-value cache; auto: model.dtype
     # Of the decoder's matrices while sampling. int8: with a scale for each output, made anew of every step's weights;
@@ -359,6 +364,8 @@ class RunConfig:
             )
         if rollout.together > 1:
             check_together(self, method.samples)
+        if method.samples:
+            check_chunks(self)
         least = min(rollout.turns, 2)
         if rollout.total_tokens < least * rollout.max_new_tokens:
             raise ValueError(
@@ -380,6 +387,16 @@ class RunConfig:
                 " config.validation.temperature"
             )
         method.check(self)
+
+
+def check_chunks(run: RunConfig) -> None:
+    """Raises ValueError where config.rollout.max_prefill_tokens cuts the longest prompt into very many pieces."""
+    longest, size = max(run.data.prompt_buckets), run.rollout.max_prefill_tokens
+    if longest > MOST_CHUNKS * size:
+        raise ValueError(
+            f"config.rollout.max_prefill_tokens = {size} cuts a prompt of {longest} tokens into more than {MOST_CHUNKS}"
+            f" chunks, each a piece of the program; set it to {-(-longest // MOST_CHUNKS)} or more"
+        )
 
 
 def check_together(run: RunConfig, samples: bool) -> None:

@@ -207,6 +207,8 @@ def test_proofs_go_on_where_they_were_interrupted(monkeypatch, tmp_path):
     assert proofs.remake(force=False) == 1 and asked[2:] == [("b.py", "decode")]
     proofs.remake(force=True)
     assert asked[3:] == [("a.py", ""), ("b.py", "")]
+    frames = proofs.result_file("a.py:sft", "v5e:2x2", ("--config.data.frames=64", "--pictures=1"))
+    assert frames.name == "a_sft_64_frames_v5e_2x2.json"  # plans of one recipe differ by their clips
 
 
 def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
