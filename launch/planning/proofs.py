@@ -14,6 +14,7 @@ from launch.planning.report import seconds
 RESULTS = Path("benchmarks/results/plans")
 FRAMES = "--config.data.frames="
 LI_7B, LI_3B = "configs/li2025_qwen2_5_vl_7b.py", "configs/li2025_qwen2_5_vl_3b.py"
+VSGRPO_7B = "configs/vsgrpo_qwen2_vl_7b.py"
 # (recipe, topology, settings beside the recipe's own)
 PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     # Over 16 ways every width of the model (3,584 and the tower's 1,280) is a multiple of a tile's 16 rows; over 64 the
@@ -69,6 +70,23 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (LI_3B, "h100:8", ("--config.train.micro_prompts=8", "--config.train.micro_answers=4")),
     ("configs/vsgrpo_qwen2_vl_2b.py", "h100:1", ("--pictures=8",)),
     ("configs/vsgrpo_qwen2_vl_7b.py:sft", "h100:8", ("--pictures=8", "--config.model.remat=none")),
+    # Clips of more frames: prompts of 2,136, 8,064 and 15,968 tokens.
+    (VSGRPO_7B, "v5p:2x2x4", (f"{FRAMES}16",)),
+    (
+        VSGRPO_7B,
+        "v5p:2x2x4",
+        (f"{FRAMES}64", "--config.data.prompt_buckets=(8448,)", "--config.data.patch_buckets=(65536,524288)"),
+    ),
+    (
+        VSGRPO_7B,
+        "v5p:2x2x4",
+        (
+            f"{FRAMES}128",
+            "--config.data.prompt_buckets=(16640,)",
+            "--config.data.patch_buckets=(65536,1048576)",
+            "--config.train.micro_answers=2",
+        ),
+    ),
     ("configs/vilasr_qwen2_5_vl_7b.py", "h200:8", ("--config.train.micro_prompts=8",)),
 )
 
