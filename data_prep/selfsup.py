@@ -33,8 +33,10 @@ from data_prep.synthesis.selfsup.build import (
     plan_mixture,
     plan_per_photo,
 )
+from data_prep.synthesis.selfsup.parts import with_parts
 from data_prep.synthesis.selfsup.photos import SHOWN, Known, Photos, published_ties
 from data_prep.synthesis.selfsup.puzzle import Style
+from data_prep.synthesis.selfsup.regions import RegionWriter
 from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.options import Listed, Parser, list_parts, nearest
@@ -83,6 +85,19 @@ def parser() -> argparse.ArgumentParser:
         default="full",
         choices=PROFILES,
         help="plain: small labels, short questions, one picture a question",
+    )
+    p.add_argument(
+        "--parts",
+        type=int,
+        default=0,
+        help="questions on each picture, the puzzle and what its answer is made of (where a mark is, which way a patch"
+        " is turned), to teach a small policy to see; 0: the puzzle alone; goes with --profile=plain",
+    )
+    p.add_argument(
+        "--regions",
+        action="store_true",
+        help="write scenes in place of questions: the puzzles' pictures with marks and patches as objects, for"
+        " --config.train.method=align, which teaches a small tower to see them; goes with --profile=plain",
     )
     p.add_argument("--wordings", type=int, default=0, help="use only the first so many wordings; 0: all")
     p.add_argument("--size", type=int, default=0, help="longer side of the pictures; 0: as they are (plain: 112)")
@@ -156,9 +171,13 @@ def _check(args: argparse.Namespace) -> list[str]:
     for task in tasks:
         if task not in TASKS:
             raise ValueError(f"--task{'' if task in named else 's'}: {task!r} is unknown; {nearest(task, TASKS)}")
-    for name, least in (("per_photo", 1), ("count", 1), ("wordings", 0), ("size", 0), ("workers", 1)):
+    for name, least in (("per_photo", 1), ("count", 1), ("wordings", 0), ("size", 0), ("workers", 1), ("parts", 0)):
         if getattr(args, name) < least:
             raise ValueError(f"--{name}={getattr(args, name)}: give {least} or more")
+    if (args.parts or args.regions) and args.profile != "plain":
+        raise ValueError("--parts and --regions are made of the puzzles of --profile=plain")
+    if args.parts and args.regions:
+        raise ValueError("--parts asks questions, --regions writes scenes: two datasets, one after the other")
     return tasks
 
 
@@ -220,9 +239,11 @@ def run(args: argparse.Namespace) -> int:
         "size": size,
         "seed": args.seed,
         "style": dataclasses.asdict(style),
+        **({"parts": args.parts} if args.parts else {}),
+        **({"regions": True} if args.regions else {}),
         "inputs": photos.digest,
     }
-    if is_complete(args.out, "questions", config):
+    if is_complete(args.out, "scenes" if args.regions else "questions", config):
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
     known = Known(photos)
@@ -267,7 +288,7 @@ def _write(
     """Writes the dataset; returns the table of answer priors and the manifest."""
     variants, table, started = collections.Counter[str](), PriorTable(), time.monotonic()
     refused, kept = dict[str, dict[str, None]](), collections.Counter[str]()
-    writer = QuestionWriter(out, config)
+    writer = RegionWriter(out, config) if config.get("regions") else QuestionWriter(out, config)
     try:
         for job, result in results:
             if isinstance(result, str):
@@ -277,10 +298,12 @@ def _write(
                 writer.skip(f"{job.index}/{job.variant}/{photo}", "selfsup", result)
             else:
                 variants[job.variant] += 1
-                table.add([result])
+                asked = with_parts(result, config["parts"]) if config.get("parts") else [result]
+                table.add(asked)
                 if '"would_refuse"' in result.meta:
                     kept.update(json.loads(result.meta)["would_refuse"])
-                writer.write(result)
+                for question in asked:
+                    writer.write(question)
             if (job.index + 1) % 1000 == 0:
                 rate = (job.index + 1) / (time.monotonic() - started)
                 left = (total - job.index - 1) / rate

@@ -313,11 +313,17 @@ def prove_selfsup(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
     """Spatial-SSRL's five tasks at toy scale, see launch/selfsup_proof.py."""
     from launch import selfsup_proof
 
-    steps = selfsup_proof.plan(root, args.scenes or 2400, seeds, args.items or 2000, args.cold_steps, args.grpo_steps)
+    arms = list_parts(args.arms) or list(selfsup_proof.ARMS)
+    if unknown := set(arms) - selfsup_proof.ARMS.keys():
+        print(f"--arms: {', '.join(sorted(unknown))}: give some of {', '.join(selfsup_proof.ARMS)}", file=sys.stderr)
+        return 2
+    steps = selfsup_proof.plan(
+        root, args.scenes or 2400, seeds, args.items or 2000, args.supervised_steps, args.grpo_steps, arms
+    )
     code = StepRunner(root, steps).run()
     if code == 0:
         command = "python -m launch.proofs " + shlex.join(sys.argv[1:])
-        made = selfsup_proof.table(root, seeds, os.environ["JAX_PLATFORMS"], command)
+        made = selfsup_proof.table(root, arms, seeds, os.environ["JAX_PLATFORMS"], command)
         Path(selfsup_proof.RESULT).write_text(json.dumps(made, indent=1))
         say(f"wrote {selfsup_proof.RESULT}")
     return code
@@ -354,7 +360,10 @@ def main() -> int:
         "--selfsup", action="store_true", help="self-supervised tasks instead (launch/selfsup_proof.py)"
     )
     parser.add_argument("--video", action="store_true", help="vsGRPO on walks instead (launch/video_proof.py)")
-    parser.add_argument("--cold_steps", type=int, default=0, help="--selfsup: supervised steps; 0: as its recipe says")
+    parser.add_argument(
+        "--supervised_steps", type=int, default=0, help="--selfsup: supervised steps; 0: as its recipe says"
+    )
+    parser.add_argument("--arms", default="", action=Listed, help="--selfsup: some of selfsup,spatial; all when empty")
     parser.add_argument("--scenes", type=int, default=0, help="0: 6,000, drawing 3,000, selfsup 2,400, walks 1,600")
     parser.add_argument("--grpo_steps", type=int, default=0, help="0: 600, of the others as their recipes say")
     parser.add_argument(

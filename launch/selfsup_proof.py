@@ -1,6 +1,8 @@
 """`python -m launch.proofs --selfsup`: Spatial-SSRL's five tasks at a tiny size. What is asked of the same held-out
-rooms at every stage: the tasks themselves, Li's spatial families that the run never trains on, and colours, names,
-counts and words, which have nothing to do with either. The same number of steps on Li's families stands beside it.
+rooms at every stage: the tasks themselves, Li's spatial families, and colours, names,
+counts and words, which have nothing to do with either; what shall be kept is replayed. The tasks are not taught by
+their answers alone, which taught this size nothing: first every visual token learns the word for the mark or patch it
+shows, then many questions on each picture ask for the answer's parts. As many steps on Li's families stand beside it.
 
 Results: benchmarks/results/selfsup_learning.json (the tables in docs/measured.md).
 """
@@ -12,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from launch.proof_figures import curve
-from launch.quickstart import COLD_START, PRESET
+from launch.drawing_proof import LOCALISER
+from launch.proof_figures import curve, mean_over_seeds
+from launch.quickstart import PRESET
 from launch.steps import Step
 
 RESULT = "benchmarks/results/selfsup_learning.json"
@@ -21,9 +24,10 @@ RECIPE = "configs/selfsup_tiny.py"
 SPATIAL = "bearing,relation,depth_order2,abs_depth"  # of Li's families, those that the starting policy knows
 GENERAL = "colour,kind,count,reading"
 TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_position3d")
-ARMS = {"selfsup": "cold", "spatial": "families"}  # what is trained on: the name of its supervised stage
-SELFSUP = {"selfsup": 0.5, "selfsup_depth": 0.4, "selfsup_photos": 0.1}  # datasets of the tasks and their shares
-REPLAY = 0.2  # share of general questions in the supervised stage of either arm
+ARMS = {"selfsup": "cold", "spatial": "families"}  # what is trained on: the name of its last supervised stage
+TASKED = ("marks", "patches", "selfsup_photos")  # datasets that hold the tasks
+OWN = {"selfsup": {"marks": 0.6, "patches": 0.4}, "spatial": {"spatial": 1.0}}  # an arm's datasets and their shares
+REPLAY = {"general": 0.12, "spatial": 0.08}  # shares of an arm's supervised stage that go to what shall be kept
 
 
 def data_steps(root: Path, scenes: int) -> list[Step]:
@@ -63,32 +67,35 @@ def data_steps(root: Path, scenes: int) -> list[Step]:
             ),
             0.1,
         ),
-        Step(
-            "selfsup",
-            "self-supervised tasks of the rooms",
-            ("-m", selfsup, f"--photos={rooms}", *plain, "--per_photo=8", "--workers=2", f"--out={root}/selfsup"),
-            scenes / 1500,
+        _puzzles(root, "regions", "marks and patches as the objects of scenes", "--per_photo=9", "--regions"),
+        _puzzles(
+            root,
+            "marks",
+            "the tasks that read marks, and their parts",
+            "--tasks=depth_order,position3d",
+            "--per_photo=8",
+            "--parts=8",
         ),
-        Step(
-            "selfsup_depth",
-            "more of the two tasks that read marks",
-            (
-                "-m",
-                selfsup,
-                f"--photos={rooms}",
-                "--tasks=depth_order,position3d",
-                *plain,
-                "--per_photo=6",
-                "--seed=1",
-                "--workers=2",
-                f"--out={root}/selfsup_depth",
-            ),
-            scenes / 1500,
+        _puzzles(
+            root,
+            "patches",
+            "the tasks of patches, and their parts",
+            "--tasks=shuffle,flip,crop",
+            "--per_photo=9",
+            "--parts=4",
         ),
         Step(
             "selfsup_photos",
             "self-supervised tasks of the photos",
-            ("-m", selfsup, f"--photos={root}/photos", *plain, "--per_photo=60", f"--out={root}/selfsup_photos"),
+            (
+                "-m",
+                selfsup,
+                f"--photos={root}/photos",
+                "--tasks=shuffle,flip,crop",
+                *plain,
+                "--per_photo=60",
+                f"--out={root}/selfsup_photos",
+            ),
             0.3,
         ),
         Step(
@@ -106,9 +113,30 @@ def data_steps(root: Path, scenes: int) -> list[Step]:
     ]
 
 
+def _puzzles(root: Path, name: str, what: str, *more: str) -> Step:
+    """Puzzles of the rooms in the short form, with what else is to be made of them."""
+    return Step(
+        name,
+        what,
+        (
+            "-m",
+            "data_prep.selfsup",
+            f"--photos={root}/scenes",
+            "--profile=plain",
+            "--wordings=1",
+            *more,
+            "--seed=2",
+            "--workers=2",
+            f"--out={root}/{name}",
+        ),
+        3,
+    )
+
+
 def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mapping[str, float], *more: str) -> Step:
     paths = "(" + "".join(f"'{root}/{folder}'," for folder in data) + ")"
     weights = "(" + "".join(f"{weight:g}," for weight in data.values()) + ")"
+    weighed = () if stage == "align" else (f"--config.data.weights={weights}",)  # every picture equally often
     return Step(
         name,
         what,
@@ -119,16 +147,16 @@ def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mappi
             f"--workdir={root}/{name}",
             f"--config.model.path={model}",
             f"--config.data.paths={paths}",
-            f"--config.data.weights={weights}",
+            *weighed,
             *more,
         ),
-        {"base": 4, "cold": 28, "families": 11, "grpo": 3}[stage],
+        {"align": 9, "parts": 10, "cold": 10, "families": 20, "grpo": 5}[stage],
     )
 
 
 def _evaluate(root: Path, name: str, model: str, items: int) -> Step:
-    """Of the held-out questions of every dataset, the greedy answers."""
-    data = ",".join(f"{root}/{folder}" for folder in (*SELFSUP, "spatial", "general"))
+    """Of the held-out questions of every dataset, the greedy answers; the tasks themselves, not their parts."""
+    data = ",".join(f"{root}/{folder}" for folder in (*TASKED, "spatial", "general"))
     return Step(
         f"eval_{name}",
         f"evaluate {name}",
@@ -138,6 +166,7 @@ def _evaluate(root: Path, name: str, model: str, items: int) -> Step:
             "--config=configs/eval_spatial.py:tiny",
             f"--model={model}",
             f"--dataset={data}",
+            f"--families={','.join(TASKS)},{SPATIAL},{GENERAL}",
             "--split=heldout",
             f"--limit={items}",
             "--temperature=0",
@@ -149,41 +178,53 @@ def _evaluate(root: Path, name: str, model: str, items: int) -> Step:
     )
 
 
-def _mixture(arm: str) -> dict[str, float]:
-    """Datasets of an arm's supervised stage and their weights."""
-    own = SELFSUP if arm == "selfsup" else {"spatial": 1.0}
-    return {**{folder: weight * (1 - REPLAY) for folder, weight in own.items()}, "general": REPLAY}
-
-
-def base_steps(root: Path, items: int) -> list[Step]:
-    """The policy that knows Li's families and the general set."""
-    data = {"general": 0.6, "spatial": 0.4}
-    what = "colours, names, counts and words beside Li's families"
-    return [_train(root, "base", "base", what, COLD_START, data), _evaluate(root, "base", f"{root}/base/export", items)]
-
-
-def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, cold: int, grpo: int) -> list[Step]:
-    """An arm's supervised stage, then GRPO of each seed on its own questions alone; each with its evaluation."""
-    stage, data = ARMS[arm], _mixture(arm)
-    more = [f"--config.train.steps={cold}"] if cold else []
-    out = [
-        _train(root, stage, stage, f"supervised steps on {arm}", f"{root}/base/export", data, *more),
-        _evaluate(root, stage, f"{root}/{stage}/export", items),
+def start_steps(root: Path, items: int) -> list[Step]:
+    """The policy that the arms begin with: one that boxes what is named, with tokens for the tasks' phrases."""
+    datasets = f"{root}/marks,{root}/patches"
+    phrases = ("--phrases=" + datasets, "--asked")
+    return [
+        Step(
+            "start",
+            "tokens for what the tasks say",
+            ("-m", "spatial_jax.convert", f"--from={LOCALISER}", f"--to_hf={root}/start", *phrases),
+            0.2,
+        ),
+        _evaluate(root, "start", f"{root}/start", items),
     ]
-    own = {folder: weight for folder, weight in data.items() if folder != "general"}
+
+
+def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, supervised: int, grpo: int) -> list[Step]:
+    """An arm's supervised stages, then GRPO of each seed on its own questions alone; each with its evaluation. The
+    tasks' regions are seen first: Li's families begin where things are known already.
+    """
+    stage, own, out, model = ARMS[arm], OWN[arm], list[Step](), f"{root}/start"
+    mixture = {folder: weight * (1 - sum(REPLAY.values())) for folder, weight in own.items()}
+    for folder, weight in REPLAY.items():
+        mixture[folder] = mixture.get(folder, 0.0) + weight
+    if arm == "selfsup":
+        out.append(_train(root, "align", "align", "words for marks and patches, and where", model, {"regions": 1.0}))
+        out.append(_train(root, "parts", "parts", "what answers are made of", f"{root}/align/export", mixture))
+        model = f"{root}/parts/export"
+    more = [f"--config.train.steps={supervised}"] if supervised else []
+    out.append(_train(root, stage, stage, f"supervised steps on {arm}", model, mixture, *more))
+    out.append(_evaluate(root, stage, f"{root}/{stage}/export", items))
     for seed in seeds:
         name = f"grpo_{arm}_{seed}"
         more = [f"--config.train.seed={seed}", f"--config.data.seed={seed}"]
         more += [f"--config.train.steps={grpo}"] if grpo else []
+        if arm == "selfsup":
+            more.append(f"--config.data.families={TASKS}")
         out.append(_train(root, name, "grpo", f"GRPO on {arm}, seed {seed}", f"{root}/{stage}/export", own, *more))
         out.append(_evaluate(root, name, f"{root}/{name}/export", items))
     return out
 
 
-def plan(root: Path, scenes: int, seeds: Sequence[int], items: int, cold: int, grpo: int) -> list[Step]:
-    """All of it in order; `cold` supervised and `grpo` GRPO steps, 0: the recipe's."""
-    out = data_steps(root, scenes) + base_steps(root, items)
-    return out + [step for arm in ARMS for step in arm_steps(root, arm, seeds, items, cold, grpo)]
+def plan(
+    root: Path, scenes: int, seeds: Sequence[int], items: int, supervised: int, grpo: int, arms: Sequence[str]
+) -> list[Step]:
+    """All of it in order; `supervised` and `grpo` steps, 0: the recipe's."""
+    out = data_steps(root, scenes) + start_steps(root, items)
+    return out + [step for arm in arms for step in arm_steps(root, arm, seeds, items, supervised, grpo)]
 
 
 def group(item: Mapping[str, Any]) -> str:
@@ -244,7 +285,7 @@ def chances(root: Path, result: Mapping[str, Any]) -> dict[str, float]:
 
     answers = {"ssrl_flip": 8, "ssrl_crop": 4, "ssrl_position3d": 4, "ssrl_depth_order": 6}
     forms = {}
-    for folder in SELFSUP:
+    for folder in TASKED:
         for record in open_questions(f"{root}/{folder}", "heldout"):
             if not isinstance(record, QuestionRecord):
                 continue
@@ -264,35 +305,44 @@ def main_curve(workdir: Path, points: int = 40) -> dict[str, list[float | None]]
     return found
 
 
-def table(root: Path, seeds: Sequence[int], device: str, command: str) -> dict[str, Any]:
+def table(root: Path, arms: Sequence[str], seeds: Sequence[int], device: str, command: str) -> dict[str, Any]:
     """What the runs below `root` came to: measures of each stage, differences between stages, curves."""
     from spatial_jax.evals import read_result
 
     def read(name: str) -> dict[str, Any]:
         return read_result(root / "eval" / f"{name}.json")
 
-    base = read("base")
+    start = read("start")
     out: dict[str, Any] = {
         "command": command,
         "device": device,
         "decoding": "greedy",
         "replay": REPLAY,
-        "chance": chances(root, base),
-        "blind": {f: {k: row[k] for k in row if k.startswith("prior_")} for f, row in base["families"].items()},
-        "base": measure(base),
+        "chance": chances(root, start),
+        "blind": {f: {k: row[k] for k in row if k.startswith("prior_")} for f, row in start["families"].items()},
+        "start": measure(start),
         "arms": {},
     }
-    for arm, stage in ARMS.items():
-        cold = read(stage)
-        rows: dict[str, Any] = {"cold": measure(cold), "cold_minus_base": differences(base, cold), "seeds": {}}
+    for arm in arms:
+        taught = read(ARMS[arm])
+        rows: dict[str, Any] = {
+            "cold": measure(taught),
+            "cold_minus_start": differences(start, taught),
+            "seeds": {},
+        }
         for seed in seeds:
             after = read(f"grpo_{arm}_{seed}")
             rows["seeds"][str(seed)] = {
                 "after": measure(after),
-                "after_minus_cold": differences(cold, after),
-                "after_minus_base": differences(base, after),
+                "after_minus_cold": differences(taught, after),
+                "after_minus_start": differences(start, after),
             }
+        afters = [row["after"] for row in rows["seeds"].values()]
+        rows["over_seeds"] = {
+            name: mean_over_seeds([after[name]["score"] for after in afters]) for name in (afters[0] if afters else ())
+        }
         out["arms"][arm] = rows
-    runs = ["base", *ARMS.values(), *(f"grpo_{arm}_{seed}" for arm in ARMS for seed in seeds)]
+    runs = [*(["align", "parts"] if "selfsup" in arms else []), *(ARMS[arm] for arm in arms)]
+    runs += [f"grpo_{arm}_{seed}" for arm in arms for seed in seeds]
     out["curves"] = {name: main_curve(root / name) for name in runs}
     return out

@@ -49,6 +49,9 @@ def main(argv: list[str] | None = None) -> int:
         help="--to_hf: question datasets; OUT has a token more for each phrase of their drawn demonstrations",
     )
     parser.add_argument(
+        "--asked", action="store_true", help="--phrases: those of the questions and their answers instead"
+    )
+    parser.add_argument(
         "--coordinates",
         type=int,
         default=0,
@@ -82,6 +85,8 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
     if (args.phrases or args.coordinates) and (not args.to_hf or args.style or args.dtype):
         parser.error("--phrases and --coordinates go with --from DIR --to_hf OUT alone")
+    if args.asked and not args.phrases:
+        parser.error("--asked goes with --phrases")
     if args.phrases and args.coordinates:
         parser.error("--phrases and --coordinates: one after the other, coordinates first")
     if not 0 <= args.coordinates <= MOST_COORDINATES:
@@ -91,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.coordinates:
             return _add_coordinates(args.source, args.coordinates, args.to_hf)
         if args.phrases:
-            return _add_phrases(args.source, list_parts(args.phrases), args.to_hf)
+            return _add_phrases(args.source, list_parts(args.phrases), args.to_hf, args.asked)
         if args.fresh:
             return _fresh(
                 args.fresh,
@@ -158,12 +163,12 @@ def _add_coordinates(source: str, largest: int, target: str) -> int:
     return 0
 
 
-def _add_phrases(source: str, datasets: list[str], target: str) -> int:
+def _add_phrases(source: str, datasets: list[str], target: str, asked: bool) -> int:
     from spatial_jax.data.phrases import add_phrases
     from spatial_jax.models import checkpoint_directory
     from spatial_jax.shipped import shipped_path
 
-    config = add_phrases(str(checkpoint_directory(shipped_path(source))), datasets, target)
+    config = add_phrases(str(checkpoint_directory(shipped_path(source))), datasets, target, asked=asked)
     print(f"wrote {target}: {config.text.vocab_size} tokens")
     return 0
 

@@ -101,12 +101,17 @@ class QuestionWriter:
     passed over.
     """
 
-    def __init__(self, out: str, config: dict[str, Any], shard_records: int = 1000):
-        features = question_features()
-        self._writer = DatasetWriter(out, "questions", features, config, shard_records)
+    def __init__(self, out: str, config: dict[str, Any], shard_records: int = 1000, name: str = "questions"):
+        features = self.features()
+        self._writer = DatasetWriter(out, name, features, config, shard_records)
         self._serialize = Serializer(features)
         self._index = 0
         self.resumed = self._writer.next_index
+
+    @staticmethod
+    def features() -> Any:
+        """The dataset's TFDS features."""
+        return question_features()
 
     @property
     def complete(self) -> bool:
@@ -116,9 +121,13 @@ class QuestionWriter:
         """Appends one record."""
         self._append(
             lambda index: Outcome(
-                index, record.question_id, "record", record.split, example=self._serialize(to_example(record))
+                index, record.question_id, "record", record.split, example=self._serialize(self.example(record))
             )
         )
+
+    def example(self, record: QuestionRecord) -> dict[str, Any]:
+        """What is written of a question."""
+        return to_example(record)
 
     def skip(self, item_id: str, stage: str, reason: str) -> None:
         """Notes an item that gave no question, with the reason."""

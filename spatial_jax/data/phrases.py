@@ -31,21 +31,27 @@ _VARIES, _SIGNED = (
     re.compile(rf"<\|[^<>|\s]{{1,64}}\|>(?:(?:user|assistant)\n)?|{signs}(?<![^\W\d])\d+(?:\.\d+)?(?!\w)")
     for signs in ("", r"(?:\[|, )?")
 )
+LEAST_SPELLED = 3  # tokens that a question's phrase takes, to become one: shorter ones are words of other questions too
 _GAP = "\0"
 _BEFORE = '">, '  # signs that a name's token may begin with
 
 
-def add_phrases(source: str, directories: Sequence[str], target: str, *, mode: str = "drawing") -> ModelConfig:
+def add_phrases(
+    source: str, directories: Sequence[str], target: str, *, mode: str = "drawing", asked: bool = False
+) -> ModelConfig:
     """Writes the policy of the folder `source` to `target` with a token for each phrase of the datasets' demonstrations
-    in the form `mode`. New embeddings are small random ones: the mean of what a phrase was spelled with would point
-    where all letters point that a policy never wrote. A name with a sign before it begins where the name is. ValueError
-    where no phrase is new.
+    in the form `mode`, or with `asked` of their questions and answers themselves. New embeddings are small random ones:
+    the mean of what a phrase was spelled with would point where all letters point that a policy never wrote. A name
+    with a sign before it begins where the name is. ValueError where no phrase is new.
     """
     policy, tokenizer = load_pretrained(source), read_tokenizer(source)
-    found = phrases(directories, mode, signed=has_coordinates(tokenizer))
-    spelled = [phrase for phrase in found if len(tokenizer.encode(phrase, add_special_tokens=False).ids) > 1]
+    signed = has_coordinates(tokenizer)
+    found = asked_phrases(directories, signed=signed) if asked else phrases(directories, mode, signed=signed)
+    least = LEAST_SPELLED if asked else 2
+    spelled = [phrase for phrase in found if len(tokenizer.encode(phrase, add_special_tokens=False).ids) >= least]
     if not spelled:
-        raise ValueError(f"--phrases: {', '.join(directories)}: every phrase of its demonstrations is a token already")
+        what = "questions" if asked else "demonstrations"
+        raise ValueError(f"--phrases: {', '.join(directories)}: every phrase of its {what} is a token already")
     text = policy.config.text
     rows = np.random.default_rng(0).normal(0.0, text.initializer_range, (len(spelled), text.hidden_size))
     (table,) = (np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(policy.params) if _is_embedding(path))
@@ -73,6 +79,22 @@ def phrases(directories: Sequence[str], mode: str, *, signed: bool = False) -> l
     signs = {phrase[0] for phrase in common if phrase[1:].isalpha() and not phrase[0].isspace()}
     # What ends with such a sign would keep it from the word that it begins.
     common = {p for p in common if not (p[-1] in signs and p[:-1] in common)}
+    return sorted(common, key=lambda phrase: (-len(phrase), phrase))
+
+
+def asked_phrases(directories: Sequence[str], *, signed: bool = False) -> list[str]:
+    """What stands between numbers in the train splits' questions, and answers without one; the longest first, only
+    what LEAST_SHARE of the records hold.
+    """
+    counts: collections.Counter[str] = collections.Counter()
+    records = 0
+    for record in _records(directories):
+        records += 1
+        told = [record.question, *([] if re.search(r"\d", record.answer) else [record.answer])]
+        counts.update(
+            {p.strip() for text in told for p in (_SIGNED if signed else _VARIES).sub(_GAP, text).split(_GAP)}
+        )
+    common = {phrase for phrase, count in counts.items() if phrase and count >= max(2, LEAST_SHARE * records)}
     return sorted(common, key=lambda phrase: (-len(phrase), phrase))
 
 

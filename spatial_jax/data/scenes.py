@@ -136,8 +136,14 @@ def object_place(scene: SceneRecord, item: SceneObject, processor: Processor) ->
 
 def caption_ids(caption: str, processor: Processor, words: int) -> Sequence[int]:
     """First token ids of the caption's last `words` words, as they stand inside a sentence; -1 fills up a short one."""
-    ids = [int(processor.tokenizer.encode_text(" " + word)[0]) for word in caption.split()[-words:]]
+    ids = [_first_id(processor, word) for word in caption.split()[-words:]]
     return [-1] * (words - len(ids)) + ids
+
+
+def _first_id(processor: Processor, word: str) -> int:
+    """A word's first token inside a sentence, without the space where that is a token of its own (before a number)."""
+    first, *rest = (int(token) for token in processor.tokenizer.encode_text(" " + word))
+    return rest[0] if rest and [first] == list(processor.tokenizer.encode_text(" ")) else first
 
 
 def place_ids(processor: Processor, x: float, y: float, depth: float = math.nan) -> Sequence[int]:

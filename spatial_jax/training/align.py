@@ -37,13 +37,15 @@ from spatial_jax.training.setup import Setup
 from spatial_jax.training.state import Coefficients
 from spatial_jax.training.supervised import Supervised
 
+PAD = -2  # in the words of places that fill a batch up
+
 
 @struct.dataclass
 class AlignBatch:
     """prompts: a picture and a text that names its objects, each; words int32 [visual tokens, w]: the words of what
-    stands there, -1 where there is none; places int32 [visual tokens, 3]: the words for where and how far, likewise;
-    name_at int32 [b, k]: where in the padded prompt the tokens of names are, -1 for none; name_places int32 [b, k,
-    3].
+    stands there, -1 where there is none, PAD beyond the pictures' tokens; places int32 [visual tokens, 3]: the words
+    for where and how far, -1 for none; name_at int32 [b, k]: where in the padded prompt the tokens of names are, -1
+    for none; name_places int32 [b, k, 3].
     """
 
     prompts: PromptBatch
@@ -132,7 +134,7 @@ class Align(Supervised):
         """Summed over tokens; `right`: named visual tokens whose best word is one of theirs, of `named`."""
         features = model.encode_vision(batch.prompts.vision, self.run.model.remat)
         count, head, rows = batch.words.shape[0], model.head(), batch.prompts.feature_index.reshape(-1)
-        named = jnp.any(batch.words >= 0, -1)
+        named, real = jnp.any(batch.words >= 0, -1), batch.words[:, 0] != PAD
         seen = _unit(features.features[:count], -1) @ _unit(head, 0) / features.features.shape[-1] ** 0.5
         low, middle = (decode_part(model, batch.prompts, features, self.run.model.remat, thirds) for thirds in (1, 2))
         visual = jnp.argsort(jnp.where(rows >= 0, rows, rows.size))[
@@ -143,7 +145,7 @@ class Align(Supervised):
             jax.nn.log_softmax(x.astype(jnp.float32))
             for x in (seen, low.reshape(-1, low.shape[-1])[visual] @ head, names @ head)
         )
-        background = -jnp.sum(jnp.where(named, 0.0, seen[:, self.setup.processor.pad_id]))
+        background = -jnp.sum(jnp.where(real & ~named, seen[:, self.setup.processor.pad_id], 0.0))
         parts = {
             "words": _nll_of(seen, batch.words),
             "places": _nll_of(place, batch.places),
@@ -158,7 +160,7 @@ class Align(Supervised):
         }
 
     def minibatches(self, questions: Sequence[SceneLabels]) -> list[tuple[list[AlignBatch], float]]:
-        """(micro-batches, visual tokens) of each optimizer step; all pictures have the size of the dataset."""
+        """(micro-batches, visual tokens) of each optimizer step."""
         train, out = self.run.train, []
         for start in range(0, len(questions), train.update_prompts):
             part = questions[start : start + train.update_prompts]
@@ -172,10 +174,14 @@ class Align(Supervised):
         at = np.stack(
             [np.where(q.name_at >= 0, q.name_at + width - len(q.prompt), -1) for q in cut]
         )  # prompts are padded on the left
+        # As many rows as the tower's padded patches make tokens: pictures of several sizes share a compiled program.
+        words, places = (np.concatenate([getattr(q, name) for q in cut]) for name in ("words", "places"))
+        rows = prompts.vision.patches.shape[0] // self.setup.processor.config.vision.spatial_merge_size**2
+        short = ((0, rows - len(words)), (0, 0))
         return AlignBatch(
             prompts,
-            np.concatenate([q.words for q in cut]),
-            np.concatenate([q.places for q in cut]),
+            np.pad(words, short, constant_values=PAD),
+            np.pad(places, short, constant_values=-1),
             at,
             np.stack([q.name_places for q in cut]),
         )

@@ -123,3 +123,24 @@ def test_a_demonstration_teaches_its_first_turn_in_a_form_that_draws_and_the_ans
     for mode, first in (("drawing", TURN.format("red ball", [10, 20, 30, 44])), ("bare", " left")):
         ids = first_reply_ids(asked, [(112, 112)], processor, mode)
         assert processor.decode(ids[:-1]) == first and ids[-1] in processor.eos_ids
+
+
+def test_questions_own_phrases_are_tokens_and_other_words_stay(pixels, monkeypatch, tmp_path):
+    def asked(question, answer):
+        return QuestionRecord("q", "s", "train", "scene", (b"",), (112,), (112,), question, "word", answer)
+
+    records = [
+        asked(f"At 1 facing {way}, 2 is left or back?", said) for way in ("us", "away") for said in ("back", "left")
+    ]
+    monkeypatch.setattr(phrases, "_records", lambda directories: [*records, asked("Order of 1, 2?", "2-1")] * 3)
+    assert convert.main([f"--from={pixels}", f"--to_hf={tmp_path / 'p'}", "--phrases=questions", "--asked"]) == 0
+    before, after = (Processor.from_pretrained(folder).tokenizer for folder in (pixels, tmp_path / "p"))
+    new = {after.decode([i]) for i in range(len(before), len(after))}
+    assert {"facing us", "facing away", "is left or back?", "back"} <= new and "left" not in new
+    assert not [phrase for phrase in new if any(c.isdigit() for c in phrase)]
+    said = "At 2 facing away, 1 is left or back?"
+    assert (
+        len(after.encode_text(said)) < len(before.encode_text(said)) / 2
+        and after.decode(after.encode_text(said)) == said
+    )
+    assert after.encode_text("Is the red ball left?") == before.encode_text("Is the red ball left?")

@@ -12,7 +12,7 @@ from PIL import Image
 from data_prep import synthesize
 from data_prep.annotate.__main__ import main as annotate
 from spatial_jax.data.fresh import make_fresh, tiny_qwen2_5_vl
-from spatial_jax.data.scenes import label_scene, open_scenes, place_ids, scene_at
+from spatial_jax.data.scenes import caption_ids, label_scene, open_scenes, place_ids, scene_at
 from spatial_jax.processing import Processor
 
 
@@ -103,3 +103,8 @@ def test_a_published_shape_takes_random_weights_and_a_tokenizer_of_its_own(world
     assert policy.dtype == "bfloat16"
     with pytest.raises(ValueError, match="qwen2_5_vl_7b"):
         make_fresh("qwen2_5_vl_3bb", [], tmp_path)
+
+
+def test_a_number_is_named_by_itself_not_by_the_space_before_it():
+    processor = Processor.from_pretrained("configs/drawing_policy")
+    assert [text(processor, caption_ids(name, processor, 2)) for name in ("1", "red ball")] == ["1", " red ball"]

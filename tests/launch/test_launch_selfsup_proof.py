@@ -9,19 +9,25 @@ from launch import selfsup_proof
 
 
 def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
-    plan = {step.name: step for step in selfsup_proof.plan(tmp_path, 100, [1, 2], 50, 0, 7)}
-    assert len(plan) == len({step.command for step in plan.values()}) == 7 + 6 + 2 * 4
-    for name in ("base", "cold", "families", "grpo_selfsup_1", "grpo_spatial_2"):
+    plan = {step.name: step for step in selfsup_proof.plan(tmp_path, 100, [1, 2], 50, 0, 7, list(selfsup_proof.ARMS))}
+    assert len(plan) == len({step.command for step in plan.values()}) == 8 + 2 + 8 + 6
+    for name in ("parts", "cold", "families", "grpo_selfsup_1", "grpo_spatial_2"):
         step = plan[name]
         paths = next(a for a in step.args if "data.paths" in a).split("=")[1]
         weights = next(a for a in step.args if "data.weights" in a).split("=")[1]
-        assert len(eval(paths)) == len(eval(weights)) and sum(eval(weights)) <= 1
-        assert ("selfsup" in paths) == (name in ("cold", "grpo_selfsup_1"))
+        assert len(eval(paths)) == len(eval(weights)) and sum(eval(weights)) == pytest.approx(1)
+        assert ("patches" in paths) == (name in ("parts", "cold", "grpo_selfsup_1"))
         assert ("general" in paths) == (not name.startswith("grpo"))
-        assert f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
-    assert "spatial'" not in next(a for a in plan["cold"].args if "data.paths" in a)
+        assert name == "parts" or f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
+    assert f"--config.model.path={tmp_path}/align/export" in plan["parts"].args
+    assert f"--config.model.path={tmp_path}/start" in plan["families"].args
+    assert not any("weights" in a for a in plan["align"].args) and "--regions" in plan["regions"].args
+    families = next(a for a in plan["grpo_selfsup_1"].args if "data.families" in a)
+    assert eval(families.split("=")[1]) == selfsup_proof.TASKS  # the tasks themselves, not their parts
     assert "--config.train.steps=7" in plan["grpo_selfsup_1"].args
     assert "--signs" in plan["scenes"].args and f"--families={selfsup_proof.GENERAL}" in plan["general"].args
+    alone = [step.name for step in selfsup_proof.plan(tmp_path, 100, [1], 50, 0, 7, ["selfsup"])]
+    assert "cold" in alone and "families" not in alone
 
 
 def test_wilson_intervals_paired_differences_and_photos_apart():
@@ -64,13 +70,18 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps(row))
 
     monkeypatch.setattr(selfsup_proof, "chances", lambda root, result: {"ssrl_crop": 0.25})
-    names = ["base", "cold", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
+    names = ["start", "cold", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
     for right, name in enumerate(names, 3):
         write(name, right)
-    made = selfsup_proof.table(tmp_path, [1, 2], "cpu", "command")
+    for name in ("align", "parts"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 9.0}))
+    made = selfsup_proof.table(tmp_path, list(selfsup_proof.ARMS), [1, 2], "cpu", "command")
     seeds = made["arms"]["selfsup"]["seeds"]
     assert list(made["arms"]) == ["selfsup", "spatial"] and list(seeds) == ["1", "2"]
-    assert made["base"]["ssrl_crop"]["score"] == pytest.approx(3 / 20)
+    assert made["start"]["ssrl_crop"]["score"] == pytest.approx(3 / 20)
     assert seeds["2"]["after_minus_cold"]["ssrl_crop"]["difference"] == pytest.approx(3 / 20)
+    over = made["arms"]["spatial"]["over_seeds"]["ssrl_crop"]
+    assert over["mean"] == pytest.approx(8.5 / 20) and over["interval"][0] < 8 / 20 < 9 / 20 < over["interval"][1]
     assert made["curves"]["grpo_spatial_2"] == {"step": [1], "reward/mean": [0.5]}
-    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25} and set(made["curves"]) == set(names)
+    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25} and set(made["curves"]) == {"align", "parts", *names[1:]}

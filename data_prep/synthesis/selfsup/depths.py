@@ -4,6 +4,8 @@ Depth may be of any scale.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from PIL import Image
 
@@ -356,6 +358,13 @@ def _decide(kind: str, facing: str, dx: float, dz: float, lateral: float) -> tup
     return CROSS, (side if along_x else ahead), "dz"
 
 
+def ask_position(template_id: int, labels: Sequence[str], facing: str, options: Sequence[str]) -> str:
+    """A plain question: where is the second label for a camera at the first?"""
+    *others, last = (option.lower() for option in options)
+    said = f"{', '.join(others)} or {last}"
+    return POSITION_PLAIN[template_id].format(h=labels[0], t=labels[1], facing=PLAIN_FACING[facing], options=said)
+
+
 def _position_puzzle(
     picture: Picture,
     rng: Draw,
@@ -380,8 +389,7 @@ def _position_puzzle(
     template_id, wording = pick_wording(rng, style, POSITION_PLAIN, POSITION)
     if style.plain:
         shown = [option.lower() for option in options]
-        said = f"{', '.join(shown[:-1])} or {shown[-1]}"
-        question = wording.format(h=labels[0], t=labels[1], facing=PLAIN_FACING[facing], options=said)
+        question = ask_position(template_id, labels, facing, options)
         answer = right.lower()
     else:
         lettered = [f"{'ABCD'[i]}. {o}" for i, o in enumerate(shown)]

@@ -49,7 +49,7 @@ class Style:
 
     @classmethod
     def small(cls, wordings: int = 1) -> Style:
-        return cls(plain=True, label_size=14, label_at=3, border=2, align=28, mark=9, wordings=wordings)
+        return cls(plain=True, label_size=14, label_at=3, border=2, align=28, mark=12, wordings=wordings)
 
 
 @dataclasses.dataclass(frozen=True)
