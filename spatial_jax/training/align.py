@@ -30,7 +30,7 @@ from flax import struct
 
 from spatial_jax.data import ByteCache
 from spatial_jax.data.scenes import SceneLabels, label_scene, open_scenes, scene_at, scenes_digest
-from spatial_jax.models import PromptBatch
+from spatial_jax.models import PromptBatch, VisionArrays
 from spatial_jax.ops.shared_prefix import causal_attention
 from spatial_jax.training.method import Stream
 from spatial_jax.training.setup import Setup
@@ -176,6 +176,7 @@ class Align(Supervised):
         )  # prompts are padded on the left
         # As many rows as the tower's padded patches make tokens: pictures of several sizes share a compiled program.
         words, places = (np.concatenate([getattr(q, name) for q in cut]) for name in ("words", "places"))
+        assert isinstance(prompts.vision, VisionArrays)
         rows = prompts.vision.patches.shape[0] // self.setup.processor.config.vision.spatial_merge_size**2
         short = ((0, rows - len(words)), (0, 0))
         return AlignBatch(

@@ -93,7 +93,8 @@ def _flip(inputs: Mapping[str, Any], record: QuestionRecord) -> tuple[list[Part]
 
 
 def _shuffle(inputs: Mapping[str, Any], record: QuestionRecord) -> tuple[list[Part], list[Part]]:
-    places = PLACES[tuple(inputs["grid"])]  # type: ignore[index]
+    rows, columns = inputs["grid"]
+    places = PLACES[rows, columns]
     return [], [(f"Place of {k}?", places[place]) for k, place in enumerate(inputs["perm"])]
 
 
