@@ -96,7 +96,7 @@ def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> M
         roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found),
         round(seconds, 1),
         **(launch_fields(text) if topology.is_card else {}),
-        token=token_fields(program, setup, topology, compiled, text),
+        token=token_fields(program, setup, topology, text),
     )
 
 
@@ -121,22 +121,19 @@ def launch_fields(text: str) -> dict[str, Any]:
     }
 
 
-def token_fields(program: Program, setup: Setup, topology: Topology, compiled: Any, text: str) -> dict[str, float]:
-    """Of a decode loop's round on one device: `bytes` that it reads and writes by the compiled program, and
-    `least_bytes`, the weights and the whole caches once; of cards also kernels and bytes of all layers together. Empty
-    for other programs, and where the compiler does not tell.
+def token_fields(program: Program, setup: Setup, topology: Topology, text: str) -> dict[str, float]:
+    """Of a decode loop's round on one card: `bytes` that it reads and writes by the compiled program, `least_bytes`,
+    the weights and the whole caches once, and kernels and bytes of all layers together. Empty for other programs. On
+    TPUs, too: their compiler's count takes the loop over layers for one layer.
     """
-    if program.name != "decode":
+    if program.name != "decode" or not topology.is_card:
         return {}
-    least = {"least_bytes": least_token_bytes(program, setup)}
-    if topology.is_card:
-        loop = launches(text).decoding
-        if loop is None:
-            return {}
-        layers = {"layers_kernels": loop.layers_kernels, "layers_bytes": loop.layers_bytes}
-        return {"kernels": loop.kernels, "bytes": loop.bytes, **layers, **least}
-    cost = compiled.cost_analysis() if topology.is_tpu else None
-    return {"bytes": float(cost["bytes accessed"]), **least} if cost else {}
+    loop = launches(text).decoding
+    if loop is None:
+        return {}
+    layers = {"layers_kernels": loop.layers_kernels, "layers_bytes": loop.layers_bytes}
+    least = least_token_bytes(program, setup)
+    return {"kernels": loop.kernels, "bytes": loop.bytes, **layers, "least_bytes": least}
 
 
 def least_token_bytes(program: Program, setup: Setup) -> float:
