@@ -3,10 +3,10 @@ how many walks a core makes a minute.
 
     python -m benchmarks.walk_truth --each=1000 --out=benchmarks/results/walk_truth.json
 
-Walks are drawn until every topic has `--each` questions of each definition, or `--walks` are done. A topic that has
-enough is not asked any more; a walk has one size of its rooms to ask for at most. Times are CPU seconds of this process
-(other load on the machine does not count); "a walk" is 32 frames of 224x224 with depth, masks and poses, "annotated"
-adds its scene records on disk.
+Walks are drawn until every topic has `--each` questions of each definition, or `--walks` are done; Ctrl-C ends it and
+keeps what was checked. A topic that has enough is not asked any more; a walk has one size of its rooms to ask for at
+most. Times are CPU seconds of this process (other load on the machine does not count); "a walk" is 32 frames of
+224x224 with depth, masks and poses, "annotated" adds its scene records on disk.
 """
 
 from __future__ import annotations
@@ -86,7 +86,11 @@ def truth(each: int, walks: int, frames: int, shown: int, size: int, seed: int) 
     wrong: list[str] = []
     started, done = time.process_time(), 0
     for number in range(walks):
-        check(source, number, shown, counts, wrong, each)
+        try:
+            check(source, number, shown, counts, wrong, each)
+        except KeyboardInterrupt:  # what was checked stays: the walk that was cut short is not among `walks`
+            print("stopped", flush=True)
+            break
         done += 1
         least = min(counts[d, t]["asked"] for d in DEFINITIONS for t in (*TOPICS, *HELDOUT_TOPICS))
         if done % 20 == 0:

@@ -114,12 +114,12 @@ def main(argv: list[str]) -> int:
         print(plan_text(record))
         print(f"wrote {out}")
         if record["fits"] is False:
-            print(search.nearest(request, record["largest_program"]))
+            print(search.nearest(request, record["largest_program"], record, say))
             return 1
         return 0
     except runs.DoesNotFit as error:
         print(f"DOES NOT FIT: {str(error).splitlines()[0]}")
-        print(search.nearest(request, error.program))
+        print(search.nearest(request, error.program, say=say))
         return 1
     except (ValueError, RuntimeError, OSError) as error:
         print(f"plan: {str(error).splitlines()[0]}", file=sys.stderr)

@@ -305,6 +305,23 @@ def test_what_does_not_fit_is_tried_again_alone(monkeypatch):
     assert "no configuration" in search.nearest(request, "update")
 
 
+def test_where_the_state_alone_does_not_fit_nothing_that_leaves_it_is_compiled(monkeypatch):
+    """Smaller batches and recomputation cannot help then: minutes of compiling each, for nothing."""
+    request = runs.Request(li2025_qwen2_5_vl_7b.get_config(), "li.py", Topology.parse("v5e:4x4"))
+    tried: list[runs.Request] = []
+    said: list[str] = []
+    monkeypatch.setattr(search, "plan", lambda asked: tried.append(asked) or {"fits": False})
+    update = {"arguments_gib": 14.0, "resident_gib": 16.1}
+    record = {"programs": {"update": update}, "capacity_gib": 21.66}
+    line = search.nearest(request, "update", record, said.append)
+    assert "(update is given 30.1 of 21.7 GiB before it begins)" in line and "lora_rank=16" in line
+    assert [asked.config.optimizer.moments for asked in tried] == ["bfloat16", "int8"] and len(said) == 2
+    tried.clear()
+    record["programs"] = {"update": {**update, "arguments_gib": 1.0}}
+    search.nearest(request, "update", record)
+    assert len(tried) > 4
+
+
 def test_a_search_ranks_what_fits_by_time(monkeypatch):
     """Least seconds first, parts of a plan are said to be that, what does not fit or compile comes last with its
     reason.
