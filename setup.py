@@ -93,7 +93,7 @@ setup(
         "ml_collections>=1.0",
         "numpy>=2.0",
         "pillow>=10.4",
-        "cykooz-resizer>=4.0",
+        "cykooz-resizer>=4.0; sys_platform != 'linux' or platform_machine == 'x86_64'",  # else PIL
         "absl-py>=2.1",
         "etils[epath]>=1.9",
         "jaxtyping>=0.2.34",

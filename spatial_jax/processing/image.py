@@ -3,27 +3,31 @@
 The resize is bicubic with antialias in fixed point, rows first, rounded to uint8 before columns follow: bit for bit
 what transformers' usual processors do (torchvision), and eight times as fast as PIL. PIL, which qwen-vl-utils and the
 "slow" processors use, differs by at most 2 levels on under one pixel of a hundred; where width grows and height shrinks
-PIL's columns come first, and more differ.
+PIL's columns come first, and more differ. Where that package has no wheel (Linux on ARM) PIL does it, rows first too.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import math
 import os
 from typing import Any
 
 import numpy as np
-from cykooz_resizer import FilterType, ImageData, PixelType, ResizeAlg, ResizeOptions, Resizer
 from PIL import Image
 
 from spatial_jax.media import PictureError, decode_picture, mode_to_rgb, read_file
 
+try:
+    import cykooz_resizer as fixed_point
+except ImportError:  # no wheel for this machine, e.g. Linux on ARM
+    fixed_point = None
+
 log = logging.getLogger(__name__)
 
 MAX_ASPECT = 200
-BICUBIC = ResizeOptions(resize_alg=ResizeAlg.convolution(FilterType.catmull_rom), use_alpha=False)  # Keys' a = -0.5
 
 
 class ImageError(ValueError):
@@ -102,17 +106,28 @@ def image_size(settings: ImageSettings, width: int, height: int) -> tuple[int, i
     return new_width, new_height
 
 
+@functools.cache
+def _bicubic() -> Any:
+    keys = fixed_point.ResizeAlg.convolution(fixed_point.FilterType.catmull_rom)  # Keys' a = -0.5
+    return fixed_point.ResizeOptions(resize_alg=keys, use_alpha=False)
+
+
 def resize_pixels(image: Image.Image, width: int, height: int) -> np.ndarray:
     """uint8 [height, width, 3] of an RGB picture, by bicubic with antialias: see the module."""
     if image.size == (width, height):
         return np.asarray(image)
-    made = ImageData(*image.size, PixelType.U8x3, image.tobytes())
-    resizer = Resizer()
-    # One direction a call: for both at once it would choose which comes first by the sizes.
-    for size in ((width, image.height), (width, height)):
+    # One direction a call: for both at once either would choose which comes first by the sizes.
+    sizes = (width, image.height), (width, height)
+    if fixed_point is None:
+        for size in sizes:
+            image = image.resize(size, Image.Resampling.BICUBIC)
+        return np.asarray(image)
+    made = fixed_point.ImageData(*image.size, fixed_point.PixelType.U8x3, image.tobytes())
+    resizer, bicubic = fixed_point.Resizer(), _bicubic()
+    for size in sizes:
         if size != (made.width, made.height):
-            wider = ImageData(*size, PixelType.U8x3)
-            resizer.resize(made, wider, BICUBIC)
+            wider = fixed_point.ImageData(*size, fixed_point.PixelType.U8x3)
+            resizer.resize(made, wider, bicubic)
             made = wider
     return np.frombuffer(made.get_buffer(), np.uint8).reshape(height, width, 3)
 

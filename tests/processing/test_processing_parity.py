@@ -17,6 +17,7 @@ from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 from spatial_jax.models.configs import published_config
 from spatial_jax.models.hf_config import config_to_hf
 from spatial_jax.processing import Processor, Video, train_tokenizer
+from spatial_jax.processing import image as pictures
 from spatial_jax.processing.image import normalise
 
 MODELS = {"qwen2_vl": Qwen2VLModel, "qwen2_5_vl": Qwen2_5_VLModel, "qwen3_vl": Qwen3VLModel}
@@ -300,3 +301,13 @@ def test_uint8_prompts_normalise_later(folders):
     later = ours.encode(conversation("image"), [image], normalise=False)
     assert later.pixel_values.dtype == np.uint8 and later.nbytes < now.nbytes / 3
     np.testing.assert_array_equal(ours.normalise(later).pixel_values, normalise(image.patches, ours.image_settings))
+
+
+@pytest.mark.parametrize("size", [(84, 56), (700, 56), (56, 700), (512, 84)])
+def test_where_the_resizer_has_no_wheel_pil_does_nearly_the_same(monkeypatch, size):
+    photo = picture(512, 512)
+    usual = pictures.resize_pixels(photo, *size)
+    monkeypatch.setattr(pictures, "fixed_point", None)
+    other = pictures.resize_pixels(photo, *size)
+    off = np.abs(usual.astype(int) - other)
+    assert off.max() <= 2 and (off > 0).mean() < 0.02
