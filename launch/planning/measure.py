@@ -96,7 +96,7 @@ def measure(program: Program, setup: Setup, topology: Topology, work: Work) -> M
         roofline(topology, (done.flops + done.kernel_flops) / devices, hbm, found),
         round(seconds, 1),
         **(launch_fields(text) if topology.is_card else {}),
-        token=token_fields(program, setup, topology, text),
+        token=token_fields(program, setup, topology, compiled, text),
     )
 
 
@@ -121,12 +121,18 @@ def launch_fields(text: str) -> dict[str, Any]:
     }
 
 
-def token_fields(program: Program, setup: Setup, topology: Topology, text: str) -> dict[str, float]:
-    """Of a decode loop's round on one card: `bytes` that it reads and writes by the compiled program, `least_bytes`,
-    the weights and the whole caches once, and kernels and bytes of all layers together. Empty for other programs. On
-    TPUs, too: their compiler's count takes the loop over layers for one layer.
+def token_fields(program: Program, setup: Setup, topology: Topology, compiled: Any, text: str) -> dict[str, float]:
+    """Of a decode loop's round on one device: `bytes` that it reads and writes by the compiled program, and
+    `least_bytes`, the weights and the whole caches once; of cards also kernels and bytes of all layers together. A
+    TPU's compiler counts its loop over the layers once: there both are of one layer and all else, which `layers` says.
+    Empty for other programs, and where the compiler does not tell.
     """
-    if program.name != "decode" or not topology.is_card:
+    if program.name != "decode":
+        return {}
+    if topology.is_tpu and (cost := compiled.cost_analysis()):
+        least = least_token_bytes(program, setup, 1)
+        return {"bytes": float(cost["bytes accessed"]), "least_bytes": least, "layers": 1}
+    if not topology.is_card:
         return {}
     loop = launches(text).decoding
     if loop is None:
@@ -136,17 +142,21 @@ def token_fields(program: Program, setup: Setup, topology: Topology, text: str) 
     return {"kernels": loop.kernels, "bytes": loop.bytes, **layers, "least_bytes": least}
 
 
-def least_token_bytes(program: Program, setup: Setup) -> float:
-    """The decoder's layers and its head, in the type that they are multiplied in, and the caches at their full
-    length."""
+def least_token_bytes(program: Program, setup: Setup, layers: int = 0) -> float:
+    """The decoder's layers (so many of them, 0: all) and its head, in the type that they are multiplied in, and their
+    caches at full length.
+    """
+    whole = setup.policy.config.text.num_layers
+    share = (layers or whole) / whole
     params, state = program.arguments[:2]
     text, width = params["text"], jax.numpy.dtype(setup.run.model.dtype).itemsize
     head = text["embed"] if setup.policy.config.tie_word_embeddings else text["head"]
     weights = 0.0
     for path, leaf in leaf_paths({"layers": text["layers"], "head": head}):
         if not path[-1].startswith("lora_"):
-            weights += tree_bytes(leaf) * min(width, leaf.dtype.itemsize) / leaf.dtype.itemsize
-    return weights + tree_bytes((state.prompt_kv, state.answer_kv))
+            size = tree_bytes(leaf) * min(width, leaf.dtype.itemsize) / leaf.dtype.itemsize
+            weights += size * (share if path[0] == "layers" else 1.0)
+    return weights + share * tree_bytes((state.prompt_kv, state.answer_kv))
 
 
 def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo.Collective]) -> dict[str, float]:

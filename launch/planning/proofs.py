@@ -131,7 +131,7 @@ def table(records: list[dict]) -> str:
             "Made by `python launch/plan.py --proofs`: compiled by the chip's own compiler, not run. Seconds are"
             " rooflines from public peak rates, every answer at its longest and its cache at that length from the first"
             " token on. A token's bytes are those that decoding reads and writes for it, over the weights and caches"
-            " once, of cards alone; plans from before this was counted do not tell."
+            " once (on TPUs of one layer and all else); plans from before this was counted do not tell."
         ),
         "",
         (

@@ -114,7 +114,8 @@ def card_work(program: dict[str, Any]) -> str:
 
 def token_work(token: dict[str, float], layers: int) -> str:
     """What a token costs, of the field `token` of `Measured`."""
-    text = f"a token reads and writes {token['bytes'] / 1e9:.2f} GB, {token['bytes'] / token['least_bytes']:.2f} times"
+    what = "one layer and all else of a token read and write" if token.get("layers") else "a token reads and writes"
+    text = f"{what} {token['bytes'] / 1e9:.2f} GB, {token['bytes'] / token['least_bytes']:.2f} times"
     text += " the weights and caches"
     if inside := token.get("layers_kernels"):
         text += f", by {inside / layers:.0f} kernels a layer and {token['kernels'] - inside:.0f} for all else"
