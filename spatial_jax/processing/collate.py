@@ -74,17 +74,22 @@ def choose_pack(
     if not any(prompt.patches for prompt in prompts):
         return None, 1
 
-    def distinct(parts: int) -> list[int]:
-        sources = _sources(prompts, parts)
-        return [prompt.patches * (source == row) for row, (prompt, source) in enumerate(zip(prompts, sources))]
-
     if parts > 1 and len(prompts) % parts == 0:
-        patches = distinct(parts)
-        fullest = int(np.sum(np.reshape(patches, (parts, -1)), axis=1).max())
         shares = [bucket // parts // SHARE * SHARE for bucket in buckets]
+        fullest = _fullest(prompts, parts, max(shares))
         if fitting := [share for share in shares if share >= fullest]:
             return min(fitting) * parts, parts
-    return choose_bucket(sum(distinct(1)), buckets, what), 1
+    return choose_bucket(_fullest(prompts, 1, max(buckets)), buckets, what), 1
+
+
+def _fullest(prompts: Sequence[EncodedPrompt], parts: int, room: int) -> int:
+    """Rows that the fullest part takes. Where a few prompts happen to show the same pictures, as many as if none did:
+    each size of pack is a program to compile. Fewer where that saves half, or where all would not fit `room`.
+    """
+    patches = np.array([prompt.patches for prompt in prompts])
+    first = np.array(_sources(prompts, parts)) == np.arange(len(prompts))
+    whole, distinct = (int(np.reshape(rows, (parts, -1)).sum(1).max()) for rows in (patches, patches * first))
+    return distinct if 2 * distinct <= whole or whole > room else whole
 
 
 def collate_answers(

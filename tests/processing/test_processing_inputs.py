@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from spatial_jax.processing import (
     smart_resize,
     train_tokenizer,
 )
+from spatial_jax.processing.collate import choose_pack
 from spatial_jax.processing.video import read_video
 
 TEXTS = ["Which is closer, the cup or the book?", "A 12.5 m wall"] * 30
@@ -295,3 +297,17 @@ def test_a_video_file(tmp_path, processor):
     assert prompt.grid_thw[0, 0] == 3  # 3 s at 2 frames a second, two frames a time step
     times = np.unique(prompt.positions[0, prompt.type_ids == 2])
     assert np.diff(times).tolist() == [2, 2]  # one second a step, two ids a second
+
+
+def test_a_pack_shrinks_where_sharing_saves_half():
+    """A few shared pictures change no size, for each is a program to compile."""
+
+    def prompts(*keys):
+        return [SimpleNamespace(patches=100, keys=(key,)) for key in keys]
+
+    buckets = (100, 200, 300, 400)
+    for keys, rows in ((b"abcd", 400), (b"aabc", 400), (b"aabb", 200), (b"aaaa", 100)):
+        assert choose_pack(prompts(*keys), buckets, 1, "patches") == (rows, 1)
+    # Where all would not fit, what is distinct must.
+    assert choose_pack(prompts(*b"aabc"), (300,), 1, "patches") == (300, 1)
+    assert choose_pack(prompts(*b"aabb"), (400,), 2, "patches") == (400, 2)
