@@ -70,7 +70,7 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (LI_3B, "h100:8", ("--config.train.micro_prompts=8", "--config.train.micro_answers=4")),
     ("configs/vsgrpo_qwen2_vl_2b.py", "h100:1", ("--pictures=8",)),
     ("configs/vsgrpo_qwen2_vl_7b.py:sft", "h100:8", ("--pictures=8", "--config.model.remat=none")),
-    # Clips of more frames: prompts of 2,136, 8,064 and 15,968 tokens.
+    # Clips of more frames: prompts of 2,136, 8,064, 15,968 and nearly 32,000 tokens.
     (VSGRPO_7B, "v5p:2x2x4", (f"{FRAMES}16",)),
     (
         VSGRPO_7B,
@@ -84,6 +84,16 @@ PROOFS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
             f"{FRAMES}128",
             "--config.data.prompt_buckets=(16640,)",
             "--config.data.patch_buckets=(65536,1048576)",
+            "--config.train.micro_answers=2",
+        ),
+    ),
+    (
+        VSGRPO_7B,
+        "v5p:2x2x4",
+        (
+            f"{FRAMES}256",
+            "--config.data.prompt_buckets=(32768,)",
+            "--config.data.patch_buckets=(65536,2097152)",
             "--config.train.micro_answers=2",
         ),
     ),
