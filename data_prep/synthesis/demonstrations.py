@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import json
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from spatial_jax.data.records import QuestionRecord, SceneObject, SceneRecord, coordinate, in_stored_pixels
 from spatial_jax.drawing import Album, DrawingError, Operation, parse
@@ -209,37 +209,52 @@ def overlap(a: Sequence[float], b: Sequence[float]) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
+def play(record: QuestionRecord) -> Iterator[tuple[list[int], list[Operation]]]:
+    """Of each turn of a demonstration, in stored pixels: the question's picture (from 1) behind every picture that
+    there is by then, and what is drawn. DrawingError where a turn cannot be drawn.
+    """
+    album = Album(list(zip(record.widths, record.heights)))
+    for turn in in_stored_pixels(record).json_field("meta")["turns"]:
+        bases = [entry.original + 1 for entry in album.entries]
+        operations = parse(turn)
+        album.draw(operations, 1_000)
+        yield bases, operations
+
+
 def problem(record: QuestionRecord, scenes: Mapping[int, SceneRecord]) -> str:
     """What is wrong with a record's demonstration, "" where nothing is: it must be playable, every label's last box
     must be an object of that caption, every earlier one must overlap it, and a line must begin and end in what was
     boxed (or begin in the picture's middle). `scenes`: of each picture, by its number.
     """
-    turns = in_stored_pixels(record).json_field("meta")["turns"]
-    album = Album(list(zip(record.widths, record.heights)))
     last: dict[tuple[int, str], list[Operation]] = {}
-    for turn in turns:
-        bases = [entry.original + 1 for entry in album.entries]
-        try:
-            operations = parse(turn)
-            album.draw(operations, 1_000)
-        except DrawingError as error:
-            return str(error)
-        for o in operations:
-            picture = bases[o.index - 1]
-            if o.kind == "path":
-                if fault := _line_fault(o, picture, last, (record.widths[picture - 1], record.heights[picture - 1])):
+    try:
+        for bases, operations in play(record):
+            for o in operations:
+                if fault := _fault(o, bases[o.index - 1], last, record, scenes):
                     return fault
-                continue
-            last[picture, o.label] = [p for p in last.get((picture, o.label), ()) if p.index == o.index] + [o]
-            true = [i.box for i in scenes[picture].objects if i.caption == o.label]
-            if not any(overlap(o.points, box) >= OFF[0] / 2 for box in true):
-                return f"{o.label!r} is boxed where it is not"
+    except DrawingError as error:
+        return str(error)
     for (picture, label), operations in last.items():
         true = [i.box for i in scenes[picture].objects if i.caption == label]
         for o in operations:
             if not any(overlap(o.points, box) >= 0.8 for box in true):
                 return f"the last box of {label!r} is off"
     return ""
+
+
+def _fault(
+    o: Operation,
+    picture: int,
+    last: dict[tuple[int, str], list[Operation]],
+    record: QuestionRecord,
+    scenes: Mapping[int, SceneRecord],
+) -> str:
+    """What is wrong with an operation on the question's picture `picture`, "" where nothing is; notes it in `last`."""
+    if o.kind == "path":
+        return _line_fault(o, picture, last, (record.widths[picture - 1], record.heights[picture - 1]))
+    last[picture, o.label] = [p for p in last.get((picture, o.label), ()) if p.index == o.index] + [o]
+    true = [i.box for i in scenes[picture].objects if i.caption == o.label]
+    return "" if any(overlap(o.points, box) >= OFF[0] / 2 for box in true) else f"{o.label!r} is boxed where it is not"
 
 
 def _line_fault(

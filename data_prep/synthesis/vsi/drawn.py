@@ -11,11 +11,11 @@ import json
 import random
 from collections.abc import Sequence
 
-from data_prep.synthesis.demonstrations import CORRECTED, MOST_BOXES, Look, Pen, box_off, overlap, tell_off
+from data_prep.synthesis.demonstrations import CORRECTED, MOST_BOXES, Look, Pen, box_off, overlap, play, tell_off
 from data_prep.synthesis.vsi.scene import Room
 from data_prep.synthesis.vsi.sights import Point, Sights
-from spatial_jax.data.records import QuestionRecord, in_stored_pixels
-from spatial_jax.drawing import Album, DrawingError, Operation, parse
+from spatial_jax.data.records import QuestionRecord
+from spatial_jax.drawing import DrawingError, Operation
 
 MOST_TURNS = 5
 ON_FLOOR = 3.0  # pixels that a line's end may lie from where the floor's way begins
@@ -176,27 +176,29 @@ def problem(record: QuestionRecord, sights: Sights, labels: dict[str, str]) -> s
     be on its thing, an earlier one must meet it; a line must end in boxes of its frame, or where the free floor between
     its two things does.
     """
-    album = Album(list(zip(record.widths, record.heights)))
     last: dict[tuple[int, str], Operation] = {}
-    for turn in in_stored_pixels(record).json_field("meta")["turns"]:
-        bases = [entry.original for entry in album.entries]
-        try:
-            operations = parse(turn)
-            album.draw(operations, 1_000)
-        except DrawingError as error:
-            return str(error)
-        for o in operations:
-            frame = bases[o.index - 1]
-            boxes = sights.frames[frame].boxes
-            if o.kind == "path":
-                if fault := _line_fault(o, frame, sights, labels, last):
+    try:
+        for bases, operations in play(record):
+            for o in operations:
+                if fault := _fault(o, bases[o.index - 1] - 1, sights, labels, last):
                     return fault
-                continue
-            if labels.get(o.label) not in boxes or overlap(o.points, boxes[labels[o.label]]) <= 0:
-                return f"{o.label!r} is boxed where it is not"
-            last[frame, o.label] = o
+    except DrawingError as error:
+        return str(error)
     off = [k for k, o in last.items() if overlap(o.points, sights.frames[k[0]].boxes[labels[k[1]]]) < 0.8]
     return f"the last box of {off[0][1]!r} is off" if off else ""
+
+
+def _fault(
+    o: Operation, frame: int, sights: Sights, labels: dict[str, str], last: dict[tuple[int, str], Operation]
+) -> str:
+    """What is wrong with an operation on a frame (from 0), "" where nothing is; notes a box in `last`."""
+    if o.kind == "path":
+        return _line_fault(o, frame, sights, labels, last)
+    boxes = sights.frames[frame].boxes
+    if labels.get(o.label) not in boxes or overlap(o.points, boxes[labels[o.label]]) <= 0:
+        return f"{o.label!r} is boxed where it is not"
+    last[frame, o.label] = o
+    return ""
 
 
 def _line_fault(
