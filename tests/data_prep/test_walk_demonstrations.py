@@ -16,7 +16,7 @@ from data_prep.sources.walks import Walks
 from data_prep.synthesis.vsi.drawn import problem
 from data_prep.synthesis.vsi.walks import WalkFolder
 from spatial_jax.data import open_questions
-from spatial_jax.data.records import QuestionRecord, in_stored_pixels
+from spatial_jax.data.records import QuestionRecord, SceneRecord, in_stored_pixels
 
 WALKS, FRAMES, SIZE = 5, 12, 96
 
@@ -171,9 +171,18 @@ def test_a_wrong_operation_is_found(folder, records):
         assert words in problem(dataclasses.replace(record, meta=turns), sights, labels)
 
 
-def test_what_cannot_be_drawn_on_is_refused(folder, tmp_path, capsys):
+def test_what_cannot_be_drawn_on_is_refused(folder, tmp_path, capsys, monkeypatch):
     rooms = tmp_path / "rooms.json"
     rooms.write_text(json.dumps({"a": {"object_counts": {}, "object_bbox": {}}}))
     for arguments in ((f"--rooms={rooms}", "--demonstrations"), (f"--rooms={folder}/scenes", "--demonstrations=short")):
         assert synthesize.main([*arguments, f"--out={tmp_path}/out"]) == 2
         assert "rendered walks" in capsys.readouterr().err
+    # A clip of one's own: nobody knows which thing is which in its frames.
+    known = SceneRecord.json_field
+    monkeypatch.setattr(
+        SceneRecord,
+        "json_field",
+        lambda self, name: {("video" if k == "walk" else k): v for k, v in known(self, name).items()},
+    )
+    assert synthesize.main([f"--rooms={folder}/scenes", "--demonstrations", f"--out={tmp_path}/clips"]) == 2
+    assert "rendered walks" in capsys.readouterr().err

@@ -58,7 +58,8 @@ class FromRooms(Work):
                 "walks and clips keep the split that annotate gave them; leave --heldout_percent out, and give it to"
                 " data_prep.annotate"
             )
-        if args.demonstrations and (len(self.walks) < len(self.paths) or args.demonstrations != MANNERS[0]):
+        drawable = len(self.walks) == len(self.paths) and all(folder.rendered for folder in self.walks.values())
+        if args.demonstrations and not (drawable and args.demonstrations == MANNERS[0]):
             raise MetadataError(
                 "--demonstrations on rooms draws on the frames of rendered walks, over several turns: give --rooms"
                 " datasets of data_prep.annotate --source=walk, and no other manner"

@@ -38,6 +38,7 @@ class WalkFolder:
         self.digest, self.path = self.scenes.digest, path
         self.shown, self.split = SceneFrames(), "train"
         self.told: collections.Counter[str] = collections.Counter()
+        self.rendered = False  # whether any of them is a rendered walk, of which everything is known
         self.ids = self._places()
         if not self.ids:
             raise MetadataError(
@@ -54,6 +55,7 @@ class WalkFolder:
                 self.told["frame whose record is damaged"] += 1
                 continue
             clip, number = clip_of(scene, place)
+            self.rendered |= isinstance(scene.json_field("meta").get("walk"), str)
             if clip:
                 out.setdefault(clip, []).append((number, place))
         return {clip: sorted(places) for clip, places in out.items()}
