@@ -90,7 +90,7 @@ def _add_scenes(p: argparse.ArgumentParser) -> None:
         default="",
         choices=MANNERS,
         help="with turns that draw the question's objects, for supervised drawing (ViLaSR); short: one turn that boxes"
-        " all, and a second where the first box is off, for small models",
+        " all, and a second where the first box is off, for small models; with --rooms on the frames of rendered walks",
     )
     g.add_argument(
         "--two_pictures",

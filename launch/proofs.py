@@ -370,7 +370,7 @@ def main() -> int:
         "--items",
         type=int,
         default=0,
-        help="held-out questions of an evaluation; 0: 1,200, drawing 144, selfsup 2,000, video 480",
+        help="held-out questions of an evaluation; 0: 1,200, drawing 192, selfsup 2,000, video 480",
     )
     parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
