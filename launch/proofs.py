@@ -15,11 +15,13 @@ import shlex
 import sys
 from pathlib import Path
 
+from launch import drawing_proof, selfsup_proof, video_proof
 from launch.quickstart import COLD_START, FAMILIES, PRESET
 from launch.steps import Step, StepRunner, say
 from spatial_jax.options import Listed, list_parts
 
 RESULT = "benchmarks/results/quickstart_learning.json"
+SCENES, ITEMS, GRPO_STEPS = 6000, 1200, 600  # rendered; held-out questions; steps of each seed
 
 
 def data_steps(root: Path, scenes: int, preset: str = PRESET) -> list[Step]:
@@ -267,10 +269,10 @@ def table(root: Path, seeds: list[int], steps: int, device: str) -> dict:
 
 def prove_quickstart(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
     """GRPO from the shipped cold start (with --cold_start made again before)."""
-    steps, scenes = args.grpo_steps or 600, args.scenes or 6000
+    steps, scenes = args.grpo_steps or GRPO_STEPS, args.scenes or SCENES
     plan = data_steps(root, scenes) + (cold_start_steps(root, COLD_START) if args.cold_start else [])
     code = StepRunner(root, plan).run() or run_seeds(
-        root, {s: seed_steps(root, COLD_START, s, steps, args.items or 1200) for s in seeds}, args.at_once
+        root, {s: seed_steps(root, COLD_START, s, steps, args.items or ITEMS) for s in seeds}, args.at_once
     )
     if code == 0:
         result = Path(RESULT)
@@ -289,8 +291,6 @@ def prove_quickstart(args: argparse.Namespace, root: Path, seeds: list[int]) -> 
 
 def prove_drawing(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
     """ViLaSR's three stages at toy scale, see launch/drawing_proof.py."""
-    from launch import drawing_proof
-
     steps = {"grpo": args.grpo_steps} if args.grpo_steps else {}
     items = args.items or drawing_proof.ITEMS
     plans = {s: drawing_proof.seed_steps(root, s, steps, items) for s in seeds}
@@ -311,14 +311,18 @@ def prove_drawing(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
 
 def prove_selfsup(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
     """Spatial-SSRL's five tasks at toy scale, see launch/selfsup_proof.py."""
-    from launch import selfsup_proof
-
     arms = list_parts(args.arms) or list(selfsup_proof.ARMS)
     if unknown := set(arms) - selfsup_proof.ARMS.keys():
         print(f"--arms: {', '.join(sorted(unknown))}: give some of {', '.join(selfsup_proof.ARMS)}", file=sys.stderr)
         return 2
     steps = selfsup_proof.plan(
-        root, args.scenes or 2400, seeds, args.items or 2000, args.supervised_steps, args.grpo_steps, arms
+        root,
+        args.scenes or selfsup_proof.SCENES,
+        seeds,
+        args.items or selfsup_proof.ITEMS,
+        args.supervised_steps,
+        args.grpo_steps,
+        arms,
     )
     code = StepRunner(root, steps).run()
     if code == 0:
@@ -331,8 +335,6 @@ def prove_selfsup(args: argparse.Namespace, root: Path, seeds: list[int]) -> int
 
 def prove_video(args: argparse.Namespace, root: Path, seeds: list[int]) -> int:
     """vsGRPO's comparison on walks, see launch/video_proof.py. The result is written after every round of arms."""
-    from launch import video_proof
-
     items = args.items or video_proof.ITEMS
     shared = video_proof.data_steps(root, args.scenes or video_proof.WALKS) + video_proof.start_steps(root, items)
     code = StepRunner(root, shared).run()
@@ -364,13 +366,22 @@ def main() -> int:
         "--supervised_steps", type=int, default=0, help="--selfsup: supervised steps; 0: as its recipe says"
     )
     parser.add_argument("--arms", default="", action=Listed, help="--selfsup: some of selfsup,spatial; all when empty")
-    parser.add_argument("--scenes", type=int, default=0, help="0: 6,000, drawing 3,000, selfsup 2,400, walks 1,600")
-    parser.add_argument("--grpo_steps", type=int, default=0, help="0: 600, of the others as their recipes say")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        default=0,
+        help=f"0: {SCENES:,}, drawing {drawing_proof.SCENES:,}, selfsup {selfsup_proof.SCENES:,},"
+        f" walks {video_proof.WALKS:,}",
+    )
+    parser.add_argument(
+        "--grpo_steps", type=int, default=0, help=f"0: {GRPO_STEPS:,}, of the others as their recipes say"
+    )
     parser.add_argument(
         "--items",
         type=int,
         default=0,
-        help="held-out questions of an evaluation; 0: 1,200, drawing 192, selfsup 2,000, video 480",
+        help=f"held-out questions of an evaluation; 0: {ITEMS:,}, drawing {drawing_proof.ITEMS:,},"
+        f" selfsup {selfsup_proof.ITEMS:,}, video {video_proof.ITEMS:,}",
     )
     parser.add_argument("--seeds", default="1,2,3", action=Listed, help="seeds of the runs: 1,2 or given again")
     parser.add_argument("--at_once", type=int, default=1, help="seeds that run side by side (a GPU or many cores)")
@@ -378,7 +389,7 @@ def main() -> int:
         "--cold_start",
         action="store_true",
         help=f"make the policy that the proof begins with again, too, and put it into {COLD_START}, with --drawing"
-        " configs/drawing_policy",
+        f" {drawing_proof.LOCALISER}",
     )
     args = parser.parse_args()
     asked = [name for name in PROOFS if getattr(args, name)]

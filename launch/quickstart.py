@@ -22,6 +22,7 @@ COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; h
 PRESET = "clear"
 PHOTO_FAMILIES = "depth_order2,abs_depth,distance,size"
 FAMILIES = "bearing,relation,depth_order2,abs_depth,count"
+SCENES, SCRATCH_SCENES = 1500, 8000  # rendered, where nothing is told
 
 
 def has_depth(photos: str) -> bool:
@@ -356,7 +357,10 @@ def main() -> int:
         "--from_scratch", action="store_true", help=f"do not start from the shipped cold-started policy ({COLD_START})"
     )
     parser.add_argument(
-        "--scenes", type=int, default=0, help="rendered scenes, a tenth of them held out; 0: 1,500, from scratch 8,000"
+        "--scenes",
+        type=int,
+        default=0,
+        help=f"rendered scenes, a tenth of them held out; 0: {SCENES:,}, from scratch {SCRATCH_SCENES:,}",
     )
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
@@ -375,7 +379,13 @@ def main() -> int:
     # The verbs are separate processes; what one has compiled the next need not compile again.
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str((root / ".compiled").resolve()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
-    plan = steps(root, args.photos, args.from_scratch, args.scenes or (8000 if args.from_scratch else 1500), args.seed)
+    plan = steps(
+        root,
+        args.photos,
+        args.from_scratch,
+        args.scenes or (SCRATCH_SCENES if args.from_scratch else SCENES),
+        args.seed,
+    )
     try:
         with RunLock(root, "quickstart"):
             (root / "story.json").write_text(json.dumps(story(plan, args.from_scratch)))

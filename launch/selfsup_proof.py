@@ -21,6 +21,7 @@ from launch.steps import Step
 
 RESULT = "benchmarks/results/selfsup_learning.json"
 RECIPE = "configs/selfsup_tiny.py"
+SCENES, ITEMS = 2400, 2000  # rendered; held-out questions of an evaluation
 SPATIAL = "bearing,relation,depth_order2,abs_depth"  # of Li's families, those that the starting policy knows
 GENERAL = "colour,kind,count,reading"
 TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_position3d")

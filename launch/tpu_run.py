@@ -321,7 +321,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--keep", action="store_true", help="leave the TPU at the end")
     parser.add_argument("--tries", type=int, default=50, help="re-creations, restarts and repeated commands, together")
     parser.add_argument(
-        "--pause", type=float, default=30.0, help="seconds before the first repetition; doubles up to 600"
+        "--pause",
+        type=float,
+        default=30.0,
+        help=f"seconds before the first repetition; doubles up to {LONGEST_PAUSE:.0f}",
     )
     parser.add_argument("--wait_hours", type=float, default=48.0, help="longest wait for a TPU")
     parser.add_argument("--dry_run", action="store_true", help="print the gcloud commands")

@@ -54,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
     g.add_argument("--samples", type=int, default=8, help="answers a question")
     g.add_argument("--temperature", type=float, default=1.0, help="above 0 for more than one answer")
     g.add_argument("--top_p", type=float, default=1.0, help="only the likeliest tokens of this mass")
-    g.add_argument("--max_new_tokens", type=int, default=0, help="of a reply; 0: as trained, else 1,024")
+    g.add_argument("--max_new_tokens", type=int, default=0, help="of a reply; 0: as trained, else as evaluations do")
     g.add_argument("--prompt_mode", default="", help="response form; default: as the policy was trained, else vanilla")
     g.add_argument("--seed", type=int, default=0, help="of the draws")
     g.add_argument("--config", default="", help="settings as of an evaluation, e.g. configs/eval_spatial.py:tiny")

@@ -20,13 +20,17 @@ from spatial_jax.data.records import QuestionRecord, SceneRecord
 from spatial_jax.options import Parser
 from spatial_jax.pages import ExampleFolder, say
 
+SCENES, QUESTIONS = 24, 120  # that a page shows where nothing is told
+
 
 def parser() -> argparse.ArgumentParser:
     """The verb's options."""
     p = Parser("python -m data_prep.inspect", __doc__, named="DATASET [options]")
     p.add_argument("dataset", help="directory of a scene or question dataset")
     p.add_argument("--out", help="the page (default: inspect.html in the dataset's directory)")
-    p.add_argument("--limit", type=int, default=0, help="records shown (default: 24 scenes, 120 questions)")
+    p.add_argument(
+        "--limit", type=int, default=0, help=f"records shown (default: {SCENES} scenes, {QUESTIONS} questions)"
+    )
     p.add_argument(
         "--scenes",
         default="",
@@ -43,9 +47,9 @@ def main(arguments: list[str] | None = None) -> int:
         folder = ExampleFolder(args.dataset)
         out = Path(args.out) if args.out else folder.folder / "inspect.html"
         if "objects" in folder.fields:
-            page = scenes_page(Records(folder, SceneRecord), args.limit or 24, args.seed)
+            page = scenes_page(Records(folder, SceneRecord), args.limit or SCENES, args.seed)
         elif "question" in folder.fields:
-            page = questions_page(Records(folder, QuestionRecord), args.limit or 120, args.seed, args.scenes)
+            page = questions_page(Records(folder, QuestionRecord), args.limit or QUESTIONS, args.seed, args.scenes)
         else:
             raise ValueError(
                 f"{args.dataset}: neither scenes nor questions (fields {', '.join(sorted(folder.fields)[:6])})"

@@ -5,6 +5,7 @@ TensorBoard by itself.
 from spatial_jax.metrics.alarms import Alarm, AlarmLimits, AlarmSpan, AlarmWatch, check_alarms, scan_alarms
 from spatial_jax.metrics.console import Console
 from spatial_jax.metrics.facts import RunFacts, run_facts, steady_lines
+from spatial_jax.metrics.figures import duration, format_value
 from spatial_jax.metrics.flops import (
     PEAK_FLOPS,
     GroupTokens,
@@ -17,7 +18,7 @@ from spatial_jax.metrics.flops import (
     vision_flops,
 )
 from spatial_jax.metrics.gallery import read_gallery, write_gallery
-from spatial_jax.metrics.names import NAMES, MetricName, duration, format_value
+from spatial_jax.metrics.names import NAMES, MetricName
 from spatial_jax.metrics.pass_rates import read_pass_rate_history, write_pass_rates
 from spatial_jax.metrics.timing import PhaseTimer, Progress
 from spatial_jax.metrics.trackers import Tracked, check_trackers

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from spatial_jax.metrics.facts import RunFacts, run_facts
-from spatial_jax.metrics.names import format_value, value_of
+from spatial_jax.metrics.figures import format_value
+from spatial_jax.metrics.logged import value_of
 
 Rows = Sequence[Mapping[str, Any]]
 _UNKNOWN = RunFacts()

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TextIO
 
-from spatial_jax.metrics.names import NAMES, below, duration, format_value, value_of
+from spatial_jax.metrics.figures import duration, format_value
+from spatial_jax.metrics.logged import below, value_of
+from spatial_jax.metrics.names import NAMES
 from spatial_jax.metrics.rows import strict
 from spatial_jax.metrics.timing import Progress
 from spatial_jax.pages import say

@@ -8,9 +8,6 @@ any other name; it is kept in every sink and drawn among "other".
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Iterable, Mapping
-from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -407,65 +404,3 @@ def canonical(key: str) -> str:
     """`key` with aliases replaced by the name of the logged set; other names unchanged."""
     entry = _BY_KEY.get(key)
     return entry.key if entry else key
-
-
-def value_of(row: Mapping[str, Any], key: str) -> float:
-    """The finite number that `row` holds under `key` or one of its aliases; NaN when there is none."""
-    entry = _BY_KEY.get(key)
-    for name in (entry.key, *entry.aliases) if entry else (key,):
-        value = row.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return float(value) if math.isfinite(value) else math.nan
-    return math.nan
-
-
-def below(row: Mapping[str, Any], prefix: str) -> dict[str, float]:
-    """Numbers of `row` whose name hangs below `prefix`: below(row, "time") -> {"rollout": 1.2, ...}; logged names
-    themselves left out.
-    """
-    start = prefix + "/"
-    return {
-        k[len(start) :]: float(v)
-        for k, v in row.items()
-        if k.startswith(start) and k not in _BY_KEY and isinstance(v, (int, float)) and not isinstance(v, bool)
-    }
-
-
-def format_value(value: float, unit: str = "") -> str:
-    """`value` for people: three significant figures with its unit; "%" takes a fraction."""
-    if value is None or not math.isfinite(value):
-        return "–" if value is None or math.isnan(value) else ("∞" if value > 0 else "-∞")
-    if unit == "%":
-        return f"{100 * value:.0f}%" if abs(value) >= 0.0995 else f"{100 * value:.2g}%"
-    if unit == "s":
-        return duration(value)
-    size = abs(value)
-    if unit in ("tokens", "tokens/s") and size >= 1000:
-        scale, mark = (1e6, "M") if size >= 1e6 else (1e3, "k")
-        return f"{value / scale:.3g}{mark}"
-    if size and (size < 1e-3 or size >= 1e5):
-        mantissa, exponent = f"{value:.2e}".split("e")
-        return f"{float(mantissa):g}e{int(exponent)}"
-    return f"{value:.3g}" if size < 100 else f"{value:.0f}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds for people: "0.25 s", "48 s", "12 min", "3 h 05 min", "2 d 04 h"."""
-    if not math.isfinite(seconds):
-        return "–"
-    if seconds < 59.5:
-        return f"{seconds:.2f} s" if seconds < 0.995 else (f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s")
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24:02d} h"
-
-
-def ordered_keys(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Canonical names that occur in `rows`: the logged set first in its own order, then the others sorted."""
-    seen = {canonical(key) for row in rows for key in row if key not in ("step", "time", "phase")}
-    known = [entry.key for entry in NAMES if entry.key in seen]
-    return known + sorted(seen - set(known))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from spatial_jax.metrics.names import duration
+from spatial_jax.metrics.figures import duration
 
 
 class PhaseTimer:

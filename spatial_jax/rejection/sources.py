@@ -96,7 +96,7 @@ def teacher_of(endpoint: ChatEndpoint, settings: EvalSettings, folder: Path, **m
         style,
         sampling.samples,
         sampling.temperature,
-        sampling.max_new_tokens or 1024,
+        sampling.max_new_tokens or THOUGHT_TOKENS,
         sampling.seed,
         sampling.turns or MAX_TURNS,
         sampling.max_pictures or MAX_PICTURES,

@@ -171,6 +171,16 @@ def test_a_wrong_operation_is_found(folder, records):
         assert words in problem(dataclasses.replace(record, meta=turns), sights, labels)
 
 
+def test_sights_are_read_when_first_asked_for(folder, monkeypatch):
+    read = []
+    reader = "data_prep.synthesis.vsi.walks.read_sights"
+    monkeypatch.setattr(reader, lambda facts, frames, *more: read.append(len(frames)) or "sights")
+    room = next(room for _, room, _ in WalkFolder(str(folder / "scenes")).rooms(FRAMES) if room)
+    assert read == []
+    assert room.sights == room.sights == "sights"
+    assert read == [FRAMES]
+
+
 def test_what_cannot_be_drawn_on_is_refused(folder, tmp_path, capsys, monkeypatch):
     rooms = tmp_path / "rooms.json"
     rooms.write_text(json.dumps({"a": {"object_counts": {}, "object_bbox": {}}}))

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from configs import draw_tiny
-from launch import drawing_proof, proofs
+from launch import drawing_proof, proofs, quickstart, selfsup_proof, video_proof
 from spatial_jax import config as run_config
 from spatial_jax.evals.results import ScoredItem, summarise, write_result
 
@@ -108,3 +108,17 @@ def test_drawing_is_asked_for_by_a_flag(monkeypatch, tmp_path):
     monkeypatch.setattr(sys, "argv", ["proofs", "--selfsup", "--cold_start", f"--root={tmp_path}"])
     with pytest.raises(SystemExit):
         proofs.main()
+
+
+def test_help_states_what_the_proofs_do(monkeypatch, capsys):
+    told = {drawing_proof: "SCENES ITEMS", selfsup_proof: "SCENES ITEMS", video_proof: "WALKS ITEMS"}
+    told |= {proofs: "SCENES ITEMS GRPO_STEPS", quickstart: "SCENES SCRATCH_SCENES"}
+    names = [(module, name) for module, listed in told.items() for name in listed.split()]
+    for number, (module, name) in enumerate(names):
+        monkeypatch.setattr(module, name, 4001 + number)
+    for main in (proofs.main, quickstart.main):
+        monkeypatch.setattr(sys, "argv", ["prog", "--help"])
+        with pytest.raises(SystemExit):
+            main()
+    printed = capsys.readouterr().out
+    assert [name for number, name in enumerate(names) if f"{4001 + number:,}" not in printed] == []

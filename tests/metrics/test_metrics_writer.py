@@ -10,7 +10,9 @@ import pytest
 
 from spatial_jax.metrics import Console, MetricsWriter, PhaseTimer, Progress, read_metrics
 from spatial_jax.metrics.console import sparkline, step_lines, table
-from spatial_jax.metrics.names import below, canonical, duration, format_value, ordered_keys, value_of
+from spatial_jax.metrics.figures import duration, format_value
+from spatial_jax.metrics.logged import below, ordered_keys, value_of
+from spatial_jax.metrics.names import canonical
 
 
 def rows(tmp_path):

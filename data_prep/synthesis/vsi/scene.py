@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Instance:
 class Room:
     """A scanned room: instances a category, floor area in m2 (nan: unknown) and, where known, the scene's points [n,
     3]; of a walk also, for each category, the first frame that shows anything of it and the first that shows it
-    clearly, where one can go, and what each frame shows where. `known_from`: what says all this.
+    clearly, where one can go, and (`look`) what tells what each frame shows where. `known_from`: what says all this.
     """
 
     scene_id: str
@@ -68,9 +69,14 @@ class Room:
     points: np.ndarray | None = None
     first: dict[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
     ways: Ways | None = None
-    sights: Sights | None = None
+    look: Callable[[], Sights] | None = None
     metric: bool = True  # else its scale is free: no lengths are asked
     known_from: str = "room metadata"
+
+    @functools.cached_property
+    def sights(self) -> Sights | None:
+        """What each frame of a walk shows where; read when first asked, for few questions need it."""
+        return None if self.look is None else self.look()
 
     def single(self) -> list[str]:
         """Categories with exactly one instance and one box: the only ones that a text can refer to without

@@ -141,11 +141,13 @@ def _area(box: Box) -> float:
 def read_sights(
     facts: dict[str, Any],
     frames: Sequence[SceneRecord],
-    metas: Sequence[dict[str, Any]],
+    poses: Sequence[np.ndarray],
     clear: Sequence[set[str]],
     ways: Ways | None,
 ) -> Sights:
-    """Of a walk's `facts` (its room record) and frames with their metas; `clear`: instances that each frame shows."""
+    """Of a walk's `facts` (its room record) and frames with their poses [4, 4]; `clear`: instances that each frame
+    shows.
+    """
     names = {name: [str(box["id"]) for box in boxes] for name, boxes in facts["object_bbox"].items()}
     boxes = [box for found in facts["object_bbox"].values() for box in found]
     solids = Solids(
@@ -155,13 +157,12 @@ def read_sights(
         np.array([box["normalizedAxes"] for box in boxes], np.float64).reshape(-1, 3, 3),
     )
     read = []
-    for scene, meta, shown in zip(frames, metas, clear):
+    for scene, pose, shown in zip(frames, poses, clear):
         places = {}
         for o in scene.objects:
             number = o.json_field("provenance").get("instance")
             if str(number) in shown:
                 places[str(number)] = (float(o.box[0]), float(o.box[1]), float(o.box[2]), float(o.box[3]))
-        pose = np.asarray(meta["pose"], np.float64).reshape(4, 4)
         fx, fy, cx, cy = scene.intrinsics
         read.append(Frame(places, (scene.width, scene.height), (fx, fy, cx, cy), pose))
     return Sights(read, names, solids, ways)

@@ -7,6 +7,7 @@ one's own the things are followed over its frames (data_prep.synthesis.vsi.track
 from __future__ import annotations
 
 import collections
+import functools
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -135,7 +136,8 @@ def walk_room(clip: str, facts: dict[str, Any], frames: list[SceneRecord], metas
                 for instance, box, f in zip(whole.objects[name], boxes, found)
             ]
     polygons = [np.asarray(p, np.float64) for p in facts.get("polygons") or []]
-    shown = bool(polygons) and all(_corners_seen(p, frames, metas) >= min(CORNERS, len(p)) for p in polygons)
+    poses = [np.asarray(meta["pose"], np.float64).reshape(4, 4) for meta in metas]
+    shown = bool(polygons) and all(_corners_seen(p, frames, poses) >= min(CORNERS, len(p)) for p in polygons)
     size = whole.room_size if shown else float("nan")
     counts = {name: len(found) for name, found in objects.items()}
     ways = _ways(facts, polygons)
@@ -143,8 +145,8 @@ def walk_room(clip: str, facts: dict[str, Any], frames: list[SceneRecord], metas
         {number for number, (pixels, share) in meta["seen"].items() if _is_clear(pixels, share, scene)}
         for scene, meta in zip(frames, metas)
     ]
-    sights = read_sights(facts, frames, metas, shows, ways)
-    return Room(clip, whole.dataset, objects, counts, size, None, first, ways, sights, known_from="rendered walk")
+    look = functools.partial(read_sights, facts, frames, poses, shows, ways)
+    return Room(clip, whole.dataset, objects, counts, size, None, first, ways, look, known_from="rendered walk")
 
 
 class Seen:
@@ -190,12 +192,11 @@ def _ways(facts: dict[str, Any], polygons: list[np.ndarray]) -> Ways | None:
     return Ways(polygons, [np.asarray(d, np.float64) for d in facts.get("doorways") or []], prints)
 
 
-def _corners_seen(polygon: np.ndarray, frames: Sequence[SceneRecord], metas: Sequence[dict[str, Any]]) -> int:
+def _corners_seen(polygon: np.ndarray, frames: Sequence[SceneRecord], poses: Sequence[np.ndarray]) -> int:
     """How many of a room's corners lie in the view of a frame that was taken inside the room."""
     low, high = polygon.min(0), polygon.max(0)
     seen = np.zeros(len(polygon), bool)
-    for scene, meta in zip(frames, metas):
-        pose = np.asarray(meta["pose"], np.float64).reshape(4, 4)
+    for scene, pose in zip(frames, poses):
         if not ((pose[:2, 3] > low) & (pose[:2, 3] < high)).all():
             continue
         corners = np.column_stack([polygon, np.full(len(polygon), 1.4)])

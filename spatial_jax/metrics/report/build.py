@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spatial_jax.metrics.names import duration
+from spatial_jax.metrics.figures import duration
 from spatial_jax.metrics.report.clips import clip_of, clip_section
 from spatial_jax.metrics.report.curves import (
     alarm_list,

@@ -8,7 +8,8 @@ from typing import Any
 
 from spatial_jax.metrics.alarms import AlarmSpan, scan_alarms
 from spatial_jax.metrics.facts import run_facts, steady_lines
-from spatial_jax.metrics.names import GROUPS, below, canonical, metric_name, ordered_keys, value_of
+from spatial_jax.metrics.logged import below, ordered_keys, value_of
+from spatial_jax.metrics.names import GROUPS, canonical, metric_name
 from spatial_jax.metrics.report.runs import Phase, flatten, shown_value, title_of
 from spatial_jax.pages import (
     Band,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.metrics.gallery import read_gallery
-from spatial_jax.metrics.names import value_of
+from spatial_jax.metrics.logged import value_of
 from spatial_jax.metrics.pass_rates import read_pass_rate_history
 from spatial_jax.metrics.writer import read_metrics
 from spatial_jax.reading import parse_json

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from spatial_jax.metrics.names import duration, format_value, metric_name, value_of
+from spatial_jax.metrics.figures import duration, format_value
+from spatial_jax.metrics.logged import value_of
+from spatial_jax.metrics.names import metric_name
 from spatial_jax.metrics.report.curves import phase_alarms
 from spatial_jax.metrics.report.results import Compare, number, overall
 from spatial_jax.metrics.report.runs import Evaluation, Phase, Run, title_of

@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 
 from spatial_jax.data.records import as_stored
-from spatial_jax.metrics.names import duration, format_value, value_of
+from spatial_jax.metrics.figures import duration, format_value
+from spatial_jax.metrics.logged import value_of
 from spatial_jax.metrics.report.results import column_labels, overall
 from spatial_jax.metrics.report.runs import Phase, Run, title_of
 from spatial_jax.metrics.report.scenes import asked_of, dataset_kind, first_record
