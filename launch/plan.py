@@ -114,12 +114,12 @@ def main(argv: list[str]) -> int:
         print(plan_text(record))
         print(f"wrote {out}")
         if record["fits"] is False:
-            print(search.nearest(request, record["largest_program"], record, say))
+            print(search.nearest(request, record["largest_program"], say))
             return 1
         return 0
     except runs.DoesNotFit as error:
         print(f"DOES NOT FIT: {str(error).splitlines()[0]}")
-        print(search.nearest(request, error.program, say=say))
+        print(search.nearest(request, error.program, say))
         return 1
     except (ValueError, RuntimeError, OSError) as error:
         print(f"plan: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -158,6 +158,9 @@ def prepare(arguments: list[str]) -> None:
     family, _, count = given.partition(":")
     card = family in CARDS
     tpu = not card and family not in ("cpu", "gpu")
+    # XLA's own warnings and errors, such as that a compilation is slow; what it refuses it raises, and what ends it is
+    # still written.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if card:
         os.environ.update(compile_only_card(os.environ))
     if family == "cpu" and count.isdigit():

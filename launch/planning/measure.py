@@ -175,6 +175,12 @@ def roofline(topology: Topology, flops: float, hbm_bytes: float, found: list[hlo
     }
 
 
+def held_bytes(program: Program, setup: Setup) -> float:
+    """Bytes of a device that are taken before the program begins: what it is given and what stays beside it."""
+    arrays = [leaf for leaf in jax.tree.leaves(program.arguments) if isinstance(leaf, jax.ShapeDtypeStruct)]
+    return tree_bytes(arrays) + resident_bytes(program, setup)
+
+
 def resident_bytes(program: Program, setup: Setup) -> float:
     """Bytes a device of the state and the reference that the program is not given."""
     state, given, method = setup.start, program.name, setup.method

@@ -11,8 +11,8 @@ from typing import Any
 from jax.errors import JaxRuntimeError
 from ml_collections import ConfigDict
 
-from launch.planning.chips import Topology
-from launch.planning.measure import Measured, measure
+from launch.planning.chips import GIB, Topology
+from launch.planning.measure import Measured, held_bytes, measure
 from launch.planning.report import plan_facts, plan_record
 from spatial_jax import config as run_config
 from spatial_jax.models import ModelConfig, published_config, published_names, read_config
@@ -168,9 +168,9 @@ def _plan(
             missing = [p.name for p in everything if p.name not in measured]
             return plan_record(facts, request.topology, setup, work, done, request.price, missing)
 
-        for program in everything:
-            if request.programs and program.name not in request.programs:
-                continue
+        asked = [p for p in everything if not request.programs or p.name in request.programs]
+        refuse_what_cannot_begin(asked, setup, request.topology.chip.gib)
+        for program in asked:
             say(f"compiles {program.name} ...")
             try:
                 measured[program.name] = measure(program, setup, request.topology, work)
@@ -183,6 +183,16 @@ def _plan(
             )
             save(record())
         return record()
+
+
+def refuse_what_cannot_begin(programs: list[Program], setup: Setup, capacity: float | None) -> None:
+    """DoesNotFit where a device's `capacity` in GiB does not hold what a program is given: minutes of compiling would
+    not change that.
+    """
+    for program in programs:
+        held = held_bytes(program, setup) / GIB
+        if capacity is not None and held > capacity:
+            raise DoesNotFit(program.name, f"{program.name} is given {held:.1f} of {capacity:.1f} GiB before it begins")
 
 
 def refusal(message: str) -> str:

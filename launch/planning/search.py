@@ -14,8 +14,6 @@ from spatial_jax.training.methods import METHODS
 
 # Recomputation policies, the one that repeats least first; "offload" trades memory for traffic to the host instead.
 POLICIES = ("none", "dots", "attention", "full")
-# Settings that change what a device holds whatever program runs: weights, moments, caches
-HELD = ("optimizer__moments", "mesh__fsdp", "rollout__max_slots", "rollout__kv_dtype")
 
 
 def alternatives(request: Request, program: str) -> Iterator[dict[str, Any]]:
@@ -83,22 +81,11 @@ def with_least_recomputation(
     return own, found, f"recomputation: {', '.join(tried)}: takes {own.config.model.remat}"
 
 
-def nearest(
-    request: Request,
-    program: str,
-    record: dict[str, Any] | None = None,
-    say: Callable[[str], None] = lambda line: None,
-) -> str:
+def nearest(request: Request, program: str, say: Callable[[str], None] = lambda line: None) -> str:
     """One line: the first alternative in which `program`, the one that did not fit, does, as flags of the command
-    line. `record`: its plan, None where the compiler refused it; where what it is given alone is more than a device
-    has, only what changes that is tried. `say` is told of each, as each is compiled.
+    line. `say` is told of each, as each is tried; it is compiled only where there is room for what it is given.
     """
-    alone = dataclasses.replace(request, programs=(program,))
-    held, capacity = 0.0, float("inf")
-    if record:
-        found, capacity = record["programs"][program], record["capacity_gib"]
-        held = found["arguments_gib"] + found["resident_gib"]
-    tried = [s for s in alternatives(request, program) if held <= capacity or any(key in s for key in HELD)]
+    alone, tried = dataclasses.replace(request, programs=(program,)), list(alternatives(request, program))
     for count, settings in enumerate(tried, 1):
         say(f"does it fit with [{count}/{len(tried)}] {as_flags(settings)}?")
         try:
@@ -106,9 +93,8 @@ def nearest(
                 return f"nearest configuration that fits: {as_flags(settings)}"
         except (RuntimeError, ValueError):
             continue
-    why = f" ({program} is given {held:.1f} of {capacity:.1f} GiB before it begins)" if held > capacity else ""
     adapters = "" if request.config.model.lora_rank else ", train adapters (--config.model.lora_rank=16)"
-    return f"no configuration of this topology was found to fit{why}; use more chips or larger ones{adapters}"
+    return f"no configuration of this topology was found to fit; use more chips or larger ones{adapters}"
 
 
 def candidates(request: Request) -> Iterator[dict[str, Any]]:

@@ -11,9 +11,9 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import li2025_qwen2_5_vl_7b
-from launch.planning import counting, hlo, proofs, runs, search
+from launch.planning import chips, counting, hlo, proofs, runs, search
 from launch.planning.chips import Topology
-from launch.planning.measure import measure
+from launch.planning.measure import Measured, held_bytes, measure
 from launch.planning.report import mesh_advice, plan_facts, plan_record, plan_text
 from launch.planning.search import alternatives, as_flags
 from spatial_jax.config import strict
@@ -233,6 +233,9 @@ def test_a_tiny_run_is_planned_from_the_trainers_own_programs():
     assert measured[1].resident_gib * 2**30 == pytest.approx(
         3 * 4 * params, rel=0.01
     )  # two moments and the policy beside the reference
+    for program, found in zip(programs[1:3], measured):  # told without compiling, too
+        held = found.arguments_gib + found.resident_gib
+        assert held_bytes(program, setup) / 2**30 == pytest.approx(held, rel=0.01)
     record = plan_record(plan_facts("tiny.py", "tiny", topology, setup, work), topology, setup, work, measured, 1.0)
     assert record["fits"] is None and "step" not in record  # nothing is claimed of a chip whose rates are not known
     assert "logprobs" in plan_text(record)
@@ -305,21 +308,29 @@ def test_what_does_not_fit_is_tried_again_alone(monkeypatch):
     assert "no configuration" in search.nearest(request, "update")
 
 
-def test_where_the_state_alone_does_not_fit_nothing_that_leaves_it_is_compiled(monkeypatch):
-    """Smaller batches and recomputation cannot help then: minutes of compiling each, for nothing."""
-    request = runs.Request(li2025_qwen2_5_vl_7b.get_config(), "li.py", Topology.parse("v5e:4x4"))
-    tried: list[runs.Request] = []
-    said: list[str] = []
-    monkeypatch.setattr(search, "plan", lambda asked: tried.append(asked) or {"fits": False})
-    update = {"arguments_gib": 14.0, "resident_gib": 16.1}
-    record = {"programs": {"update": update}, "capacity_gib": 21.66}
-    line = search.nearest(request, "update", record, said.append)
-    assert "(update is given 30.1 of 21.7 GiB before it begins)" in line and "lora_rank=16" in line
-    assert [asked.config.optimizer.moments for asked in tried] == ["bfloat16", "int8"] and len(said) == 2
-    tried.clear()
-    record["programs"] = {"update": {**update, "arguments_gib": 1.0}}
-    search.nearest(request, "update", record)
-    assert len(tried) > 4
+def test_where_the_state_alone_does_not_fit_nothing_is_compiled(monkeypatch):
+    """Minutes of compiling cannot help then; moments of a byte can."""
+    monkeypatch.setattr(runs, "architecture", lambda request: ("tiny", TINY))
+    request = runs.Request(tiny_config(method="sft"), "t.py", Topology.parse("cpu:1"), pixels=32 * 32, answer_tokens=16)
+    compiled: list[str] = []
+
+    def measure(program, setup, topology, work):
+        compiled.append(setup.run.optimizer.moments)
+        return Measured(program.name, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, {}, "", {}, {}, 0)
+
+    monkeypatch.setattr(runs, "measure", measure)
+    _, setup, work = runs.setup_of(request)
+    held = held_bytes(training_programs(setup, work)[0], setup)
+    assert runs.plan(request)["missing"] == [] and compiled == ["float32"] * 2
+    monkeypatch.setitem(chips.CHIPS, "cpu", chips.Chip(1e9, 0.8 * held, 1e9, 1e9))
+    with pytest.raises(runs.DoesNotFit, match=r"update is given 0.0 of 0.0 GiB before it begins"):
+        runs.plan(request)
+    assert len(compiled) == 2
+    line = search.nearest(request, "update")
+    assert line.startswith("nearest configuration that fits: ") and line.endswith("--config.optimizer.moments=int8")
+    assert compiled[2:] == ["int8"]
+    monkeypatch.setitem(chips.CHIPS, "cpu", chips.Chip(1e9, 1.0, 1e9, 1e9))
+    assert "no configuration" in search.nearest(request, "update") and len(compiled) == 3
 
 
 def test_a_search_ranks_what_fits_by_time(monkeypatch):
