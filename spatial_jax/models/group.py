@@ -73,10 +73,10 @@ def group_logprobs(
         return jnp.pad(row, ((0, 0),) * (row.ndim - 1) + ((0, padding),), constant_values=fill)
 
     tokens, positions = packed(prompts.tokens, answers.tokens), packed(prompts.positions, answers.positions)
-    rows, answer_valid = packed(prompt_rows, answer_rows, -1), answers.valid[..., :t_in]
+    rows, valid = packed(prompt_rows, answer_rows, -1), packed(prompts.valid, answers.valid, False)
 
     def attend(q, k, v, cache):
-        return group_attention(q, k, v, prompts.valid, answer_valid), cache
+        return group_attention(q, k, v, valid, prompt=p, answers=(g, t_in)), cache
 
     hidden, _ = model.run_layers(
         model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features), remat

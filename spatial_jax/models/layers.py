@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -51,9 +52,31 @@ def rms_norm(p: Params, x: jax.Array, eps: float) -> jax.Array:
     """RMSNorm over the last axis: float32 inside, cast back before the weight is applied (the order that bfloat16
     parity needs).
     """
+    return _unit_rms(x, eps) * p["scale"].astype(x.dtype)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _unit_rms(x: jax.Array, eps: float) -> jax.Array:
+    """x over the root of its mean square. The gradient keeps x in its own type and one number a row, and takes no
+    division: a GPU's compiler then makes two kernels of it where its own way takes three.
+    """
+    return _unit_rms_forward(x, eps)[0]
+
+
+def _unit_rms_forward(x, eps):
     wide = x.astype(wide_dtype(x.dtype))
-    normed = wide * jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
-    return normed.astype(x.dtype) * p["scale"].astype(x.dtype)
+    inverse = jax.lax.rsqrt(jnp.mean(wide * wide, axis=-1, keepdims=True) + eps)
+    return (wide * inverse).astype(x.dtype), (x, inverse)
+
+
+def _unit_rms_backward(eps, residuals, cotangent):
+    x, inverse = residuals
+    normed, cotangent = x.astype(inverse.dtype) * inverse, cotangent.astype(inverse.dtype)
+    along = jnp.sum(cotangent * normed, axis=-1, keepdims=True)
+    return (((cotangent - normed * (1 / x.shape[-1]) * along) * inverse).astype(x.dtype),)
+
+
+_unit_rms.defvjp(_unit_rms_forward, _unit_rms_backward)
 
 
 def layer_norm(p: Params, x: jax.Array, eps: float) -> jax.Array:

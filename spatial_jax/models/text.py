@@ -13,7 +13,7 @@ from spatial_jax.models.layers import Compute, Params, activation, linear, rms_n
 from spatial_jax.models.remat import remat
 from spatial_jax.models.sizes import TextConfig
 from spatial_jax.ops.attention import for_gpu
-from spatial_jax.ops.rope import mrope_cos_sin, rotate
+from spatial_jax.ops.rope import mrope_cos_sin, rotate, rotate_pairs
 from spatial_jax.parallel.rules import axis_ways, constrain
 
 Attend = Callable[[jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
@@ -21,6 +21,7 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array, Any], tuple[jax.Array, Any]]
 
 # Projections of one input, which `joined_layers` makes one product of.
 QKV, GATE_UP = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
+NORMS = ("input_norm", "post_norm")
 # Tokens of a row from which on a pass on a GPU joins the projections of queries, keys and values.
 LONG = 512
 
@@ -80,8 +81,9 @@ def _may_join(layers: Params, config: TextConfig) -> bool:
 
 
 def joined_queries(layers: Params, compute: Compute) -> Params:
-    """The stacked layers with one kernel for queries, keys and values, and one adapter: for passes so long that reading
-    their rows three times costs more than a copy of these kernels. The same function to rounding.
+    """The stacked layers with one kernel for queries, keys and values, one adapter, and one array of both norms'
+    scales: for passes so long that reading their rows three times costs more than a copy of these kernels. The same
+    function to rounding.
     """
 
     def join(layer: Params) -> Params:
@@ -94,7 +96,9 @@ def joined_queries(layers: Params, compute: Compute) -> Params:
             one["lora_b"] = jnp.concatenate([_side_by_side(block, "kv_heads") for block in blocks])
         if "bias" in parts[0]:
             one["bias"] = _side_by_side([part["bias"][None] for part in parts], "kv_heads")[0]
-        return {**{name: part for name, part in layer.items() if name not in QKV}, "+".join(QKV): one}
+        rest = {name: part for name, part in layer.items() if name not in (*QKV, *NORMS)}
+        # A loop's body takes both scales out in one kernel, and stores their gradients in one.
+        return {**rest, "+".join(QKV): one, "+".join(NORMS): jnp.stack([layer[name]["scale"] for name in NORMS])}
 
     return jax.vmap(join)(layers)
 
@@ -119,6 +123,12 @@ def _whole(p: Params, compute: Compute) -> dict[str, jax.Array]:
     return {"kernel": kernel.astype(compute.dtype), **rest}
 
 
+def _norms(p: Params) -> list[Params]:
+    """Both norms of a layer, whose scales `joined_queries` makes one array."""
+    joined = "+".join(NORMS)
+    return [{"scale": scale} for scale in p[joined]] if joined in p else [p[name] for name in NORMS]
+
+
 def decoder_layer(
     p: Params,
     x: jax.Array,
@@ -133,15 +143,17 @@ def decoder_layer(
     policies of models/remat.py where it is computed, in ops/.
     """
     eps = config.rms_norm_eps
-    h = rms_norm(p["input_norm"], x, eps)
+    input_norm, post_norm = _norms(p)
+    h = rms_norm(input_norm, x, eps)
     q, k, v = _project(p, QKV, (config.num_heads, config.num_kv_heads, config.num_kv_heads), h, compute)
     if config.qk_norm:
         q, k = rms_norm(p["q_norm"], q, eps), rms_norm(p["k_norm"], k, eps)
-    q, k = checkpoint_name(rotate(q, cos, sin), "q"), checkpoint_name(rotate(k, cos, sin), "k")
+    turn = rotate_pairs if for_gpu() else rotate
+    q, k = checkpoint_name(turn(q, cos, sin), "q"), checkpoint_name(turn(k, cos, sin), "k")
     q = constrain(q, ("batch", "sequence", "heads", None))
     out, cache = attend(q, k, checkpoint_name(v, "v"), cache)
     x = x + linear(p["o_proj"], out, compute, in_axes=2)
-    h = rms_norm(p["post_norm"], x, eps)
+    h = rms_norm(post_norm, x, eps)
     gate, up = _project(p, GATE_UP, (config.intermediate_size, config.intermediate_size), h, compute)
     hidden = activation("silu")(gate) * up
     hidden = constrain(hidden, ("batch", "sequence", "mlp"))

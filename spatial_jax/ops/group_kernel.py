@@ -107,24 +107,24 @@ def _attend_backward(rows, interpret, saved, d_out):
     q, k, v, valid, out, lse = saved
     b, n, h, d = q.shape
     kv = k.shape[2]
-    delta = jnp.sum(out.astype(jnp.float32) * d_out.astype(jnp.float32), axis=-1).transpose(0, 2, 1)  # [b, h, n]
     block = lambda index: pl.BlockSpec((None, rows.block, None, d), index)  # noqa: E731
     whole = lambda index: pl.BlockSpec((None, n, None, d), index)  # noqa: E731
     rep, call = h // kv, functools.partial(pl.pallas_call, interpret=interpret, compiler_params=_compiler())
-    dq = call(
+    numbers = pl.BlockSpec((None, None, rows.block), lambda i, j, r: (r, j, i))
+    dq, delta = call(
         functools.partial(_dq_kernel, rows=rows, scale=d**-0.5),
         grid=(rows.blocks, h, b),
         in_specs=[
             block(lambda i, j, r: (r, i, j, 0)),
             *[whole(lambda i, j, r: (r, 0, j // rep, 0))] * 2,
             pl.BlockSpec((None, n), lambda i, j, r: (r, 0)),
-            block(lambda i, j, r: (r, i, j, 0)),
-            *[pl.BlockSpec((None, None, rows.block), lambda i, j, r: (r, j, i))] * 2,
+            *[block(lambda i, j, r: (r, i, j, 0))] * 2,
+            numbers,
         ],
-        out_specs=block(lambda i, j, r: (r, i, j, 0)),
-        out_shape=jax.ShapeDtypeStruct(q.shape, q.dtype),
+        out_specs=[block(lambda i, j, r: (r, i, j, 0)), numbers],
+        out_shape=[jax.ShapeDtypeStruct(q.shape, q.dtype), jax.ShapeDtypeStruct(lse.shape, lse.dtype)],
         name="group_attention_dq",
-    )(q, k, v, valid, d_out, lse, delta)
+    )(q, k, v, valid, out, d_out, lse)
     heads = lambda index: pl.BlockSpec((None, n, rep, d), index)  # noqa: E731
     dk, dv = call(
         functools.partial(_dkv_kernel, rows=rows, scale=d**-0.5, heads=rep),
@@ -192,9 +192,16 @@ def _forward_kernel(q_ref, k_ref, v_ref, valid_ref, out_ref, lse_ref, *, rows: R
     lse_ref[...] = top + jnp.log(total)
 
 
-def _dq_kernel(q_ref, k_ref, v_ref, valid_ref, d_out_ref, lse_ref, delta_ref, dq_ref, *, rows: Rows, scale: float):
+def _dq_kernel(
+    q_ref, k_ref, v_ref, valid_ref, out_ref, d_out_ref, lse_ref, dq_ref, delta_ref, *, rows: Rows, scale: float
+):
+    """Gradients of a block of queries, and what a query's output and its gradient have in common, which those of keys
+    need too.
+    """
     block, q, d_out = pl.program_id(0), q_ref[...], d_out_ref[...]
-    queries, precision, lse, delta = _places(block, rows), precision_of(q), lse_ref[...], delta_ref[...]
+    queries, precision, lse = _places(block, rows), precision_of(q), lse_ref[...]
+    delta = jnp.sum(out_ref[...].astype(jnp.float32) * d_out.astype(jnp.float32), axis=-1)
+    delta_ref[...] = delta
 
     def step(i, dq):
         here = pl.ds(i * rows.block, rows.block)

@@ -173,29 +173,28 @@ def group_attention(
     q: Float[Array, "b n h d"],
     k: Float[Array, "b n k d"],
     v: Float[Array, "b n k d"],
-    prompt_valid: Bool[Array, "b p"],
-    answer_valid: Bool[Array, "b g t"],
+    valid: Bool[Array, "b n"],
+    *,
+    prompt: int,
+    answers: tuple[int, int],
     **limits,
 ) -> Float[Array, "b n h d"]:
-    """Attention of packed rows [prompt | answer 1 | ... | answer g], n = p + g * t and `packed_padding`. On TPUs one
-    splash kernel over the packed row, on GPUs one of our own (half precision, rows of 512 tokens or more).
+    """Attention of packed rows [prompt | answer 1 | ... | answer g]: a `prompt` of p tokens and `answers` (g, t), n = p
+    + g * t and `packed_padding`. On TPUs one splash kernel over the packed row, on GPUs one of our own (half precision,
+    rows of 512 tokens or more).
     """
-    b, d = q.shape[0], q.shape[3]
-    p, (g, t) = prompt_valid.shape[1], answer_valid.shape[1:]
+    b, d, p, (g, t) = q.shape[0], q.shape[3], prompt, answers
     if on_tpu(q, k):
         from spatial_jax.ops.splash import splash_attention  # Pallas for TPU is slow to import and only needed there
 
-        valid = jnp.concatenate([prompt_valid, answer_valid.reshape(b, g * t)], axis=1)
         return splash_attention(
             q, k, v, causal=True, kv_valid=valid, q_segments=None, kv_segments=None, scale=d**-0.5, group=(p, t)
         )
     if on_gpu(q.shape[1], d, q.dtype):
         from spatial_jax.ops import group_kernel  # Pallas for GPUs is slow to import and only needed there
 
-        valid = jnp.concatenate([prompt_valid, answer_valid.reshape(b, g * t)], axis=1)
-        valid = jnp.pad(valid, ((0, 0), (0, q.shape[1] - valid.shape[1])))
         return group_kernel.group_attention(q, k, v, valid, prompt=p, answer=t)
-    return two_part_attention(q, k, v, prompt_valid, answer_valid, **limits)
+    return two_part_attention(q, k, v, valid[:, :p], valid[:, p:].reshape(b, g, t), **limits)
 
 
 def two_part_attention(

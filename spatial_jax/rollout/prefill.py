@@ -122,9 +122,11 @@ def prefill_turns(
     tokens = jnp.concatenate([prompts.tokens, turns.tokens.reshape(b, -1)], axis=1)
     rows = jnp.concatenate([prompt_rows, turn_rows.reshape(b, -1)], axis=1)
     positions = jnp.concatenate([prompts.positions, turns.positions.reshape(3, b, -1)], axis=2)
+    valid = jnp.concatenate([prompts.valid, turns.valid.reshape(b, -1)], axis=1)
 
     def attend(q, k, v, _):
-        return group_attention(q, k, v, prompts.valid, turns.valid), stored(k[:, :p], v[:, :p], k[:, p:], v[:, p:])
+        out = group_attention(q, k, v, valid, prompt=p, answers=(g, s))
+        return out, stored(k[:, :p], v[:, :p], k[:, p:], v[:, p:])
 
     hidden, caches = model.run_layers(
         model.embed(tokens, rows, features), positions, attend, None, model.deepstack(rows, features)

@@ -138,6 +138,15 @@ def test_a_missing_or_other_plugin_is_told_in_one_line(monkeypatch, versions, to
         gpus.devices("h100", 1)
 
 
+def test_the_compilers_own_lines_stay_off_the_console():
+    """Set before jax is imported, which has a default of its own; what the user set stands."""
+    code = "import os; from launch.plan import prepare; prepare([]); print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    for given, told in (({}, "3"), ({"TF_CPP_MIN_LOG_LEVEL": "0"}, "0")):
+        env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"} | given
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+        assert done.stdout.split() == [told]
+
+
 def require_compiler():
     missing = [name for name in gpus.PACKAGES if name not in gpus.versions()]
     if missing:
@@ -150,6 +159,7 @@ def plan(tmp_path, *arguments):
     command = [sys.executable, "launch/plan.py", f"--out={tmp_path}/plan.json", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, env={**os.environ, "XLA_FLAGS": ""})
     assert done.returncode == 0, done.stderr
+    assert all(line.startswith(("compiles ", "  ")) for line in done.stderr.splitlines()), done.stderr
     return done.stdout, json.loads((tmp_path / "plan.json").read_text())
 
 
@@ -186,7 +196,7 @@ def test_a_token_costs_a_gpu_few_kernels_no_copy_and_the_bytes_of_weights_and_ca
     assert whole <= 1.2 * (36 * layer + head), whole / (36 * layer + head)
     logits = 4 * 128 * 151936
     assert found["temporaries_gib"] * 2**30 < 2 * (layer - caches) + 3 * logits
-    assert "by 11 kernels a layer" in text
+    assert f"by {token['layers_kernels'] / 2:.0f} kernels a layer" in text
 
 
 UPDATE = """
@@ -203,7 +213,7 @@ from spatial_jax.ops.attention import target_platform
 from spatial_jax.ops.block_kernel import block_attention
 from spatial_jax.ops.shared_prefix import group_attention
 b, p, g, t, h, kv, d = 2, 512, 16, 256, 16, 2, 128
-card = gpus.devices("h100", 1)[0]
+card = gpus.devices("h200", 1)[0]
 shape = jax.ShapeDtypeStruct
 
 def compiled(value, wrt, *shapes):
@@ -212,8 +222,8 @@ def compiled(value, wrt, *shapes):
         return traced.lower(lowering_platforms=("cuda",)).compile()
 
 heads = [shape((b, p + g * (t - 1), n, d), jnp.bfloat16) for n in (h, kv, kv)]
-alone = lambda *a: jnp.sum(group_attention(*a).astype(jnp.float32) ** 2)
-program = compiled(alone, (0, 1, 2), *heads, shape((b, p), bool), shape((b, g, t - 1), bool))
+alone = lambda *a: jnp.sum(group_attention(*a, prompt=p, answers=(g, t - 1)).astype(jnp.float32) ** 2)
+program = compiled(alone, (0, 1, 2), *heads, shape(heads[0].shape[:2], bool))
 rows = heads[0].size * 2
 print(launches(program.as_text()).kernels, program.memory_analysis().temp_size_in_bytes / rows)
 
@@ -237,11 +247,11 @@ print(*(loop.kernels for loop in layers))
 def test_a_layer_of_the_update_is_few_kernels_and_no_scores_in_memory():
     """Attention of a group of sixteen answers with its gradients: at most 12 kernels, temporary memory of a few rows of
     queries, where scores alone would be hundreds of them. A picture's windows: one forward, one backward, one between.
-    A whole layer of the 3B: at most 24 kernels forward; backward what is repeated of them and 37 of its own.
+    A whole layer of the 3B on an H200: at most 21 kernels forward, and 48 backward with all that is repeated of them.
     """
     require_compiler()
     done = subprocess.run([sys.executable, "-c", UPDATE], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     kernels, rows, windows, forward, backward = map(float, done.stdout.split()[-5:])
     assert kernels <= 12 and rows < 6 and windows <= 3
-    assert forward <= 24 and backward <= 19 + 37
+    assert forward <= 21 and backward <= 48

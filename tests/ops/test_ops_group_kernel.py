@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spatial_jax.ops import group_kernel
-from spatial_jax.ops.shared_prefix import group_attention
+from spatial_jax.ops.shared_prefix import two_part_attention
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_the_kernels_are_the_plain_form(monkeypatch, p, g, t, heads, kv, d, bloc
     weigh = weigh * valid[:, :, None, None]
 
     def plain(q, k, v):
-        return jnp.sum(weigh * group_attention(q, k, v, jnp.asarray(prompt_valid), jnp.asarray(answer_valid)))
+        return jnp.sum(weigh * two_part_attention(q, k, v, jnp.asarray(prompt_valid), jnp.asarray(answer_valid)))
 
     def fused(q, k, v):
         out = group_kernel.group_attention(q, k, v, jnp.asarray(valid), prompt=p, answer=t, interpret=True)

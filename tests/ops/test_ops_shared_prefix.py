@@ -45,10 +45,11 @@ def test_group_layout_value_and_gradient():
         return jnp.where(used != 0, out, 0), *pull(used)
 
     theirs = jax.jit(lambda: results(lambda *qkv: reference_attention(*qkv, mask)))()
+    valid = jnp.concatenate([prompt_valid, answer_valid.reshape(B, -1)], axis=1)
     for limit in (2**24, 100, 40):  # whole, one answer at a time, block by block
         ours = jax.jit(
             lambda limit=limit: results(
-                lambda *qkv: group_attention(*qkv, prompt_valid, answer_valid, max_scores=limit)
+                lambda *qkv: group_attention(*qkv, valid, prompt=P, answers=(G, T), max_scores=limit)
             )
         )()
         for x, y in zip(ours, theirs):
@@ -115,5 +116,7 @@ def test_splash_kernel_of_groups():
             group=(p, t),
         )
 
-    for ours, theirs in zip(results(splash), results(lambda *qkv: group_attention(*qkv, prompt_valid, answer_valid))):
+    for ours, theirs in zip(
+        results(splash), results(lambda *qkv: group_attention(*qkv, valid, prompt=p, answers=(g, t)))
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
