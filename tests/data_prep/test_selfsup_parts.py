@@ -117,11 +117,12 @@ def test_regions_cover_what_they_name():
                 assert [item.depth_median for item in scene.objects] == pytest.approx(inputs["depths"])
             if variant == "crop":
                 (fits,) = (item for item in scene.objects if item.name == "fits")
-                assert "ABCD"[int(fits.box[0] // (scene.width // 4))] == puzzle.answer
+                column, row = (int(2 * at // size) for at, size in zip(fits.box, (scene.width, scene.height)))
+                assert "ABCD"[2 * row + column] == puzzle.answer
 
 
 def puzzle_size(puzzle):
-    return puzzle.widths[0], puzzle.heights[0]
+    return puzzle.widths[-1], puzzle.heights[-1]
 
 
 def test_the_verb_writes_both_and_refuses_what_does_not_go_together(tmp_path, capsys):

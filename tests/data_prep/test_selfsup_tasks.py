@@ -127,7 +127,19 @@ def test_selfsup_crop_fills_the_hole():
         assert sum((i == right).all() for i in puzzle.images[1:]) == 1
         kinds |= set(puzzle.rule_inputs["candidates"])
     assert kinds == {"crop", "rotated left", "rotated right", "interior", "context 0.25", "context 0.5"}
-    assert len(crop(Picture(photo(84, 112)), Draw("c"), PLAIN).images) == 1
+
+
+def test_selfsup_plain_crop_shows_its_candidates_at_the_scale_of_the_hole():
+    rgb = photo(112, 112)
+    for turn in range(8):
+        puzzle = crop(Picture(rgb), Draw("c", turn), PLAIN)
+        left, top, side = (puzzle.rule_inputs[k] for k in ("left", "top", "side"))
+        context, shown = puzzle.images
+        assert side == 56 and context.shape == shown.shape == (112, 112, 3)
+        assert (context[top : top + side, left : left + side] == 0).all()
+        row, column = divmod("ABCD".index(puzzle.answer), 2)
+        right = shown[56 * row :, 56 * column :][:56, :56]
+        assert (right[24:-2, 24:-2] == rgb[top : top + side, left : left + side][24:-2, 24:-2]).all()  # its letter
 
 
 def test_selfsup_crop_candidates_at_the_edge_are_clipped():
@@ -346,7 +358,7 @@ def test_selfsup_records_are_balanced_and_carry_rewards():
 
 @pytest.mark.parametrize(("height", "width"), [(112, 112), (90, 112), (112, 86), (150, 112)])
 def test_selfsup_plain_pictures_fit_the_visual_tokens(height, width):
-    """Patches and candidates are whole tokens of 28 pixels, no montage is higher than wide, no mark is cut off."""
+    """Patches and candidates are whole tokens of 28 pixels, no mark is cut off."""
     y, x = np.mgrid[:height, :width]
     depth = (2.0 + 6.0 * (height - y) / height + 0 * x).astype(np.float32)
     rgb = photo(height, width, 5) / 2 + np.random.default_rng(0).integers(0, 128, (height, width, 3))
@@ -356,8 +368,9 @@ def test_selfsup_plain_pictures_fit_the_visual_tokens(height, width):
         for puzzle in [*made, flip(picture, Draw("f", turn), PLAIN)]:
             rows, columns = map(int, puzzle.variant.split("x"))
             assert all(side % (28 * cuts) == 0 for side, cuts in zip(puzzle.images[0].shape, (rows, columns)))
-        montage = crop(picture, Draw("c", turn), PLAIN).images[0]
-        assert montage.shape[1] % 112 == 0 and montage.shape[0] <= montage.shape[1] and montage.shape[0] % 28 == 0
+        context, montage = crop(picture, Draw("c", turn), PLAIN).images
+        assert all(side % 28 == 0 for side in context.shape[:2])
+        assert montage.shape[0] == montage.shape[1] and montage.shape[0] % 56 == 0
         for place in depth_order(picture, Draw("d", turn), PLAIN).rule_inputs["centres"]:
             assert all(7 <= at < side - 7 for at, side in zip(place, (width, height)))
 

@@ -9,7 +9,6 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from data_prep.synthesis.selfsup.facts import hole_edges, mending_side, seams
 from data_prep.synthesis.selfsup.puzzle import (
@@ -22,7 +21,6 @@ from data_prep.synthesis.selfsup.puzzle import (
     detail,
     difference,
     draw_grid,
-    draw_label,
     nearest_multiple,
     pick_wording,
     resize_to,
@@ -233,11 +231,13 @@ def candidates(
 
 def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     """T3. A square of half the short side is blacked out; three of five distractors without replacement; answer a
-    letter. Five pictures (context and candidates); in the plain profile one montage with the candidates below the
-    context, which loses rows above and below so that the montage is no higher than it is wide.
+    letter. Five pictures (context and candidates); in the plain profile two, the context in whole visual tokens and
+    the candidates as the quarters of the second, each at the context's scale.
     """
-    rgb = _fit_montage(picture.rgb, style.align) if style.plain else picture.rgb
-    height, width = rgb.shape[:2]
+    height, width = picture.rgb.shape[:2]
+    if style.plain:
+        height, width = (nearest_multiple(size, style.align) for size in (height, width))
+    rgb = resize_to(picture.rgb, width, height) if style.plain else picture.rgb
     side = min(height, width) // 2
     if side < 16:
         raise Unsuitable("picture too small for a crop")
@@ -256,7 +256,7 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     context = rgb.copy()
     context[top : top + side, left : left + side] = 0
     options = [parts[n] for n in names]
-    images = (_montage(context, options, style),) if style.plain else (context, *options)
+    images = (context, _montage(options, style)) if style.plain else (context, *options)
     template_id, wording = pick_wording(rng, style, CROP_PLAIN, CROP)
     question = wording if style.plain else "<image>" + wording + "\nA. <image>\nB. <image>\nC. <image>\nD. <image>"
     return Puzzle(
@@ -274,28 +274,7 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     )
 
 
-def _fit_montage(rgb: np.ndarray, align: int) -> np.ndarray:
-    """The middle rows, at most three quarters of the width, so scaled that a quarter of the width is a multiple of
-    `align`.
-    """
-    height, width = rgb.shape[:2]
-    keep = min(height, 3 * width // 4)
-    side = nearest_multiple(width // 4, align)
-    return resize_to(
-        rgb[(height - keep) // 2 :][:keep], 4 * side, nearest_multiple(round(keep * 4 * side / width), align)
-    )
-
-
-def _montage(context: np.ndarray, options: list[np.ndarray], style: Style) -> np.ndarray:
-    """Context above, the four candidates in a row below, lettered."""
-    height, width = context.shape[:2]
-    small = width // 4
-    canvas = Image.new("RGB", (width, height + small))
-    canvas.paste(Image.fromarray(context), (0, 0))
-    for i, option in enumerate(options):
-        canvas.paste(Image.fromarray(option).resize((small, small), Image.Resampling.BOX), (i * small, height))
-        ImageDraw.Draw(canvas).rectangle(
-            (i * small, height, (i + 1) * small - 1, height + small - 1), outline=(255, 0, 0)
-        )
-        draw_label(canvas, i * small + style.label_at, height + style.label_at - 2, "ABCD"[i], style)
-    return np.asarray(canvas)
+def _montage(options: list[np.ndarray], style: Style) -> np.ndarray:
+    """The four candidates as quarters of a picture, lettered, each in whole visual tokens."""
+    side = nearest_multiple(options[0].shape[0], style.align)
+    return draw_grid([resize_to(option, side, side) for option in options], 2, 2, style, "ABCD")

@@ -144,9 +144,11 @@ def draw_label(canvas: Image.Image, x: int, y: int, text: str, style: Style) -> 
     )
 
 
-def draw_grid(patches: Sequence[np.ndarray], rows: int, columns: int, style: Style) -> np.ndarray:
-    """Patches of equal size in raster order, each with a red border on its own rectangle and its number (from 0) in its
-    corner.
+def draw_grid(
+    patches: Sequence[np.ndarray], rows: int, columns: int, style: Style, names: str = "0123456789"
+) -> np.ndarray:
+    """Patches of equal size in raster order, each with a red border on its own rectangle and its name, a character of
+    `names`, in its corner.
     """
     height, width = patches[0].shape[:2]
     canvas = Image.new("RGB", (columns * width, rows * height))
@@ -155,7 +157,7 @@ def draw_grid(patches: Sequence[np.ndarray], rows: int, columns: int, style: Sty
         left, top = (slot % columns) * width, (slot // columns) * height
         canvas.paste(Image.fromarray(np.ascontiguousarray(patch)), (left, top))
         draw.rectangle((left, top, left + width - 1, top + height - 1), outline=(255, 0, 0), width=style.border)
-        draw_label(canvas, left + style.label_at, top + style.label_at, str(slot), style)
+        draw_label(canvas, left + style.label_at, top + style.label_at, names[slot], style)
     return np.asarray(canvas)
 
 

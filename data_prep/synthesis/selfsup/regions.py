@@ -39,10 +39,11 @@ class RegionWriter(QuestionWriter):
 
 
 def as_scene(record: QuestionRecord) -> SceneRecord:
-    """The puzzle's picture (of the plain profile) with its regions as objects, masks their rectangles, and the depths
-    of marks where the puzzle knows them.
+    """The puzzle's picture (of the plain profile; of two the last, which has the candidates) with its regions as
+    objects, masks their rectangles, and the depths of marks where the puzzle knows them.
     """
-    rgb = np.asarray(decode_picture(record.images[0]).image)
+    image = record.images[-1]
+    rgb = np.asarray(decode_picture(image).image)
     height, width = rgb.shape[:2]
     meta = json.loads(record.meta)
     named = _NAMED[record.family.removeprefix("ssrl_")](meta["rule_inputs"], record, width, height)
@@ -61,7 +62,7 @@ def as_scene(record: QuestionRecord) -> SceneRecord:
         scene_id=record.question_id,
         source=record.source,
         split=record.split,
-        image=record.images[0],
+        image=image,
         width=width,
         height=height,
         content_hash=record.question_id.rsplit("/", 1)[-1],
@@ -109,11 +110,8 @@ def _shuffle(inputs: Mapping[str, Any], record: QuestionRecord, width: int, heig
 
 
 def _crop(inputs: Mapping[str, Any], record: QuestionRecord, width: int, height: int) -> Named:
-    side = width // 4
-    return [
-        (FITS[name], (k * side, height - side, (k + 1) * side, height), float("nan"))
-        for k, name in enumerate(inputs["candidates"])
-    ]
+    cells = _cells(2, 2, width, height)
+    return [(FITS[name], box, float("nan")) for name, box in zip(inputs["candidates"], cells, strict=True)]
 
 
 _NAMED = {"depth_order": _marks, "position3d": _marks, "flip": _flip, "shuffle": _shuffle, "crop": _crop}
