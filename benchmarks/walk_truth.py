@@ -2,6 +2,7 @@
 how many walks a core makes a minute.
 
     python -m benchmarks.walk_truth --each=1000 --out=benchmarks/results/walk_truth.json
+    python -m benchmarks.walk_truth --topics=room_size_estimation --each=10000 --out=rooms.json
 
 Walks are drawn until every topic has `--each` questions of each definition, or `--walks` are done; Ctrl-C ends it and
 keeps what was checked. A topic that has enough is not asked any more; a walk has one size of its rooms to ask for at
@@ -17,6 +18,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from data_prep.synthesis.vsi.walks import walk_room
 from spatial_jax.data import SceneRecord
 
 TARGET = 20.0  # walks a core-minute
+ALL = (*TOPICS, *HELDOUT_TOPICS)
 
 
 def speed(walks: int) -> dict[str, Any]:
@@ -55,7 +58,9 @@ def speed(walks: int) -> dict[str, Any]:
     }
 
 
-def check(source: Walks, number: int, shown: int, counts: dict, wrong: list[str], each: int) -> None:
+def check(
+    source: Walks, number: int, shown: int, counts: dict, wrong: list[str], each: int, topics: Sequence[str] = ALL
+) -> None:
     """Asks and checks one walk; adds to `counts` and `wrong`."""
     walk = source.draw(number, colours=False)
     chosen = spread(source.frames, shown)
@@ -67,7 +72,7 @@ def check(source: Walks, number: int, shown: int, counts: dict, wrong: list[str]
     room = walk_room(source.walk_id(number), json.loads(json.dumps(room_record(walk.home))), frames, metas)
     oracle = Oracle(walk, chosen)
     for definitions in DEFINITIONS:
-        lacking = [t for t in (*TOPICS, *HELDOUT_TOPICS) if counts[definitions, t]["asked"] < each]
+        lacking = [t for t in topics if counts[definitions, t]["asked"] < each]
         for topic in lacking:
             for question in room_questions(room, Settings(definitions), topics=(topic,)):
                 row = counts[definitions, topic]
@@ -79,7 +84,9 @@ def check(source: Walks, number: int, shown: int, counts: dict, wrong: list[str]
                     wrong.append(f"{question.question_id}: {question.question!r} -> {question.answer}")
 
 
-def truth(each: int, walks: int, frames: int, shown: int, size: int, seed: int) -> dict[str, Any]:
+def truth(
+    each: int, walks: int, frames: int, shown: int, size: int, seed: int, topics: Sequence[str] = ALL
+) -> dict[str, Any]:
     """The table of topics."""
     source = Walks(walks, seed=seed, frames=frames, width=size, height=size)
     counts: dict[tuple[str, str], collections.Counter] = collections.defaultdict(collections.Counter)
@@ -87,12 +94,12 @@ def truth(each: int, walks: int, frames: int, shown: int, size: int, seed: int) 
     started, done = time.process_time(), 0
     for number in range(walks):
         try:
-            check(source, number, shown, counts, wrong, each)
+            check(source, number, shown, counts, wrong, each, topics)
         except KeyboardInterrupt:  # what was checked stays: the walk that was cut short is not among `walks`
             print("stopped", flush=True)
             break
         done += 1
-        least = min(counts[d, t]["asked"] for d in DEFINITIONS for t in (*TOPICS, *HELDOUT_TOPICS))
+        least = min(counts[d, t]["asked"] for d in DEFINITIONS for t in topics)
         if done % 20 == 0:
             rate = done / (time.process_time() - started)
             print(
@@ -100,7 +107,7 @@ def truth(each: int, walks: int, frames: int, shown: int, size: int, seed: int) 
             )
         if least >= each:
             break
-    rows = {d: {t: dict(counts[d, t]) for t in (*TOPICS, *HELDOUT_TOPICS)} for d in DEFINITIONS}
+    rows = {d: {t: dict(counts[d, t]) for t in topics} for d in DEFINITIONS}
     setting = {"frames": frames, "frames_shown": shown, "size": size, "seed": seed}
     return {"walks": done, **setting, "topics": rows, "wrong": len(wrong), "examples_of_wrong": wrong[:10]}
 
@@ -115,13 +122,17 @@ def main() -> int:
     parser.add_argument("--shown", type=int, default=16, help="frames that a question shows")
     parser.add_argument("--size", type=int, default=112, help="pixels a side")
     parser.add_argument("--seed", type=int, default=5)
+    parser.add_argument("--topics", default=",".join(ALL), help="some of them: a walk gives few questions of the rarer")
     parser.add_argument("--speed_walks", type=int, default=10)
     parser.add_argument("--out", default="benchmarks/results/walk_truth.json")
     args = parser.parse_args()
+    topics = args.topics.split(",")
+    if unknown := sorted(set(topics) - set(ALL)):
+        parser.error(f"--topics: {', '.join(unknown)} is none of {', '.join(ALL)}")
     result: dict[str, Any] = {
         "command": f"python -m benchmarks.walk_truth {' '.join(sys.argv[1:])}".strip(),
         "speed": speed(args.speed_walks),
-        "truth": truth(args.each, args.walks, args.frames, args.shown, args.size, args.seed),
+        "truth": truth(args.each, args.walks, args.frames, args.shown, args.size, args.seed, topics),
     }
     print(json.dumps(result, indent=1))
     Path(args.out).write_text(json.dumps(result, indent=1) + "\n")

@@ -30,6 +30,9 @@ COLD_SEED = 1  # of the cold start, which the seeds share
 TEMPERATURE, TOP_P = 0.75, 0.9  # as published; of all evaluations and of the reflective sampling
 STAGES = ("sft", "reflect", "grpo")
 SHARED = ("call", "sft")  # made once
+MINUTES = {"call": 8, "sft": 30, "reflect": 1, "plain": 10, "grpo": 15}
+SHARPENED = ("reflect", "grpo")  # before and after GRPO
+AS_TRAINED = "_at_1"  # of evaluations as GRPO samples: temperature 1, every token
 CURVES = {
     "call": ("loss",),
     "sft": ("loss",),
@@ -153,8 +156,8 @@ def policy_step(root: Path) -> Step:
 def start_steps(root: Path, steps: Mapping[str, int], items: int = ITEMS) -> list[Step]:
     """The cold start in two parts (call: first turns; sft: whole demonstrations) and its evaluation, in `root`."""
     return [
-        _train("call", root, root, COLD_SEED, f"{root}/policy", f"{root}/questions", 8, steps),
-        _train("sft", root, root, COLD_SEED, f"{root}/call/export", f"{root}/questions", 30, steps),
+        _train("call", root, COLD_SEED, f"{root}/policy", f"{root}/questions", steps),
+        _train("sft", root, COLD_SEED, f"{root}/call/export", f"{root}/questions", steps),
         _evaluate("sft", root, root, items),
     ]
 
@@ -185,21 +188,21 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
     )
     return [
         sample,
-        _train("reflect", root, out, seed, start, f"{out}/reflective", 1, steps),
+        _train("reflect", out, seed, start, f"{out}/reflective", steps),
         _evaluate("reflect", root, out, items),
-        _train("plain", root, out, seed, f"{root}/policy", questions, 10, steps),
+        _evaluate("reflect", root, out, items, as_trained=True),
+        _train("plain", out, seed, f"{root}/policy", questions, steps),
         _evaluate("plain", root, out, items),
-        _train("grpo", root, out, seed, f"{out}/reflect/export", questions, 30, steps),
+        _train("grpo", out, seed, f"{out}/reflect/export", questions, steps),
         _evaluate("grpo", root, out, items),
+        _evaluate("grpo", root, out, items, as_trained=True),
     ]
 
 
-def _train(
-    stage: str, root: Path, out: Path, seed: int, model: str, data: str, minutes: float, steps: Mapping[str, int]
-) -> Step:
+def _train(stage: str, out: Path, seed: int, model: str, data: str, steps: Mapping[str, int]) -> Step:
     own = (f"--config.train.steps={steps[stage]}",) if stage in steps else ()
     return Step(
-        stage if out == root else f"{stage}_{seed}",
+        stage if stage in SHARED else f"{stage}_{seed}",
         f"{stage}, seed {seed}",
         (
             "-m",
@@ -213,14 +216,16 @@ def _train(
             "--config.data.check=False",  # all fit: rendered scenes of one size
             *own,
         ),
-        minutes,
+        MINUTES[stage],
     )
 
 
-def _evaluate(stage: str, root: Path, out: Path, items: int) -> Step:
+def _evaluate(stage: str, root: Path, out: Path, items: int, as_trained: bool = False) -> Step:
+    """`as_trained`: with answers sampled as GRPO samples them, whose reward it raises."""
+    temperature, top_p, name = (1.0, 1.0, stage + AS_TRAINED) if as_trained else (TEMPERATURE, TOP_P, stage)
     return Step(
-        f"eval_{stage}" if out == root else f"eval_{stage}_{out.name.removeprefix('seed')}",
-        f"evaluate {stage}" + ("" if out == root else f", {out.name}"),
+        f"eval_{name}" if out == root else f"eval_{name}_{out.name.removeprefix('seed')}",
+        f"evaluate {stage}" + ("" if out == root else f", {out.name}") + f", temperature {temperature:g}",
         (
             "-m",
             "spatial_jax.evaluate",
@@ -230,10 +235,10 @@ def _evaluate(stage: str, root: Path, out: Path, items: int) -> Step:
             "--split=heldout",
             f"--limit={items}",
             "--samples=8",
-            f"--temperature={TEMPERATURE}",
-            f"--config.sampling.top_p={TOP_P}",
+            f"--temperature={temperature}",
+            f"--config.sampling.top_p={top_p}",
             "--nopage",
-            f"--out={out}/eval/{stage}.json",
+            f"--out={out}/eval/{name}.json",
         ),
         2,
     )
@@ -251,6 +256,7 @@ def seed_row(out: Path, seed: int) -> dict[str, Any]:
     """What one seed shows: figures of each stage, the differences that the claims are about, and the curves."""
     places = {name: out.parent if name in SHARED else out for name in CURVES}
     files = {name: places[name] / "eval" / f"{name}.json" for name in ("plain", *STAGES)}
+    files |= {name + AS_TRAINED: out / "eval" / f"{name}{AS_TRAINED}.json" for name in SHARPENED}
     results = {name: read_result(file) for name, file in files.items() if file.is_file()}
     drawn = [name for name in STAGES if name in results]
     changes: dict[str, Any] = {
@@ -264,8 +270,10 @@ def seed_row(out: Path, seed: int) -> dict[str, Any]:
             f"{a}_to_{b}": drawn_change(results[a], results[b], "box_iou") for a, b in itertools.combinations(drawn, 2)
         },
     }
-    if drawn == list(STAGES):
-        changes["grpo_over_reflect"] = families(compare(results["reflect"], results["grpo"]))
+    for suffix in ("", AS_TRAINED):
+        before, after = (results.get(name + suffix) for name in SHARPENED)
+        if before and after:
+            changes["grpo_over_reflect" + suffix] = families(compare(before, after))
     stages = {name: stage_figures(result) for name, result in results.items()}
     trained = [name for name in CURVES if (places[name] / name / "metrics.jsonl").is_file()]
     curves = {name: curve(places[name] / name, CURVES[name]) for name in trained}
@@ -318,11 +326,14 @@ def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             note(f"accuracy of drawing ({last}) minus plain, {family}", change["correct"]["difference"])
         if change := changes["reflective"].get("sft_to_reflect"):
             note("reflection rate, reflective stage minus cold start", change["difference"])
-        if "grpo_over_reflect" in changes:
-            note("sampled reward, GRPO minus its start", changes["grpo_over_reflect"]["overall"]["score"]["difference"])
+        for suffix, sampled in (("", f"temperature {TEMPERATURE}"), (AS_TRAINED, "temperature 1")):
+            if change := changes.get("grpo_over_reflect" + suffix):
+                reward = change["overall"]["score"]["difference"]
+                note(f"sampled reward at {sampled}, GRPO minus its start", reward)
+            for name in (n for n in STAGES if n + suffix in stages):
+                metrics = stages[name + suffix]["metrics"]
+                note(f"pass@8 minus pass@1 at {sampled}, {name}", metrics["pass@8"] - metrics["pass@1"])
         for name in (n for n in STAGES if n in stages):
-            metrics = stages[name]["metrics"]
-            note(f"pass@8 minus pass@1, {name}", metrics["pass@8"] - metrics["pass@1"])
             note(f"IoU, {name}", stages[name]["drawing"]["box_iou"])
         if last:
             note("IoU of the best constant box", stages[last]["drawing"]["box_iou_constant"])
