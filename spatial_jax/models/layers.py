@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from spatial_jax.ops.attention import current_platform
 from spatial_jax.ops.rope import wide_dtype
 from spatial_jax.parallel.rules import batch_ways, constrain, sum_parts
 
@@ -98,6 +99,28 @@ def activation(name: str) -> Callable[[jax.Array], jax.Array]:
     }
     function = functions[name]
     return lambda x: function(x.astype(wide_dtype(x.dtype))).astype(x.dtype)
+
+
+def _alone_on_cpu() -> bool:
+    return current_platform() == "cpu" and batch_ways() == 1
+
+
+def merge_rows(x: jax.Array) -> jax.Array:
+    """x [b, n, ...] as [b * n, ...] where a CPU computes alone: of products over two row axes its compiler transposes
+    what goes into a kernel's gradient, element by element. Elsewhere as it is: an axis may be cut over devices.
+    """
+    return x.reshape(-1, *x.shape[2:]) if _alone_on_cpu() else x
+
+
+def gated(name: str, gate: jax.Array, up: jax.Array) -> jax.Array:
+    """The named nonlinearity of gate, times up. On a CPU the backward pass computes it again: to keep its parts of all
+    layers costs more, for a scan's arrays are zeroed and copied before they are written.
+    """
+
+    def product(gate: jax.Array, up: jax.Array) -> jax.Array:
+        return activation(name)(gate) * up
+
+    return (jax.checkpoint(product, prevent_cse=False) if _alone_on_cpu() else product)(gate, up)
 
 
 @jax.custom_vjp

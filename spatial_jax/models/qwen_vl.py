@@ -12,7 +12,7 @@ from spatial_jax.models import text as decoder
 from spatial_jax.models import vision as tower
 from spatial_jax.models.batch import VisionArrays, VisionFeatures
 from spatial_jax.models.configs import ModelConfig
-from spatial_jax.models.layers import Compute, lookup, take_parts
+from spatial_jax.models.layers import Compute, lookup, merge_rows, take_parts
 from spatial_jax.models.layout import ParamSpec, param_specs
 from spatial_jax.models.trees import nest
 
@@ -134,7 +134,8 @@ class QwenVL(nnx.Module):
 
     def logits(self, hidden: jax.Array) -> jax.Array:
         """hidden [..., d] -> [..., v] in the activations' type."""
-        return jnp.dot(hidden, self.head().astype(self.dtype))
+        rows = merge_rows(hidden) if hidden.ndim == 3 else hidden
+        return jnp.dot(rows, self.head().astype(self.dtype)).reshape(*hidden.shape[:-1], -1)
 
 
 def _own_rows(features: jax.Array, feature_index: jax.Array, parts: int) -> jax.Array:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
-from spatial_jax.models.layers import Compute, Params, activation, linear, rms_norm
+from spatial_jax.models.layers import Compute, Params, gated, linear, merge_rows, rms_norm
 from spatial_jax.models.remat import remat
 from spatial_jax.models.sizes import TextConfig
 from spatial_jax.ops.attention import for_gpu
@@ -142,22 +142,22 @@ def decoder_layer(
     """One pre-norm layer: x [b, n, d] -> ([b, n, d], what `attend` keeps). What attention puts out is named for
     policies of models/remat.py where it is computed, in ops/.
     """
-    eps = config.rms_norm_eps
+    eps, rows = config.rms_norm_eps, x.shape[:2]
     input_norm, post_norm = _norms(p)
-    h = rms_norm(input_norm, x, eps)
+    h = merge_rows(rms_norm(input_norm, x, eps))
     q, k, v = _project(p, QKV, (config.num_heads, config.num_kv_heads, config.num_kv_heads), h, compute)
     if config.qk_norm:
         q, k = rms_norm(p["q_norm"], q, eps), rms_norm(p["k_norm"], k, eps)
+    q, k, v = (a.reshape(*rows, *a.shape[-2:]) for a in (q, k, v))
     turn = rotate_pairs if for_gpu() else rotate
     q, k = checkpoint_name(turn(q, cos, sin), "q"), checkpoint_name(turn(k, cos, sin), "k")
     q = constrain(q, ("batch", "sequence", "heads", None))
     out, cache = attend(q, k, checkpoint_name(v, "v"), cache)
-    x = x + linear(p["o_proj"], out, compute, in_axes=2)
-    h = rms_norm(post_norm, x, eps)
+    x = x + linear(p["o_proj"], merge_rows(out), compute, in_axes=2).reshape(x.shape)
+    h = merge_rows(rms_norm(post_norm, x, eps))
     gate, up = _project(p, GATE_UP, (config.intermediate_size, config.intermediate_size), h, compute)
-    hidden = activation("silu")(gate) * up
-    hidden = constrain(hidden, ("batch", "sequence", "mlp"))
-    x = x + linear(p["down_proj"], hidden, compute)
+    hidden = constrain(gated("silu", gate, up).reshape(*rows, -1), ("batch", "sequence", "mlp"))
+    x = x + linear(p["down_proj"], merge_rows(hidden), compute).reshape(x.shape)
     return constrain(x, ("batch", "sequence", "activation")), cache
 
 

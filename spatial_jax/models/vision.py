@@ -13,6 +13,7 @@ from spatial_jax.models.layers import (
     Compute,
     Params,
     activation,
+    gated,
     gather_rows,
     in_parts,
     layer_norm,
@@ -81,12 +82,10 @@ def vision_block(
     q, k = rotate(qkv[:, 0], cos, sin), rotate(qkv[:, 1], cos, sin)
     x = x + linear(p["proj"], block_attention(q, k, qkv[:, 2], layout, segment_ids, parts), compute, in_axes=2)
     h = _norm(p["norm2"], x, config)
-    act = activation(config.hidden_act)
     if "gate_proj" in p:
-        return x + linear(
-            p["down_proj"], act(linear(p["gate_proj"], h, compute)) * linear(p["up_proj"], h, compute), compute
-        )
-    return x + linear(p["fc2"], act(linear(p["fc1"], h, compute)), compute)
+        hidden = gated(config.hidden_act, linear(p["gate_proj"], h, compute), linear(p["up_proj"], h, compute))
+        return x + linear(p["down_proj"], hidden, compute)
+    return x + linear(p["fc2"], activation(config.hidden_act)(linear(p["fc1"], h, compute)), compute)
 
 
 def merge(

@@ -1,4 +1,8 @@
-"""The decoder's form for long rows on GPUs: one product for queries, keys and values is the three of them."""
+"""The decoder's forms: on GPUs one product for queries, keys and values of long rows is the three of them; what a CPU's
+backward pass keeps and moves.
+"""
+
+import re
 
 import jax
 import jax.numpy as jnp
@@ -61,3 +65,22 @@ def test_joined_projections_are_the_three(monkeypatch, targets, mesh):
     np.testing.assert_allclose(ours, plain, atol=1e-4)
     for (path, one), (_, other) in zip(leaf_paths(d_ours), leaf_paths(gradient), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4 * (1 + float(np.abs(other).max())), err_msg=str(path))
+
+
+def test_a_cpu_keeps_three_arrays_of_the_mlp_and_transposes_none():
+    """For the gradients of a layer's MLP: gate, up and their product, stacked; none turned to [width, rows] in the
+    compiled program.
+    """
+    config = config_from_hf(tiny.hf_config("qwen2_5_vl").to_dict())
+    graphdef, params = split_model(QwenVL(config, rngs=nnx.Rngs(0)))
+    b, n, width = 2, 22, config.text.intermediate_size
+    x, positions = jnp.ones((b, n, config.text.hidden_size)), jnp.broadcast_to(jnp.arange(n), (3, b, n))
+    attend = lambda q, k, v, cache: (causal_attention(q, k, v, jnp.ones((b, n), bool)), cache)  # noqa: E731
+
+    def loss(params):
+        return nnx.merge(graphdef, params).run_layers(x, positions, attend)[0].sum()
+
+    kept = [leaf.shape for leaf in jax.tree.leaves(jax.vjp(loss, params)[1]) if leaf.size % (b * n * width) == 0]
+    assert len([shape for shape in kept if shape[-1] == width]) == 3, kept
+    program = jax.jit(jax.grad(loss)).lower(params).compile().as_text()
+    assert not re.search(rf"f32\[{width},({b * n}|{b},{n})\]", program)
