@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, quickstart
 from configs.quickstart import TINY
 
 DRAWING: dict[str, Any] = dict(
@@ -27,6 +27,14 @@ ROLLOUT: dict[str, Any] = dict(
     answer_buckets=(128, 192, 256),
     top_p=1.0,
 )
+# What makes the shipped policy, in this order: steps, learning rate, does the tower learn. What alignment taught the
+# tower, a rate of 3e-4 takes from it again; held, it makes the decoder read what is there.
+SEEING = {
+    "boxes": (2400, 3e-4, True),
+    "names": (800, 5e-4, False),
+    "kinds": (900, 4e-4, False),
+    "settle": (2700, 1.5e-4, True),
+}
 # Supervised trainings: steps and learning rate
 SUPERVISED = {"sft": (1600, 3e-4), "reflect": (40, 1e-4)}
 # Many questions a picture, which passes once; the tower, which sees where things are, stays as it is
@@ -46,20 +54,30 @@ def _optimizer(rate: float, warmup: int) -> dict[str, Any]:
 
 
 def get_config(arg: str = "grpo") -> ConfigDict:
-    """`arg`: boxes (where things are, from the quickstart's policy with tokens for pixels: what makes the shipped
-    configs/drawing_policy), call (the first turn of demonstrations), sft (whole ones: the cold start), plain (the same
-    questions, answers alone), reflect (what the cold-started policy itself drew, right and reflective) or grpo.
+    """`arg`, of the shipped configs/drawing_policy in this order: boxes (where things are, from the quickstart's policy
+    with tokens for pixels), align (every visual token picks the words for what it shows: a box is found by its colour
+    alone), names (the decoder reads them), kinds and settle (boxes among questions that want to know what things are,
+    the tower held and then not). Of a proof: call (the first turn of demonstrations), sft (whole ones: the cold start),
+    plain (the same questions, answers alone), reflect (what the cold-started policy itself drew, right and reflective)
+    or grpo.
     """
-    if arg == "boxes":
+    if arg in SEEING:
+        steps, rate, tower = SEEING[arg]
         config = common.base(
-            train=dict(method="sft", steps=2400, prompts=64, update_prompts=64, micro_prompts=64),
+            train=dict(method="sft", steps=steps, prompts=64, update_prompts=64, micro_prompts=64),
             rollout=dict(answer_buckets=(26, 32, 48, 96), max_new_tokens=20),
-            optimizer=_optimizer(3e-4, 50),
+            optimizer=_optimizer(rate, 50),
             checkpoint=dict(every=200, keep=2),
             log=dict(console_every=20, gallery_every=0),
-            model=TINY["model"],
+            model=TINY["model"] if tower else {**TINY["model"], "freeze": ("vision", "merger")},
             data={**TINY["data"], "together": 4, "prompt_buckets": (24, 32, 56, 96)},
         )
+        config.data.feature_cache_gib = 0.0 if tower else 1.0
+    elif arg == "align":
+        config = quickstart.get_config("align")
+        config.train.steps = 850
+        config.optimizer.update({"learning_rate": 8e-4, "schedule": "cosine"})
+        return config
     elif arg in DENSE:
         steps, buckets = DENSE[arg]
         data = {**TINY["data"], "together": 4, "prompt_buckets": (24, 32, 56, 96), "feature_cache_gib": 1.0}
@@ -98,6 +116,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             data=DRAWING["data"],
         )
     else:
-        raise ValueError(f"configs/draw_tiny.py takes :boxes, :call, :sft, :plain, :reflect or :grpo, not {arg!r}")
+        seen = ", ".join(f":{name}" for name in ("align", *SEEING))
+        raise ValueError(f"configs/draw_tiny.py takes {seen}, :call, :sft, :plain, :reflect or :grpo, not {arg!r}")
     config.data.system = ""
     return common.on_one_device(config)

@@ -1,7 +1,7 @@
 """`python -m launch.proofs --drawing`: ViLaSR's three stages at toy scale (configs/draw_tiny.py), each measured on
 held-out scenes, and the same policy trained on the same questions without drawing. The cold start is made once, the
 other stages by each seed. With --cold_start the policy that all begin with is made again: the quickstart's, which then
-learned where things are.
+learned where things are, and what they are.
 
 Results: benchmarks/results/drawing_learning.json. Every step is a command that can be run alone.
 """
@@ -22,15 +22,18 @@ from spatial_jax.evals import compare, read_result
 from spatial_jax.evals.intervals import paired_difference
 
 RESULT = "benchmarks/results/drawing_learning.json"
-LOCALISER = "configs/drawing_policy"  # boxes what is named; its vocabulary has tokens for pixels
-BOX_SCENES = 16000  # of the localiser's training: other scenes than those below
+LOCALISER = "configs/drawing_policy"  # boxes what is named, tells kinds; its vocabulary has tokens for pixels
+BOX_SCENES, SIGN_SCENES = 16000, 9000  # of the localiser's training: other scenes than those below
+WORDS = ("kind", "colour")  # of these families alone when the decoder learns to read the tower
+LOOKS = "colour,kind,count,relation,depth_order2,listing,bearing"  # it answers these without drawing
 FAMILIES = "count,relation,depth_order2,listing"  # an answer that one look at each thing gives
 SCENES, ITEMS, SAMPLED = 9000, 192, 640  # rendered; held-out questions; questions of the reflective sampling
 COLD_SEED = 1  # of the cold start, which the seeds share
 TEMPERATURE, TOP_P = 0.75, 0.9  # as published; of all evaluations and of the reflective sampling
 STAGES = ("sft", "reflect", "grpo")
 SHARED = ("call", "sft")  # made once
-MINUTES = {"call": 8, "sft": 30, "reflect": 1, "plain": 10, "grpo": 15}
+SEEING = {"boxes": 26, "align": 15, "names": 8, "kinds": 9, "settle": 30}  # the localiser's stages
+MINUTES = {**SEEING, "call": 8, "sft": 30, "reflect": 1, "plain": 10, "grpo": 15}
 SHARPENED = ("reflect", "grpo")  # before and after GRPO
 AS_TRAINED = "_at_1"  # of evaluations as GRPO samples: temperature 1, every token
 CURVES = {
@@ -42,7 +45,7 @@ CURVES = {
 }
 
 
-def _scenes(name: str, count: int, seed: int, out: str) -> Step:
+def _scenes(name: str, count: int, seed: int, out: str, *more: str) -> Step:
     return Step(
         name,
         "render scenes",
@@ -51,6 +54,7 @@ def _scenes(name: str, count: int, seed: int, out: str) -> Step:
             "data_prep.annotate",
             "--source=rendered",
             f"--preset={PRESET}",
+            *more,
             f"--count={count}",
             f"--seed={seed}",
             "--workers=2",
@@ -60,81 +64,93 @@ def _scenes(name: str, count: int, seed: int, out: str) -> Step:
     )
 
 
+def _questions(name: str, what: str, scenes: str, families: str, per_scene: int, seed: int, *more: str) -> Step:
+    """Of the scenes' folder, beside it."""
+    return Step(
+        name,
+        what,
+        (
+            "-m",
+            "data_prep.synthesize",
+            f"--scenes={scenes}",
+            "--profile=plain",
+            f"--per_scene={per_scene}",
+            "--wordings=1",
+            f"--families={families}",
+            *more,
+            f"--seed={seed}",
+            f"--out={Path(scenes).parent / name}",
+        ),
+        1.5,
+    )
+
+
 def question_steps(root: Path, scenes: int) -> list[Step]:
     """Scenes, and questions with demonstrations; a tenth of the scenes is held out. So few a scene that the rarer kinds
     of question, which need a look most, are as many as the others.
     """
+    what = "ask questions, and show how their answers are drawn"
     return [
         _scenes("scenes", scenes, 11, f"{root}/scenes"),
-        Step(
-            "questions",
-            "ask questions, and show how their answers are drawn",
-            (
-                "-m",
-                "data_prep.synthesize",
-                f"--scenes={root}/scenes",
-                "--profile=plain",
-                "--per_scene=4",
-                "--wordings=1",
-                f"--families={FAMILIES}",
-                "--demonstrations=short",
-                "--seed=11",
-                f"--out={root}/questions",
-            ),
-            scenes / 6000,
-        ),
+        _questions("questions", what, f"{root}/scenes", FAMILIES, 4, 11, "--demonstrations=short"),
     ]
 
 
 def localiser_steps(root: Path, ship: str) -> list[Step]:
-    """From the quickstart's policy to one that boxes what is named, copied to `ship`: it gets tokens for pixels, and
-    answers with boxes, some forty thousand of them, beside a share of the proof's questions.
+    """From the quickstart's policy to one that boxes what is named and tells what things are, copied to `ship`: it gets
+    tokens for pixels and answers with boxes, which a thing's colour finds; then its tower learns words, its decoder
+    reads them, and both go on with boxes among plain questions.
     """
+    boxed, signed = f"{root}/box_scenes", f"{root}/sign_scenes"
+    looks = {"look_questions": 0.4, "sign_questions": 0.6}
     return [
-        _scenes("box_scenes", BOX_SCENES, 12, f"{root}/box_scenes"),
-        Step(
-            "box_questions",
-            "ask for boxes",
-            (
-                "-m",
-                "data_prep.synthesize",
-                f"--scenes={root}/box_scenes",
-                "--families=box",
-                "--per_scene=3",
-                "--profile=plain",
-                "--wordings=1",
-                "--seed=12",
-                f"--out={root}/box_questions",
-            ),
-            BOX_SCENES / 18000,
-        ),
+        _scenes("box_scenes", BOX_SCENES, 12, boxed),
+        _scenes("sign_scenes", SIGN_SCENES, 13, signed, "--signs"),
+        _questions("box_questions", "ask for boxes", boxed, "box", 3, 12),
+        _questions("look_questions", "ask what is seen", boxed, LOOKS, 7, 12),
+        _questions("sign_questions", "ask of rooms with signs", signed, f"{LOOKS},box,abs_depth,reading", 10, 13),
         Step(
             "coordinates",
             "tokens for pixels",
             ("-m", "spatial_jax.convert", f"--from={COLD_START}", f"--to_hf={root}/start", "--coordinates=112"),
             0.2,
         ),
-        Step(
-            "boxes",
-            "where things are",
-            (
-                "-m",
-                "spatial_jax.train",
-                "--config=configs/draw_tiny.py:boxes",
-                f"--workdir={root}/boxes",
-                f"--config.model.path={root}/start",
-                f"--config.data.paths=('{root}/box_questions','{root}/questions')",
-                "--config.data.weights=(0.85,0.15)",
-            ),
-            26,
-        ),
+        _see("boxes", "where things are", root, "start", {"box_questions": 0.85, "questions": 0.15}),
+        _see("align", "words for visual tokens", root, "boxes/export", {"box_scenes": 0.5, "sign_scenes": 0.5}),
+        _see("names", "the decoder reads them", root, "align/export", looks, f"--config.data.families={WORDS}"),
+        _see("kinds", "boxes among questions", root, "names/export", {"box_questions": 0.25} | _share(looks, 0.75)),
+        _see("settle", "tower and decoder", root, "kinds/export", {"box_questions": 0.3} | _share(looks, 0.7)),
         Step(
             "ship",
             f"copy the policy to {ship}",
-            ("-m", "spatial_jax.convert", f"--from={root}/boxes/export", f"--to_hf={ship}", "--dtype=bfloat16"),
+            ("-m", "spatial_jax.convert", f"--from={root}/settle/export", f"--to_hf={ship}", "--dtype=bfloat16"),
             0.1,
         ),
     ]
+
+
+def _share(asked: Mapping[str, float], share: float) -> dict[str, float]:
+    return {name: round(part * share, 3) for name, part in asked.items()}
+
+
+def _see(stage: str, what: str, root: Path, model: str, asked: Mapping[str, float], *more: str) -> Step:
+    """A stage of the localiser, on datasets of `root` by their shares (alignment takes every picture equally often)."""
+    shares = (f"--config.data.weights={tuple(asked.values())}",) if stage != "align" else ()
+    return Step(
+        stage,
+        what,
+        (
+            "-m",
+            "spatial_jax.train",
+            f"--config=configs/draw_tiny.py:{stage}",
+            f"--workdir={root}/{stage}",
+            f"--config.model.path={root}/{model}",
+            "--config.data.paths=(" + ",".join(f"'{root}/{name}'" for name in asked) + ")",
+            *shares,
+            *more,
+        ),
+        MINUTES[stage],
+    )
 
 
 def policy_step(root: Path) -> Step:

@@ -29,7 +29,7 @@ def test_every_step_uses_what_an_earlier_one_makes(tmp_path):
         made |= {flag(step, "out"), flag(step, "to_hf"), flag(step, "workdir") + "/export"}
         if stage := flag(step, "config").partition("draw_tiny.py:")[2]:
             run = run_config.strict(draw_tiny.get_config(stage))
-            if stage == "boxes":
+            if stage in drawing_proof.SEEING:
                 continue
             assert (run.data.prompt_mode == "drawing") == (stage != "plain")
             assert (run.rollout.turns > 1) == (stage not in ("plain", "call"))
