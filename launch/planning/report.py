@@ -118,7 +118,7 @@ def token_work(token: dict[str, float], layers: int) -> str:
     text = f"{what} {token['bytes'] / 1e9:.2f} GB, {token['bytes'] / token['least_bytes']:.2f} times"
     text += " the weights and caches"
     if inside := token.get("layers_kernels"):
-        text += f", by {inside / layers:.0f} kernels a layer and {token['kernels'] - inside:.0f} for all else"
+        text += f", by {inside:.0f} kernels in {layers} layers and {token['kernels'] - inside:.0f} for all else"
     return text
 
 
