@@ -184,7 +184,7 @@ def test_import_is_light_and_pickles(processor):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.integers(1, 3000), st.integers(1, 3000), st.sampled_from([28, 32]), st.integers(784, 10**6), st.integers(1, 40)
 )

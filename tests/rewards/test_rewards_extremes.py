@@ -44,7 +44,7 @@ def test_every_text_has_a_score(label, spec, record, form):
         assert outcome.reward is not None and math.isfinite(outcome.reward), (text[:40], outcome.error)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(WORDS), max_size=300), st.sampled_from(["depth", "mra", "number", "vsgrpo"]))
 def test_number_words_of_any_length_are_bounded(words, kind):
     text = " ".join(words)
