@@ -29,6 +29,7 @@ import numpy as np
 from flax import struct
 
 from spatial_jax.data import ByteCache
+from spatial_jax.data.integrity import DatasetError
 from spatial_jax.data.scenes import SceneLabels, label_scene, open_scenes, scene_at, scenes_digest
 from spatial_jax.models import PromptBatch, VisionArrays
 from spatial_jax.ops.shared_prefix import causal_attention
@@ -65,31 +66,57 @@ class _Named:
 
 
 class SceneStream:
-    """Endless labelled pictures, every epoch in a new order; its whole state is the number drawn."""
+    """Endless labelled pictures, every epoch in a new order; its whole state is the number drawn. With
+    config.data.weights an epoch, which is as long, has each dataset's share of pictures. ValueError of settings that
+    only questions have.
+    """
 
     def __init__(self, setup: Setup):
         data = setup.run.data
+        if data.families:
+            raise ValueError("config.data.families: alignment takes scenes, which have no families; leave it empty")
+        self._shares = np.array(data.weights, np.float64)
+        if data.weights and not self._shares.sum():
+            raise ValueError(f"config.data.weights = {data.weights}: give one number >= 0 for each dataset, not all 0")
         self._directories, self._split = data.paths, data.split
         scenes = [open_scenes(directory, data.split) for directory in data.paths]
+        for directory, scene in zip(data.paths, scenes):
+            if not len(scene):
+                raise DatasetError(f"{directory}: no picture in its split {data.split!r}")
         self.sources = [_Named(Path(directory).name, len(scene)) for directory, scene in zip(data.paths, scenes)]
         self._scenes, self._processor, self._seed, self.drawn = scenes, setup.processor, data.seed, 0
-        self._places = [(s, i) for s, source in enumerate(scenes) for i in range(len(source))]
-        self._epoch, self._order = -1, np.zeros(0, np.int64)
+        self._epoch, self._order = -1, list[tuple[int, int]]()
         self._cache = ByteCache(data.cache_mib << 20)
 
     def take(self, count: int) -> list[SceneLabels]:
         """The next pictures."""
-        out = []
+        length, out = sum(map(len, self.sources)), []
         for _ in range(count):
-            epoch, place = divmod(self.drawn, len(self._places))
+            epoch, place = divmod(self.drawn, length)
             if epoch != self._epoch:
-                self._epoch, self._order = (
-                    epoch,
-                    np.random.default_rng([self._seed, epoch]).permutation(len(self._places)),
-                )
-            out.append(self._label(*self._places[self._order[place]]))
+                self._epoch, self._order = epoch, self._epoch_order(epoch, length)
+            out.append(self._label(*self._order[place]))
             self.drawn += 1
         return out
+
+    def _epoch_order(self, epoch: int, length: int) -> list[tuple[int, int]]:
+        """(dataset, picture) of an epoch: every picture once; with weights of each dataset as many as its share, all of
+        its pictures before any comes again.
+        """
+        rng = np.random.default_rng([self._seed, epoch])
+        sizes = [len(source) for source in self.sources]
+        if self._shares.any():
+            ends = np.round(np.cumsum(self._shares) / self._shares.sum() * length).astype(int)
+            counts = np.diff(ends, prepend=0)
+            picked = [
+                (s, int(i))
+                for s, (size, count) in enumerate(zip(sizes, counts))
+                for turn in range(-(-count // size))
+                for i in rng.permutation(size)[: count - turn * size]
+            ]
+        else:
+            picked = [(s, i) for s, size in enumerate(sizes) for i in range(size)]
+        return [picked[k] for k in rng.permutation(length)]
 
     def _label(self, source: int, index: int) -> SceneLabels:
         found = self._cache.get((source, index))
