@@ -28,7 +28,8 @@ TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_pos
 ARMS = {"selfsup": "cold", "spatial": "families"}  # what is trained on: the name of its last supervised stage
 TASKED = ("marks", "patches", "selfsup_photos")  # datasets that hold the tasks
 OWN = {"selfsup": {"marks": 0.6, "patches": 0.4}, "spatial": {"spatial": 1.0}}  # an arm's datasets and their shares
-REPLAY = {"general": 0.12, "spatial": 0.08}  # shares of an arm's supervised stage that go to what shall be kept
+SEEN = {"regions": 0.7, "scenes": 0.3}  # by alignment: the tasks' marks and patches, and the rooms' things
+REPLAY = {"general": 0.2, "spatial": 0.1}  # shares of an arm's supervised stage that go to what shall be kept
 
 
 def data_steps(root: Path, scenes: int) -> list[Step]:
@@ -137,7 +138,6 @@ def _puzzles(root: Path, name: str, what: str, *more: str) -> Step:
 def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mapping[str, float], *more: str) -> Step:
     paths = "(" + "".join(f"'{root}/{folder}'," for folder in data) + ")"
     weights = "(" + "".join(f"{weight:g}," for weight in data.values()) + ")"
-    weighed = () if stage == "align" else (f"--config.data.weights={weights}",)  # every picture equally often
     return Step(
         name,
         what,
@@ -148,7 +148,7 @@ def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mappi
             f"--workdir={root}/{name}",
             f"--config.model.path={model}",
             f"--config.data.paths={paths}",
-            *weighed,
+            f"--config.data.weights={weights}",
             *more,
         ),
         {"align": 9, "parts": 10, "cold": 10, "families": 20, "grpo": 5}[stage],
@@ -203,7 +203,7 @@ def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, supervised
     for folder, weight in REPLAY.items():
         mixture[folder] = mixture.get(folder, 0.0) + weight
     if arm == "selfsup":
-        out.append(_train(root, "align", "align", "words for marks and patches, and where", model, {"regions": 1.0}))
+        out.append(_train(root, "align", "align", "words for marks, patches and things, and where", model, SEEN))
         out.append(_train(root, "parts", "parts", "what answers are made of", f"{root}/align/export", mixture))
         model = f"{root}/parts/export"
     more = [f"--config.train.steps={supervised}"] if supervised else []

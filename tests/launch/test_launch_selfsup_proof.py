@@ -21,7 +21,7 @@ def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
         assert name == "parts" or f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
     assert f"--config.model.path={tmp_path}/align/export" in plan["parts"].args
     assert f"--config.model.path={tmp_path}/start" in plan["families"].args
-    assert not any("weights" in a for a in plan["align"].args) and "--regions" in plan["regions"].args
+    assert any("regions" in a and "scenes" in a for a in plan["align"].args) and "--regions" in plan["regions"].args
     families = next(a for a in plan["grpo_selfsup_1"].args if "data.families" in a)
     assert eval(families.split("=")[1]) == selfsup_proof.TASKS  # the tasks themselves, not their parts
     assert "--config.train.steps=7" in plan["grpo_selfsup_1"].args
