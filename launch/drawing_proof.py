@@ -34,8 +34,6 @@ STAGES = ("sft", "reflect", "grpo")
 SHARED = ("call", "sft")  # made once
 SEEING = {"boxes": 26, "align": 15, "names": 8, "kinds": 9, "settle": 30}  # the localiser's stages
 MINUTES = {**SEEING, "call": 8, "sft": 30, "reflect": 1, "plain": 10, "grpo": 15}
-SHARPENED = ("reflect", "grpo")  # before and after GRPO
-AS_TRAINED = "_at_1"  # of evaluations as GRPO samples: temperature 1, every token
 CURVES = {
     "call": ("loss",),
     "sft": ("loss",),
@@ -206,12 +204,10 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
         sample,
         _train("reflect", out, seed, start, f"{out}/reflective", steps),
         _evaluate("reflect", root, out, items),
-        _evaluate("reflect", root, out, items, as_trained=True),
         _train("plain", out, seed, f"{root}/policy", questions, steps),
         _evaluate("plain", root, out, items),
         _train("grpo", out, seed, f"{out}/reflect/export", questions, steps),
         _evaluate("grpo", root, out, items),
-        _evaluate("grpo", root, out, items, as_trained=True),
     ]
 
 
@@ -236,12 +232,10 @@ def _train(stage: str, out: Path, seed: int, model: str, data: str, steps: Mappi
     )
 
 
-def _evaluate(stage: str, root: Path, out: Path, items: int, as_trained: bool = False) -> Step:
-    """`as_trained`: with answers sampled as GRPO samples them, whose reward it raises."""
-    temperature, top_p, name = (1.0, 1.0, stage + AS_TRAINED) if as_trained else (TEMPERATURE, TOP_P, stage)
+def _evaluate(stage: str, root: Path, out: Path, items: int) -> Step:
     return Step(
-        f"eval_{name}" if out == root else f"eval_{name}_{out.name.removeprefix('seed')}",
-        f"evaluate {stage}" + ("" if out == root else f", {out.name}") + f", temperature {temperature:g}",
+        f"eval_{stage}" if out == root else f"eval_{stage}_{out.name.removeprefix('seed')}",
+        f"evaluate {stage}" + ("" if out == root else f", {out.name}"),
         (
             "-m",
             "spatial_jax.evaluate",
@@ -251,10 +245,10 @@ def _evaluate(stage: str, root: Path, out: Path, items: int, as_trained: bool = 
             "--split=heldout",
             f"--limit={items}",
             "--samples=8",
-            f"--temperature={temperature}",
-            f"--config.sampling.top_p={top_p}",
+            f"--temperature={TEMPERATURE}",
+            f"--config.sampling.top_p={TOP_P}",
             "--nopage",
-            f"--out={out}/eval/{name}.json",
+            f"--out={out}/eval/{stage}.json",
         ),
         2,
     )
@@ -272,7 +266,6 @@ def seed_row(out: Path, seed: int) -> dict[str, Any]:
     """What one seed shows: figures of each stage, the differences that the claims are about, and the curves."""
     places = {name: out.parent if name in SHARED else out for name in CURVES}
     files = {name: places[name] / "eval" / f"{name}.json" for name in ("plain", *STAGES)}
-    files |= {name + AS_TRAINED: out / "eval" / f"{name}{AS_TRAINED}.json" for name in SHARPENED}
     results = {name: read_result(file) for name, file in files.items() if file.is_file()}
     drawn = [name for name in STAGES if name in results]
     changes: dict[str, Any] = {
@@ -286,10 +279,8 @@ def seed_row(out: Path, seed: int) -> dict[str, Any]:
             f"{a}_to_{b}": drawn_change(results[a], results[b], "box_iou") for a, b in itertools.combinations(drawn, 2)
         },
     }
-    for suffix in ("", AS_TRAINED):
-        before, after = (results.get(name + suffix) for name in SHARPENED)
-        if before and after:
-            changes["grpo_over_reflect" + suffix] = families(compare(before, after))
+    if "reflect" in results and "grpo" in results:
+        changes["grpo_over_reflect"] = families(compare(results["reflect"], results["grpo"]))
     stages = {name: stage_figures(result) for name, result in results.items()}
     trained = [name for name in CURVES if (places[name] / name / "metrics.jsonl").is_file()]
     curves = {name: curve(places[name] / name, CURVES[name]) for name in trained}
@@ -342,13 +333,11 @@ def over_seeds(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             note(f"accuracy of drawing ({last}) minus plain, {family}", change["correct"]["difference"])
         if change := changes["reflective"].get("sft_to_reflect"):
             note("reflection rate, reflective stage minus cold start", change["difference"])
-        for suffix, sampled in (("", f"temperature {TEMPERATURE}"), (AS_TRAINED, "temperature 1")):
-            if change := changes.get("grpo_over_reflect" + suffix):
-                reward = change["overall"]["score"]["difference"]
-                note(f"sampled reward at {sampled}, GRPO minus its start", reward)
-            for name in (n for n in STAGES if n + suffix in stages):
-                metrics = stages[name + suffix]["metrics"]
-                note(f"pass@8 minus pass@1 at {sampled}, {name}", metrics["pass@8"] - metrics["pass@1"])
+        if change := changes.get("grpo_over_reflect"):
+            note("sampled reward, GRPO minus its start", change["overall"]["score"]["difference"])
+        for name in (n for n in STAGES if n in stages):
+            metrics = stages[name]["metrics"]
+            note(f"pass@8 minus pass@1, {name}", metrics["pass@8"] - metrics["pass@1"])
         for name in (n for n in STAGES if n in stages):
             note(f"IoU, {name}", stages[name]["drawing"]["box_iou"])
         if last:
