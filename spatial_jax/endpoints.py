@@ -116,6 +116,7 @@ class ChatEndpoint:
         max_tokens: int,
         temperature: float = 0.0,
         seed: int | None = None,
+        top_p: float = 1.0,
     ) -> Reply:
         """The reply's text, within `seconds` in all. Raises EndpointError."""
         body: dict[str, Any] = {
@@ -126,6 +127,8 @@ class ChatEndpoint:
         }
         if seed is not None:
             body["seed"] = seed
+        if top_p < 1:
+            body["top_p"] = top_p
         parts = urllib.parse.urlsplit(self.url)
         url = urllib.parse.urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/chat/completions"))
         status, data = _post(url, json.dumps(body).encode(), self._headers(), seconds)

@@ -32,6 +32,8 @@ from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
 from spatial_jax.shipped import shipped_path
 
+OWN = ("samples", "temperature", "top_p", "seed")  # of sampling, as this verb's flags say, whatever --config has
+
 
 def parser() -> argparse.ArgumentParser:
     p = Parser("python -m spatial_jax.sample", __doc__)
@@ -92,32 +94,45 @@ def main(argv: list[str] | None = None) -> int:
 def run(args: argparse.Namespace) -> int:
     """0 when the dataset is written, or when this process's share is done and others are not."""
     from spatial_jax.evals.runner import load_records
+    from spatial_jax.forms import get_form
     from spatial_jax.metrics import is_primary
-    from spatial_jax.rejection.rules import read_rule
+    from spatial_jax.rejection.rules import check_possible, read_rule
     from spatial_jax.rejection.run import Share, ask, read_answers, settings_of, write
-    from spatial_jax.rejection.sources import policy_plan, policy_source, teacher_of, teacher_plan, teacher_source
+    from spatial_jax.rejection.sources import (
+        policy_plan,
+        policy_source,
+        shown_records,
+        teacher_of,
+        teacher_plan,
+        teacher_source,
+    )
+    from spatial_jax.rollout.answerer import drawing_asked
 
     check(args)
     rule, settings = read_rule(args.keep), read_settings(args)
     index, count = read_share(args.share)
-    records = load_records(list_parts(args.dataset), args.split, list_parts(args.families), args.limit)
     folder = Path(args.answers or f"{args.out.rstrip('/')}.answers")
-    own = len(range(index, len(records), count))
+    sampling = settings.sampling
     if args.endpoint:
         more = {"threads": args.endpoint_threads, "seconds": args.endpoint_seconds, "tries": args.endpoint_tries}
         teacher = teacher_of(endpoint_of(args), settings, folder, **more)
-        if args.dry_run:
-            say("\n".join(teacher_plan(teacher, records)))
-            return 0
-        who = teacher_source(teacher, own)
-    elif args.dry_run:
-        say(f"would ask {len(records)} questions, {settings.sampling.samples} answers each; this share {own}")
-        say(policy_plan(args.model, settings))
-        return 0
+        form, turns = get_form(teacher.settings.style.mode), teacher.settings.turns
     else:
-        who = policy_source(args.model, settings, own)
-    if rule.pairs and who.draws:
-        raise ValueError("--keep=pairs: DPO learns answers of one turn; ask in a form that does not draw")
+        asking, line = policy_plan(args.model, settings)
+        drawing = drawing_asked(asking, 0)
+        form, turns = get_form(asking.prompt_mode), drawing.turns if drawing else 1
+    check_possible(rule, sampling.samples, form.several_turns, turns)
+    records = load_records(list_parts(args.dataset), args.split, list_parts(args.families), args.limit)
+    own = len(range(index, len(records), count))
+    if args.dry_run and args.endpoint:
+        say("\n".join(teacher_plan(teacher, records)))
+        return 0
+    if args.dry_run:
+        say(f"would ask {len(records)} questions, {sampling.samples} answers each; this share {own}")
+        say(line)
+        return 0
+    who = teacher_source(teacher, own) if args.endpoint else policy_source(args.model, settings, own)
+    records = shown_records(records, who.shown)
     told = settings_of(who.told, dataset=list_parts(args.dataset), split=args.split, questions=len(records))
     ask(records, Share(index, count), folder, told, who.answer)
     if not args.endpoint and not is_primary():
@@ -142,6 +157,10 @@ def check(args: argparse.Namespace) -> None:
     for name in ("samples", "endpoint_threads", "endpoint_tries"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name}={getattr(args, name)}: 1 or more")
+    if args.limit < 0:
+        raise ValueError(f"--limit={args.limit}: 0 for all questions, or how many")
+    if not 0 < args.endpoint_seconds < float("inf"):
+        raise ValueError(f"--endpoint_seconds={args.endpoint_seconds:g}: a number of seconds above 0")
 
 
 def endpoint_of(args: argparse.Namespace) -> Any:
@@ -173,9 +192,10 @@ def read_settings(args: argparse.Namespace) -> Any:
         section, _, name = key.partition(".")
         if not sign or not isinstance(stated.get(section), dict):
             raise ValueError(f"--set {given!r}: SECTION.KEY=VALUE with one of {', '.join(stated)}")
+        if section == "sampling" and name in OWN:
+            raise ValueError(f"--set {given!r}: give --{name}={value}")
         stated[section][name] = literal(value)
-    stated["sampling"] |= {"samples": args.samples, "temperature": args.temperature, "top_p": args.top_p}
-    stated["sampling"] |= {"seed": args.seed}
+    stated["sampling"] |= {name: getattr(args, name) for name in OWN}
     if args.max_new_tokens:
         stated["sampling"]["max_new_tokens"] = args.max_new_tokens
     if args.prompt_mode:

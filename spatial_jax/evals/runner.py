@@ -152,7 +152,7 @@ def load_records(
             kept[record.question_id] = record
     for reason, count in left_out.items():
         logger.warning("%d of %d records of split %s left out: %s", count, len(places), split, reason)
-    if left_out.total() == len(places):
+    if left_out and not kept:
         raise ValueError(
             f"{', '.join(map(str, directories))}: no record of split {split} is left ({'; '.join(left_out)})"
         )

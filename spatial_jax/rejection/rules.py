@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Sequence
 
 from spatial_jax.blocks import first_block
@@ -42,21 +43,20 @@ class Candidate:
 
 @dataclasses.dataclass(frozen=True)
 class Condition:
-    """One part of a rule: `holds(candidate, value)`, the reason to count where it does not, and whether it takes a
-    value.
+    """One part of a rule: `holds(candidate, value)`, and the reason to count where it does not. What values it takes
+    is in RANGES; one that is not there takes none.
     """
 
     holds: Callable[[Candidate, float], bool]
     reason: str
-    valued: bool = False
 
 
 CONDITIONS: dict[str, Condition] = {
     "correct": Condition(lambda c, _: c.outcome.correct is True, "wrong"),
     "form": Condition(lambda c, _: bool(c.outcome.format), "not of the asked form"),
-    "score": Condition(lambda c, v: c.reward > v, "reward not above {value:g}", True),
-    "accuracy": Condition(lambda c, v: (c.outcome.accuracy or 0.0) > v, "accuracy not above {value:g}", True),
-    "steps": Condition(lambda c, v: len(c.turns) >= v, "fewer than {value:g} steps", True),
+    "score": Condition(lambda c, v: c.reward > v, "reward not above {value:g}"),
+    "accuracy": Condition(lambda c, v: (c.outcome.accuracy or 0.0) > v, "accuracy not above {value:g}"),
+    "steps": Condition(lambda c, v: len(c.turns) >= v, "fewer than {value:g} steps"),
     "reflective": Condition(lambda c, _: c.steps is not None and c.steps.reflective, "not reflective"),
 }
 GROUP = {
@@ -71,6 +71,16 @@ PRESETS = {
     "best": "correct,form,most=1",
     "pairs": "pairs",
     "pass_rates": "pass_rates",
+}
+# What a rule's value must be, and how that is said.
+RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    "score": (lambda v: True, "an ordinary number"),
+    "accuracy": (lambda v: 0 <= v < 1, "at least 0 and below 1: an accuracy above it is asked for"),
+    "steps": (lambda v: v >= 1 and v == int(v), "a whole number of 1 or more"),
+    "most": (lambda v: v >= 1 and v == int(v), "a whole number of 1 or more"),
+    "pairs": (lambda v: v >= 0, "a number of 0 or more"),
+    "rate_min": (lambda v: 0 <= v <= 1, "a share from 0 to 1"),
+    "rate_max": (lambda v: 0 <= v <= 1, "a share from 0 to 1"),
 }
 
 
@@ -105,17 +115,11 @@ def read_rule(text: str) -> Rule:
             near = difflib.get_close_matches(name, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"one of {', '.join(sorted(known))}"
             raise ValueError(f"--keep: {name!r} is no rule; {hint}")
-        needs = (name in CONDITIONS and CONDITIONS[name].valued) or name in ("most", "rate_min", "rate_max")
-        try:
-            value = float(stated) if sign else 0.0
-        except ValueError:
-            raise ValueError(f"--keep: {part!r}: {stated!r} is no number") from None
-        if needs != bool(sign) and name != "pairs":
-            raise ValueError(f"--keep: {name} " + ("needs a value, e.g. " + name + "=1" if needs else "takes no value"))
-        if name == "most" and (value < 1 or value != int(value)):
-            raise ValueError(f"--keep: most={stated}: a whole number of 1 or more")
+        value = _value(name, part, sign, stated)
+        if name in group:
+            raise ValueError(f"--keep: {name} is asked for twice; give it once")
         if name in CONDITIONS:
-            conditions.append((name, value))
+            conditions += [(name, value)] if (name, value) not in conditions else []
         else:
             group[name] = value
     only = "pass_rates" in parts
@@ -123,7 +127,43 @@ def read_rule(text: str) -> Rule:
         raise ValueError("--keep: pass_rates keeps no answer, so no other rule goes with it")
     if "pairs" in group and (conditions or "most" in group):
         raise ValueError("--keep: pairs takes the best and the worst answer; no other rule but rate_min, rate_max")
+    if group.get("rate_min", 0.0) > group.get("rate_max", 1.0):
+        raise ValueError("--keep: no pass rate is both at least rate_min and at most rate_max")
     return Rule(tuple(conditions), tuple(sorted(group.items())), only)
+
+
+def _value(name: str, part: str, sign: str, stated: str) -> float:
+    """The value of a part of a rule, 0 where it takes none. ValueError where it is none that the rule can have."""
+    needs = name in RANGES and name != "pairs"
+    if needs != bool(sign) and name != "pairs":
+        raise ValueError(f"--keep: {name} " + ("needs a value, e.g. " + name + "=1" if needs else "takes no value"))
+    if not sign:
+        return 0.0
+    try:
+        value = float(stated)
+    except ValueError:
+        raise ValueError(f"--keep: {part!r}: {stated!r} is no number") from None
+    holds, says = RANGES[name]
+    if not (math.isfinite(value) and holds(value)):
+        raise ValueError(f"--keep: {part}: {says}")
+    return value
+
+
+def check_possible(rule: Rule, samples: int, draws: bool, turns: int) -> None:
+    """ValueError, one line, where no answer can be kept whatever is said: asked before any is paid for. `draws`:
+    whether the form has several turns, `turns` at most.
+    """
+    conditions = dict(rule.conditions)
+    steps = int(conditions.get("steps", 1))
+    if rule.pairs and draws:
+        raise ValueError("--keep=pairs: DPO learns answers of one turn; ask in a form that does not draw")
+    if rule.pairs and samples < 2:
+        raise ValueError("--keep=pairs: a pair is made of two answers of a question; give --samples=2 or more")
+    if "reflective" in conditions and not draws:
+        raise ValueError("--keep: reflective is of answers that draw; ask with --prompt_mode=drawing")
+    if steps > (turns if draws else 1):
+        has = f"at most {turns} turns" if draws else "one turn in this form; ask with --prompt_mode=drawing"
+        raise ValueError(f"--keep: steps={steps}: an answer has {has}")
 
 
 def keep(candidates: Sequence[Candidate], rule: Rule) -> tuple[list[Candidate], collections.Counter[str]]:

@@ -4,13 +4,16 @@ answers, and say how they were asked.
 
 from __future__ import annotations
 
+import collections
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from spatial_jax.data import PromptStyle, QuestionRecord
-from spatial_jax.data.asked import settle
+from spatial_jax.data.asked import Asking, settle
+from spatial_jax.data.frames import choose_record_frames
 from spatial_jax.endpoints import ChatEndpoint, ReplyCache
 from spatial_jax.evals.generation import Sampler, asking_told
 from spatial_jax.evals.protocol import THOUGHT_TOKENS
@@ -26,18 +29,19 @@ from spatial_jax.rollout.answerer import MAX_PICTURES, MAX_TURNS
 
 # What of Qwen2.5-VL's pictures a teacher sees where nothing is told: ViLaSR's evaluation.
 TEACHER_LIMITS = (16_384, 351_232)
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """`asked`: how answers are scored and kept; `told`: what they depend on, JSON-ready; `answer`: see run.py;
-    `draws`: whether answers are conversations.
+    """`asked`: how answers are scored and kept; `told`: what they depend on, JSON-ready; `answer`: see run.py; `shown`:
+    a record with the frames of its clip that are asked about and kept, ValueError where they cannot be chosen.
     """
 
     asked: Asked
     told: dict[str, Any]
     answer: Answer
-    draws: bool
+    shown: Callable[[QuestionRecord], QuestionRecord] = lambda record: record
 
 
 def policy_source(model: str, settings: EvalSettings, total: int) -> Source:
@@ -76,19 +80,44 @@ def policy_source(model: str, settings: EvalSettings, total: int) -> Source:
         most=asking.max_pictures or MAX_PICTURES,
     )
     told = {"model": str(model), "policy": asked_policy(sampler, settings), "sampling": dataclasses.asdict(chosen)}
-    return Source(asked, told, answer, form.several_turns)
+    # The frames that training shows, chosen once: what is drawn on them and kept counts them as they were seen.
+    style = PromptStyle(asking.prompt_mode, asking.system, asking.frames, asking.fps)
+    return Source(asked, told, answer, lambda r: choose_record_frames(r, style, sampler.processor.video_settings))
 
 
-def policy_plan(model: str, settings: EvalSettings) -> str:
-    """How a checkpoint would be asked, without loading it."""
-    return settle(checkpoint_directory(model), asking_told(settings))[1]
+def shown_records(
+    records: Sequence[QuestionRecord], shown: Callable[[QuestionRecord], QuestionRecord]
+) -> list[QuestionRecord]:
+    """The records as they are asked; those that cannot be are counted in the log. ValueError where none is left."""
+    kept, reasons = list[QuestionRecord](), collections.Counter[str]()
+    for record in records:
+        try:
+            kept.append(shown(record))
+        except ValueError as error:
+            reasons[str(error)] += 1
+    for reason, count in reasons.items():
+        log.warning("%d of %d questions left out: %s", count, len(records), reason)
+    if not kept:
+        raise ValueError(f"no question can be asked: {'; '.join(reasons)}")
+    return kept
+
+
+def policy_plan(model: str, settings: EvalSettings) -> tuple[Asking, str]:
+    """How a checkpoint would be asked, without loading it, and a line that says so."""
+    return settle(checkpoint_directory(model), asking_told(settings))
 
 
 def teacher_of(endpoint: ChatEndpoint, settings: EvalSettings, folder: Path, **more: Any) -> Teacher:
     """The teacher of the settings; its replies are kept in `folder`; `more`: fields of TeacherSettings. Nothing is
-    sent.
+    sent. ValueError for settings that an endpoint cannot be told.
     """
     policy, sampling = settings.policy, settings.sampling
+    if sampling.top_k:
+        raise ValueError(f"sampling.top_k = {sampling.top_k}: chat completions know no top_k; narrow with --top_p")
+    if sampling.frames:
+        raise ValueError(
+            f"sampling.frames = {sampling.frames}: a teacher is shown all frames of a record; ask about shorter ones"
+        )
     low, high = (given or known for given, known in zip((policy.min_pixels, policy.max_pixels), TEACHER_LIMITS))
     style = PromptStyle(policy.prompt_mode or USUAL, policy.system)
     told = TeacherSettings(
@@ -101,6 +130,7 @@ def teacher_of(endpoint: ChatEndpoint, settings: EvalSettings, folder: Path, **m
         sampling.turns or MAX_TURNS,
         sampling.max_pictures or MAX_PICTURES,
         (low, high),
+        top_p=sampling.top_p,
         **more,
     )
     return Teacher(told, ReplyCache(folder / "replies.jsonl"))
@@ -109,7 +139,6 @@ def teacher_of(endpoint: ChatEndpoint, settings: EvalSettings, folder: Path, **m
 def teacher_source(teacher: Teacher, total: int) -> Source:
     """A teacher. `total`: questions of this process, for the time left."""
     settings = teacher.settings
-    form = get_form(settings.style.mode)
     show, before = progress_printer("sample"), [0]
 
     def answer(part: Sequence[tuple[int, QuestionRecord]], file: Any) -> Any:
@@ -117,9 +146,10 @@ def teacher_source(teacher: Teacher, total: int) -> Source:
         before[0] += len(part)
         return rows
 
+    form = get_form(settings.style.mode)
     asked = Asked(settings.endpoint.model, form.name, RewardRule(form.format), settings.fit, most=settings.pictures)
     plain = {k: v for k, v in dataclasses.asdict(settings).items() if k not in ("seconds", "tries", "pause", "threads")}
-    return Source(asked, {"teacher": plain}, answer, form.several_turns)
+    return Source(asked, {"teacher": plain}, answer)
 
 
 def teacher_plan(teacher: Teacher, records: Sequence[QuestionRecord]) -> list[str]:

@@ -57,6 +57,7 @@ class TeacherSettings:
     pause: float = 1.0
     threads: int = 8
     near: float | None = 0.0
+    top_p: float = 1.0
 
     def fit(self, size: Size) -> Size:
         """(width, height) at which a picture is shown."""
@@ -83,6 +84,8 @@ class Teacher:
         """
         todo = [(place, record) for place, record in part if record.question_id not in file.rows]
         failed = 0
+        if progress:
+            progress(len(part) - len(todo), len(part))
         with concurrent.futures.ThreadPoolExecutor(self.settings.threads, thread_name_prefix="teacher") as pool:
             waiting = {pool.submit(self.row, place, record): record for place, record in todo}
             for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
@@ -173,7 +176,8 @@ class Teacher:
     def _reply(self, place: list[int], messages: Messages) -> Reply:
         """One reply, from the cache where it was given before."""
         settings, endpoint = self.settings, self.settings.endpoint
-        asked = [endpoint.model, settings.temperature, settings.max_tokens, place, messages]
+        narrowed = {"top_p": settings.top_p} if settings.top_p < 1 else {}
+        asked = [endpoint.model, settings.temperature, settings.max_tokens, *narrowed.values(), place, messages]
         key = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
         known = self.cache.get(key)
         if known is not None:
@@ -181,6 +185,7 @@ class Teacher:
             return known
         seed = int.from_bytes(hashlib.sha256(repr(place).encode()).digest()[:4], "big") >> 1
         options: dict[str, Any] = {"temperature": settings.temperature, "max_tokens": settings.max_tokens, "seed": seed}
+        options |= narrowed
         problem = EndpointError("no request was made")
         tries = ask_again(
             endpoint, messages, tries=settings.tries, pause=settings.pause, seconds=settings.seconds, **options

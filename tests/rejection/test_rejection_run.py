@@ -13,7 +13,9 @@ from spatial_jax.data import open_questions
 from spatial_jax.data.prompts import target_text
 from spatial_jax.data.records import resolve
 from spatial_jax.data.sampled import rejected_reply, taught_ids, turns_before
+from spatial_jax.drawing import parse
 from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply
+from spatial_jax.rejection.sources import shown_records
 from spatial_jax.rl.pass_rates import read_pass_rates
 
 BOX = (
@@ -23,22 +25,25 @@ BOX = (
 SENT = []
 
 
-def reply(endpoint, messages, *, seconds, max_tokens, temperature, seed):
+def reply(endpoint, messages, *, seconds, max_tokens, temperature, seed, **more):
     """A first box, the same box corrected on the picture that came back, then an answer that is right or not."""
     SENT.append(messages)
+    TOLD.append(more)
     if FAILS:
         raise EndpointError("HTTP 503")
     text = str(messages)
     if "numbered pictures" in text[:400]:
         said = sum(m["role"] == "assistant" for m in messages)
         if said < 2:
+            if ODD and not said:
+                return Reply(BOX.split("[{{")[0].format(what="box") + ODD[0] + "\n```")
             return Reply(BOX.format(what="box" if not said else "move the box of", index=said + 1, x=20 + 15 * said))
         answer = "cup" if seed % 2 else "nothing"
         return Reply(f"<think> It is seen. </think> Action: Answer\n<answer>{answer}</answer>", bool(CUTS))
     return Reply("cup" if seed % 2 else "a lamp", bool(CUTS))
 
 
-FAILS, CUTS = [], []
+FAILS, CUTS, ODD, TOLD = [], [], [], []
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +67,8 @@ def questions(tmp_path_factory):
 
 @pytest.fixture
 def teacher(monkeypatch):
-    SENT.clear()
-    FAILS.clear()
-    CUTS.clear()
+    for seen in (SENT, FAILS, CUTS, ODD, TOLD):
+        seen.clear()
     monkeypatch.setattr(ChatEndpoint, "complete", reply)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
 
@@ -145,7 +149,22 @@ def test_pairs_are_what_dpo_rejects(questions, tmp_path, teacher):
 @pytest.mark.parametrize(
     "more, words",
     [
-        (("--keep=accuracy=0.99,steps=9",), "no answer is kept (10 accuracy"),
+        (("--keep=score=9",), "no answer is kept (18 reward not above 9"),
+        (("--keep=steps=2",), "steps=2: an answer has one turn in this form"),
+        (("--keep=steps=11", "--prompt_mode=drawing"), "steps=11: an answer has at most 10 turns"),
+        (("--keep=reflective",), "reflective is of answers that draw"),
+        (("--keep=pairs", "--samples=1"), "give --samples=2 or more"),
+        (("--keep=pairs", "--prompt_mode=drawing", "--dry_run"), "DPO learns answers of one turn"),
+        (("--keep=most=inf",), "most=inf: a whole number of 1 or more"),
+        (("--keep=rate_min=nan",), "rate_min=nan: a share from 0 to 1"),
+        (("--keep=rate_min=0.9,rate_max=0.1",), "no pass rate is both"),
+        (("--keep=best,most=3",), "most is asked for twice"),
+        (("--keep=pairs=-1",), "pairs=-1: a number of 0 or more"),
+        (("--set=sampling.temperature=0.3",), "give --temperature=0.3"),
+        (("--set=sampling.top_k=5",), "chat completions know no top_k"),
+        (("--set=sampling.frames=4",), "a teacher is shown all frames"),
+        (("--limit=-3",), "--limit=-3: 0 for all questions"),
+        (("--endpoint_seconds=0",), "--endpoint_seconds=0: a number of seconds above 0"),
         (("--share=2/2",), "--share=2/2"),
         (("--keep=best", "--set=engine.slots=3"), "config.engine.slots is not a key"),
         (("--endpoint=",), "give --model=DIR or --endpoint=URL"),
@@ -157,6 +176,44 @@ def test_what_cannot_run_is_one_line(questions, tmp_path, teacher, capsys, more,
     assert run(questions, out, "--samples=3", *more) == 2
     told = capsys.readouterr().err.strip().splitlines()
     assert words in told[-1] and not out.exists()
+    assert "no answer is kept" in words or not SENT  # what cannot come out is not paid for
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '[{"index": 1, "bbox_2d": [7, 14, 20, 56], "label": "cup"}, {"crop_2d": [1, 2, 30, 40], "label": "z"}]',
+        '[{"index": 1, "bbox_2d": ["a", 2], "start_point_2d": [1, 2], "end_point_2d": [3, 4], "label": "cup"}]',
+        "[{'index': 1, 'bbox_2d': [7, 14, 20, 56], 'label': 'cup', 'note': b'x', 3: None}, b'x', {1, 2}]",
+    ],
+    ids=["a tool that is not offered", "numbers as text beside a line", "Python that JSON cannot say"],
+)
+def test_turns_with_more_than_calls_are_kept_and_draw_the_same(questions, tmp_path, teacher, odd):
+    ODD.append(odd)
+    asked = ("--prompt_mode=drawing", "--samples=2", "--keep=correct", "--limit=3", "--set=policy.max_pixels=6272")
+    assert run(questions, tmp_path / "odd", *asked) == 0
+    for record in kept(tmp_path / "odd"):
+        sizes = [tuple(size) for size in json.loads(record.meta)["sampled"]["sizes"]]
+        assert parse(turns_before(resolve(record, sizes))[0]) == parse(f"```json\n{odd}\n```")
+
+
+def test_a_teacher_is_asked_within_top_p(questions, tmp_path, teacher, capsys):
+    assert run(questions, tmp_path / "narrow", "--samples=3", "--keep=correct", "--top_p=0.5") == 0
+    assert TOLD and all(told == {"top_p": 0.5} for told in TOLD)
+    assert "were answered before" not in capsys.readouterr().out
+
+
+def test_frames_that_cannot_be_chosen_are_counted(questions, caplog):
+    records = kept(questions)
+
+    def shown(record):
+        if record is records[0]:
+            raise ValueError("the clip's rate is not told")
+        return record
+
+    assert shown_records(records, shown) == records[1:] and "1 of 6 questions left out: the clip's" in caplog.text
+    with pytest.raises(ValueError, match="no question can be asked: the clip's rate"):
+        shown_records(records[:1], shown)
 
 
 def test_a_dry_run_sends_nothing(questions, tmp_path, teacher, capsys):
