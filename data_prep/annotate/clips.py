@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from data_prep.sources.base import BadItem, DepthNoise, Frame
 CLIP_SIGMA = 0.05  # relative error of a focal length that was optimised over a clip, one standard deviation
 THUMB = (32, 24)  # pixels: what two frames are compared at
 SAME = 12.0  # grey levels between a picture and the frame that it is, mean
+# What a broken or half-written .npz raises.
+DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 SHAPES = 0.06  # of their ratio of sides: more is another picture, or a part of it
 
 
@@ -103,7 +106,7 @@ def _pictures(images: np.ndarray) -> np.ndarray:
 
 
 def read_clip(path: Path, form: Format) -> Clip:
-    """A clip's file. Raises OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile."""
+    """A clip's file. Raises what DAMAGED holds."""
     with np.load(path, allow_pickle=False) as arrays:
         pictures = _pictures(arrays[form.images])
         count, height, width = pictures.shape[:3]
@@ -245,7 +248,7 @@ class ClipResults:
             for path in whole or same:
                 try:
                     return read_clip(path, self.form)
-                except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                except DAMAGED as error:
                     return f"{path.name} cannot be read: {' '.join(str(error).split())[:120]}"
         return f"{self.form.name} wrote nothing for clip {clip}"
 

@@ -78,6 +78,11 @@ def test_files_that_are_none_of_the_models(tmp_path):
     assert "has no depth" in str(said[0]) and "wrote nothing for clip b" in str(said[1])
     np.savez(tmp_path / "walk.npz", depth=np.ones((2, 64, 96)), intrinsic=matrix(80.0))
     assert "cannot be read" in str(ClipResults("vggt", str(tmp_path)).depth_of([frame(shot(1))])[0])
+    np.savez_compressed(tmp_path / "walk.npz", images=np.zeros((2, 64, 96, 3), np.uint8), intrinsic=matrix(80.0))
+    data = bytearray((tmp_path / "walk.npz").read_bytes())
+    data[60:70] = b"\xff" * 10  # inside the packed pictures
+    (tmp_path / "walk.npz").write_bytes(data)
+    assert "cannot be read" in str(ClipResults("vggt", str(tmp_path)).depth_of([frame(shot(1))])[0])
 
 
 def test_clips_of_one_name_do_not_share_a_camera(tmp_path):

@@ -6,6 +6,7 @@ import dataclasses
 import io
 import json
 import re
+import shutil
 import struct
 import zlib
 
@@ -19,8 +20,10 @@ from data_prep.annotate import build_pipeline
 from data_prep.sources import BadItem, SourceError, open_source
 from data_prep.sources.datasets.depth_stream import DepthStream
 from data_prep.sources.datasets.ply import read_vertices
+from data_prep.sources.datasets.scans import Shot
 from data_prep.sources.raycast import render
 from data_prep.sources.rendered import RenderedScenes
+from data_prep.synthesis.vsi.scans import frames_of_walk
 from tests.data_prep.dataset_folders import check_boxes, quaternion, save_depth, save_rgb, view
 from tests.vsgrpo_recipe import check_asked_by_vsgrpo
 
@@ -355,6 +358,12 @@ def test_scannetpp_as_it_is_downloaded(tmp_path):
         np.testing.assert_allclose(by_name[truth.name].center, seen.in_camera(truth)[0], atol=5e-3)
     with pytest.raises(BadItem, match="no aligned pose"):
         source.load(0)
+    # Two scenes with videos: one is open at a time, and each has its own frames.
+    shutil.copytree(scene, scene.parent / "bcd2436daf")
+    (scene.parent / "bcd2436daf" / "iphone" / ".listing").touch()
+    both = open_source({"source": "scannetpp", "path": str(tmp_path), "every": 1 / 60})
+    for index in (1, 3):
+        np.testing.assert_array_equal(both.load(index).rgb, frame.rgb)
 
 
 def test_scannetpp_dslr_pictures_are_straightened(tmp_path):
@@ -458,3 +467,58 @@ def test_rooms_of_scannet_keep_to_the_quota_and_leave_a_benchmarks_scenes_out(tm
     (tmp_path / "empty.txt").write_text("\n")
     _, said = ask(tmp_path / "other", f"--rooms={tmp_path / 'data'}", f"--exclude_scenes={tmp_path / 'empty.txt'}")
     assert "names no scene" in said
+
+
+def test_a_broken_scan_is_named_and_the_others_go_on(tmp_path):
+    seen = view()
+    scannet(tmp_path / "data", seen, "scene0000_00", 1)
+    crooked = scannet(tmp_path / "data", seen, "scene0001_00", 1)
+    (crooked / "scene0001_00.txt").write_text("axisAlignment = 1 0 0 zero\n")
+    lost = scannet(tmp_path / "data", seen, "scene0002_00", 1) / "scene0002_00.sens"
+    lost.write_bytes(sens(seen, [np.full((4, 4), np.nan)]))
+    records, said = ask(tmp_path, f"--rooms={tmp_path / 'data'}")
+    assert {r.scene_id for r in records} == {"scene0000_00"}
+    assert "skipped scene0001_00: could not convert string to float: 'zero'" in said
+    assert "skipped scene0002_00: none of its 1 frames can be used (its pose was lost" in said
+
+
+class Held:
+    """A walk of pictures of 8x6 pixels whose frames look in these ways; None cannot be read."""
+
+    def __init__(self, ways):
+        self.ways = ways
+
+    def walk(self, scan_id):
+        return len(self.ways), 30.0
+
+    def posed_shot(self, scan_id, number):
+        if self.ways[number] is None:
+            raise OSError("half a file")
+        pose = np.eye(4)
+        pose[:3, :3] = np.array(self.ways[number], float).T  # rows: the camera's axes in the level frame
+        return Shot(np.full((6, 8, 3), number, np.uint8), b"", np.ones((6, 8)), (4.0, 4.0, 3.5, 2.5), pose)
+
+
+SIDEWAYS = [[0, 0, 1], [1, 0, 0], [0, 1, 0]]  # the right edge is up
+LEVEL = [[1, 0, 0], [0, 0, -1], [0, 1, 0]]
+DOWNWARDS = [[1, 0, 0], [0, -1, 0], [0, 0, -1]]
+
+
+def test_a_clip_has_one_orientation_whatever_single_frames_look_at():
+    frames = frames_of_walk(Held([SIDEWAYS, DOWNWARDS, SIDEWAYS, LEVEL, None]), "a", 5)
+    assert {(width, height) for _, width, height in frames} == {(6, 8)} and frames.lost == 1
+    assert frames.video == {"fps": 30.0, "indices": [0, 1, 2, 3], "total": 5}
+    with pytest.raises(BadItem, match=r"none of its 2 frames can be used \(half a file\)"):
+        frames_of_walk(Held([None, None]), "a", 2)
+
+
+def test_frames_of_different_sizes_are_no_clip(tmp_path):
+    meta = {"object_counts": {"chair": 3}, "object_bbox": {}, "room_size": 12.0, "dataset": "scannet"}
+    (tmp_path / "rooms.json").write_text(json.dumps({"a": meta, "b": meta}))
+    for scene, sizes in (("a", [(56, 28), (56, 28)]), ("b", [(56, 28), (28, 56)])):
+        for number, size in enumerate(sizes):
+            save_rgb(tmp_path / "frames" / scene / f"{number}.png", np.zeros((size[1], size[0], 3), np.uint8))
+    (tmp_path / "frames" / "a" / "2.png").write_bytes(b"half a picture")
+    records, said = ask(tmp_path, f"--rooms={tmp_path / 'rooms.json'}", f"--frames={tmp_path / 'frames'}")
+    assert {r.scene_id for r in records} == {"a"} and "skipped b: its frames are of different sizes" in said
+    assert "a chosen frame cannot be used" in said

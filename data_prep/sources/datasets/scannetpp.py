@@ -116,8 +116,9 @@ class ScanNetPP(ScanFolder):
         """Names of the iPhone's frames: of the extracted pictures, else of the frames of its video."""
         if scan_id not in self._frames:
             folder = self.top / scan_id / "iphone"
-            names = sorted(p.stem for p in (folder / "rgb").iterdir()) if (folder / "rgb").is_dir() else []
-            video = next((p for p in (folder / "rgb.mp4", folder / "rgb.mkv") if p.exists()), None)
+            listed = (folder / "rgb").iterdir() if (folder / "rgb").is_dir() else ()
+            names = sorted(p.stem for p in listed if p.suffix.lower() == ".jpg")
+            video = self._video(scan_id)
             if not names and video is not None:
                 try:
                     self._films = {scan_id: Film(video)}
@@ -126,6 +127,10 @@ class ScanNetPP(ScanFolder):
                 names = [f"frame_{i:06d}" for i in range(self._films[scan_id].count)]
             self._frames[scan_id] = names
         return self._frames[scan_id]
+
+    def _video(self, scan_id: str) -> Path | None:
+        folder = self.top / scan_id / "iphone"
+        return next((p for p in (folder / "rgb.mp4", folder / "rgb.mkv") if p.exists()), None)
 
     def stills(self, scan_id: str) -> list[Still]:
         """The DSLR pictures of a scene without iPhone frames; [] where there are none."""
@@ -162,10 +167,13 @@ class ScanNetPP(ScanFolder):
 
     def _picture(self, scan_id: str, name: str) -> bytes:
         """The encoded picture of an iPhone frame."""
-        file = self.top / scan_id / "iphone" / "rgb" / f"{name}.jpg"
-        if scan_id not in self._films:
-            return read_bytes(file, "picture")
+        folder = self.top / scan_id / "iphone"
+        if (folder / "rgb").is_dir():
+            return read_bytes(folder / "rgb" / f"{name}.jpg", "picture")
         try:
+            video = self._video(scan_id)
+            if scan_id not in self._films and video is not None:  # one is open at a time, and it may be another's
+                self._films = {scan_id: Film(video)}
             return encode_picture(Image.fromarray(self._films[scan_id].frame(int(name.rpartition("_")[2]))), "PNG")
         except ClipError as error:
             raise BadItem(str(error)) from None

@@ -136,7 +136,7 @@ class ScanFolder(DatasetFolder):
         for scan_id in self.scan_list:
             try:
                 count, rate = self.walk(scan_id)
-            except BadItem as error:
+            except (BadItem, ValueError, OSError) as error:
                 self.left_out.append(f"{scan_id}: {error}")
                 continue
             without += not count
@@ -147,6 +147,13 @@ class ScanFolder(DatasetFolder):
         if self.scan_list and not out:
             self.left_out.append(f"its {len(self.scan_list)} scans have no frames (--rooms reads them as rooms)")
         return out
+
+    def posed_shot(self, scan_id: str, number: int) -> Shot:
+        """One frame whose pose is one. BadItem, or what a broken file raises."""
+        shot = self.shot(scan_id, number)
+        if not np.isfinite(shot.pose).all() or abs(np.linalg.det(shot.pose[:3, :3]) - 1) > 1e-2:
+            raise BadItem(LOST)
+        return shot
 
     def _scan(self, scan_id: str) -> Scan:
         if scan_id not in self._scans:
@@ -159,10 +166,8 @@ class ScanFolder(DatasetFolder):
         scan_id, _, number = item.rpartition("#")
         scan = self._scan(scan_id)
         told = Tally(scan.told) if int(number) == 0 else Tally()  # a scan's labels are told once
-        shot = self.shot(scan_id, int(number))
-        if not np.isfinite(shot.pose).all() or abs(np.linalg.det(shot.pose[:3, :3]) - 1) > 1e-2:
-            raise BadItem(LOST)
-        shot = upright(shot)
+        shot = self.posed_shot(scan_id, int(number))
+        shot = turned(shot, quarter_turns(shot) or 0)
         height, width = shot.rgb.shape[:2]
         down = shot.pose[:3, :3].T @ np.array([0.0, 0.0, -1.0])
         notes = [] if shot.depth is not None else ["no depth: kept without depth"]
@@ -238,15 +243,23 @@ def _masks(scan: Scan, shot: Shot) -> dict[int, np.ndarray] | None:
     return out
 
 
-def upright(shot: Shot) -> Shot:
-    """The frame turned by quarter turns until down is down: phones are held sideways while they scan."""
+def quarter_turns(shot: Shot) -> int | None:
+    """How many quarter turns against the clock bring down to the frame's lower edge: phones are held sideways while
+    they scan. None of a frame that looks straight down.
+    """
     down = shot.pose[:3, :3].T @ np.array([0.0, 0.0, -1.0])
-    if abs(down[2]) > 0.9 or down[1] >= abs(down[0]):
-        return shot  # looking straight down, or upright already
-    times = 2 if abs(down[0]) < -down[1] else 1 if down[0] < 0 else 3  # quarter turns against the clock
+    if abs(down[2]) > 0.9:
+        return None
+    if down[1] >= abs(down[0]):
+        return 0
+    return 2 if abs(down[0]) < -down[1] else 1 if down[0] < 0 else 3
+
+
+def turned(shot: Shot, times: int) -> Shot:
+    """The frame turned by so many quarter turns against the clock."""
     for _ in range(times):
         shot = _quarter(shot)
-    return dataclasses.replace(shot, encoded=b"")
+    return dataclasses.replace(shot, encoded=b"") if times else shot
 
 
 def _quarter(shot: Shot) -> Shot:

@@ -16,9 +16,12 @@ _taken: dict[Path, str] = {}  # folders found by a scene's last name alone, and 
 
 
 class SceneFrames(list[tuple[bytes, int, int]]):
-    """(encoded picture, width, height) of a scene's frames; `video`: when they were taken, as in a record's meta."""
+    """(encoded picture, width, height) of a scene's frames; `video`: when they were taken, as in a record's meta;
+    `lost`: how many that were chosen cannot be used.
+    """
 
     video: dict[str, Any]
+    lost = 0
 
 
 def spread(total: int, count: int) -> list[int]:
@@ -51,6 +54,7 @@ def frames_of(folder: str, scene_id: str, count: int = 16, fps: float = 0.0) -> 
             indices.append(index)
         except BadRow as error:
             say(f"skipped frame {place / names[index]}: {error}")
+            frames.lost += 1
     if not frames:
         raise BadRow("the scene's folder holds no readable frame")
     if fps:

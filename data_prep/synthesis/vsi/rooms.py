@@ -9,12 +9,13 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from data_prep.pipeline import ITEM_ERRORS
 from data_prep.sources.base import BadItem
 from data_prep.sources.datasets.scans import ScanFolder
 from data_prep.synthesis.balance import Balance
 from data_prep.synthesis.demonstrations import MANNERS
 from data_prep.synthesis.importers import BadRow
-from data_prep.synthesis.importers.frames import frames_of
+from data_prep.synthesis.importers.frames import SceneFrames, frames_of
 from data_prep.synthesis.vsi.drawn import draw_on_frames
 from data_prep.synthesis.vsi.questions import (
     DRAWN_TOPICS,
@@ -84,7 +85,8 @@ class FromRooms(Work):
                 split = self._split(scene, reader)
                 try:
                     frames = self._frames(scene, reader)
-                except (BadRow, BadItem) as error:
+                except (BadRow, *ITEM_ERRORS) as error:
+                    say(f"skipped {scene}: {error}")
                     yield scene, [], str(error)
                     continue
                 if not floor_area(room, settings) > 0:
@@ -111,12 +113,19 @@ class FromRooms(Work):
         return "heldout" if share_of(scene) < (self.args.heldout_percent or 0) else "train"
 
     def _frames(self, scene: str, reader: ScanFolder | WalkFolder | None) -> Sequence[tuple[bytes, int, int]]:
-        """The pictures of a scene's questions; BadRow, BadItem."""
+        """The pictures of a scene's questions; BadRow, or what a broken file raises."""
+        frames = SceneFrames()
         if self.args.frames:
-            return frames_of(self.args.frames, scene, self.args.most_frames, self.args.fps)
-        if isinstance(reader, WalkFolder):
-            return reader.shown
-        return frames_of_walk(reader, scene, self.args.most_frames) if reader else []
+            frames = frames_of(self.args.frames, scene, self.args.most_frames, self.args.fps)
+        elif isinstance(reader, WalkFolder):
+            frames = reader.shown
+        elif reader is not None:
+            frames = frames_of_walk(reader, scene, self.args.most_frames)
+        if len({(width, height) for _, width, height in frames}) > 1:
+            raise BadItem("its frames are of different sizes: a clip has one; bring them to one")
+        if frames.lost:
+            self.reasons["a chosen frame cannot be used: its scene is shown by the others"] += frames.lost
+        return frames
 
     def _rooms(
         self, path: str, files: dict[str, tuple[list[Room], list[str]]]

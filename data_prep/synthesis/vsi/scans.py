@@ -4,6 +4,8 @@ benchmark kept out by their ids; and how many questions of each topic a publishe
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import json
 import math
 import re
@@ -11,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from data_prep.pipeline import png
+from data_prep.pipeline import ITEM_ERRORS, png
 from data_prep.sources import BadItem, SourceError, dataset_reader
-from data_prep.sources.datasets.scans import Scan, ScanFolder, upright
+from data_prep.sources.datasets.scans import Scan, ScanFolder, Shot, quarter_turns, turned
 from data_prep.synthesis.importers.frames import SceneFrames, spread
 from data_prep.synthesis.vsi.scene import Instance, MetadataError, Room
 from spatial_jax.data.records import QuestionRecord
@@ -57,8 +59,9 @@ def room_of(reader: ScanFolder, scan: Scan) -> Room:
 
 
 def frames_of_walk(reader: ScanFolder, scan_id: str, count: int) -> SceneFrames:
-    """`count` frames of a walk, evenly spread and upright, with their times; where one cannot be used the next usable
-    one stands for it. [] where the scan has no frames.
+    """`count` frames of a walk, evenly spread, with their times, all turned as most of them stand upright; where one
+    cannot be used the next usable one stands for it. [] where the scan has no frames. BadItem where not one can be
+    used.
     """
     out = SceneFrames()
     out.video = {}
@@ -66,19 +69,27 @@ def frames_of_walk(reader: ScanFolder, scan_id: str, count: int) -> SceneFrames:
     if not total:
         return out
     wanted = spread(total, count)
-    indices: list[int] = []
+    found: list[tuple[int, Shot]] = []
+    problem: BaseException | None = None
     for position, first in enumerate(wanted):
         last = wanted[position + 1] if position + 1 < len(wanted) else total
         for number in range(first, min(last, first + 10)):
             try:
-                shot = upright(reader.shot(scan_id, number))
-            except BadItem:
+                shot = reader.posed_shot(scan_id, number)
+            except ITEM_ERRORS as error:
+                problem = error
                 continue
-            out.append((shot.encoded or png(shot.rgb), shot.rgb.shape[1], shot.rgb.shape[0]))
-            indices.append(number)
+            found.append((number, dataclasses.replace(shot, depth=None)))
             break
-    if out:
-        out.video = {"fps": rate, "indices": indices, "total": total}
+    if not found:
+        raise BadItem(f"none of its {total} frames can be used ({problem})")
+    # One clip is held one way: a frame that looks straight down, or is tilted for a moment, goes with the others.
+    ways = collections.Counter(way for _, shot in found if (way := quarter_turns(shot)) is not None)
+    way = ways.most_common(1)[0][0] if ways else 0
+    for shot in (turned(shot, way) for _, shot in found):
+        out.append((shot.encoded or png(shot.rgb), shot.rgb.shape[1], shot.rgb.shape[0]))
+    out.video = {"fps": rate, "indices": [number for number, _ in found], "total": total}
+    out.lost = len(wanted) - len(out)
     return out
 
 
@@ -90,8 +101,8 @@ def rooms_of_folder(reader: ScanFolder, kept_out: frozenset[str]) -> Iterator[tu
             continue
         try:
             yield scan_id, room_of(reader, reader.scan(scan_id)), ""
-        except BadItem as error:
-            yield scan_id, None, str(error)
+        except ITEM_ERRORS as error:
+            yield scan_id, None, " ".join(str(error).split())[:200]
 
 
 def scenes_in(path: str) -> frozenset[str]:
