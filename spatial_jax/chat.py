@@ -31,12 +31,13 @@ from spatial_jax.forms import FORMS, get_form
 from spatial_jax.models import checkpoint_directory, default_dtype, load_pretrained
 from spatial_jax.processing import EncodedPrompt, Processor, load_image
 from spatial_jax.processing.user_text import as_text
-from spatial_jax.processing.video import DEFAULT_FPS, as_video
+from spatial_jax.processing.video import DEFAULT_FPS, Video, as_video, sample_video, with_frames
 from spatial_jax.rewards.parsing.boxes import find_boxes
 from spatial_jax.rollout import Engine
 from spatial_jax.rollout.answerer import Answerer, Heard, drawing_asked, sampling_for
 
 TOKENS, MAX_TOKENS = 512, 4096  # of an answer, where training did not say; and at the most
+DRAWN_FRAMES = 16  # of a video, where training did not say: ViLaSR's
 
 # Flags of its own: other verbs define the same names, and a program may import several.
 _FLAGS = flags.FlagValues()
@@ -131,6 +132,7 @@ class Conversation:
             top_p=options.top_p,
             seed=options.seed,
         )
+        self.asked = 0  # questions whose drawings were saved
         self.reset()
 
     def reset(self) -> None:
@@ -193,9 +195,14 @@ class Conversation:
         """
         form = get_form(self.asking.prompt_mode)
         pictures = [load_image(image) for image in self.images]
-        pictures += [
-            load_image(frame) for clip in self._clips() for frame in as_video(clip, "video", self.options.fps).frames
-        ]
+        for name, clip in zip(self.videos, self._clips()):
+            shown = self._frames(clip)
+            first = len(pictures) + 1
+            pictures += [load_image(frame) for frame in shown.frames]
+            print(
+                f"[{name}: {len(shown)} of {shown.total or len(shown)} frames are pictures {first} to {len(pictures)}]",
+                file=sys.stderr,
+            )
         if not pictures:
             raise ValueError(f"{form.name} draws on pictures: show one first (--image, /image PATH)")
         sizes = [self.processor.model_size(*picture.size) for picture in pictures]
@@ -204,6 +211,7 @@ class Conversation:
         messages = item_messages(as_text(asked), len(pictures), 0, system, sizes)
         prompt = self.processor.encode(messages, pictures)
         number, tokens = len(pictures), list[int]()
+        self.asked += 1
         for heard in self._listen(prompt, pictures):
             tokens = heard.tokens
             for picture in heard.shown or ():
@@ -213,11 +221,21 @@ class Conversation:
                 print(f"\n[picture {number} is in {out}]")
         return self.processor.decode(tokens)
 
+    def _frames(self, clip: Any) -> Video:
+        """The frames of a clip that are numbered pictures: as the policy was trained, else ViLaSR's 16."""
+        settings = self.processor.video_settings
+        if self.asking.frames is None and self.asking.fps is None:
+            settings = with_frames(settings, DRAWN_FRAMES, None)
+        video = as_video(clip, "video", settings=settings)
+        return video if video.indices is not None else sample_video(video, settings)
+
     def _stem(self) -> str:
-        """What drawn pictures are named after."""
+        """What drawn pictures are named after: each question of a conversation has its own."""
         if self.options.out:
-            return str(Path(self.options.out).with_suffix(""))
-        return Path((self.images or self.videos)[0]).stem
+            stem = str(Path(self.options.out).with_suffix(""))
+        else:
+            stem = Path((self.images or self.videos)[0]).stem
+        return stem if self.asked == 1 else f"{stem}.question{self.asked}"
 
     def _clips(self) -> list[Any]:
         """The videos to show; a folder's rate is nowhere in its files, so it is told or said to be taken."""
@@ -343,7 +361,7 @@ def main(argv: Sequence[str]) -> int:
     conversation = Conversation(processor, policy, asking, options)
     conversation.images, conversation.videos = list(_IMAGE.value), list(_VIDEO.value)
     if _QUESTION.value is not None:
-        return 0 if answer(conversation, _QUESTION.value) else 1
+        return 0 if answer(conversation, _QUESTION.value) else 2
     talk(conversation)
     return 0
 

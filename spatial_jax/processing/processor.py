@@ -126,10 +126,11 @@ class Processor:
         """Like `prepare_image`, for a video: chooses frames as the class says. Raises ImageError."""
         if isinstance(source, Prepared):
             return source
-        video, settings = as_video(source, name), self.video_settings
+        settings = self.video_settings
+        video = as_video(source, name, settings=settings)  # of a file only the frames that are shown
         from_file = isinstance(source, (str, Path)) and not Path(source).is_dir()
         states_rate = isinstance(source, np.ndarray) or (video.fps is not None and video.indices is None)
-        if from_file or (settings.sample and states_rate):
+        if settings.sample and states_rate and not from_file:
             video = sample_video(video, settings)
         patches, grid = video_patches(video, settings, name)
         return Prepared(

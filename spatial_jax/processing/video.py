@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from spatial_jax.media import ClipError, picture_files, read_clip
+from spatial_jax.media import ClipError, Timing, clip_timing, picture_files, read_clip
 from spatial_jax.processing.image import (
     MAX_ASPECT,
     ImageError,
@@ -100,15 +100,22 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float, np.integer, np.floating)) and math.isfinite(value)
 
 
-def as_video(source: Any, name: str = "video", fps: float | None = None) -> Video:
+def as_video(
+    source: Any, name: str = "video", fps: float | None = None, settings: VideoSettings | None = None
+) -> Video:
     """A Video from a Video, a file path, a folder of pictures, an array [f, h, w, 3] or a sequence of pictures. `fps`:
-    of a folder's frames, which are shown in the order of the numbers in their names.
+    of a folder's frames, which are shown in the order of the numbers in their names. `settings`: only the frames that
+    they choose are read of a file, for all of a long one would fill the memory.
     """
     if isinstance(source, Video):
         video = source
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        video = Video([str(p) for p in picture_files(path, FRAMES)], fps) if path.is_dir() else read_video(path)
+        video = (
+            Video([str(p) for p in picture_files(path, FRAMES)], fps)
+            if path.is_dir()
+            else read_video(path, settings=settings)
+        )
     elif isinstance(source, (np.ndarray, Sequence)) and not isinstance(source, (bytes, bytearray)):
         video = Video(source)
     else:
@@ -120,22 +127,46 @@ def as_video(source: Any, name: str = "video", fps: float | None = None) -> Vide
     return video
 
 
-def read_video(path: str | os.PathLike[str], choose: Callable[[int], Sequence[int]] | None = None) -> Video:
+def read_video(
+    path: str | os.PathLike[str],
+    choose: Callable[[int], Sequence[int]] | None = None,
+    settings: VideoSettings | None = None,
+) -> Video:
     """All frames of a video file as RGB arrays, upright, with its rate, or with the true times where the rate varies
-    (needs the `av` package); or only those that `choose` picks out of so many. Damaged places are logged. Raises
-    ImageError for a file that is not there or cannot be read.
+    (needs the `av` package); or only those that `choose` picks out of so many, or that `settings` choose. Damaged
+    places are logged. Raises ImageError for a file that is not there or cannot be read.
     """
     if not os.path.exists(path):
         raise ImageError(f"{path}: no such video")
+    picked = list[int]()
     try:
+        if settings is not None:
+            choose = _chooser(clip_timing(path), settings, picked)
         clip = read_clip(path, choose)
     except ClipError as error:
         raise ImageError(f"{path}: not a readable video ({error})") from error
     timing = clip.timing
     if timing.note:
         log.warning("%s: %s", path, timing.note)
-    times = tuple(timing.times[i] for i in clip.indices) if timing.variable else None
-    return Video(clip.frames, timing.fps, clip.indices if choose else None, len(timing.times), times)
+    places = {index: place for place, index in enumerate(clip.indices)}
+    kept = [index for index in picked or clip.indices if index in places]  # where the rate varies some may come twice
+    times = tuple(timing.times[i] for i in kept) if timing.variable else None
+    frames = [clip.frames[places[i]] for i in kept]
+    return Video(frames, timing.fps, tuple(kept) if choose else None, len(timing.times), times)
+
+
+def _chooser(timing: Timing, settings: VideoSettings, picked: list[int]) -> Callable[[int], Sequence[int]]:
+    """Which frames `sample_video` would take of a file of this timing, none of them read yet; `picked` has the last
+    choice.
+    """
+
+    def choose(total: int) -> Sequence[int]:
+        known = timing.variable and total == len(timing.times)
+        whole = Video(range(total), timing.fps, times=timing.times if known else None)
+        picked[:] = sample_video(whole, settings).frame_indices
+        return picked
+
+    return choose
 
 
 def with_frames(settings: VideoSettings, frames: int | None, fps: float | None) -> VideoSettings:

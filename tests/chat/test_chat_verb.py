@@ -94,7 +94,7 @@ def test_a_conversation_that_draws(folder, tmp_path, monkeypatch, capsys):
         '<think>t</think> Action: Object Mapper\n```json\n[{"index": 1, "bbox_2d": [5, 5, 40, 40], "label": "c"}]\n```'
     )
     final = "<think>t</think> Action: Answer\n<answer>3</answer>"
-    replies = [call, call.replace('"index": 1', '"index": 2').replace("40, 40", "50, 50"), final, final]
+    replies = [call, call.replace('"index": 1', '"index": 2').replace("40, 40", "50, 50"), final, call, final, final]
 
     def scripted(stream, shown, before=None):
         prompts.append(shown)
@@ -118,6 +118,16 @@ def test_a_conversation_that_draws(folder, tmp_path, monkeypatch, capsys):
     assert (drawn[20, 5:9] == (255, 0, 0)).all() and (drawn[20, 47:51] == (255, 0, 0)).all()
     assert [len(p.model_sizes) for p in prompts] == [1, 1, 1]
     assert chat.answer(conversation, "And now?") and len(prompts[-1].model_sizes) == 1
+    # Its drawings are files of its own.
+    assert "[picture 2 is in a.question2.drawn2.png]" in capsys.readouterr().out
+    assert (np.asarray(Image.open(tmp_path / "a.drawn2.png"))[20, 37:41] == (255, 0, 0)).all()
+    # Of a long clip some frames are pictures, not all of them.
+    for i in range(40):
+        (tmp_path / "walk").mkdir(exist_ok=True)
+        Image.new("RGB", (56, 56), (i, i, i)).save(tmp_path / "walk" / f"{i}.png")
+    conversation.images, conversation.videos = [], [str(tmp_path / "walk")]
+    assert chat.answer(conversation, "And here?") and len(prompts[-1].model_sizes) == 16
+    assert "16 of 40 frames are pictures 1 to 16]" in capsys.readouterr().err
 
 
 def test_several_pictures_a_video_and_commands_in_one_conversation(folder, capsys, monkeypatch):
@@ -183,7 +193,7 @@ def test_the_shipped_policy_answers_from_the_command_line(tmp_path):
     assert "asked as it was trained: prompt_mode bare, system '', min_pixels 784, max_pixels 12,544" in done.stderr
     command[4] = f"--image={tmp_path}/b.png"
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "JAX_PLATFORMS": "cpu"})
-    assert done.returncode == 1 and done.stderr.strip().split("\n")[-1].startswith("chat: ")
+    assert done.returncode == 2 and done.stderr.strip().split("\n")[-1].startswith("chat: ")
 
 
 def test_boxes_are_drawn_where_the_model_means_them(folder):

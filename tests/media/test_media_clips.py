@@ -67,6 +67,14 @@ TURNS = {
 }
 
 
+def check_same_frames(path, video):
+    """Frames that are chosen before any is read are those that are chosen of all."""
+    for settings in (QWEN25, QWEN3):
+        few, chosen = read_video(path, settings=settings), sample_video(video, settings)
+        assert (few.indices, few.times, few.fps, few.total) == (chosen.indices, chosen.times, chosen.fps, chosen.total)
+        assert all((a == b).all() for a, b in zip(few.frames, chosen.frames, strict=True))
+
+
 @pytest.mark.parametrize("matrix", TURNS)
 def test_every_reader_turns_frames_as_the_container_says(tmp_path, matrix):
     path = write(tmp_path / "a.mp4", [100 * k for k in range(6)])
@@ -96,6 +104,7 @@ def test_variable_rates_are_told_by_true_times(tmp_path):
     assert timestamps(shown, QWEN3)[-1] > 5 and shown.times[-1] == pytest.approx(8.0)
     even = sample_video(video, QWEN25)
     assert len(even) == 6 and even.indices == (0, 4, 4, 5, 5, 5), "the frame that is on the screen at even times"
+    check_same_frames(path, video)
     chosen = read_frames(path, 3)
     assert chosen.indices == (0, 3, 6) and chosen.times == pytest.approx((0, 0.3, 8.0))
     source = open_source({"source": "video", "path": str(path), "every": 1.0})
@@ -113,6 +122,7 @@ def test_constant_rates_keep_their_numbers(tmp_path):
     video = read_video(write(tmp_path / "a.mp4", [40 * k for k in range(50)]))
     assert video.times is None and video.fps == pytest.approx(25) and len(video) == video.total == 50
     assert sample_video(video, QWEN25).indices == (0, 12, 25, 37)
+    check_same_frames(tmp_path / "a.mp4", video)
 
 
 def test_cut_off_and_damaged_clips_give_what_is_left_and_say_so(tmp_path, caplog):
