@@ -360,6 +360,8 @@ def print_table(name: str, paths: Sequence[str]) -> None:
     if not found:
         raise ValueError("--table needs result files or folders after it, or --workdir")
     results = read_results(found)
+    if opts.OUT.value and (name in SUITES or name == "drawing"):
+        raise ValueError(f"--table={name} is printed alone: leave --out={opts.OUT.value} out")
     if name in SUITES:
         say(suite_text(name, results))
         return

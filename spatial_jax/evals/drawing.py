@@ -4,6 +4,7 @@ lines, crops, and why conversations ended; and, where a question has a demonstra
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,10 +83,17 @@ def _placed(
 
 
 def drawing_text(results: Sequence[Mapping[str, Any]]) -> str:
-    """The table of all results that have such figures, one row a benchmark; "" where none has."""
-    drawn = [(result["benchmark"], result["drawing"]) for result in results if result.get("drawing")]
-    if not drawn:
+    """The table of all results that have such figures, one row each: its benchmark, and its policy where a benchmark
+    comes more than once; "" where none has.
+    """
+    found = [result for result in results if result.get("drawing")]
+    if not found:
         return ""
+    often = collections.Counter(str(result["benchmark"]) for result in found)
+    drawn = list[tuple[str, dict[str, Any]]]()
+    for result in found:
+        name = str(result["benchmark"])
+        drawn.append((name if often[name] == 1 else f"{name}: {result.get('model', '?')}", result["drawing"]))
     reasons = sorted({name for _, row in drawn for name in row if name.startswith("ended_")})
     overlaps = (
         [("box_iou", "IoU"), ("box_iou_constant", "constant")] if any("box_iou" in row for _, row in drawn) else []

@@ -28,3 +28,7 @@ def test_figures_and_their_table():
     assert figures_of(sampler(None), rows) is None
     text = drawing_text([{"benchmark": "vsr", "drawing": found}, {"benchmark": "mmsi_bench", "drawing": None}])
     assert "vsr" in text and "mmsi" not in text and "33.3" in text and drawing_text([{"benchmark": "x"}]) == ""
+    # One set before and after a stage: the rows say whose they are.
+    stages = [{"benchmark": "vsr", "model": f"runs/{stage}", "drawing": found} for stage in ("sft", "reflect")]
+    lines = drawing_text(stages).splitlines()
+    assert lines[2].startswith("vsr: runs/sft ") and lines[3].startswith("vsr: runs/reflect ")
