@@ -41,6 +41,17 @@ from spatial_jax.endpoints import ReplyCache
 from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
 
+_OF_ROOMS = ("exclude_scenes", "quota", "definitions", "clouds", "frames", "most_frames", "most", "no_margins")
+_OF_AUTHOR = ("author_url", "author_model", "author_cache", "author_new", "author_harder", "author_seconds")
+# Options that not every kind of inputs reads, and those that do.
+READ_BY: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("families", "per_scene", "profile", "two_pictures", "limit", "set", *_OF_AUTHOR), ("scenes",)),
+    **dict.fromkeys(("demonstrations", "wordings"), ("scenes", "rooms")),
+    **dict.fromkeys(_OF_ROOMS, ("rooms",)),
+    **dict.fromkeys(("fps", "heldout_percent"), ("rooms", "path")),
+    **dict.fromkeys(("images", "columns"), ("path",)),
+}
+
 
 def parser() -> argparse.ArgumentParser:
     choose_families("all")
@@ -256,12 +267,21 @@ def _language(args: argparse.Namespace) -> Variation | None:
     return Variation(cache, endpoint, model=args.language_model, share=args.language_share, seed=args.seed)
 
 
+def _check_read(args: argparse.Namespace, kind: str) -> None:
+    """ValueError for an option that is given and that this kind of inputs does not read: it would do nothing."""
+    known = parser()
+    for name, kinds in READ_BY.items():
+        if kind not in kinds and getattr(args, name) != known.get_default(name):
+            raise ValueError(f"--{name} is read with {' and '.join(f'--{k}' for k in kinds)}, not with --{kind}")
+
+
 def _check(args: argparse.Namespace) -> type[Work]:
     """The kind of inputs that the options name; ValueError where they contradict each other."""
     if sum(map(bool, (args.scenes, args.rooms, args.kind or args.path))) != 1:
         raise ValueError("give one of --scenes, --rooms and --path (a question file, or --import=FORM --path=FILE)")
     if args.kind and not args.path:
         raise ValueError(f"--import={args.kind} needs --path, the file or folder of its rows")
+    _check_read(args, "scenes" if args.scenes else "rooms" if args.rooms else "path")
     for name, least, most in (
         ("per_scene", 1, math.inf),
         ("limit", 0, math.inf),
