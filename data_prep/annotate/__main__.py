@@ -26,6 +26,7 @@ from data_prep.sources.base import LEAST_CONFIDENCE
 from data_prep.sources.conventions import CONVENTIONS
 from data_prep.sources.depth_files import ENCODINGS
 from data_prep.sources.first_look import first_look
+from data_prep.sources.options import check_read
 from data_prep.sources.registration import REGISTERED, UNITS
 from data_prep.sources.rgbd import DEPTH_FROM
 from data_prep.writer import DatasetWriter, WriterError, is_complete
@@ -393,8 +394,10 @@ def report(manifest: dict[str, Any], out: str) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code 0, or 2 with one clear line."""
-    options = vars(parser().parse_args(arguments))
+    known = parser()
+    options = vars(known.parse_args(arguments))
     try:
+        check_read(options, {name: known.get_default(name) for name in options})
         manifest = annotate(options)
     except (SourceError, WriterError, TooManyFailures) as error:
         say(f"annotate: {error}", stream=sys.stderr)
