@@ -103,7 +103,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         )
     elif arg == "grpo":
         config = common.base(
-            train=dict(method="grpo", steps=200, prompts=8, update_prompts=8, micro_prompts=8),
+            train=dict(method="grpo", steps=100, prompts=8, update_prompts=8, micro_prompts=8),
             # At temperature 1 calls of this size of policy break often, and drawing is given up for it.
             rollout={
                 **ROLLOUT,
@@ -112,7 +112,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
                 "max_slots": 64,
                 "answer_buckets": (128, 160, 192, 256),
             },
-            algorithm=dict(kind="grpo", clip_low=0.2, clip_high=0.3, kl_coef=0.02),
+            algorithm=dict(kind="grpo", clip_low=0.2, clip_high=0.3, kl_coef=0.02, refill_rounds=4),
             reward=dict(format_weight=0.5, gate=0.0),
             optimizer=dict(
                 learning_rate=1e-4, schedule="cosine", final_fraction=0.2, warmup_steps=2, weight_decay=0.01
