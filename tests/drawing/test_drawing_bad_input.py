@@ -9,6 +9,7 @@ from PIL import Image
 
 from spatial_jax.drawing import Album, follow, parse, render_entry
 from spatial_jax.forms import matches_format
+from spatial_jax.processing import smart_resize
 
 FINAL = "<think>t</think> Action: Answer\n<answer>3</answer>"
 BETWEEN = "<|im_end|>\n<|im_start|>user\nshown<|im_end|>\n<|im_start|>assistant\n"
@@ -55,6 +56,17 @@ def test_each_rule(content, boxes, ended):
         (place,) = album.draw(parse(call(content)), 9)
         drawn = render_entry(Image.new("RGB", (112, 84), "white"), album.entries[place], album.labels)
         assert drawn.size == (112, 84)
+
+
+def test_a_cut_that_is_too_thin_to_be_shown_ends_the_sample():
+    cut = call([{"index": 1, "crop_2d": [10, 0, 14, 1000], "label": "edge"}])
+
+    def fit(size):
+        height, width = smart_resize(size[1], size[0], 28, 784, 1_003_520)
+        return width, height
+
+    found = follow(BETWEEN.join([cut, FINAL]), [(1008, 1008)], tools=("crop",), fit=fit)
+    assert (found.count("crop"), found.ended) == (0, "nothing_seen")
 
 
 def test_an_object_in_place_of_the_list_is_not_of_the_form():

@@ -28,7 +28,10 @@ class Crop:
         (operation,) = operations
         left, top, right, bottom = _inside(operation, base.size)
         scale = math.sqrt(base.size[0] * base.size[1] / ((right - left) * (bottom - top)))
-        size = fit((max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1)))
+        try:
+            size = fit((max(round((right - left) * scale), 1), max(round((bottom - top) * scale), 1)))
+        except ValueError as error:  # a strip that no picture may be as thin as
+            raise DrawingError(f"the cut {operation.label!r} cannot be shown: {error}", "nothing_seen") from None
         marks = tuple((mark, base.size) for mark in base.drawn)
         return Entry(base.original, size, (), (*base.under, *marks, (operation, size)))
 
