@@ -73,7 +73,10 @@ def _rows(table: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[
             own[benchmark] = result
     for model, result in shared:
         if standing := _of_own_rooms(table, result):
-            rows[f"{model} [{_own_asking(table, result)}], own rooms"] = {table.own[0]: standing}
+            name = f"{model} [{_own_asking(table, result)}], own rooms"
+            if name in rows:  # another set of rooms, asked alike
+                name += f" ({result['benchmark']})"
+            rows[name] = {table.own[0]: standing}
             continue
         names = [name for name in rows if name.partition(" [")[0] == model] or [model]
         for name in names:
@@ -232,7 +235,7 @@ def _missing_forms(table: Table, names: Sequence[str]) -> dict[str, list[str]]:
     models: dict[str, set[str]] = {}
     for name in names:
         model, _, form = name.partition(" [")
-        models.setdefault(model, set()).add(form.removesuffix("]"))
+        models.setdefault(model, set()).add(form.partition("]")[0].partition(",")[0])  # "vanilla, sampled], own rooms"
     lacking = {model: [flag for word, flag in flags.items() if word not in words] for model, words in models.items()}
     return {model: texts for model, texts in lacking.items() if texts}
 

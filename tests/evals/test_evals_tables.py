@@ -107,6 +107,10 @@ def test_questions_on_own_rooms_stand_beside_vsgrpos_rows():
     shown = rows["m [think], own rooms"]
     assert shown["Count"]["macro"] == pytest.approx(50.0) and shown["Route"]["macro"] == pytest.approx(10.0)
     assert shown["Avg"]["macro"] == pytest.approx(30.0) and not shown["AbsDist"]["n"]
+    # Two sets of rooms are two rows, and a form that was asked of own rooms is not called missing.
+    table = build_table("vsgrpo", [greedy, sampled, {**greedy, "benchmark": "flats"}])
+    assert "m [think], own rooms (flats)" in table["rows"]
+    assert table["forms"] == {"m": ["observe (--prompt_mode=observe_answer)"]}
 
 
 def test_vilasr_shows_pass_at_k_with_and_without_drawing():
