@@ -10,6 +10,7 @@ import collections
 import dataclasses
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from spatial_jax.rejection.rules import Candidate, Rule, keep
 from spatial_jax.rl.pass_rates import write_pass_rates
 
 PART = 512  # questions whose answers are in memory together
+_PART_OF = re.compile(r"\d+-of-(\d+)\.\d{5}\.jsonl")
 log = logging.getLogger(__name__)
 # (records with their places, file of answers) -> a row of answers by question id
 Answer = Callable[[Sequence[tuple[int, QuestionRecord]], ResponseLog], Mapping[str, Mapping[str, Any]]]
@@ -45,7 +47,15 @@ class Share:
 def ask(
     records: Sequence[QuestionRecord], share: Share, folder: Path, settings: Mapping[str, Any], answer: Answer
 ) -> None:
-    """Has this process's questions answered, into `folder`. ValueError where answers of other settings lie there."""
+    """Has this process's questions answered, into `folder`. ValueError where answers of other settings lie there, or of
+    another number of shares: they would not be found, and all would be asked again.
+    """
+    counts = {int(match.group(1)) for path in folder.glob("*.jsonl") if (match := _PART_OF.fullmatch(path.name))}
+    if other := counts - {share.count}:
+        raise ValueError(
+            f"{folder} holds answers of {max(other)} share(s): go on with --share=0/{max(other)}, or give another"
+            " --answers"
+        )
     for name, part in share.parts(records):
         file = ResponseLog(folder / name, settings)
         try:

@@ -128,6 +128,11 @@ def test_shares_and_a_stopped_run_write_the_same(questions, tmp_path, teacher, c
     assert "3 of 6 questions are answered" in capsys.readouterr().out and not shared.exists()
     assert run(questions, shared, "--samples=3", "--keep=correct", "--share=1/2") == 0
     assert {r.question_id: r.meta for r in kept(shared)} == {r.question_id: r.meta for r in kept(whole)}
+    # Another rule over the same answers finds them by their shares, or says so before all is asked again.
+    sent, again = len(SENT), ("--samples=3", "--keep=best", f"--answers={shared}.answers")
+    assert run(questions, tmp_path / "best", *again) == 2
+    assert "holds answers of 2 share(s): go on with --share=0/2" in capsys.readouterr().err
+    assert run(questions, tmp_path / "best", *again, "--share=0/2") == 0 and len(SENT) == sent
 
 
 @pytest.mark.parametrize("mode", ["vanilla", "drawing"])
