@@ -34,10 +34,9 @@ from spatial_jax.processing.user_text import as_text
 from spatial_jax.processing.video import DEFAULT_FPS, Video, as_video, sample_video, with_frames
 from spatial_jax.rewards.parsing.boxes import find_boxes
 from spatial_jax.rollout import Engine
-from spatial_jax.rollout.answerer import Answerer, Heard, drawing_asked, sampling_for
+from spatial_jax.rollout.answerer import DRAWN_FRAMES, Answerer, Heard, drawing_asked, sampling_for
 
 TOKENS, MAX_TOKENS = 512, 4096  # of an answer, where training did not say; and at the most
-DRAWN_FRAMES = 16  # of a video, where training did not say: ViLaSR's
 
 # Flags of its own: other verbs define the same names, and a program may import several.
 _FLAGS = flags.FlagValues()

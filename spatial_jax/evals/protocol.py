@@ -7,6 +7,7 @@ a response is first read by the form, and what that extracts by the official rul
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 THOUGHT_TOKENS = 1024  # of a reply with a thought, where neither the settings nor the policy's training say
 TAG_TOKENS = 64  # beside a benchmark's own limit, for tags around an answer
 MAX_EXAMPLES, EXAMPLE_LENGTH = 3, 200
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +75,25 @@ def choose_protocol(sampler: Sampler, benchmark: Benchmark, settings: EvalSettin
         tokens = min(tokens, max(sampler.engine.answer_buckets))
     frames = (asking.frames or benchmark.frames) if benchmark.frames and told != PUBLISHED else benchmark.frames
     frames = settings.sampling.frames or frames if benchmark.frames else 0
+    if form is not None and form.several_turns:
+        frames = _frames_to_draw_on(frames, asking.max_pictures, benchmark, settings)
     return Protocol(form.name if form else None, system, tokens, frames, rotations)
+
+
+def _frames_to_draw_on(frames: int, most: int | None, benchmark: Benchmark, settings: EvalSettings) -> int:
+    """The frames of a video as numbered pictures, of `most` (None: ViLaSR's 45) in a conversation with those that are
+    drawn. ValueError for a number that was asked for and leaves none to draw.
+    """
+    from spatial_jax.rollout.answerer import DRAWN_FRAMES, MAX_PICTURES  # jax, which scoring alone does without
+
+    most = most or MAX_PICTURES
+    if frames < most:
+        return frames
+    says = f"{benchmark.name}: {frames} frames leave none of a conversation's {most} pictures to draw"
+    if settings.sampling.frames:
+        raise ValueError(f"{says}; set config.sampling.frames to {DRAWN_FRAMES} (ViLaSR's), or raise max_pictures")
+    log.warning("%s: asked with %d; config.sampling.frames says otherwise", says, DRAWN_FRAMES)
+    return DRAWN_FRAMES
 
 
 def answer_room(form: Form | None, published: int, trained: int | None) -> int:

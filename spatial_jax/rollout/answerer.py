@@ -17,7 +17,8 @@ from spatial_jax.rollout.stream import Heard, Stream, stream_turns
 from spatial_jax.rollout.turns import run_turns
 from spatial_jax.rollout.types import SamplingParams, Trajectory
 
-MAX_TURNS, MAX_PICTURES = 10, 45  # ViLaSR's, for a drawing policy that does not say
+# ViLaSR's, for a drawing policy that does not say; the last: frames of a video as numbered pictures.
+MAX_TURNS, MAX_PICTURES, DRAWN_FRAMES = 10, 45, 16
 
 
 @dataclasses.dataclass(frozen=True)

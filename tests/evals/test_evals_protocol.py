@@ -116,6 +116,15 @@ def test_drawing_numbers_the_pictures_and_hands_them_over():
     assert [p.size for p in sampler.shown[0][2]] == [SIZE]
 
 
+def test_frames_leave_pictures_to_draw(caplog):
+    sampler, long = Canned(Asking("drawing"), ""), get_benchmark("vsi_super_count")
+    assert choose_protocol(sampler, get_benchmark("vsi_bench"), settings()).frames == 32
+    assert choose_protocol(sampler, long, settings()).frames == 16 and "128 frames leave none" in caplog.text
+    told = dataclasses.replace(settings(), sampling=dataclasses.replace(settings().sampling, frames=45))
+    with pytest.raises(ValueError, match="45 frames leave none of a conversation's 45 pictures to draw; set"):
+        choose_protocol(sampler, long, told)
+
+
 def test_what_was_not_read_is_told_by_kind(tmp_path):
     rows = {
         "0": {"responses": ["<think>two chairs"], "finish": ["length"]},
