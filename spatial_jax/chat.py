@@ -82,6 +82,13 @@ _MAX_PIXELS = flags.DEFINE_integer(
     lower_bound=784,
     flag_values=_FLAGS,
 )
+_FRAMES = flags.DEFINE_integer(
+    "frames",
+    None,
+    "Evenly spaced frames of a video; default: as trained, else by the checkpoint's rate (16 where it draws).",
+    lower_bound=2,
+    flag_values=_FLAGS,
+)
 _DTYPE = flags.DEFINE_enum(
     "dtype", None, ["float32", "bfloat16"], "Default: bfloat16 on TPU and GPU, float32 on CPU.", flag_values=_FLAGS
 )
@@ -249,6 +256,9 @@ class Conversation:
                     f"[{video}: {len(clip)} frames, taken as {DEFAULT_FPS:g} a second; --fps says otherwise]",
                     file=sys.stderr,
                 )
+            # A list of frames is shown whole by the checkpoint's own processor, where nobody says how many.
+            if self.asking.frames is not None or self.asking.fps is not None:
+                clip = sample_video(clip, self.processor.video_settings)
             clips.append(clip)
         return clips
 
@@ -330,6 +340,7 @@ def asked_as(folder: Path) -> Asking:
         "prompt_mode": _PROMPT_MODE.value,
         "max_new_tokens": _TOKENS.value,
         "max_pixels": _MAX_PIXELS.value,
+        "frames": _FRAMES.value,
     }
     asking, line = settle(folder, told)
     print(f"chat: {line}", file=sys.stderr)
@@ -373,7 +384,7 @@ if __name__ == "__main__":
         values=_FLAGS,
         groups={
             "what is asked": "model image video fps question",
-            "how it is asked": "system prompt_mode max_pixels",
+            "how it is asked": "system prompt_mode max_pixels frames",
             "how it answers": "max_new_tokens temperature top_p seed dtype",
             "boxes": "box_units out",
         },

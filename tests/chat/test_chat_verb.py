@@ -128,6 +128,9 @@ def test_a_conversation_that_draws(folder, tmp_path, monkeypatch, capsys):
     conversation.images, conversation.videos = [], [str(tmp_path / "walk")]
     assert chat.answer(conversation, "And here?") and len(prompts[-1].model_sizes) == 16
     assert "16 of 40 frames are pictures 1 to 16]" in capsys.readouterr().err
+    few = chat.Conversation(Processor.from_pretrained(folder, frames=4), policy, Asking("vanilla", frames=4))
+    few.videos = [str(tmp_path / "walk")]
+    assert len(few._clips()[0]) == 4, "as many as were asked for, of a folder too"
 
 
 def test_several_pictures_a_video_and_commands_in_one_conversation(folder, capsys, monkeypatch):
