@@ -121,6 +121,18 @@ def test_depth_thoughts_state_true_ratios():
         assert re.findall(r"\d-\d-\d", meta["thought"]) == [item.answer]
 
 
+def test_depth_thoughts_tell_no_ratio_where_depth_is_an_order_only():
+    scene = dataclasses.replace(record(photo(), steps(480, 640)), depth_flag="relative")
+    file = dataclasses.replace(scene, provenance='{"depth": "MegaDepth", "depth_file": "a.h5"}')
+    picture = Picture(photo(), steps(480, 640))
+    for told, ratio in ((scene, False), (file, True)):
+        for k in range(6):
+            job = Job(k, "depth_order", (0,), True, k)
+            item = make_record(job, {0: (told, picture)}.__getitem__, FULL, size=0, seed=1)
+            said = json.loads(item.meta)["thought"]
+            assert ("times" in said) == ratio and item.answer in said, said
+
+
 def test_position_thoughts_turn_the_view_as_the_answer_does():
     sides = {"to its right": "Right", "to its left": "Left", "behind it": "Back", "in front of it": "Front"}
     for item, meta in made("position3d", 40):
@@ -162,8 +174,35 @@ def test_near_pairs_scale_with_depth_and_the_published_rule_says_so():
     assert not all(p.objections for p in published)
 
 
+def test_sides_of_far_pairs_are_those_of_space():
+    """A wall at 40 m right of the middle, before its end a post at 4 m: right of it in the picture, left in space."""
+    depth = np.full((480, 640), 40.0, np.float32)
+    depth[:, :360] = np.nan
+    depth[:, 560:] = 4.0
+    black, middle = np.zeros((480, 640, 3), np.uint8), 320
+
+    def sides(puzzle):
+        (x1, y1), (x2, y2) = puzzle.rule_inputs["centres"]
+        out = [(x - middle) * depth[y, x] for x, y in ((x1, y1), (x2, y2))]
+        return puzzle.rule_inputs["used"], (out[1] - out[0]) * (x2 - x1) > 0
+
+    made = [position3d(Picture(black, depth), Draw("x", turn), PUBLISHED, "far") for turn in range(6)]
+    wrong = [p for p in made if sides(p) == ("dx dz", False)]
+    told = "3-D position: what is right in the picture is left in space"
+    assert wrong and all(told in p.objections for p in wrong)
+    asked = [position3d(Picture(black, depth), Draw("x", turn), FULL, "far") for turn in range(6)]
+    assert {sides(p)[0] for p in asked} == {"dz"}  # such a pair is left to depth
+    made = [position3d(Picture(black, depth, middle=700.0), Draw("x", turn), PUBLISHED, "far") for turn in range(6)]
+    assert not any(told in p.objections for p in made)
+
+
 def test_a_window_of_a_photo_keeps_its_lens():
     whole = Picture(photo(480, 640), wide(), focal=900.0)
+    columns = np.tile(np.arange(1, 641, dtype=np.float32), (480, 1))
+    whole = dataclasses.replace(whole, depth=columns)
+    part = window(whole, Draw("w"), False, 0)
+    left = part.depth[0, 0] - whole.depth[0, 0]  # its depth is its column
+    assert part.middle == 320 - left and window(whole, Draw("w"), True, 320).middle == 160
     assert window(whole, Draw("w"), False, 0).focal == 900.0 and window(whole, Draw("w"), True, 320).focal == 450.0
     assert Picture(photo(48, 64)).focal == 64.0
 
@@ -176,12 +215,16 @@ def test_bad_photos_say_what_is_wrong():
     quarter = rng.integers(0, 255, (12, 8, 3), np.uint8).repeat(20, 0).repeat(20, 1)
     own = np.concatenate([quarter, quarter[:, ::-1]], 1)
     own = np.concatenate([own, own], 1)
+    y, x = np.mgrid[:480, :640]
+    slant = 127 + 127 * np.cos((x % 320 + y % 240 - 279) / 25)  # half a turn of a patch changes nothing
+    stripes = np.repeat(slant.astype(np.uint8)[..., None], 3, 2)
     holes = steps(480, 640)
     holes[::2], holes[:, ::2] = np.nan, np.nan
     cases = [
         (shuffle, wall, None, "look alike"),
         (flip, wall, None, "own mirror image"),
         (flip, np.concatenate([own, own], 0), None, "own mirror image"),
+        (flip, stripes, None, "upside down and left-right look alike"),
         (crop, wall, None, "flat"),
         (shuffle, photo(60, 60), None, "too small"),
         (depth_order, wall, holes, "holes in every region"),

@@ -8,6 +8,7 @@ import collections
 import dataclasses
 import hashlib
 import json
+import math
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -20,6 +21,7 @@ from data_prep.synthesis.selfsup.puzzle import Draw, Picture, Puzzle, Style, Uns
 from data_prep.synthesis.selfsup.thoughts import thought
 from spatial_jax.data.records import GENERATOR_VERSION, QuestionRecord, SceneRecord
 from spatial_jax.media import decode_picture, open_image
+from spatial_jax.reading import parse_object
 
 Make = Callable[[Picture, Draw, Style], Puzzle]
 MOST_PIXELS = 64_000_000
@@ -141,7 +143,8 @@ def load(scene: SceneRecord, depth_too: bool = True) -> Picture:
         raise Unsuitable(f"picture cannot be decoded ({type(error).__name__})") from error
     if depth is not None and depth.shape != rgb.shape[:2]:
         depth = None
-    return Picture(rgb, depth, scene.intrinsics[0] if scene.intrinsics else 0.0)
+    focal, _, middle, _ = scene.intrinsics or (0.0, 0.0, math.nan, 0.0)
+    return Picture(rgb, depth, focal, middle)
 
 
 def window(picture: Picture, rng: random.Random, whole: bool, size: int, align: int = 1) -> Picture:
@@ -160,6 +163,7 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int, align: 
             picture.rgb[top : top + h, left : left + w],
             None if picture.depth is None else picture.depth[top : top + h, left : left + w],
             picture.focal,
+            picture.middle - left,
         )
         height, width = h, w
     scale = size / max(height, width) if size else 1.0
@@ -172,7 +176,8 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int, align: 
         if depth is not None:
             # Nearest, never mixed: a mean of a near and a far depth is a place where nothing is.
             depth = np.asarray(Image.fromarray(np.ascontiguousarray(depth)).resize(shape, Image.Resampling.NEAREST))
-        picture = Picture(rgb, depth, picture.focal * shape[0] / width)
+        scaled = shape[0] / width
+        picture = Picture(rgb, depth, picture.focal * scaled, picture.middle * scaled)
     if min(picture.rgb.shape[:2]) < 32:
         raise Unsuitable("picture too small")
     return picture
@@ -209,16 +214,24 @@ def make_record(
     return reason
 
 
+def _is_to_scale(scene: SceneRecord) -> bool:
+    """Whether ratios of its depth are those of distances: metres, or a file's up to scale. Relative depth of a network
+    tells orders only.
+    """
+    return scene.depth_flag == "metric" or "depth_file" in parse_object(scene.provenance)
+
+
 def _record(puzzle: Puzzle, scene: SceneRecord, style: Style, seed: int, job: Job, task: str) -> QuestionRecord:
     images = tuple(encode(np.ascontiguousarray(i)) for i in puzzle.images)
     digest = hashlib.sha1(b"".join(images) + puzzle.question.encode()).hexdigest()[:12]
     question_id = f"{scene.scene_id}/{task}/{digest}"
+    facts = puzzle.rule_inputs | ({"orders_only": True} if scene.depth_png and not _is_to_scale(scene) else {})
     meta = {
-        "thought": thought(task, puzzle.rule_inputs, puzzle.answer, puzzle.options, question_id),
+        "thought": thought(task, facts, puzzle.answer, puzzle.options, question_id),
         "form": puzzle.variant,
         "margin": round(puzzle.margin, 4),
         "objects": [],
-        "rule_inputs": puzzle.rule_inputs,
+        "rule_inputs": facts,
         "variant": job.variant,
         "generator_version": GENERATOR_VERSION,
         "provenance": "self-supervised",

@@ -149,7 +149,7 @@ def _depth(picture: Picture) -> np.ndarray:
     return picture.depth
 
 
-Slopes = tuple[np.ndarray, np.ndarray, float]
+Slopes = tuple[np.ndarray, np.ndarray, float, float]
 PAIR = 0.25  # of normalised depth
 LEAST_VALID = 0.5  # of a block's pixels have depth
 LATERAL = 150  # pixels
@@ -246,13 +246,24 @@ def _over_windows(
 
 
 def _outweighs(slopes: Slopes, i: int, dx: np.ndarray, kind: str, lateral: float) -> np.ndarray:
-    """bool [n]: whether what decides the answer of the pair of block i with each other (the step sideways of a near
-    pair, that in depth of a far pair side by side) is at least as long as the step that the answer leaves out.
+    """bool [n]: whether what decides the answer of the pair of block i with each other, `dx` columns beside it (the
+    step sideways of a near pair, that in depth of a far pair side by side), is at least as long as the step that the
+    answer leaves out.
     """
-    nearest, farthest, focal = slopes
+    nearest, farthest, focal, _ = slopes
     apart = np.maximum(farthest, farthest[i]) / np.minimum(nearest, nearest[i]) - 1
     clear = np.maximum(nearest - farthest[i], nearest[i] - farthest) / np.maximum(nearest, nearest[i])
-    return apart <= dx / focal if kind == "near" else (dx > lateral) | (clear >= dx / focal)
+    return apart <= np.abs(dx) / focal if kind == "near" else (np.abs(dx) > lateral) | (clear >= np.abs(dx) / focal)
+
+
+def _same_side(slopes: Slopes, i: int, columns: np.ndarray, kind: str, lateral: float) -> np.ndarray:
+    """bool [n]: whether what is on one side of block i in the picture is there in space too, where the answer names a
+    side: lines of sight part, so a far thing near the middle may stand farther out than a near one beyond it.
+    """
+    nearest, farthest, _, middle = slopes
+    out = (columns - middle) * (nearest + farthest) / 2
+    dx = columns - columns[i]
+    return (dx * (out - out[i]) > 0) | ((kind == "far") & (np.abs(dx) <= lateral))
 
 
 def _search(
@@ -266,9 +277,9 @@ def _search(
     slopes: Slopes | None,
 ) -> tuple[int, int] | None:
     """First pair (i, j) of blocks, anchors in order, that is a near pair (same depth, side by side) or a far pair
-    (apart in depth). `slopes` (nearest depth [n], farthest depth [n], focal length in pixels): what an answer is asked
-    by must also outweigh what it leaves out, as measured from the camera: depth's quarter of a range of 150 m is 37 m,
-    beside which a step sideways is nothing.
+    (apart in depth). `slopes` (nearest depth [n], farthest depth [n], focal length and column of the optical axis in
+    pixels): what an answer is asked by must also outweigh what it leaves out, as measured from the camera (depth's
+    quarter of a range of 150 m is 37 m, beside which a step sideways is nothing), and be so in space.
     """
     count = len(centres)
     for step in range(min(count, 600)):
@@ -285,6 +296,7 @@ def _search(
             fits = ((low - high[i] >= PAIR) | (low[i] - high >= PAIR)) & (np.hypot(dx, dy) >= short // 8)
         if slopes is not None:
             fits &= _outweighs(slopes, i, dx, kind, LATERAL * scale)
+            fits &= _same_side(slopes, i, centres[:, 0], kind, LATERAL * scale)
         hits = np.flatnonzero(fits)
         if len(hits):
             return i, int(hits[0])
@@ -309,7 +321,7 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
     centres, low, high = _blocks((positive - least) / (most - least), window, holes, style.align)
     kind = kind or rng.choice(("near", "far"))
     metres = least + np.stack([low, high]) * (most - least)
-    slopes = metres[0], metres[1], picture.focal
+    slopes = metres[0], metres[1], picture.focal, picture.middle
     pair = None
     if len(centres) > 1:
         shift = rng.randrange(max(1, len(centres) // 2))
@@ -318,9 +330,11 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
     if pair is None:
         raise Unsuitable(f"3-D position: no {kind} pair of even regions")
     objections: list[str] = []
-    offsets = np.abs(centres[:, 0] - centres[pair[0], 0])
+    offsets = centres[:, 0] - centres[pair[0], 0]
     if style.as_published and not _outweighs(slopes, pair[0], offsets, kind, LATERAL * scale)[pair[1]]:
         objections.append("3-D position: the step that the answer leaves out is longer than the one that it names")
+    if style.as_published and not _same_side(slopes, pair[0], centres[:, 0], kind, LATERAL * scale)[pair[1]]:
+        objections.append("3-D position: what is right in the picture is left in space")
     first, second = pair if rng.random() < 0.5 else pair[::-1]
     facing = rng.choice(ORIENTATIONS) if style.paper_orientations else rng.choices(ORIENTATIONS, (30, 30, 30, 10))[0]
     dx = float(centres[second, 0] - centres[first, 0])

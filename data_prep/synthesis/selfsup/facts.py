@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 STRIP = 4  # pixels of an edge that are looked at
+MENDS = 4.0  # of 255: by how much less two edges differ before one is said to break off
 EVEN = 40.0  # of 255: spread of an edge up to which it has one colour to name
 OPPOSITE = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}
 _HUES = (
@@ -74,7 +75,7 @@ def seams(
 
 def mending_side(patches: Sequence[np.ndarray], shown: Sequence[np.ndarray], target: int) -> dict[str, Any]:
     """Of a 2x2 grid, the border of the mirrored patch that turning it back mends most: {"neighbour", "side", "mends"};
-    "mends" is by how much its jump falls, of 255.
+    "mends" is by how much its jump falls, of 255; neighbour -1 where no border mends by MENDS.
     """
     best: dict[str, Any] = {"neighbour": -1, "side": "", "mends": 0.0}
     for neighbour, side in (
@@ -83,7 +84,7 @@ def mending_side(patches: Sequence[np.ndarray], shown: Sequence[np.ndarray], tar
     ):
         other = edge(patches[neighbour], OPPOSITE[side])
         mends = jump(edge(shown[target], side), other) - jump(edge(patches[target], side), other)
-        if mends > best["mends"]:
+        if mends > max(MENDS, best["mends"]):
             best = {"neighbour": neighbour, "side": side, "mends": mends}
     return best
 

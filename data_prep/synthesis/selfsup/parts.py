@@ -72,7 +72,10 @@ def _depth_order(inputs: Mapping[str, Any], record: QuestionRecord) -> tuple[lis
 def _position(inputs: Mapping[str, Any], record: QuestionRecord) -> tuple[list[Part], list[Part]]:
     """The pair's place and order, and the puzzle's own question of every mark and every way to face."""
     here, there = inputs["labels"]
-    out = [*_places(inputs), (f"Side of {here} from {there}?", "left" if inputs["dx"] > 0 else "right")]
+    out = _places(inputs)
+    # Marks that only depth tells apart may stand one above the other.
+    if "dx" in inputs["used"]:
+        out.append((f"Side of {here} from {there}?", "left" if inputs["dx"] > 0 else "right"))
     if "dz" in inputs["used"]:
         out.append(("Nearer of 1, 2?", here if inputs["dz"] > 0 else there))
     for facing in ORIENTATIONS:

@@ -152,6 +152,9 @@ def flip(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     objections: list[str] = []
     if seen < LEAST_DIFFERENCE:
         style.object_to("flip: the patch is its own mirror image", objections)
+    # Where half a turn changes nothing, such as on a slanting stripe, both ways of mirroring give the same patch.
+    elif difference(mirrored, thumbnail(flipped[::-1, ::-1])) < LEAST_DIFFERENCE:
+        style.object_to("flip: upside down and left-right look alike", objections)
     elif detail(mirrored) < LEAST_DETAIL:
         style.object_to("flip: the patch is flat", objections)
     shown = [flipped if i == target else p for i, p in enumerate(patches)]

@@ -55,16 +55,20 @@ class Style:
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """RGB uint8 [h, w, 3] and, where known, depth float32 [h, w] (any scale, nan where invalid). `focal`: focal length
-    in pixels; without one the longer side is taken, that of a lens which sees 53 degrees.
+    in pixels; without one the longer side is taken, that of a lens which sees 53 degrees. `middle`: column that the
+    lens looks along, of a window maybe outside it; without one the middle.
     """
 
     rgb: np.ndarray
     depth: np.ndarray | None = None
     focal: float = 0.0
+    middle: float = math.nan
 
     def __post_init__(self) -> None:
         if self.focal <= 0:
             object.__setattr__(self, "focal", float(max(self.rgb.shape[:2])))
+        if math.isnan(self.middle):
+            object.__setattr__(self, "middle", self.rgb.shape[1] / 2)
 
     @property
     def short_side(self) -> int:

@@ -70,6 +70,11 @@ _NEARER = (
     "{b} lies about {ratio} times as far off as {a}{lower}.",
     "From {a} to {b} the distance grows about {ratio} times{lower}.",
 )
+_NEARER_ONLY = (
+    "Mark {a} is nearer than mark {b}{lower}.",
+    "{b} lies farther off than {a}{lower}.",
+    "From {a} to {b} the distance grows{lower}.",
+)
 _LINE = ("So from near to far: {order}.", "The order is {order}.", "Nearest to farthest this gives {order}.")
 _VIEW = {
     "left": ("the left of the picture", "behind it", "in front of it", "right", "left"),
@@ -147,7 +152,7 @@ def _depth_order(facts: dict[str, Any], answer: str, options: Sequence[str], rng
     for k in range(2):
         higher = facts["centres"][k][1] > facts["centres"][k + 1][1]
         out.append(
-            rng.choice(_NEARER).format(
+            rng.choice(_NEARER_ONLY if facts.get("orders_only") else _NEARER).format(
                 a=labels[k],
                 b=labels[k + 1],
                 ratio=_ratio(depths[k + 1] / depths[k]),
