@@ -254,9 +254,7 @@ class FromImport(Work):
         return [head, *found.lines(), *without, *self.survey.lines]
 
     def advice(self) -> str:
-        if not self.rows.own and self.reasons.total():
-            return f"is this the published form {self.args.kind}? rows of your own are read by --import=questions"
-        return self.rows.found.advice(self.reasons)
+        return self.rows.found.advice(self.reasons, "" if self.rows.own else self.args.kind)
 
 
 def _language(args: argparse.Namespace) -> Variation | None:

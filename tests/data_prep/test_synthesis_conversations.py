@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_prep.synthesis.importers import BadRow, Import, import_records
+from data_prep.synthesize import main as synthesize
 from spatial_jax.data.prompts import PromptStyle, build_messages, target_text
 from spatial_jax.data.records import check_record, question_features, to_example
 
@@ -178,3 +179,27 @@ def test_any_row_gives_records_or_a_reason(folder, rows, chat):
         check_record(record)
         build_messages(record)
         question_features().encode_example(to_example(record))
+
+
+def test_what_a_user_brings_is_read_or_told_with_its_cure(folder, capsys):
+    row = {"instruction": "<image>Where?", "output": "Left.", "images": ["pics/0.png"]}
+    talk = {"conversations": [{"from": "Human", "value": "<image>Where?"}, {"from": "GPT", "value": "Left."}]}
+    read_as = [
+        ("alpaca", "list.jsonl", json.dumps([row]), ""),
+        ("alpaca", "pretty.jsonl", json.dumps([row], indent=1), ""),
+        ("alpaca", "windows.json", json.dumps([row | {"images": ["pics\\0.png"]}]), ""),
+        ("sharegpt", "capital.json", json.dumps([talk | {"images": ["pics/0.png"]}]), ""),
+        ("alpaca", "nan.json", '[{"instruction": "Where?", "output": NaN}]', "with --columns="),
+        ("alpaca", "empty.json", "", "it holds no row"),
+        ("alpaca", "none.json", "[]", "it holds no row"),
+        ("alpaca", "lost.json", json.dumps([row | {"images": ["no/0.png"]}]), "start from with --images=DIR"),
+        ("alpaca", "talk.json", json.dumps([talk]), "--import=sharegpt"),
+        ("sharegpt", "row.json", json.dumps([row]), "--import=alpaca"),
+        ("alpaca", "other.json", json.dumps([{"ask": "a", "reply": "b"}]), "ask, reply; say which is which with"),
+        ("vilasr_rl", "form.json", json.dumps([{"ask": "a", "reply": "b"}]), "published form vilasr_rl?"),
+    ]
+    for kind, name, text, cure in read_as:
+        (folder / name).write_text(text)
+        code = synthesize([f"--import={kind}", f"--path={folder / name}", f"--out={folder / name}.out"])
+        said = capsys.readouterr().err.strip()
+        assert code == (2 if cure else 0) and cure in said and said.count("\n") == 0, (name, said)

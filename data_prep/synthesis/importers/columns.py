@@ -6,7 +6,7 @@ import collections
 from collections.abc import Mapping
 from typing import Any
 
-from data_prep.synthesis.importers.rows import BadRow, picture_items
+from data_prep.synthesis.importers.rows import BadRow, is_missing, picture_items
 from spatial_jax.reading import parse_json
 
 # The usual names, the likeliest first: EasyR1 has problem, TRL prompt, LLaMA-Factory instruction or conversations.
@@ -49,6 +49,7 @@ NAMES: dict[str, tuple[str, ...]] = {
     "system": ("system",),
     "history": ("history",),
 }
+_TALKS = ("conversations", "messages", "conversation")
 _ROLES = {
     **dict.fromkeys(("human", "user", "observation", "tool"), "user"),
     **dict.fromkeys(("gpt", "assistant", "model", "bot", "function_call"), "assistant"),
@@ -88,7 +89,7 @@ class Found:
         names = (self.chosen[role],) if role in self.chosen else NAMES[role]
         for name in names:
             value = row.get(name)
-            if value is not None and not (isinstance(value, (str, list, dict, bytes)) and len(value) == 0):
+            if not is_missing(value) and not (isinstance(value, (str, list, dict, bytes)) and len(value) == 0):
                 return name, value
         return "", None
 
@@ -113,11 +114,23 @@ class Found:
             out.append(f"{label}: {', '.join(unused[:20]) or 'no other column'}")
         return out
 
-    def advice(self, reasons: Mapping[str, int]) -> str:
-        """What to do where no row could be read, by the reasons of the rows."""
-        missing = [role for role in ("question", "answer") if str(self.missing(role)) in reasons]
+    def advice(self, reasons: Mapping[str, int], form: str = "") -> str:
+        """What to do where no row could be read, by the reasons of the rows; `form`: the published one they were to
+        have.
+        """
+        if not reasons and not self.rows:
+            return "it holds no row; export it again, or name another file with --path"
         if any(reason.startswith("picture file is missing") or "leaves the folder" in reason for reason in reasons):
-            return "give the folder that the picture paths start from with --images=DIR"
+            return "give the folder that holds the pictures, or that their paths start from with --images=DIR"
+        missing = [role for role in ("question", "answer") if str(self.missing(role)) in reasons]
+        if form in ("alpaca", "sharegpt"):
+            other = "sharegpt" if self.there.keys() & set(_TALKS) else "alpaca" if "instruction" in self.there else form
+            if other != form:
+                return f"its columns are those of --import={other}"
+            if any(reason.startswith(("field ", "no conversation")) for reason in reasons):
+                missing = ["question", "answer"] if form == "alpaca" else ["question"]
+        elif form and not missing:
+            return f"is this the published form {form}? rows of your own are read by --import=questions"
         if not missing or not self.there:
             return "mend the rows that are named above"
         wanted = ",".join(f"{role}=COLUMN" for role in missing)
@@ -139,7 +152,7 @@ def message_turns(value: Any) -> list[tuple[str, str, list[Any]]] | None:
         return None
     turns = []
     for turn in value:
-        role = turn.get("role") or turn.get("from")
+        role = str(turn.get("role") or turn.get("from")).lower()
         if role not in ("system", *_ROLES):
             raise BadRow("conversation holds a turn of unknown role")
         text, items = _content(turn["content"] if turn.get("content") is not None else turn.get("value"))

@@ -16,7 +16,7 @@ from typing import Any
 from data_prep.synthesis.importers.answers import Answer, read_answer, unwrap_answer
 from data_prep.synthesis.importers.build import Entry, Place, build, scene_of
 from data_prep.synthesis.importers.columns import Found, message_turns
-from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures
+from data_prep.synthesis.importers.rows import BadRow, is_missing, picture_items, pictures
 from spatial_jax.data.records import QuestionRecord, coordinate_like
 from spatial_jax.reading import parse_json
 
@@ -230,7 +230,7 @@ def _read_text(row: dict[str, Any], found: Found, used: dict[str, str], role: st
 
 def _text(row: dict[str, Any], column: str) -> str:
     value = row.get(column)
-    if value is None:
+    if is_missing(value):
         return ""
     if isinstance(value, (list, dict, bytes)):
         raise BadRow(f"column {column} is no text")

@@ -17,7 +17,7 @@ from data_prep.synthesis.importers.drawn import vilasr_sft
 from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
 from data_prep.synthesis.importers.frames import SceneFrames, frames_of
 from data_prep.synthesis.importers.questions import questions, row_pictures
-from data_prep.synthesis.importers.rows import BadRow, pictures, text_field
+from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures, text_field
 from data_prep.synthesis.importers.survey import Survey, survey
 from spatial_jax.data.records import QuestionRecord
 
@@ -43,7 +43,7 @@ def ssrl(row: dict[str, Any], place: Place) -> QuestionRecord:
         raise BadRow("row has no picture")
     paths = " ".join(
         i if isinstance(i, str) else str((i or {}).get("path") or "") if isinstance(i, dict) else ""
-        for i in row.get("images") or []
+        for i in picture_items(row.get("images"))
     )
     task = next(
         (t for t in ("crop", "depth", "flip", "position", "shuffle") if t in paths.lower()),

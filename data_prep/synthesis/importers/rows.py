@@ -30,14 +30,16 @@ class BadRow(ValueError):
 
 def json_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
     """Rows of a JSON list, of an object of lists ({"data": [...]}), of objects by id or of columns, or of JSON lines;
-    lines that do not parse come as BadRow. ValueError for a JSON list that is broken.
+    lines that do not parse come as BadRow. The text tells lines from a list, not the file's name. ValueError for a JSON
+    list that is broken.
     """
     text = path.read_text(encoding="utf-8-sig")
-    if path.suffix.lower() not in (".jsonl", ".ndjson"):
+    lines = path.suffix.lower() in (".jsonl", ".ndjson")
+    if not lines or text.lstrip().startswith("["):
         try:
             data = parse_json(text)
         except ValueError as error:
-            if text.lstrip().startswith("["):
+            if text.lstrip().startswith("[") and not lines:
                 raise ValueError(f"{path}: not valid JSON ({error}); export the file again") from None
         else:
             rows = _list_rows(data)
@@ -79,11 +81,16 @@ def parquet_rows(path: Path) -> Iterator[dict[str, Any] | BadRow]:
             yield from batch.to_pylist()
 
 
+def is_missing(value: Any) -> bool:
+    """Whether a field is absent: null, or the NaN that tables write for it."""
+    return value is None or (isinstance(value, float) and value != value)
+
+
 def text_field(row: dict[str, Any], *names: str) -> str:
     """The first of the named fields that is there, as text; raises BadRow when none is."""
     for name in names:
         value = row.get(name)
-        if value is not None and not isinstance(value, (list, dict)) and str(value).strip():
+        if not is_missing(value) and not isinstance(value, (list, dict)) and str(value).strip():
             return str(value).strip()
     raise BadRow(f"field {names[0]} is missing")
 
@@ -95,7 +102,7 @@ def picture_items(value: Any) -> list[Any]:
             value = parse_json(value)
         except ValueError:
             return [value]
-    items = [] if value is None or value == "" else value if isinstance(value, list) else [value]
+    items = [] if is_missing(value) or value == "" else value if isinstance(value, list) else [value]
     return [part for item in items for part in (item if isinstance(item, list) else [item])]
 
 
@@ -158,7 +165,8 @@ def _read(name: str, bases: Bases) -> bytes:
     folders = [bases] if isinstance(bases, Path) else list(bases or ())
     if not folders:
         raise BadRow("pictures are named by path: give their folder with --images")
-    inside = [p for p in (_below(folder.resolve(), name) for folder in folders) if p is not None]
+    names = dict.fromkeys((name, name.replace("\\", "/")))  # some files were written on Windows
+    inside = [p for n in names for p in (_below(folder.resolve(), n) for folder in folders) if p is not None]
     if not inside:
         raise BadRow("picture path leaves the folder of pictures")
     try:
