@@ -9,6 +9,7 @@ import logging
 import math
 import os
 import struct
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -209,13 +210,19 @@ def write_safetensors(
         offset += size
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    partial = Path(f"{path}.partial")
-    with open(partial, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for (name, shape, dtype), tensor in zip(entries, tensors, strict=True):
-            if tensor.shape != shape or tensor.dtype != dtype:
-                raise ValueError(f"{path}: tensor {name} is {tensor.dtype}{tensor.shape}, announced as {dtype}{shape}")
-            np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).tofile(file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    # A name of its own: two processes may write the same file, such as the features of a picture that both see.
+    partial = Path(f"{path}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            for (name, shape, dtype), tensor in zip(entries, tensors, strict=True):
+                if tensor.shape != shape or tensor.dtype != dtype:
+                    told = f"tensor {name} is {tensor.dtype}{tensor.shape}, announced as {dtype}{shape}"
+                    raise ValueError(f"{path}: {told}")
+                np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).tofile(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

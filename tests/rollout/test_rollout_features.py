@@ -14,6 +14,7 @@ from flax import nnx
 from spatial_jax.models import load_pretrained
 from spatial_jax.models.batch import VisionFeatures
 from spatial_jax.models.group import group_logprobs
+from spatial_jax.models.safetensors_io import SafetensorsFile, write_safetensors
 from spatial_jax.models.trainable import join_params, split_params, trainable_mask
 from spatial_jax.parallel import make_mesh
 from spatial_jax.processing.collate import choose_pack, collate_answers, collate_prompts
@@ -161,3 +162,19 @@ def test_memory_holds_the_latest_and_a_folder_holds_over_runs(world, tmp_path, c
     changed = jax.tree.map(lambda x: x, policy.params)
     changed["vision"]["merger"] = jax.tree.map(lambda x: x * 1.01, changed["vision"]["merger"])
     assert len({digest, tower_digest(changed, "float32"), tower_digest(policy.params, "bfloat16")}) == 3
+
+
+def test_two_processes_may_keep_the_same_picture(tmp_path):
+    """One writes the file while the other is in the midst of it: each is whole, and none leaves anything behind."""
+    values, path = np.arange(6, dtype=np.float32), tmp_path / "a.safetensors"
+    entries = [("features", (6,), values.dtype)]
+
+    def late():
+        write_safetensors(path, entries, iter([values]))
+        yield values
+
+    write_safetensors(path, entries, late())
+    assert (SafetensorsFile(path).read("features") == values).all()
+    with pytest.raises(ValueError, match="announced as"):
+        write_safetensors(path, entries, iter([values[:2]]))
+    assert (SafetensorsFile(path).read("features") == values).all() and list(tmp_path.iterdir()) == [path]
