@@ -42,6 +42,9 @@ from spatial_jax.data.records import QuestionRecord
 from spatial_jax.options import Listed, Parser, list_parts, nearest
 from spatial_jax.pages import say
 
+PER_PHOTO = 5
+COUNT = sum(weight for _, weight, _ in VARIANTS.values())
+
 
 def parser() -> argparse.ArgumentParser:
     p = Parser("python -m data_prep.selfsup", __doc__)
@@ -69,8 +72,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--per_photo",
         type=int,
-        default=5,
-        help="questions a photo; beyond one a variant they come from random windows of it",
+        help=f"questions a photo (default: {PER_PHOTO}); beyond one a variant they come from random windows of it",
     )
     p.add_argument(
         "--mixture",
@@ -79,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
         help="published: Spatial-SSRL-81k's proportions, --count questions in all; depth_order of DIODE, position3d of"
         " MegaDepth, the others of photos without depth (COCO), as far as --photos holds such scenes",
     )
-    p.add_argument("--count", type=int, default=81053, help="with --mixture: number of questions")
+    p.add_argument("--count", type=int, help=f"with --mixture: number of questions (default: {COUNT})")
     p.add_argument(
         "--profile",
         default="full",
@@ -172,8 +174,12 @@ def _check(args: argparse.Namespace) -> list[str]:
         if task not in TASKS:
             raise ValueError(f"--task{'' if task in named else 's'}: {task!r} is unknown; {nearest(task, TASKS)}")
     for name, least in (("per_photo", 1), ("count", 1), ("wordings", 0), ("size", 0), ("workers", 1), ("parts", 0)):
-        if getattr(args, name) < least:
-            raise ValueError(f"--{name}={getattr(args, name)}: give {least} or more")
+        if (given := getattr(args, name)) is not None and given < least:
+            raise ValueError(f"--{name}={given}: give {least} or more")
+    if args.count and not args.mixture:
+        raise ValueError("--count is the number of questions of --mixture=published; without it give --per_photo")
+    if args.per_photo and args.mixture:
+        raise ValueError("--per_photo is without --mixture, whose photos are used in turn; give --count")
     if (args.parts or args.regions) and args.profile != "plain":
         raise ValueError("--parts and --regions are made of the puzzles of --profile=plain")
     if args.parts and args.regions:
@@ -213,8 +219,8 @@ def _jobs(args: argparse.Namespace, tasks: list[str], photos: Photos, known: Kno
     free = {i for d in list_parts(args.photos) for i in photos.of(d)} or set(range(len(photos)))
     tied = {task: tied.get(task, free) - known.left_out.keys() for task in tasks}
     if args.mixture:
-        return plan_mixture(tasks, known.has_depth, args.count, args.seed, tied=tied)
-    return plan_per_photo(tasks, known.has_depth, args.per_photo, args.profile == "plain", tied)
+        return plan_mixture(tasks, known.has_depth, args.count or COUNT, args.seed, tied=tied)
+    return plan_per_photo(tasks, known.has_depth, args.per_photo or PER_PHOTO, args.profile == "plain", tied)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -233,9 +239,9 @@ def run(args: argparse.Namespace) -> int:
         "photos": list(directories),
         "tasks": tasks,
         "ties": ties,
-        "per_photo": 0 if args.mixture else args.per_photo,
+        "per_photo": 0 if args.mixture else args.per_photo or PER_PHOTO,
         "mixture": args.mixture,
-        "count": args.count if args.mixture else 0,
+        "count": (args.count or COUNT) if args.mixture else 0,
         "size": size,
         "seed": args.seed,
         "style": dataclasses.asdict(style),

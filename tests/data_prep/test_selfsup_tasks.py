@@ -339,8 +339,11 @@ def test_selfsup_verb_refuses_in_one_line(tmp_path, capsys):
 
     assert main([f"--photos={tmp_path}", f"--out={tmp_path / 'o'}"]) == 2
     assert main([f"--photos={tmp_path}", f"--out={tmp_path / 'o'}", "--tasks=nothing"]) == 2
+    for wrong in (["--count=9"], ["--mixture=published", "--per_photo=2"], ["--mixture=published", "--count=0"]):
+        assert main([f"--photos={tmp_path}", f"--out={tmp_path / 'o'}", *wrong]) == 2
     errors = capsys.readouterr().err.strip().split("\n")
-    assert len(errors) == 2 and "dataset_info.json" in errors[0] and "nothing" in errors[1]
+    assert len(errors) == 5 and "dataset_info.json" in errors[0] and "nothing" in errors[1]
+    assert "give --per_photo" in errors[2] and "give --count" in errors[3] and "1 or more" in errors[4]
 
 
 def test_selfsup_records_are_balanced_and_carry_rewards():
