@@ -336,6 +336,15 @@ class RunConfig:
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
         if self.data.feature_cache and not self.data.feature_cache_gib:
             raise ValueError("config.data.feature_cache is a folder without room: set config.data.feature_cache_gib")
+        if (
+            self.data.feature_cache_gib
+            and not self.model.lora_rank
+            and not {"vision", "merger"} <= set(self.model.freeze)
+        ):
+            raise ValueError(
+                "config.data.feature_cache_gib keeps what a frozen tower makes of pictures, but the tower trains: set"
+                " config.model.freeze=('vision', 'merger'), or leave it at 0"
+            )
         if self.rollout.overlap and (not method.samples or self.algorithm.is_cap is None):
             raise ValueError(
                 "config.rollout.overlap trains on answers of the policy before the last update: it needs a method that"
