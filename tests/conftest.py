@@ -13,8 +13,9 @@ import pytest
 from launch.xla_flags import environment
 
 # A busy host is no failure: linear time is tested by processor time.
-hypothesis.settings.register_profile("no_deadline", deadline=None)
-hypothesis.settings.load_profile("no_deadline")
+too_slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile("busy_host", deadline=None, suppress_health_check=too_slow)
+hypothesis.settings.load_profile("busy_host")
 
 # Tests run each program a few times on a few numbers: optimising it takes longer than all that could save. Without
 # LLVM's passes, with fusions written out by the elder, plainer emitters, as one module: a fifth of the time.

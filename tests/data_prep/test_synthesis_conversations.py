@@ -171,7 +171,7 @@ COLUMNS = ["instruction", "input", "output", "history", "system", "conversations
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(COLUMNS), JSON, max_size=6), min_size=1, max_size=3), st.booleans())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_row_gives_records_or_a_reason(folder, rows, chat):
     records, bad = read(folder, "sharegpt" if chat else "alpaca", rows)
     assert not any("unexpected form" in why for why in bad), (rows, bad)

@@ -304,7 +304,7 @@ ROWS = st.dictionaries(st.sampled_from(COLUMNS), JSON_VALUES, max_size=7)
 
 
 @given(st.lists(ROWS, min_size=1, max_size=4))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_rows_of_any_form_give_a_record_or_a_reason(tmp_path, rows):
     (tmp_path / "q.json").write_text(json.dumps(rows))
     out = list(import_records("questions", str(tmp_path / "q.json")))

@@ -171,7 +171,7 @@ ROPE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     family=st.sampled_from(tiny.FAMILIES),
     inner=ROPE.filter(lambda rope: "rope_scaling" in rope or "rope_parameters" in rope),
