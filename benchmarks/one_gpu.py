@@ -39,6 +39,7 @@ from typing import Any
 
 from benchmarks.card import Work
 from benchmarks.policies import RESULTS
+from spatial_jax.models import published_names
 from spatial_jax.options import Listed, Parser, list_parts, nearest
 
 LIMIT_S = 470  # all parts; what is left of eight minutes is for the start and the end
@@ -185,6 +186,12 @@ def main(argv: list[str] | None = None) -> int:
     names = list(PARTS) if args.all else list_parts(args.parts)
     if unknown := [name for name in names if name not in PARTS]:
         parser.error(f"--parts={unknown[0]}: there is no such part; {nearest(unknown[0], PARTS)}")
+    if args.model not in ("tiny", *published_names()):
+        parser.error(f"--model={args.model}: there is no such model; {nearest(args.model, published_names())}")
+    if args.layers < 0:
+        parser.error(f"--layers={args.layers}: give 1 or more, or 0 for the published number")
+    if not Path(args.out).parent.is_dir():
+        parser.error(f"--out={args.out}: there is no folder {Path(args.out).parent}")
     device = "CPU, tiny shapes" if args.tiny else card()
     if not device:
         print(

@@ -69,10 +69,16 @@ def test_no_gpu_is_one_line(monkeypatch, capsys):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_an_unknown_part_names_the_nearest(capsys):
-    with pytest.raises(SystemExit) as end:
-        one_gpu.main(["--parts=rolout"])
-    assert end.value.code == 2 and "did you mean 'rollout'?" in capsys.readouterr().err
+def test_what_is_asked_for_is_checked_before_the_card_is(capsys):
+    for wrong, told in (
+        ("--parts=rolout", "did you mean 'rollout'?"),
+        ("--model=qwen2_5_vl_3", "did you mean 'qwen2_5_vl_3b'"),
+        ("--layers=-1", "give 1 or more"),
+        ("--out=nowhere/one_gpu.json", "there is no folder nowhere"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            one_gpu.main([wrong] if "--parts" in wrong else ["--all", wrong])
+        assert end.value.code == 2 and told in capsys.readouterr().err
 
 
 def test_vllm_is_asked_for_what_the_others_are(work, monkeypatch):
