@@ -174,8 +174,8 @@ def _check(args: argparse.Namespace) -> list[str]:
         if task not in TASKS:
             raise ValueError(f"--task{'' if task in named else 's'}: {task!r} is unknown; {nearest(task, TASKS)}")
     for name, least in (("per_photo", 1), ("count", 1), ("wordings", 0), ("size", 0), ("workers", 1), ("parts", 0)):
-        if (given := getattr(args, name)) is not None and given < least:
-            raise ValueError(f"--{name}={given}: give {least} or more")
+        if (value := getattr(args, name)) is not None and value < least:
+            raise ValueError(f"--{name}={value}: give {least} or more")
     if args.count and not args.mixture:
         raise ValueError("--count is the number of questions of --mixture=published; without it give --per_photo")
     if args.per_photo and args.mixture:
