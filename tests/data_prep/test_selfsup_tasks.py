@@ -26,7 +26,7 @@ from data_prep.synthesis.selfsup import (
     position3d,
     shuffle,
 )
-from data_prep.synthesis.selfsup.build import VARIANTS, make_record, window
+from data_prep.synthesis.selfsup.build import VARIANTS, load, make_record, window
 from data_prep.synthesis.selfsup.depths import BANDS, _decide, normalise_percentiles
 from data_prep.synthesis.selfsup.patches import candidates, cut
 from spatial_jax.data.records import SceneRecord
@@ -251,6 +251,19 @@ def test_selfsup_refuses_what_has_no_answer(task, depth):
 def test_selfsup_refuses_small_pictures(task):
     with pytest.raises(Unsuitable):
         task(Picture(photo(30, 30)), Draw("s"), FULL)
+
+
+def test_depth_of_another_size_is_the_reason_said():
+    def png(array):
+        out = io.BytesIO()
+        Image.fromarray(array).save(out, "PNG")
+        return out.getvalue()
+
+    picture, depth = png(np.zeros((40, 60, 3), np.uint8)), png(np.full((20, 30), 900, np.uint16))
+    scene = SceneRecord("s", "t", "train", picture, 60, 40, "s", depth_png=depth, depth_scale=0.001)
+    with pytest.raises(Unsuitable, match="depth has another size"):
+        load(scene)
+    assert load(scene, depth_too=False).depth is None
 
 
 def test_selfsup_published_mixture():

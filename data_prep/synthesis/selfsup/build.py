@@ -129,7 +129,7 @@ def plan_mixture(
 
 def load(scene: SceneRecord, depth_too: bool = True) -> Picture:
     """The scene's picture and, where asked for, depth (nan where invalid); raises Unsuitable for a picture that cannot
-    be decoded or is too large.
+    be decoded, is too large or has a depth of another size.
     """
     if scene.width * scene.height > MOST_PIXELS:
         raise Unsuitable("picture too large")
@@ -142,7 +142,7 @@ def load(scene: SceneRecord, depth_too: bool = True) -> Picture:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise Unsuitable(f"picture cannot be decoded ({type(error).__name__})") from error
     if depth is not None and depth.shape != rgb.shape[:2]:
-        depth = None
+        raise Unsuitable("its depth has another size than the picture")
     focal, _, middle, _ = scene.intrinsics or (0.0, 0.0, math.nan, 0.0)
     return Picture(rgb, depth, focal, middle)
 
