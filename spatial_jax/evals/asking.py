@@ -18,13 +18,15 @@ class Request:
     """One question: its id, its place in the whole list (which seeds its samples), and how to encode it. `encode`
     returns the prompt, what to keep beside the responses (model_sizes, frames), and the pictures for a policy that
     draws on them; it raises ValueError with one line for an item that cannot be asked. `shows`: what tells its clip or
-    pictures from those of other requests; None where nothing is known to be shared.
+    pictures from those of other requests; None where nothing is known to be shared. `asked`: digest of what is asked,
+    where the id alone may stand for another question tomorrow.
     """
 
     id: str
     place: int
     encode: Callable[[], tuple[EncodedPrompt, dict[str, Any], Sequence[Any]]]
     shows: Hashable = None
+    asked: str = ""
 
 
 Waiting = tuple[Request, dict[str, Any], EncodedPrompt, Sequence[Any]]

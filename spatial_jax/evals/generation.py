@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+import json
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 
+from spatial_jax.checkpoints.manifest import hash_files
 from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.evals.asking import Request, Set, Shape, Waiting, by_clip, cut_sets
 from spatial_jax.evals.responses import ResponseLog
@@ -88,6 +93,17 @@ class Sampler:
         self.failed, self.tokens = 0, {"passed": 0, "distinct": 0}
         self.keeps_tokens = False
 
+    @functools.cached_property
+    def weights(self) -> str:
+        """Short digest of the checkpoint's weights, shape and tokenizer, wherever the folder lies: the same path may
+        hold another policy after more training.
+        """
+        folder = epath.Path(checkpoint_directory(self.name))
+        names = sorted(file.name for file in folder.glob("*.safetensors"))
+        names += [name for name in ("config.json", "tokenizer.json") if (folder / name).exists()]
+        files = json.dumps(hash_files(folder, names), sort_keys=True)
+        return hashlib.sha256(files.encode()).hexdigest()[:16]
+
     @classmethod
     def from_directory(
         cls, directory: str | Path, settings: EvalSettings, recipe: Mapping[str, Any] | None = None
@@ -158,16 +174,20 @@ class Sampler:
         progress: Callable[[int, int], None] | None = None,
     ) -> dict[str, dict[str, Any]]:
         """id -> {"responses": [text], "finish", "lengths", ...} of every request, in `log` as they come; what `log`
-        holds already is kept.
+        holds already is kept, unless it answers something else under that id.
 
         A request that cannot be encoded gets {"responses": [], "error": line}."""
         rows: dict[str, dict[str, Any]] = dict(log.rows) if log else {}
-        todo = [r for r in requests if r.id not in rows]
+        todo = [r for r in requests if r.id not in rows or rows[r.id].get("asked", "") != r.asked]
+        left = {r.id for r in todo}
         self.failed, self.tokens = 0, {"passed": 0, "distinct": 0}
         if progress:
-            progress(sum(r.id in rows for r in requests), len(requests))
+            progress(sum(r.id not in left for r in requests), len(requests))
+
+        digests = {r.id: {"asked": r.asked} for r in requests if r.asked}
 
         def keep(row: dict[str, Any]) -> None:
+            row |= digests.get(row["id"], {})
             rows[row["id"]] = row
             if log and jax.process_index() == 0:
                 log.add(row)
@@ -181,7 +201,7 @@ class Sampler:
             if whole:
                 full.add(shape)
             if progress:
-                progress(sum(r.id in rows for r in requests), len(requests))
+                progress(sum(r.id not in left for r in requests), len(requests))
 
         greedy = samples == 1 and sampling.temperature == 0
         for clip in by_clip(todo):

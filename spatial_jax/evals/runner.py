@@ -7,6 +7,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -105,9 +106,17 @@ def record_requests(records: Sequence[QuestionRecord], sampler: Sampler, style: 
         return sample.prompt, {}, sample.record.images
 
     return [
-        Request(record.question_id, place, functools.partial(encode, record), clip_of(record))
+        Request(record.question_id, place, functools.partial(encode, record), clip_of(record), question_digest(record))
         for place, record in enumerate(records)
     ]
+
+
+def question_digest(record: QuestionRecord) -> str:
+    """Short digest of what a record asks: its text, kind, options and pictures."""
+    digest = hashlib.sha256(repr((record.question, record.options, record.question_type)).encode())
+    for image in record.images:
+        digest.update(hashlib.sha256(image).digest())
+    return digest.hexdigest()[:16]
 
 
 def load_records(
@@ -263,6 +272,7 @@ def greedy_settings(settings: EvalSettings) -> EvalSettings:
 def _log_settings(sampler: Sampler, settings: EvalSettings, name: str, scoring: str) -> dict[str, Any]:
     return {
         "model": sampler.name,
+        "weights": sampler.weights,
         "benchmark": name,
         "prompt_of": scoring,
         "policy": asked_policy(sampler, settings),
@@ -297,6 +307,7 @@ def _extra(
         )
     return {
         "model": sampler.name,
+        "weights": sampler.weights,
         "sampling": dataclasses.asdict(settings.sampling),
         "policy": asked_policy(sampler, settings),
         "responses": str(responses) if responses else None,

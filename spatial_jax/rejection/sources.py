@@ -79,7 +79,12 @@ def policy_source(model: str, settings: EvalSettings, total: int) -> Source:
         sampler.processor.tokenizer.digest,
         most=asking.max_pictures or MAX_PICTURES,
     )
-    told = {"model": str(model), "policy": asked_policy(sampler, settings), "sampling": dataclasses.asdict(chosen)}
+    told = {
+        "model": str(model),
+        "weights": sampler.weights,
+        "policy": asked_policy(sampler, settings),
+        "sampling": dataclasses.asdict(chosen),
+    }
     # The frames that training shows, chosen once: what is drawn on them and kept counts them as they were seen.
     style = PromptStyle(asking.prompt_mode, asking.system, asking.frames, asking.fps)
     return Source(asked, told, answer, lambda r: choose_record_frames(r, style, sampler.processor.video_settings))

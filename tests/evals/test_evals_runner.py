@@ -87,6 +87,34 @@ def sampler(policy):
     return Sampler.from_directory(policy, SETTINGS)
 
 
+def test_another_policy_at_the_same_path_is_asked_anew(policy, tmp_path):
+    """A folder trained on and exported again keeps its name: the answers of what was there before are not its own."""
+    there, log = tmp_path / "export", tmp_path / "said.jsonl"
+    shutil.copytree(policy, there)
+    before = Sampler.from_directory(there, SETTINGS)
+    asked = run_heldout(before, [record(0)], SETTINGS, session=Session(log))
+    assert run_heldout(before, [record(0)], SETTINGS, session=Session(log))["weights"] == asked["weights"]
+    weights = there / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(ValueError, match=r"holds responses of other settings \(weights: "):
+        run_heldout(Sampler.from_directory(there, SETTINGS), [record(0)], SETTINGS, session=Session(log))
+
+
+def test_another_question_under_an_id_is_asked_anew(sampler, tmp_path):
+    """A question file that was changed and imported again may keep its ids."""
+    log, asked = tmp_path / "said.jsonl", []
+
+    def progress(done, _):
+        asked.append(done)
+
+    for records in ([record(0), record(1)], [record(0), dataclasses.replace(record(1), question="And what is this?")]):
+        asked.clear()
+        run_heldout(sampler, records, SETTINGS, session=Session(log, progress))
+    assert asked[0] == 1  # of two
+    rows = [json.loads(line) for line in log.read_text().splitlines()[1:]]
+    assert len(rows) == 3 and rows[1]["id"] == rows[2]["id"] and rows[1]["asked"] != rows[2]["asked"]
+
+
 def test_a_model_without_a_chat_template_is_told_before_its_weights_are_read(policy, tmp_path):
     bare = shutil.copytree(policy, tmp_path / "bare", ignore=shutil.ignore_patterns("chat_template*", "*.safetensors"))
     told = json.loads((bare / "tokenizer_config.json").read_text())
