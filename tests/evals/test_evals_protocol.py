@@ -46,7 +46,7 @@ class Canned:
 
     def __init__(self, asking, text="", remembers=True, finish="stop"):
         self.asking, self.text, self.remembers, self.finish = asking, text, remembers, finish
-        self.name, self.asked, self.tokens = "policy", [], {"passed": 0, "distinct": 0}
+        self.name, self.weights, self.asked, self.tokens = "policy", "0f", [], {"passed": 0, "distinct": 0}
         self.engine = SimpleNamespace(answer_buckets=(32, 2048))
         self.answerer = SimpleNamespace(drawing=None)
         limits = SimpleNamespace(min_pixels=784, max_pixels=12544)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from data_prep.sources import BadItem, open_source
 from spatial_jax.chat import Conversation, Options
+from spatial_jax.data.asked import UNKNOWN
 from spatial_jax.data.prompts import video_facts
 from spatial_jax.evals.frames import read_frames
 from spatial_jax.media import ClipError, Timing, clip_timing, read_clip
@@ -180,7 +181,7 @@ def test_a_folder_of_frames_is_in_order_and_its_rate_is_said(tmp_path, capsys):
     assert [p.rsplit("/", 1)[1] for p in as_video(tmp_path).frames] == ["1.png", "2.png", "10.png", "11.png"]
     conversation = Conversation.__new__(Conversation)
     conversation.videos = [str(tmp_path), "clip.mp4"]
-    conversation.options = Options()
+    conversation.options, conversation.asking = Options(), UNKNOWN
     assert conversation._clips()[1] == "clip.mp4"
     assert "4 frames, taken as 24 a second; --fps says otherwise" in capsys.readouterr().err
     conversation.options = Options(fps=2.0)
