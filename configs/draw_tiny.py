@@ -35,6 +35,7 @@ SEEING = {
     "kinds": (900, 4e-4, False),
     "settle": (2700, 1.5e-4, True),
 }
+HELD: dict[str, Any] = {**TINY["model"], "freeze": ("vision", "merger")}  # the tower stays as it is
 # Supervised trainings: steps and learning rate
 SUPERVISED = {"sft": (1600, 3e-4), "reflect": (40, 1e-4)}
 # Many questions a picture, which passes once; the tower, which sees where things are, stays as it is
@@ -69,7 +70,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             optimizer=_optimizer(rate, 50),
             checkpoint=dict(every=200, keep=2),
             log=dict(console_every=20, gallery_every=0),
-            model=TINY["model"] if tower else {**TINY["model"], "freeze": ("vision", "merger")},
+            model=TINY["model"] if tower else HELD,
             data={**TINY["data"], "together": 4, "prompt_buckets": (24, 32, 56, 96)},
         )
         config.data.feature_cache_gib = 0.0 if tower else 1.0
@@ -87,7 +88,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             optimizer=_optimizer(3e-4, 50),
             checkpoint=dict(every=100, keep=2),
             log=dict(console_every=10, gallery_every=0),
-            model={**TINY["model"], "freeze": ("vision", "merger")},
+            model=HELD,
             data={**data, "prompt_mode": "bare" if arg == "plain" else "drawing"},
         )
     elif arg in SUPERVISED:
@@ -98,7 +99,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             optimizer=_optimizer(rate, 10),
             checkpoint=dict(every=100, keep=2),
             log=dict(console_every=10, gallery_every=0),
-            model={**TINY["model"], "freeze": ("vision", "merger")},
+            model=HELD,
             data={**DRAWING["data"], "feature_cache_gib": 1.0},
         )
     elif arg == "grpo":
@@ -119,7 +120,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
             ),
             log=dict(console_every=1, gallery_every=20, gallery_groups=4),
             checkpoint=dict(every=20, keep=2),
-            model={**TINY["model"], "freeze": ("vision", "merger")},
+            model=HELD,
             data=DRAWING["data"],
         )
     else:

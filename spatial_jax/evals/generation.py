@@ -81,12 +81,13 @@ class Sampler:
         params: Any,
         answerer: Answerer,
         name: str,
+        folder: Path,
         settings: EngineSettings,
         asking: Asking,
         asked: str,
         remembers: bool,
     ):
-        self.params, self.answerer, self.name = params, answerer, name
+        self.params, self.answerer, self.name, self.folder = params, answerer, name, folder
         self.engine, self.processor = answerer.engine, answerer.processor
         self.prompts_per_call, self.share = settings.prompts_per_call, settings.share
         self.asking, self.asked, self.remembers = asking, asked, remembers
@@ -98,7 +99,7 @@ class Sampler:
         """Short digest of the checkpoint's weights, shape and tokenizer, wherever the folder lies: the same path may
         hold another policy after more training.
         """
-        folder = epath.Path(checkpoint_directory(self.name))
+        folder = epath.Path(self.folder)
         names = sorted(file.name for file in folder.glob("*.safetensors"))
         names += [name for name in ("config.json", "tokenizer.json") if (folder / name).exists()]
         files = json.dumps(hash_files(folder, names), sort_keys=True)
@@ -131,7 +132,7 @@ class Sampler:
             mesh=mesh,
         )
         answerer = Answerer(rollout, processor, drawing_asked(asking, max(rollout.answer_buckets)))
-        return cls(loaded.params, answerer, str(directory), engine, asking, asked, remembers)
+        return cls(loaded.params, answerer, str(directory), path, engine, asking, asked, remembers)
 
     def sampling(
         self,
@@ -189,6 +190,7 @@ class Sampler:
         def keep(row: dict[str, Any]) -> None:
             row |= digests.get(row["id"], {})
             rows[row["id"]] = row
+            left.discard(row["id"])
             if log and jax.process_index() == 0:
                 log.add(row)
 

@@ -110,7 +110,7 @@ def test_another_question_under_an_id_is_asked_anew(sampler, tmp_path):
     for records in ([record(0), record(1)], [record(0), dataclasses.replace(record(1), question="And what is this?")]):
         asked.clear()
         run_heldout(sampler, records, SETTINGS, session=Session(log, progress))
-    assert asked[0] == 1  # of two
+    assert asked[0] == 1 and asked[-1] == 2  # of two
     rows = [json.loads(line) for line in log.read_text().splitlines()[1:]]
     assert len(rows) == 3 and rows[1]["id"] == rows[2]["id"] and rows[1]["asked"] != rows[2]["asked"]
 
