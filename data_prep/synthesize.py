@@ -251,7 +251,7 @@ class FromImport(Work):
         found = self.rows.found
         bare = self.rows.own and found.columns["question"] and not found.columns["images"]
         without = ["no column reads as pictures: the questions are asked without one"] if bare else []
-        return [head, *found.lines(), *without, *self.survey.lines]
+        return [head, *self.rows.said, *found.lines(), *without, *self.survey.lines]
 
     def advice(self) -> str:
         return self.rows.found.advice(self.reasons, "" if self.rows.own else self.args.kind)

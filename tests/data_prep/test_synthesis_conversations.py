@@ -127,8 +127,62 @@ def test_sharegpt_turns_system_and_pictures(folder, capsys):
     assert "a system text of its own" in lines and "several turns" in lines
 
 
+def chat(content, **reply):
+    return {"messages": [{"role": "user", "content": content}, {"role": "assistant", "content": "a", **reply}]}
+
+
+def test_a_reply_that_is_not_to_be_learned_stands_before_the_others(folder):
+    row = chat([{"type": "input_image", "image_url": "pics/0.png"}, {"type": "text", "text": "q"}], weight=0)
+    row["messages"] += chat("And now?")["messages"]
+    for written in (row, {"messages": json.dumps(row["messages"])}):
+        (record,), bad = read(folder, "sharegpt", [written])
+        turns = [("user", "<image>q"), ("assistant", "a"), ("user", "And now?")]
+        assert not bad and said(record) == turns and len(record.images) == 1
+
+
+def test_a_listing_beside_the_rows_says_their_form_columns_and_roles(folder, capsys):
+    """LLaMA-Factory's dataset_info.json."""
+    talk = [{"who": "U", "text": "<image>q"}, {"who": "B", "text": "a"}]
+    files = {
+        "mine.json": [{"ask": "<image>q", "reply": "a", "pic": "pics/0.png", "output": "no", "images": ["no.png"]}],
+        "talk.json": [{"talk": talk, "images": ["pics/1.png"]}],
+        "dataset_info.json": {
+            "a": {"file_name": "mine.json", "columns": {"prompt": "ask", "response": "reply", "images": "pic"}},
+            "b": {
+                "file_name": "talk.json",
+                "formatting": "sharegpt",
+                "columns": {"messages": "talk", "images": "images"},
+                "tags": {"role_tag": "who", "content_tag": "text", "user_tag": "U", "assistant_tag": "B"},
+            },
+            "c": {"hf_hub_url": "x/y"},
+        },
+    }
+    for name, value in files.items():
+        (folder / name).write_text(json.dumps(value))
+    for kind, name in (("alpaca", "mine.json"), ("sharegpt", "talk.json")):
+        for path in (folder / name, folder):
+            made = Import(kind, str(path))
+            (record,) = made.records(made.survey(0))
+            assert said(record) == [("user", "<image>q")] and target_text(record, "vanilla") == "a"
+        assert (
+            len(made.said) == 2 and f"it is --import={'alpaca' if kind == 'sharegpt' else 'sharegpt'}" in made.said[0]
+        )
+    wrong = [
+        ("sharegpt", "mine.json", "it is --import=alpaca"),
+        ("alpaca", "dataset_info.json", "mine.json, talk.json"),
+    ]
+    for kind, name, cure in wrong:
+        assert synthesize([f"--import={kind}", f"--path={folder / name}", f"--out={folder / 'o'}"]) == 2
+        assert cure in capsys.readouterr().err
+    files["dataset_info.json"]["d"] = files["dataset_info.json"]["a"] | {"columns": {"response": "output"}}
+    (folder / "dataset_info.json").write_text(json.dumps(files["dataset_info.json"]))
+    with pytest.raises(ValueError, match="'a' and 'd' for one file: say --columns"):
+        Import("alpaca", str(folder / "mine.json"))
+
+
 def test_rows_that_are_no_conversation_say_why(folder):
     ask, reply = {"from": "human", "value": "<image>q"}, {"from": "gpt", "value": "a"}
+    pad = {"from": "human", "value": "<|vision_start|><|image_pad|><|vision_end|>q"}
     picture = {"images": ["pics/0.png"]}
     cases = {
         "number of <image> marks": {"conversations": [ask, reply], "images": ["pics/0.png", "pics/1.png"]},
@@ -139,11 +193,24 @@ def test_rows_that_are_no_conversation_say_why(folder):
         "a reply holds an <image>": {"conversations": [ask, {"from": "gpt", "value": "<image>"}], **picture},
         "unknown role": {"conversations": [ask, {"from": "nobody", "value": "x"}], **picture},
         "shows a video": {"conversations": [ask, reply], "videos": ["a.mp4"]},
-        "tools": {"conversations": [ask, reply], "tools": "[{}]", **picture},
+        "offers tools": {"conversations": [ask, reply], "tools": "[{}]", **picture},
         "preference pair": {"conversations": [ask], "chosen": reply, "rejected": reply, **picture},
         "coordinate placeholder": {"conversations": [ask, {"from": "gpt", "value": "at {x:3}"}], **picture},
         "picture file is missing": {"conversations": [ask, reply], "images": ["pics/no.png"]},
         "no conversation in": {"instruction": "q", "output": "a"},
+        "neither text nor picture": chat([{"type": "input_audio", "input_audio": {}}, {"type": "text", "text": "q"}]),
+        "message shows a video": chat([{"type": "video_url", "video_url": {"url": "a.mp4"}}]),
+        "calls tools": {"conversations": [ask, {"from": "function_call", "value": "{}"}, ask, reply], **picture},
+        "reply not to give": {"conversations": [ask, reply], "kto_tag": False, **picture},
+        "the system text holds an": {"conversations": [ask, reply], "system": "<image>", **picture},
+        "otherwise than by <image>": {"conversations": [pad, reply], **picture},
+        "write <image> where": {"conversations": [{"from": "human", "value": "<image_1>q"}, reply], **picture},
+        "of its column differ": {
+            "conversations": [{"from": "system", "value": "s"}, ask, reply],
+            "system": "t",
+            **picture,
+        },
+        "is to be learned": {"conversations": [ask, reply | {"loss": False}], **picture},
         "not its beginning": {"conversations": [ask, {"from": "system", "value": "s"}, reply], **picture},
     }
     _, bad = read(folder, "sharegpt", list(cases.values()))

@@ -42,6 +42,19 @@ def read(tmp_path, kind, rows, images, name="data.jsonl", **kwargs):
     return [r for r in out if not isinstance(r, BadRow)], [r.args[-1] for r in out if isinstance(r, BadRow)]
 
 
+# (answer, its picture's path, pictures) -> the task: folders further up say nothing
+SSRL = {
+    ("0-1", "/data/crop_experiments/flip/1.png", 1): "flip",
+    ("3-1-2", "/depth/shuffle_study/images/1.png", 1): "depth_order",
+    ("2-0-1", "position/1.png", 1): "shuffle",
+    ("1-3-0-2", None, 1): "shuffle",
+    ("A", "my_crops/1.png", 1): "position3d",
+    ("D", None, 5): "crop",
+    ("[2, 0, 1]", "images/Shuffle/1.png", 1): "shuffle",
+    ("near", "crop_of_depth/1.png", 1): "ssrl",
+}
+
+
 def test_synthesis_import_ssrl_parquet(tmp_path, images):
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -56,7 +69,7 @@ def test_synthesis_import_ssrl_parquet(tmp_path, images):
     ]
     pq.write_table(pa.Table.from_pylist(rows), path)
     out = list(import_records("ssrl", str(path), images))
-    assert [r.family for r in out[:2]] == ["ssrl_crop", "ssrl_crop"] and [r.question_type for r in out[:2]] == [
+    assert [r.family for r in out[:2]] == ["ssrl_crop", "ssrl_shuffle"] and [r.question_type for r in out[:2]] == [
         "mcq",
         "free",
     ]
@@ -67,11 +80,17 @@ def test_synthesis_import_ssrl_parquet(tmp_path, images):
     )
     pq.write_table(
         pa.Table.from_pylist(
-            [{"problem": "<image>?", "answer": "A", "images": [{"bytes": png(), "path": "shuffle/1.png"}]}]
+            [
+                {"problem": "<image>" * many + "?", "answer": answer, "images": [{"bytes": png(), "path": at}] * many}
+                for answer, at, many in SSRL
+            ]
         ),
         path,
     )
-    assert next(import_records("ssrl", str(path))).family == "ssrl_shuffle"
+    rows = Import("ssrl", str(path))
+    made = list(rows.records(rows.survey(0)))
+    assert [r.family.removeprefix("ssrl_") for r in made] == list(SSRL.values())
+    assert sum(rows.found.remarks.values()) == 2 and "not told" in "".join(rows.found.lines())
 
 
 def test_synthesis_import_vsi100k(tmp_path, images):

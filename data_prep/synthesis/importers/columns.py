@@ -161,19 +161,28 @@ def message_turns(value: Any) -> list[tuple[str, str, list[Any]]] | None:
 
 
 def _content(content: Any) -> tuple[str, list[Any]]:
-    """(text with a mark for every picture, the pictures that stand in it) of a message's content."""
+    """(text with a mark for every picture, the pictures that stand in it) of a message's content; BadRow for a part
+    that is neither text nor picture: left out, the turn would be about something that is not there.
+    """
+    if isinstance(content, dict):
+        content = [content]
     if not isinstance(content, list):
         return "" if content is None else str(content), []
     text, items = "", []
     for part in content:
+        kind = part.get("type") if isinstance(part, dict) else ""
         if isinstance(part, str):
             text += part
-        elif isinstance(part, dict) and (part.get("type") in ("image", "image_url") or part.get("image")):
+        elif not isinstance(part, dict):
+            raise BadRow("message holds a part that is neither text nor picture")
+        elif kind in ("image", "image_url", "input_image") or part.get("image") or part.get("image_url"):
             found = part.get("image") or part.get("image_url") or part.get("url") or part.get("path")
             items += picture_items(found)
             text += "<image>"
-        elif isinstance(part, dict) and part.get("type") == "video":
+        elif "video" in str(kind):
             raise BadRow("message shows a video: give its frames as images")
-        elif isinstance(part, dict):
-            text += str(part.get("text") or "")
+        elif isinstance(part.get("text"), str):
+            text += part["text"]
+        else:
+            raise BadRow("message holds a part that is neither text nor picture")
     return text, items

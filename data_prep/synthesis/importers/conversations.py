@@ -11,6 +11,8 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import re
+from collections.abc import Collection
 from typing import Any
 
 from data_prep.synthesis.importers.answers import Answer, read_answer, unwrap_answer
@@ -21,6 +23,11 @@ from spatial_jax.data.records import QuestionRecord, coordinate_like
 from spatial_jax.reading import parse_json
 
 MARK = "<image>"
+# How other tools mark a picture in the text; it would be read as these letters, beside no picture.
+_OTHER_MARK = re.compile(
+    r"</?img>|<(?:image|img)[ _-]?(?:\d+|placeholder|here)?>|<\|(?:image|image_pad|vision_start)\|>", re.IGNORECASE
+)
+_CALLS = ("function_call", "observation", "tool")
 _NOT_READ = {
     "videos": "row shows a video: give its frames as images",
     "video": "row shows a video: give its frames as images",
@@ -32,11 +39,14 @@ _NOT_READ = {
 
 @dataclasses.dataclass
 class Talk:
-    """A row on its way: turns (role, text) that begin with the user and alternate, pictures in order of their marks."""
+    """A row on its way: turns (role, text) that begin with the user and alternate, pictures in order of their marks;
+    `only_said`: places of turns that the row says not to learn.
+    """
 
     system: str
     turns: list[tuple[str, str]]
     items: list[Any]
+    only_said: Collection[int] = ()
 
 
 def alpaca(row: dict[str, Any], place: Place) -> list[QuestionRecord]:
@@ -65,21 +75,42 @@ def sharegpt(row: dict[str, Any], place: Place) -> list[QuestionRecord]:
     found, used = place.found, dict[str, str]()
     names = (found.chosen["question"],) if "question" in found.chosen else ("conversations", "messages", "conversation")
     column = next((name for name in names if row.get(name)), "")
-    spoken = message_turns(row[column]) if column else None
-    if spoken is None:
+    whole = _as_list(row[column]) if column else None
+    spoken = message_turns(whole)
+    if spoken is None or whole is None:
         raise BadRow(f"no conversation in {' or '.join(names)}")
     used["question"] = column
+    if any(turn.get("tool_calls") or str(turn.get("role") or turn.get("from")).lower() in _CALLS for turn in whole):
+        raise BadRow("conversation calls tools, which no chat template here writes")
     system = [text for role, text, _ in spoken if role == "system"]
     if len(system) > 1 or (system and spoken[0][0] != "system"):
         raise BadRow("conversation holds a system text that is not its beginning")
+    stated = _read_text(row, found, used, "system")
+    if stated and system and stated != system[0]:
+        raise BadRow("system text of the conversation and of its column differ: keep one of them")
     turns = [(role, text) for role, text, _ in spoken if role != "system"]
     inside = [item for _, _, items in spoken for item in items]
     items = _picture_items(row, found, used)
     if items and inside:
         raise BadRow("pictures stand in the messages and in the column of pictures: keep one of them")
-    return _records(
-        row, place, Talk(_read_text(row, found, used, "system") or "".join(system), turns, items or inside), used
-    )
+    quiet = [at for at, turn in enumerate(whole) if _is_only_said(turn)]
+    talk = Talk(stated or "".join(system), turns, items or inside, {at - len(system) for at in quiet})
+    return _records(row, place, talk, used)
+
+
+def _as_list(value: Any) -> Any:
+    """A conversation that stands as JSON in a text column, parsed; one message as a list of it."""
+    if isinstance(value, str):
+        try:
+            value = parse_json(value)
+        except ValueError:
+            return value
+    return [value] if isinstance(value, dict) else value
+
+
+def _is_only_said(turn: dict[str, Any]) -> bool:
+    """Whether a turn says that it is not to be learned, as OpenAI's and others' files do."""
+    return any(turn.get(name) == 0 for name in ("weight", "loss", "train"))
 
 
 def talk_pictures(row: dict[str, Any], found: Found) -> list[Any]:
@@ -102,7 +133,10 @@ def _records(row: dict[str, Any], place: Place, talk: Talk, used: dict[str, str]
     _place_marks(talk, place.found)
     shown = pictures(talk.items, place.bases)
     scene, out = scene_of(row, shown), list[QuestionRecord]()
-    for at in range(1, len(talk.turns), 2):
+    learned = [at for at in range(1, len(talk.turns), 2) if at not in talk.only_said]
+    if not learned:
+        raise BadRow("no reply of the conversation is to be learned (weight 0)")
+    for at in learned:
         seen = shown[: sum(text.count(MARK) for _, text in talk.turns[: at + 1])]
         out.append(_record(place, talk, at, seen, scene))
     found = place.found
@@ -110,6 +144,8 @@ def _records(row: dict[str, Any], place: Place, talk: Talk, used: dict[str, str]
         found.columns[role][column] += 1
     if talk.system:
         found.remarks["a system text of its own is learned with: ask the trained policy with it too (--system)"] += 1
+    if len(learned) < len(talk.turns) // 2:
+        found.remarks["replies that the row says not to learn (weight 0) stand before the others only"] += 1
     if len(out) > 1:
         found.remarks["several turns: each reply is a record behind the turns before it"] += 1
     return out
@@ -120,6 +156,10 @@ def _check(row: dict[str, Any], talk: Talk) -> None:
     for column, why in _NOT_READ.items():
         if row.get(column) not in (None, "", [], {}, "[]"):
             raise BadRow(why)
+    if any(row.get(name) is False for name in ("kto_tag", "label")):
+        raise BadRow("row shows a reply not to give (kto_tag), not one to learn")
+    if MARK in talk.system:
+        raise BadRow("the system text holds an <image> mark: pictures are shown by the user")
     roles = [role for role, _ in talk.turns]
     if not roles or roles[0] != "user":
         raise BadRow("messages do not begin with a user's turn")
@@ -133,6 +173,8 @@ def _check(row: dict[str, Any], talk: Talk) -> None:
             raise BadRow(f"conversation holds an empty {role}'s turn")
         if role == "assistant" and MARK in text:
             raise BadRow("a reply holds an <image> mark: pictures are shown by the user")
+        if role == "user" and _OTHER_MARK.search(text.replace(MARK, "")):
+            raise BadRow("a turn marks pictures otherwise than by <image>: write <image> where each one stands")
         if "<video>" in text or "<audio>" in text:
             raise BadRow("a turn holds a <video> or <audio> mark: give frames as images")
 

@@ -16,6 +16,7 @@ from data_prep.synthesis.importers.conversations import alpaca, sharegpt, talk_p
 from data_prep.synthesis.importers.drawn import vilasr_sft
 from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
 from data_prep.synthesis.importers.frames import SceneFrames, frames_of
+from data_prep.synthesis.importers.listing import Listed, listed_files
 from data_prep.synthesis.importers.questions import questions, row_pictures
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures, text_field
 from data_prep.synthesis.importers.survey import Survey, survey
@@ -41,15 +42,12 @@ def ssrl(row: dict[str, Any], place: Place) -> QuestionRecord:
     )
     if not images:
         raise BadRow("row has no picture")
-    paths = " ".join(
-        i if isinstance(i, str) else str((i or {}).get("path") or "") if isinstance(i, dict) else ""
-        for i in picture_items(row.get("images"))
-    )
-    task = next(
-        (t for t in ("crop", "depth", "flip", "position", "shuffle") if t in paths.lower()),
-        "crop" if len(images) > 1 else "",
-    )
-    family = {"depth": "ssrl_depth_order", "position": "ssrl_position3d", "": "ssrl"}.get(task, f"ssrl_{task}")
+    task = _ssrl_task(answer, len(images))
+    if not task:
+        task = _ssrl_folder(picture_items(row.get("images")))
+        told = f"told by its picture's folder, {task}" if task else "not told: family ssrl"
+        place.found.remarks[f"an answer as none of the five tasks writes it: the task is {told}"] += 1
+    family = f"ssrl_{task}" if task else "ssrl"
     letter = re.fullmatch(r"[A-D]", answer) is not None
     return build(
         place,
@@ -64,6 +62,29 @@ def ssrl(row: dict[str, Any], place: Place) -> QuestionRecord:
             options=("A", "B", "C", "D") if letter else (),
         ),
     )
+
+
+def _ssrl_task(answer: str, pictures: int) -> str:
+    """The task of a released question, which its answer's form tells; "" where it tells none. Patches are counted from
+    0, marked regions from 1.
+    """
+    if re.fullmatch("[A-D]", answer):
+        return "crop" if pictures > 1 else "position3d"
+    numbers = answer.replace(" ", "").split("-")
+    if sorted(numbers) in (["0", "1", "2"], ["0", "1", "2", "3"]):
+        return "shuffle"
+    if sorted(numbers) == ["1", "2", "3"]:
+        return "depth_order"
+    return "flip" if re.fullmatch("[0-3]-[01]", "-".join(numbers)) else ""
+
+
+_SSRL_FOLDERS = {"depth": "depth_order", "position": "position3d", **{t: t for t in ("crop", "flip", "shuffle")}}
+
+
+def _ssrl_folder(items: list[Any]) -> str:
+    """The task whose name the folder of the first picture has, "" for none; no folder above it counts."""
+    named = items[0].get("path") if isinstance(items[0], dict) else items[0]
+    return _SSRL_FOLDERS.get(Path(str(named).replace("\\", "/")).parent.name.lower(), "") if named else ""
 
 
 _TOPICS = {
@@ -199,6 +220,10 @@ class Import:
             raise ValueError(f"--images: {images}: no such folder")
         self.kind, self.files, self.found = kind, row_files(path), Found(columns)
         self.own, self.fps = kind in OWN, fps
+        self.listed, self.said = dict[Path, Listed](), list[str]()
+        if kind in TALKS and not columns:
+            self.files, self.listed, self.said = listed_files(self.files, kind)
+            self.said += [f"{f.path.name} is {self.listed[f.path].said()}" for f in self.files if f.path in self.listed]
         self.images = Path(images).expanduser() if images else None
 
     def bases(self, file: RowFile) -> tuple[Path, ...]:
@@ -209,8 +234,9 @@ class Import:
         """(number over all files, file, row)."""
         number = 0
         for file in self.files:
+            listed = self.listed.get(file.path)
             for row in file_rows(file.path):
-                yield number, file, row
+                yield number, file, listed.row(row) if listed else row
                 number += 1
 
     def survey(self, heldout_percent: int) -> Survey:
