@@ -8,6 +8,7 @@ items stands beside it. What is missing, not complete, or asked and scored other
 
 from __future__ import annotations
 
+import collections
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -57,9 +58,14 @@ def _form(table: Table, result: Mapping[str, Any]) -> str:
     return table.forms.get(form, own)
 
 
-def _rows(table: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Mapping[str, Any]]]:
-    """Row's name -> benchmark -> result. Of several, the one scored as in the paper counts, then the last."""
+def _rows(
+    table: Table, results: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, dict[str, Mapping[str, Any]]], dict[str, list[str]]]:
+    """(row's name -> benchmark -> result, row's name -> what is not shown of it). Of several results, the one scored as
+    in the paper counts, then the last.
+    """
     rows: dict[str, dict[str, Mapping[str, Any]]] = {}
+    passed = collections.defaultdict[str, list[str]](list)
     shared: list[tuple[str, Mapping[str, Any]]] = []
     for result in results:
         model, form = str(result.get("model", "model")), _form(table, result)
@@ -68,9 +74,13 @@ def _rows(table: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[
             continue
         benchmark = str(result["benchmark"])
         wanted = {table.protocol.get(benchmark, {}).get("scoring"), *table.scorings}
-        own = rows.setdefault(f"{model} [{form}]" if form else model, {})
-        if benchmark not in own or result.get("scoring") in wanted or own[benchmark].get("scoring") not in wanted:
+        name = f"{model} [{form}]" if form else model
+        own = rows.setdefault(name, {})
+        known = own.get(benchmark)
+        if known is None or result.get("scoring") in wanted or known.get("scoring") not in wanted:
             own[benchmark] = result
+        if known is not None and (said := _passed_over(known, result, own[benchmark])):
+            passed[name].append(f"{benchmark}: {said}")
     for model, result in shared:
         if standing := _of_own_rooms(table, result):
             name = f"{model} [{_own_asking(table, result)}], own rooms"
@@ -80,8 +90,27 @@ def _rows(table: Table, results: Sequence[Mapping[str, Any]]) -> dict[str, dict[
             continue
         names = [name for name in rows if name.partition(" [")[0] == model] or [model]
         for name in names:
-            rows.setdefault(name, {})["heldout"] = result
-    return rows
+            own = rows.setdefault(name, {})
+            if "heldout" in own and (said := _passed_over(own["heldout"], result, result)):
+                passed[name].append(f"heldout: {said}")
+            own["heldout"] = result
+    return rows, passed
+
+
+def _passed_over(first: Mapping[str, Any], second: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
+    """What is not shown of two results that would stand in one cell; "" where they are the same."""
+    other = second if shown is first else first
+    if other.get("benchmark") != shown.get("benchmark"):
+        return f"of {other.get('benchmark')} and {shown.get('benchmark')} the last is shown"
+    if other.get("scoring") != shown.get("scoring"):
+        return f"scored by {other.get('scoring')}, too; by {shown.get('scoring')} is shown"
+    if other.get("metrics") == shown.get("metrics") and other.get("n") == shown.get("n"):
+        return ""
+    weights = ", of other weights" if other.get("weights") != shown.get("weights") else ""
+    return (
+        f"two results under one model's name{weights} ({other.get('n')} and {shown.get('n')} items): the last is shown;"
+        " evaluate them under names of their own"
+    )
 
 
 def _own_asking(table: Table, result: Mapping[str, Any]) -> str:
@@ -108,8 +137,9 @@ def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, An
     """A row a model and form: {"name", "title", "scorings", "columns": [...], "rows": {model: {column: {"macro",
     "micro", "n", "parts": {...}, "pass": {"pass@8": ...}}}}, "missing": {model: [part labels]}, "differs": {model:
     [texts]}, "deltas": {model: ...}, "mapping", "published", "average", "note"}. Values x100. "deltas" has every row
-    but the first of its form: {"from": that one, "columns": {column: macro minus its macro}, "paired": {benchmark: the
-    difference on the same items with its interval}}. ValueError for an unknown table or no usable result.
+    but the first of its form: {"from": that one, "columns": {column: macro minus its macro, None where the two were not
+    asked alike}, "unlike": {benchmark: [texts]}, "paired": {benchmark: the difference on the same items with its
+    interval}}. ValueError for an unknown table or no usable result.
     """
     if name not in TABLES:
         raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
@@ -118,7 +148,7 @@ def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, An
     missing: dict[str, list[str]] = {}
     differs: dict[str, list[str]] = {}
     used: set[str] = set()
-    named = _rows(table, results)
+    named, passed = _rows(table, results)
     for model, own in named.items():
         cells = {column: _cell(parts, own) for column, parts in table.columns.items()}
         if not any(cell["n"] for cell in cells.values()):
@@ -129,6 +159,7 @@ def build_table(name: str, results: Sequence[Mapping[str, Any]]) -> dict[str, An
         shown = {part.benchmark: own[part.benchmark] for part in parts if part.benchmark in own}
         used |= {f"{benchmark}: {result.get('scoring')}" for benchmark, result in shown.items()}
         differs[model] = [text for n, result in shown.items() for text in _differences(table, n, result)]
+        differs[model] += passed.get(model, [])
     if not rows:
         raise ValueError(
             f"table {name}: none of the results is of its benchmarks"
@@ -161,17 +192,41 @@ def _deltas(table: Table, rows: Mapping[str, Any], named: Mapping[str, Results])
         before = first.setdefault(name.partition(" [")[2], name)
         if before == name:
             continue
-        pairs = {c: (rows[before][c]["macro"], cells[c]["macro"]) for c in table.columns}
+        both = {n: (named[before][n], result) for n, result in named[name].items() if n in named[before]}
+        unlike = {n: texts for n, (a, b) in both.items() if (texts := _unlike(a, b))}
+        columns = dict[str, float | None]()
+        for column, parts in table.columns.items():
+            a, b = rows[before][column], cells[column]
+            lone = {part.benchmark for part in parts if (part.label() in a["parts"]) != (part.label() in b["parts"])}
+            if a["macro"] is not None and b["macro"] is not None and lone:
+                unlike.setdefault(column, []).append(f"only one of them has {', '.join(sorted(lone))}")
+            asked_alike = not lone and not any(part.benchmark in unlike for part in parts if part.label() in b["parts"])
+            columns[column] = b["macro"] - a["macro"] if asked_alike and b["macro"] is not None else None
         out[name] = {
             "from": before,
-            "columns": {c: None if a is None or b is None else b - a for c, (a, b) in pairs.items()},
-            "paired": {
-                benchmark: _paired(named[before][benchmark], result)
-                for benchmark, result in named[name].items()
-                if benchmark in named[before]
-            },
+            "columns": columns,
+            "unlike": unlike,
+            "paired": {benchmark: _paired(a, b) for benchmark, (a, b) in both.items()},
         }
     return out
+
+
+_LIMITS = ("min_pixels", "max_pixels")
+
+
+def _unlike(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """How two results were asked or scored otherwise, so that their difference would not be the policies'."""
+
+    def told(result: Mapping[str, Any]) -> dict[str, Any]:
+        limits = {key: value for key, value in (result.get("policy") or {}).items() if key in _LIMITS}
+        asked = {**(result.get("sampling") or {}), **limits, **(result.get("asked") or {})}
+        asked.pop("seed", None)
+        return {"scoring": result.get("scoring"), "items": result.get("n"), **asked}
+
+    first, second = told(before), told(after)
+    same = before.get("weights") and before.get("weights") == after.get("weights")
+    texts = ["both are of the same weights"] if same else []
+    return texts + [f"{k} {first[k]} and {second[k]}" for k in first if k in second and first[k] != second[k]]
 
 
 def _paired(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any] | str:
@@ -278,6 +333,8 @@ def _paired_lines(model: str, change: Mapping[str, Any]) -> list[str]:
             f" (mean over {paired['n']} items that both have)"
         )
         lines.append(f"  {model} - {change['from']}: {benchmark}: {text}")
+    for what, texts in change["unlike"].items():
+        lines.append(f"  {model} - {change['from']}: {what}: no difference is told: {'; '.join(texts)}")
     return lines
 
 

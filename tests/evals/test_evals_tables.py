@@ -163,6 +163,51 @@ def test_spatial_ssrl_with_and_without_thought_before_and_after():
     assert "a - b: whatsup: not paired" in table_text(without)
 
 
+def test_no_difference_is_told_of_results_that_were_not_asked_alike():
+    def of(model, name, score, n=10, scoring="vlmevalkit", **more):
+        return result(name, model=model, metrics={"overall": score}, scoring=scoring, **more) | {"n": n}
+
+    frames = [{"asked": {"frames": n}, "sampling": {"temperature": 0.0, "seed": n}} for n in (16, 128)]
+    before = [
+        of("b", "spatial457", 0.1, weights="x"),
+        of("b", "srbench_3d", 0.3),
+        of("b", "q_spatial", 0.2),
+        of("b", "vsi_bench", 0.2, scoring="spatial_ssrl", **frames[0]),
+        *(of("b", name, 0.9) for name in ("mmbench", "blink")),
+        of("b", "ocrbench", 0.5),
+    ]
+    after = [
+        of("a", "spatial457", 0.1, weights="x"),
+        of("a", "srbench_3d", 0.5, n=4),
+        of("a", "q_spatial", 0.4, scoring="official"),
+        of("a", "vsi_bench", 0.3, scoring="spatial_ssrl", **frames[1]),
+        of("a", "mmbench", 0.1),
+        of("a", "ocrbench", 0.7, sampling={"seed": 3}),
+    ]
+    table = build_table("spatial_ssrl", [*before, *after])
+    change, text = table["deltas"]["a"], table_text(table)
+    assert [c for c, value in change["columns"].items() if value is not None] == ["OCR/chart"]
+    assert change["columns"]["OCR/chart"] == pytest.approx(20)
+    for what, why in {
+        "spatial457": "both are of the same weights",
+        "srbench_3d": "items 10 and 4",
+        "q_spatial": "scoring vlmevalkit and official",
+        "vsi_bench": "frames 16 and 128",
+        "VQA": "only one of them has blink",
+    }.items():
+        assert f"a - b: {what}: no difference is told: {why}" in text, what
+
+
+def test_two_results_in_one_cell_are_said():
+    again = result("whatsup", metrics={"overall": 0.9}, scoring="spatial_ssrl", weights="y") | {"n": 7}
+    first = result("whatsup", scoring="spatial_ssrl", weights="x")
+    text = table_text(build_table("spatial_ssrl", [first, again]))
+    assert "m: whatsup: two results under one model's name, of other weights (10 and 7 items): the last" in text
+    assert "under one" not in table_text(build_table("spatial_ssrl", [first, first]))
+    text = table_text(build_table("spatial_ssrl", [first, result("whatsup")]))
+    assert "m: whatsup: scored by official, too; by spatial_ssrl is shown" in text
+
+
 def test_what_is_not_complete_is_said_in_tables():
     files = {"why": ["2 of 9 items lack a video"]}
     text = table_text(build_table("vsgrpo", [result("vsi_bench", complete=False, files=files)]))
