@@ -34,7 +34,7 @@ from data_prep.synthesis.selfsup.build import (
     plan_per_photo,
 )
 from data_prep.synthesis.selfsup.parts import with_parts
-from data_prep.synthesis.selfsup.photos import SHOWN, Known, Photos, published_ties
+from data_prep.synthesis.selfsup.photos import SHOWN, Known, Photos, published_ties, same_place
 from data_prep.synthesis.selfsup.puzzle import Style
 from data_prep.synthesis.selfsup.regions import RegionWriter
 from data_prep.writer import is_complete
@@ -44,6 +44,10 @@ from spatial_jax.pages import say
 
 PER_PHOTO = 5
 COUNT = sum(weight for _, weight, _ in VARIANTS.values())
+MOST_QUESTIONS = 5_000_000  # beyond it a digit too many was typed; the plan alone would fill the memory
+MOST_SIDE = 8192  # pixels
+# Options that only one task reads.
+READ_BY = {"released_rules": "depth_order", "paper_orientations": "position3d"}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -173,9 +177,19 @@ def _check(args: argparse.Namespace) -> list[str]:
     for task in tasks:
         if task not in TASKS:
             raise ValueError(f"--task{'' if task in named else 's'}: {task!r} is unknown; {nearest(task, TASKS)}")
-    for name, least in (("per_photo", 1), ("count", 1), ("wordings", 0), ("size", 0), ("workers", 1), ("parts", 0)):
-        if (value := getattr(args, name)) is not None and value < least:
-            raise ValueError(f"--{name}={value}: give {least} or more")
+    for name, least, most in (
+        ("per_photo", 1, MOST_QUESTIONS),
+        ("count", 1, MOST_QUESTIONS),
+        ("wordings", 0, 100),
+        ("size", 0, MOST_SIDE),
+        ("workers", 1, 1024),
+        ("parts", 0, 100),
+    ):
+        if (value := getattr(args, name)) is not None and not least <= value <= most:
+            raise ValueError(f"--{name}={value}: give {least} or more" + (f", at most {most}" if value > most else ""))
+    for name, task in READ_BY.items():
+        if getattr(args, name) and task not in tasks:
+            raise ValueError(f"--{name} is a rule of the task {task}, which is not among {', '.join(tasks)}")
     if args.count and not args.mixture:
         raise ValueError("--count is the number of questions of --mixture=published; without it give --per_photo")
     if args.per_photo and args.mixture:
@@ -209,8 +223,12 @@ def _style(args: argparse.Namespace) -> Style:
     )
 
 
-def _jobs(args: argparse.Namespace, tasks: list[str], photos: Photos, known: Known) -> list[Job]:
-    """The questions to make, each task of the photos that it is tied to, without those that are left out."""
+def _jobs(
+    args: argparse.Namespace, tasks: list[str], photos: Photos, known: Known
+) -> tuple[list[Job], collections.Counter[str]]:
+    """The questions to make, each task of the photos that it is tied to, without those that are left out; and by why a
+    task has none, how many photos it could not be made of.
+    """
     tied = {task: {i for d in sources for i in photos.of(d)} for task, sources in _ties(args).items()}
     if args.mixture:
         tied, notes = published_ties(tasks, known, tied)
@@ -218,15 +236,29 @@ def _jobs(args: argparse.Namespace, tasks: list[str], photos: Photos, known: Kno
             say(note)
     free = {i for d in list_parts(args.photos) for i in photos.of(d)} or set(range(len(photos)))
     tied = {task: tied.get(task, free) - known.left_out.keys() for task in tasks}
+    each = args.per_photo or PER_PHOTO
+    if not args.mixture and each * len(photos) > MOST_QUESTIONS:
+        raise ValueError(f"--per_photo={each} of {len(photos)} photos is more than {MOST_QUESTIONS} questions")
     if args.mixture:
-        return plan_mixture(tasks, known.has_depth, args.count or COUNT, args.seed, tied=tied)
-    return plan_per_photo(tasks, known.has_depth, args.per_photo or PER_PHOTO, args.profile == "plain", tied)
+        jobs = plan_mixture(tasks, known.has_depth, args.count or COUNT, args.seed, tied=tied)
+    else:
+        jobs = plan_per_photo(tasks, known.has_depth, each, args.profile == "plain", tied)
+    made, none = {VARIANTS[job.variant][0] for job in jobs}, collections.Counter[str]()
+    for task in (t for t in tasks if t not in made):
+        why = "none of its photos has depth" if tied[task] else "no photo is left for it"
+        if any(known.has_depth[i] or task not in NEEDS_DEPTH for i in tied[task]):
+            why = "its share of --count is less than one question"
+        none[f"{task}: {why}"] = max(1, len(tied[task]))
+    return jobs, none
 
 
 def run(args: argparse.Namespace) -> int:
     tasks, ties = _check(args), _ties(args)
     named = [d for sources in ties.values() for d in sources]
-    directories = tuple(dict.fromkeys([*list_parts(args.photos), *named]))
+    places = dict[str, str]()
+    for directory in [*list_parts(args.photos), *named]:
+        places.setdefault(same_place(directory), directory)
+    directories = tuple(places.values())
     if not directories:
         raise ValueError("give --photos=DIR, scene datasets (made by python -m data_prep.annotate), or --task=NAME:DIR")
     style = _style(args)
@@ -253,11 +285,9 @@ def run(args: argparse.Namespace) -> int:
         print(f"{args.out} is complete already; delete it to make it again")
         return 0
     known = Known(photos)
-    jobs = _jobs(args, tasks, photos, known)
-    reasons, started = collections.Counter[str](known.left_out.values()), time.monotonic()
+    jobs, none = _jobs(args, tasks, photos, known)
+    reasons, started = collections.Counter[str](known.left_out.values()) + none, time.monotonic()
     has_depth = any(known.has_depth)
-    if not has_depth and set(NEEDS_DEPTH) & set(tasks):
-        reasons["depth task without any photo that has depth"] += 1
     results = _results(jobs, directories, style, size, args.seed, args.workers)
     waiting = []  # until one is a question --out is not claimed
     for entry in results:
@@ -322,6 +352,8 @@ def _write(
     for reason, photos in refused.items():
         more = f" and {len(photos) - SHOWN} more" if len(photos) > SHOWN else ""
         say(f"left out, {reason}: photos {', '.join(list(photos)[:SHOWN])}{more}")
+    if (made := sum(variants.values())) < config["count"]:
+        say(f"note: {made} of the {config['count']} questions of --mixture came out; below is what the others lack")
     if kept:
         told = "; ".join(f"{reason} {n}" for reason, n in kept.most_common())
         say(f"made as published; would have been refused otherwise: {told}")

@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_prep.selfsup import main
 from data_prep.synthesis.selfsup import Draw, Picture, Style, Unsuitable, crop, depth_order, flip, position3d, shuffle
-from data_prep.synthesis.selfsup.build import VARIANTS, Job, make_record, window
+from data_prep.synthesis.selfsup.build import VARIANTS, Job, make_record, plan_per_photo, window
 from data_prep.synthesis.selfsup.facts import OPPOSITE, colour, edge
 from data_prep.synthesis.selfsup.patches import cut
 from spatial_jax.data.prompts import target_text
@@ -234,6 +234,12 @@ def test_bad_photos_say_what_is_wrong():
         with pytest.raises(Unsuitable, match=why):
             for turn in (1, 3, 5, 7):
                 task(Picture(rgb, depth), Draw("bad", turn), FULL)
+    half = photo(480, 320, 4)
+    mirrored = np.concatenate([half, half[:, ::-1]], 1)
+    for rgb, grid in ((mirrored, (2, 2)), (mirrored, (1, 3)), (np.rot90(mirrored), (4, 1))):
+        with pytest.raises(Unsuitable, match="the picture is its own mirror image"):
+            shuffle(Picture(np.ascontiguousarray(rgb)), Draw("m"), FULL, *grid)
+    assert shuffle(Picture(mirrored), Draw("m"), FULL, 3, 1).answer
     for task in (shuffle, flip, crop):
         assert task(Picture(wall), Draw("bad"), PUBLISHED).objections
 
@@ -278,18 +284,83 @@ def test_tasks_are_tied_to_sources(tmp_path, capsys):
 
 
 def test_training_photos_that_are_held_out_are_left_out_and_named(tmp_path, capsys):
-    again = io.BytesIO()
-    Image.fromarray(photo(240, 320, 1)).resize((300, 225)).save(again, "JPEG", quality=60)
-    twin = dataclasses.replace(record(photo(225, 300, 1), name="twin"), image=again.getvalue())
-    small = record(photo(40, 40, 5), name="small")
-    write_scenes(
-        tmp_path / "s",
-        [record(photo(240, 320, 0), name="a"), twin, small, record(photo(240, 320, 1), None, "heldout", "h")],
-    )
-    assert main([f"--photos={tmp_path / 's'}", "--tasks=shuffle,crop", f"--out={tmp_path / 'o'}"]) == 0
+    def twin(name, rgb):
+        again = io.BytesIO()
+        Image.fromarray(rgb).resize((300, 225)).save(again, "JPEG", quality=60)
+        return dataclasses.replace(record(photo(225, 300, 1), name=name), image=again.getvalue())
+
+    held = photo(240, 320, 1)
+    scenes = [
+        twin("twin", held),
+        twin("turned", np.ascontiguousarray(held[:, ::-1])),
+        record(photo(40, 40, 5), name="small"),
+        record(photo(4, 1, 6), name="tiny"),
+        record(held, None, "heldout", "h"),
+        record(photo(240, 320, 0), name="a"),
+        dataclasses.replace(record(photo(240, 320, 0), name="b"), content_hash="a"),
+    ]
+    write_scenes(tmp_path / "s", scenes)
+    # The same folder under two names is read once.
+    photos = f"--photos={tmp_path / 's'},{tmp_path}/./s/"
+    assert main([photos, "--tasks=shuffle,crop", f"--out={tmp_path / 'o'}"]) == 0
     said = capsys.readouterr().out
-    assert "left out 1 training photos that are held out too: twin (held out as h)" in said
-    assert "training photo that is held out too 1" in said and "too small for its patches: photos small" in said
+    named = "twin (held out as h); turned (held out as h, mirrored)"
+    assert f"left out 2 training photos that are held out too: {named}" in said
+    assert "training photo that is held out too 2" in said and "too small for its patches: photos small" in said
+    assert (
+        re.search("picture too small: photos (small, )?tiny", said)
+        and "1 photos are there more than once, and weigh so: a = b" in said
+    )
+
+
+def test_few_questions_a_photo_reach_every_task_and_a_task_without_a_photo_is_named(tmp_path, capsys):
+    tasks = ("shuffle", "flip", "crop")
+    jobs = plan_per_photo(tasks, [False] * 6, 1, False)
+    assert [job.variant.split()[0] for job in jobs] == [*tasks, *tasks]
+    jobs = plan_per_photo(tasks, [False] * 3, 2, False)
+    assert [job.variant.split()[0] for job in jobs] == [*tasks, *tasks]
+    write_scenes(tmp_path / "s", [record(photo(240, 320, i), name=f"p{i}") for i in range(3)])
+    for wanted in (["--per_photo=5"], ["--mixture=published", "--count=30"]):
+        assert main([f"--photos={tmp_path / 's'}", *wanted, f"--out={tmp_path / wanted[-1][2:]}"]) == 0
+        said = capsys.readouterr().out
+        assert all(f"{task}: none of its photos has depth 3" in said for task in ("depth_order", "position3d"))
+    assert "of the 30 questions of --mixture came out" in said
+    few = [f"--photos={tmp_path / 's'}", "--tasks=flip,crop", "--mixture=published", "--count=2"]
+    assert main([*few, f"--out={tmp_path / 'few'}"]) == 0
+    assert "flip: its share of --count is less than one question 3" in capsys.readouterr().out
+
+
+def test_numbers_and_flags_that_make_no_sense_are_refused(tmp_path, capsys):
+    write_scenes(tmp_path / "s", [record(photo(240, 320, 0), name="a")])
+    wrong = {
+        "--per_photo=0": "1 or more",
+        "--per_photo=-3": "1 or more",
+        "--per_photo=900000000000": "at most 5000000",
+        "--size=90000": "at most 8192",
+        "--parts=5": "--profile=plain",
+        "--tasks=flip --released_rules": "--released_rules is a rule of the task depth_order",
+        "--tasks=crop --paper_orientations": "--paper_orientations is a rule of the task position3d",
+        "--mixture=published --count=1000000000": "at most",
+    }
+    for flags, cure in wrong.items():
+        assert main([f"--photos={tmp_path / 's'}", *flags.split(), f"--out={tmp_path / 'o'}"]) == 2
+        said = capsys.readouterr().err.strip()
+        assert cure in said and "\n" not in said and not (tmp_path / "o").exists(), flags
+
+
+def test_nearly_flat_depth_is_not_asked_about():
+    """A wall 2 m away whose depth spans 2 cm, in steps or in a slope: nothing of it is nearer to an eye."""
+    rgb, slope = photo(480, 640), np.tile(np.arange(640), (480, 1))
+    for depth in (2 + 0.02 * (steps(480, 640) - 1) / 8, 2 + 0.02 * slope / 640):
+        picture = Picture(rgb, depth.astype(np.float32))
+        for turn in range(6):
+            for task in (depth_order, lambda *a: position3d(*a, kind="far")):
+                with pytest.raises(Unsuitable, match=r"hardly differ|no far pair"):
+                    task(picture, Draw("flat", turn), FULL)
+                made = task(picture, Draw("flat", turn), PUBLISHED)
+                assert any("hardly differ in distance" in why for why in made.objections)
+    stepped = Picture(rgb, steps(480, 640))
+    assert not any("hardly" in why for why in depth_order(stepped, Draw("d"), PUBLISHED).objections)
 
 
 def test_what_is_made_as_published_says_what_would_have_been_refused(tmp_path, capsys):

@@ -70,14 +70,15 @@ def plan_per_photo(
     tasks: Sequence[str], has_depth: Sequence[bool], per_photo: int, plain: bool, tied: Tied | None = None
 ) -> list[Job]:
     """`per_photo` questions of each photo, the tasks in turn (depth tasks only where there is depth). A variant's first
-    is on the whole photo.
+    is on the whole photo. Fewer questions than tasks: the next photo goes on where the last one stopped.
     """
     tied = tied or {}
     jobs: list[Job] = []
     for photo, depth in enumerate(has_depth):
         able = [t for t in tasks if (depth or t not in NEEDS_DEPTH) and (t not in tied or photo in tied[t])]
+        first = photo * per_photo if per_photo < len(able) else 0
         for k in range(per_photo if able else 0):
-            task, turn = able[k % len(able)], k // len(able)
+            task, turn = able[(first + k) % len(able)], k // len(able)
             variants = _variants(task, plain)
             jobs.append(
                 Job(len(jobs), variants[turn % len(variants)], (photo,), turn < len(variants), turn // len(variants))
@@ -152,6 +153,8 @@ def window(picture: Picture, rng: random.Random, whole: bool, size: int, align: 
     `size` (0: as it is), then each side to the nearest multiple of `align`.
     """
     height, width = picture.rgb.shape[:2]
+    if min(height, width) < 32:
+        raise Unsuitable("picture too small")
     if not whole:
         # A few tries and then whatever came: a strip of a panorama has no window of that shape.
         for _ in range(20):

@@ -4,6 +4,7 @@ Depth may be of any scale.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ from data_prep.synthesis.selfsup.puzzle import (
 
 BANDS = ((0.0, 0.30), (0.35, 0.65), (0.70, 1.0))
 R_MAX, R_FALLBACK, D_MIN = 0.15, 0.20, 0.05
+LEAST_STEP = 0.02  # of the distance: on a nearly flat wall the whole range of depth is less, or is noise
 TRIES = 400
 
 ORDER_PLAIN = ("Order the marks near to far.", "Marks from near to far?")
@@ -98,7 +100,7 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     strict, objections = style.strict_depth and not style.as_published, list[str]()
     windows = ((_odd(25 * scale, 5), R_MAX), (_odd(11 * scale, 3), R_MAX if strict else R_FALLBACK))
     draw, radius = np.random.default_rng(rng.getrandbits(63)), marker_radius(picture, style)
-    centres, ranges = [], []
+    centres, ranges, halves = [], [], []
     for band in BANDS:
         for window, limit in windows:
             centre = _region(scaled, band, window, limit, draw, style.align)
@@ -109,10 +111,14 @@ def depth_order(picture: Picture, rng: Draw, style: Style) -> Puzzle:
         half = window // 2
         block = scaled[centre[1] - half : centre[1] + half + 1, centre[0] - half : centre[0] + half + 1]
         centres.append(centre)
+        halves.append(half)
         ranges.append((float(block.min()), float(block.max())))
     gap = min(ranges[1][0] - ranges[0][1], ranges[2][0] - ranges[1][1])
     if style.strict_depth and gap < D_MIN:
         style.object_to("depth ordering: neighbouring regions too close in depth", objections)
+    blocks = [depth[y - half : y + half + 1, x - half : x + half + 1] for (x, y), half in zip(centres, halves)]
+    if min(float(b.min() / a.max()) for a, b in itertools.pairwise(blocks)) < 1 + LEAST_STEP:
+        style.object_to("depth ordering: regions hardly differ in distance", objections)
     if style.as_published and max(high - low for low, high in ranges) >= R_MAX:
         objections.append("depth ordering: a region spans too much depth")
     if min(np.hypot(a[0] - b[0], a[1] - b[1]) for i, a in enumerate(centres) for b in centres[:i]) < 2 * radius + 2:
@@ -252,8 +258,15 @@ def _outweighs(slopes: Slopes, i: int, dx: np.ndarray, kind: str, lateral: float
     """
     nearest, farthest, focal, _ = slopes
     apart = np.maximum(farthest, farthest[i]) / np.minimum(nearest, nearest[i]) - 1
-    clear = np.maximum(nearest - farthest[i], nearest[i] - farthest) / np.maximum(nearest, nearest[i])
-    return apart <= np.abs(dx) / focal if kind == "near" else (np.abs(dx) > lateral) | (clear >= np.abs(dx) / focal)
+    if kind == "near":
+        return apart <= np.abs(dx) / focal
+    return (np.abs(dx) > lateral) | (_step(slopes, i) >= np.abs(dx) / focal)
+
+
+def _step(slopes: Slopes, i: int) -> np.ndarray:
+    """[n]: by how much of the farther one's distance block i and each other are apart in depth at least."""
+    nearest, farthest, _, _ = slopes
+    return np.maximum(nearest - farthest[i], nearest[i] - farthest) / np.maximum(nearest, nearest[i])
 
 
 def _same_side(slopes: Slopes, i: int, columns: np.ndarray, kind: str, lateral: float) -> np.ndarray:
@@ -296,6 +309,7 @@ def _search(
             fits = ((low - high[i] >= PAIR) | (low[i] - high >= PAIR)) & (np.hypot(dx, dy) >= short // 8)
         if slopes is not None:
             fits &= _outweighs(slopes, i, dx, kind, LATERAL * scale)
+            fits &= (kind == "near") | (_step(slopes, i) >= LEAST_STEP)
             fits &= _same_side(slopes, i, centres[:, 0], kind, LATERAL * scale)
         hits = np.flatnonzero(fits)
         if len(hits):
@@ -335,6 +349,8 @@ def position3d(picture: Picture, rng: Draw, style: Style, kind: str = "") -> Puz
         objections.append("3-D position: the step that the answer leaves out is longer than the one that it names")
     if style.as_published and not _same_side(slopes, pair[0], centres[:, 0], kind, LATERAL * scale)[pair[1]]:
         objections.append("3-D position: what is right in the picture is left in space")
+    if style.as_published and kind == "far" and _step(slopes, pair[0])[pair[1]] < LEAST_STEP:
+        objections.append("3-D position: regions hardly differ in distance")
     first, second = pair if rng.random() < 0.5 else pair[::-1]
     facing = rng.choice(ORIENTATIONS) if style.paper_orientations else rng.choices(ORIENTATIONS, (30, 30, 30, 10))[0]
     dx = float(centres[second, 0] - centres[first, 0])

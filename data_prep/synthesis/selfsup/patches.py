@@ -82,6 +82,8 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
         style.object_to("shuffle: two patches look alike", objections)
     if sum(detail(patch) < LEAST_DETAIL for slot, patch in enumerate(seen) if slot != hidden) > 1:
         style.object_to("shuffle: two patches without detail", objections)
+    if _is_mirrored(picture.rgb, rows, columns):
+        style.object_to("shuffle: the picture is its own mirror image", objections)
     order = [int(label) for label in np.argsort(perm)]
     borders = seams(shown, order, rows, columns, hidden)
     if masked:
@@ -110,6 +112,15 @@ def shuffle(picture: Picture, rng: Draw, style: Style, rows: int = 2, columns: i
         {"perm": perm, "masked_slot": hidden, "grid": [rows, columns], "seams": borders},
         tuple(objections),
     )
+
+
+def _is_mirrored(rgb: np.ndarray, rows: int, columns: int) -> bool:
+    """Whether a picture is its own mirror image across a way that it is cut in: its outer edges meet as well as its
+    inner ones then, and the patches fit in another order, too.
+    """
+    seen = thumbnail(rgb)
+    ways = [seen[::-1]] * (rows > 1) + [seen[:, ::-1]] * (columns > 1)
+    return any(difference(seen, other) < LEAST_DIFFERENCE / 4 for other in ways)
 
 
 FLIP_PLAIN = ("Which patch is flipped? (0 up-down, 1 left-right)", "Flipped patch and way (0 up-down, 1 left-right)?")

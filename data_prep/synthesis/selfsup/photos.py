@@ -4,8 +4,10 @@ without decoding it, and which stand in training and held-out photos alike.
 
 from __future__ import annotations
 
+import collections
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -53,9 +55,14 @@ class Photos:
 
     def of(self, directory: str) -> range:
         """The positions of one dataset's photos."""
-        at = self.directories.index(directory)
+        at = [same_place(d) for d in self.directories].index(same_place(directory))
         first = sum(map(len, self._sets[:at]))
         return range(first, first + len(self._sets[at]))
+
+
+def same_place(directory: str) -> str:
+    """One name of a folder, however it is written."""
+    return directory.rstrip("/") if "://" in directory else str(Path(directory).expanduser().resolve())
 
 
 class Known:
@@ -64,7 +71,7 @@ class Known:
     def __init__(self, photos: Photos):
         self.names, self.has_depth, self.sources = list[str](), list[bool](), list[str]()
         self.left_out: dict[int, str] = {}
-        splits, prints = list[str](), list[Print | None]()
+        splits, prints, copies = list[str](), list[list[Print]](), collections.defaultdict[str, list[str]](list)
         for index in range(len(photos)):
             try:
                 scene = photos.scene(index)
@@ -76,17 +83,25 @@ class Known:
             self.has_depth.append(bool(scene and scene.depth_png))
             self.sources.append(_source_of(scene) if scene else "")
             splits.append(scene.split if scene else "")
-            prints.append(_print_of(scene) if scene else None)
+            prints.append(_prints_of(scene) if scene else [])
+            if scene and scene.content_hash:
+                copies[f"{scene.split} {scene.content_hash}"].append(scene.scene_id)
         self._find_duplicates(splits, prints)
+        twice = [" = ".join(names) for names in copies.values() if len(names) > 1]
+        if twice:
+            more = f"; and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
+            say(f"note: {len(twice)} photos are there more than once, and weigh so: {'; '.join(twice[:SHOWN])}{more}")
 
-    def _find_duplicates(self, splits: Sequence[str], prints: Sequence[Print | None]) -> None:
-        """Leaves out the training photos that nearly equal a held-out one: what is measured was not seen."""
+    def _find_duplicates(self, splits: Sequence[str], prints: Sequence[Sequence[Print]]) -> None:
+        """Leaves out the training photos that nearly equal a held-out one or its mirror image: what is measured was not
+        seen.
+        """
         held, limits, twins = Prints(), DuplicateSettings(), list[str]()
-        for index, (split, one) in enumerate(zip(splits, prints)):
-            if split == "heldout" and one is not None:
-                held.add(self.names[index], one)
-        for index, (split, one) in enumerate(zip(splits, prints)):
-            like = held.nearest(one, limits.most_bits, limits.most_color)[0] if split == "train" and one else ""
+        for index, (split, both) in enumerate(zip(splits, prints)):
+            for one, how in zip(both if split == "heldout" else (), ("", ", mirrored")):
+                held.add(f"{self.names[index]}{how}", one)
+        for index, (split, both) in enumerate(zip(splits, prints)):
+            like = held.nearest(both[0], limits.most_bits, limits.most_color)[0] if split == "train" and both else ""
             if like:
                 self.left_out[index] = "training photo that is held out too"
                 twins.append(f"{self.names[index]} (held out as {like})")
@@ -104,14 +119,18 @@ def _source_of(scene: SceneRecord) -> str:
     return said if isinstance(said, str) else scene.source
 
 
-def _print_of(scene: SceneRecord) -> Print | None:
-    """None for a picture that cannot be decoded, which is said where it is used."""
+def _prints_of(scene: SceneRecord) -> list[Print]:
+    """Of the picture and, where it is held out, of its mirror image; [] for one that cannot be decoded, which is said
+    where it is used.
+    """
     try:
         image = open_image(scene.image)
         image.draft("RGB", (64, 64))  # a JPEG is decoded small
-        return fingerprint(np.asarray(image.convert("RGB").reduce(max(1, min(image.size) // 256))))
+        small = np.asarray(image.convert("RGB").reduce(max(1, min(image.size) // 256)))
+        mirrored = [fingerprint(np.ascontiguousarray(small[:, ::-1]))] if scene.split == "heldout" else []
+        return [fingerprint(small), *mirrored]
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None
+        return []
 
 
 def published_ties(tasks: Sequence[str], known: Known, tied: Tied) -> tuple[Tied, list[str]]:
