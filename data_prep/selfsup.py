@@ -90,7 +90,8 @@ def parser() -> argparse.ArgumentParser:
         "--profile",
         default="full",
         choices=PROFILES,
-        help="plain: small labels, short questions, one picture a question",
+        help="plain: small labels, short questions, one picture a question (crop: the candidates beside the hole, so"
+        " twice as wide as --size)",
     )
     p.add_argument(
         "--parts",

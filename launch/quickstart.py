@@ -76,6 +76,7 @@ def photo_steps(root: Path, photos: str, seed: int) -> list[Step]:
                 "-m",
                 "data_prep.selfsup",
                 f"--photos={root}/photos",
+                "--tasks=shuffle,flip,depth_order,position3d",  # a crop's candidates need twice this policy's pixels
                 "--profile=plain",
                 "--wordings=1",
                 "--per_photo=60",

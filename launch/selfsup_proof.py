@@ -28,8 +28,9 @@ TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_pos
 ARMS = {"selfsup": "cold", "spatial": "families"}  # what is trained on: the name of its last supervised stage
 TASKED = ("marks", "patches", "selfsup_photos")  # datasets that hold the tasks
 OWN = {"selfsup": {"marks": 0.6, "patches": 0.4}, "spatial": {"spatial": 1.0}}  # an arm's datasets and their shares
-SEEN = {"regions": 0.7, "scenes": 0.3}  # by alignment: the tasks' marks and patches, and the rooms' things
-REPLAY = {"general": 0.2, "spatial": 0.1}  # shares of an arm's supervised stage that go to what shall be kept
+PIECES = {"crops": 1.0}  # by alignment first, for 800 steps: what fits is the hardest to see
+SEEN = {"regions": 0.45, "crops": 0.25, "scenes": 0.3}  # by alignment then: all marks and patches, the rooms' things
+REPLAY = {"general": 0.2, "spatial": 0.15}  # shares of an arm's supervised stage that go to what shall be kept
 
 
 def data_steps(root: Path, scenes: int) -> list[Step]:
@@ -69,7 +70,17 @@ def data_steps(root: Path, scenes: int) -> list[Step]:
             ),
             0.1,
         ),
-        _puzzles(root, "regions", "marks and patches as the objects of scenes", "--per_photo=9", "--regions"),
+        _puzzles(
+            root,
+            "regions",
+            "marks and patches as the objects of scenes",
+            "--tasks=shuffle,flip,depth_order,position3d",
+            "--per_photo=8",
+            "--regions",
+        ),
+        _puzzles(
+            root, "crops", "what fits a hole and what does not, as well", "--tasks=crop", "--per_photo=8", "--regions"
+        ),
         _puzzles(
             root,
             "marks",
@@ -151,7 +162,7 @@ def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mappi
             f"--config.data.weights={weights}",
             *more,
         ),
-        {"align": 9, "parts": 10, "cold": 10, "families": 20, "grpo": 5}[stage],
+        {"align": 12, "parts": 10, "cold": 10, "families": 15, "grpo": 8}[stage],
     )
 
 
@@ -203,6 +214,9 @@ def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, supervised
     for folder, weight in REPLAY.items():
         mixture[folder] = mixture.get(folder, 0.0) + weight
     if arm == "selfsup":
+        fit = "what fits a hole and what does not"
+        out.append(_train(root, "pieces", "align", fit, model, PIECES, "--config.train.steps=800"))
+        model = f"{root}/pieces/export"
         out.append(_train(root, "align", "align", "words for marks, patches and things, and where", model, SEEN))
         out.append(_train(root, "parts", "parts", "what answers are made of", f"{root}/align/export", mixture))
         model = f"{root}/parts/export"
@@ -343,7 +357,7 @@ def table(root: Path, arms: Sequence[str], seeds: Sequence[int], device: str, co
             name: mean_over_seeds([after[name]["score"] for after in afters]) for name in (afters[0] if afters else ())
         }
         out["arms"][arm] = rows
-    runs = [*(["align", "parts"] if "selfsup" in arms else []), *(ARMS[arm] for arm in arms)]
+    runs = [*(["pieces", "align", "parts"] if "selfsup" in arms else []), *(ARMS[arm] for arm in arms)]
     runs += [f"grpo_{arm}_{seed}" for arm in arms for seed in seeds]
     out["curves"] = {name: main_curve(root / name) for name in runs}
     return out

@@ -118,8 +118,10 @@ def test_regions_cover_what_they_name():
                 assert [item.depth_median for item in scene.objects] == pytest.approx(inputs["depths"])
             if variant == "crop":
                 (fits,) = (item for item in scene.objects if item.name == "fits")
-                column, row = (int(2 * at // size) for at, size in zip(fits.box, (scene.width, scene.height)))
-                assert "ABCD"[2 * row + column] == puzzle.answer
+                column, row = (
+                    int(2 * at // scene.height) for at in fits.box[:2]
+                )  # the context is a square before them
+                assert "ABCD"[2 * row + column - 2] == puzzle.answer
 
 
 def puzzle_size(puzzle):

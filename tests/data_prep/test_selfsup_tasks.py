@@ -129,12 +129,15 @@ def test_selfsup_crop_fills_the_hole():
     assert kinds == {"crop", "rotated left", "rotated right", "interior", "context 0.25", "context 0.5"}
 
 
-def test_selfsup_plain_crop_shows_its_candidates_at_the_scale_of_the_hole():
-    rgb = photo(112, 112)
+@pytest.mark.parametrize("shape", [(112, 112), (112, 150), (150, 112)])
+def test_selfsup_plain_crop_shows_its_candidates_beside_the_hole_at_its_scale(shape):
+    whole = photo(*shape) // 2 + np.random.default_rng(0).integers(0, 128, (*shape, 3)).astype(np.uint8)  # never flat
+    rgb = whole[:, 19:131] if shape[1] > 112 else whole[19:131] if shape[0] > 112 else whole
     for turn in range(8):
-        puzzle = crop(Picture(rgb), Draw("c", turn), PLAIN)
+        puzzle = crop(Picture(whole), Draw("c", turn), PLAIN)
         left, top, side = (puzzle.rule_inputs[k] for k in ("left", "top", "side"))
-        context, shown = puzzle.images
+        (picture,) = puzzle.images
+        context, shown = picture[:, :112], picture[:, 112:]
         assert side == 56 and context.shape == shown.shape == (112, 112, 3)
         assert (context[top : top + side, left : left + side] == 0).all()
         row, column = divmod("ABCD".index(puzzle.answer), 2)
@@ -341,7 +344,9 @@ def test_selfsup_verb_same_bytes_splits_and_resume(tmp_path, capsys):
     for split, names in (("train", {b"a", b"b"}), ("heldout", {b"c"})):
         rows = list(builder.as_data_source(split))
         assert {r["scene_id"] for r in rows} == names
-        assert all(max(i.shape[:2]) <= 112 + 28 for r in rows for i in r["images"])
+        for row in rows:  # a crop's candidates stand beside its hole
+            most = 224 if row["family"] == b"ssrl_crop" else 112 + 28
+            assert all(max(i.shape[:2]) <= most for i in row["images"])
     assert {r["family"] for r in builder.as_data_source("heldout")} == {
         f"ssrl_{t}".encode() for t in ("shuffle", "flip", "crop", "depth_order", "position3d")
     }
@@ -384,9 +389,8 @@ def test_selfsup_plain_pictures_fit_the_visual_tokens(height, width):
         for puzzle in [*made, flip(picture, Draw("f", turn), PLAIN)]:
             rows, columns = map(int, puzzle.variant.split("x"))
             assert all(side % (28 * cuts) == 0 for side, cuts in zip(puzzle.images[0].shape, (rows, columns)))
-        context, montage = crop(picture, Draw("c", turn), PLAIN).images
-        assert all(side % 28 == 0 for side in context.shape[:2])
-        assert montage.shape[0] == montage.shape[1] and montage.shape[0] % 56 == 0
+        (beside,) = crop(picture, Draw("c", turn), PLAIN).images
+        assert beside.shape[1] == 2 * beside.shape[0] and beside.shape[0] % 56 == 0
         for place in depth_order(picture, Draw("d", turn), PLAIN).rule_inputs["centres"]:
             assert all(7 <= at < side - 7 for at, side in zip(place, (width, height)))
 

@@ -10,7 +10,7 @@ from launch import selfsup_proof
 
 def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
     plan = {step.name: step for step in selfsup_proof.plan(tmp_path, 100, [1, 2], 50, 0, 7, list(selfsup_proof.ARMS))}
-    assert len(plan) == len({step.command for step in plan.values()}) == 8 + 2 + 8 + 6
+    assert len(plan) == len({step.command for step in plan.values()}) == 9 + 2 + 9 + 6
     for name in ("parts", "cold", "families", "grpo_selfsup_1", "grpo_spatial_2"):
         step = plan[name]
         paths = next(a for a in step.args if "data.paths" in a).split("=")[1]
@@ -21,7 +21,9 @@ def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
         assert name == "parts" or f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
     assert f"--config.model.path={tmp_path}/align/export" in plan["parts"].args
     assert f"--config.model.path={tmp_path}/start" in plan["families"].args
-    assert any("regions" in a and "scenes" in a for a in plan["align"].args) and "--regions" in plan["regions"].args
+    assert f"--config.model.path={tmp_path}/pieces/export" in plan["align"].args
+    assert any("regions" in a and "crops" in a and "scenes" in a for a in plan["align"].args)
+    assert "--regions" in plan["regions"].args and "--regions" in plan["crops"].args
     families = next(a for a in plan["grpo_selfsup_1"].args if "data.families" in a)
     assert eval(families.split("=")[1]) == selfsup_proof.TASKS  # the tasks themselves, not their parts
     assert "--config.train.steps=7" in plan["grpo_selfsup_1"].args
@@ -73,7 +75,7 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
     names = ["start", "cold", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
     for right, name in enumerate(names, 3):
         write(name, right)
-    for name in ("align", "parts"):
+    for name in ("pieces", "align", "parts"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 9.0}))
     made = selfsup_proof.table(tmp_path, list(selfsup_proof.ARMS), [1, 2], "cpu", "command")
@@ -84,4 +86,9 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
     over = made["arms"]["spatial"]["over_seeds"]["ssrl_crop"]
     assert over["mean"] == pytest.approx(8.5 / 20) and over["interval"][0] < 8 / 20 < 9 / 20 < over["interval"][1]
     assert made["curves"]["grpo_spatial_2"] == {"step": [1], "reward/mean": [0.5]}
-    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25} and set(made["curves"]) == {"align", "parts", *names[1:]}
+    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25} and set(made["curves"]) == {
+        "pieces",
+        "align",
+        "parts",
+        *names[1:],
+    }

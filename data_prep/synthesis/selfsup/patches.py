@@ -245,13 +245,11 @@ def candidates(
 
 def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     """T3. A square of half the short side is blacked out; three of five distractors without replacement; answer a
-    letter. Five pictures (context and candidates); in the plain profile two, the context in whole visual tokens and
-    the candidates as the quarters of the second, each at the context's scale.
+    letter. Five pictures (context and candidates); in the plain profile one, which shows the middle square of the
+    context at its left and the candidates as quarters of a square at its right, at the same scale.
     """
-    height, width = picture.rgb.shape[:2]
-    if style.plain:
-        height, width = (nearest_multiple(size, style.align) for size in (height, width))
-    rgb = resize_to(picture.rgb, width, height) if style.plain else picture.rgb
+    rgb = _middle_square(picture.rgb, style) if style.plain else picture.rgb
+    height, width = rgb.shape[:2]
     side = min(height, width) // 2
     if side < 16:
         raise Unsuitable("picture too small for a crop")
@@ -270,7 +268,7 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     context = rgb.copy()
     context[top : top + side, left : left + side] = 0
     options = [parts[n] for n in names]
-    images = (context, _montage(options, style)) if style.plain else (context, *options)
+    images = (_beside(context, options, style),) if style.plain else (context, *options)
     template_id, wording = pick_wording(rng, style, CROP_PLAIN, CROP)
     question = wording if style.plain else "<image>" + wording + "\nA. <image>\nB. <image>\nC. <image>\nD. <image>"
     return Puzzle(
@@ -288,7 +286,15 @@ def crop(picture: Picture, rng: Draw, style: Style) -> Puzzle:
     )
 
 
-def _montage(options: list[np.ndarray], style: Style) -> np.ndarray:
-    """The four candidates as quarters of a picture, lettered, each in whole visual tokens."""
-    side = nearest_multiple(options[0].shape[0], style.align)
-    return draw_grid([resize_to(option, side, side) for option in options], 2, 2, style, "ABCD")
+def _middle_square(rgb: np.ndarray, style: Style) -> np.ndarray:
+    """The picture's middle square, scaled so that a quarter of it is of whole visual tokens."""
+    height, width = rgb.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    scaled = nearest_multiple(side, 2 * style.align)
+    return resize_to(rgb[top : top + side, left : left + side], scaled, scaled)
+
+
+def _beside(context: np.ndarray, options: list[np.ndarray], style: Style) -> np.ndarray:
+    """One picture of the context and, at its right, the four lettered candidates."""
+    return np.concatenate([context, draw_grid(options, 2, 2, style, "ABCD")], 1)

@@ -39,10 +39,10 @@ class RegionWriter(QuestionWriter):
 
 
 def as_scene(record: QuestionRecord) -> SceneRecord:
-    """The puzzle's picture (of the plain profile; of two the last, which has the candidates) with its regions as
-    objects, masks their rectangles, and the depths of marks where the puzzle knows them.
+    """The puzzle's picture (of the plain profile) with its regions as objects, masks their rectangles, and the depths
+    of marks where the puzzle knows them.
     """
-    image = record.images[-1]
+    (image,) = record.images
     rgb = np.asarray(decode_picture(image).image)
     height, width = rgb.shape[:2]
     meta = json.loads(record.meta)
@@ -110,7 +110,7 @@ def _shuffle(inputs: Mapping[str, Any], record: QuestionRecord, width: int, heig
 
 
 def _crop(inputs: Mapping[str, Any], record: QuestionRecord, width: int, height: int) -> Named:
-    cells = _cells(2, 2, width, height)
+    cells = [(x1 + height, y1, x2 + height, y2) for x1, y1, x2, y2 in _cells(2, 2, height, height)]
     return [(FITS[name], box, float("nan")) for name, box in zip(inputs["candidates"], cells, strict=True)]
 
 
