@@ -62,13 +62,15 @@ def png(array: np.ndarray) -> bytes:
 
 
 def depth_to_png(depth: np.ndarray) -> tuple[bytes, float]:
-    """16-bit PNG of a depth picture and the depth of one count (1 mm, or twice as often as the farthest needs); 0 is
-    invalid.
+    """16-bit PNG of a depth picture and the depth of one count (1 mm; doubled until the farthest fits, halved until it
+    is a thousand counts, as depth up to scale may need); 0 is invalid.
     """
     clean = np.where(np.isfinite(depth) & (depth > 0), depth, 0)
     scale = 0.001
     while clean.max() / scale > 65535:
         scale *= 2
+    while 0 < clean.max() / scale < 1000 and scale > 1e-30:
+        scale /= 2
     return png(np.maximum(np.rint(clean / scale), clean > 0).astype(np.uint16)), scale
 
 

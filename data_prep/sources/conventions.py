@@ -91,6 +91,7 @@ CONVENTIONS: dict[str, Convention] = {
         (1024, 768),
         ("{stem}_depth_mask.npy",),
         source="DIODE",
+        pairs_all=True,
     ),
     # rgbd.cs.princeton.edu: SCENE/image/NAME.jpg with SCENE/depth_bfx (filled) or depth, millimetres in 16 bits rotated
     # to the left by three, SCENE/intrinsics.txt; SUNRGBDtoolbox/read3dPoints.m.

@@ -30,7 +30,7 @@ def read_depth(
     data: bytes,
     name: str,
     scale: float,
-    mask: bytes = b"",
+    mask: bytes | None = None,
     *,
     encoding: str = "depth",
     stated: bool = True,
@@ -46,19 +46,24 @@ def read_depth(
     look. Raises BadItem with one line that names the setting to give.
     """
     values, metres = _values(data, name)
+    if values.dtype.kind == "b":
+        raise BadItem(f"{name} says yes or no of each pixel: a mask, not depth")
     if not stated:
         _refuse_unstated(values, name, encoding, relative, metres)
     elif metres and scale != 1.0 and not relative:
         raise BadItem(f"{name} says that its values are metres, depth_scale that one is {scale:g} m: drop one of them")
-    if mask:
-        values = np.where(_values(mask, f"the mask of {name}.npy")[0] > 0, values, values.dtype.type(0))
+    if mask is not None:
+        kept = _values(mask, f"the mask of {name.removesuffix('.npy')}.npy")[0]
+        if kept.shape != values.shape:  # one that numpy would stretch, too
+            raise BadItem(f"the mask of {name} has shape {kept.shape}, its depth {values.shape}")
+        values = np.where(kept > 0, values, values.dtype.type(0))
     if values.ndim != 2:
         raise BadItem(f"{name} has shape {values.shape}, not height x width")
     if encoding == "rotated" and values.dtype != np.uint16:
         raise BadItem(f"{name} holds {values.dtype} values: only 16-bit files have rotated bits")
     counts = values.dtype.kind in "iu"
     depth = distances(values, scale if counts or stated else 1.0, encoding, notes)
-    if not (stated or relative or counts) and (depth > 0).any() and np.median(depth[depth > 0]) > _MEDIAN_MOST:
+    if not (stated or relative) and (depth > 0).any() and np.median(depth[depth > 0]) > _MEDIAN_MOST:
         raise BadItem(
             f"{name} has a median of {np.median(depth[depth > 0]):g}: metres can hardly be meant; say"
             " --depth_scale=0.001 for millimetres (1 for metres), or --relative"
@@ -95,7 +100,9 @@ def _values(data: bytes, name: str) -> tuple[np.ndarray, bool]:
                 raise BadItem(f"{name} is a colour picture ({image.mode}), not depth")
             values, metres = np.asarray(image), False
         values = _flat(np.asarray(values))
-        return (values if values.dtype.kind in "iu" else values.astype(np.float32)), metres
+        if values.dtype.kind not in "biuf":
+            raise BadItem(f"{name} holds values of type {values.dtype}, not numbers")
+        return (values if values.dtype.kind in "biu" else values.astype(np.float32)), metres
     except BadItem:
         raise
     except Exception as error:
@@ -111,7 +118,10 @@ def _npz(data: bytes, name: str) -> tuple[np.ndarray, bool]:
             raise BadItem(f"{name} holds {', '.join(file.files)}, but no array named depth")
         values = file[key]
         if "mask" in file.files:
-            values = np.where(_flat(file["mask"]) > 0, _flat(values), values.dtype.type(0))
+            kept, values = _flat(file["mask"]), _flat(values)
+            if kept.shape != values.shape:
+                raise BadItem(f"the mask of {name} has shape {kept.shape}, its depth {values.shape}")
+            values = np.where(kept > 0, values, values.dtype.type(0))
         return values, key == "depth_m"
 
 

@@ -80,11 +80,7 @@ class RgbdFolder:
             self._in_folder[posixpath.dirname(file)].append(file)
         self.listed = read_lists(self.root, path, files, self.said, lambda f: bool(self._usual_depth(f)))
         self.stamped = self._depth_by_stamp(files)
-        pairs = [
-            (f, d)
-            for f in files
-            if (f in self.listed or any(_matches(f, p) for p in self.convention.colour)) and (d := self._depth_of(f))
-        ]
+        pairs = self._pair(files)
         if not pairs:
             raise SourceError(
                 f"no colour picture with depth in {path} (convention {convention}:"
@@ -92,12 +88,26 @@ class RgbdFolder:
             )
         self.pairs = pairs[:count] if count else pairs
         if self.convention.pairs_all:
-            paired = {name for pair in pairs for name in pair}
-            self.left_out += [
-                f"{f}: no depth file"
-                for f in files
-                if f not in paired and any(map(partial(_matches, f), self.convention.colour))
-            ]
+            seen = {name for pair in pairs for name in pair} | {text.partition(": ")[0] for text in self.left_out}
+            for file in (f for f in files if f not in seen):
+                if any(map(partial(_matches, file), self.convention.colour)):
+                    self.left_out.append(f"{file}: no depth file")
+                elif file.endswith(ARRAYS) and not any(file.endswith(m.format(stem="")) for m in self.convention.mask):
+                    self.left_out.append(f"{file}: no picture of this depth")
+
+    def _pair(self, files: list[str]) -> list[tuple[str, str]]:
+        """(colour, depth) files; of two pictures with one depth file the first, unless a list pairs them so."""
+        pairs, owners = list[tuple[str, str]](), dict[str, str]()
+        for file in files:
+            if file not in self.listed and not any(_matches(file, p) for p in self.convention.colour):
+                continue
+            if depth := self._depth_of(file):
+                first = owners.setdefault(depth, file)
+                if first == file or file in self.listed or file in self.stamped:
+                    pairs.append((file, depth))
+                else:
+                    self.left_out.append(f"{file}: its depth file is that of {first}")
+        return pairs
 
     def _depth_of(self, colour: str) -> str:
         """Depth file of a colour file: by time stamps, by the list of frames, else by the convention; "" for none."""
@@ -200,7 +210,7 @@ class RgbdFolder:
             "noise": dataclasses.asdict(self.noise) if self.noise else None,
         }
 
-    def _depth(self, data: bytes, mask: bytes, name: str, entry: Entry | None, notes: list[str]) -> np.ndarray:
+    def _depth(self, data: bytes, mask: bytes | None, name: str, entry: Entry | None, notes: list[str]) -> np.ndarray:
         """float32 depth [h, w] as its file, the list of frames, the options and the convention say, in this order."""
         rule, listed = self.convention, entry.fields.get("depth_scale") if entry else None
         stated = bool(listed or self.depth_scale)
@@ -258,7 +268,9 @@ class RgbdFolder:
             data = (self.root / depth_name).read_bytes()
             stem = posixpath.splitext(colour)[0]
             mask = next((m for m in (p.format(stem=stem) for p in rule.mask) if m in self.known), "")
-            mask_data = (self.root / mask).read_bytes() if mask else b""
+            mask_data = (self.root / mask).read_bytes() if mask else None
+            if rule.mask and not mask and not depth_name.endswith(".npz"):  # which may hold one
+                picture.notes.append("it has no mask file: all of its depth is taken as measured")
         except OSError as error:
             raise BadItem(f"cannot be read: {error.strerror or error}") from None
         depth = self._depth(data, mask_data, depth_name, entry, picture.notes)

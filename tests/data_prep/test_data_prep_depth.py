@@ -12,6 +12,7 @@ from PIL import Image
 
 from data_prep.annotate import build_pipeline
 from data_prep.annotate.__main__ import main
+from data_prep.pipeline import depth_to_png
 from data_prep.sources import BadItem, SourceError, open_source
 from data_prep.sources.depth_files import read_depth
 from data_prep.sources.first_look import first_look
@@ -76,6 +77,50 @@ def test_what_can_be_no_distance_is_one_line_that_names_the_file_and_the_setting
     with pytest.raises(BadItem, match=words) as error:
         _source(tmp_path, depth, name, **options).load(0)
     assert "\n" not in str(error.value) and ("a_depth" in str(error.value) or "a." in str(error.value))
+
+
+def test_a_mask_is_one_of_its_depth_and_is_missed_where_it_should_be(tmp_path):
+    """DIODE's: of any type, of the depth's shape (numpy would stretch others), and said where there is none."""
+    depth, valid = _ramp(1, 4, np.float32), np.ones((SIZE[1], SIZE[0]))
+    valid[:, :32] = 0
+    _colour(tmp_path / "a.png", size=SIZE)
+    (tmp_path / "a_depth.npy").write_bytes(_store(depth, "a.npy"))
+
+    def load(mask):
+        if mask is not None:
+            (tmp_path / "a_depth_mask.npy").write_bytes(mask if isinstance(mask, bytes) else _store(mask, "m.npy"))
+        options = {"convention": "diode", "intrinsics": (60, 60, 32, 24)}
+        return open_source({"source": "rgbd", "path": str(tmp_path), **options}).load(0)
+
+    assert any("no mask file" in note for note in load(None).notes)
+    for kind in (bool, np.uint8, np.float32, np.float64):
+        frame = load((valid * 255).astype(kind))
+        assert not frame.notes and np.array_equal(frame.depth > 0, valid > 0)
+    for wrong in (valid[:1], valid[:, :1], valid[:20], np.dstack([valid] * 3), valid[None], b""):
+        with pytest.raises(BadItem, match="the mask of a_depth"):
+            load(wrong)
+    for kind, words in ((bool, "a mask, not depth"), (np.complex64, "complex64"), (np.uint16, "median of")):
+        (tmp_path / "a_depth.npy").write_bytes(_store((depth * 1000).astype(kind), "a.npy"))
+        with pytest.raises(BadItem, match=words):
+            load(valid)
+
+
+@pytest.mark.parametrize("convention", ["megadepth", "diode"])
+def test_what_has_no_partner_is_named(tmp_path, convention):
+    """A picture without depth, a depth without picture, two pictures of one depth; nothing of it is silent."""
+    mega = convention == "megadepth"
+    pictures, depths = ("s/imgs", "s/depths") if mega else ("s", "s")
+    for name in ("good.png", "bare.png", *(["good.jpg"] if mega else [])):
+        _colour(tmp_path / pictures / name)
+    (tmp_path / depths).mkdir(exist_ok=True)
+    for name in ("good", "lost"):
+        file = f"{name}.h5" if mega else f"{name}_depth.npy"
+        (tmp_path / depths / file).write_bytes(_store(_ramp(1, 4, np.float32), file))
+    (tmp_path / depths / "good_depth_mask.npy").write_bytes(_store(np.ones((48, 64)), "m.npy"))
+    source = open_source({"source": "rgbd", "path": str(tmp_path), "convention": convention})
+    said = "\n".join(source.left_out)
+    assert len(source) == 1 and "bare.png: no depth file" in said and "lost" in said and "no picture of this" in said
+    assert not mega or "good.png: its depth file is that of s/imgs/good.jpg" in said
 
 
 def test_what_was_asked_for_is_converted(tmp_path):
@@ -334,3 +379,12 @@ def test_a_tfds_picture_that_its_exif_turns_has_no_depth_to_trust(tmp_path):
     source.data = [{"image": (tmp_path / "a.png").read_bytes(), "depth": sunk}]
     depth = source.load(0).depth
     assert (depth[:10] == 0).all() and (depth[10:] > 0).all()
+
+
+def test_depth_up_to_scale_keeps_its_steps_however_small_its_unit():
+    for unit in (1e-5, 1e-3, 1.0, 30.0):
+        depth = unit * np.linspace(1, 4, 480, dtype=np.float64).reshape(16, 30)
+        data, scale = depth_to_png(depth)
+        stored = np.asarray(Image.open(io.BytesIO(data))) * scale
+        np.testing.assert_allclose(stored, depth, atol=depth.max() / 1900, rtol=0)
+    assert depth_to_png(np.zeros((2, 2)))[1] == depth_to_png(2 * np.ones((2, 2)))[1] == 0.001
