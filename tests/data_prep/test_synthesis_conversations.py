@@ -174,10 +174,18 @@ def test_a_listing_beside_the_rows_says_their_form_columns_and_roles(folder, cap
     for kind, name, cure in wrong:
         assert synthesize([f"--import={kind}", f"--path={folder / name}", f"--out={folder / 'o'}"]) == 2
         assert cure in capsys.readouterr().err
+    made = Import("alpaca", str(folder / "mine.json"), columns={"question": "ask", "images": "pic", "answer": "reply"})
+    assert len(list(made.records(made.survey(0)))) == 1 and "is not read, for --columns" in made.said[0]
+    (folder / "shards").mkdir()
+    (folder / "mine.json").rename(folder / "shards" / "0.json")
+    files["dataset_info.json"]["a"]["file_name"] = "shards"
+    (folder / "dataset_info.json").write_text(json.dumps(files["dataset_info.json"]))
+    made = Import("alpaca", str(folder / "shards"), str(folder))
+    assert [said(record) for record in made.records(made.survey(0))] == [[("user", "<image>q")]]
     files["dataset_info.json"]["d"] = files["dataset_info.json"]["a"] | {"columns": {"response": "output"}}
     (folder / "dataset_info.json").write_text(json.dumps(files["dataset_info.json"]))
     with pytest.raises(ValueError, match="'a' and 'd' for one file: say --columns"):
-        Import("alpaca", str(folder / "mine.json"))
+        Import("alpaca", str(folder / "shards" / "0.json"))
 
 
 def test_rows_that_are_no_conversation_say_why(folder):
@@ -262,6 +270,7 @@ def test_what_a_user_brings_is_read_or_told_with_its_cure(folder, capsys):
         ("alpaca", "lost.json", json.dumps([row | {"images": ["no/0.png"]}]), "start from with --images=DIR"),
         ("alpaca", "talk.json", json.dumps([talk]), "--import=sharegpt"),
         ("sharegpt", "row.json", json.dumps([row]), "--import=alpaca"),
+        ("ssrl", "cold.json", json.dumps([row]), "--import=alpaca"),
         ("alpaca", "other.json", json.dumps([{"ask": "a", "reply": "b"}]), "ask, reply; say which is which with"),
         ("vilasr_rl", "form.json", json.dumps([{"ask": "a", "reply": "b"}]), "published form vilasr_rl?"),
     ]

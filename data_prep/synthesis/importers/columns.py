@@ -123,12 +123,12 @@ class Found:
         if any(reason.startswith("picture file is missing") or "leaves the folder" in reason for reason in reasons):
             return "give the folder that holds the pictures, or that their paths start from with --images=DIR"
         missing = [role for role in ("question", "answer") if str(self.missing(role)) in reasons]
-        if form in ("alpaca", "sharegpt"):
+        if form in ("alpaca", "sharegpt", "ssrl"):  # whose cold start is released in alpaca's form
             other = "sharegpt" if self.there.keys() & set(_TALKS) else "alpaca" if "instruction" in self.there else form
             if other != form:
                 return f"its columns are those of --import={other}"
             if any(reason.startswith(("field ", "no conversation")) for reason in reasons):
-                missing = ["question", "answer"] if form == "alpaca" else ["question"]
+                missing = ["question"] if form == "sharegpt" else ["question", "answer"]
         elif form and not missing:
             return f"is this the published form {form}? rows of your own are read by --import=questions"
         if not missing or not self.there:

@@ -73,21 +73,28 @@ def listed_files(files: list[RowFile], kind: str) -> tuple[list[RowFile], dict[P
     each, which files were left out for it). ValueError where none is left, for a broken listing, and for a listing that
     is itself named as the file of rows.
     """
-    kept, found, left_out = list[RowFile](), dict[Path, Listed](), list[str]()
+    kept, out, left_out = list[RowFile](), dict[Path, Listed](), list[str]()
     for file in files:
-        entries = {folder: _entries(folder / NAME) for folder in file.bases}
+        folders = dict.fromkeys([*file.bases, file.path.resolve().parent.parent])
+        entries = {folder: _entries(folder / NAME) for folder in folders}
         if file.path.name == NAME and (names := [f for e in entries.values() for f in e]):
             raise ValueError(f"{file.path}: lists data sets and holds no row; name one of them: {', '.join(names)}")
-        listed = _one([x for folder, e in entries.items() for n in e if folder / n == file.path for x in e[n]], kind)
+        named = [(folder / name, found) for folder, e in entries.items() for name, found in e.items()]
+        listed = _one([x for place, found in named if _holds(place, file.path) for x in found], kind)
         if listed is None or listed.form == kind:
             kept.append(file)
         else:
             left_out.append(f"{file.path.name} is not read: it is --import={listed.form}, as {NAME} says")
         if listed is not None:
-            found[file.path] = listed
+            out[file.path] = listed
     if not kept:
         raise ValueError(left_out[0])
-    return kept, found, left_out
+    return kept, out, left_out
+
+
+def _holds(place: Path, file: Path) -> bool:
+    """Whether a listing's place, a file or a folder of shards, is or holds the file."""
+    return place.resolve() in (file.resolve(), *file.resolve().parents)
 
 
 def _object(entry: dict[str, Any], key: str) -> dict[str, Any]:
@@ -112,7 +119,7 @@ def _entries(path: Path) -> dict[str, list[Listed]]:
         return {}
     out = dict[str, list[Listed]]()
     for name, entry in read_object(path, "mend its JSON, or move the file away").items():
-        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str):
+        if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or not entry["file_name"]:
             continue
         form = "alpaca" if entry.get("formatting", "alpaca") == "alpaca" else "sharegpt"
         columns, tags = _object(entry, "columns"), _object(entry, "tags")

@@ -16,7 +16,7 @@ from data_prep.synthesis.importers.conversations import alpaca, sharegpt, talk_p
 from data_prep.synthesis.importers.drawn import vilasr_sft
 from data_prep.synthesis.importers.files import RowFile, file_rows, row_files
 from data_prep.synthesis.importers.frames import SceneFrames, frames_of
-from data_prep.synthesis.importers.listing import Listed, listed_files
+from data_prep.synthesis.importers.listing import NAME, Listed, listed_files
 from data_prep.synthesis.importers.questions import questions, row_pictures
 from data_prep.synthesis.importers.rows import BadRow, picture_items, pictures, text_field
 from data_prep.synthesis.importers.survey import Survey, survey
@@ -84,7 +84,7 @@ _SSRL_FOLDERS = {"depth": "depth_order", "position": "position3d", **{t: t for t
 def _ssrl_folder(items: list[Any]) -> str:
     """The task whose name the folder of the first picture has, "" for none; no folder above it counts."""
     named = items[0].get("path") if isinstance(items[0], dict) else items[0]
-    return _SSRL_FOLDERS.get(Path(str(named).replace("\\", "/")).parent.name.lower(), "") if named else ""
+    return _SSRL_FOLDERS.get(Path(named.replace("\\", "/")).parent.name.lower(), "") if isinstance(named, str) else ""
 
 
 _TOPICS = {
@@ -224,6 +224,8 @@ class Import:
         if kind in TALKS and not columns:
             self.files, self.listed, self.said = listed_files(self.files, kind)
             self.said += [f"{f.path.name} is {self.listed[f.path].said()}" for f in self.files if f.path in self.listed]
+        elif kind in TALKS and any((base / NAME).is_file() for file in self.files for base in file.bases):
+            self.said = [f"the {NAME} beside the rows is not read, for --columns is given"]
         self.images = Path(images).expanduser() if images else None
 
     def bases(self, file: RowFile) -> tuple[Path, ...]:
