@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ from spatial_jax.evals.intervals import (
 )
 from spatial_jax.evals.settings import JUDGED_BEYOND
 from spatial_jax.reading import parse_json
+
+log = logging.getLogger(__name__)
 
 Aggregate = Callable[[Mapping[str, Cell]], Mapping[str, Any]]
 
@@ -183,24 +186,45 @@ def read_result(path: str | os.PathLike) -> dict[str, Any]:
     missing = [key for key in ("benchmark", "families", "items") if key not in result]
     if missing:
         raise ValueError(f"{path}: not an evaluation result, lacks {missing[0]!r}; give an eval/NAME.json")
+    for key, kind in (("families", dict), ("metrics", dict), ("items", list), ("n", int)):
+        if not isinstance(result.get(key), kind):
+            raise ValueError(f"{path}: damaged: its {key!r} is no {kind.__name__}; evaluate again")
     return result
 
 
 def read_results(paths: Sequence[str | os.PathLike]) -> list[dict[str, Any]]:
-    """Results of files, and of every file below a folder that is one; what else lies in a folder is passed over.
-    ValueError where none is found.
+    """Results of files, and of every file below a folder that is one; what else lies in a folder is passed over, a
+    broken file is named. ValueError where none is found.
     """
     results = []
     for path in map(Path, paths):
         for file in sorted(path.rglob("*.json")) if path.is_dir() else [path]:
             try:
                 results.append(read_result(file))
-            except ValueError:
+            except ValueError as error:
                 if not path.is_dir() and path.name != "easi_results.json":
                     raise
+                if ": not JSON" in str(error) or ": damaged" in str(error):  # not merely another kind of file
+                    log.warning("left out %s", error)
     if not results:
         raise ValueError(f"{', '.join(map(str, paths))}: holds no evaluation result (eval/NAME.json)")
     return results
+
+
+def passed_over(first: Mapping[str, Any], second: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
+    """What is not shown of two results that would stand in one cell; "" where they are the same."""
+    other = second if shown is first else first
+    if other.get("benchmark") != shown.get("benchmark"):
+        return f"of {other.get('benchmark')} and {shown.get('benchmark')} the last is shown"
+    if other.get("scoring") != shown.get("scoring"):
+        return f"scored by {other.get('scoring')}, too; by {shown.get('scoring')} is shown"
+    if other.get("metrics") == shown.get("metrics") and other.get("n") == shown.get("n"):
+        return ""
+    weights = ", of other weights" if other.get("weights") != shown.get("weights") else ""
+    return (
+        f"two results under one model's name{weights} ({other.get('n')} and {shown.get('n')} items): the last is shown;"
+        " evaluate them under names of their own"
+    )
 
 
 def percent(value: Any) -> str:

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from spatial_jax.evals.results import align, judged_text
+from spatial_jax.evals.results import align, judged_text, passed_over
 from spatial_jax.evals.settings import PUBLISHED
 
 
@@ -105,10 +105,13 @@ def _latest(suite: Suite, results: Sequence[Mapping[str, Any]]) -> dict[str, dic
     models: dict[str, dict[str, Mapping[str, Any]]] = {}
     for result in results:
         if result["benchmark"] in members:
-            form = result.get("form") or PUBLISHED
-            name = str(result.get("model", "model")) + ("" if form == PUBLISHED else f" [{form}]")
-            models.setdefault(name, {})[str(result["benchmark"])] = result
+            models.setdefault(_row_name(result), {})[str(result["benchmark"])] = result
     return models
+
+
+def _row_name(result: Mapping[str, Any]) -> str:
+    form = result.get("form") or PUBLISHED
+    return str(result.get("model", "model")) + ("" if form == PUBLISHED else f" [{form}]")
 
 
 def _value(member: Member, result: Mapping[str, Any] | None) -> float | None:
@@ -128,6 +131,10 @@ def suite_text(name: str, results: Sequence[Mapping[str, Any]], absent: Mapping[
         )
     rows = [["model", *(m.column for m in suite.members), *(["Avg"] if suite.average else [])]]
     lines: list[str] = []
+    for result in results:
+        shown = models.get(_row_name(result), {}).get(str(result["benchmark"]), result)
+        if shown is not result and (said := passed_over(result, shown, shown)):
+            lines.append(f"  {_row_name(result)}: {result['benchmark']}: {said}")
     for model, own in models.items():
         values = [_value(member, own.get(member.benchmark)) for member in suite.members]
         texts = ["-" if v is None else f"{v:.2f}" for v in values]

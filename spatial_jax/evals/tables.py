@@ -17,7 +17,7 @@ import numpy as np
 
 from spatial_jax.evals.comparison import compare
 from spatial_jax.evals.paper_tables import TABLES, Part, Table
-from spatial_jax.evals.results import align
+from spatial_jax.evals.results import align, passed_over
 from spatial_jax.evals.settings import PUBLISHED
 from spatial_jax.forms import NO_FORMAT, USUAL
 
@@ -79,7 +79,7 @@ def _rows(
         known = own.get(benchmark)
         if known is None or result.get("scoring") in wanted or known.get("scoring") not in wanted:
             own[benchmark] = result
-        if known is not None and (said := _passed_over(known, result, own[benchmark])):
+        if known is not None and (said := passed_over(known, result, own[benchmark])):
             passed[name].append(f"{benchmark}: {said}")
     for model, result in shared:
         if standing := _of_own_rooms(table, result):
@@ -91,26 +91,10 @@ def _rows(
         names = [name for name in rows if name.partition(" [")[0] == model] or [model]
         for name in names:
             own = rows.setdefault(name, {})
-            if "heldout" in own and (said := _passed_over(own["heldout"], result, result)):
+            if "heldout" in own and (said := passed_over(own["heldout"], result, result)):
                 passed[name].append(f"heldout: {said}")
             own["heldout"] = result
     return rows, passed
-
-
-def _passed_over(first: Mapping[str, Any], second: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
-    """What is not shown of two results that would stand in one cell; "" where they are the same."""
-    other = second if shown is first else first
-    if other.get("benchmark") != shown.get("benchmark"):
-        return f"of {other.get('benchmark')} and {shown.get('benchmark')} the last is shown"
-    if other.get("scoring") != shown.get("scoring"):
-        return f"scored by {other.get('scoring')}, too; by {shown.get('scoring')} is shown"
-    if other.get("metrics") == shown.get("metrics") and other.get("n") == shown.get("n"):
-        return ""
-    weights = ", of other weights" if other.get("weights") != shown.get("weights") else ""
-    return (
-        f"two results under one model's name{weights} ({other.get('n')} and {shown.get('n')} items): the last is shown;"
-        " evaluate them under names of their own"
-    )
 
 
 def _own_asking(table: Table, result: Mapping[str, Any]) -> str:

@@ -204,6 +204,8 @@ def test_two_results_in_one_cell_are_said():
     text = table_text(build_table("spatial_ssrl", [first, again]))
     assert "m: whatsup: two results under one model's name, of other weights (10 and 7 items): the last" in text
     assert "under one" not in table_text(build_table("spatial_ssrl", [first, first]))
+    easi = [result("mmsi_bench", scoring="vlmevalkit") | {"n": n} for n in (10, 7)]
+    assert "mmsi_bench: two results under one model's name (10 and 7 items)" in suite_text("easi8", easi)
     text = table_text(build_table("spatial_ssrl", [first, result("whatsup")]))
     assert "m: whatsup: scored by official, too; by spatial_ssrl is shown" in text
 
@@ -242,10 +244,15 @@ def test_a_sweep_prints_lis_columns_with_a_mean_over_seeds(tmp_path):
     assert "none of the results is of its benchmarks" in paper_table("vsgrpo", runs)
 
 
-def test_results_are_read_from_folders(tmp_path):
+def test_results_are_read_from_folders(tmp_path, caplog):
     write(tmp_path / "a" / "eval", result("cv_bench"), result("blink"))
     (tmp_path / "a" / "eval" / "easi_results.json").write_text("{}")
+    assert len(read_results([tmp_path / "a"])) == 2 and not caplog.messages
+    whole = json.dumps(result("whatsup"))
+    (tmp_path / "a" / "eval" / "cut.json").write_text(whole[:40])
+    (tmp_path / "a" / "eval" / "odd.json").write_text(whole.replace('"n": 10', '"n": "ten"'))
     assert len(read_results([tmp_path / "a"])) == 2
+    assert ["cut.json: not JSON" in caplog.text, "odd.json: damaged: its 'n' is no int" in caplog.text] == [True] * 2
     with pytest.raises(ValueError, match="holds no evaluation result"):
         read_results([tmp_path / "a" / "eval" / "easi_results.json"])
     (tmp_path / "x.json").write_text("{}")
