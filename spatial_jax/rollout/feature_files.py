@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import fcntl
 import hashlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +20,31 @@ from spatial_jax.models.safetensors_io import SafetensorsFile, write_safetensors
 log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass
+class _Count:
+    held: int
+
+
 class FeatureFiles:
-    """A safetensors file a picture, under a folder of the tower's own; nothing is written beyond `most_bytes` of it. A
-    file that cannot be read, or of another shape than `width` says, is made again and told.
+    """A safetensors file a picture, in `root` under a folder of the tower's own. Nothing is written beyond `most_bytes`
+    of `root`, those of other towers and of other runs that share it included: a locked file counts them. A file that
+    cannot be read, or of another shape than `width` says, is made again and told.
     """
 
-    def __init__(self, folder: str | Path, tower: str, width: int, most_bytes: int):
-        self.folder, self.width, self.most_bytes = Path(folder) / tower, width, most_bytes
+    def __init__(self, root: str | Path, tower: str, width: int, most_bytes: int):
+        self.root, self.width, self.most_bytes = Path(root), width, most_bytes
+        self.folder = self.root / tower
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._held = sum(path.stat().st_size for path in self.folder.glob("*.safetensors"))
         self._full = False
+        with self._count() as count:  # anew: files may have been removed since
+            sizes = {path: path.stat().st_size for path in self.root.glob("*/*.safetensors")}
+            count.held = sum(sizes.values())
+        if others := sum(size for path, size in sizes.items() if path.parent != self.folder):
+            log.warning(
+                "%s holds %.2f GiB of other towers, of the %.2f GiB that features may take; remove folders beside %s"
+                " that no run needs",
+                *(self.root, others / 2**30, most_bytes / 2**30, tower),
+            )
 
     def read(self, key: bytes) -> VisionFeatures | None:
         """The picture's features; None where they are not there."""
@@ -51,18 +70,34 @@ class FeatureFiles:
         size = sum(array.nbytes for array in arrays.values())
         if self._full:
             return
-        if self._held + size > self.most_bytes:
-            self._full = True
-            log.warning("%s is full (%.1f GiB): later pictures are not kept there", self.folder, self._held / 2**30)
-            return
         entries = [(name, array.shape, array.dtype) for name, array in arrays.items()]
+        path = self._path(key)
         try:
-            write_safetensors(self._path(key), entries, iter(arrays.values()))
+            with self._count() as count:
+                before = path.stat().st_size if path.exists() else 0
+                if count.held + size - before > self.most_bytes:
+                    self._full = True
+                    log.warning(
+                        "%s is full (%.2f GiB): later pictures are not kept there", self.root, count.held / 2**30
+                    )
+                    return
+                write_safetensors(path, entries, iter(arrays.values()))
+                count.held += path.stat().st_size - before
         except OSError as error:
             self._full = True
             log.warning("features of pictures are no longer kept on disk: %s", error)
-            return
-        self._held += size
+
+    @contextlib.contextmanager
+    def _count(self) -> Iterator[_Count]:
+        """Bytes of features in `root`, which no other run changes meanwhile; what they are afterwards is written."""
+        with open(self.root / "held", "a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            text = file.read().strip()
+            count = _Count(int(text) if text.isdigit() else 0)
+            yield count
+            file.truncate(0)
+            file.write(b"%d\n" % count.held)
 
     def _path(self, key: bytes) -> Path:
         return self.folder / f"{key.hex()}.safetensors"

@@ -77,7 +77,8 @@ class DataSettings:
     # Of a tower that does not train (LoRA, or model.freeze of vision and merger) each picture's features are computed
     # once a step for all passes; with room for them here, once a run
     feature_cache_gib: NotNegative = 0.0
-    feature_cache: str = ""  # a folder that keeps them over runs, bounded by as much again; empty: memory alone
+    # A folder that keeps them over runs, bounded by as much again, all runs that share it together; empty: memory alone
+    feature_cache: str = ""
     seed: Seed = 0  # order of the questions
 
 
@@ -336,15 +337,6 @@ class RunConfig:
             raise ValueError(f"config.data: {len(self.data.weights)} weights for {len(self.data.paths)} paths")
         if self.data.feature_cache and not self.data.feature_cache_gib:
             raise ValueError("config.data.feature_cache is a folder without room: set config.data.feature_cache_gib")
-        if (
-            self.data.feature_cache_gib
-            and not self.model.lora_rank
-            and not {"vision", "merger"} <= set(self.model.freeze)
-        ):
-            raise ValueError(
-                "config.data.feature_cache_gib keeps what a frozen tower makes of pictures, but the tower trains: set"
-                " config.model.freeze=('vision', 'merger'), or leave it at 0"
-            )
         if self.rollout.overlap and (not method.samples or self.algorithm.is_cap is None):
             raise ValueError(
                 "config.rollout.overlap trains on answers of the policy before the last update: it needs a method that"

@@ -231,21 +231,35 @@ def make_setup(run: RunConfig, workdir: Path, weights: Weights | None = None) ->
     setup = Setup(run, workdir, policy, mesh, lora, frozen, optimizer, steps, weights.processor, buckets, start)
     if not is_abstract(policy.params):
         setup.processor.keyed = True  # pictures that repeat are known
+    check_feature_cache(setup)
     if setup.tower_is_frozen and not is_abstract(policy.params):
         setup.features = make_features(setup)
     return setup
 
 
-def make_features(setup: Setup) -> FeatureStore:
-    """Where a run keeps what its frozen tower makes of pictures. ValueError for a folder shared by several
-    processes, which would not all find the same pictures there.
+def check_feature_cache(setup: Setup) -> None:
+    """ValueError where features of pictures cannot be kept as the settings say: the tower trains, or several
+    processes share the folder, which would not all find the same pictures there.
     """
-    data, files = setup.run.data, None
-    room = int(data.feature_cache_gib * 2**30)
+    data = setup.run.data
+    if data.feature_cache_gib and not setup.tower_is_frozen:
+        trains = next(".".join(map(str, path)) for path, _ in leaf_paths(setup.start.params) if path[0] == "vision")
+        adapter = "let config.model.lora_targets leave it alone"
+        keep = adapter if setup.lora else "set config.model.freeze=('vision', 'merger')"
+        raise ValueError(
+            f"config.data.feature_cache_gib keeps what a frozen tower makes of pictures, but the tower trains ({trains}"
+            f" and others): {keep}, or leave it at 0"
+        )
     if data.feature_cache and jax.process_count() > 1:
         raise ValueError(
             "config.data.feature_cache is for runs of one process; leave it empty to keep features in memory"
         )
+
+
+def make_features(setup: Setup) -> FeatureStore:
+    """Where a run keeps what its frozen tower makes of pictures."""
+    data, files = setup.run.data, None
+    room = int(data.feature_cache_gib * 2**30)
     if data.feature_cache and not is_abstract(setup.policy.params):
         image = setup.processor.image_settings
         tower = tower_digest(setup.policy.params, f"{setup.run.model.dtype} {image.mean} {image.std}")

@@ -165,7 +165,7 @@ def test_every_number_has_its_range(kind):
         ("algorithm", "dual_clip", 1.0, "config.algorithm.dual_clip = 1.0; it must be above 1"),
         ("log", "sinks", ("jsonl", "wandbb"), "config.log.sinks[1] = 'wandbb'; it must be one of"),
         ("rollout", "temperature", 0.0, "no group would have a gradient"),
-        ("data", "feature_cache_gib", 1.0, "but the tower trains: set config.model.freeze=('vision', 'merger')"),
+        ("data", "feature_cache", "features", "a folder without room: set config.data.feature_cache_gib"),
         ("curriculum", "stages", ({"min_pass_rate": 2.0},), "config.curriculum.stages[0].min_pass_rate = 2.0; it must"),
     ],
 )

@@ -164,6 +164,25 @@ def test_memory_holds_the_latest_and_a_folder_holds_over_runs(world, tmp_path, c
     assert len({digest, tower_digest(changed, "float32"), tower_digest(policy.params, "bfloat16")}) == 3
 
 
+def test_runs_that_share_a_folder_share_its_room(tmp_path, caplog):
+    """Each had counted its own files alone, and those of its own tower: together they took a multiple of the room."""
+    room, picture = 4000, VisionFeatures(np.zeros((10, 16), np.float32), None)  # 640 bytes and a header
+    runs = [FeatureFiles(tmp_path, tower, 16, room) for tower in ("a", "a", "b")]
+    for number in range(12):
+        runs[number % 3].write(bytes([number]), picture)
+    held = [path.stat().st_size for path in tmp_path.glob("*/*.safetensors")]
+    assert room - max(held) < sum(held) <= room and caplog.text.count("is full") == 3
+    again = [path for path in tmp_path.glob("*/*.safetensors") if path.parent.name == "a"]
+    runs[0]._full = False
+    runs[0].write(bytes.fromhex(again[0].stem), picture)  # what is there already takes no more room
+    assert sum(path.stat().st_size for path in tmp_path.glob("*/*.safetensors")) == sum(held)
+    caplog.clear()
+    again[0].unlink()
+    later = FeatureFiles(tmp_path, "a", 16, room)
+    later.write(b"new", picture)  # the room of what was removed
+    assert later.read(b"new") is not None and "GiB of other towers" in caplog.text
+
+
 def test_two_processes_may_keep_the_same_picture(tmp_path):
     """One writes the file while the other is in the midst of it: each is whole, and none leaves anything behind."""
     values, path = np.arange(6, dtype=np.float32), tmp_path / "a.safetensors"

@@ -13,10 +13,12 @@ import pytest
 import tiny_checkpoints as tiny
 import tiny_groups
 
-from spatial_jax.models import load_pretrained, split_params, trainable_mask
+from spatial_jax import config as run_config
+from spatial_jax.models import ModelConfig, TextConfig, VisionConfig, load_pretrained, split_params, trainable_mask
 from spatial_jax.models.group import group_logprobs
 from spatial_jax.parallel import make_mesh
 from spatial_jax.processing.collate import AnswerTurn, collate_answers, collate_turns
+from spatial_jax.training.abstract import abstract_setup
 from spatial_jax.training.batches import Buckets, GroupBatch, split_answers
 from spatial_jax.training.state import init_state
 from spatial_jax.training.tower import packs_of
@@ -105,3 +107,35 @@ def test_what_shares_a_pass(tmp_path):
     text = [dataclasses.replace(b, prompts=dataclasses.replace(b.prompts, vision=None)) for b in batches]
     assert [len(members) for _, members in packs_of(text, trains)] == [1, 1]
     assert list(packs_of([{}], trains)) == [(None, [{}])]
+
+
+SMALL = ModelConfig(
+    "qwen2_5_vl",
+    TextConfig(128, 32, 48, 1, 2, 1, 16, 1e-6, 1e6, (2, 3, 3)),
+    VisionConfig("qwen2_5_vl", 1, 32, 48, 2, 32, "silu", 4, window_size=16, full_attention_blocks=(0,)),
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({}, r"tower trains \(vision.*set config\.model\.freeze=\('vision', 'merger'\)"),
+        ({"freeze": ("vision",)}, r"tower trains \(vision\.merger.*config\.model\.freeze"),
+        ({"freeze": ("vision", "merger")}, ""),
+        ({"lora_rank": 2}, ""),
+        ({"lora_rank": 2, "lora_targets": r"vision\.blocks\.qkv"}, r"qkv\.lora_a.*config\.model\.lora_targets"),
+        ({"lora_rank": 2, "lora_targets": ".*(qkv|q_proj)", "freeze": ("vision",)}, r"qkv\.lora_a"),
+    ],
+    ids=str,
+)
+def test_features_are_kept_only_of_a_tower_that_does_not_train(model, words):
+    """Decided by the parameters that train, adapters included, not by the settings' names."""
+    config = run_config.default()
+    config.model.update(model)
+    config.data.feature_cache_gib = 0.1
+    run = run_config.strict(config)
+    if words:
+        with pytest.raises(ValueError, match=words):
+            abstract_setup(run, SMALL, None)
+    else:
+        assert abstract_setup(run, SMALL, None).tower_is_frozen
