@@ -5,6 +5,7 @@ once a run of the suite, and quickly rather than well.
 import gc
 import logging
 import os
+import sys
 import tempfile
 
 import hypothesis
@@ -59,6 +60,14 @@ LONGEST = ("training", "golden", "rl", "launch", "rollout", "evals", "chat", "mo
 def pytest_collection_modifyitems(items):
     rank = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.parent.name, len(LONGEST)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_reward_process_is_left():
+    """Processes of users' reward functions wait for the next call as long as this process lives."""
+    yield
+    if "spatial_jax.rewards.user_process" in sys.modules:
+        sys.modules["spatial_jax.rewards.user_process"].stop_workers()
 
 
 @pytest.fixture(autouse=True)

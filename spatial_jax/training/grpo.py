@@ -43,7 +43,7 @@ from spatial_jax.training.answers import (
 from spatial_jax.training.batches import GroupBatch, answer_parts, rollout_batch, split_answers
 from spatial_jax.training.grpo_step import take_step
 from spatial_jax.training.method import Example, Method, Stream, Taken, Typical
-from spatial_jax.training.preflight import check_rewards, lint_sources, truth_check
+from spatial_jax.training.preflight import check_rewards, lint_sources, use_check
 from spatial_jax.training.questions import question_stream
 from spatial_jax.training.rollouts import Rollout
 from spatial_jax.training.scoring import LogProbs
@@ -126,7 +126,7 @@ class Grpo(Method):
         pipeline = question_stream(
             self.setup,
             prompt_tokens=max(run.data.prompt_buckets),
-            check=lambda encoder: truth_check(self.answers, seen),
+            check=lambda encoder: use_check(self.answers, encoder, seen),
             after=try_rewards,
             together=run.rollout.together,
         )

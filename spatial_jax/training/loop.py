@@ -22,6 +22,7 @@ from spatial_jax.metrics import (
     write_gallery,
 )
 from spatial_jax.parallel.rules import changed_rules, use_rules
+from spatial_jax.rewards.user_process import stop_workers
 from spatial_jax.training.flops import step_flops
 from spatial_jax.training.folder import RunFolder, changes_at_a_glance, claim_folder, compare_run
 from spatial_jax.training.identity import settings_of
@@ -69,6 +70,8 @@ def train(
         except Preempted:
             print(f"asked to stop: nothing of {workdir} is lost; the same command goes on", file=sys.stderr, flush=True)
             return EXIT_PREEMPTED
+        finally:
+            stop_workers()  # of a user's reward: this process may live on, as a notebook's does
 
 
 def _train(run: RunConfig, folder: RunFolder, guard: PreemptionGuard, allow_changes: bool, any_processes: bool) -> int:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from spatial_jax.data import QuestionRecord, QuestionSource
+from spatial_jax.data import QuestionEncoder, QuestionRecord, QuestionSource
+from spatial_jax.data.frames import choose_record_frames
 from spatial_jax.data.records import in_stored_pixels
 from spatial_jax.metrics import is_primary, steady_lines
 from spatial_jax.rewards.base import Context
@@ -63,6 +64,26 @@ def truth_check(
         spec = scorer.spec(values)
         check_record(spec, values)
         _note(seen, spec, values)
+
+    return check
+
+
+def use_check(
+    scorer: AnswerScorer, encoder: QuestionEncoder, seen: dict[str, list[dict[str, Any]]]
+) -> Callable[[QuestionRecord], None]:
+    """`truth_check`, and of a policy that draws: raises ValueError for a record whose own pictures are as many as a
+    sample may come to, so that nothing could be drawn.
+    """
+    rollout, scored = scorer.run.rollout, truth_check(scorer, seen)
+
+    def check(record: QuestionRecord) -> None:
+        scored(record)
+        shown = len(choose_record_frames(record, encoder.style, encoder.processor.video_settings).images)
+        if rollout.turns > 1 and shown >= rollout.max_pictures:
+            raise ValueError(
+                f"{shown} pictures leave none of config.rollout.max_pictures = {rollout.max_pictures} to draw; raise"
+                " it, or show fewer frames (config.data.frames)"
+            )
 
     return check
 

@@ -12,6 +12,7 @@ from flax import nnx
 
 from configs import vilasr_qwen2_5_vl_7b
 from spatial_jax import config as run_config
+from spatial_jax.data import DatasetError
 from spatial_jax.drawing import Operation, environment
 from spatial_jax.metrics import read_gallery, read_metrics
 from spatial_jax.models import load_pretrained
@@ -93,6 +94,12 @@ def test_questions_demonstrate_boxes_in_the_models_pixels(demonstrated):
                 ys = [*item.get("bbox_2d", ())[1::2], *(item[k][1] for k in item if k.endswith("point_2d"))]
                 assert xs and all(0 <= x <= width for x in xs) and all(0 <= y <= height for y in ys)
         assert not np.array_equal(trajectory.turns[1].observation.pixel_values, sample.prompt.pixel_values)
+
+
+def test_records_that_leave_no_picture_to_draw_are_refused_before_step_0(world):
+    setup = make_setup(settings("grpo", world, world / "policy", rollout__max_pictures=1), world)
+    with pytest.raises(DatasetError, match=r"the first: .*: 1 pictures leave none of config.rollout.max_pictures = 1 "):
+        setup.method(setup).stream()
 
 
 def test_the_loss_is_that_of_the_whole_conversation(world, demonstrated):

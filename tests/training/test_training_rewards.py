@@ -1,6 +1,8 @@
 """A run's scoring: whose format counts, the judge, threads beside decoding; planted faults named before step 0."""
 
+import contextlib
 import json
+import os
 import threading
 import time
 from types import SimpleNamespace
@@ -13,12 +15,13 @@ from spatial_jax.data.plan import plan_questions
 from spatial_jax.data.source import open_questions
 from spatial_jax.rewards import RewardUnavailable, probe
 from spatial_jax.rewards.scoring import Outcome
+from spatial_jax.rewards.user_process import call_user_function
 from spatial_jax.rollout.types import Trajectory
-from spatial_jax.training import preflight
+from spatial_jax.training import loop, preflight
 from spatial_jax.training.answers import AnswerScorer, Failures, make_judge
 from spatial_jax.training.grpo import DEAD_ROUNDS, Grpo
 from spatial_jax.training.preflight import check_reward_settings, check_rewards, lint_sources, truth_check
-from spatial_jax.training.settings import DataSettings, RewardSettings, RunConfig
+from spatial_jax.training.settings import DataSettings, ModelSettings, RewardSettings, RunConfig
 
 WORDS = {1: "cup", 2: "box", 3: "<think>it is nearer</think><answer>cup</answer>", 4: "a mug"}
 
@@ -239,6 +242,26 @@ def test_reward_settings_that_cannot_work_are_told_before_anything_is_loaded(set
     with pytest.raises(ValueError, match=words) as raised:
         check_reward_settings(RewardSettings(**settings))
     assert "0123456789" not in str(raised.value)
+
+
+@pytest.mark.parametrize("error", [None, ValueError, KeyboardInterrupt])
+def test_a_run_that_ends_takes_its_reward_processes_along(tmp_path, monkeypatch, error):
+    """They waited for the next call as long as the process lived: a notebook, a suite of tests."""
+    (tmp_path / "mine.py").write_text("import os\ndef reward(response, record):\n    return os.getpid()\n")
+    pids = []
+
+    def steps(*_):
+        pids.append(int(call_user_function(str(tmp_path / "mine.py"), "reward", "", {}, 60.0)))
+        if error is not None:
+            raise error
+        return 0
+
+    monkeypatch.setattr(loop, "_train", steps)
+    run = RunConfig(model=ModelSettings(path="p"), data=DataSettings(paths=("d",)))
+    with contextlib.nullcontext() if error is None else pytest.raises(error):
+        loop.train(run, tmp_path / "run")
+    with pytest.raises(ProcessLookupError):
+        os.kill(pids[0], 0)
 
 
 def test_the_lint_asks_a_judge_for_a_bounded_time_and_says_so(tmp_path, monkeypatch, caplog):
