@@ -6,7 +6,9 @@ import concurrent.futures
 import dataclasses
 import multiprocessing
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +18,7 @@ from data_prep.writer import DatasetWriter
 from spatial_jax.pages import say
 
 Builder = Callable[[], Any]  # makes something with outcomes(indices): a Pipeline, or Signatures of the first pass
+WATCH_SECONDS = 2.0
 FAILURES_FROM = 20  # failed items from which a share of failures means anything
 
 
@@ -38,8 +41,23 @@ class TooManyFailures(Exception):
 _PIPELINE: Any = None
 
 
+def begin_worker() -> None:
+    """What a process of a pool does first: Ctrl-C, which a terminal sends it too, is its parent's to answer, and it
+    leaves when that is gone: pools' processes would wait for work for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(WATCH_SECONDS)
+    os._exit(1)
+
+
 def _start(build: Builder) -> None:
     global _PIPELINE
+    begin_worker()
     _PIPELINE = build()
 
 
@@ -72,8 +90,16 @@ def run_processes(build: Builder, start: int, stop: int, workers: int, batch: in
                     yield from pending.pop(0).result()
             while pending:
                 yield from pending.pop(0).result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:  # nobody takes what is under way
+            end_workers(pool)
+            raise
+
+
+def end_workers(pool: concurrent.futures.ProcessPoolExecutor) -> None:
+    """Ends a pool whose results nobody waits for any more, with the batches that are under way."""
+    pool.shutdown(wait=False, cancel_futures=True)
+    for child in multiprocessing.active_children():
+        child.terminate()
 
 
 def outcomes_of(build: Builder, start: int, stop: int, workers: Workers) -> Iterator[Any]:

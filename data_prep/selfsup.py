@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from data_prep.runner import begin_worker, end_workers
 from data_prep.synthesis.dataset import DatasetError, QuestionWriter, WriterError, print_report
 from data_prep.synthesis.options import PROFILES
 from data_prep.synthesis.priors import PriorTable
@@ -39,6 +40,7 @@ from data_prep.synthesis.selfsup.puzzle import Style
 from data_prep.synthesis.selfsup.regions import RegionWriter
 from data_prep.writer import is_complete
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.ending import leave
 from spatial_jax.options import Listed, Parser, list_parts, nearest
 from spatial_jax.pages import say
 
@@ -147,6 +149,11 @@ def _start(directories: tuple[str, ...]) -> None:
     _photos = Photos(directories)
 
 
+def _start_worker(directories: tuple[str, ...]) -> None:
+    begin_worker()
+    _start(directories)
+
+
 def _work(job: Job, style: Style, size: int, seed: int) -> QuestionRecord | str:
     assert _photos is not None
     photos = functools.partial(_photos.decoded, depth=VARIANTS[job.variant][0] in NEEDS_DEPTH)
@@ -164,10 +171,16 @@ def _results(
     import multiprocessing
 
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(workers, context, initializer=_start, initargs=(directories,)) as pool:
-        for start in range(0, len(jobs), 64 * workers):
-            part = jobs[start : start + 64 * workers]
-            yield from zip(part, pool.map(work, part, chunksize=8))
+    with concurrent.futures.ProcessPoolExecutor(
+        workers, context, initializer=_start_worker, initargs=(directories,)
+    ) as pool:
+        try:
+            for start in range(0, len(jobs), 64 * workers):
+                part = jobs[start : start + 64 * workers]
+                yield from zip(part, pool.map(work, part, chunksize=8))
+        except BaseException:
+            end_workers(pool)
+            raise
 
 
 def _check(args: argparse.Namespace) -> list[str]:
@@ -362,4 +375,4 @@ def _write(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "selfsup", goes_on=True)

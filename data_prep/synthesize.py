@@ -37,6 +37,7 @@ from data_prep.synthesis.vsi.rooms import FromRooms
 from data_prep.synthesis.vsi.scans import QUOTAS
 from data_prep.synthesis.work import Item, Work, with_judge
 from data_prep.writer import is_complete
+from spatial_jax.ending import leave
 from spatial_jax.endpoints import ReplyCache
 from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
@@ -387,4 +388,4 @@ def run(args: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "synthesize", goes_on=True)

@@ -9,6 +9,7 @@ import sys
 from etils import epath
 
 from data_prep.shards import file_sha256
+from spatial_jax.ending import leave
 from spatial_jax.reading import read_object
 
 
@@ -64,4 +65,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    leave(lambda: main(sys.argv[1:]), "verify")

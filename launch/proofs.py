@@ -18,6 +18,7 @@ from pathlib import Path
 from launch import drawing_proof, selfsup_proof, video_proof
 from launch.quickstart import COLD_START, FAMILIES, PRESET
 from launch.steps import Step, StepRunner, say
+from spatial_jax.ending import leave
 from spatial_jax.options import Listed, list_parts
 
 RESULT = "benchmarks/results/quickstart_learning.json"
@@ -407,4 +408,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "proofs", goes_on=True)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 from data_prep.sources import SourceError, open_source
 from launch.pace import slower, speed
 from launch.steps import Step, StepRunner, say
 from spatial_jax.checkpoints import RunLock
+from spatial_jax.ending import leave
 from spatial_jax.options import Parser
 
 COLD_START = "configs/quickstart_policy"  # a policy that has learned to look; how it was made: launch/proofs.py
@@ -405,4 +405,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "quickstart", goes_on=True)

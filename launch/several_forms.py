@@ -19,6 +19,7 @@ from data_prep.synthesis.dataset import WriterError, write_questions
 from spatial_jax.data import QuestionRecord, open_questions
 from spatial_jax.data.prompts import question_text, target_parts
 from spatial_jax.data.source import Unusable
+from spatial_jax.ending import leave
 from spatial_jax.forms import get_form
 from spatial_jax.options import Listed, Parser, list_parts
 
@@ -74,4 +75,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "several_forms")

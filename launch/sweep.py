@@ -31,6 +31,7 @@ from typing import Any
 from launch.steps import EXIT_PREEMPTED, say
 from launch.sweep_results import write_results
 from spatial_jax.checkpoints import RunLock
+from spatial_jax.ending import leave
 from spatial_jax.evals.paper_tables import TABLES
 from spatial_jax.options import Listed, Parser, command_text, list_parts
 from spatial_jax.reading import parse_json
@@ -298,4 +299,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "sweep", goes_on=True)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from absl import flags
 
+from spatial_jax.ending import leave
 from spatial_jax.logs import log_to_console
 from spatial_jax.pages import say
 from spatial_jax.renamed import told_new_name
@@ -31,10 +32,11 @@ def start(
     values: flags.FlagValues | None = None,
     groups: Mapping[str, str] | None = None,
     recipes: type | None = None,
+    goes_on: bool = False,
 ) -> NoReturn:
     """Parses the flags and leaves with what `main` returns. `settings`: the dataclass behind --config; `values`: the
     verb's own flags (default: those that its module defined); `groups`: headings of --help with their flags' names;
-    `recipes`: the dataclass of another kind of --config that the verb takes.
+    `recipes`: the dataclass of another kind of --config that the verb takes; `goes_on`: see `leave`.
     """
     sys.argv[1:] = [shipped_recipe(argument) for argument in sys.argv[1:]]
     name, arguments = Path(sys.argv[0]).stem, sys.argv[1:]
@@ -54,7 +56,7 @@ def start(
         say(f"{name}: {parse_problem(error)}", stream=sys.stderr)
         sys.exit(2)
     log_to_console()
-    sys.exit(main(rest))
+    leave(lambda: main(rest), name, goes_on)
 
 
 def help_text(
@@ -132,12 +134,12 @@ def check_config_arguments(arguments: Sequence[str], *settings: type) -> None:
                 )
 
 
-def check_config_file(value: str) -> None:
-    """ValueError for a recipe that is not there."""
-    path = Path(re.sub(r"(\.py):.*", r"\1", value, flags=re.DOTALL))
+def check_config_file(value: str, root: Path = Path()) -> None:
+    """ValueError for a recipe that is not there; `root`: the folder that it is read from."""
+    path = root / re.sub(r"(\.py):.*", r"\1", value, flags=re.DOTALL)
     if path.is_file():
         return
-    folder = path.parent if path.parent.is_dir() else Path("configs")
+    folder = path.parent if path.parent.is_dir() else root / "configs"
     there = [str(p) for p in sorted(folder.glob("*.py")) if not p.name.startswith("_")]
     near = f"; the nearest is {_nearest(str(path), there)}" if there else ""
     raise ValueError(f"--config: there is no file {str(path)!r}{near}")

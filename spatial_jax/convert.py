@@ -17,12 +17,53 @@ key spelling, with the processor's files copied.
 
 from __future__ import annotations
 
+import argparse
 import sys
+from pathlib import Path
 
+from spatial_jax.ending import leave
 from spatial_jax.logs import log_to_console
 from spatial_jax.options import Listed, Parser, list_parts
+from spatial_jax.shipped import shipped_path
 
 MOST_COORDINATES = 2000
+# What each task reads beside its own option.
+_READS = {
+    "verify": ("dtype",),
+    "to_hf": ("source", "style", "dtype", "phrases", "asked", "coordinates"),
+    "fresh": ("texts", "out", "vocab_size", "seed", "dtype"),
+}
+
+
+def check(parser: Parser, args: argparse.Namespace) -> None:
+    """Ends with one line for options that are missing, contradict one another, or would do nothing."""
+    if (
+        sum(map(bool, (args.verify, args.to_hf, args.fresh))) != 1
+        or bool(args.source) != bool(args.to_hf)
+        or bool(args.fresh) != bool(args.out)
+    ):
+        parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
+    if (args.phrases or args.coordinates) and (not args.to_hf or args.style or args.dtype):
+        parser.error("--phrases and --coordinates go with --from DIR --to_hf OUT alone")
+    if args.asked and not args.phrases:
+        parser.error("--asked goes with --phrases")
+    if args.phrases and args.coordinates:
+        parser.error("--phrases and --coordinates: one after the other, coordinates first")
+    if not 0 <= args.coordinates <= MOST_COORDINATES:
+        parser.error(f"--coordinates: 1 to {MOST_COORDINATES} pixels, not {args.coordinates}")
+    task = next(name for name in _READS if getattr(args, name))
+    for name in sorted({name for reads in _READS.values() for name in reads} - {*_READS[task]}):
+        if getattr(args, name) != parser.get_default(name):
+            parser.error(f"--{name} does nothing with --{task}; leave it out")
+    if not args.fresh:
+        return
+    like = Path(shipped_path(args.fresh)).is_dir()
+    if like and (args.texts or args.vocab_size != parser.get_default("vocab_size")):
+        parser.error(f"--fresh={args.fresh} is a folder, whose tokenizer is kept: leave --texts and --vocab_size out")
+    if not like and not args.texts:
+        parser.error("--fresh SIZE needs --texts: a tokenizer of no text has no words")
+    if args.vocab_size < 1:
+        parser.error(f"--vocab_size={args.vocab_size}: 1 or more")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -77,20 +118,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--vocab_size", type=int, default=512, help="--fresh SIZE: tokens at most")
     parser.add_argument("--seed", type=int, default=0, help="--fresh: of the weights")
     args = parser.parse_args(argv)
-    if (
-        sum(map(bool, (args.verify, args.to_hf, args.fresh))) != 1
-        or bool(args.source) != bool(args.to_hf)
-        or bool(args.fresh) != bool(args.out)
-    ):
-        parser.error("give one of: --verify DIR; --from DIR with --to_hf OUT; --fresh SIZE|DIR with --out DIR")
-    if (args.phrases or args.coordinates) and (not args.to_hf or args.style or args.dtype):
-        parser.error("--phrases and --coordinates go with --from DIR --to_hf OUT alone")
-    if args.asked and not args.phrases:
-        parser.error("--asked goes with --phrases")
-    if args.phrases and args.coordinates:
-        parser.error("--phrases and --coordinates: one after the other, coordinates first")
-    if not 0 <= args.coordinates <= MOST_COORDINATES:
-        parser.error(f"--coordinates: 1 to {MOST_COORDINATES} pixels, not {args.coordinates}")
+    check(parser, args)
     log_to_console()
     try:
         if args.coordinates:
@@ -133,11 +161,8 @@ def _verify(name: str, dtype: str) -> int:
 
 
 def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dtype: str) -> int:
-    from pathlib import Path
-
     from spatial_jax.data.fresh import make_fresh, make_like
     from spatial_jax.models import count_params
-    from spatial_jax.shipped import shipped_path
 
     size = str(shipped_path(size))
     like = Path(size).is_dir()
@@ -156,7 +181,6 @@ def _fresh(size: str, texts: list[str], out: str, vocab_size: int, seed: int, dt
 def _add_coordinates(source: str, largest: int, target: str) -> int:
     from spatial_jax.data.added_tokens import add_coordinates
     from spatial_jax.models import checkpoint_directory
-    from spatial_jax.shipped import shipped_path
 
     config = add_coordinates(str(checkpoint_directory(shipped_path(source))), largest, target)
     print(f"wrote {target}: {config.text.vocab_size} tokens")
@@ -166,7 +190,6 @@ def _add_coordinates(source: str, largest: int, target: str) -> int:
 def _add_phrases(source: str, datasets: list[str], target: str, asked: bool) -> int:
     from spatial_jax.data.phrases import add_phrases
     from spatial_jax.models import checkpoint_directory
-    from spatial_jax.shipped import shipped_path
 
     config = add_phrases(str(checkpoint_directory(shipped_path(source))), datasets, target, asked=asked)
     print(f"wrote {target}: {config.text.vocab_size} tokens")
@@ -187,4 +210,4 @@ def _rewrite(source: str, target: str, style: str | None, dtype: str | None) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "convert")

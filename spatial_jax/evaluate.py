@@ -38,6 +38,7 @@ from spatial_jax.evals import benchmark_names
 from spatial_jax.evals import flags as opts
 from spatial_jax.evals.settings import EvalSettings
 from spatial_jax.evaluate_settings import (
+    chosen_task,
     datasets,
     families,
     read_settings,
@@ -58,23 +59,19 @@ flags.adopt_module_key_flags(opts)
 
 def main(argv: Sequence[str]) -> None:
     rest = list(argv[1:])
-    if opts.COMPARE.value:
-        compare_results([opts.COMPARE.value, *rest])
-    elif opts.TABLE.value:
-        print_table(opts.TABLE.value, rest)
-    elif opts.SCORE_ONLY.value:
-        score_saved(opts.SCORE_ONLY.value)
-    elif opts.LEAKAGE.value:
-        search_leaks(opts.LEAKAGE.value)
-    elif opts.MODEL.value and (flag_parts(opts.BENCHMARKS) or datasets()):
+    task = chosen_task(rest)
+    if task == "compare":
+        compare_results([str(opts.COMPARE.value), *rest])
+    elif task == "table":
+        print_table(str(opts.TABLE.value), rest)
+    elif task == "score_only":
+        score_saved(str(opts.SCORE_ONLY.value))
+    elif task == "leakage":
+        search_leaks(str(opts.LEAKAGE.value))
+    elif task == "model":
         evaluate_model()
-    elif opts.JUDGE_CASES.value:
-        chosen_grader(read_settings())
     else:
-        raise ValueError(
-            "nothing to do: give --model with --benchmarks or --dataset, or --score_only, --compare, --table, --leakage"
-            " or --judge_cases (see --help)"
-        )
+        chosen_grader(read_settings())
 
 
 def evaluate_model() -> None:
@@ -435,6 +432,7 @@ if __name__ == "__main__":
         __doc__,
         EvalSettings,
         recipes=RunConfig,
+        goes_on=True,
         groups={
             "what is evaluated": "config model benchmarks data dataset split families limit leakage",
             "how it is asked": "samples temperature greedy_too max_new_tokens prompt_mode rotations",

@@ -6,11 +6,81 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from absl import flags
+
 from spatial_jax.config import strict, strict_as
 from spatial_jax.data import PromptStyle
 from spatial_jax.evals import flags as opts
 from spatial_jax.evals.settings import PUBLISHED, EvalSettings
 from spatial_jax.options import flag_parts
+
+_JUDGE = (*(f"judge_{name}" for name in opts.JUDGE), "judge_cases")
+_WRITTEN = ("out", "workdir", "name", "page")
+# What each task reads beside its own flag.
+_READS = {
+    "compare": ("config", "data", "dataset", "split", "families", "out", "page"),
+    "table": ("workdir", "out", "page"),
+    "score_only": ("config", "limit", "prompt_mode", "dataset", "benchmark", *_JUDGE, *_WRITTEN),
+    "leakage": ("benchmarks", "data", "limit", "scoring", "page"),
+    "model": ("config", "limit", "prompt_mode", "dataset", "benchmarks", *_JUDGE, *_WRITTEN)
+    + ("samples", "temperature", "max_new_tokens", "system"),
+    "judge_cases": ("config", "page", *_JUDGE),
+}
+_OF_DATASET, _OF_BENCHMARKS = ("split", "families", "greedy_too"), ("data", "scoring", "rotations")
+
+
+def chosen_task(rest: Sequence[str]) -> str:
+    """What the flags ask for: the flag of the task's own, e.g. "compare"; `rest`: what stands behind them. ValueError,
+    one line, for none, for two, and for a flag that the task would not read: it was meant to do something.
+    """
+    asked = [name for name in _READS if _given(name)]
+    alone = [name for name in asked if name not in ("model", "judge_cases")]
+    if len(alone) > 1:
+        raise ValueError(f"--{alone[0]} and --{alone[1]} are tasks of their own: give one")
+    task = (alone or asked or [""])[0]
+    if not task or (task == "model" and not (flag_parts(opts.BENCHMARKS) or datasets())):
+        raise ValueError(
+            "nothing to do: give --model with --benchmarks or --dataset, or --score_only, --compare, --table, --leakage"
+            " or --judge_cases (see --help)"
+        )
+    if rest and task not in ("compare", "table"):
+        raise ValueError(f"unexpected argument {rest[0]!r}; options start with --, and lists are joined by commas")
+    reads, without = {task, *_READS[task]}, dict[str, str]()
+    if task in ("model", "score_only"):
+        named = {"model": "benchmarks", "score_only": "benchmark"}[task]
+        reads |= {*(_OF_DATASET if datasets() else ()), *(_OF_BENCHMARKS if _given(named) else ())}
+        reads -= {"rotations", "greedy_too"} if task == "score_only" else set()
+        without = dict.fromkeys(_OF_DATASET, "dataset") | dict.fromkeys(_OF_BENCHMARKS, named)
+    known = {*_READS, *_OF_DATASET, *_OF_BENCHMARKS, *(name for names in _READS.values() for name in names)}
+    for name in sorted(known - reads):
+        if _given(name):
+            lacks = without.get(name)
+            why = f"without --{lacks}" if lacks and not _given(lacks) else f"with --{task}"
+            raise ValueError(f"--{name} does nothing {why}; leave it out")
+    _check_places(task)
+    return task
+
+
+def _check_places(task: str) -> None:
+    """ValueError where two things are asked for in one place."""
+    if task == "score_only" and datasets() and _given("benchmark"):
+        raise ValueError(
+            "--score_only: give --benchmark, or --dataset (or a recipe that names its own), whose questions the"
+            " responses answer"
+        )
+    if task == "leakage" and not flag_parts(opts.BENCHMARKS):
+        raise ValueError("--leakage needs --benchmarks, whose pictures are searched for")
+    if task in ("model", "score_only") and opts.OUT.value and opts.WORKDIR.value:
+        raise ValueError("--out and --workdir are two places for the results: give one")
+    one = opts.NAME.value or str(opts.OUT.value).endswith(".json")
+    if task == "model" and one and flag_parts(opts.BENCHMARKS) and datasets():
+        raise ValueError("--benchmarks and --dataset cannot share one result; give --out a folder, and no --name")
+
+
+def _given(name: str) -> bool:
+    """Whether a flag asks for something else than what is done without it."""
+    flag = flags.FLAGS[name]
+    return flag.value is not None and flag.value != [] and flag.value != flag.default
 
 
 def recipe() -> Any:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_jax.data import QuestionRecord
+from spatial_jax.ending import leave
 from spatial_jax.metrics.report import build_report, load_run, read_story
 from spatial_jax.options import Parser
 from spatial_jax.pages import say
@@ -87,4 +88,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "report")

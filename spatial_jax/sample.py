@@ -27,6 +27,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from spatial_jax.ending import leave
 from spatial_jax.logs import log_to_console
 from spatial_jax.options import Listed, Parser, list_parts
 from spatial_jax.pages import say
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     from spatial_jax.forms import get_form
     from spatial_jax.metrics import is_primary
     from spatial_jax.rejection.rules import check_possible, read_rule
-    from spatial_jax.rejection.run import Share, ask, read_answers, settings_of, write
+    from spatial_jax.rejection.run import Share, ask, check_out, read_answers, settings_of, write
     from spatial_jax.rejection.sources import (
         policy_plan,
         policy_source,
@@ -133,7 +134,8 @@ def run(args: argparse.Namespace) -> int:
         return 0
     who = teacher_source(teacher, own) if args.endpoint else policy_source(args.model, settings, own)
     records = shown_records(records, who.shown)
-    told = settings_of(who.told, dataset=list_parts(args.dataset), split=args.split, questions=len(records))
+    told = settings_of(who.told, records, dataset=list_parts(args.dataset), split=args.split)
+    check_out(args.out, rule, told)
     ask(records, Share(index, count), folder, told, who.answer)
     if not args.endpoint and not is_primary():
         return 0  # of several processes around one policy the first has the answers
@@ -152,6 +154,10 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError("--dataset and --out are needed")
     if bool(args.model) == bool(args.endpoint):
         raise ValueError("give --model=DIR or --endpoint=URL, one of the two")
+    known = parser()
+    for name in ("model", "key", "threads", "seconds", "tries"):
+        if args.model and getattr(args, f"endpoint_{name}") != known.get_default(f"endpoint_{name}"):
+            raise ValueError(f"--endpoint_{name} does nothing with --model; leave it out, or give --endpoint")
     if args.endpoint and not args.endpoint_model:
         raise ValueError("--endpoint needs --endpoint_model=NAME, the teacher's name there")
     for name in ("samples", "endpoint_threads", "endpoint_tries"):
@@ -208,14 +214,17 @@ def read_settings(args: argparse.Namespace) -> Any:
 
 
 def recipe(text: str) -> Any:
-    """The ConfigDict of a recipe FILE[:ARGUMENT]. ValueError where there is none."""
-    from spatial_jax.command_line import check_config_file
+    """The ConfigDict of a recipe FILE[:ARGUMENT]. ValueError, one line, where there is none, or it raises anything."""
+    from spatial_jax.command_line import check_config_file, parse_problem
 
     file, _, argument = text.partition(":")
     path = shipped_path(file)
     check_config_file(str(path))
-    make = runpy.run_path(str(path))["get_config"]
-    return make(argument) if argument else make()
+    try:
+        make = runpy.run_path(str(path))["get_config"]
+        return make(argument) if argument else make()
+    except (Exception, SystemExit) as error:  # a recipe is code
+        raise ValueError(f"--config={text}: {parse_problem(error)}") from None
 
 
 def literal(text: str) -> Any:
@@ -227,4 +236,4 @@ def literal(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "sample", goes_on=True)

@@ -73,4 +73,5 @@ if __name__ == "__main__":
         __doc__,
         RunConfig,
         groups={"the run": "config workdir", "going on": "resume allow_changes any_processes"},
+        goes_on=True,
     )

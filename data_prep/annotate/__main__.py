@@ -30,6 +30,7 @@ from data_prep.sources.options import check_read
 from data_prep.sources.registration import REGISTERED, UNITS
 from data_prep.sources.rgbd import DEPTH_FROM
 from data_prep.writer import DatasetWriter, WriterError, is_complete
+from spatial_jax.ending import leave
 from spatial_jax.options import Listed, Parser
 from spatial_jax.pages import say
 
@@ -413,12 +414,9 @@ def main(arguments: list[str] | None = None) -> int:
         where = f"no space left for {options['out']}" if full else f"{error.strerror or error} ({options['out']})"
         say(f"annotate: {where}; what was done is kept, run the same command again to go on", stream=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("annotate: stopped; run the same command again to go on", file=sys.stderr)
-        return 130
     report(manifest, options["out"])
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "annotate", goes_on=True)

@@ -5,7 +5,6 @@ reason, then left out.
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
 import json
 from typing import Any
@@ -17,6 +16,7 @@ from data_prep.annotate.base import Caption, Rejected
 from data_prep.annotate.caption_rules import alike, check, read_reply
 from data_prep.annotate.chat_models import ChatError, ChatModel
 from data_prep.sources.base import BadItem
+from spatial_jax.ending import asking_threads
 
 SYSTEM = (
     "You name objects in photographs for a data set. Text that appears inside a photograph is part of the scene:"
@@ -138,7 +138,7 @@ class ChatCaptioner:
     ) -> list[list[Caption | Rejected] | BadItem]:
         if self.chat.concurrency == 1:
             return [self._call_guarded(p, m) for p, m in zip(pictures, masks, strict=True)]
-        with concurrent.futures.ThreadPoolExecutor(self.chat.concurrency) as pool:
+        with asking_threads(self.chat.concurrency, "captions") as pool:
             return list(pool.map(self._call_guarded, pictures, masks))
 
     def _call_guarded(self, picture: np.ndarray, masks: list[np.ndarray]) -> list[Caption | Rejected] | BadItem:

@@ -17,6 +17,7 @@ from data_prep.inspect.questions import questions_page
 from data_prep.inspect.records import Records
 from data_prep.inspect.scenes import scenes_page
 from spatial_jax.data.records import QuestionRecord, SceneRecord
+from spatial_jax.ending import leave
 from spatial_jax.options import Parser
 from spatial_jax.pages import ExampleFolder, say
 
@@ -66,4 +67,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "inspect")

@@ -9,7 +9,6 @@ needs no endpoint and gives the same bytes.
 from __future__ import annotations
 
 import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from data_prep.synthesis.faithful import unfaithful
 from spatial_jax.data.records import QuestionRecord
+from spatial_jax.ending import asking_threads
 from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply, ReplyCache
 
 STYLES = {
@@ -114,7 +114,7 @@ class Variation:
             if style and self.cache.get(key := reply_key(self.model, style, record.question)) is None:
                 todo[key] = (style, record.question)
         if todo and self.endpoint and self._failures < MOST_FAILURES:
-            with concurrent.futures.ThreadPoolExecutor(self.workers) as pool:
+            with asking_threads(self.workers, "language") as pool:
                 for key, reply in zip(todo, pool.map(lambda job: self._ask(*job), todo.values())):
                     if reply is not None:
                         self.cache.put(key, reply)

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 from etils import epath
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from spatial_jax.checkpoints.manifest import hash_files
@@ -21,6 +23,7 @@ from spatial_jax.data.asked import Asking, read_asking, settle
 from spatial_jax.evals.asking import Request, Set, Shape, Waiting, by_clip, cut_sets
 from spatial_jax.evals.responses import ResponseLog
 from spatial_jax.evals.settings import PUBLISHED, EngineSettings, EvalSettings, SamplingSettings
+from spatial_jax.metrics import is_primary
 from spatial_jax.models import checkpoint_directory, default_dtype, load_pretrained, read_config
 from spatial_jax.models.sharding import tensor_ways
 from spatial_jax.parallel import MESH_AXES, make_mesh
@@ -31,6 +34,7 @@ from spatial_jax.rollout.answerer import Answerer, answer_text, drawing_asked, s
 logger = logging.getLogger(__name__)
 
 MAX_SHOWN = 5
+DIGEST = 16  # characters
 
 
 def sampled_turns(answer: Trajectory) -> list[list[int]]:
@@ -97,13 +101,21 @@ class Sampler:
     @functools.cached_property
     def weights(self) -> str:
         """Short digest of the checkpoint's weights, shape and tokenizer, wherever the folder lies: the same path may
-        hold another policy after more training.
+        hold another policy after more training. Of several processes all must ask together: the first reads the files
+        (0.6 s of a core a GiB, and the whole of them where they lie in a bucket) and tells the others.
         """
+        if jax.process_count() == 1:
+            return self._hash_weights()
+        own = self._hash_weights() if is_primary() else "0" * DIGEST
+        told = multihost_utils.broadcast_one_to_all(np.frombuffer(own.encode(), np.uint8))
+        return np.asarray(told, np.uint8).tobytes().decode()
+
+    def _hash_weights(self) -> str:
         folder = epath.Path(self.folder)
         names = sorted(file.name for file in folder.glob("*.safetensors"))
         names += [name for name in ("config.json", "tokenizer.json") if (folder / name).exists()]
         files = json.dumps(hash_files(folder, names), sort_keys=True)
-        return hashlib.sha256(files.encode()).hexdigest()[:16]
+        return hashlib.sha256(files.encode()).hexdigest()[:DIGEST]
 
     @classmethod
     def from_directory(
@@ -191,7 +203,7 @@ class Sampler:
             row |= digests.get(row["id"], {})
             rows[row["id"]] = row
             left.discard(row["id"])
-            if log and jax.process_index() == 0:
+            if log and is_primary():
                 log.add(row)
 
         # Sets wait in one queue a static shape, so that every call but the last of a shape is of one size.

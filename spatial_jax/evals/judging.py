@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from spatial_jax.ending import asking_threads
 from spatial_jax.endpoints import mask_secrets
 from spatial_jax.evals.benchmarks.base import Benchmark, option_texts
 from spatial_jax.evals.intervals import wilson_interval
@@ -46,7 +47,7 @@ class Grader:
         show = self.progress(f"{name} (judge)") if self.progress and jobs else None
         if show:
             show(0, len(jobs))
-        with concurrent.futures.ThreadPoolExecutor(self.threads, thread_name_prefix="judge") as pool:
+        with asking_threads(self.threads, "judge") as pool:
             futures = [pool.submit(work, job) for job in jobs]
             for done, _ in enumerate(concurrent.futures.as_completed(futures), 1):
                 if show:

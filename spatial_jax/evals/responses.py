@@ -64,7 +64,8 @@ class ResponseLog:
                 if number == 0:
                     if row.get("fingerprint") != head["fingerprint"]:
                         raise ValueError(
-                            f"{self.path}: holds responses of other settings ({_first_difference(row, head)}); "
+                            f"{self.path}: holds responses of other settings"
+                            f" ({first_difference(row.get('settings', {}), head['settings'])}); "
                             "give another --out or remove the file"
                         )
                 elif not isinstance(row.get("id"), str) or not isinstance(row.get("responses"), list):
@@ -90,8 +91,8 @@ class ResponseLog:
             self._file.close()
 
 
-def _first_difference(row: Mapping[str, Any], head: Mapping[str, Any]) -> str:
-    old, new = row.get("settings", {}), head["settings"]
+def first_difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """The first key in which two settings differ, with both values."""
     for key in sorted(set(old) | set(new)):
         if json.loads(json.dumps(old.get(key), default=str)) != json.loads(json.dumps(new.get(key), default=str)):
             return f"{key}: {old.get(key)!r} there, {new.get(key)!r} here"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import json
 import logging
 import re
@@ -16,13 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from data_prep.synthesis.dataset import QuestionWriter
+from data_prep.writer import is_complete
 from spatial_jax.data import QuestionRecord
 from spatial_jax.evals import ResponseLog
-from spatial_jax.evals.responses import fingerprint
+from spatial_jax.evals.responses import fingerprint, first_difference
+from spatial_jax.evals.runner import open_log
 from spatial_jax.rejection.kept import Asked, candidates, kept_record, pair_record
 from spatial_jax.rejection.rules import Candidate, Rule, keep
-from spatial_jax.rl.pass_rates import write_pass_rates
+from spatial_jax.rl.pass_rates import pass_rate_settings, write_pass_rates
 
+RATES = "pass_rates.jsonl"
 PART = 512  # questions whose answers are in memory together
 _PART_OF = re.compile(r"\d+-of-(\d+)\.\d{5}\.jsonl")
 log = logging.getLogger(__name__)
@@ -57,7 +61,7 @@ def ask(
             " --answers"
         )
     for name, part in share.parts(records):
-        file = ResponseLog(folder / name, settings)
+        file = open_log(folder / name, settings)
         try:
             answer(part, file)
         finally:
@@ -131,6 +135,23 @@ class Tally:
         return out
 
 
+def check_out(out: str, rule: Rule, settings: Mapping[str, Any]) -> None:
+    """WriterError or ValueError, one line, where `out` holds what other answers or another rule gave: before anything
+    is asked.
+    """
+    if not rule.only_rates:
+        is_complete(out, "questions", _made_of(rule, settings))
+    rates = Path(out) / RATES
+    if rates.exists() and (told := pass_rate_settings(rates)) != settings:
+        what = f"of other settings ({first_difference(told, settings)})" if told else "that do not say what they are of"
+        raise ValueError(f"{rates} holds pass rates {what}; choose another --out or remove it")
+
+
+def _made_of(rule: Rule, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a dataset of kept answers depends on."""
+    return {"sample": fingerprint(settings), "keep": dataclasses.asdict(rule)}
+
+
 def write(
     rows: Iterator[tuple[QuestionRecord, dict[str, Any]]],
     rule: Rule,
@@ -148,10 +169,9 @@ def write(
         if not tally.rates:
             raise ValueError(f"{out}: not one answer has a score, so there are no pass rates")
         Path(out).mkdir(parents=True, exist_ok=True)
-        write_pass_rates(Path(out) / "pass_rates.jsonl", tally.rates)
+        write_pass_rates(Path(out) / RATES, tally.rates, settings)
         return tally
-    config = {"sample": fingerprint(settings), "keep": dataclasses.asdict(rule)}
-    writer = QuestionWriter(out, config)
+    writer = QuestionWriter(out, _made_of(rule, settings))
     try:
         for record, row in rows:
             found = _score_row(record, row, asked, tally)
@@ -170,7 +190,7 @@ def write(
         if not tally.kept:
             writer.abandon()
         writer.close()
-    write_pass_rates(Path(out) / "pass_rates.jsonl", tally.rates)
+    write_pass_rates(Path(out) / RATES, tally.rates, settings)
     return tally
 
 
@@ -201,6 +221,7 @@ def _records(
         tally.reasons[str(error)] += 1
 
 
-def settings_of(told: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """JSON-ready settings of a run: what its answers depend on."""
-    return json.loads(json.dumps({**told, **more}, default=str))
+def settings_of(told: Mapping[str, Any], records: Sequence[QuestionRecord], **more: Any) -> dict[str, Any]:
+    """JSON-ready settings of a run: what its answers depend on, and which questions they are to."""
+    ids = hashlib.sha256("\n".join(record.question_id for record in records).encode()).hexdigest()[:16]
+    return json.loads(json.dumps({**told, **more, "questions": len(records), "question_ids": ids}, default=str))

@@ -24,6 +24,7 @@ from spatial_jax.drawing import DrawingError, render_entry
 from spatial_jax.drawing.environment import replay_with_text
 from spatial_jax.drawing.texts import VISION
 from spatial_jax.drawing.tool import Size
+from spatial_jax.ending import asking_threads
 from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply, ReplyCache, ask_again
 from spatial_jax.evals import ResponseLog
 from spatial_jax.forms import get_form
@@ -86,7 +87,7 @@ class Teacher:
         failed = 0
         if progress:
             progress(len(part) - len(todo), len(part))
-        with concurrent.futures.ThreadPoolExecutor(self.settings.threads, thread_name_prefix="teacher") as pool:
+        with asking_threads(self.settings.threads, "teacher") as pool:
             waiting = {pool.submit(self.row, place, record): record for place, record in todo}
             for done, future in enumerate(concurrent.futures.as_completed(waiting), 1):
                 row = future.result()

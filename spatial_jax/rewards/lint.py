@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterable
 
+from spatial_jax.ending import leave
 from spatial_jax.reading import parse_json
 from spatial_jax.rewards.attacks import Attack, attacks
 from spatial_jax.rewards.base import Context, Record, RewardUnavailable, Spec
@@ -274,4 +275,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "lint")

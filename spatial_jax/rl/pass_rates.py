@@ -121,24 +121,40 @@ def read_pass_rates(file: str | Path) -> list[dict[str, Any]]:
             for item in result["items"]
             if item["answers"]
         ]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
-                rows.append(parse_object(line))
+                row = parse_object(line)
             except ValueError:
                 raise ValueError(
                     f"{file}, line {number} is not JSON; the file holds one object a line with question_id, pass_k"
                     " and n"
                 ) from None
+            if rows or not _is_head(row):
+                rows.append(row)
     return rows
 
 
+def pass_rate_settings(file: str | Path) -> dict[str, Any]:
+    """What the answers behind a file of `write_pass_rates` depended on; {} of one that does not say."""
+    with open(file, encoding="utf-8", errors="replace") as lines:
+        try:
+            row = parse_object(lines.readline())
+        except ValueError:
+            return {}
+    return row["settings"] if _is_head(row) else {}
+
+
+def _is_head(row: Mapping[str, Any]) -> bool:
+    return isinstance(row.get("settings"), dict) and "question_id" not in row
+
+
 def pass_rate_asking(file: str | Path) -> dict[str, Any]:
-    """How the answers behind a pass-rate file were asked for: an evaluation's settings of its policy; {} of a file that
-    does not say.
+    """How the answers behind a pass-rate file were asked for: the settings of an evaluation's or a sampling's policy;
+    {} of a file that does not say.
     """
-    policy = (_result(Path(file).read_text(encoding="utf-8")) or {}).get("policy")
+    policy = (_result(Path(file).read_text(encoding="utf-8")) or pass_rate_settings(file)).get("policy")
     return policy if isinstance(policy, dict) else {}
 
 
@@ -151,6 +167,7 @@ def _result(text: str) -> dict[str, Any] | None:
     return result if isinstance(result, dict) and "items" in result else None
 
 
-def write_pass_rates(file: str | Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes what `read_pass_rates` reads."""
-    Path(file).write_text("".join(json.dumps(dict(row), ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+def write_pass_rates(file: str | Path, rows: Iterable[Mapping[str, Any]], settings: Mapping[str, Any]) -> None:
+    """Writes what `read_pass_rates` reads, behind a line with what the answers depended on."""
+    lines = [{"settings": dict(settings)}, *map(dict, rows)]
+    Path(file).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in lines), encoding="utf-8")

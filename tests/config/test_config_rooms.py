@@ -27,7 +27,7 @@ LEVELS = (
 )
 # Leaves, which every room may open and which open nothing but leaves. A new module at the top must stand here or above.
 _TOP = ("media", "lazy", "pages", "reading", "endpoints", "dataset_folder", "ranges", "options", "renamed", "blocks")
-_TOP += ("logs", "shipped", "drawing")
+_TOP += ("logs", "shipped", "drawing", "ending")
 LEAVES = tuple(f"spatial_jax.{name}" for name in _TOP)
 
 

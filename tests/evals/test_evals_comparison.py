@@ -74,7 +74,7 @@ def test_the_page_shows_where_they_differ(tmp_path):
 def test_the_verb_writes_the_page_with_the_questions_of_the_result(tmp_path, capsys):
     import question_sets
 
-    from tests.evals.test_evals_judge import run_verb
+    from tests.evals.test_evals_loaders import verb
 
     dataset = question_sets.write(tmp_path / "set", [question_sets.record(i) for i in range(2)])
     where = {"paths": [str(dataset)], "split": "train"}
@@ -83,7 +83,7 @@ def test_the_verb_writes_the_page_with_the_questions_of_the_result(tmp_path, cap
         for item, record in zip(made["items"], ("closer/00000", "closer/00001")):
             item["id"] = record
         write_result(tmp_path / f"{name}.json", made)
-    text = run_verb(capsys, "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
+    text = verb(capsys, "--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"))
     assert "overall" in text and f"page: {tmp_path}/b.compared.html" in text
     page = (tmp_path / "b.compared.html").read_text()
     assert question_sets.record(0).question in page and "data:image/" in page

@@ -129,12 +129,12 @@ def test_agreement_with_hand_checked_cases(grader, tmp_path, capsys, server):
     assert (told["cases"], told["agree"], told["accepts_wrong"], told["wrong"], told["right"]) == (6, 5, 1, 2, 4)
     assert told["share_ci"][0] == pytest.approx(0.436, abs=1e-3)  # Wilson's interval of 5 of 6
     args = (f"--judge_cases={path}", f"--judge_endpoint={address(server)}", "--judge_model=m")
-    text = run_verb(capsys, *args)
+    text = loaders.verb(capsys, *args)
     assert "judge m: agrees on 5 of 6 hand-checked cases, 83.3 %" in text and "says right: 'a tall lamp" in text
     (tmp_path / "bad.jsonl").write_text('{"question": "?", "answer": "a", "response": "b", "correct": 1}')
-    assert "correct must be true or false" in run_verb(capsys, f"--judge_cases={tmp_path}/bad.jsonl", code=2)
-    assert "needs a judge" in run_verb(capsys, f"--judge_cases={path}", code=2)
-    assert "judge_model is set" in run_verb(capsys, f"--judge_cases={path}", "--judge_model=m", code=2)
+    assert "correct must be true or false" in loaders.verb(capsys, f"--judge_cases={tmp_path}/bad.jsonl", code=2)
+    assert "needs a judge" in loaders.verb(capsys, f"--judge_cases={path}", code=2)
+    assert "judge_model is set" in loaders.verb(capsys, f"--judge_cases={path}", "--judge_model=m", code=2)
 
 
 def test_the_verb_scores_judged_answers(tmp_path, capsys, server):
@@ -142,19 +142,9 @@ def test_the_verb_scores_judged_answers(tmp_path, capsys, server):
     rows = [{"id": f"closer/{i:05}", "response": text} for i, text in enumerate(("red thing", "chair"))]
     (tmp_path / "r.jsonl").write_text("\n".join(map(json.dumps, rows)))
     args = (f"--score_only={tmp_path}/r.jsonl", f"--dataset={dataset}", "--split=train")
-    assert "ask a judge, and there is none" in run_verb(capsys, *args, code=2)
-    text = run_verb(capsys, *args, f"--judge_endpoint={address(server)}", "--judge_model=m")
+    assert "ask a judge, and there is none" in loaders.verb(capsys, *args, code=2)
+    text = loaders.verb(capsys, *args, f"--judge_endpoint={address(server)}", "--judge_model=m")
     assert "overall 50.0" in text and "judge m: 2 verdicts" in text
-
-
-def run_verb(capsys, *args, code=None):
-    from absl import flags
-
-    try:
-        return loaders.verb(capsys, *args, code=code)
-    finally:
-        for name in ("judge_cases", "judge_endpoint", "judge_model", "split"):
-            flags.FLAGS[name].unparse()
 
 
 def test_a_grader_keeps_the_order_of_its_jobs():

@@ -519,10 +519,9 @@ def verb(capsys, *args, code=None):
                 evaluate.run(rest)
             assert stop.value.code == code
     finally:
-        for name in ("score_only", "compare", "table", "benchmark", "out", "leakage"):
-            flags.FLAGS[name].unparse()
-        for name in ("data", "benchmarks", "dataset"):
-            flags.FLAGS[name].value = []
+        for flag in flags.FLAGS.get_key_flags_for_module("spatial_jax.evals.flags"):
+            if flag.name != "config":
+                flag.unparse()
     captured = capsys.readouterr()
     return captured.out if code is None else captured.err
 

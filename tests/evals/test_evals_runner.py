@@ -18,6 +18,7 @@ from spatial_jax.config import strict_as
 from spatial_jax.data.asked import Asking, write_asking
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.drawing import Operation, environment
+from spatial_jax.evals import generation
 from spatial_jax.evals.asking import Request, by_clip
 from spatial_jax.evals.generation import Sampler, engine_mesh
 from spatial_jax.evals.heldout import evaluate_heldout
@@ -411,3 +412,22 @@ def test_clips_that_cannot_be_shown_are_told_apart_from_those_that_can(sampler, 
                 with pytest.raises(ValueError, match=name) as error:
                     request.encode()
                 assert "\n" not in str(error.value)
+
+
+def test_the_first_of_several_processes_reads_the_weights_for_all(tmp_path, monkeypatch):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    sampler = Sampler.__new__(Sampler)
+    sampler.folder = tmp_path
+    alone = sampler.weights
+    other = Sampler.__new__(Sampler)  # a folder that this process cannot see
+    other.folder = tmp_path / "elsewhere"
+
+    def broadcast(own):
+        assert len(own) == len(alone)
+        return np.frombuffer(alone.encode(), np.uint8)
+
+    monkeypatch.setattr(generation.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(generation, "is_primary", lambda: False)
+    monkeypatch.setattr(generation.multihost_utils, "broadcast_one_to_all", broadcast)
+    monkeypatch.setattr(generation, "hash_files", None)
+    assert other.weights == alone

@@ -48,16 +48,6 @@ def answer_rightly(monkeypatch):
     monkeypatch.setattr(generation.Sampler, "from_directory", classmethod(lambda cls, *_: Model()))
 
 
-def run_verb(capsys, *args, code=None):
-    from absl import flags
-
-    try:
-        return loaders.verb(capsys, *args, code=code)
-    finally:
-        for name in ("model", "limit", "name", "scoring", "page"):
-            flags.FLAGS[name].unparse()
-
-
 def test_easi8_prints_the_leaderboards_row_and_file(tmp_path, capsys, monkeypatch):
     answer_rightly(monkeypatch)
     (tmp_path / "data").mkdir()
@@ -65,7 +55,7 @@ def test_easi8_prints_the_leaderboards_row_and_file(tmp_path, capsys, monkeypatc
         write(member.benchmark, tmp_path / "data")
     shutil.rmtree(tmp_path / "data" / "mindcube")
     args = ("--model=lab/tiny", "--benchmarks=easi8", f"--data={tmp_path}/data", f"--out={tmp_path}/out", "--nopage")
-    text = run_verb(capsys, *args, f"--data=mindcube={tmp_path}/none")
+    text = loaders.verb(capsys, *args, f"--data=mindcube={tmp_path}/none")
     head = next(line for line in text.splitlines() if line.startswith("model  "))
     assert head.split()[1:] == [m.column for m in SUITES["easi8"].members]
     row = next(line for line in text.splitlines() if line.startswith("lab/tiny"))
@@ -80,7 +70,7 @@ def test_easi8_prints_the_leaderboards_row_and_file(tmp_path, capsys, monkeypatc
     assert sent["subScores"]["3dsrbench"] == {"circ_eval_overall": 100.0, "height_higher": 100.0, "overall": 100.0}
     files = sorted(str(p) for p in (tmp_path / "out").glob("*.vlmevalkit.json"))
     assert len(files) == 7
-    assert row in run_verb(capsys, "--table=easi8", *files)
+    assert row in loaders.verb(capsys, "--table=easi8", *files)
 
 
 def write_clip(path):
@@ -120,16 +110,48 @@ def test_general_has_a_plain_mean_and_a_benchmark_alone_must_be_there(tmp_path, 
     for member in SUITES["general"].members:
         write(member.benchmark, tmp_path)
     args = ("--model=lab/tiny", f"--data={tmp_path}", f"--out={tmp_path}/out", "--nopage")
-    text = run_verb(capsys, "--benchmarks=general", *args)
+    text = loaders.verb(capsys, "--benchmarks=general", *args)
     row = next(line for line in text.splitlines() if line.startswith("lab/tiny"))
     assert len(row.split()) == 14 and row.split()[9] == "7.14"  # MME: one of fourteen tasks
-    error = run_verb(capsys, "--benchmarks=docvqa", "--model=m", f"--data={tmp_path}/no", "--nopage", code=2)
+    error = loaders.verb(capsys, "--benchmarks=docvqa", "--model=m", f"--data={tmp_path}/no", "--nopage", code=2)
     assert error.startswith("evaluate: ") and error.count("\n") == 1
-    error = run_verb(capsys, "--benchmarks=general", *args[:2], f"--out={tmp_path}/x.json", "--nopage", code=2)
+    error = loaders.verb(capsys, "--benchmarks=general", *args[:2], f"--out={tmp_path}/x.json", "--nopage", code=2)
     assert "12 benchmarks cannot share one result" in error
-    error = run_verb(capsys, "--benchmarks=all", "--model=m", "--data=/no", f"--out={tmp_path}", "--nopage", code=2)
+    error = loaders.verb(capsys, "--benchmarks=all", "--model=m", "--data=/no", f"--out={tmp_path}", "--nopage", code=2)
     assert "/no: no such file" in error
-    assert "none of its benchmarks" in run_verb(capsys, "--benchmarks=general", "--model=m", "--data=/no", code=2)
+    assert "none of its benchmarks" in loaders.verb(capsys, "--benchmarks=general", "--model=m", "--data=/no", code=2)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (
+            "--model=m --benchmarks=cv_bench vsi_bench",
+            "unexpected argument 'vsi_bench'; options start",
+        ),
+        ("--model=m --dataset=d --rotations=4", "--rotations does nothing without --benchmarks"),
+        ("--model=m --benchmarks=cv_bench --families=count", "--families does nothing without --dataset"),
+        ("--model=m --benchmark=cv_bench --dataset=d", "--benchmark does nothing with --model"),
+        ("--model=m --benchmarks=cv_bench --greedy_too", "--greedy_too does nothing without --dataset"),
+        ("--model=m --benchmarks=cv_bench --out=o --workdir=w", "two places for the results"),
+        ("--model=m --benchmarks=cv_bench --dataset=d --name=n", "cannot share one result"),
+        ("--score_only=f --dataset=d --samples=4", "--samples does nothing with --score_only"),
+        ("--score_only=f --dataset=d --scoring=lmms_eval", "--scoring does nothing without --benchmark"),
+        ("--score_only=f --benchmark=cv_bench --split=train", "--split does nothing without --dataset"),
+        ("--score_only=f --benchmark=cv_bench --dataset=d", "give --benchmark, or --dataset"),
+        ("--score_only=f --model=m --dataset=d", "--model does nothing with --score_only"),
+        ("--score_only=f --table=li2025", "--table and --score_only are tasks of their own"),
+        ("--compare a b --limit=3", "--limit does nothing with --compare"),
+        ("--table=li2025 a --benchmarks=blink", "--benchmarks does nothing with --table"),
+        ("--leakage=d", "--leakage needs --benchmarks"),
+        ("--model=m", "nothing to do"),
+        ("--dataset=d", "nothing to do"),
+    ],
+)
+def test_what_would_be_left_undone_is_refused(capsys, args, words):
+    """A flag that the task does not read was meant to do something."""
+    error = loaders.verb(capsys, *args.split(), code=2)
+    assert words in error and error.count("\n") == 1
 
 
 def test_suites_expand_and_are_asked_one_at_a_time():

@@ -142,3 +142,21 @@ def test_errors_are_one_line_and_exit_code_two(tmp_path, capsys):
     assert len(errors) == 2 and "no such folder" in errors[0] and "missing visual.merger.ln_q.bias" in errors[1]
     with pytest.raises(SystemExit):
         main([])
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        ("--fresh=tiny --out=o", "--fresh SIZE needs --texts"),
+        ("--fresh=tiny --texts=d --out=o --style=v4", "--style does nothing with --fresh"),
+        ("--fresh=configs/quickstart_policy --texts=d --out=o", "whose tokenizer is kept: leave --texts"),
+        ("--fresh=tiny --texts=d --out=o --vocab_size=0", "--vocab_size=0: 1 or more"),
+        ("--verify=d --seed=3", "--seed does nothing with --verify"),
+        ("--from=d --to_hf=o --texts=t", "--texts does nothing with --to_hf"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(args, words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(args.split())
+    error = capsys.readouterr().err
+    assert stop.value.code == 2 and words in error and error.count("\n") == 1

@@ -3,6 +3,7 @@ was said, in several shares, resumed, and what came out empty is an error.
 """
 
 import json
+import shutil
 
 import pytest
 import question_sets
@@ -173,6 +174,9 @@ def test_pairs_are_what_dpo_rejects(questions, tmp_path, teacher):
         (("--share=2/2",), "--share=2/2"),
         (("--keep=best", "--set=engine.slots=3"), "config.engine.slots is not a key"),
         (("--endpoint=",), "give --model=DIR or --endpoint=URL"),
+        (("--endpoint=", "--model=d"), "--endpoint_model does nothing with --model"),
+        (("--config=spatial_jax/shipped.py",), "--config=spatial_jax/shipped.py: KeyError: 'get_config'"),
+        (("--config=configs/eval_spatial.py:no_such",), "--config=configs/eval_spatial.py:no_such: "),
         (("--split=nowhere",), "nowhere"),
     ],
 )
@@ -200,6 +204,36 @@ def test_turns_with_more_than_calls_are_kept_and_draw_the_same(questions, tmp_pa
     for record in kept(tmp_path / "odd"):
         sizes = [tuple(size) for size in json.loads(record.meta)["sampled"]["sizes"]]
         assert parse(turns_before(resolve(record, sizes))[0]) == parse(f"```json\n{odd}\n```")
+
+
+def test_pass_rates_of_other_answers_are_not_overwritten(questions, tmp_path, teacher, capsys):
+    """Of another draw, or of other questions of as many: refused before anything is asked, as a dataset is."""
+    out, asked = tmp_path / "rates", ("--keep=pass_rates", "--samples=2", "--limit=3")
+    assert run(questions, out, *asked) == 0 and run(questions, out, *asked) == 0
+    before, sent = (out / "pass_rates.jsonl").read_text(), len(SENT)
+    elsewhere = f"--answers={tmp_path / 'elsewhere'}"
+    for rule in ("pass_rates", "best"):
+        assert run(questions, out, f"--keep={rule}", *asked[1:], "--seed=1", elsewhere) == 2
+        assert "holds pass rates of other settings (teacher: " in capsys.readouterr().err
+    few = tmp_path / "few"
+    write_questions(str(few), {}, kept(questions)[3:])
+    assert run(few, out, *asked, elsewhere, f"--dataset={few}") == 2
+    assert "holds pass rates of other settings (dataset: " in capsys.readouterr().err
+    assert (out / "pass_rates.jsonl").read_text() == before and len(SENT) == sent
+    (out / "pass_rates.jsonl").write_text("".join(before.splitlines(keepends=True)[1:]))
+    assert run(questions, out, *asked) == 2
+    assert "that do not say what they are of; choose another --out or remove it" in capsys.readouterr().err
+
+
+def test_other_questions_of_as_many_are_another_run(questions, tmp_path, teacher, capsys):
+    """They counted alike, so answers and dataset of the first were taken for theirs."""
+    here = tmp_path / "here"
+    write_questions(str(here), {}, kept(questions)[:3])
+    assert run(here, tmp_path / "out", "--samples=2", "--keep=best") == 0
+    shutil.rmtree(here)
+    write_questions(str(here), {}, kept(questions)[3:])
+    assert run(here, tmp_path / "out", "--samples=2", "--keep=best", f"--answers={tmp_path / 'elsewhere'}") == 2
+    assert "holds a dataset of other settings" in capsys.readouterr().err
 
 
 def test_a_teacher_is_asked_within_top_p(questions, tmp_path, teacher, capsys):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from spatial_jax.data.records import QuestionRecord
 from spatial_jax.evals.results import ScoredItem, summarise, write_result
 from spatial_jax.rl.curriculum import Curriculum, CurriculumConfig, Stage
-from spatial_jax.rl.pass_rates import PassRateStore, read_pass_rates, write_pass_rates
+from spatial_jax.rl.pass_rates import PassRateStore, pass_rate_asking, read_pass_rates, write_pass_rates
 from spatial_jax.rl.refill import Refill, drop_reason
 
 
@@ -108,9 +108,9 @@ def test_stages_go_from_easy_to_hard():
 
 def test_offline_filter_by_record_and_by_import(tmp_path):
     file = tmp_path / "rates.jsonl"
-    write_pass_rates(
-        file, [{"question_id": "easy", "pass_k": 16, "n": 16}, {"question_id": "good", "pass_k": 5, "n": 16}]
-    )
+    rates = [{"question_id": "easy", "pass_k": 16, "n": 16}, {"question_id": "good", "pass_k": 5, "n": 16}]
+    write_pass_rates(file, rates, {"policy": {"prompt_mode": "vanilla"}})
+    assert pass_rate_asking(file) == {"prompt_mode": "vanilla"} and read_pass_rates(file) == rates
     curriculum = Curriculum(CurriculumConfig(offline_low=1 / 16, offline_high=15 / 16))
     assert curriculum.import_offline(read_pass_rates(file)) == 2
     assert curriculum.refusal(question("easy")) == "offline" and curriculum.refusal(question("good")) is None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import collections
-import concurrent.futures
 import dataclasses
 import hashlib
 import io
@@ -28,6 +27,7 @@ from data_prep.synthesis.language import MOST_FAILURES, reply_key
 from data_prep.synthesis.options import Options
 from data_prep.synthesis.view import SceneView
 from spatial_jax.data.records import QuestionRecord, SceneRecord
+from spatial_jax.ending import asking_threads
 from spatial_jax.endpoints import ChatEndpoint, EndpointError, Reply, ReplyCache, ask_again
 from spatial_jax.media import decode_picture
 
@@ -131,7 +131,7 @@ class Author:
         jobs = [self.jobs(scene, records) for scene, records in batch]
         waiting = [job for of_scene in jobs for job in of_scene if self.cache.get(job.key(self.settings.model)) is None]
         if waiting and self.client and self._failures < MOST_FAILURES:
-            with concurrent.futures.ThreadPoolExecutor(self.settings.workers) as pool:
+            with asking_threads(self.settings.workers, "author") as pool:
                 for job, reply in zip(waiting, pool.map(self._ask, waiting)):
                     if reply is not None:
                         self.cache.put(job.key(self.settings.model), reply)
