@@ -20,6 +20,15 @@ RUNTIMES = {  # accelerator type's beginning -> software version of the TPU VM
     "v3": "tpu-ubuntu2204-base",
     "v2": "tpu-ubuntu2204-base",
 }
+# accelerator type's beginning -> (what its number counts, sizes, the largest), as the tables of each generation say
+SIZES = {
+    "v5litepod": ("chips", (1, 4, 8), 256),
+    "v6e": ("chips", (1, 4, 8), 256),
+    "v5p": ("cores", (8,), 12288),
+    "v4": ("cores", (8,), 8192),
+    "v3": ("cores", (8,), 2048),
+    "v2": ("cores", (8,), 512),
+}
 ASKING_S = 120.0  # longest that a question about a state may take
 ALIVE = ("ConnectTimeout=30", "ServerAliveInterval=30", "ServerAliveCountMax=4")  # ssh ends when the other side is gone
 # Names as the cloud takes them; none can be read as an option or by a shell.
@@ -55,6 +64,18 @@ def check_names(**values: str) -> None:
         pattern, form = _VALID[option]
         if value and not re.fullmatch(pattern, value, re.ASCII):
             raise ValueError(f"--{option}={value!r} is no valid {option}; give {form}")
+
+
+def check_size(accelerator: str) -> None:
+    """ValueError for a size that no TPU of a known generation has; others are the cloud's to know."""
+    kind, _, size = accelerator.partition("-")
+    if kind not in SIZES:
+        return
+    what, sizes, most = SIZES[kind]
+    number = int(size) if re.fullmatch(r"[0-9]{1,9}", size) else 0
+    if number not in sizes and not (0 < number <= most and number % 8 == 0):
+        listed = ", ".join(f"{kind}-{n}" for n in (*sizes, 16))
+        raise ValueError(f"--accelerator={accelerator}: give {listed}, ... to {kind}-{most}; the number counts {what}")
 
 
 @dataclasses.dataclass(frozen=True)

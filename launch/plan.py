@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -154,7 +155,8 @@ def prepare(arguments: list[str]) -> None:
     from launch.planning.gpus import CARDS
     from launch.xla_flags import compile_only_card, environment
 
-    given = next((a.split("=", 1)[1] for a in arguments if a.startswith("--topology=")), "v5p")
+    found = re.findall(r"^--?topology[=\n](.*)$", "\n".join(arguments), re.MULTILINE)
+    given = found[-1] if found else "v5p"
     family, _, count = given.partition(":")
     card = family in CARDS
     tpu = not card and family not in ("cpu", "gpu")

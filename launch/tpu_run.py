@@ -26,21 +26,30 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # called by path, Python looks in launch/ only
     sys.path.insert(0, str(ROOT))
 
 from launch import xpk  # noqa: E402
-from launch.gcloud import Cloud, CloudError, Temporary, check_names  # noqa: E402
+from launch.gcloud import Cloud, CloudError, Temporary, check_names, check_size  # noqa: E402
 from launch.processes import lines  # noqa: E402
 from launch.rehearsal import rehearse  # noqa: E402
 from launch.steps import EXIT_PREEMPTED, say  # noqa: E402
+from spatial_jax.ending import leave  # noqa: E402
 from spatial_jax.options import Parser  # noqa: E402
 
 T = TypeVar("T")
 LONGEST_PAUSE = 600.0
+MOST_REHEARSED = 1024  # devices, of all processes together
+# What each way to run reads beside config, workdir and action.
+READS = {
+    "gcloud": ("name", "zone", "accelerator", "slices", "project", "spot", "tries", "dry_run")
+    + ("runtime", "keep", "pause", "wait_hours"),
+    "xpk": ("name", "zone", "accelerator", "slices", "project", "spot", "tries", "dry_run", "cluster", "image"),
+    "local": ("local", "devices_per_process"),
+}
 MARK = "spatial_jax_exit"
 COPY, FOLDER, LOG, PID, EXIT = "spatial_jax.tar.gz", "spatial_jax_run", "run.log", "run.pid", "run.exit"
 # The number of a process is given again after a boot: it must be the run's.
@@ -285,6 +294,57 @@ def run_on_gke(args: argparse.Namespace, arguments: Sequence[str]) -> int:
         return 1
 
 
+def check(args: argparse.Namespace, passed: Sequence[str], default: Callable[[str], Any]) -> None:
+    """ValueError, one line, for what cannot run, or would do nothing, before anything is asked of the cloud. `passed`:
+    overrides; `default`: of an option.
+    """
+    place = ("name", "zone") if args.via == "gcloud" else ("name", "cluster")
+    needed = () if args.local else place if args.action != "run" else (*place, "accelerator")
+    if wrong := [p for p in passed if not p.startswith("--config.")]:
+        raise ValueError(f"unexpected argument {wrong[0]}; overrides start with --config.")
+    for name in (*needed, *(("config", "workdir") if args.action == "run" else ())):
+        if not getattr(args, name):
+            raise ValueError(f"--{name} is missing")
+    names = ("name", "zone", "project", "accelerator", "runtime", "cluster", "image")
+    check_names(**{name: getattr(args, name) for name in names})
+    check_size(args.accelerator)
+    for name, least in (("local", 0), ("devices_per_process", 1), ("slices", 1), ("tries", 1)):
+        if getattr(args, name) < least:
+            raise ValueError(f"--{name}={getattr(args, name)} must be {least} or more")
+    for name in ("pause", "wait_hours"):
+        if not 0 < getattr(args, name) < float("inf"):
+            raise ValueError(f"--{name}={getattr(args, name):g} must be a number above 0")
+    way = "local" if args.local else args.via
+    for name in sorted({name for reads in READS.values() for name in reads} - {*READS[way]}):
+        if getattr(args, name) != default(name):
+            raise ValueError(f"--{name} does nothing with --{'local' if args.local else f'via={way}'}; leave it out")
+    if args.local and args.action != "run":
+        raise ValueError(f"--action={args.action} looks after a TPU; a rehearsal (--local) ends with this program")
+    if args.local * args.devices_per_process > MOST_REHEARSED:
+        raise ValueError(
+            f"--local={args.local} with --devices_per_process={args.devices_per_process}: at most {MOST_REHEARSED}"
+            " devices together"
+        )
+    if args.local or args.action != "run":
+        return
+    if not args.workdir.startswith("gs://"):
+        raise ValueError(f"--workdir={args.workdir} would be lost with the TPU; give a gs:// path")
+    check_recipe(args.config, passed)
+
+
+def check_recipe(config: str, passed: Sequence[str]) -> None:
+    """ValueError for a recipe that the workers would not have, or a key that does not exist: a TPU may come after
+    hours.
+    """
+    from spatial_jax.command_line import check_config_arguments, check_config_file
+    from spatial_jax.training.settings import RunConfig
+
+    check_config_file(config, ROOT)
+    if not (ROOT / config).resolve().is_relative_to(ROOT):
+        raise ValueError(f"--config={config}: the workers get the checkout {ROOT} alone; put the recipe there")
+    check_config_arguments(passed, RunConfig)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser("python launch/tpu_run.py", __doc__)
     parser.add_argument("--action", choices=("run", "status", "logs", "stop", "delete"), default="run")
@@ -339,24 +399,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--devices_per_process", type=int, default=4)
     args, passed = parser.parse_known_args(argv)
-    wrong = [p for p in passed if not p.startswith("--config.")]
-    place = ("name", "zone") if args.via == "gcloud" else ("name", "cluster")
-    needed = () if args.local else place if args.action != "run" else (*place, "accelerator")
-    missing = [n for n in (*needed, *(("config", "workdir") if args.action == "run" else ())) if not getattr(args, n)]
-    if wrong or missing:
-        unexpected = f"unexpected argument {wrong[0]}; overrides start with --config." if wrong else ""
-        print(f"tpu_run: {unexpected or f'--{missing[0]} is missing'}", file=sys.stderr)
-        return 2
     try:
-        check_names(
-            name=args.name,
-            zone=args.zone,
-            project=args.project,
-            accelerator=args.accelerator,
-            runtime=args.runtime,
-            cluster=args.cluster,
-            image=args.image,
-        )
+        check(args, passed, parser.get_default)
     except ValueError as error:
         print(f"tpu_run: {error}", file=sys.stderr)
         return 2
@@ -365,14 +409,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return rehearse(
             args.local, args.devices_per_process, ["spatial_jax.train", *arguments], Path(args.workdir) / "logs"
         )
-    if args.action == "run" and not args.workdir.startswith("gs://"):
-        print(f"tpu_run: --workdir={args.workdir} would be lost with the TPU; give a gs:// path", file=sys.stderr)
-        return 2
-    if args.slices < 1:
-        print(f"tpu_run: --slices={args.slices} must be 1 or more", file=sys.stderr)
-        return 2
     return run_on_gke(args, arguments) if args.via == "xpk" else run_on_cloud(args, arguments)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main, "tpu_run", goes_on=True)

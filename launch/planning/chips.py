@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 import jax
 
@@ -52,6 +53,11 @@ CHIPS = {
 }
 
 
+# Sizes of a slice's shape and most chips of a pod, by generation, as the same tables have them.
+PODS = {"v4": (3, 4096), "v5e": (2, 256), "v5p": (3, 8960), "v6e": (2, 256), "tpu7x": (3, 9216)}
+MOST_OWN = 1024  # devices that a CPU may pretend to have
+
+
 @dataclasses.dataclass(frozen=True)
 class Topology:
     """`family`:`shape` as the user wrote it, e.g. v5p:4x4x4 or cpu:8."""
@@ -68,14 +74,10 @@ class Topology:
                 f"--topology={text}: unknown chip {family!r}; use one of {', '.join(CHIPS)}, e.g. v5p:4x4x4, h100:8 or"
                 " cpu:8"
             )
-        try:
-            sizes = tuple(int(n) for n in (shape or "1").split("x"))
-        except ValueError:
-            sizes = ()
-        if not sizes or min(sizes) < 1:
-            raise ValueError(f"--topology={text}: {shape!r} is not a shape like 4x4x4")
-        if family in gpus.CARDS and (len(sizes) > 1 or sizes[0] > gpus.HOST):
-            raise ValueError(f"--topology={text}: cards are those of one host, 1 to {gpus.HOST}, e.g. {family}:8")
+        sizes = tuple(int(n) if re.fullmatch(r"[0-9]{1,9}", n) else 0 for n in (shape or "1").split("x"))
+        count, most = PODS.get(family, (1, gpus.HOST if family in gpus.CARDS else MOST_OWN))
+        if len(sizes) != count or min(sizes) < 1 or math.prod(sizes) > most:
+            raise ValueError(f"--topology={text}: {shape!r} is no shape of {family}; give {shapes_allowed(family)}")
         return cls(family, sizes)
 
     @property
@@ -129,3 +131,14 @@ class Topology:
                 f"--topology={self.family}:{self.chips} needs {self.chips} devices, there are {len(devices)}"
             )
         return devices[: self.chips]
+
+
+def shapes_allowed(family: str) -> str:
+    """What may stand behind a family's colon, in words."""
+    if family in PODS:
+        count, most = PODS[family]
+        example = {2: "8x8", 3: "4x4x4"}[count]
+        return f"{count} sizes of 1 or more, at most {most:,} chips together, e.g. {family}:{example}"
+    if family in gpus.CARDS:
+        return f"the number of cards of one host, 1 to {gpus.HOST}, e.g. {family}:8"
+    return f"a number of devices, 1 to {MOST_OWN:,}, e.g. {family}:8"

@@ -14,8 +14,8 @@ from tests.config.test_config_rooms import ROOT, modules
 
 # Processes that others start, and what hands over to a command at once.
 CHILDREN = ("spatial_jax.rewards.user_worker", "spatial_jax.models.reference", "launch.worker", "launch.cli")
-# Nothing to go on with, no time to be stopped in, or an answer of its own to Ctrl-C.
-OWN = ("launch.fit_torchvision", "launch.check_pythons", "launch.tpu_run")
+# Before our packages are there.
+OWN = ("launch.fit_torchvision", "launch.check_pythons")
 
 POOL = """
 import signal, sys, time

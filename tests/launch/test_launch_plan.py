@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import re
 from pathlib import Path
 
 import jax
@@ -11,6 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import li2025_qwen2_5_vl_7b
+from launch import plan
 from launch.planning import chips, counting, hlo, proofs, runs, search
 from launch.planning.chips import Topology
 from launch.planning.measure import Measured, held_bytes, measure
@@ -387,10 +390,41 @@ def test_a_text_without_an_entry_is_told_in_one_line():
         hlo.collectives("HloModule sparse_core\n")
 
 
-@pytest.mark.parametrize("text", ["v9:2x2", "v5e:axb", "v5e:0x2"])
-def test_a_wrong_topology_is_told_in_one_line(text):
-    with pytest.raises(ValueError, match=f"--topology={text}"):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("v9:2x2", "use one of v4, v5e"),
+        ("v5e:axb", "2 sizes of 1 or more, at most 256 chips together, e.g. v5e:8x8"),
+        ("v5e:0x2", "e.g. v5e:8x8"),
+        ("v5e:64x64", "at most 256 chips"),
+        ("v5e:4x4x4", "2 sizes"),
+        ("v5p", "3 sizes of 1 or more, at most 8,960 chips together, e.g. v5p:4x4x4"),
+        ("v5p:8", "3 sizes"),
+        ("v6e:-2x-2", "e.g. v6e:8x8"),
+        ("tpu7x:9" + "9" * 5000, "e.g. tpu7x:4x4x4"),
+        ("h100:0", "the number of cards of one host, 1 to 8, e.g. h100:8"),
+        ("h100:2x2", "1 to 8, e.g. h100:8"),
+        ("rtx4090:-1", "e.g. rtx4090:8"),
+        ("cpu:0", "a number of devices, 1 to 1,024, e.g. cpu:8"),
+        ("cpu:2x4", "e.g. cpu:8"),
+        ("cpu:100000", "1 to 1,024"),
+        ("gpu:-1", "e.g. gpu:8"),
+    ],
+)
+def test_a_wrong_topology_is_told_with_what_its_kind_allows(text, words):
+    with pytest.raises(ValueError, match=re.escape(words)) as raised:
         Topology.parse(text)
+    assert str(raised.value).startswith(f"--topology={text}: ") and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "given", [["--topology=cpu:3"], ["--topology", "cpu:3"], ["--topology=v5e:2x2", "-topology=cpu:3"]]
+)
+def test_the_process_is_prepared_for_the_topology_however_it_is_given(monkeypatch, given):
+    """--topology cpu:8 left the process one device, and the plan said that there are not enough."""
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    plan.prepare(["--config=a.py", *given])
+    assert "device_count=3" in os.environ["XLA_FLAGS"]
 
 
 @pytest.mark.parametrize(

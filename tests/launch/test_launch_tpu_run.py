@@ -46,9 +46,9 @@ def gcloud(tmp_path, monkeypatch):
                 "--name=li",
                 "--zone=z",
                 "--accelerator=v5litepod-16",
-                "--config=c.py",
+                "--config=configs/debug_cpu.py",
                 "--workdir=gs://b/w",
-                "--pause=0.01",
+                *([] if "--via=xpk" in extra else ["--pause=0.01"]),
                 "--config.train.steps=5",
                 *extra,
             ]
@@ -174,7 +174,8 @@ def test_a_workload_is_handed_to_xpk(gcloud, tmp_path, capsys):
         "workload create --cluster=c --zone=z --workload=li --tpu-type=v5litepod-16 --num-slices=2",
         "--restart-on-exit-codes=75",
         "--spot",
-        "launch.worker --platform=tpu spatial_jax.train --config=c.py --workdir=gs://b/w --config.train.steps=5",
+        "launch.worker --platform=tpu spatial_jax.train --config=configs/debug_cpu.py --workdir=gs://b/w"
+        " --config.train.steps=5",
     ):
         assert words in calls[0]
     code, calls = gcloud(["workload delete", [[3, "", "no such workload"]]], extra=[*more, "--action=stop"])
@@ -269,12 +270,33 @@ def test_actions(gcloud, action, words):
     assert code == 0 and words in calls[-1]
 
 
+TOLD = ["--name=n", "--zone=z", "--accelerator=v5p-8", "--config=configs/debug_cpu.py", "--workdir=gs://b/w"]
+
+
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
         (["--zone=z"], "--name is missing"),
         (["--name=n", "--zone=z", "--accelerator=v5p-8", "--config=c", "--workdir=runs/x"], "give a gs:// path"),
         (["--nme=n"], "unexpected argument --nme"),
+        ([*TOLD, "--accelerator=v5p-0"], "v5p-0: give v5p-8, v5p-16, ... to v5p-12288; the number counts cores"),
+        ([*TOLD, "--accelerator=v5litepod-2"], "give v5litepod-1, v5litepod-4, v5litepod-8, v5litepod-16, ... to"),
+        ([*TOLD, "--accelerator=v6e"], "--accelerator=v6e: give v6e-1, v6e-4"),
+        ([*TOLD, "--accelerator=v4-99999999999"], "to v4-8192; the number counts cores"),
+        ([*TOLD, "--slices=0"], "--slices=0 must be 1 or more"),
+        ([*TOLD, "--tries=-1"], "--tries=-1 must be 1 or more"),
+        ([*TOLD, "--pause=nan"], "--pause=nan must be a number above 0"),
+        ([*TOLD, "--config=configs/li2025_qwen2_5_vl_70b.py"], "the nearest is"),
+        ([*TOLD, "--config=/etc/passwd"], "put the recipe there"),
+        ([*TOLD, "--config.train.step=5"], "the nearest is config.train.steps"),
+        (["--local=-2", "--config=c", "--workdir=w"], "--local=-2 must be 0 or more"),
+        (["--local=2", "--devices_per_process=0", "--config=c", "--workdir=w"], "--devices_per_process=0 must be 1"),
+        (["--local=9999", "--config=c", "--workdir=w"], "at most 1024 devices together"),
+        ([*TOLD, "--image=python:3.12"], "--image does nothing with --via=gcloud"),
+        ([*TOLD, "--devices_per_process=8"], "--devices_per_process does nothing with --via=gcloud"),
+        ([*TOLD, "--via=xpk", "--cluster=c", "--keep"], "--keep does nothing with --via=xpk"),
+        (["--local=2", "--config=c", "--workdir=w", "--dry_run"], "--dry_run does nothing with --local"),
+        (["--local=2", "--action=stop"], "a rehearsal (--local) ends with this program"),
         (["--via=xpk", "--name=n", "--accelerator=v5p-8", "--config=c", "--workdir=gs://b"], "--cluster is missing"),
     ],
 )
