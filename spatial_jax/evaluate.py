@@ -374,14 +374,22 @@ def print_table(name: str, paths: Sequence[str]) -> None:
 
 
 def search_leaks(dataset: str) -> None:
-    """Pictures of the benchmarks that a training set holds too."""
+    """Pictures of the benchmarks that a training set holds too. ValueError, after the others, for those of which
+    nothing can be compared.
+    """
     from spatial_jax.evals import find_leaks
     from spatial_jax.evals.leakage import dataset_pictures, leak_text
     from spatial_jax.evals.loading import load_benchmark
 
+    problems = list[str]()
     for name in benchmark_list()[0]:
         items = load_benchmark(name, flag_parts(opts.DATA), opts.LIMIT.value).items
-        say(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), items)))
+        try:
+            say(leak_text(name, find_leaks(dataset_pictures(dataset, "train"), items)))
+        except ValueError as error:
+            problems.append(f"{name}: {error}")
+    if problems:
+        raise ValueError("; ".join(problems))
 
 
 def benchmark_list() -> tuple[list[str], str]:

@@ -62,7 +62,8 @@ def find_leaks(
     training: Iterable[tuple[str, str, bytes]], items: Sequence[Mapping[str, Any]], *, near: int = NEAR
 ) -> dict[str, Any]:
     """{"items", "pictures", "training", "unreadable", "exact": [...], "near": [...], "scenes": [...]}; each leak names
-    the benchmark's item, the training record and the distance in bits.
+    the benchmark's item, the training record and the distance in bits. ValueError where nothing can be compared: no
+    leak would be found.
     """
     pictures: dict[Any, tuple[str, int, str]] = {}
     unreadable = 0
@@ -76,6 +77,11 @@ def find_leaks(
             else:
                 pictures[source] = (str(item["id"]), perceptual_hash(image), pixel_hash(image))
     scenes = {str(item["scene"]): str(item["id"]) for item in items if item.get("scene")}
+    if not pictures and not scenes:
+        raise ValueError(
+            f"nothing is compared: none of {len(items)} items has a picture that can be read, or a scene's id"
+            f" ({unreadable} pictures unreadable; videos are not searched)"
+        )
     hashes = np.array([h for _, h, _ in pictures.values()], np.uint64)
     names, exact_of = (
         [name for name, _, _ in pictures.values()],
@@ -106,6 +112,9 @@ def find_leaks(
             closest = int(np.argmin(distances))
             if distances[closest] <= near:
                 out["near"].append({"item": names[closest], "record": record_id, "bits": int(distances[closest])})
+    if not out["training"]:
+        tried = unreadable - out["unreadable"]
+        raise ValueError(f"nothing is compared: no picture of the training set can be read ({tried} tried)")
     out["unreadable"] = unreadable
     if unreadable:
         log.warning("leakage check: %d pictures could not be read", unreadable)
@@ -122,6 +131,8 @@ def leak_text(name: str, leaks: Mapping[str, Any], shown: int = 10) -> str:
         " the same id"
     )
     lines = [f"{compared}: {found}, {leaks['unreadable']} unreadable"]
+    if not leaks["pictures"]:
+        lines.append("  its items have no pictures, and videos are not searched: scenes' ids alone were compared")
     for kind in ("exact", "near", "scenes"):
         lines += [
             f"  {kind}: item {leak['item']} = training record {leak['record']}"

@@ -462,6 +462,14 @@ def test_leaks_are_found(tmp_path):
     ] == ["same"]
     assert leaks["scenes"][0]["record"] == "r2" and leaks["unreadable"] == 2 and leaks["training"] == 3
     assert "1 identical, 1 near" in leak_text("toy", leaks)
+    # That nothing was found where nothing was compared read like a clean bill.
+    clips = [{"id": "clip", "video": "a.mp4"}, items[2]]
+    with pytest.raises(ValueError, match=r"none of 2 items has a picture that can be read.*1 pictures unreadable"):
+        find_leaks(training, clips)
+    with pytest.raises(ValueError, match=r"no picture of the training set can be read .1 tried"):
+        find_leaks(training[3:], items)
+    rooms = find_leaks(training, [{**clips[0], "scene": "room7"}])
+    assert len(rooms["scenes"]) == 1 and "scenes' ids alone were compared" in leak_text("toy", rooms)
 
 
 def test_frames_are_spread_and_recorded(tmp_path):
