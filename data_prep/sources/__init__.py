@@ -20,6 +20,8 @@ DATASETS = {
 }
 # Datasets whose folders the general readers know, and the convention they are read by ("": plain photos).
 PLAIN_DATASETS = {"coco": "", "diode": "diode", "megadepth": "megadepth"}
+# Parts of the names of folders that hold labels drawn as pictures, no photos (COCO's panoptic and stuff maps).
+LABEL_FOLDERS = {"coco": ("annotations", "panoptic", "pixelmaps", "stuffthingmaps")}
 SOURCES = ("rendered", "walk", "folder", "stereo", "rgbd", "video", "tfds", *DATASETS, *PLAIN_DATASETS)
 
 __all__ = [
@@ -43,7 +45,8 @@ def open_source(spec: dict[str, Any]) -> Source:
     kind = spec["source"]
     if kind in PLAIN_DATASETS:
         convention = PLAIN_DATASETS[kind]
-        spec = {**spec, "source": "rgbd" if convention else "folder", "convention": convention}
+        labels = LABEL_FOLDERS.get(kind, ())
+        spec = {**spec, "source": "rgbd" if convention else "folder", "convention": convention, "labels": labels}
         kind = spec["source"]
     if kind in DATASETS:
         found = dataset_reader(kind)
@@ -74,7 +77,7 @@ def open_source(spec: dict[str, Any]) -> Source:
     if kind == "folder":
         from data_prep.sources.folder import PictureFolder
 
-        return PictureFolder(_need(spec, "path"), spec.get("max_side", 0), spec.get("limit", 0))
+        return PictureFolder(_need(spec, "path"), spec.get("max_side", 0), spec.get("limit", 0), spec.get("labels", ()))
     if kind == "stereo":
         from data_prep.sources.stereo import StereoMotorcycle
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import posixpath
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +81,12 @@ def list_pictures(path: str, left_out: list[str] | None = None) -> list[tuple[st
 class PictureFolder:
     """Every picture under a folder (local or gs://), or `package:skimage,sklearn`. Photos that are pixel for pixel the
     same share a split. A list of frames (frames.json, as RgbdFolder reads it) gives photos their labels and camera;
-    masks and depth files that it names are no photos.
+    masks and depth files that it names are no photos, nor is what lies in a folder whose name holds one of `labels`.
     """
 
     name = "folder"
 
-    def __init__(self, path: str, max_side: int = 0, count: int = 0):
+    def __init__(self, path: str, max_side: int = 0, count: int = 0, labels: tuple[str, ...] = ()):
         self.path, self.max_side = path, max_side
         self.left_out: list[str] = []
         self.files = (
@@ -93,6 +94,11 @@ class PictureFolder:
             if path.startswith("package:")
             else list_pictures(path, self.left_out)
         )
+        drawn = {name for name, _ in self.files if any(word in posixpath.dirname(name) for word in labels)}
+        self.left_out += [f"{name}: labels drawn as a picture, no photo" for name, _ in self.files if name in drawn]
+        self.files = [(name, file) for name, file in self.files if name not in drawn]
+        if not self.files:
+            raise SourceError(f"no photos in {path}: {left_out_text(self.left_out)}")
         self.listed: dict[str, Entry] = {}
         if not path.startswith("package:"):
             self._read_lists()

@@ -342,5 +342,11 @@ def test_the_sources_of_the_self_supervised_tasks_as_they_come(tmp_path):
     Image.fromarray(rgb).save(tmp_path / "coco" / "val2017" / "000000000139.jpg")
     stated = {"images": [{"id": 139, "file_name": "000000000139.jpg"}], "annotations": [], "categories": []}
     (tmp_path / "coco" / "annotations" / "instances_val2017.json").write_text(json.dumps(stated))
-    photos = open_source({"source": "folder", "path": str(tmp_path / "coco")})
+    drawn = tmp_path / "coco" / "annotations" / "panoptic_val2017"
+    drawn.mkdir()
+    Image.fromarray(rgb).save(drawn / "000000000139.png")
+    photos = open_source({"source": "coco", "path": str(tmp_path / "coco")})
+    assert photos.left_out == ["annotations/panoptic_val2017/000000000139.png: labels drawn as a picture, no photo"]
+    with pytest.raises(SourceError, match=r"no photos in .*labels drawn"):
+        open_source({"source": "coco", "path": str(tmp_path / "coco" / "annotations")})
     assert len(photos) == 1 and photos.load(0).rgb.shape == rgb.shape
