@@ -20,7 +20,7 @@ RUNTIMES = {  # accelerator type's beginning -> software version of the TPU VM
     "v3": "tpu-ubuntu2204-base",
     "v2": "tpu-ubuntu2204-base",
 }
-# accelerator type's beginning -> (what its number counts, sizes, the largest), as the tables of each generation say
+# accelerator type's beginning -> (what its number counts, sizes, the largest); Cloud TPU's page of each generation
 SIZES = {
     "v5litepod": ("chips", (1, 4, 8), 256),
     "v6e": ("chips", (1, 4, 8), 256),

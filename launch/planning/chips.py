@@ -53,7 +53,7 @@ CHIPS = {
 }
 
 
-# Sizes of a slice's shape and most chips of a pod, by generation, as the same tables have them.
+# Sizes of a slice's shape and most chips of a pod, by generation: Cloud TPU's page of each.
 PODS = {"v4": (3, 4096), "v5e": (2, 256), "v5p": (3, 8960), "v6e": (2, 256), "tpu7x": (3, 9216)}
 MOST_OWN = 1024  # devices that a CPU may pretend to have
 
