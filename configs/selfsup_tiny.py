@@ -8,7 +8,7 @@
 The answers alone teach it nothing: 1,100 steps of them left four tasks at chance. So the tower first learns every mark
 and patch by its word, the pieces that fit a hole before all else, then beside the things that it knows (align, twice);
 then many short questions on each picture ask for what an answer is made of, over a tower that stays as it is (parts);
-then it learns too, slowly (cold).
+then it learns too, slowly (cold). What alignment took of the rest comes back when it is half of the questions (settle).
 """
 
 from ml_collections import ConfigDict
@@ -19,13 +19,14 @@ from configs import common, quickstart
 SUPERVISED = {
     "parts": (900, 4e-4, 30, "cosine", False),  # what the tasks' answers are made of, and the tasks
     "cold": (1000, 1.5e-4, 30, "cosine", True),  # goes on with the same: the cold start
+    "settle": (1000, 2e-4, 30, "cosine", True),  # as many questions again, half of them on what it knew before
     "families": (1900, 1.5e-4, 30, "cosine", True),  # as many as parts and cold, on Li's families, whose words it knows
 }
 
 
 def get_config(arg: str = "grpo") -> ConfigDict:
     """`arg`: align (of the puzzles' regions, see data_prep.selfsup --regions), parts (after it; --parts), cold (after
-    parts), families (in the place of all three), or grpo (after cold or families).
+    parts), settle (after cold), families (in the place of all of them), or grpo (after settle or families).
     """
     if arg == "align":
         config = quickstart.get_config("align")
@@ -54,6 +55,8 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config.algorithm.kl_coef = 0.01  # Spatial-SSRL's, with the policy it starts from
         config.reference.mode = "none"
     else:
-        raise ValueError(f"configs/selfsup_tiny.py takes :align, :parts, :cold, :families or :grpo, not {arg!r}")
+        raise ValueError(
+            f"configs/selfsup_tiny.py takes :align, :parts, :cold, :settle, :families or :grpo, not {arg!r}"
+        )
     config.data.max_pixels = 2 * 112 * 112  # the cropped picture has its candidates beside it
     return common.on_one_device(config)

@@ -25,12 +25,13 @@ SCENES, ITEMS = 2400, 2000  # rendered; held-out questions of an evaluation
 SPATIAL = "bearing,relation,depth_order2,abs_depth"  # of Li's families, those that the starting policy knows
 GENERAL = "colour,kind,count,reading"
 TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_position3d")
-ARMS = {"selfsup": "cold", "spatial": "families"}  # what is trained on: the name of its last supervised stage
+ARMS = {"selfsup": "settle", "spatial": "families"}  # what is trained on: the name of its last supervised stage
 TASKED = ("marks", "patches", "selfsup_photos")  # datasets that hold the tasks
 OWN = {"selfsup": {"marks": 0.6, "patches": 0.4}, "spatial": {"spatial": 1.0}}  # an arm's datasets and their shares
 PIECES = {"crops": 1.0}  # by alignment first, for 800 steps: what fits is the hardest to see
 SEEN = {"regions": 0.45, "crops": 0.25, "scenes": 0.3}  # by alignment then: all marks and patches, the rooms' things
-REPLAY = {"general": 0.2, "spatial": 0.15}  # shares of an arm's supervised stage that go to what shall be kept
+REPLAY = {"general": 0.2, "spatial": 0.15}  # shares of a supervised stage that go to what shall be kept
+SETTLE = {"general": 0.25, "spatial": 0.25}  # of the last one, which brings back what alignment took
 
 
 def data_steps(root: Path, scenes: int) -> list[Step]:
@@ -162,7 +163,7 @@ def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mappi
             f"--config.data.weights={weights}",
             *more,
         ),
-        {"align": 12, "parts": 10, "cold": 10, "families": 15, "grpo": 8}[stage],
+        {"align": 12, "parts": 10, "cold": 10, "settle": 10, "families": 15, "grpo": 8}[stage],
     )
 
 
@@ -210,27 +211,37 @@ def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, supervised
     tasks' regions are seen first: Li's families begin where things are known already.
     """
     stage, own, out, model = ARMS[arm], OWN[arm], list[Step](), f"{root}/start"
-    mixture = {folder: weight * (1 - sum(REPLAY.values())) for folder, weight in own.items()}
-    for folder, weight in REPLAY.items():
-        mixture[folder] = mixture.get(folder, 0.0) + weight
+    mixture, steps = _mixture(own, REPLAY), [f"--config.train.steps={supervised}"] if supervised else []
+
+    def train(name: str, recipe: str, what: str, data: Mapping[str, float], *more: str) -> None:
+        nonlocal model
+        out.append(_train(root, name, recipe, what, model, data, *more))
+        model = f"{root}/{name}/export"
+
     if arm == "selfsup":
-        fit = "what fits a hole and what does not"
-        out.append(_train(root, "pieces", "align", fit, model, PIECES, "--config.train.steps=800"))
-        model = f"{root}/pieces/export"
-        out.append(_train(root, "align", "align", "words for marks, patches and things, and where", model, SEEN))
-        out.append(_train(root, "parts", "parts", "what answers are made of", f"{root}/align/export", mixture))
-        model = f"{root}/parts/export"
-    more = [f"--config.train.steps={supervised}"] if supervised else []
-    out.append(_train(root, stage, stage, f"supervised steps on {arm}", model, mixture, *more))
-    out.append(_evaluate(root, stage, f"{root}/{stage}/export", items))
+        train("pieces", "align", "what fits a hole and what does not", PIECES, *(steps or ["--config.train.steps=800"]))
+        train("align", "align", "words for marks, patches and things, and where", SEEN, *steps)
+        train("parts", "parts", "what answers are made of", mixture, *steps)
+        train("cold", "cold", "the same over a tower that learns", mixture, *steps)
+        mixture = _mixture(own, SETTLE)
+    train(stage, stage, f"supervised steps on {arm}", mixture, *steps)
+    out.append(_evaluate(root, stage, model, items))
     for seed in seeds:
         name = f"grpo_{arm}_{seed}"
         more = [f"--config.train.seed={seed}", f"--config.data.seed={seed}"]
         more += [f"--config.train.steps={grpo}"] if grpo else []
         if arm == "selfsup":
             more.append(f"--config.data.families={TASKS}")
-        out.append(_train(root, name, "grpo", f"GRPO on {arm}, seed {seed}", f"{root}/{stage}/export", own, *more))
+        out.append(_train(root, name, "grpo", f"GRPO on {arm}, seed {seed}", model, own, *more))
         out.append(_evaluate(root, name, f"{root}/{name}/export", items))
+    return out
+
+
+def _mixture(own: Mapping[str, float], replay: Mapping[str, float]) -> dict[str, float]:
+    """Shares of an arm's own datasets and of what is replayed."""
+    out = {folder: weight * (1 - sum(replay.values())) for folder, weight in own.items()}
+    for folder, weight in replay.items():
+        out[folder] = out.get(folder, 0.0) + weight
     return out
 
 
@@ -357,7 +368,7 @@ def table(root: Path, arms: Sequence[str], seeds: Sequence[int], device: str, co
             name: mean_over_seeds([after[name]["score"] for after in afters]) for name in (afters[0] if afters else ())
         }
         out["arms"][arm] = rows
-    runs = [*(["pieces", "align", "parts"] if "selfsup" in arms else []), *(ARMS[arm] for arm in arms)]
+    runs = [*(["pieces", "align", "parts", "cold"] if "selfsup" in arms else []), *(ARMS[arm] for arm in arms)]
     runs += [f"grpo_{arm}_{seed}" for arm in arms for seed in seeds]
     out["curves"] = {name: main_curve(root / name) for name in runs}
     return out

@@ -10,15 +10,15 @@ from launch import selfsup_proof
 
 def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
     plan = {step.name: step for step in selfsup_proof.plan(tmp_path, 100, [1, 2], 50, 0, 7, list(selfsup_proof.ARMS))}
-    assert len(plan) == len({step.command for step in plan.values()}) == 9 + 2 + 9 + 6
-    for name in ("parts", "cold", "families", "grpo_selfsup_1", "grpo_spatial_2"):
+    assert len(plan) == len({step.command for step in plan.values()}) == 9 + 2 + 10 + 6
+    for name in ("parts", "cold", "settle", "families", "grpo_selfsup_1", "grpo_spatial_2"):
         step = plan[name]
         paths = next(a for a in step.args if "data.paths" in a).split("=")[1]
         weights = next(a for a in step.args if "data.weights" in a).split("=")[1]
         assert len(eval(paths)) == len(eval(weights)) and sum(eval(weights)) == pytest.approx(1)
-        assert ("patches" in paths) == (name in ("parts", "cold", "grpo_selfsup_1"))
+        assert ("patches" in paths) == (name in ("parts", "cold", "settle", "grpo_selfsup_1"))
         assert ("general" in paths) == (not name.startswith("grpo"))
-        assert name == "parts" or f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
+        assert name in ("parts", "cold") or f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
     assert f"--config.model.path={tmp_path}/align/export" in plan["parts"].args
     assert f"--config.model.path={tmp_path}/start" in plan["families"].args
     assert f"--config.model.path={tmp_path}/pieces/export" in plan["align"].args
@@ -29,7 +29,7 @@ def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
     assert "--config.train.steps=7" in plan["grpo_selfsup_1"].args
     assert "--signs" in plan["scenes"].args and f"--families={selfsup_proof.GENERAL}" in plan["general"].args
     alone = [step.name for step in selfsup_proof.plan(tmp_path, 100, [1], 50, 0, 7, ["selfsup"])]
-    assert "cold" in alone and "families" not in alone
+    assert "settle" in alone and "families" not in alone
 
 
 def test_wilson_intervals_paired_differences_and_photos_apart():
@@ -72,10 +72,10 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps(row))
 
     monkeypatch.setattr(selfsup_proof, "chances", lambda root, result: {"ssrl_crop": 0.25})
-    names = ["start", "cold", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
+    names = ["start", "settle", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
     for right, name in enumerate(names, 3):
         write(name, right)
-    for name in ("pieces", "align", "parts"):
+    for name in ("pieces", "align", "parts", "cold"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 9.0}))
     made = selfsup_proof.table(tmp_path, list(selfsup_proof.ARMS), [1, 2], "cpu", "command")
@@ -86,9 +86,5 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
     over = made["arms"]["spatial"]["over_seeds"]["ssrl_crop"]
     assert over["mean"] == pytest.approx(8.5 / 20) and over["interval"][0] < 8 / 20 < 9 / 20 < over["interval"][1]
     assert made["curves"]["grpo_spatial_2"] == {"step": [1], "reward/mean": [0.5]}
-    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25} and set(made["curves"]) == {
-        "pieces",
-        "align",
-        "parts",
-        *names[1:],
-    }
+    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25}
+    assert set(made["curves"]) == {"pieces", "align", "parts", "cold", *names[1:]}
