@@ -17,10 +17,11 @@ import numpy as np
 
 from launch.proof_figures import curve, figure_line, mean_over_seeds
 from launch.quickstart import COLD_START, PRESET
-from launch.steps import Step
+from launch.steps import Step, train_args
 from spatial_jax.evals import compare, read_result
 from spatial_jax.evals.intervals import paired_difference
 
+RECIPE = "configs/draw_tiny.py"
 RESULT = "benchmarks/results/drawing_learning.json"
 LOCALISER = "configs/drawing_policy"  # boxes what is named, tells kinds; its vocabulary has tokens for pixels
 BOX_SCENES, SIGN_SCENES = 16000, 9000  # of the localiser's training: other scenes than those below
@@ -133,22 +134,11 @@ def _share(asked: Mapping[str, float], share: float) -> dict[str, float]:
 
 def _see(stage: str, what: str, root: Path, model: str, asked: Mapping[str, float], *more: str) -> Step:
     """A stage of the localiser, on datasets of `root` by their shares (alignment takes every picture equally often)."""
-    shares = (f"--config.data.weights={tuple(asked.values())}",) if stage != "align" else ()
-    return Step(
-        stage,
-        what,
-        (
-            "-m",
-            "spatial_jax.train",
-            f"--config=configs/draw_tiny.py:{stage}",
-            f"--workdir={root}/{stage}",
-            f"--config.model.path={root}/{model}",
-            "--config.data.paths=(" + ",".join(f"'{root}/{name}'" for name in asked) + ")",
-            *shares,
-            *more,
-        ),
-        MINUTES[stage],
+    datasets = {f"{root}/{name}": share for name, share in asked.items()}
+    args = train_args(
+        f"{RECIPE}:{stage}", root / stage, root / model, list(datasets) if stage == "align" else datasets, *more
     )
+    return Step(stage, what, args, MINUTES[stage])
 
 
 def policy_step(root: Path) -> Step:
@@ -212,24 +202,15 @@ def seed_steps(root: Path, seed: int, steps: Mapping[str, int], items: int = ITE
 
 
 def _train(stage: str, out: Path, seed: int, model: str, data: str, steps: Mapping[str, int]) -> Step:
-    own = (f"--config.train.steps={steps[stage]}",) if stage in steps else ()
-    return Step(
-        stage if stage in SHARED else f"{stage}_{seed}",
-        f"{stage}, seed {seed}",
-        (
-            "-m",
-            "spatial_jax.train",
-            f"--config=configs/draw_tiny.py:{stage}",
-            f"--workdir={out}/{stage}",
-            f"--config.model.path={model}",
-            f"--config.data.paths=('{data}',)",
-            f"--config.train.seed={seed}",
-            f"--config.data.seed={seed}",
-            "--config.data.check=False",  # all fit: rendered scenes of one size
-            *own,
-        ),
-        MINUTES[stage],
-    )
+    more = [
+        f"--config.train.seed={seed}",
+        f"--config.data.seed={seed}",
+        "--config.data.check=False",  # all fit: rendered scenes of one size
+        *([f"--config.train.steps={steps[stage]}"] if stage in steps else []),
+    ]
+    name = stage if stage in SHARED else f"{stage}_{seed}"
+    args = train_args(f"{RECIPE}:{stage}", out / stage, model, [data], *more)
+    return Step(name, f"{stage}, seed {seed}", args, MINUTES[stage])
 
 
 def _evaluate(stage: str, root: Path, out: Path, items: int) -> Step:

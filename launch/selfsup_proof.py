@@ -17,7 +17,7 @@ from typing import Any
 from launch.drawing_proof import LOCALISER
 from launch.proof_figures import curve, mean_over_seeds
 from launch.quickstart import PRESET
-from launch.steps import Step
+from launch.steps import Step, train_args
 
 RESULT = "benchmarks/results/selfsup_learning.json"
 RECIPE = "configs/selfsup_tiny.py"
@@ -148,23 +148,9 @@ def _puzzles(root: Path, name: str, what: str, *more: str) -> Step:
 
 
 def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mapping[str, float], *more: str) -> Step:
-    paths = "(" + "".join(f"'{root}/{folder}'," for folder in data) + ")"
-    weights = "(" + "".join(f"{weight:g}," for weight in data.values()) + ")"
-    return Step(
-        name,
-        what,
-        (
-            "-m",
-            "spatial_jax.train",
-            f"--config={RECIPE}:{stage}",
-            f"--workdir={root}/{name}",
-            f"--config.model.path={model}",
-            f"--config.data.paths={paths}",
-            f"--config.data.weights={weights}",
-            *more,
-        ),
-        {"align": 12, "parts": 10, "cold": 10, "settle": 10, "families": 15, "grpo": 8}[stage],
-    )
+    datasets = {f"{root}/{folder}": share for folder, share in data.items()}
+    minutes = {"align": 12, "parts": 10, "cold": 10, "settle": 10, "families": 15, "grpo": 8}[stage]
+    return Step(name, what, train_args(f"{RECIPE}:{stage}", root / name, model, datasets, *more), minutes)
 
 
 def _evaluate(root: Path, name: str, model: str, items: int) -> Step:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from spatial_jax.options import command_text
@@ -32,6 +32,23 @@ class Step:
     def command(self) -> str:
         """As a user would type it."""
         return "python " + command_text(self.args)
+
+
+def train_args(
+    recipe: str, workdir: str | Path, model: str | Path, datasets: Mapping[str, float] | Sequence[str], *more: str
+) -> tuple[str, ...]:
+    """`python -m spatial_jax.train` of a recipe on datasets, with their shares where they are given."""
+    shares = tuple(datasets.values()) if isinstance(datasets, Mapping) else ()
+    return (
+        "-m",
+        "spatial_jax.train",
+        f"--config={recipe}",
+        f"--workdir={workdir}",
+        f"--config.model.path={model}",
+        "--config.data.paths=(" + "".join(f"'{name}'," for name in datasets) + ")",
+        *(("--config.data.weights=(" + "".join(f"{share:g}," for share in shares) + ")",) if shares else ()),
+        *more,
+    )
 
 
 def say(text: str) -> None:
