@@ -1,5 +1,5 @@
 """`python -m launch.proofs --selfsup`: Spatial-SSRL's five tasks at a tiny size. What is asked of the same held-out
-rooms at every stage: the tasks themselves, Li's spatial families, and colours, names,
+rooms at every stage: the tasks themselves, Li's spatial families, others that no step trains on, and colours, names,
 counts and words, which have nothing to do with either; what shall be kept is replayed. The tasks are not taught by
 their answers alone, which taught this size nothing: first every visual token learns the word for the mark or patch it
 shows, then many questions on each picture ask for the answer's parts. As many steps on Li's families stand beside it.
@@ -24,6 +24,7 @@ RECIPE = "configs/selfsup_tiny.py"
 SCENES, ITEMS = 2400, 2000  # rendered; held-out questions of an evaluation
 SPATIAL = "bearing,relation,depth_order2,abs_depth"  # of Li's families, those that the starting policy knows
 GENERAL = "colour,kind,count,reading"
+UNSEEN = "listing,direction,multihop"  # spatial families that no step here trains on; it knows the first of them
 TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_position3d")
 ARMS = {"selfsup": "settle", "spatial": "families"}  # what is trained on: the name of its last supervised stage
 TASKED = ("marks", "patches", "selfsup_photos")  # datasets that hold the tasks
@@ -124,6 +125,12 @@ def data_steps(root: Path, scenes: int) -> list[Step]:
             (*asked, f"--families={SPATIAL}", f"--out={root}/spatial"),
             scenes / 8000,
         ),
+        Step(
+            "unseen",
+            "ask spatial families that no training sees",
+            (*asked, f"--families={UNSEEN}", f"--out={root}/unseen"),
+            scenes / 8000,
+        ),
     ]
 
 
@@ -153,28 +160,33 @@ def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mappi
     return Step(name, what, train_args(f"{RECIPE}:{stage}", root / name, model, datasets, *more), minutes)
 
 
-def _evaluate(root: Path, name: str, model: str, items: int) -> Step:
-    """Of the held-out questions of every dataset, the greedy answers; the tasks themselves, not their parts."""
-    data = ",".join(f"{root}/{folder}" for folder in (*TASKED, "spatial", "general"))
-    return Step(
-        f"eval_{name}",
-        f"evaluate {name}",
-        (
+def _evaluate(root: Path, name: str, model: str, items: int) -> list[Step]:
+    """Greedy answers to held-out questions: of the datasets that are trained on, the tasks themselves, not their parts;
+    and of the families that are not.
+    """
+    known = ",".join(f"{root}/{folder}" for folder in (*TASKED, "spatial", "general"))
+
+    def ask(step: str, what: str, data: str, families: str) -> Step:
+        args = (
             "-m",
             "spatial_jax.evaluate",
             "--config=configs/eval_spatial.py:tiny",
             f"--model={model}",
             f"--dataset={data}",
-            f"--families={','.join(TASKS)},{SPATIAL},{GENERAL}",
+            f"--families={families}",
             "--split=heldout",
             f"--limit={items}",
             "--temperature=0",
             "--max_new_tokens=12",
             "--nopage",
-            f"--out={root}/eval/{name}.json",
-        ),
-        1,
-    )
+            f"--out={root}/eval/{step.partition('_')[2]}.json",
+        )
+        return Step(step, what, args, 1)
+
+    return [
+        ask(f"eval_{name}", f"evaluate {name}", known, f"{','.join(TASKS)},{SPATIAL},{GENERAL}"),
+        ask(f"eval_{name}_unseen", f"ask {name} what was not trained", f"{root}/unseen", UNSEEN),
+    ]
 
 
 def start_steps(root: Path, items: int) -> list[Step]:
@@ -188,7 +200,7 @@ def start_steps(root: Path, items: int) -> list[Step]:
             ("-m", "spatial_jax.convert", f"--from={LOCALISER}", f"--to_hf={root}/start", *phrases),
             0.2,
         ),
-        _evaluate(root, "start", f"{root}/start", items),
+        *_evaluate(root, "start", f"{root}/start", items),
     ]
 
 
@@ -211,7 +223,7 @@ def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, supervised
         train("cold", "cold", "the same over a tower that learns", mixture, *steps)
         mixture = _mixture(own, SETTLE)
     train(stage, stage, f"supervised steps on {arm}", mixture, *steps)
-    out.append(_evaluate(root, stage, model, items))
+    out += _evaluate(root, stage, model, items)
     for seed in seeds:
         name = f"grpo_{arm}_{seed}"
         more = [f"--config.train.seed={seed}", f"--config.data.seed={seed}"]
@@ -219,7 +231,7 @@ def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, supervised
         if arm == "selfsup":
             more.append(f"--config.data.families={TASKS}")
         out.append(_train(root, name, "grpo", f"GRPO on {arm}, seed {seed}", model, own, *more))
-        out.append(_evaluate(root, name, f"{root}/{name}/export", items))
+        out += _evaluate(root, name, f"{root}/{name}/export", items)
     return out
 
 
@@ -264,7 +276,7 @@ def measure(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """Of each group, of "spatial" and "general": after minus before on the same items, 95 % over scenes."""
+    """Of each group, of "spatial", "general" and "unseen": after minus before on the same items, 95 % over scenes."""
     import numpy as np
 
     from spatial_jax.evals.intervals import paired_difference
@@ -275,7 +287,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str
         if key in second:
             family = group(first[key])
             names.setdefault(family, []).append(key)
-            for whole, parts in (("spatial", SPATIAL), ("general", GENERAL)):
+            for whole, parts in (("spatial", SPATIAL), ("general", GENERAL), ("unseen", UNSEEN)):
                 if family in parts.split(","):
                     names.setdefault(whole, []).append(key)
     out = {}
@@ -322,7 +334,9 @@ def table(root: Path, arms: Sequence[str], seeds: Sequence[int], device: str, co
     from spatial_jax.evals import read_result
 
     def read(name: str) -> dict[str, Any]:
-        return read_result(root / "eval" / f"{name}.json")
+        known, unseen = (read_result(root / "eval" / f"{part}.json") for part in (name, f"{name}_unseen"))
+        families, items = known["families"] | unseen["families"], [*known["items"], *unseen["items"]]
+        return known | {"families": families, "items": items}
 
     start = read("start")
     out: dict[str, Any] = {

@@ -10,7 +10,7 @@ from launch import selfsup_proof
 
 def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
     plan = {step.name: step for step in selfsup_proof.plan(tmp_path, 100, [1, 2], 50, 0, 7, list(selfsup_proof.ARMS))}
-    assert len(plan) == len({step.command for step in plan.values()}) == 9 + 2 + 10 + 6
+    assert len(plan) == len({step.command for step in plan.values()}) == 10 + 3 + 13 + 9
     for name in ("parts", "cold", "settle", "families", "grpo_selfsup_1", "grpo_spatial_2"):
         step = plan[name]
         paths = next(a for a in step.args if "data.paths" in a).split("=")[1]
@@ -26,6 +26,8 @@ def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
     assert "--regions" in plan["regions"].args and "--regions" in plan["crops"].args
     families = next(a for a in plan["grpo_selfsup_1"].args if "data.families" in a)
     assert eval(families.split("=")[1]) == selfsup_proof.TASKS  # the tasks themselves, not their parts
+    trained = [a for step in plan.values() if "spatial_jax.train" in step.args for a in step.args]
+    assert any("spatial" in a for a in trained) and not any("unseen" in a for a in trained)
     assert "--config.train.steps=7" in plan["grpo_selfsup_1"].args
     assert "--signs" in plan["scenes"].args and f"--families={selfsup_proof.GENERAL}" in plan["general"].args
     alone = [step.name for step in selfsup_proof.plan(tmp_path, 100, [1], 50, 0, 7, ["selfsup"])]
@@ -67,6 +69,9 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
         families = {"ssrl_crop": {"prior_words": 0.25, "n": 20}}
         result = {"benchmark": "b", "n": 20, "metrics": {}, "items": items, "families": families}
         (tmp_path / "eval" / f"{name}.json").write_text(json.dumps(result))
+        apart = [item | {"id": f"u{item['id']}", "family": "listing"} for item in items]
+        unseen = result | {"items": apart, "families": {"listing": {"prior_words": 0.0, "n": 20}}}
+        (tmp_path / "eval" / f"{name}_unseen.json").write_text(json.dumps(unseen))
         (tmp_path / name).mkdir()
         row = {"step": 1, "reward/mean": 0.5} if name.startswith("grpo") else {"step": 1, "loss": 2.0}
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps(row))
@@ -86,5 +91,6 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
     over = made["arms"]["spatial"]["over_seeds"]["ssrl_crop"]
     assert over["mean"] == pytest.approx(8.5 / 20) and over["interval"][0] < 8 / 20 < 9 / 20 < over["interval"][1]
     assert made["curves"]["grpo_spatial_2"] == {"step": [1], "reward/mean": [0.5]}
-    assert made["blind"]["ssrl_crop"] == {"prior_words": 0.25}
+    assert seeds["2"]["after_minus_cold"]["unseen"]["difference"] == pytest.approx(3 / 20)
+    assert made["blind"] == {"ssrl_crop": {"prior_words": 0.25}, "listing": {"prior_words": 0.0}}
     assert set(made["curves"]) == {"pieces", "align", "parts", "cold", *names[1:]}
