@@ -8,7 +8,8 @@
 The answers alone teach it nothing: 1,100 steps of them left four tasks at chance. So the tower first learns every mark
 and patch by its word, the pieces that fit a hole before all else, then beside the things that it knows (align, twice);
 then many short questions on each picture ask for what an answer is made of, over a tower that stays as it is (parts);
-then it learns too, slowly (cold). What alignment took of the rest comes back when it is half of the questions (settle).
+then it learns too, slowly (cold). What alignment took of the rest comes back when it is half of the questions and more
+(settle, keep).
 """
 
 from ml_collections import ConfigDict
@@ -20,13 +21,14 @@ SUPERVISED = {
     "parts": (900, 4e-4, 30, "cosine", False),  # what the tasks' answers are made of, and the tasks
     "cold": (1000, 1.5e-4, 30, "cosine", True),  # goes on with the same: the cold start
     "settle": (1000, 2e-4, 30, "cosine", True),  # as many questions again, half of them on what it knew before
-    "families": (1900, 1.5e-4, 30, "cosine", True),  # as many as parts and cold, on Li's families, whose words it knows
+    "keep": (800, 1.5e-4, 30, "cosine", True),  # goes on with more of colours, names, counts and words
+    "families": (3700, 1.5e-4, 30, "cosine", True),  # as many as these four, on Li's families, whose words it knows
 }
 
 
 def get_config(arg: str = "grpo") -> ConfigDict:
-    """`arg`: align (of the puzzles' regions, see data_prep.selfsup --regions), parts (after it; --parts), cold (after
-    parts), settle (after cold), families (in the place of all of them), or grpo (after settle or families).
+    """`arg`: align (of the puzzles' regions, see data_prep.selfsup --regions), parts (after it; --parts), cold, settle
+    and keep (each after the one before), families (in the place of all of them), or grpo (after keep or families).
     """
     if arg == "align":
         config = quickstart.get_config("align")
@@ -56,7 +58,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config.reference.mode = "none"
     else:
         raise ValueError(
-            f"configs/selfsup_tiny.py takes :align, :parts, :cold, :settle, :families or :grpo, not {arg!r}"
+            f"configs/selfsup_tiny.py takes :align, :parts, :cold, :settle, :keep, :families or :grpo, not {arg!r}"
         )
     config.data.max_pixels = 2 * 112 * 112  # the cropped picture has its candidates beside it
     return common.on_one_device(config)

@@ -26,13 +26,15 @@ SPATIAL = "bearing,relation,depth_order2,abs_depth"  # of Li's families, those t
 GENERAL = "colour,kind,count,reading"
 UNSEEN = "listing,direction,multihop"  # spatial families that no step here trains on; it knows the first of them
 TASKS = ("ssrl_shuffle", "ssrl_flip", "ssrl_crop", "ssrl_depth_order", "ssrl_position3d")
-ARMS = {"selfsup": "settle", "spatial": "families"}  # what is trained on: the name of its last supervised stage
+ARMS = {"selfsup": "keep", "spatial": "families"}  # what is trained on: the name of its last supervised stage
+BEFORE = ("pieces", "align", "parts", "cold", "settle")  # the stages before it of the self-supervised arm
 TASKED = ("marks", "patches", "selfsup_photos")  # datasets that hold the tasks
 OWN = {"selfsup": {"marks": 0.6, "patches": 0.4}, "spatial": {"spatial": 1.0}}  # an arm's datasets and their shares
 PIECES = {"crops": 1.0}  # by alignment first, for 800 steps: what fits is the hardest to see
 SEEN = {"regions": 0.45, "crops": 0.25, "scenes": 0.3}  # by alignment then: all marks and patches, the rooms' things
 REPLAY = {"general": 0.2, "spatial": 0.15}  # shares of a supervised stage that go to what shall be kept
-SETTLE = {"general": 0.25, "spatial": 0.25}  # of the last one, which brings back what alignment took
+SETTLE = {"general": 0.25, "spatial": 0.25}  # of the two last ones, which bring back what alignment took
+KEEP = {"general": 0.4, "spatial": 0.25}
 
 
 def data_steps(root: Path, scenes: int) -> list[Step]:
@@ -156,7 +158,7 @@ def _puzzles(root: Path, name: str, what: str, *more: str) -> Step:
 
 def _train(root: Path, name: str, stage: str, what: str, model: str, data: Mapping[str, float], *more: str) -> Step:
     datasets = {f"{root}/{folder}": share for folder, share in data.items()}
-    minutes = {"align": 12, "parts": 10, "cold": 10, "settle": 10, "families": 15, "grpo": 8}[stage]
+    minutes = {"align": 12, "parts": 10, "cold": 10, "settle": 10, "keep": 8, "families": 30, "grpo": 8}[stage]
     return Step(name, what, train_args(f"{RECIPE}:{stage}", root / name, model, datasets, *more), minutes)
 
 
@@ -221,7 +223,8 @@ def arm_steps(root: Path, arm: str, seeds: Sequence[int], items: int, supervised
         train("align", "align", "words for marks, patches and things, and where", SEEN, *steps)
         train("parts", "parts", "what answers are made of", mixture, *steps)
         train("cold", "cold", "the same over a tower that learns", mixture, *steps)
-        mixture = _mixture(own, SETTLE)
+        train("settle", "settle", "half of it what it knew before", _mixture(own, SETTLE), *steps)
+        mixture = _mixture(own, KEEP)
     train(stage, stage, f"supervised steps on {arm}", mixture, *steps)
     out += _evaluate(root, stage, model, items)
     for seed in seeds:
@@ -368,7 +371,10 @@ def table(root: Path, arms: Sequence[str], seeds: Sequence[int], device: str, co
             name: mean_over_seeds([after[name]["score"] for after in afters]) for name in (afters[0] if afters else ())
         }
         out["arms"][arm] = rows
-    runs = [*(["pieces", "align", "parts", "cold"] if "selfsup" in arms else []), *(ARMS[arm] for arm in arms)]
+    runs = [
+        *(["pieces", "align", "parts", "cold", "settle"] if "selfsup" in arms else []),
+        *(ARMS[arm] for arm in arms),
+    ]
     runs += [f"grpo_{arm}_{seed}" for arm in arms for seed in seeds]
     out["curves"] = {name: main_curve(root / name) for name in runs}
     return out

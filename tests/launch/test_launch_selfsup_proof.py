@@ -10,15 +10,15 @@ from launch import selfsup_proof
 
 def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
     plan = {step.name: step for step in selfsup_proof.plan(tmp_path, 100, [1, 2], 50, 0, 7, list(selfsup_proof.ARMS))}
-    assert len(plan) == len({step.command for step in plan.values()}) == 10 + 3 + 13 + 9
-    for name in ("parts", "cold", "settle", "families", "grpo_selfsup_1", "grpo_spatial_2"):
+    assert len(plan) == len({step.command for step in plan.values()}) == 10 + 3 + 14 + 9
+    for name in ("parts", "cold", "settle", "keep", "families", "grpo_selfsup_1", "grpo_spatial_2"):
         step = plan[name]
         paths = next(a for a in step.args if "data.paths" in a).split("=")[1]
         weights = next(a for a in step.args if "data.weights" in a).split("=")[1]
         assert len(eval(paths)) == len(eval(weights)) and sum(eval(weights)) == pytest.approx(1)
-        assert ("patches" in paths) == (name in ("parts", "cold", "settle", "grpo_selfsup_1"))
+        assert ("patches" in paths) == (name in ("parts", "cold", "settle", "keep", "grpo_selfsup_1"))
         assert ("general" in paths) == (not name.startswith("grpo"))
-        assert name in ("parts", "cold") or f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
+        assert name in ("parts", "cold", "settle") or f"--model={tmp_path}/{name}/export" in plan[f"eval_{name}"].args
     assert f"--config.model.path={tmp_path}/align/export" in plan["parts"].args
     assert f"--config.model.path={tmp_path}/start" in plan["families"].args
     assert f"--config.model.path={tmp_path}/pieces/export" in plan["align"].args
@@ -31,7 +31,7 @@ def test_the_plan_trains_on_what_it_says_and_measures_every_stage(tmp_path):
     assert "--config.train.steps=7" in plan["grpo_selfsup_1"].args
     assert "--signs" in plan["scenes"].args and f"--families={selfsup_proof.GENERAL}" in plan["general"].args
     alone = [step.name for step in selfsup_proof.plan(tmp_path, 100, [1], 50, 0, 7, ["selfsup"])]
-    assert "settle" in alone and "families" not in alone
+    assert "keep" in alone and "families" not in alone
 
 
 def test_wilson_intervals_paired_differences_and_photos_apart():
@@ -77,10 +77,10 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps(row))
 
     monkeypatch.setattr(selfsup_proof, "chances", lambda root, result: {"ssrl_crop": 0.25})
-    names = ["start", "settle", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
+    names = ["start", "keep", "families", *(f"grpo_{arm}_{seed}" for arm in selfsup_proof.ARMS for seed in (1, 2))]
     for right, name in enumerate(names, 3):
         write(name, right)
-    for name in ("pieces", "align", "parts", "cold"):
+    for name in ("pieces", "align", "parts", "cold", "settle"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps({"step": 1, "loss": 9.0}))
     made = selfsup_proof.table(tmp_path, list(selfsup_proof.ARMS), [1, 2], "cpu", "command")
@@ -93,4 +93,4 @@ def test_the_table_holds_every_stage_and_seed(tmp_path, monkeypatch):
     assert made["curves"]["grpo_spatial_2"] == {"step": [1], "reward/mean": [0.5]}
     assert seeds["2"]["after_minus_cold"]["unseen"]["difference"] == pytest.approx(3 / 20)
     assert made["blind"] == {"ssrl_crop": {"prior_words": 0.25}, "listing": {"prior_words": 0.0}}
-    assert set(made["curves"]) == {"pieces", "align", "parts", "cold", *names[1:]}
+    assert set(made["curves"]) == {"pieces", "align", "parts", "cold", "settle", *names[1:]}
