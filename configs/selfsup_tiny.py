@@ -34,7 +34,7 @@ def get_config(arg: str = "grpo") -> ConfigDict:
         config = quickstart.get_config("align")
         config.train.update({"steps": 1200, "prompts": 24, "update_prompts": 24, "micro_prompts": 24})
         config.optimizer.learning_rate = 8e-4
-        config.data.update({"prompt_buckets": (96,), "patch_buckets": (1792, 2048, 2304, 3072)})
+        config.data.update({"prompt_buckets": (96,), "patch_buckets": (1792, 2048, 2304, 3072, 9216)})
     elif arg in SUPERVISED:
         steps, rate, warmup, schedule, tower = SUPERVISED[arg]
         config = quickstart.get_config("sft")
