@@ -115,23 +115,13 @@ def data_steps(root: Path, scenes: int) -> list[Step]:
             ),
             0.3,
         ),
-        Step(
-            "general",
-            "ask about colours, names, counts and words",
-            (*asked, f"--families={GENERAL}", f"--out={root}/general"),
-            scenes / 8000,
-        ),
-        Step(
-            "spatial",
-            "ask Li's families",
-            (*asked, f"--families={SPATIAL}", f"--out={root}/spatial"),
-            scenes / 8000,
-        ),
-        Step(
-            "unseen",
-            "ask spatial families that no training sees",
-            (*asked, f"--families={UNSEEN}", f"--out={root}/unseen"),
-            scenes / 8000,
+        *(
+            Step(name, what, (*asked, f"--families={families}", f"--out={root}/{name}"), scenes / 8000)
+            for name, what, families in (
+                ("general", "ask about colours, names, counts and words", GENERAL),
+                ("spatial", "ask Li's families", SPATIAL),
+                ("unseen", "ask spatial families that no training sees", UNSEEN),
+            )
         ),
     ]
 
